@@ -1,0 +1,61 @@
+#!/usr/bin/env node
+// Makes a fresh clone ready before `npm start` and `npm test`: installs the dependencies and compiles the library when
+// either is missing or older than what it is made from. Plain JavaScript on Node built-ins, because nothing is installed
+// yet when it runs, and the machine's own Node may be older than the one the project brings.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const bin = (name) => join(root, 'node_modules', '.bin', process.platform === 'win32' ? `${name}.cmd` : name);
+
+const [major, minor] = process.versions.node.split('.').map(Number);
+if (major < 20 || (major === 20 && minor < 19)) {
+  console.error(`Node.js ${process.versions.node} is too old: install 20.19 or newer (the project brings its own Node.js 24 from there on).`);
+  process.exit(1);
+}
+
+/** Runs a command, shows its output only if it fails, and stops the whole set-up with its message then. */
+function step(label, command, args) {
+  const started = Date.now();
+  process.stdout.write(`${label} ... `);
+  const path = `${join(root, 'node_modules', '.bin')}${process.platform === 'win32' ? ';' : ':'}${process.env.PATH}`;
+  // A caller's npm flags (npm_config_*, such as --omit=dev) must not leak into the install that the project needs whole.
+  const env = { ...process.env, PATH: path, npm_config_yes: 'true', NODE_ENV: '' };
+  const result = spawnSync(command, args, { cwd: root, env, encoding: 'utf8', shell: process.platform === 'win32', maxBuffer: 1 << 28 });
+  if (result.status !== 0) {
+    console.log('failed');
+    console.error(`${result.stdout ?? ''}${result.stderr ?? ''}${result.error ? `${result.error.message}\n` : ''}`);
+    console.error(`${label} failed: ${command} ${args.join(' ')} (exit code ${result.status ?? result.signal})`);
+    process.exit(1);
+  }
+  console.log(`${((Date.now() - started) / 1000).toFixed(1)} s`);
+}
+
+function filesBelow(directory) {
+  return readdirSync(join(root, directory), { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+    .sort();
+}
+
+const modified = (path) => (existsSync(join(root, path)) ? statSync(join(root, path)).mtimeMs : 0);
+
+// npm writes this hidden lock file last, so it also tells an interrupted install from a finished one.
+if (modified('node_modules/.package-lock.json') < modified('package-lock.json')) {
+  step('installing dependencies (once, about half a minute)', 'npm', ['ci', '--no-audit', '--no-fund', '--include=dev', '--loglevel=error']);
+}
+
+// The reference app imports the compiled library by its public entry, as any user of the package does.
+const hash = createHash('sha256');
+for (const file of [...filesBelow('src'), join(root, 'package.json'), join(root, 'package-lock.json')]) {
+  hash.update(file.slice(root.length)).update(readFileSync(file));
+}
+const digest = hash.digest('hex');
+const stamp = join(root, '.setup-stamp');
+if (!existsSync(join(root, 'lib', 'index.js')) || !existsSync(stamp) || readFileSync(stamp, 'utf8') !== digest) {
+  step('compiling the construct library', bin('jsii'), ['--silence-warnings=reserved-word']);
+  writeFileSync(stamp, digest);
+}
