@@ -1,0 +1,98 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Registry } from 'prom-client';
+
+/** Says whether the process can do its work now; throwing means no. */
+export type ReadyCheck = () => boolean | Promise<boolean>;
+
+export interface HealthOptions {
+  readonly ready: ReadyCheck;
+  readonly registry: Registry;
+}
+
+export interface HealthAnswer {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: string;
+}
+
+export const HEALTH_PATHS = ['/livez', '/readyz', '/metrics'] as const;
+
+/** A probe that hangs must fail before the kubelet's own timeout hides the reason. */
+const READY_TIMEOUT_MS = 2_000;
+
+/** Answers the three operational addresses, for workers and APIs alike. */
+export async function healthAnswer(path: string, { ready, registry }: HealthOptions): Promise<HealthAnswer | undefined> {
+  switch (path) {
+    case '/livez':
+      return text(200, 'ok\n');
+    case '/readyz':
+      return (await isReady(ready)) ? text(200, 'ready\n') : text(503, 'not ready\n');
+    case '/metrics':
+      return { status: 200, contentType: registry.contentType, body: await registry.metrics() };
+    default:
+      return undefined;
+  }
+}
+
+export interface HealthServer {
+  readonly port: number;
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+/** The small HTTP server of a process that has no API of its own. */
+export async function startHealthServer(options: HealthOptions & { port: number; host: string }): Promise<HealthServer> {
+  const server = createServer({ requestTimeout: 10_000, headersTimeout: 10_000 }, (request, response) => {
+    request.resume();
+    const reply = (answer: HealthAnswer, headers: Record<string, string> = {}) => {
+      response.writeHead(answer.status, { 'content-type': answer.contentType, 'cache-control': 'no-store', ...headers });
+      response.end(request.method === 'HEAD' ? undefined : answer.body);
+    };
+    const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
+    healthAnswer(path, options).then(
+      (answer) => {
+        if (!answer) {
+          reply(text(404, `Nothing here; try ${HEALTH_PATHS.join(', ')}.\n`));
+        } else if (request.method !== 'GET' && request.method !== 'HEAD') {
+          reply(text(405, 'Use GET.\n'), { allow: 'GET, HEAD' });
+        } else {
+          reply(answer);
+        }
+      },
+      () => reply(text(500, 'The metrics could not be collected.\n')),
+    );
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.port, options.host, () => resolve());
+  });
+  const { port } = server.address() as AddressInfo;
+  return {
+    port,
+    url: `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`,
+    stop: () => new Promise((resolve) => {
+      server.close(() => resolve());
+      // A scraper's keep-alive connection would hold the process until the scraper goes.
+      server.closeAllConnections();
+    }),
+  };
+}
+
+async function isReady(ready: ReadyCheck): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), READY_TIMEOUT_MS);
+  });
+  try {
+    return await Promise.race([(async () => await ready())(), timeout]);
+  } catch {
+    return false;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function text(status: number, body: string): HealthAnswer {
+  return { status, contentType: 'text/plain; charset=utf-8', body };
+}

@@ -1,0 +1,98 @@
+/**
+ * The catalogue of problems that the HTTP APIs answer (RFC 9457). A `type` is a promise to clients: add new ones, never
+ * rename. Details say what is wrong and how to put it right; they never carry a stack trace or a database message.
+ */
+
+export interface FieldError {
+  /** Where: `items[0].quantity` in the body, a query parameter, a path parameter or a header. */
+  readonly field: string;
+  /** What is wrong with it and what would be right. */
+  readonly message: string;
+}
+
+interface Entry {
+  readonly status: number;
+  readonly title: string;
+}
+
+export const PROBLEMS = {
+  'malformed-request': { status: 400, title: 'The request is not well-formed' },
+  'malformed-json': { status: 400, title: 'The body is not valid JSON' },
+  'validation': { status: 400, title: 'The request does not pass validation' },
+  'unknown-sku': { status: 400, title: 'An item names a SKU that is not in the catalogue' },
+  'route-not-found': { status: 404, title: 'There is nothing at this address' },
+  'order-not-found': { status: 404, title: 'There is no such order' },
+  'sku-not-found': { status: 404, title: 'There is no such SKU' },
+  'method-not-allowed': { status: 405, title: 'This address does not take this method' },
+  'request-timeout': { status: 408, title: 'The request did not arrive in time' },
+  'payload-too-large': { status: 413, title: 'The body is too large' },
+  'unsupported-media-type': { status: 415, title: 'The body is not of a supported media type' },
+  'idempotency-mismatch': { status: 422, title: 'The idempotency key was used with another request' },
+  'headers-too-large': { status: 431, title: 'The request headers are too large' },
+  'internal': { status: 500, title: 'The service failed to answer' },
+  'unavailable': { status: 503, title: 'The service cannot answer at the moment' },
+} as const satisfies Record<string, Entry>;
+
+export type ProblemName = keyof typeof PROBLEMS;
+
+export const PROBLEM_MEDIA_TYPE = 'application/problem+json; charset=utf-8';
+
+export interface ProblemBody {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly instance?: string;
+  readonly errors?: readonly FieldError[];
+  readonly traceId?: string;
+}
+
+export interface ProblemOptions {
+  readonly errors?: readonly FieldError[];
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly cause?: unknown;
+}
+
+/** Thrown by handlers, turned into the answer by the error handler of the application. */
+export class Problem extends Error {
+  readonly problem: ProblemName;
+  readonly errors: readonly FieldError[] | undefined;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(problem: ProblemName, detail: string, options: ProblemOptions = {}) {
+    super(detail, { cause: options.cause });
+    this.name = 'Problem';
+    this.problem = problem;
+    this.errors = options.errors;
+    this.headers = options.headers ?? {};
+  }
+
+  get status(): number {
+    return PROBLEMS[this.problem].status;
+  }
+
+  toBody(context: { instance?: string; traceId?: string } = {}): ProblemBody {
+    return {
+      type: `urn:cdk-order-pipeline:problem:${this.problem}`,
+      title: PROBLEMS[this.problem].title,
+      status: this.status,
+      detail: this.message,
+      ...context,
+      ...(this.errors ? { errors: this.errors } : {}),
+    };
+  }
+}
+
+/** One wrong input; the detail repeats the field so that a client that shows only `detail` still names it. */
+export function invalid(field: string, message: string): Problem {
+  return invalidFields([{ field, message }]);
+}
+
+export function invalidFields(errors: readonly FieldError[]): Problem {
+  return new Problem('validation', errors.map((e) => `${e.field} ${e.message}`).join('; '), { errors });
+}
+
+/** The database (or another thing behind us) is away; the client does best to come back. */
+export function unavailable(detail: string, cause?: unknown, retryAfterSeconds = 1): Problem {
+  return new Problem('unavailable', detail, { headers: { 'retry-after': String(retryAfterSeconds) }, cause });
+}
