@@ -1,0 +1,12 @@
+/** What the person who started the run can put right: its message is the one sentence they are shown, without a stack trace. */
+export class LocalRunError extends Error {
+  override readonly name = 'LocalRunError';
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+export function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}
