@@ -1,0 +1,92 @@
+import { Token } from 'aws-cdk-lib';
+import * as ecr from 'aws-cdk-lib/aws-ecr';
+import * as ecr_assets from 'aws-cdk-lib/aws-ecr-assets';
+import { Construct } from 'constructs';
+
+/**
+ * An image that is built from a directory.
+ */
+export interface DirectoryImageOptions {
+  /**
+   * What the image is built for. Pods run on nodes of that architecture only.
+   *
+   * @default Platform.LINUX_AMD64 - what the node pools of EKS Auto Mode start with
+   */
+  readonly platform?: ecr_assets.Platform;
+}
+
+/**
+ * An image as a container names it.
+ */
+export interface WorkloadImageConfig {
+  /** The image's address with its tag or digest. */
+  readonly imageUri: string;
+
+  /**
+   * The architecture of the nodes that can run it, as in the label `kubernetes.io/arch`.
+   *
+   * @default - any
+   */
+  readonly architecture?: string;
+}
+
+/**
+ * The container image of a workload.
+ */
+export abstract class WorkloadImage {
+  /**
+   * Build the Dockerfile of a directory. It is built at deployment; synthesis needs no Docker.
+   * Workloads of the same directory share one image.
+   */
+  public static fromDirectory(directory: string, options: DirectoryImageOptions = {}): WorkloadImage {
+    return new DirectoryImage(directory, options);
+  }
+
+  /** An image of any registry that the nodes can pull from, such as `public.ecr.aws/team/orders:1.4.0`. */
+  public static fromRegistry(imageUri: string): WorkloadImage {
+    return new RegistryImage(imageUri);
+  }
+
+  /** An image of an ECR repository, by its tag or its digest. */
+  public static fromEcrRepository(repository: ecr.IRepository, tagOrDigest: string): WorkloadImage {
+    return new EcrImage(repository, tagOrDigest);
+  }
+
+  /** Called by the workload that runs it. */
+  public abstract bind(scope: Construct): WorkloadImageConfig;
+}
+
+class DirectoryImage extends WorkloadImage {
+  constructor(private readonly directory: string, private readonly options: DirectoryImageOptions) {
+    super();
+  }
+
+  public bind(scope: Construct): WorkloadImageConfig {
+    const platform = this.options.platform ?? ecr_assets.Platform.LINUX_AMD64;
+    const asset = new ecr_assets.DockerImageAsset(scope, 'Image', { directory: this.directory, platform });
+    return { imageUri: asset.imageUri, architecture: platform.platform.split('/')[1] };
+  }
+}
+
+class RegistryImage extends WorkloadImage {
+  constructor(private readonly imageUri: string) {
+    super();
+    if (!Token.isUnresolved(imageUri) && !/[^/]([:@])[^/]+$/.test(imageUri)) {
+      throw new Error(`The image '${imageUri}' has neither a tag nor a digest; name the version that is meant, such as '${imageUri}:1.0.0'.`);
+    }
+  }
+
+  public bind(_scope: Construct): WorkloadImageConfig {
+    return { imageUri: this.imageUri };
+  }
+}
+
+class EcrImage extends WorkloadImage {
+  constructor(private readonly repository: ecr.IRepository, private readonly tagOrDigest: string) {
+    super();
+  }
+
+  public bind(_scope: Construct): WorkloadImageConfig {
+    return { imageUri: this.repository.repositoryUriForTagOrDigest(this.tagOrDigest) };
+  }
+}
