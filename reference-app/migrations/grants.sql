@@ -1,0 +1,29 @@
+-- Applied on every run, whole: what is not listed here is taken away. :command and :query are the role names.
+REVOKE ALL ON ALL TABLES IN SCHEMA orders, inventory, notification, analytics, messaging FROM PUBLIC, :command, :query;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA orders, inventory FROM PUBLIC, :command, :query;
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+
+GRANT USAGE ON SCHEMA orders, inventory, notification, analytics, messaging TO :command;
+GRANT SELECT, INSERT, UPDATE ON orders.orders TO :command;
+GRANT SELECT, INSERT ON orders.order_line, orders.status_change TO :command;
+GRANT SELECT, INSERT, DELETE ON orders.idempotency_key TO :command;
+GRANT EXECUTE ON FUNCTION orders.settle TO :command;
+
+GRANT SELECT ON inventory.product TO :command;
+GRANT SELECT, UPDATE ON inventory.stock_level TO :command;
+GRANT SELECT, INSERT, UPDATE ON inventory.reservation TO :command;
+GRANT SELECT, INSERT ON inventory.reservation_line, inventory.stock_movement TO :command;
+GRANT EXECUTE ON FUNCTION inventory.reserve, inventory.commit_reservations TO :command;
+
+GRANT SELECT, INSERT, UPDATE ON notification.notification, analytics.order_minute, analytics.sku_minute TO :command;
+
+GRANT SELECT, INSERT ON messaging.outbox, messaging.outbox_dead TO :command;
+GRANT SELECT, UPDATE ON messaging.relay_cursor TO :command;
+-- DELETE: an event that must be tried again gives its inbox row back.
+GRANT SELECT, INSERT, DELETE ON messaging.inbox TO :command;
+
+GRANT USAGE ON SCHEMA orders, inventory, messaging TO :query;
+GRANT SELECT ON orders.orders, orders.order_line, orders.status_change TO :query;
+GRANT SELECT ON inventory.product, inventory.stock_level TO :query;
+-- The timeline of an order.
+GRANT SELECT ON messaging.outbox TO :query;

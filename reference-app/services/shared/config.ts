@@ -1,0 +1,79 @@
+import Type, { type Static, type TObject } from 'typebox';
+import { Value } from 'typebox/value';
+
+/** A wrong environment: the message lists every wrong variable and what to do about it. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(`The environment is not right:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`);
+    this.problems = problems;
+  }
+}
+
+/**
+ * Reads the variables that the schema names, once and whole: all problems come out together.
+ * An empty variable counts as missing, as it does for the AWS SDKs.
+ */
+export function readConfig<T extends TObject>(schema: T, env: NodeJS.ProcessEnv = process.env): Static<T> {
+  const raw: Record<string, unknown> = {};
+  for (const name of Object.keys(schema.properties)) {
+    if (env[name] !== undefined && env[name] !== '') raw[name] = env[name];
+  }
+  const value = Value.Convert(schema, Value.Default(schema, raw));
+  const problems = new Map<string, string>();
+  for (const error of Value.Errors(schema, value)) {
+    const names = error.keyword === 'required' ? error.params.requiredProperties : [error.instancePath.split('/')[1] ?? ''];
+    for (const name of names) {
+      const fix = (schema.properties[name] as { description?: string } | undefined)?.description ?? 'see the documentation';
+      problems.set(name, name in raw
+        ? `${name} ${error.message}, but is ${JSON.stringify(mask(schema, name, raw[name]))}; set it to: ${fix}`
+        : `${name} is missing; set it to: ${fix}`);
+    }
+  }
+  if (problems.size > 0) throw new ConfigError([...problems.values()]);
+  return value as Static<T>;
+}
+
+/** The configuration as it may be printed: properties marked `secret: true` in the schema are masked. */
+export function maskConfig<T extends TObject>(schema: T, config: Static<T>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(config as Record<string, unknown>).map(([name, value]) => [name, mask(schema, name, value)]));
+}
+
+function mask(schema: TObject, name: string, value: unknown): unknown {
+  return (schema.properties[name] as { secret?: boolean } | undefined)?.secret ? '***' : value;
+}
+
+// --- what several services read ------------------------------------------------------------------------------
+
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+
+/** Every process. */
+export const processConfig = (port: number) => ({
+  PORT: Type.Integer({ minimum: 0, maximum: 65535, default: port, description: 'the port of the HTTP endpoint, 0 for any free one' }),
+  HOST: Type.String({ default: '0.0.0.0', description: 'the address to listen on' }),
+  LOG_LEVEL: Type.Enum([...LOG_LEVELS], { default: 'info', description: `one of ${LOG_LEVELS.join(', ')}` }),
+});
+
+/** Every process that talks to the database. */
+export const databaseConfig = {
+  DB_SECRET_ARN: Type.String({ description: 'the ARN of the secret with username and password of the database role' }),
+  DB_WRITER_ENDPOINT: Type.String({ description: 'the host (or host:port) of the writer' }),
+  DB_PORT: Type.Optional(Type.Integer({ minimum: 1, maximum: 65535, description: 'the port of the database' })),
+  DB_NAME: Type.Optional(Type.String({ description: 'the name of the database' })),
+  DB_POOL_SIZE: Type.Integer({ minimum: 1, maximum: 200, default: 8, description: 'the most connections that this process may open to one endpoint' }),
+};
+
+/** Processes that read from a replica. */
+export const readerConfig = {
+  DB_READER_ENDPOINT: Type.String({ description: 'the host (or host:port) of the reader' }),
+};
+
+/** Processes that consume a queue. */
+export const consumerConfig = {
+  QUEUE_URL: Type.String({ pattern: '^https?://.+', description: 'the URL of the queue to consume' }),
+  CONSUMER_RECEIVERS: Type.Integer({ minimum: 1, maximum: 50, default: 4, description: 'how many receive calls to keep open (each brings at most ten messages)' }),
+  CONSUMER_BATCH_SIZE: Type.Integer({ minimum: 1, maximum: 5000, default: 500, description: 'the most events of one transaction' }),
+  CONSUMER_CONCURRENCY: Type.Integer({ minimum: 1, maximum: 20, default: 2, description: 'how many transactions to run at once' }),
+};

@@ -1,0 +1,107 @@
+import Type, { type Static } from 'typebox';
+
+// One place says what an event, and so also a request field of the same name, may hold.
+// Objects are open: a field added within a major version must not stop an older consumer.
+
+/** Any RFC 9562 version: our own ids are version 7, a team's own order ids may not be. */
+export const Uuid = Type.String({ format: 'uuid', description: 'UUID' });
+export const Timestamp = Type.String({ format: 'date-time', description: 'RFC 3339 time' });
+export const Sku = Type.String({ pattern: '^[A-Za-z0-9._-]{1,64}$', description: 'stock keeping unit' });
+/** No control characters: PostgreSQL text can't hold U+0000 and logs should not hold the others. */
+export const CustomerId = Type.String({ minLength: 1, maxLength: 64, pattern: '^[^\\u0000-\\u001f\\u007f]*$', description: 'customer id' });
+export const Quantity = Type.Integer({ minimum: 1, maximum: 10_000, description: 'pieces' });
+export const OrderItem = Type.Object({ sku: Sku, quantity: Quantity });
+export type OrderItem = Static<typeof OrderItem>;
+export const MAX_ITEMS = 100;
+
+const Count = Type.Integer({ minimum: 0, maximum: 2_147_483_647 });
+const Delta = Type.Integer({ minimum: -2_147_483_647, maximum: 2_147_483_647 });
+const lines = <T extends Type.TSchema>(line: T) => Type.Array(line, { maxItems: MAX_ITEMS });
+
+export const StockLine = Type.Object({ sku: Sku, requested: Type.Integer({ minimum: 1, maximum: 1_000_000 }), available: Count });
+export type StockLine = Static<typeof StockLine>;
+
+export const OrderCreated = Type.Object({
+  orderId: Uuid,
+  customerId: CustomerId,
+  items: Type.Array(OrderItem, { minItems: 1, maxItems: MAX_ITEMS }),
+  createdAt: Timestamp,
+});
+export type OrderCreated = Static<typeof OrderCreated>;
+
+/** Advisory: read from a replica, so `sufficient` never decides. */
+export const StockValidated = Type.Object({
+  orderId: Uuid,
+  lines: Type.Array(StockLine, { minItems: 1, maxItems: MAX_ITEMS }),
+  sufficient: Type.Boolean(),
+  asOf: Timestamp,
+});
+export type StockValidated = Static<typeof StockValidated>;
+
+export const InventoryLine = Type.Object({
+  sku: Sku,
+  quantity: Type.Integer({ minimum: 1, maximum: 1_000_000 }),
+  deltaOnHand: Delta,
+  deltaReserved: Delta,
+  onHand: Count,
+  reserved: Count,
+});
+export type InventoryLine = Static<typeof InventoryLine>;
+
+/** `lines` holds every line of the order (deltas are zero when REJECTED); counts are sums over all locations. */
+export const InventoryUpdated = Type.Object({
+  orderId: Uuid,
+  reservationId: Uuid,
+  outcome: Type.Enum(['RESERVED', 'REJECTED', 'DEDUCTED']),
+  lines: lines(InventoryLine),
+  shortages: lines(StockLine),
+});
+export type InventoryUpdated = Static<typeof InventoryUpdated>;
+
+const Version = Type.Integer({ minimum: 1 });
+
+export const OrderConfirmed = Type.Object({
+  orderId: Uuid,
+  customerId: CustomerId,
+  version: Version,
+  confirmedAt: Timestamp,
+  createdAt: Type.Optional(Timestamp),
+});
+export type OrderConfirmed = Static<typeof OrderConfirmed>;
+
+export const OrderRejected = Type.Object({
+  orderId: Uuid,
+  customerId: CustomerId,
+  version: Version,
+  reason: Type.Enum(['INSUFFICIENT_STOCK']),
+  shortages: lines(StockLine),
+  rejectedAt: Timestamp,
+  createdAt: Type.Optional(Timestamp),
+});
+export type OrderRejected = Static<typeof OrderRejected>;
+
+/** The data of every event of the stock-only profile, by its CloudEvents type. */
+export const EVENT_DATA = {
+  'order.created': OrderCreated,
+  'inventory.validated': StockValidated,
+  'inventory.updated': InventoryUpdated,
+  'order.confirmed': OrderConfirmed,
+  'order.rejected': OrderRejected,
+} as const;
+export type EventType = keyof typeof EVENT_DATA;
+export type EventData<T extends EventType> = Static<(typeof EVENT_DATA)[T]>;
+
+/** CloudEvents type → EventBridge detail-type. */
+export const DETAIL_TYPES = {
+  'order.created': 'OrderCreated',
+  'inventory.validated': 'StockValidated',
+  'inventory.updated': 'InventoryUpdated',
+  'order.confirmed': 'OrderConfirmed',
+  'order.rejected': 'OrderRejected',
+} as const satisfies Record<EventType, string>;
+export type DetailType = (typeof DETAIL_TYPES)[EventType];
+
+/** EventBridge detail-type → CloudEvents type. */
+export const EVENT_TYPES = Object.fromEntries(
+  Object.entries(DETAIL_TYPES).map(([type, detailType]) => [detailType, type]),
+) as Readonly<Record<DetailType, EventType>>;

@@ -1,0 +1,116 @@
+import Type, { type Static, type TObject } from 'typebox';
+import { ConfigError, maskConfig, readConfig } from './config.ts';
+import { startHealthServer } from './http/health.ts';
+import { collectProcessMetrics, createLogger, registry, type Logger } from './telemetry.ts';
+
+export interface ServiceContext<C> {
+  readonly name: string;
+  readonly config: C;
+  readonly logger: Logger;
+}
+
+/** What a started service promises to the process around it. */
+export interface RunningService {
+  /** May the service get work now? Asked by the readiness probe; false while it drains, whatever this says. */
+  ready?(): boolean | Promise<boolean>;
+  /** Takes no more work, finishes or gives back what is in hand, closes what it opened. */
+  stop(): Promise<void>;
+}
+
+export interface ServiceOptions<T extends TObject> {
+  readonly config: T;
+  /** Starts the service; must not wait for the database or the queue to be there. */
+  start(context: ServiceContext<Static<T>>): Promise<RunningService>;
+  /** How long a graceful stop may take. @default 25 s, below the grace period of a pod */
+  readonly stopTimeoutMs?: number;
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+/** The process around one service: configuration, log, signals, and an end that leaves nothing half done. */
+export async function runService<T extends TObject>(name: string, options: ServiceOptions<T>): Promise<void> {
+  const env = options.env ?? process.env;
+  const service = env.SERVICE_NAME || name;
+  let logger = createLogger({ service });
+  let config: Static<T>;
+  try {
+    config = readConfig(options.config, env);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    logger.fatal({ problems: error.problems }, error.message);
+    process.exit(1);
+  }
+  logger = createLogger({ service, level: (config as { LOG_LEVEL?: string }).LOG_LEVEL });
+  collectProcessMetrics(service);
+
+  let running: RunningService | undefined;
+  let stopping: Promise<void> | undefined;
+  const stop = (signal: NodeJS.Signals) => {
+    if (stopping) {
+      logger.warn({ signal }, 'stopping at once: asked a second time');
+      process.exit(1);
+    }
+    logger.info({ signal }, 'stopping');
+    const deadline = setTimeout(() => {
+      logger.error('the graceful stop took too long; ending');
+      process.exit(1);
+    }, options.stopTimeoutMs ?? 25_000);
+    stopping = (async () => {
+      await running?.stop();
+      clearTimeout(deadline);
+      logger.info('stopped');
+      process.exit(0);
+    })().catch((error: unknown) => {
+      logger.fatal({ err: error }, 'the graceful stop failed');
+      process.exit(1);
+    });
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  // A supervisor starts a clean process; one in an unknown state must not go on.
+  const crash = (error: unknown) => {
+    logger.fatal({ err: error }, 'unexpected error; ending');
+    process.exit(1);
+  };
+  process.on('uncaughtException', crash);
+  process.on('unhandledRejection', crash);
+
+  logger.info({ config: maskConfig(options.config, config) }, 'starting');
+  try {
+    running = await options.start({ name: service, config, logger });
+  } catch (error) {
+    crash(error);
+  }
+  logger.info('started');
+}
+
+const WorkerProcess = Type.Object({
+  PORT: Type.Integer(),
+  HOST: Type.String(),
+});
+
+/** A service without an API of its own: the health endpoints answer from the first moment to the last. */
+export function runWorker<T extends TObject>(name: string, options: ServiceOptions<T>): Promise<void> {
+  return runService(name, {
+    ...options,
+    async start(context) {
+      let worker: RunningService | undefined;
+      let draining = false;
+      const { PORT, HOST } = context.config as Static<typeof WorkerProcess>;
+      const health = await startHealthServer({
+        port: PORT,
+        host: HOST,
+        registry,
+        ready: async () => !draining && worker !== undefined && (await worker.ready?.() ?? true),
+      });
+      context.logger.info({ url: health.url }, 'health endpoints');
+      worker = await options.start(context);
+      return {
+        async stop() {
+          draining = true;
+          await worker?.stop();
+          await health.stop();
+        },
+      };
+    },
+  });
+}
