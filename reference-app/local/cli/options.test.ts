@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { HELP, parseCommand, UsageError } from './options.ts';
+
+const parse = (...args: string[]) => parseCommand(args, '/repo', '/home/me');
+
+function options(...args: string[]) {
+  const command = parse(...args);
+  assert.equal(command.kind, 'run');
+  return command.kind === 'run' ? command.options : assert.fail();
+}
+
+test('nothing given runs the sample orders in the folder of the repository and stays up', () => {
+  assert.deepEqual(options(), { seed: 1, exit: false, fresh: false, json: false, dataDir: '/repo/.local', ports: {} });
+});
+
+test('every option arrives, paths from where the command was typed', () => {
+  assert.deepEqual(
+    options('--orders', '1000', '--rate=200.5', '--seed', '7', '--exit', '--fresh', '--json', '--data', 'd', '--app', '../cdk.out', '--stack', 'A',
+      '--stack', 'B', '--port', 'writer=5432', '--write-port', '3000', '--read-port', '0'),
+    {
+      orders: 1000, rate: 200.5, seed: 7, exit: true, fresh: true, json: true, dataDir: '/home/me/d', assemblyDir: '/home/cdk.out', stacks: ['A', 'B'],
+      ports: { 'writer': 5432, 'api-write-service': 3000, 'api-read-service': 0 },
+    },
+  );
+  assert.equal(parse('--help').kind, 'help');
+  assert.equal(parse('--orders', 'x', '-h').kind, 'help');
+  assert.equal(parse('--version').kind, 'version');
+});
+
+for (const [args, sentence] of [
+  [['--order', '5'], /Unknown option '--order'/],
+  [['-x'], /Unknown option '-x'/],
+  [['5'], /Unexpected argument '5'/],
+  [['--orders'], /--orders wants a value/],
+  [['--orders', '--exit'], /--orders wants a value/],
+  [['--orders', '-5'], /--orders wants a value/],
+  [['--orders=-5'], /--orders wants a whole number from 0 to 100000000, not '-5'/],
+  [['--orders=1e3'], /--orders wants a whole number/],
+  [['--orders='], /--orders wants a value/],
+  [['--rate=0'], /--rate wants a number above 0/],
+  [['--rate=fast'], /--rate wants a number above 0.*'fast'/],
+  [['--seed=1.5'], /--seed wants a whole number/],
+  [['--exit=yes'], /--exit takes no value/],
+  [['--data='], /--data wants a value/],
+  [['--port', '3000'], /--port wants NAME=PORT/],
+  [['--port', 'writer=70000'], /--port writer wants a whole number from 0 to 65535/],
+  [['--write-port=http'], /--write-port wants a whole number/],
+  [['--port', 'api-write-service=3000', '--write-port', '3002'], /--write-port gives api-write-service a port a second time/],
+  [['--read-port', '3000', '--write-port', '3000'], /--read-port gives api-read-service the port 3000, which api-write-service has already/],
+] as [string[], RegExp][]) {
+  test(`refused in one sentence that names the option: ${args.join(' ')}`, () => {
+    assert.throws(() => parse(...args), (error) => {
+      assert.ok(error instanceof UsageError);
+      assert.match(error.message, sentence);
+      assert.doesNotMatch(error.message, /\n/);
+      return true;
+    });
+  });
+}
+
+test('the help tells every option', () => {
+  for (const name of ['orders', 'rate', 'seed', 'exit', 'fresh', 'json', 'data', 'app', 'stack', 'port', 'write-port', 'read-port', 'help', 'version']) {
+    assert.ok(HELP.includes(`--${name}`), name);
+  }
+});
