@@ -17,7 +17,7 @@ CREATE INDEX orders_customer_id_order_id ON orders.orders (customer_id, order_id
 CREATE INDEX orders_status_order_id ON orders.orders (status, order_id DESC);
 
 CREATE TABLE orders.order_line (
-  order_id uuid NOT NULL REFERENCES orders.orders,
+  order_id uuid NOT NULL,
   sku      text NOT NULL,
   quantity int  NOT NULL CHECK (quantity > 0),
   PRIMARY KEY (order_id, sku)
@@ -26,7 +26,7 @@ CREATE TABLE orders.order_line (
 -- One row per version of an order, the first with from_status NULL. event_id is the event that says it,
 -- cause_id what it follows from.
 CREATE TABLE orders.status_change (
-  order_id    uuid        NOT NULL REFERENCES orders.orders,
+  order_id    uuid        NOT NULL,
   version     int         NOT NULL CHECK (version >= 1),
   from_status text        CHECK ((from_status IS NULL) = (version = 1)),
   to_status   text        NOT NULL,
@@ -39,7 +39,7 @@ CREATE TABLE orders.status_change (
 CREATE TABLE orders.idempotency_key (
   key        text        PRIMARY KEY,
   body_hash  bytea       NOT NULL,
-  order_id   uuid        NOT NULL REFERENCES orders.orders,
+  order_id   uuid        NOT NULL,
   created_at timestamptz NOT NULL DEFAULT now()
 );
 

@@ -1,0 +1,37 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ClientBase } from 'pg';
+import type { Logger } from '../shared/telemetry.ts';
+import { applyGrants, applyMigrations, readMigrations, withMigrationLock } from './migrations.ts';
+import { ensureLogin, type Login } from './roles.ts';
+import { parseCatalog, seedCatalog } from './seed.ts';
+
+export interface MigrateOptions {
+  /** Folder of the SQL files. */
+  readonly directory: string;
+  readonly command: Login;
+  readonly query: Login;
+  /** JSON file with the first products; none in production unless asked for. */
+  readonly seedFile?: string | undefined;
+  readonly logger: Logger;
+}
+
+/** Brings schema, roles, privileges and first data to what this version needs. Safe to repeat and to run twice at once. */
+export async function migrate(client: ClientBase, { directory, command, query, seedFile, logger }: MigrateOptions): Promise<void> {
+  if (command.username === query.username) {
+    throw new Error(`The command and the query secret both name the role ${command.username}: give each side a user of its own.`);
+  }
+  const migrations = await readMigrations(directory);
+  const grants = await readFile(join(directory, 'grants.sql'), 'utf8');
+  const catalog = seedFile ? parseCatalog(JSON.parse(await readFile(seedFile, 'utf8'))) : [];
+  await withMigrationLock(client, async () => {
+    for (const { version, name } of await applyMigrations(client, migrations)) logger.info({ version, name }, 'migration applied');
+    await ensureLogin(client, command);
+    // Belt and braces: the grants allow no write either.
+    await ensureLogin(client, query, { default_transaction_read_only: 'on' });
+    await applyGrants(client, grants, { command: command.username, query: query.username });
+    logger.info({ command: command.username, query: query.username }, 'roles and privileges are right');
+    const added = catalog.length > 0 ? await seedCatalog(client, catalog) : 0;
+    if (added > 0) logger.info({ products: added }, 'first products received');
+  });
+}

@@ -1,0 +1,101 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import { startPostgres, type Postgres } from '../../local/postgres.ts';
+import { migrate } from '../migrate/migrate.ts';
+import type { Pool } from './database.ts';
+import { createLogger, type Logger } from './telemetry.ts';
+
+// Only tests import this file.
+
+export const MIGRATIONS = join(import.meta.dirname, '../../migrations');
+
+export function silentLogger(): Logger {
+  return createLogger({ service: 'test', level: process.env.TEST_LOG_LEVEL ?? 'silent' });
+}
+
+export interface TestDatabase {
+  /** As the database's administrator. */
+  readonly admin: Pool;
+  /** As the command role. */
+  readonly command: Pool;
+  /** As the query role. */
+  readonly query: Pool;
+  readonly name: string;
+  drop(): Promise<void>;
+}
+
+export interface TestServer {
+  readonly postgres: Postgres;
+  readonly logFile: string;
+  pool(options: { database: string; user?: string; password?: string; max?: number }): Pool;
+  /** A database of its own with schema, roles and no data. */
+  database(): Promise<TestDatabase>;
+  stop(): Promise<void>;
+}
+
+/** One real PostgreSQL for a test file; each test takes a database of its own. */
+export async function startTestServer(options: { replica?: boolean } = {}): Promise<TestServer> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'order-pipeline-test-'));
+  const postgres = await startPostgres({ dataDir, replica: options.replica ?? false });
+  const { host, port, user, password } = postgres.writer;
+  const pools = new Set<Pool>();
+  let databases = 0;
+
+  const pool: TestServer['pool'] = (login) => {
+    const created = new pg.Pool({ host, port, user, password, max: 20, ...login, connectionTimeoutMillis: 10_000 });
+    created.on('error', () => undefined);
+    pools.add(created);
+    return created;
+  };
+  const end = async (...ended: Pool[]) => {
+    for (const one of ended) if (pools.delete(one)) await one.end();
+  };
+
+  return {
+    postgres,
+    logFile: join(dataDir, 'postgres-primary.log'),
+    pool,
+    async database() {
+      const name = `test_${++databases}`;
+      const server = pool({ database: 'postgres', max: 1 });
+      await server.query(`CREATE DATABASE ${name}`);
+      const admin = pool({ database: name });
+      const command = { username: `${name}_command`, password: `pass'word "of" ${name}` };
+      const query = { username: `${name}_query`, password: 'query-password' };
+      const client = await admin.connect();
+      try {
+        await migrate(client, { directory: MIGRATIONS, command, query, logger: silentLogger() });
+      } finally {
+        client.release();
+      }
+      const commandPool = pool({ database: name, user: command.username, password: command.password });
+      const queryPool = pool({ database: name, user: query.username, password: query.password });
+      return {
+        name, admin, command: commandPool, query: queryPool,
+        async drop() {
+          await end(admin, commandPool, queryPool);
+          await server.query(`DROP DATABASE ${name} WITH (FORCE)`);
+          await end(server);
+        },
+      };
+    },
+    async stop() {
+      await end(...pools);
+      await postgres.stop();
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Polls until the condition holds; a test that waits for something never sleeps for a fixed time. */
+export async function eventually<T>(read: () => Promise<T> | T, holds: (value: T) => boolean, deadlineMs = 30_000): Promise<T> {
+  const deadline = Date.now() + deadlineMs;
+  for (;;) {
+    const value = await read();
+    if (holds(value)) return value;
+    if (Date.now() > deadline) throw new Error(`Still not so after ${deadlineMs} ms: ${JSON.stringify(value)}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
