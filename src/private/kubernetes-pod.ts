@@ -2,6 +2,7 @@ import { Names, Stack, Token } from 'aws-cdk-lib';
 import * as eks from 'aws-cdk-lib/aws-eks';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import { Construct } from 'constructs';
+import { invalid, requireInteger } from './validation';
 import type { KubernetesAccess } from '../workload/kubernetes-access';
 import type { KubernetesContainerOptions } from '../workload/kubernetes-container-options';
 import type { WorkloadImage } from '../workload/workload-image';
@@ -27,10 +28,11 @@ export class KubernetesPod {
   constructor(private readonly scope: Construct, private readonly options: PodOptions) {
     this.serviceName = options.serviceName
       ?? Names.uniqueResourceName(scope, { maxLength: options.maxNameLength, separator: '-' }).toLowerCase();
-    validateName(this.serviceName, options.maxNameLength);
-    for (const port of [...options.egressPorts ?? [], ...options.port === undefined ? [] : [options.port]]) validatePort(port);
+    validateName(scope, this.serviceName, options.maxNameLength);
+    requireInteger(scope, 'port', options.port, 1, 65535);
+    options.egressPorts?.forEach(port => requireInteger(scope, 'egressPorts', port, 1, 65535));
     if (options.cpu !== undefined && !Token.isUnresolved(options.cpu) && !(options.cpu >= 0.001)) {
-      throw new Error(`\`cpu\` is in vCPUs and must be at least 0.001, got ${options.cpu}.`);
+      throw invalid(scope, `cpu is in vCPUs and must be at least 0.001, got ${options.cpu}`);
     }
 
     this.selector = { 'app.kubernetes.io/name': this.serviceName };
@@ -134,15 +136,9 @@ function podPrincipal(kubernetes: KubernetesAccess, serviceAccount: string): iam
   }).withSessionTags();
 }
 
-function validateName(name: string, maxLength: number) {
-  if (!Token.isUnresolved(name) && !(/^[a-z]([-a-z0-9]*[a-z0-9])?$/.test(name) && name.length >= 2 && name.length <= maxLength)) {
-    throw new Error('`serviceName` must be 2 to ' + maxLength + ' lower-case letters, digits and hyphens, starting with a letter'
-      + ` and not ending with a hyphen, got '${name}'.`);
-  }
-}
-
-function validatePort(port: number) {
-  if (!Token.isUnresolved(port) && !(Number.isInteger(port) && port >= 1 && port <= 65535)) {
-    throw new Error(`A port must be a whole number from 1 to 65535, got ${port}.`);
+function validateName(scope: Construct, name: string, maxLength: number) {
+  if (!Token.isUnresolved(name) && !(/^[a-z][-a-z0-9]*[a-z0-9]$/.test(name) && name.length <= maxLength)) {
+    throw invalid(scope, `serviceName must be 2 to ${maxLength} lower-case letters, digits and hyphens, start with a letter`
+      + ` and not end with a hyphen, got '${name}'`);
   }
 }

@@ -81,13 +81,11 @@ class CpuAutoscaling extends Autoscaling {
     this.minReplicas = options.minReplicas ?? 2;
     this.maxReplicas = options.maxReplicas ?? Math.max(10, this.minReplicas);
     this.targetUtilizationPercent = options.targetUtilizationPercent ?? 70;
-    checkReplicas('minReplicas', this.minReplicas, 1);
-    checkReplicas('maxReplicas', this.maxReplicas, 1);
+    requireAtLeast('minReplicas', this.minReplicas, 1);
+    requireAtLeast('maxReplicas', this.maxReplicas, 1);
+    requireAtLeast('targetUtilizationPercent', this.targetUtilizationPercent, 1);
     if (!Token.isUnresolved(this.minReplicas) && !Token.isUnresolved(this.maxReplicas) && this.maxReplicas < this.minReplicas) {
-      throw new Error(`\`maxReplicas\` (${this.maxReplicas}) must not be less than \`minReplicas\` (${this.minReplicas}).`);
-    }
-    if (!Token.isUnresolved(this.targetUtilizationPercent) && !(this.targetUtilizationPercent >= 1)) {
-      throw new Error(`\`targetUtilizationPercent\` must be at least 1, got ${this.targetUtilizationPercent}.`);
+      throw new Error(`maxReplicas (${this.maxReplicas}) must not be less than minReplicas (${this.minReplicas})`);
     }
   }
 
@@ -114,7 +112,7 @@ class CpuAutoscaling extends Autoscaling {
 class FixedReplicas extends Autoscaling {
   constructor(private readonly replicas: number) {
     super();
-    checkReplicas('replicas', replicas, 0);
+    requireAtLeast('replicas', replicas, 0);
   }
 
   public bind(_options: AutoscalingBindOptions): AutoscalingConfig {
@@ -122,8 +120,8 @@ class FixedReplicas extends Autoscaling {
   }
 }
 
-function checkReplicas(name: string, value: number, least: number) {
+function requireAtLeast(name: string, value: number, least: number) {
   if (!Token.isUnresolved(value) && !(Number.isInteger(value) && value >= least)) {
-    throw new Error(`\`${name}\` must be a whole number of at least ${least}, got ${value}.`);
+    throw new Error(`${name} must be a whole number of at least ${least}, got ${value}`);
   }
 }

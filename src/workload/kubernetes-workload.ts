@@ -9,6 +9,10 @@ import { ServiceExposure } from './service-exposure';
 import { WorkloadImage } from './workload-image';
 import { WorkloadProbes } from './workload-probes';
 import { KubernetesPod } from '../private/kubernetes-pod';
+import { invalid } from '../private/validation';
+
+/** How long an exposed pod goes on serving after it was told to stop, until nobody calls it any more. */
+const DRAIN_SECONDS = 15;
 
 /**
  * What every long-running workload can be given.
@@ -114,6 +118,13 @@ export class KubernetesWorkload extends Construct implements iam.IGrantable, ec2
       serviceName: pod.serviceName, namespace, selector: pod.selector, port: this.port,
     });
 
+    const exposed = exposure.ingressFrom !== undefined;
+    const gracePeriod = props.terminationGracePeriod ?? Duration.seconds(45);
+    if (exposed && !gracePeriod.isUnresolved() && gracePeriod.toSeconds() <= DRAIN_SECONDS) {
+      throw invalid(this, `terminationGracePeriod must be longer than the ${DRAIN_SECONDS} seconds that an exposed service waits`
+        + ` for its callers, got ${gracePeriod.toHumanString()}`);
+    }
+
     const deployment = {
       apiVersion: 'apps/v1',
       kind: 'Deployment',
@@ -127,9 +138,9 @@ export class KubernetesWorkload extends Construct implements iam.IGrantable, ec2
           ports: [{ name: 'http', containerPort: this.port, protocol: 'TCP' }],
           ...(props.probes ?? WorkloadProbes.http()).bind(),
           // Time for load balancer and Service to stop sending before the process stops taking.
-          ...exposure.ingressFrom === undefined ? {} : { lifecycle: { preStop: { sleep: { seconds: 15 } } } },
+          ...exposed ? { lifecycle: { preStop: { sleep: { seconds: DRAIN_SECONDS } } } } : {},
         }, {
-          terminationGracePeriodSeconds: (props.terminationGracePeriod ?? Duration.seconds(45)).toSeconds(),
+          terminationGracePeriodSeconds: gracePeriod.toSeconds(),
           topologySpreadConstraints: ['topology.kubernetes.io/zone', 'kubernetes.io/hostname'].map(topologyKey => ({
             topologyKey,
             maxSkew: 1,
@@ -146,10 +157,10 @@ export class KubernetesWorkload extends Construct implements iam.IGrantable, ec2
       metadata: pod.metadata(),
       spec: { maxUnavailable: 1, unhealthyPodEvictionPolicy: 'AlwaysAllow', selector: { matchLabels: pod.selector } },
     };
-    const ingress = exposure.ingressFrom === undefined ? [] : [{
-      ...exposure.ingressFrom.length === 0 ? {} : { from: exposure.ingressFrom },
+    const ingress = exposed ? [{
+      ...exposure.ingressFrom?.length ? { from: exposure.ingressFrom } : {},
       ports: [{ protocol: 'TCP', port: this.port }],
-    }];
+    }] : [];
 
     this.manifest = props.kubernetes.applyManifest(this, 'Manifest', [
       pod.serviceAccount(),

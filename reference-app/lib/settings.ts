@@ -1,0 +1,77 @@
+import type { EventPattern } from 'aws-cdk-lib/aws-events';
+
+/** Replicas by CPU: at least, at most. */
+export interface Replicas {
+  readonly minReplicas: number;
+  readonly maxReplicas: number;
+}
+
+export interface ConsumerSettings extends Replicas {
+  /** Which events the consumer gets, of those with the pipeline's source. */
+  readonly eventPattern: EventPattern;
+  /** How often a message is tried before it goes to the dead-letter queue. */
+  readonly maxReceiveCount: number;
+}
+
+export interface Settings {
+  readonly eventSource: string;
+  readonly namespace: string;
+  /** A role that may use kubectl beside the one that deploys. */
+  readonly operatorRoleArn?: string;
+  readonly database: {
+    readonly name: string;
+    readonly readers: number;
+    /** In Aurora capacity units, for each instance. */
+    readonly minCapacity: number;
+    readonly maxCapacity: number;
+  };
+  readonly commandApi: Replicas;
+  readonly queryApi: Replicas;
+  readonly outboxRelay: Replicas;
+  /** By the name of the service, which is the name of its program too. */
+  readonly consumers: { readonly [serviceName: string]: ConsumerSettings };
+}
+
+const replicas: Replicas = { minReplicas: 2, maxReplicas: 10 };
+
+/** Everything that one would want to change. */
+export const defaultSettings: Settings = {
+  eventSource: 'com.example.orders',
+  namespace: 'orders',
+  database: { name: 'orders', readers: 1, minCapacity: 0.5, maxCapacity: 16 },
+  commandApi: replicas,
+  queryApi: replicas,
+  // One relay works and the others wait for it to fail.
+  outboxRelay: { minReplicas: 2, maxReplicas: 3 },
+  consumers: {
+    'stock-service': {
+      ...replicas,
+      maxReceiveCount: 5,
+      eventPattern: { detailType: ['OrderCreated'] },
+    },
+    'inventory-service': {
+      ...replicas,
+      maxReceiveCount: 5,
+      eventPattern: { detailType: ['StockValidated', 'OrderConfirmed'] },
+    },
+    'order-status': {
+      ...replicas,
+      maxReceiveCount: 5,
+      eventPattern: { detailType: ['InventoryUpdated'], detail: { data: { outcome: ['RESERVED', 'REJECTED'] } } },
+    },
+    'notification-service': {
+      ...replicas,
+      maxReceiveCount: 5,
+      eventPattern: {
+        detailType: ['OrderConfirmed', 'OrderRejected', 'InventoryUpdated'],
+        // Events of the order have no outcome; of the inventory's only the deduction is worth a notice.
+        detail: { data: { outcome: ['DEDUCTED', { exists: false }] } },
+      },
+    },
+    'analytics-service': {
+      ...replicas,
+      maxReceiveCount: 5,
+      eventPattern: { detailType: ['OrderCreated', 'OrderConfirmed', 'OrderRejected', 'InventoryUpdated'] },
+    },
+  },
+};

@@ -1,0 +1,2 @@
+export * from './event-driven-order-pipeline';
+export * from './pipeline-options';

@@ -1,0 +1,59 @@
+import { Duration, Stack } from 'aws-cdk-lib';
+import { Match, Template } from 'aws-cdk-lib/assertions';
+import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { AwsSolutionsChecks } from 'cdk-nag';
+import { KubernetesJob, KubernetesJobProps, WorkloadImage } from '../../src/workload';
+import { testKubernetes } from '../cluster';
+import { manifestOf, manifestsOf } from '../kubernetes-manifests';
+
+const image = WorkloadImage.fromRegistry('public.ecr.aws/team/orders:1.0.0');
+
+function jobOf(props: Partial<KubernetesJobProps> = {}) {
+  const stack = new Stack();
+  const job = new KubernetesJob(stack, 'Migration', { kubernetes: testKubernetes(stack), image, serviceName: 'migration', ...props });
+  return { stack, job, template: () => Template.fromStack(stack) };
+}
+
+test('runs once, with retries and a deadline', () => {
+  const manifest = manifestOf(jobOf({ command: ['node', 'migrate.js'], timeout: Duration.minutes(5), backoffLimit: 2 }).template(), 'Job');
+  expect(manifest.spec).toMatchObject({
+    backoffLimit: 2,
+    activeDeadlineSeconds: 300,
+    template: { spec: { restartPolicy: 'Never', serviceAccountName: 'migration', containers: [{ command: ['node', 'migrate.js'] }] } },
+  });
+});
+
+test('has an account and a network policy of its own, and needs no port', () => {
+  const template = jobOf({ egressPorts: [5433] }).template();
+  expect(manifestsOf(template).map(m => m.kind)).toEqual(['ServiceAccount', 'NetworkPolicy', 'Job']);
+  expect(manifestOf(template, 'NetworkPolicy').spec).toMatchObject({ ingress: [], policyTypes: ['Ingress', 'Egress'] });
+  expect(manifestOf(template, 'Job').spec.template.spec.containers[0].env.map((e: { name: string }) => e.name)).toEqual(['SERVICE_NAME', 'AWS_REGION']);
+});
+
+test('is another job when its image, command or environment changes, and else the same', () => {
+  const nameOf = (props: Partial<KubernetesJobProps> = {}) => manifestOf(jobOf(props).template(), 'Job').metadata.name;
+  const names = [
+    nameOf(),
+    nameOf({ image: WorkloadImage.fromRegistry('public.ecr.aws/team/orders:1.0.1') }),
+    nameOf({ command: ['other'] }),
+    nameOf({ environment: { A: 'b' } }),
+  ];
+  expect(new Set(names).size).toBe(names.length);
+  expect(nameOf()).toBe(names[0]);
+  expect(names[0]).toMatch(/^migration-[0-9a-f]{10}$/);
+});
+
+test('leaves room for the hash in its name', () => {
+  expect(() => jobOf({ serviceName: 'a'.repeat(53) })).toThrow("serviceName must be 2 to 52 lower-case letters");
+  expect(manifestOf(jobOf({ serviceName: 'a'.repeat(52) }).template(), 'Job').metadata.name).toHaveLength(63);
+});
+
+test('starts after its permissions', () => {
+  const { stack, job, template } = jobOf();
+  new secretsmanager.Secret(stack, 'Secret').grantRead(job);
+  template().hasResource('Custom::AWSCDK-EKS-KubernetesResource', { DependsOn: Match.arrayWith([Match.stringLikeRegexp('^MigrationRoleDefaultPolicy')]) });
+});
+
+test('has no findings of AwsSolutions', () => {
+  expect(new AwsSolutionsChecks().validateScope(jobOf().stack).violations).toEqual([]);
+});

@@ -1,0 +1,326 @@
+import { Duration, Size, Stack } from 'aws-cdk-lib';
+import { Match, Template } from 'aws-cdk-lib/assertions';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as ecr_assets from 'aws-cdk-lib/aws-ecr-assets';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import * as s3 from 'aws-cdk-lib/aws-s3';
+import { AwsSolutionsChecks } from 'cdk-nag';
+import { Autoscaling, KubernetesAccess, KubernetesWorkload, KubernetesWorkloadProps, ServiceExposure, WorkloadImage, WorkloadProbes } from '../../src/workload';
+import { testKubernetes } from '../cluster';
+import { manifestOf, manifestsOf } from '../kubernetes-manifests';
+
+const image = WorkloadImage.fromRegistry('public.ecr.aws/team/orders:1.0.0');
+let stack: Stack;
+let kubernetes: KubernetesAccess;
+
+beforeEach(() => {
+  stack = new Stack();
+  kubernetes = testKubernetes(stack, { namespace: 'orders' });
+});
+
+function workload(props: Partial<KubernetesWorkloadProps> = {}) {
+  return new KubernetesWorkload(stack, 'Api', { kubernetes, image, serviceName: 'api', ...props });
+}
+
+function podSpec() {
+  return manifestOf(Template.fromStack(stack), 'Deployment').spec.template.spec;
+}
+
+describe('Deployment', () => {
+  test('runs the command of the image with the environment', () => {
+    workload({ command: ['node', 'api.js'], environment: { QUEUE_URL: 'https://queue' }, port: 3000 });
+
+    expect(podSpec().containers).toEqual([expect.objectContaining({
+      name: 'main',
+      image: 'public.ecr.aws/team/orders:1.0.0',
+      command: ['node', 'api.js'],
+      ports: [{ name: 'http', containerPort: 3000, protocol: 'TCP' }],
+      env: [
+        { name: 'SERVICE_NAME', value: 'api' },
+        { name: 'AWS_REGION', value: '${AWS::Region}' },
+        { name: 'PORT', value: '3000' },
+        { name: 'QUEUE_URL', value: 'https://queue' },
+      ],
+    })]);
+  });
+
+  test('lets the environment of the caller win', () => {
+    workload({ environment: { AWS_REGION: 'eu-west-1' } });
+    expect(podSpec().containers[0].env).toContainEqual({ name: 'AWS_REGION', value: 'eu-west-1' });
+  });
+
+  test('leaves the command to the image when none is given', () => {
+    workload();
+    expect(podSpec().containers[0]).not.toHaveProperty('command');
+  });
+
+  test('meets the restricted pod security standard', () => {
+    workload();
+    expect(podSpec()).toMatchObject({
+      securityContext: { runAsNonRoot: true, runAsUser: 1000, seccompProfile: { type: 'RuntimeDefault' } },
+      automountServiceAccountToken: false,
+      containers: [{
+        securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
+        volumeMounts: [{ name: 'tmp', mountPath: '/tmp' }],
+      }],
+    });
+  });
+
+  test('requests CPU and memory, and limits memory only', () => {
+    workload({ cpu: 0.5, memory: Size.gibibytes(1) });
+    expect(podSpec().containers[0].resources).toEqual({ requests: { cpu: '500m', memory: '1024Mi' }, limits: { memory: '1024Mi' } });
+  });
+
+  test('is probed at /livez and /readyz on the port named http', () => {
+    workload();
+    expect(podSpec().containers[0]).toMatchObject({
+      startupProbe: { httpGet: { path: '/livez', port: 'http' } },
+      livenessProbe: { httpGet: { path: '/livez', port: 'http' } },
+      readinessProbe: { httpGet: { path: '/readyz', port: 'http' } },
+    });
+  });
+
+  test('is probed at other paths, or not at all', () => {
+    workload({ probes: WorkloadProbes.http({ livenessPath: '/up' }) });
+    new KubernetesWorkload(stack, 'Quiet', { kubernetes, image, serviceName: 'quiet', probes: WorkloadProbes.none() });
+    const template = Template.fromStack(stack);
+    expect(manifestOf(template, 'Deployment', 'api').spec.template.spec.containers[0].livenessProbe.httpGet.path).toBe('/up');
+    expect(manifestOf(template, 'Deployment', 'quiet').spec.template.spec.containers[0]).not.toHaveProperty('livenessProbe');
+  });
+
+  test('is replaced without losing a replica, and stops within the grace period', () => {
+    workload({ terminationGracePeriod: Duration.minutes(2) });
+    const { spec } = manifestOf(Template.fromStack(stack), 'Deployment');
+    expect(spec.strategy.rollingUpdate).toEqual({ maxUnavailable: 0, maxSurge: '25%' });
+    expect(spec.template.spec.terminationGracePeriodSeconds).toBe(120);
+  });
+
+  test('spreads over zones and nodes', () => {
+    workload();
+    expect(podSpec().topologySpreadConstraints.map((c: { topologyKey: string }) => c.topologyKey))
+      .toEqual(['topology.kubernetes.io/zone', 'kubernetes.io/hostname']);
+  });
+
+  test('carries everything into the namespace of the access', () => {
+    workload({ exposure: ServiceExposure.clusterInternal() });
+    const manifests = manifestsOf(Template.fromStack(stack));
+    expect(manifests.map(m => m.kind).sort()).toEqual(
+      ['Deployment', 'HorizontalPodAutoscaler', 'NetworkPolicy', 'PodDisruptionBudget', 'Service', 'ServiceAccount']);
+    expect(manifests.map(m => [m.metadata.name, m.metadata.namespace])).toEqual(manifests.map(() => ['api', 'orders']));
+  });
+
+  test('keeps the labels of the selector when the cluster adds its own for pruning', () => {
+    workload();
+    const { spec } = manifestOf(Template.fromStack(stack), 'Deployment');
+    expect(spec.selector.matchLabels).toEqual({ 'app.kubernetes.io/name': 'api' });
+    expect(spec.template.metadata.labels).toEqual({ 'app.kubernetes.io/name': 'api' });
+  });
+});
+
+describe('image', () => {
+  test('of a directory is an asset of amd64, for nodes of that architecture', () => {
+    workload({ image: WorkloadImage.fromDirectory(`${__dirname}/image`) });
+    expect(podSpec().nodeSelector).toEqual({ 'kubernetes.io/arch': 'amd64' });
+    expect(podSpec().containers[0].image).toMatch(/dkr\.ecr/);
+  });
+
+  test('of a directory can be for arm64', () => {
+    workload({ image: WorkloadImage.fromDirectory(`${__dirname}/image`, { platform: ecr_assets.Platform.LINUX_ARM64 }) });
+    expect(podSpec().nodeSelector).toEqual({ 'kubernetes.io/arch': 'arm64' });
+  });
+
+  test('of a registry runs anywhere', () => {
+    workload();
+    expect(podSpec()).not.toHaveProperty('nodeSelector');
+  });
+
+  test.each(['orders', 'registry:5000/orders'])('of a registry needs a version: %s', uri => {
+    expect(() => WorkloadImage.fromRegistry(uri)).toThrow(`The image '${uri}' has neither a tag nor a digest`);
+  });
+
+  test.each(['orders:1', 'registry:5000/orders@sha256:0a'])('of a registry with its version: %s', uri => {
+    expect(() => WorkloadImage.fromRegistry(uri)).not.toThrow();
+  });
+});
+
+describe('scaling', () => {
+  test('is by CPU, from 2 to 10, and leaves the replica count to the autoscaler', () => {
+    workload();
+    const template = Template.fromStack(stack);
+    expect(manifestOf(template, 'HorizontalPodAutoscaler').spec).toEqual({
+      scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'api' },
+      minReplicas: 2,
+      maxReplicas: 10,
+      metrics: [{ type: 'Resource', resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: 70 } } }],
+    });
+    expect(manifestOf(template, 'Deployment').spec).not.toHaveProperty('replicas');
+  });
+
+  test('can be fixed', () => {
+    workload({ scaling: Autoscaling.fixed(3) });
+    const template = Template.fromStack(stack);
+    expect(manifestsOf(template).map(m => m.kind)).not.toContain('HorizontalPodAutoscaler');
+    expect(manifestOf(template, 'Deployment').spec.replicas).toBe(3);
+  });
+
+  test('raises the default maximum to a higher minimum', () => {
+    workload({ scaling: Autoscaling.cpu({ minReplicas: 20 }) });
+    expect(manifestOf(Template.fromStack(stack), 'HorizontalPodAutoscaler').spec).toMatchObject({ minReplicas: 20, maxReplicas: 20 });
+  });
+
+  test.each([
+    [{ minReplicas: 0 }, 'minReplicas must be a whole number of at least 1, got 0'],
+    [{ maxReplicas: 2.5 }, 'maxReplicas must be a whole number of at least 1, got 2.5'],
+    [{ minReplicas: 4, maxReplicas: 3 }, 'maxReplicas (3) must not be less than minReplicas (4)'],
+    [{ targetUtilizationPercent: 0 }, 'targetUtilizationPercent must be a whole number of at least 1, got 0'],
+  ])('refuses %j', (options, message) => {
+    expect(() => Autoscaling.cpu(options)).toThrow(message);
+  });
+});
+
+describe('network policy', () => {
+  test('lets nothing in and only names, credentials and HTTPS out', () => {
+    workload();
+    expect(manifestOf(Template.fromStack(stack), 'NetworkPolicy').spec).toEqual({
+      podSelector: { matchLabels: { 'app.kubernetes.io/name': 'api' } },
+      policyTypes: ['Ingress', 'Egress'],
+      ingress: [],
+      egress: [
+        { ports: [{ protocol: 'UDP', port: 53 }, { protocol: 'TCP', port: 53 }] },
+        { ports: [{ protocol: 'TCP', port: 443 }] },
+        {
+          to: [{ ipBlock: { cidr: '169.254.170.23/32' } }, { ipBlock: { cidr: 'fd00:ec2::23/128' } }],
+          ports: [{ protocol: 'TCP', port: 80 }],
+        },
+      ],
+    });
+  });
+
+  test('opens the ports that are asked for', () => {
+    workload({ egressPorts: [5433] });
+    expect(manifestOf(Template.fromStack(stack), 'NetworkPolicy').spec.egress[1].ports)
+      .toEqual([{ protocol: 'TCP', port: 443 }, { protocol: 'TCP', port: 5433 }]);
+  });
+});
+
+describe('exposure', () => {
+  test('by an internal load balancer of EKS Auto Mode', () => {
+    workload({ port: 3000, exposure: ServiceExposure.internalNetworkLoadBalancer() });
+    const template = Template.fromStack(stack);
+    expect(manifestOf(template, 'Service')).toMatchObject({
+      metadata: {
+        annotations: {
+          'service.beta.kubernetes.io/aws-load-balancer-scheme': 'internal',
+          'service.beta.kubernetes.io/aws-load-balancer-nlb-target-type': 'ip',
+          'service.beta.kubernetes.io/aws-load-balancer-healthcheck-path': '/readyz',
+        },
+      },
+      spec: {
+        type: 'LoadBalancer',
+        loadBalancerClass: 'eks.amazonaws.com/nlb',
+        selector: { 'app.kubernetes.io/name': 'api' },
+        ports: [{ name: 'http', port: 3000, targetPort: 'http', protocol: 'TCP' }],
+      },
+    });
+    expect(manifestOf(template, 'NetworkPolicy').spec.ingress).toEqual([{ ports: [{ protocol: 'TCP', port: 3000 }] }]);
+    // The load balancer needs a moment to stop sending.
+    expect(manifestOf(template, 'Deployment').spec.template.spec.containers[0].lifecycle).toEqual({ preStop: { sleep: { seconds: 15 } } });
+  });
+
+  test('by another controller', () => {
+    workload({
+      exposure: ServiceExposure.internalNetworkLoadBalancer({
+        loadBalancerClass: 'service.k8s.aws/nlb',
+        annotations: { 'service.beta.kubernetes.io/aws-load-balancer-security-groups': 'sg-1' },
+      }),
+    });
+    const service = manifestOf(Template.fromStack(stack), 'Service');
+    expect(service.spec.loadBalancerClass).toBe('service.k8s.aws/nlb');
+    expect(service.metadata).toMatchObject({ annotations: { 'service.beta.kubernetes.io/aws-load-balancer-security-groups': 'sg-1' } });
+  });
+
+  test('inside the cluster only', () => {
+    workload({ exposure: ServiceExposure.clusterInternal() });
+    const template = Template.fromStack(stack);
+    expect(manifestOf(template, 'Service').spec.type).toBe('ClusterIP');
+    expect(manifestOf(template, 'NetworkPolicy').spec.ingress)
+      .toEqual([{ from: [{ namespaceSelector: {} }], ports: [{ protocol: 'TCP', port: 8080 }] }]);
+  });
+});
+
+describe('identity', () => {
+  test('is a role that only the service account can assume', () => {
+    workload();
+    const template = Template.fromStack(stack);
+    template.hasResourceProperties('AWS::IAM::Role', {
+      AssumeRolePolicyDocument: {
+        Statement: [{
+          Action: ['sts:AssumeRole', 'sts:TagSession'],
+          Effect: 'Allow',
+          Principal: { Service: 'pods.eks.amazonaws.com' },
+          Condition: {
+            StringEquals: {
+              'aws:RequestTag/eks-cluster-name': 'test-cluster',
+              'aws:RequestTag/kubernetes-namespace': 'orders',
+              'aws:RequestTag/kubernetes-service-account': 'api',
+            },
+          },
+        }],
+      },
+    });
+    template.hasResourceProperties('AWS::EKS::PodIdentityAssociation', {
+      ClusterName: 'test-cluster', Namespace: 'orders', ServiceAccount: 'api', RoleArn: { 'Fn::GetAtt': [Match.stringLikeRegexp('Role'), 'Arn'] },
+    });
+  });
+
+  test('is there, with its permissions, before the pods are', () => {
+    const api = workload();
+    new s3.Bucket(stack, 'Bucket').grantRead(api);
+    Template.fromStack(stack).hasResource('Custom::AWSCDK-EKS-KubernetesResource', {
+      DependsOn: [
+        Match.stringLikeRegexp('^ApiPodIdentity'), Match.stringLikeRegexp('^ApiRoleDefaultPolicy'), Match.stringLikeRegexp('^ApiRole'),
+      ],
+    });
+  });
+
+  test('can be brought', () => {
+    const role = iam.Role.fromRoleArn(stack, 'Own', 'arn:aws:iam::111111111111:role/own');
+    expect(workload({ role }).role).toBe(role);
+    const template = Template.fromStack(stack);
+    template.resourceCountIs('AWS::IAM::Role', 0);
+    template.hasResourceProperties('AWS::EKS::PodIdentityAssociation', { RoleArn: 'arn:aws:iam::111111111111:role/own' });
+  });
+
+  test('connects as the cluster security group', () => {
+    const database = new ec2.SecurityGroup(stack, 'Database', { vpc: ec2.Vpc.fromVpcAttributes(stack, 'V', { vpcId: 'v', availabilityZones: ['a'] }) });
+    database.connections.allowFrom(workload(), ec2.Port.tcp(5432));
+    Template.fromStack(stack).hasResourceProperties('AWS::EC2::SecurityGroupIngress', { SourceSecurityGroupId: 'sg-cluster', FromPort: 5432 });
+  });
+});
+
+describe('name', () => {
+  test('is derived from the path when none is given', () => {
+    const { serviceName } = new KubernetesWorkload(stack, 'OrderApi', { kubernetes, image });
+    expect(serviceName).toMatch(/^[a-z][-a-z0-9]*$/);
+    expect(new KubernetesWorkload(stack, 'OrderApi2', { kubernetes, image }).serviceName).not.toBe(serviceName);
+  });
+
+  test.each(['Api', 'api_write', '-api', 'api-', '4api', 'a', 'a'.repeat(64)])('%s is refused', serviceName => {
+    expect(() => workload({ serviceName })).toThrow(`start with a letter and not end with a hyphen, got '${serviceName}' (in 'Default/Api')`);
+  });
+});
+
+test.each([
+  [{ port: 0 }, 'port must be a whole number between 1 and 65535, got 0'],
+  [{ egressPorts: [70000] }, 'egressPorts must be a whole number between 1 and 65535, got 70000'],
+  [{ cpu: 0 }, 'cpu is in vCPUs and must be at least 0.001, got 0'],
+  [{ exposure: ServiceExposure.clusterInternal(), terminationGracePeriod: Duration.seconds(10) },
+    'terminationGracePeriod must be longer than the 15 seconds that an exposed service waits for its callers, got 10 seconds'],
+])('refuses %j', (props, message) => {
+  expect(() => workload(props)).toThrow(message);
+});
+
+test('has no findings of AwsSolutions', () => {
+  workload({ exposure: ServiceExposure.internalNetworkLoadBalancer() });
+  expect(new AwsSolutionsChecks().validateScope(stack).violations).toEqual([]);
+});
