@@ -1,0 +1,42 @@
+import type { Duration } from 'aws-cdk-lib';
+
+/**
+ * How long the events of a bus are kept for replay.
+ */
+export class EventArchive {
+  /**
+   * Keeps every event for a time.
+   *
+   * @param duration whole days, at least one; EventBridge deletes an event within a day after it
+   */
+  public static retain(duration: Duration): EventArchive {
+    return new EventArchive(true, duration);
+  }
+
+  /**
+   * Keeps every event until the archive is deleted. Storage is charged per GB and month.
+   *
+   * @see https://aws.amazon.com/eventbridge/pricing/
+   */
+  public static indefinite(): EventArchive {
+    return new EventArchive(true);
+  }
+
+  /**
+   * Makes no archive, as for a bus that has one already.
+   */
+  public static none(): EventArchive {
+    return new EventArchive(false);
+  }
+
+  private constructor(
+    /** Whether an archive is made. */
+    public readonly enabled: boolean,
+    /**
+     * How long events are kept.
+     *
+     * @default - events are kept until the archive is deleted
+     */
+    public readonly retention?: Duration) {
+  }
+}

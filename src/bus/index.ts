@@ -1,0 +1,2 @@
+export * from './event-archive';
+export * from './order-event-bus';

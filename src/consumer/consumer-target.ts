@@ -1,0 +1,128 @@
+import type { Duration } from 'aws-cdk-lib';
+import type * as ec2 from 'aws-cdk-lib/aws-ec2';
+import type * as iam from 'aws-cdk-lib/aws-iam';
+import type * as lambda from 'aws-cdk-lib/aws-lambda';
+import type * as sqs from 'aws-cdk-lib/aws-sqs';
+import type { Construct } from 'constructs';
+import { ExternalConsumerOptions, ExternalConsumerTarget } from './external-consumer-target';
+import { KubernetesConsumerOptions, KubernetesConsumerTarget } from './kubernetes-consumer-target';
+import { LambdaConsumerOptions, LambdaConsumerTarget } from './lambda-consumer-target';
+import type { KubernetesAccess } from '../workload';
+
+/**
+ * What a consumer target is bound to.
+ */
+export interface ConsumerTargetBindOptions {
+  /** The queue to consume from. */
+  readonly queue: sqs.IQueue;
+
+  /** The queue that messages go to after `maxReceiveCount` failed receives. */
+  readonly deadLetterQueue: sqs.IQueue;
+
+  /** Environment variables for the process that consumes: `QUEUE_URL`, and what the caller adds. */
+  readonly environment: { [name: string]: string };
+
+  /**
+   * TCP ports that the process has to reach beside AWS services, such as the database's.
+   *
+   * @default - none
+   */
+  readonly egressPorts?: number[];
+}
+
+/**
+ * What a consumer target made.
+ */
+export interface ConsumerTargetConfig {
+  /**
+   * The identity that processes the messages, for further permissions.
+   *
+   * @default - unknown: further permissions have to be given elsewhere
+   */
+  readonly grantee?: iam.IGrantable;
+
+  /**
+   * Where connections of the process come from, for opening a database to it.
+   *
+   * @default - not in a VPC, or unknown
+   */
+  readonly connections?: ec2.IConnectable;
+}
+
+/**
+ * Something that consumes the messages of a queue. Implement it for a host that `ConsumerTarget` doesn't have.
+ */
+export interface IConsumerTarget {
+  /**
+   * The longest time that the processing of one batch may take.
+   * The visibility timeout of the queue is made from it.
+   *
+   * @default Duration.seconds(30)
+   */
+  readonly processingTime?: Duration;
+
+  /**
+   * How long the target gathers messages before it processes them; it is added to the visibility timeout.
+   *
+   * @default - no time
+   */
+  readonly maxBatchingWindow?: Duration;
+
+  /**
+   * Makes everything that consumes the queue, including the permission for it.
+   *
+   * @param scope the consumer construct, in which resources are made
+   * @param options the queue and what belongs to it
+   */
+  bind(scope: Construct, options: ConsumerTargetBindOptions): ConsumerTargetConfig;
+}
+
+/**
+ * The hosts that can consume a queue.
+ *
+ * @example
+ * declare const fn: lambda.Function;
+ * declare const role: iam.IRole;
+ * declare const kubernetes: KubernetesAccess;
+ *
+ * ConsumerTarget.lambdaFunction(fn, { maxConcurrency: 20 });
+ * ConsumerTarget.kubernetes(kubernetes, {
+ *   image: WorkloadImage.fromDirectory('services'),
+ *   command: ['node', 'inventory-service.js'],
+ * });
+ * ConsumerTarget.external(role, { processingTime: Duration.minutes(1) });
+ */
+export abstract class ConsumerTarget {
+  /**
+   * A Lambda function with an event source mapping that reports failed messages one by one (`ReportBatchItemFailures`).
+   * The function must answer `{ batchItemFailures: [{ itemIdentifier }] }`.
+   *
+   * Its timeout is the processing time. Environment variables of the consumer are added to it, except `QUEUE_URL`, which it
+   * doesn't need.
+   *
+   * @see https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+   * @param fn the function, an alias or a version of it
+   */
+  public static lambdaFunction(fn: lambda.IFunction, options: LambdaConsumerOptions = {}): IConsumerTarget {
+    return new LambdaConsumerTarget(fn, options);
+  }
+
+  /**
+   * A Kubernetes workload that polls the queue given in `QUEUE_URL`.
+   *
+   * @param kubernetes the cluster
+   */
+  public static kubernetes(kubernetes: KubernetesAccess, options: KubernetesConsumerOptions): IConsumerTarget {
+    return new KubernetesConsumerTarget(kubernetes, options);
+  }
+
+  /**
+   * A process that runs elsewhere and is not made here. It gets permission to consume the queue; the values that
+   * it needs are in the consumer's `environment`.
+   *
+   * @param grantee the identity of the process
+   */
+  public static external(grantee: iam.IGrantable, options: ExternalConsumerOptions): IConsumerTarget {
+    return new ExternalConsumerTarget(grantee, options);
+  }
+}

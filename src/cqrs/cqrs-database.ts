@@ -1,0 +1,186 @@
+import { Token, Tokenization } from 'aws-cdk-lib';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as rds from 'aws-cdk-lib/aws-rds';
+import type * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { CqrsDatabaseGrants } from './cqrs-database-grants';
+
+/**
+ * A PostgreSQL database with one endpoint and one role for commands, and one of each for queries.
+ */
+export interface ICqrsDatabase extends ec2.IConnectable {
+  /** The endpoint that takes writes. */
+  readonly writerEndpoint: rds.Endpoint;
+
+  /** The endpoint of the readers, which lag behind the writer. */
+  readonly readerEndpoint: rds.Endpoint;
+
+  /** The name of the database. */
+  readonly databaseName: string;
+
+  /** The credentials of the command role: JSON with at least `username` and `password`. */
+  readonly commandSecret: secretsmanager.ISecret;
+
+  /** The credentials of the query role: JSON with at least `username` and `password`. */
+  readonly querySecret: secretsmanager.ISecret;
+
+  /**
+   * The credentials of the administrator, who owns the schema and creates both roles.
+   *
+   * @default - the schema and the roles are made by someone else
+   */
+  readonly adminSecret?: secretsmanager.ISecret;
+
+  /**
+   * Environment variables of a workload of the command side: `DB_SECRET_ARN`, `DB_WRITER_ENDPOINT`,
+   * `DB_READER_ENDPOINT`, `DB_PORT` and `DB_NAME`.
+   */
+  readonly commandEnvironment: { [name: string]: string };
+
+  /** Environment variables of a workload of the query side: the same names with the query role's secret. */
+  readonly queryEnvironment: { [name: string]: string };
+
+  /**
+   * Environment variables of the migration job: the same names with the administrator's secret, and
+   * `DB_COMMAND_SECRET_ARN` and `DB_QUERY_SECRET_ARN` of the roles that it creates.
+   *
+   * @default - undefined without `adminSecret`
+   */
+  readonly adminEnvironment?: { [name: string]: string };
+
+  /** Lets identities read the credentials of a side. */
+  readonly grants: CqrsDatabaseGrants;
+}
+
+/**
+ * An existing PostgreSQL database.
+ */
+export interface CqrsDatabaseAttributes {
+  /** The host name of the endpoint that takes writes. */
+  readonly writerEndpointAddress: string;
+
+  /**
+   * The host name of the endpoint of the readers.
+   *
+   * @default - the writer's: queries go to the writer too
+   */
+  readonly readerEndpointAddress?: string;
+
+  /**
+   * The port of both endpoints.
+   *
+   * @default 5432
+   */
+  readonly port?: number;
+
+  /** The name of the database. */
+  readonly databaseName: string;
+
+  /** The credentials of the role that writes: JSON with at least `username` and `password`. */
+  readonly commandSecret: secretsmanager.ISecret;
+
+  /** The credentials of the role that only reads: JSON with at least `username` and `password`. */
+  readonly querySecret: secretsmanager.ISecret;
+
+  /**
+   * The credentials of a role that may create the schema and roles: JSON with at least `username` and `password`.
+   *
+   * @default - no migration can run; the schema and both roles must exist
+   */
+  readonly adminSecret?: secretsmanager.ISecret;
+
+  /**
+   * The security groups of the database, which are opened to the workloads.
+   *
+   * @default - none: the network path must exist
+   */
+  readonly securityGroups?: ec2.ISecurityGroup[];
+}
+
+/**
+ * A database that exists already, to be used where a `CqrsAuroraCluster` would be made otherwise.
+ *
+ * @example
+ * declare const existing: rds.DatabaseCluster;
+ * declare const securityGroup: ec2.ISecurityGroup;
+ * declare const writerRole: secretsmanager.ISecret;
+ * declare const readerRole: secretsmanager.ISecret;
+ *
+ * const database = CqrsDatabase.fromAttributes({
+ *   writerEndpointAddress: existing.clusterEndpoint.hostname,
+ *   readerEndpointAddress: existing.clusterReadEndpoint.hostname,
+ *   port: existing.clusterEndpoint.port,
+ *   databaseName: 'orders',
+ *   commandSecret: writerRole,
+ *   querySecret: readerRole,
+ *   securityGroups: [securityGroup],
+ * });
+ */
+export class CqrsDatabase implements ICqrsDatabase {
+  /** Uses an existing database. */
+  public static fromAttributes(attributes: CqrsDatabaseAttributes): ICqrsDatabase {
+    return new CqrsDatabase(attributes);
+  }
+
+  public readonly writerEndpoint: rds.Endpoint;
+  public readonly readerEndpoint: rds.Endpoint;
+  public readonly databaseName: string;
+  public readonly commandSecret: secretsmanager.ISecret;
+  public readonly querySecret: secretsmanager.ISecret;
+  public readonly adminSecret?: secretsmanager.ISecret;
+  public readonly commandEnvironment: { [name: string]: string };
+  public readonly queryEnvironment: { [name: string]: string };
+  public readonly adminEnvironment?: { [name: string]: string };
+  public readonly connections: ec2.Connections;
+  public readonly grants: CqrsDatabaseGrants;
+
+  private constructor(attributes: CqrsDatabaseAttributes) {
+    const port = attributes.port ?? 5432;
+    if (!Token.isUnresolved(port) && !(Number.isInteger(port) && port >= 1 && port <= 65535)) {
+      throw new Error(`port must be a whole number between 1 and 65535, got ${port}`);
+    }
+    this.writerEndpoint = new rds.Endpoint(attributes.writerEndpointAddress, port);
+    this.readerEndpoint = new rds.Endpoint(attributes.readerEndpointAddress ?? attributes.writerEndpointAddress, port);
+    this.databaseName = attributes.databaseName;
+    this.commandSecret = attributes.commandSecret;
+    this.querySecret = attributes.querySecret;
+    this.adminSecret = attributes.adminSecret;
+    this.connections = new ec2.Connections({ securityGroups: attributes.securityGroups, defaultPort: ec2.Port.tcp(port) });
+    ({
+      command: this.commandEnvironment,
+      query: this.queryEnvironment,
+      admin: this.adminEnvironment,
+    } = databaseEnvironments(this));
+    this.grants = CqrsDatabaseGrants.fromDatabase(this);
+  }
+}
+
+/**
+ * What the workloads of each side find in their environment.
+ *
+ * @internal
+ */
+export function databaseEnvironments(database: {
+  writerEndpoint: rds.Endpoint;
+  readerEndpoint: rds.Endpoint;
+  databaseName: string;
+  commandSecret: secretsmanager.ISecret;
+  querySecret: secretsmanager.ISecret;
+  adminSecret?: secretsmanager.ISecret;
+}): { command: { [name: string]: string }; query: { [name: string]: string }; admin?: { [name: string]: string } } {
+  const environment = (secret: secretsmanager.ISecret) => ({
+    DB_SECRET_ARN: secret.secretArn,
+    DB_WRITER_ENDPOINT: database.writerEndpoint.hostname,
+    DB_READER_ENDPOINT: database.readerEndpoint.hostname,
+    DB_PORT: Tokenization.stringifyNumber(database.writerEndpoint.port),
+    DB_NAME: database.databaseName,
+  });
+  return {
+    command: environment(database.commandSecret),
+    query: environment(database.querySecret),
+    admin: database.adminSecret && {
+      ...environment(database.adminSecret),
+      DB_COMMAND_SECRET_ARN: database.commandSecret.secretArn,
+      DB_QUERY_SECRET_ARN: database.querySecret.secretArn,
+    },
+  };
+}

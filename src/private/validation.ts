@@ -1,0 +1,34 @@
+import type { Duration } from 'aws-cdk-lib';
+import { Token } from 'aws-cdk-lib';
+import type { IConstruct } from 'constructs';
+
+/** An error that says where in the tree the wrong input was given. */
+export function invalid(scope: IConstruct, message: string): Error {
+  return new Error(`${message} (in '${scope.node.path}')`);
+}
+
+/** Refuses a whole number outside of its limits; a token is only known when the stack is deployed, so it passes. */
+export function requireInteger(scope: IConstruct, name: string, value: number | undefined, min: number, max: number): void {
+  if (value === undefined || Token.isUnresolved(value)) { return; }
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw invalid(scope, `${name} must be a whole number between ${min} and ${max}, got ${value}`);
+  }
+}
+
+/** Refuses a duration outside of its limits; a token passes. */
+export function requireDuration(scope: IConstruct, name: string, value: Duration | undefined, min: Duration, max: Duration): void {
+  if (value === undefined || value.isUnresolved()) { return; }
+  const milliseconds = value.toMilliseconds();
+  if (milliseconds < min.toMilliseconds() || milliseconds > max.toMilliseconds()) {
+    throw invalid(scope, `${name} must be between ${min.toHumanString()} and ${max.toHumanString()}, got ${value.toHumanString()}`);
+  }
+}
+
+/** Refuses props that would configure a resource which was brought from outside. */
+export function refuseWith(scope: IConstruct, brought: string, configured: { [prop: string]: unknown }): void {
+  for (const [prop, value] of Object.entries(configured)) {
+    if (value !== undefined) {
+      throw invalid(scope, `${prop} can't be given together with ${brought}: set it where ${brought} is defined, or leave ${brought} out`);
+    }
+  }
+}
