@@ -1,5 +1,51 @@
+import * as cdk from 'aws-cdk-lib';
+import type { IConstruct } from 'constructs';
 import type { OrderPipelineStack } from './order-pipeline-stack.ts';
 
-/** Every finding of the AwsSolutions pack that stays, with its reason. */
-export function acknowledgeFindings(_stack: OrderPipelineStack): void {
+/** Every finding of the AwsSolutions pack that stays, where it is and why. */
+export function acknowledgeFindings(stack: OrderPipelineStack): void {
+  const { cluster } = stack;
+  const kubectl = cluster.node.findChild('KubectlProvider');
+  const handler = kubectl.node.findChild('Handler');
+  const logicalId = (construct: IConstruct) => stack.getLogicalId(construct.node.defaultChild as cdk.CfnElement);
+
+  acknowledge(cluster.role, 'EKS Auto Mode requires these policies of the cluster role; AWS extends them with what Auto Mode needs.',
+    managedPolicy('AmazonEKSClusterPolicy'),
+    managedPolicy('AmazonEKSComputePolicy'),
+    managedPolicy('AmazonEKSBlockStoragePolicy'),
+    managedPolicy('AmazonEKSLoadBalancingPolicy'),
+    managedPolicy('AmazonEKSNetworkingPolicy'));
+
+  acknowledge(cluster.node.findChild('ClusternodePoolRole'), 'EKS Auto Mode requires these policies of the nodes: to join the cluster, and to pull images.',
+    managedPolicy('AmazonEKSWorkerNodePolicy'),
+    managedPolicy('AmazonEC2ContainerRegistryReadOnly'));
+
+  acknowledge(kubectl, 'The functions that apply manifests are made by aws-cdk-lib: they write logs, run in the VPC and may pull Helm charts.',
+    managedPolicy('service-role/AWSLambdaBasicExecutionRole'),
+    managedPolicy('service-role/AWSLambdaVPCAccessExecutionRole'),
+    managedPolicy('AmazonEC2ContainerRegistryReadOnly'),
+    `AwsSolutions-IAM4[Policy::${JSON.stringify({
+      'Fn::If': [
+        stack.getLogicalId(handler.node.findChild('HasEcrPublic') as cdk.CfnCondition),
+        { 'Fn::Join': ['', ['arn:', { Ref: 'AWS::Partition' }, ':iam::aws:policy/AmazonElasticContainerRegistryPublicReadOnly']] },
+        { Ref: 'AWS::NoValue' },
+      ],
+    })}]`);
+  acknowledge(kubectl, 'aws-cdk-lib chooses the runtime that its kubectl code is tested with.', 'AwsSolutions-L1');
+  acknowledge(kubectl, 'The framework function calls every version of the one handler behind it, and nothing else.',
+    `AwsSolutions-IAM5[Resource::<${logicalId(handler)}.Arn>:*]`);
+
+  cdk.Validations.of(cluster).acknowledge({
+    id: 'CloudFormation-Validate::W9009',
+    reason: 'aws-cdk-lib writes this property of the secrets encryption; EKS still takes it.',
+  });
+}
+
+/** With the pack's prefix, so that finding and reason stand in the validation report instead of vanishing. */
+function acknowledge(scope: IConstruct, reason: string, ...findings: string[]): void {
+  cdk.Validations.of(scope).acknowledge(...findings.map(finding => ({ id: `AwsSolutions::${finding}`, reason })));
+}
+
+function managedPolicy(name: string): string {
+  return `AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/${name}]`;
 }

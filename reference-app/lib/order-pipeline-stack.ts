@@ -15,7 +15,7 @@ import {
 } from 'cdk-order-pipeline';
 import type { Construct } from 'constructs';
 import { acknowledgeFindings } from './acknowledgements.ts';
-import { defaultSettings, type Replicas, type Settings } from './settings.ts';
+import { defaultSettings, type Settings } from './settings.ts';
 
 export interface OrderPipelineStackProps extends cdk.StackProps {
   /** The image with all services. */
@@ -53,9 +53,9 @@ export class OrderPipelineStack extends cdk.Stack {
         command: ['node', 'migrate.js'],
         environment: { SEED_FILE: 'data/catalog.json' },
       },
-      commandApi: { ...program('api-write-service'), scaling: byCpu(settings.commandApi) },
-      queryApi: { ...program('api-read-service'), scaling: byCpu(settings.queryApi) },
-      outboxRelay: { ...program('outbox-relay'), scaling: byCpu(settings.outboxRelay) },
+      commandApi: { ...program('api-write-service'), scaling: Autoscaling.cpu(settings.commandApi) },
+      queryApi: { ...program('api-read-service'), scaling: Autoscaling.cpu(settings.queryApi) },
+      outboxRelay: { ...program('outbox-relay'), scaling: Autoscaling.cpu(settings.outboxRelay) },
     });
     for (const [serviceName, consumer] of Object.entries(settings.consumers)) {
       this.pipeline.addConsumer(constructId(serviceName), {
@@ -64,7 +64,7 @@ export class OrderPipelineStack extends cdk.Stack {
         target: ConsumerTarget.kubernetes(kubernetes, {
           image,
           ...program(serviceName),
-          scaling: QueueScaling.horizontalPodAutoscaler(replicasOf(consumer)),
+          scaling: QueueScaling.horizontalPodAutoscaler(consumer.replicas),
         }),
       });
     }
@@ -140,14 +140,6 @@ export class OrderPipelineStack extends cdk.Stack {
 /** A service is named like its program in the image. */
 function program(serviceName: string) {
   return { serviceName, command: ['node', `${serviceName}.js`] };
-}
-
-function replicasOf({ minReplicas, maxReplicas }: Replicas): Replicas {
-  return { minReplicas, maxReplicas };
-}
-
-function byCpu(replicas: Replicas): Autoscaling {
-  return Autoscaling.cpu(replicas);
 }
 
 /** `stock-service` is `Stock`, `order-status` is `OrderStatus`. */

@@ -6,7 +6,8 @@ export interface Replicas {
   readonly maxReplicas: number;
 }
 
-export interface ConsumerSettings extends Replicas {
+export interface ConsumerSettings {
+  readonly replicas: Replicas;
   /** Which events the consumer gets, of those with the pipeline's source. */
   readonly eventPattern: EventPattern;
   /** How often a message is tried before it goes to the dead-letter queue. */
@@ -45,22 +46,22 @@ export const defaultSettings: Settings = {
   outboxRelay: { minReplicas: 2, maxReplicas: 3 },
   consumers: {
     'stock-service': {
-      ...replicas,
+      replicas,
       maxReceiveCount: 5,
       eventPattern: { detailType: ['OrderCreated'] },
     },
     'inventory-service': {
-      ...replicas,
+      replicas,
       maxReceiveCount: 5,
       eventPattern: { detailType: ['StockValidated', 'OrderConfirmed'] },
     },
     'order-status': {
-      ...replicas,
+      replicas,
       maxReceiveCount: 5,
       eventPattern: { detailType: ['InventoryUpdated'], detail: { data: { outcome: ['RESERVED', 'REJECTED'] } } },
     },
     'notification-service': {
-      ...replicas,
+      replicas,
       maxReceiveCount: 5,
       eventPattern: {
         detailType: ['OrderConfirmed', 'OrderRejected', 'InventoryUpdated'],
@@ -69,7 +70,7 @@ export const defaultSettings: Settings = {
       },
     },
     'analytics-service': {
-      ...replicas,
+      replicas,
       maxReceiveCount: 5,
       eventPattern: { detailType: ['OrderCreated', 'OrderConfirmed', 'OrderRejected', 'InventoryUpdated'] },
     },
