@@ -219,7 +219,9 @@ export class EventDrivenOrderPipeline extends Construct {
     return migration;
   }
 
-  private service(id: string, props: EventDrivenOrderPipelineProps, options: PipelineServiceOptions, side: DatabaseSide): KubernetesWorkload {
+  private service(
+    id: string, props: EventDrivenOrderPipelineProps, options: PipelineServiceOptions, side: DatabaseSide,
+  ): KubernetesWorkload {
     const service = new KubernetesWorkload(this, id, {
       kubernetes: props.kubernetes,
       ...options,

@@ -1,10 +1,11 @@
 import { Duration, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { AwsSolutionsChecks } from 'cdk-nag';
 import { KubernetesJob, KubernetesJobProps, WorkloadImage } from '../../src/workload';
 import { testKubernetes } from '../cluster';
 import { manifestOf, manifestsOf } from '../kubernetes-manifests';
+import { expectLogicalIds } from '../logical-ids';
+import { unacknowledgedFindings } from '../nag';
 
 const image = WorkloadImage.fromRegistry('public.ecr.aws/team/orders:1.0.0');
 
@@ -44,7 +45,7 @@ test('is another job when its image, command or environment changes, and else th
 });
 
 test('leaves room for the hash in its name', () => {
-  expect(() => jobOf({ serviceName: 'a'.repeat(53) })).toThrow("serviceName must be 2 to 52 lower-case letters");
+  expect(() => jobOf({ serviceName: 'a'.repeat(53) })).toThrow('serviceName must be 2 to 52 lower-case letters');
   expect(manifestOf(jobOf({ serviceName: 'a'.repeat(52) }).template(), 'Job').metadata.name).toHaveLength(63);
 });
 
@@ -55,5 +56,9 @@ test('starts after its permissions', () => {
 });
 
 test('has no findings of AwsSolutions', () => {
-  expect(new AwsSolutionsChecks().validateScope(jobOf().stack).violations).toEqual([]);
+  expect(unacknowledgedFindings(jobOf().stack)).toEqual([]);
+});
+
+test('keeps its logical ids', () => {
+  expectLogicalIds(jobOf().stack, `${__dirname}/kubernetes-job.ids.json`);
 });

@@ -1,13 +1,15 @@
-import { Duration, Size, Stack } from 'aws-cdk-lib';
+import { App, Duration, Size, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecr_assets from 'aws-cdk-lib/aws-ecr-assets';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as s3 from 'aws-cdk-lib/aws-s3';
-import { AwsSolutionsChecks } from 'cdk-nag';
+import { Construct } from 'constructs';
 import { Autoscaling, KubernetesAccess, KubernetesWorkload, KubernetesWorkloadProps, ServiceExposure, WorkloadImage, WorkloadProbes } from '../../src/workload';
 import { testKubernetes } from '../cluster';
 import { manifestOf, manifestsOf } from '../kubernetes-manifests';
+import { expectLogicalIds } from '../logical-ids';
+import { unacknowledgedFindings } from '../nag';
 
 const image = WorkloadImage.fromRegistry('public.ecr.aws/team/orders:1.0.0');
 let stack: Stack;
@@ -300,9 +302,10 @@ describe('identity', () => {
 
 describe('name', () => {
   test('is derived from the path when none is given', () => {
-    const { serviceName } = new KubernetesWorkload(stack, 'OrderApi', { kubernetes, image });
-    expect(serviceName).toMatch(/^[a-z][-a-z0-9]*$/);
-    expect(new KubernetesWorkload(stack, 'OrderApi2', { kubernetes, image }).serviceName).not.toBe(serviceName);
+    const shop = new Stack(new App(), 'Shop');
+    const { serviceName } = new KubernetesWorkload(new Construct(shop, 'Orders'), 'Api', { kubernetes: testKubernetes(shop), image });
+    // A promise like a logical id: another name is another Deployment.
+    expect(serviceName).toBe('shop-orders-api-d813950c');
   });
 
   test.each(['Api', 'api_write', '-api', 'api-', '4api', 'a', 'a'.repeat(64)])('%s is refused', serviceName => {
@@ -322,5 +325,10 @@ test.each([
 
 test('has no findings of AwsSolutions', () => {
   workload({ exposure: ServiceExposure.internalNetworkLoadBalancer() });
-  expect(new AwsSolutionsChecks().validateScope(stack).violations).toEqual([]);
+  expect(unacknowledgedFindings(stack)).toEqual([]);
+});
+
+test('keeps its logical ids', () => {
+  workload({ image: WorkloadImage.fromDirectory(`${__dirname}/image`) });
+  expectLogicalIds(stack, `${__dirname}/kubernetes-workload.ids.json`);
 });
