@@ -1,0 +1,20 @@
+import { App, CfnOutput, Stack } from 'aws-cdk-lib';
+import * as events from 'aws-cdk-lib/aws-events';
+import { BufferedEventConsumer, ConsumerTarget, KubernetesAccess, QueueScaling, WorkloadImage } from 'cdk-order-pipeline';
+
+export const app = new App();
+const stack = new Stack(app, 'Loyalty');
+const kubernetes = KubernetesAccess.manifestsOnly({ clusterName: 'platform', namespace: 'loyalty' });
+
+new BufferedEventConsumer(stack, 'Points', {
+  eventBus: events.EventBus.fromEventBusName(stack, 'Bus', 'shop'),
+  eventPattern: { source: ['com.example.orders'], detailType: ['OrderConfirmed'] },
+  target: ConsumerTarget.kubernetes(kubernetes, {
+    image: WorkloadImage.fromRegistry('public.ecr.aws/example/loyalty:2.1.0'),
+    serviceName: 'points',
+    scaling: QueueScaling.fixed(2),
+  }),
+});
+
+// The deployment fills in the queue's address; a pipeline step writes this output to the GitOps repository.
+new CfnOutput(stack, 'Manifests', { value: stack.toJsonString(kubernetes.manifests) });
