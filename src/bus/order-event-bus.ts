@@ -6,6 +6,8 @@ import { Construct } from 'constructs';
 import { EventArchive } from './event-archive';
 import { invalid, refuseWith } from '../private/validation';
 
+const DAY = Duration.days(1).toMilliseconds();
+
 /**
  * Properties of an `OrderEventBus`.
  */
@@ -57,7 +59,7 @@ export class OrderEventBus extends Construct {
 
     const archive = props.archive ?? EventArchive.retain(Duration.days(30));
     const retention = archive.retention;
-    if (retention && !retention.isUnresolved() && (retention.toMilliseconds() < 86_400_000 || retention.toMilliseconds() % 86_400_000 > 0)) {
+    if (retention && !retention.isUnresolved() && (retention.toMilliseconds() < DAY || retention.toMilliseconds() % DAY > 0)) {
       throw invalid(this, `archive must retain events for whole days, at least one, got ${retention.toHumanString()}`);
     }
     if (props.eventBus) {

@@ -156,6 +156,12 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
       // The constants of this version came after the oldest aws-cdk-lib that this package works with.
       version: props.engineVersion ?? rds.AuroraPostgresEngineVersion.of('18.4', '18'),
     });
+    const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', {
+      vpc: props.vpc,
+      description: `Connections to the database ${this.databaseName}`,
+      // A database only answers.
+      allowAllOutbound: false,
+    });
     this.cluster = new rds.DatabaseCluster(this, 'Cluster', {
       engine,
       parameters: { 'rds.force_ssl': '1' },
@@ -166,6 +172,7 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
       serverlessV2MaxCapacity: maxCapacity,
       vpc: props.vpc,
       vpcSubnets: this.selectSubnets(props.vpc, props.vpcSubnets),
+      securityGroups: [securityGroup],
       port,
       defaultDatabaseName: this.databaseName,
       credentials: rds.Credentials.fromPassword('cluster_admin', SecretValue.unsafePlainText('replaced by RDS below')),
@@ -180,7 +187,8 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
     this.writerEndpoint = new rds.Endpoint(this.cluster.clusterEndpoint.hostname, port);
     this.readerEndpoint = new rds.Endpoint(this.cluster.clusterReadEndpoint.hostname, port);
     this.connections = new ec2.Connections({
-      securityGroups: this.cluster.connections.securityGroups,
+      securityGroups: [securityGroup],
+      // Not the cluster's own: its port is a token, which a network policy and some checks can't take.
       defaultPort: ec2.Port.tcp(port),
     });
     this.adminSecret = this.manageAdminPassword(props.encryptionKey);

@@ -1,6 +1,5 @@
 import { Stack } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
-import * as kms from 'aws-cdk-lib/aws-kms';
 import type * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import type * as sqs from 'aws-cdk-lib/aws-sqs';
 
@@ -29,6 +28,11 @@ export function grantSecretValue(secret: secretsmanager.ISecret, grantee: iam.IG
     resourceArns: [secret.secretFullArn ?? `${secret.secretArn}-??????`],
   });
   if (!secret.encryptionKey) { return grant; }
-  const viaSecretsManager = new kms.ViaServicePrincipal(`secretsmanager.${Stack.of(secret).region}.amazonaws.com`, grantee.grantPrincipal);
-  return grant.combine(secret.encryptionKey.grantDecrypt(viaSecretsManager));
+  // With the identity, not in the key's policy as the secret's own grant does: a key of another stack would need that stack.
+  return grant.combine(iam.Grant.addToPrincipal({
+    grantee,
+    actions: ['kms:Decrypt'],
+    resourceArns: [secret.encryptionKey.keyArn],
+    conditions: { StringEquals: { 'kms:ViaService': `secretsmanager.${Stack.of(secret).region}.amazonaws.com` } },
+  }));
 }

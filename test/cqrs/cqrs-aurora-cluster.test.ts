@@ -1,0 +1,291 @@
+import { join } from 'node:path';
+import { App, Duration, RemovalPolicy, Stack, Token } from 'aws-cdk-lib';
+import { Match, Template } from 'aws-cdk-lib/assertions';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import * as kms from 'aws-cdk-lib/aws-kms';
+import * as rds from 'aws-cdk-lib/aws-rds';
+import { CqrsAuroraCluster, CqrsAuroraClusterProps } from '../../src';
+import { expectLogicalIds } from '../logical-ids';
+import { unacknowledgedFindings } from '../nag';
+
+let stack: Stack;
+let vpc: ec2.IVpc;
+beforeEach(() => {
+  const app = new App();
+  stack = new Stack(app, 'Test');
+  vpc = new ec2.Vpc(new Stack(app, 'Network'), 'Vpc');
+});
+
+function database(props: Partial<CqrsAuroraClusterProps> = {}): CqrsAuroraCluster {
+  return new CqrsAuroraCluster(stack, 'Database', { vpc, ...props });
+}
+
+test('makes a hardened cluster', () => {
+  database();
+
+  Template.fromStack(stack).hasResource('AWS::RDS::DBCluster', {
+    Properties: {
+      Engine: 'aurora-postgresql',
+      EngineVersion: '18.4',
+      DatabaseName: 'orders',
+      Port: 5433,
+      StorageEncrypted: true,
+      DeletionProtection: true,
+      EnableIAMDatabaseAuthentication: true,
+      BackupRetentionPeriod: 7,
+      EnableCloudwatchLogsExports: ['postgresql'],
+      MasterUsername: 'cluster_admin',
+      ManageMasterUserPassword: true,
+      MasterUserPassword: Match.absent(),
+      ServerlessV2ScalingConfiguration: { MinCapacity: 0.5, MaxCapacity: 16 },
+    },
+    DeletionPolicy: 'Snapshot',
+    UpdateReplacePolicy: 'Snapshot',
+  });
+});
+
+test('takes encrypted connections only', () => {
+  database();
+  const template = Template.fromStack(stack);
+  const [group] = Object.keys(template.findResources('AWS::RDS::DBClusterParameterGroup'));
+  template.hasResourceProperties('AWS::RDS::DBClusterParameterGroup', {
+    Family: 'aurora-postgresql18',
+    Parameters: { 'rds.force_ssl': '1' },
+  });
+  template.hasResourceProperties('AWS::RDS::DBCluster', { DBClusterParameterGroupName: { Ref: group } });
+});
+
+test('has one writer and readers that can take over from it', () => {
+  database({ readers: 2 });
+  const template = Template.fromStack(stack);
+  template.resourcePropertiesCountIs('AWS::RDS::DBInstance',
+    { DBInstanceClass: 'db.serverless', PromotionTier: 0, PubliclyAccessible: false }, 1);
+  template.resourcePropertiesCountIs('AWS::RDS::DBInstance',
+    { DBInstanceClass: 'db.serverless', PromotionTier: 1, PubliclyAccessible: false }, 2);
+});
+
+test('a hardened cluster has no finding but the acknowledged rotation', () => {
+  database();
+  expect(unacknowledgedFindings(stack)).toEqual([]);
+});
+
+test('its logical ids are kept', () => {
+  database();
+  expectLogicalIds(stack, join(__dirname, 'cqrs-aurora-cluster.logical-ids.json'));
+});
+
+test('nobody can connect until it is opened, and it connects to nobody', () => {
+  database();
+  const template = Template.fromStack(stack);
+  template.resourceCountIs('AWS::EC2::SecurityGroupIngress', 0);
+  template.hasResourceProperties('AWS::EC2::SecurityGroup', {
+    GroupDescription: 'Connections to the database orders',
+    SecurityGroupIngress: Match.absent(),
+    SecurityGroupEgress: [Match.objectLike({ CidrIp: '255.255.255.255/32' })],
+  });
+});
+
+test('opens its port', () => {
+  const db = database();
+  db.connections.allowDefaultPortFrom(new ec2.SecurityGroup(stack, 'Client', { vpc }));
+  Template.fromStack(stack).hasResourceProperties('AWS::EC2::SecurityGroupIngress', {
+    FromPort: 5433,
+    ToPort: 5433,
+    IpProtocol: 'tcp',
+    GroupId: stack.resolve(db.connections.securityGroups[0]!.securityGroupId),
+  });
+});
+
+describe('credentials', () => {
+  test.each([['command', 'CommandSecret'], ['query', 'QuerySecret']])('of the %s role are generated', (role, id) => {
+    const db = database();
+    const secrets = Object.entries(Template.fromStack(stack).findResources('AWS::SecretsManager::Secret'))
+      .filter(([logicalId]) => logicalId.startsWith(`Database${id}`));
+    expect(secrets).toHaveLength(1);
+    const { GenerateStringKey, PasswordLength, SecretStringTemplate } = secrets[0]![1].Properties.GenerateSecretString;
+    expect([GenerateStringKey, PasswordLength]).toEqual(['password', 32]);
+    // A hosted rotation needs all of these, and the writer for the query role too.
+    expect(SecretStringTemplate).toEqual({
+      'Fn::Join': ['', [
+        `{"username":"orders_${role}","engine":"postgres","host":"`,
+        stack.resolve(db.cluster.clusterEndpoint.hostname),
+        '","port":5433,"dbname":"orders"}',
+      ]],
+    });
+  });
+
+  test('are named after the database', () => {
+    database({ databaseName: 'shop' });
+    const template = JSON.stringify(Template.fromStack(stack).toJSON());
+    expect(template).toContain('shop_command');
+    expect(template).toContain('shop_query');
+    expect(template).not.toContain('orders_');
+  });
+
+  test('of the administrator are those that RDS manages', () => {
+    const db = database();
+    expect(stack.resolve(db.adminSecret?.secretArn)).toEqual({
+      'Fn::GetAtt': [stack.getLogicalId(db.cluster.node.defaultChild as rds.CfnDBCluster), 'MasterUserSecret.SecretArn'],
+    });
+  });
+});
+
+describe('environment', () => {
+  test('names the secret of the side, and both endpoints', () => {
+    const db = database();
+    const of = (secret: string | undefined) => ({
+      DB_SECRET_ARN: stack.resolve(secret),
+      DB_WRITER_ENDPOINT: stack.resolve(db.cluster.clusterEndpoint.hostname),
+      DB_READER_ENDPOINT: stack.resolve(db.cluster.clusterReadEndpoint.hostname),
+      DB_PORT: '5433',
+      DB_NAME: 'orders',
+    });
+    expect(stack.resolve(db.commandEnvironment)).toEqual(of(db.commandSecret.secretArn));
+    expect(stack.resolve(db.queryEnvironment)).toEqual(of(db.querySecret.secretArn));
+    expect(stack.resolve(db.adminEnvironment)).toEqual({
+      ...of(db.adminSecret?.secretArn),
+      DB_COMMAND_SECRET_ARN: stack.resolve(db.commandSecret.secretArn),
+      DB_QUERY_SECRET_ARN: stack.resolve(db.querySecret.secretArn),
+    });
+    expect(stack.resolve(db.commandEnvironment).DB_WRITER_ENDPOINT).not.toEqual(stack.resolve(db.commandEnvironment).DB_READER_ENDPOINT);
+  });
+
+  test('has the port as text even if it is only known at deployment', () => {
+    const db = database({ port: Token.asNumber({ Ref: 'Port' }) });
+    expect(stack.resolve(db.commandEnvironment.DB_PORT)).toEqual({ Ref: 'Port' });
+  });
+});
+
+describe('grants', () => {
+  const statements = () => Object.values(Template.fromStack(stack).findResources('AWS::IAM::Policy'))
+    .flatMap((policy) => policy.Properties.PolicyDocument.Statement);
+  const read = (arn: string | undefined) => ({ Action: 'secretsmanager:GetSecretValue', Effect: 'Allow', Resource: stack.resolve(arn) });
+  let db: CqrsAuroraCluster;
+  let role: iam.Role;
+  beforeEach(() => {
+    db = database();
+    role = new iam.Role(stack, 'Role', { assumedBy: new iam.ServicePrincipal('pods.eks.amazonaws.com') });
+  });
+
+  test('command reads the command secret and nothing else', () => {
+    db.grants.command(role);
+    expect(statements()).toEqual([read(db.commandSecret.secretArn)]);
+  });
+
+  test('query reads the query secret and nothing else', () => {
+    db.grants.query(role);
+    expect(statements()).toEqual([read(db.querySecret.secretArn)]);
+  });
+
+  test('admin reads all three', () => {
+    db.grants.admin(role);
+    expect(statements()).toEqual([
+      read(db.adminSecret?.secretArn),
+      read(db.commandSecret.secretArn),
+      read(db.querySecret.secretArn),
+    ]);
+  });
+});
+
+test('a customer managed key encrypts the storage and every secret, and readers may decrypt', () => {
+  const key = new kms.Key(stack, 'Key', { enableKeyRotation: true });
+  const db = database({ encryptionKey: key });
+  const role = new iam.Role(stack, 'Role', { assumedBy: new iam.ServicePrincipal('pods.eks.amazonaws.com') });
+  db.grants.query(role);
+
+  const template = Template.fromStack(stack);
+  const keyArn = stack.resolve(key.keyArn);
+  template.hasResourceProperties('AWS::RDS::DBCluster', { KmsKeyId: keyArn, MasterUserSecret: { KmsKeyId: keyArn } });
+  template.allResourcesProperties('AWS::SecretsManager::Secret', { KmsKeyId: keyArn });
+  template.hasResourceProperties('AWS::IAM::Policy', {
+    PolicyDocument: {
+      Statement: Match.arrayWith([Match.objectLike({
+        Action: 'kms:Decrypt',
+        Resource: keyArn,
+        Condition: { StringEquals: { 'kms:ViaService': Match.anyValue() } },
+      })]),
+    },
+  });
+  expect(unacknowledgedFindings(stack)).toEqual([]);
+});
+
+describe('subnets', () => {
+  const subnetConfiguration = (...types: ec2.SubnetType[]) => types.map((subnetType) => ({ name: subnetType, subnetType }));
+  const { PUBLIC, PRIVATE_WITH_EGRESS, PRIVATE_ISOLATED } = ec2.SubnetType;
+  const subnetsOf = (template: Template) => Object.values(template.findResources('AWS::RDS::DBSubnetGroup'))[0]!.Properties.SubnetIds;
+
+  test('are the isolated ones where there are some', () => {
+    vpc = new ec2.Vpc(stack, 'Vpc', { subnetConfiguration: subnetConfiguration(PUBLIC, PRIVATE_WITH_EGRESS, PRIVATE_ISOLATED) });
+    database();
+    expect(subnetsOf(Template.fromStack(stack))).toEqual(stack.resolve(vpc.isolatedSubnets.map((subnet) => subnet.subnetId)));
+  });
+
+  test('are the private ones otherwise', () => {
+    vpc = new ec2.Vpc(stack, 'Vpc');
+    database();
+    expect(subnetsOf(Template.fromStack(stack))).toEqual(stack.resolve(vpc.privateSubnets.map((subnet) => subnet.subnetId)));
+  });
+
+  test('can be chosen', () => {
+    vpc = new ec2.Vpc(stack, 'Vpc', { subnetConfiguration: subnetConfiguration(PUBLIC, PRIVATE_WITH_EGRESS, PRIVATE_ISOLATED) });
+    database({ vpcSubnets: { subnetType: PRIVATE_WITH_EGRESS } });
+    expect(subnetsOf(Template.fromStack(stack))).toEqual(stack.resolve(vpc.privateSubnets.map((subnet) => subnet.subnetId)));
+  });
+
+  test('are never public', () => {
+    vpc = new ec2.Vpc(stack, 'Vpc', { subnetConfiguration: subnetConfiguration(PUBLIC), natGateways: 0 });
+    expect(() => database()).toThrow("vpc has neither isolated nor private subnets: a database belongs into one of these (in 'Test/Database')");
+    expect(() => new CqrsAuroraCluster(stack, 'Chosen', { vpc, vpcSubnets: { subnetType: PUBLIC } }))
+      .toThrow('vpcSubnets selects public subnets: a database belongs into private or isolated ones');
+  });
+});
+
+test('a database that may go with its stack isn\'t protected', () => {
+  database({ removalPolicy: RemovalPolicy.DESTROY });
+  Template.fromStack(stack).hasResource('AWS::RDS::DBCluster', {
+    Properties: { DeletionProtection: false },
+    DeletionPolicy: 'Delete',
+  });
+});
+
+test('shows how far its readers lag behind', () => {
+  const metric = database().metricReplicaLag({ period: Duration.minutes(1) });
+  expect(metric.toMetricConfig().metricStat).toMatchObject({
+    namespace: 'AWS/RDS',
+    metricName: 'AuroraReplicaLagMaximum',
+    statistic: 'Maximum',
+    period: Duration.minutes(1),
+    dimensions: [{ name: 'DBClusterIdentifier' }],
+  });
+});
+
+describe('refuses', () => {
+  test.each<[Partial<CqrsAuroraClusterProps>, string]>([
+    [{ readers: 16 }, 'readers must be a whole number between 0 and 15, got 16'],
+    [{ readers: 1.5 }, 'readers must be a whole number between 0 and 15, got 1.5'],
+    [{ port: 80 }, 'port must be a whole number between 1150 and 65535, got 80'],
+    [{ backupRetention: Duration.days(36) }, 'backupRetention must be between 1 day and 35 days, got 36 days'],
+    [{ minCapacity: 0.7 }, 'minCapacity must be between 0 and 256 in steps of 0.5, got 0.7'],
+    [{ maxCapacity: 0.5 }, 'maxCapacity must be between 1 and 256 in steps of 0.5, got 0.5'],
+    [{ maxCapacity: 300 }, 'maxCapacity must be between 1 and 256 in steps of 0.5, got 300'],
+    [{ minCapacity: 8, maxCapacity: 4 }, 'minCapacity (8) must not be greater than maxCapacity (4)'],
+    [{ databaseName: 'Orders-1' }, "databaseName must be a small letter, then at most 54 small letters, digits and underscores, got 'Orders-1'"],
+  ])('%j', (props, message) => {
+    expect(() => database(props)).toThrow(`${message} (in 'Test/Database')`);
+  });
+
+  test('nothing that is only known at deployment', () => {
+    database({
+      databaseName: Token.asString({ Ref: 'Name' }),
+      minCapacity: Token.asNumber({ Ref: 'Min' }),
+      maxCapacity: Token.asNumber({ Ref: 'Max' }),
+      backupRetention: Duration.days(Token.asNumber({ Ref: 'Days' })),
+    });
+    Template.fromStack(stack).hasResourceProperties('AWS::RDS::DBCluster', {
+      DatabaseName: { Ref: 'Name' },
+      ServerlessV2ScalingConfiguration: { MinCapacity: { Ref: 'Min' }, MaxCapacity: { Ref: 'Max' } },
+      BackupRetentionPeriod: { Ref: 'Days' },
+    });
+  });
+});
