@@ -1,0 +1,473 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import fc from 'fast-check';
+import type { FastifyInstance } from 'fastify';
+import pg from 'pg';
+import { Registry } from 'prom-client';
+import { newEvent, newId } from '../../shared/events/index.ts';
+import { formatConsistencyToken } from '../../shared/http/consistency-token.ts';
+import type { ProblemBody } from '../../shared/http/problem.ts';
+import { appendToOutbox } from '../../shared/messaging/outbox.ts';
+import { eventually, silentLogger, startTestServer } from '../../shared/testing.ts';
+import type { TestDatabase, TestServer } from '../../shared/testing.ts';
+import { createWriteApi } from '../api-write-service/api.ts';
+import { createReadApi } from './api.ts';
+import { orderList } from './statements.ts';
+
+const SKUS = ['SKU-123', 'SKU-101', 'SKU-102'];
+
+interface OrderBody {
+  orderId: string;
+  customerId: string;
+  status: string;
+  version: number;
+  items: { sku: string; quantity: number }[];
+}
+interface ListBody { orders: OrderBody[]; next: string | null }
+
+describe('api-read-service', () => {
+  let server: TestServer;
+  let db: TestDatabase;
+  let reader: pg.Pool;
+  let writeApp: FastifyInstance;
+  let readApp: FastifyInstance;
+  let writeUrl: string;
+  let url: string;
+  const registry = new Registry();
+
+  before(async () => {
+    server = await startTestServer({ replica: true });
+    db = await server.database();
+    await db.admin.query('INSERT INTO inventory.product (sku, name) SELECT sku, \'Product \' || sku FROM unnest($1::text[]) AS s (sku)', [SKUS]);
+    await db.admin.query(`INSERT INTO inventory.stock_level (sku, location, on_hand, reserved) VALUES ('SKU-123', 'MAIN', 10, 3), ('SKU-123', 'EAST', 5, 0)`);
+    reader = replicaPool();
+    await eventually(() => reader.query('SELECT FROM inventory.stock_level').then((r) => r.rowCount, () => 0), (n) => n === 2);
+    writeApp = createWriteApi({ pool: db.command, logger: silentLogger(), registry: new Registry() });
+    writeUrl = await writeApp.listen({ host: '127.0.0.1', port: 0 });
+    readApp = createReadApi({ reader, writer: db.query, logger: silentLogger(), registry });
+    url = await readApp.listen({ host: '127.0.0.1', port: 0 });
+  });
+  after(async () => {
+    await readApp?.close();
+    await writeApp?.close();
+    await reader?.end();
+    await server?.stop();
+  });
+
+  function replicaPool(): pg.Pool {
+    const { host, port } = server.postgres.reader!;
+    const { user, password, database } = db.query.options;
+    const pool = new pg.Pool({ host, port, user, password, database, max: 8 });
+    pool.on('error', () => undefined);
+    return pool;
+  }
+
+  async function order(customerId = 'cust-1', sku = 'SKU-123') {
+    const answer = await fetch(`${writeUrl}/orders`, {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ customerId, items: [{ sku, quantity: 2 }] }),
+    });
+    assert.equal(answer.status, 202);
+    const { orderId } = await answer.json() as { orderId: string };
+    return { orderId, token: answer.headers.get('consistency-token')!, location: answer.headers.get('location')! };
+  }
+  const get = (path: string, headers: Record<string, string> = {}) => fetch(`${url}${path}`, { headers });
+  const onReplica = (orderId: string) => eventually(
+    async () => (await reader.query('SELECT FROM orders.orders WHERE order_id = $1', [orderId])).rowCount, (n) => n === 1);
+  const metric = async (line: RegExp) => Number(line.exec(await registry.metrics())?.[1]);
+
+  /** Replay stands still while the work runs; the replica answers, only with what it had before. */
+  async function whilePaused(work: () => Promise<void>): Promise<void> {
+    await server.postgres.pauseReplay();
+    try {
+      await work();
+    } finally {
+      await server.postgres.resumeReplay();
+    }
+  }
+
+  async function assertProblem(answer: Response, status: number, type: string, field?: string): Promise<void> {
+    assert.equal(answer.headers.get('content-type'), 'application/problem+json; charset=utf-8');
+    const problem = await answer.json() as ProblemBody;
+    assert.equal(answer.status, status, JSON.stringify(problem));
+    assert.equal(problem.type, `urn:cdk-order-pipeline:problem:${type}`);
+    if (field) {
+      assert.deepEqual(problem.errors?.map((e) => e.field), [field]);
+      assert.ok(problem.detail.includes(field));
+    }
+  }
+
+  describe('one order', () => {
+    it('is shown from the replica, at both addresses, with its version as ETag', async () => {
+      const { orderId, location } = await order('cust-7');
+      await onReplica(orderId);
+      for (const path of [location, `/api${location}`, `/orders/${orderId.toUpperCase()}`]) {
+        const answer = await get(path);
+        assert.equal(answer.status, 200);
+        assert.equal(answer.headers.get('read-source'), 'replica');
+        assert.equal(answer.headers.get('etag'), '"1"');
+        const { createdAt, updatedAt, ...body } = await answer.json() as Record<string, unknown>;
+        assert.deepEqual(body, { orderId, customerId: 'cust-7', status: 'PENDING', version: 1, items: [{ sku: 'SKU-123', quantity: 2 }] });
+        assert.ok(Math.abs(Date.parse(String(createdAt)) - Date.now()) < 60_000);
+        assert.equal(createdAt, updatedAt);
+      }
+    });
+
+    it('is not sent again to whom has it', async () => {
+      const { orderId } = await order();
+      await onReplica(orderId);
+      for (const tag of ['"1"', 'W/"1"', '"0", "1"', '*']) {
+        const answer = await get(`/orders/${orderId}`, { 'if-none-match': tag });
+        assert.equal(answer.status, 304, tag);
+        assert.equal(answer.headers.get('etag'), '"1"');
+        assert.equal(await answer.text(), '');
+      }
+      assert.equal((await get(`/orders/${orderId}`, { 'if-none-match': '"2"' })).status, 200);
+    });
+
+    it('is shown in snake case when asked', async () => {
+      const { orderId } = await order('cust-8');
+      const body = await (await get(`/orders/${orderId}?style=snake`)).json() as Record<string, unknown>;
+      assert.deepEqual([body.order_id, body.customer_id, body.items], [orderId, 'cust-8', [{ product_id: 'SKU-123', quantity: 2 }]]);
+      assert.ok(body.created_at);
+      await assertProblem(await get(`/orders/${orderId}?style=kebab`), 400, 'validation', 'style');
+    });
+
+    it('is 404 only when there is no such order, 400 when that is no order id', async () => {
+      const answer = await get(`/orders/${newId()}`);
+      await assertProblem(answer, 404, 'order-not-found');
+      for (const id of ['1', 'not-a-uuid', `${newId()}x`, '%27%3B--', 'x'.repeat(500), '019a9c5e-7d3b-7c41-9b1f-3f5f0a6f2d1g']) {
+        await assertProblem(await get(`/orders/${id}`), 400, 'validation', 'id');
+        await assertProblem(await get(`/api/orders/${id}/timeline`), 400, 'validation', 'id');
+      }
+    });
+
+    it('says which methods are possible', async () => {
+      const answer = await fetch(`${url}/orders/${newId()}`, { method: 'DELETE' });
+      assert.equal(answer.headers.get('allow'), 'GET, HEAD');
+      await assertProblem(answer, 405, 'method-not-allowed');
+    });
+  });
+
+  describe('read your writes', () => {
+    it('shows each order right after its 202, with and without the token', async () => {
+      for (let n = 0; n < 30; n++) {
+        const { orderId, token } = await order();
+        const answer = await get(`/orders/${orderId}`, n % 2 ? { 'consistency-token': token } : {});
+        assert.equal(answer.status, 200);
+      }
+    });
+
+    it('does so too while the replica stands still for seconds', async () => {
+      const before = await metric(/^read_your_writes_fallback_total (\d+)/m);
+      let reads = 0;
+      await whilePaused(async () => {
+        const end = Date.now() + 2_000;
+        while (Date.now() < end) {
+          const { orderId, token } = await order('paused');
+          for (const headers of [{}, { 'consistency-token': token }] as Record<string, string>[]) {
+            const start = Date.now();
+            const answer = await get(`/orders/${orderId}`, headers);
+            assert.equal(answer.status, 200);
+            assert.equal(answer.headers.get('read-source'), 'writer');
+            assert.ok(Date.now() - start < 5_000);
+            reads++;
+          }
+          const timeline = await get(`/orders/${orderId}/timeline`);
+          assert.equal(timeline.status, 200);
+          reads++;
+          const list = await (await get('/orders?customerId=paused&limit=1', { 'consistency-token': token })).json() as ListBody;
+          assert.equal(list.orders[0]?.orderId, orderId);
+          reads++;
+        }
+        assert.ok(await metric(/^db_replica_lag_seconds (\S+)/m) > 0);
+      });
+      assert.equal(await metric(/^read_your_writes_fallback_total (\d+)/m), before + reads);
+      await eventually(() => metric(/^db_replica_lag_seconds (\S+)/m), (lag) => lag === 0);
+    });
+
+    it('waits for the replica when it is about to catch up', async () => {
+      await server.postgres.pauseReplay();
+      const { orderId, token } = await order();
+      const asked = get(`/orders/${orderId}`, { 'consistency-token': token });
+      await server.postgres.resumeReplay();
+      const answer = await asked;
+      assert.equal(answer.status, 200);
+      // On a slow machine the wait may be over first; the answer is right either way.
+      assert.match(answer.headers.get('read-source') ?? '', /^(replica|writer)$/);
+    });
+
+    it('never shows an older version than the token says', async () => {
+      const { orderId } = await order();
+      await onReplica(orderId);
+      await whilePaused(async () => {
+        await db.admin.query(`UPDATE orders.orders SET status = 'CONFIRMED', version = 2 WHERE order_id = $1`, [orderId]);
+        const stale = await (await get(`/orders/${orderId}`)).json() as OrderBody;
+        assert.deepEqual([stale.status, stale.version], ['PENDING', 1]);
+        const answer = await get(`/orders/${orderId}`, { 'consistency-token': formatConsistencyToken({ orderId, version: 2 }) });
+        assert.equal(answer.headers.get('read-source'), 'writer');
+        assert.equal(answer.headers.get('etag'), '"2"');
+        assert.equal((await answer.json() as OrderBody).status, 'CONFIRMED');
+      });
+    });
+
+    it('says 503 with Retry-After when even the writer does not have that version', async () => {
+      const { orderId } = await order();
+      const answer = await get(`/orders/${orderId}`, { 'consistency-token': formatConsistencyToken({ orderId, version: 9 }) });
+      assert.equal(answer.headers.get('retry-after'), '1');
+      await assertProblem(answer, 503, 'unavailable');
+    });
+
+    it('refuses a malformed token', async () => {
+      const { orderId, token } = await order();
+      const forged = (text: string) => Buffer.from(text).toString('base64url');
+      for (const bad of ['x', `${token}=`, ` ${token}!`, forged(orderId), forged(`${orderId}:0`), forged(`${orderId}:1:1`), forged(`${orderId}:01`), '🦊'.length ? forged('🦊:1') : '']) {
+        await assertProblem(await get(`/orders/${orderId}`, { 'consistency-token': bad }), 400, 'validation', 'Consistency-Token');
+        await assertProblem(await get('/orders', { 'consistency-token': bad }), 400, 'validation', 'Consistency-Token');
+      }
+    });
+  });
+
+  describe('a database away', () => {
+    const nowhere = () => new pg.Pool({ host: '127.0.0.1', port: 1, user: 'x', password: 'x', database: 'x' });
+
+    it('answers from the writer when the replica is away, and stays ready', async (t) => {
+      const gone = nowhere();
+      const app = createReadApi({ reader: gone, writer: db.query, logger: silentLogger(), registry: new Registry() });
+      t.after(async () => {
+        await app.close();
+        await gone.end();
+      });
+      const base = await app.listen({ host: '127.0.0.1', port: 0 });
+      const { orderId } = await order('without-replica');
+      const answer = await fetch(`${base}/orders/${orderId}`);
+      assert.deepEqual([answer.status, answer.headers.get('read-source')], [200, 'writer']);
+      const list = await (await fetch(`${base}/orders?customerId=without-replica`)).json() as ListBody;
+      assert.deepEqual(list.orders.map((o) => o.orderId), [orderId]);
+      assert.equal((await fetch(`${base}/readyz`)).status, 200);
+      assert.doesNotMatch(await (await fetch(`${base}/metrics`)).text(), /^db_replica_lag_seconds /m);
+    });
+
+    it('answers from the replica when the writer is away, with 503 and never 404 for what the replica lacks', async (t) => {
+      const gone = nowhere();
+      const app = createReadApi({ reader, writer: gone, logger: silentLogger(), registry: new Registry() });
+      t.after(async () => {
+        await app.close();
+        await gone.end();
+      });
+      const base = await app.listen({ host: '127.0.0.1', port: 0 });
+      const { orderId } = await order();
+      await onReplica(orderId);
+      assert.equal((await fetch(`${base}/orders/${orderId}`)).status, 200);
+      await whilePaused(async () => {
+        const fresh = await order();
+        for (const path of [fresh.location, `${fresh.location}/timeline`]) {
+          const answer = await fetch(`${base}${path}`);
+          assert.equal(answer.headers.get('retry-after'), '1');
+          await assertProblem(answer, 503, 'unavailable');
+        }
+        await assertProblem(await fetch(`${base}/orders`, { headers: { 'consistency-token': fresh.token } }), 503, 'unavailable');
+      });
+    });
+
+    it('is not ready and says 503 when both are away', async (t) => {
+      const gone = nowhere();
+      const app = createReadApi({ reader: gone, writer: gone, logger: silentLogger(), registry: new Registry() });
+      t.after(async () => {
+        await app.close();
+        await gone.end();
+      });
+      const base = await app.listen({ host: '127.0.0.1', port: 0 });
+      assert.equal((await fetch(`${base}/readyz`)).status, 503);
+      await assertProblem(await fetch(`${base}/orders/${newId()}`), 503, 'unavailable');
+      await assertProblem(await fetch(`${base}/inventory/SKU-123`), 503, 'unavailable');
+      assert.equal((await fetch(`${base}/livez`)).status, 200);
+    });
+
+    it('spends no more connections on the writer than its pool has, and sheds the rest', async (t) => {
+      const small = server.pool({ database: db.name, max: 2 });
+      const app = createReadApi({ reader, writer: small, logger: silentLogger(), registry: new Registry() });
+      t.after(() => app.close());
+      const base = await app.listen({ host: '127.0.0.1', port: 0 });
+      const held = await Promise.all([small.connect(), small.connect()]);
+      const asked = Array.from({ length: 260 }, () => fetch(`${base}/orders/${newId()}`).then((answer) => answer.status));
+      const refused = await Promise.race(asked);
+      assert.equal(refused, 503);
+      for (const client of held) client.release();
+      const statuses = await Promise.all(asked);
+      assert.deepEqual(new Set(statuses), new Set([503, 404]));
+      assert.ok(statuses.filter((s) => s === 404).length >= 200);
+    });
+  });
+
+  describe('lists', () => {
+    it('shows a page, newest first, with the way to the next', async () => {
+      const ids: string[] = [];
+      for (let n = 0; n < 5; n++) ids.unshift((await order('lister', SKUS[n % 3])).orderId);
+      await onReplica(ids[0]!);
+      const first = await get('/api/orders?customerId=lister&limit=2');
+      const page = await first.json() as ListBody;
+      assert.deepEqual(page.orders.map((o) => o.orderId), ids.slice(0, 2));
+      assert.deepEqual(page.orders[1]?.items, [{ sku: 'SKU-101', quantity: 2 }]);
+      const link = /^<(.+)>; rel="next"$/.exec(first.headers.get('link') ?? '')?.[1];
+      assert.equal(link, `/api/orders?customerId=lister&limit=2&cursor=${page.next}`);
+      const second = await (await get(link!)).json() as ListBody;
+      assert.deepEqual(second.orders.map((o) => o.orderId), ids.slice(2, 4));
+      const third = await get(`/orders?customer_id=lister&limit=2&style=snake&cursor=${second.next}`);
+      const last = await third.json() as { orders: { order_id: string }[]; next: null };
+      assert.deepEqual([last.orders.map((o) => o.order_id), last.next], [ids.slice(4), null]);
+      assert.equal(third.headers.get('link'), null);
+      // A page that ends exactly at the last order has no next one.
+      assert.equal((await (await get('/orders?customerId=lister&limit=5')).json() as ListBody).next, null);
+    });
+
+    it('filters by status and customer, and an empty list is a list', async () => {
+      const mine = await order('filter-1');
+      const other = await order('filter-1');
+      await db.admin.query(`UPDATE orders.orders SET status = 'REJECTED', version = 2, reason = 'INSUFFICIENT_STOCK', shortages = $2 WHERE order_id = $1`,
+        [other.orderId, JSON.stringify([{ sku: 'SKU-123', requested: 2, available: 0 }])]);
+      const token = formatConsistencyToken({ orderId: other.orderId, version: 2 });
+      const list = async (query: string) => (await (await get(`/orders?${query}`, { 'consistency-token': token })).json() as ListBody).orders;
+      assert.deepEqual((await list('customerId=filter-1&status=PENDING')).map((o) => o.orderId), [mine.orderId]);
+      const [rejected] = await list('customerId=filter-1&status=REJECTED') as (OrderBody & { reason: string; shortages: unknown })[];
+      assert.deepEqual([rejected?.orderId, rejected?.reason, rejected?.shortages],
+        [other.orderId, 'INSUFFICIENT_STOCK', [{ sku: 'SKU-123', requested: 2, available: 0 }]]);
+      assert.ok((await list('status=REJECTED')).every((o) => o.status === 'REJECTED'));
+      assert.deepEqual(await list('customerId=nobody'), []);
+    });
+
+    it('refuses a wrong parameter by its name', async () => {
+      const cursor = Buffer.from(`1:${newId()}`).toString('base64url');
+      const cases: [query: string, field: string][] = [
+        ['limit=0', 'limit'], ['limit=101', 'limit'], ['limit=-1', 'limit'], ['limit=1.5', 'limit'], ['limit=x', 'limit'], ['limit=', 'limit'],
+        ['limit=1&limit=2', 'limit'], ['limit=%201', 'limit'], ['status=pending', 'status'], ['status=DONE', 'status'], ['status=', 'status'],
+        ['status=PENDING&status=REJECTED', 'status'], ['cursor=', 'cursor'], ['cursor=x', 'cursor'], [`cursor=${cursor}=`, 'cursor'],
+        [`cursor=${cursor.slice(0, -1)}`, 'cursor'], [`cursor=${Buffer.from(`2:${newId()}`).toString('base64url')}`, 'cursor'],
+        [`cursor=${Buffer.from('1:x').toString('base64url')}`, 'cursor'], [`cursor=${cursor}&cursor=${cursor}`, 'cursor'],
+        ['customerId=', 'customerId'], ['customerId=%00', 'customerId'], [`customerId=${'x'.repeat(65)}`, 'customerId'],
+        ['customerId=a&customer_id=b', 'customer_id'], ['page=2', 'page'], ['__proto__=1', '__proto__'],
+      ];
+      for (const [query, field] of cases) await assertProblem(await get(`/orders?${query}`), 400, 'validation', field);
+    });
+
+    it('refuses any made-up cursor, and is never broken by one', async () => {
+      await fc.assert(fc.asyncProperty(fc.oneof(fc.string(), fc.base64String(), fc.uuid()), async (cursor) => {
+        const answer = await get(`/orders?cursor=${encodeURIComponent(cursor)}`);
+        await assertProblem(answer, 400, 'validation', 'cursor');
+      }), { numRuns: 200 });
+    });
+
+    it('walks over many orders without gap or double while more arrive', async () => {
+      const there = new Set<string>();
+      for (let n = 0; n < 12; n++) {
+        const made = await Promise.all(Array.from({ length: 50 }, () => order('walker')));
+        for (const { orderId } of made) there.add(orderId);
+      }
+      await eventually(
+        async () => Number((await reader.query(`SELECT count(*) AS n FROM orders.orders WHERE customer_id = 'walker'`)).rows[0].n), (n) => n === there.size);
+      let writing = true;
+      let extra = 0;
+      const writer = (async () => {
+        while (writing) {
+          await order('walker');
+          extra++;
+        }
+      })();
+      const seen: string[] = [];
+      let path: string | undefined = '/orders?customerId=walker&limit=7';
+      try {
+        while (path) {
+          const answer: Response = await get(path);
+          seen.push(...(await answer.json() as ListBody).orders.map((o) => o.orderId));
+          path = /^<(.+)>/.exec(answer.headers.get('link') ?? '')?.[1];
+        }
+      } finally {
+        writing = false;
+        await writer;
+      }
+      assert.ok(extra > 0);
+      assert.equal(new Set(seen).size, seen.length, 'no order twice');
+      assert.deepEqual([...there].filter((id) => !seen.includes(id)), [], 'no order left out');
+      assert.deepEqual(seen, [...seen].sort().reverse(), 'newest first');
+    });
+
+    it('walks an index whatever the filter', async () => {
+      await db.admin.query(`INSERT INTO orders.orders (order_id, customer_id, status, version)
+        SELECT gen_random_uuid(), 'bulk-' || n % 500, CASE n % 50 WHEN 0 THEN 'FAILED' ELSE 'COMPLETED' END, 1 FROM generate_series(1, 20000) n`);
+      await db.admin.query('ANALYZE orders.orders');
+      for (const filter of [{}, { customerId: 'bulk-7' }, { status: 'FAILED' }, { customerId: 'bulk-7', status: 'COMPLETED' }]) {
+        for (const after of [undefined, newId()]) {
+          const { text, values } = orderList({ ...filter, after }, 20);
+          const { rows } = await db.admin.query(`EXPLAIN ${text}`, values);
+          const plan = rows.map((r) => Object.values(r)[0]).join('\n');
+          assert.doesNotMatch(plan, /Seq Scan on orders/, plan);
+        }
+      }
+      await db.admin.query(`DELETE FROM orders.orders WHERE customer_id LIKE 'bulk-%'`);
+    });
+  });
+
+  describe('timeline', () => {
+    it('shows events and status changes in order, with times and cause', async () => {
+      const { orderId, token } = await order('historian');
+      const { rows: [created] } = await db.admin.query('SELECT event_id FROM messaging.outbox WHERE aggregate_id = $1', [orderId]);
+      const validated = newEvent({
+        type: 'inventory.validated', source: '/stock-service', subject: orderId, sequence: 1, cause: { id: created.event_id, correlationid: orderId, traceparent: undefined },
+        data: { orderId, lines: [{ sku: 'SKU-123', requested: 2, available: 12 }], sufficient: true, asOf: new Date().toISOString() },
+      });
+      const confirmed = newEvent({
+        type: 'order.confirmed', source: '/order-service', subject: orderId, sequence: 2, cause: { id: validated.id, correlationid: orderId, traceparent: undefined },
+        data: { orderId, customerId: 'historian', version: 2, confirmedAt: new Date().toISOString() },
+      });
+      await appendToOutbox(db.command, [validated]);
+      await appendToOutbox(db.command, [confirmed]);
+      await db.command.query(`UPDATE orders.orders SET status = 'CONFIRMED', version = 2 WHERE order_id = $1`, [orderId]);
+      await db.command.query(`INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id, cause_id) VALUES ($1, 2, 'PENDING', 'CONFIRMED', $2, $3)`,
+        [orderId, confirmed.id, validated.id]);
+
+      type Entry = { at: string; type?: string; eventId?: string; causationId: string; status?: { from: string | null; to: string; version: number }; data?: object };
+      const fetchTimeline = async () => (await get(`/api/orders/${orderId}/timeline`, { 'consistency-token': formatConsistencyToken({ orderId, version: 2 }) }))
+        .json() as Promise<{ orderId: string; status: string; version: number; entries: Entry[] }>;
+      const timeline = await fetchTimeline();
+      assert.deepEqual([timeline.orderId, timeline.status, timeline.version], [orderId, 'CONFIRMED', 2]);
+      assert.deepEqual(timeline.entries.map((e) => e.type), ['order.created', 'inventory.validated', 'order.confirmed']);
+      assert.deepEqual(timeline.entries.map((e) => e.status),
+        [{ from: null, to: 'PENDING', version: 1 }, undefined, { from: 'PENDING', to: 'CONFIRMED', version: 2 }]);
+      assert.deepEqual(timeline.entries.slice(1).map((e) => e.causationId), [created.event_id, validated.id]);
+      assert.deepEqual(timeline.entries[1]?.at, validated.time);
+      assert.ok(token);
+
+      // A change whose event is not kept any more still has its place.
+      await db.admin.query('DELETE FROM messaging.outbox WHERE event_id = $1', [created.event_id]);
+      await eventually(fetchTimeline, (later) => {
+        const [first] = later.entries;
+        return later.entries.length === 3 && first?.type === undefined && first?.status?.to === 'PENDING';
+      });
+    });
+
+    it('is 404 for no order', async () => {
+      await assertProblem(await get(`/orders/${newId()}/timeline`), 404, 'order-not-found');
+    });
+  });
+
+  describe('inventory', () => {
+    it('sums the locations of a SKU', async () => {
+      for (const path of ['/inventory/SKU-123', '/api/inventory/SKU-123']) {
+        const answer = await get(path);
+        assert.deepEqual(await answer.json(), { sku: 'SKU-123', name: 'Product SKU-123', onHand: 15, reserved: 3, available: 12 });
+        assert.equal(answer.headers.get('read-source'), 'replica');
+      }
+      assert.deepEqual(await (await get('/inventory/SKU-101?style=snake')).json(),
+        { product_id: 'SKU-101', name: 'Product SKU-101', on_hand: 0, reserved: 0, available: 0 });
+    });
+
+    it('is 404 for no SKU, 400 for what can be none', async () => {
+      await assertProblem(await get('/inventory/SKU-999'), 404, 'sku-not-found');
+      await assertProblem(await get('/inventory/a%20b'), 400, 'validation', 'sku');
+      await assertProblem(await get(`/inventory/${'x'.repeat(65)}`), 400, 'validation', 'sku');
+    });
+  });
+
+  it('can not write with the role it has', async () => {
+    await assert.rejects(db.query.query(`UPDATE orders.orders SET status = 'FAILED'`), { code: /^(25006|42501)$/ });
+  });
+});

@@ -1,0 +1,103 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Pool } from 'pg';
+import type { Logger } from 'pino';
+import { Counter } from 'prom-client';
+import type { Registry } from 'prom-client';
+import { UUID, createApp, underBothBases } from '../../shared/http/app.ts';
+import { CONSISTENCY_TOKEN_HEADER, parseConsistencyToken } from '../../shared/http/consistency-token.ts';
+import { Problem, invalid } from '../../shared/http/problem.ts';
+import { queryReady } from '../../shared/http/readiness.ts';
+import { consistentReader } from './consistent-read.ts';
+import type { Source } from './consistent-read.ts';
+import { formatCursor, parseListRequest, wantsSnake } from './list-request.ts';
+import { registerReplicaLag } from './replica-lag.ts';
+import { orderById, orderList, stockBySku, timeline } from './statements.ts';
+import type { OrderRow, StockRow, TimelineRow } from './statements.ts';
+import { orderView, stockView, timelineView, toSnake } from './views.ts';
+
+export interface ReadApiDeps {
+  /** A replica, as the query role. */
+  readonly reader: Pool;
+  /** The writer, as the query role, for what the replica doesn't show yet. Keep it small. */
+  readonly writer: Pool;
+  readonly logger: Logger;
+  readonly registry: Registry;
+}
+
+/** The query side: orders, their lists and timelines, and stock. */
+export function createReadApi({ reader, writer, logger, registry }: ReadApiDeps): FastifyInstance {
+  const fallbacks = new Counter({
+    name: 'read_your_writes_fallback_total',
+    help: 'Reads that asked the writer because the replica was behind, did not have the row, or was away.',
+    registers: [registry],
+  });
+  registerReplicaLag(reader, registry);
+  const read = consistentReader({ reader, writer, logger, onFallback: () => fallbacks.inc() });
+  const app = createApp({ logger, registry, ready: queryReady(reader, writer) });
+
+  underBothBases('/orders/:id', (url) => app.get(url, async (request, reply) => {
+    const orderId = orderIdOf(request);
+    const { value, source } = await read(tokenOf(request), async (db) => (await db.query<OrderRow>(orderById(orderId))).rows[0]);
+    if (!value) throw noSuchOrder(orderId);
+    const etag = `"${value.version}"`;
+    reply.headers({ 'etag': etag, 'cache-control': 'private, no-cache' });
+    if (matches(request.headers['if-none-match'], etag)) return answer(request, reply.code(304), source);
+    return answer(request, reply, source, orderView(value));
+  }));
+
+  underBothBases('/orders/:id/timeline', (url) => app.get(url, async (request, reply) => {
+    const orderId = orderIdOf(request);
+    const { value, source } = await read(tokenOf(request), async (db) => (await db.query<TimelineRow>(timeline(orderId))).rows[0]);
+    if (!value) throw noSuchOrder(orderId);
+    return answer(request, reply, source, timelineView(orderId, value));
+  }));
+
+  underBothBases('/orders', (url) => app.get(url, async (request, reply) => {
+    const { filter, limit } = parseListRequest(request.query);
+    // One more than asked for tells whether there is a next page.
+    const { value: rows = [], source } = await read(tokenOf(request), async (db) => (await db.query<OrderRow>(orderList(filter, limit + 1))).rows);
+    const page = rows.slice(0, limit);
+    const last = page.at(-1);
+    const next = rows.length > limit && last ? formatCursor(last.orderId) : null;
+    if (next) {
+      const query = new URLSearchParams({ ...(request.query as Record<string, string>), cursor: next });
+      reply.header('link', `<${url}?${query}>; rel="next"`);
+    }
+    return answer(request, reply, source, { orders: page.map(orderView), next });
+  }));
+
+  underBothBases('/inventory/:sku', (url) => app.get(url, async (request, reply) => {
+    const { sku } = request.params as { sku: string };
+    if (!/^[A-Za-z0-9._-]{1,64}$/.test(sku)) throw invalid('sku', 'must be 1 to 64 letters, digits, dots, underscores or hyphens');
+    const { value, source } = await read(tokenOf(request), async (db) => (await db.query<StockRow>(stockBySku(sku))).rows[0]);
+    if (!value) throw new Problem('sku-not-found', `sku ${sku} is not in the catalogue.`);
+    return answer(request, reply, source, stockView(value));
+  }));
+
+  return app;
+}
+
+function answer(request: FastifyRequest, reply: FastifyReply, source: Source, body?: object): FastifyReply {
+  reply.header('read-source', source);
+  return body ? reply.send(wantsSnake(request.query) ? toSnake(body) : body) : reply.send();
+}
+
+function orderIdOf(request: FastifyRequest): string {
+  const { id } = request.params as { id: string };
+  if (!UUID.test(id)) throw invalid('id', 'must be an order id as in the answer to POST /orders, for example 019a9c5e-7d3b-7c41-9b1f-3f5f0a6f2d11');
+  request.orderId = id.toLowerCase();
+  return request.orderId;
+}
+
+function tokenOf(request: FastifyRequest) {
+  return parseConsistencyToken(request.headers[CONSISTENCY_TOKEN_HEADER]);
+}
+
+function noSuchOrder(orderId: string): Problem {
+  return new Problem('order-not-found', `id ${orderId} is not the id of an order.`);
+}
+
+/** If-None-Match compares weakly (RFC 9110, 13.1.2). */
+function matches(header: string | undefined, etag: string): boolean {
+  return header !== undefined && header.split(',').map((tag) => tag.trim().replace(/^W\//, '')).some((tag) => tag === '*' || tag === etag);
+}

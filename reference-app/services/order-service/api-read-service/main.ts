@@ -1,0 +1,34 @@
+import Type from 'typebox';
+import { databaseConfig, processConfig, readerConfig } from '../../shared/config.ts';
+import { createPool } from '../../shared/database.ts';
+import { runService } from '../../shared/service.ts';
+import { registry } from '../../shared/telemetry.ts';
+import { createReadApi } from './api.ts';
+
+const config = Type.Object({
+  ...processConfig(3001),
+  ...databaseConfig,
+  ...readerConfig,
+  DB_FALLBACK_POOL_SIZE: Type.Integer({
+    minimum: 1, maximum: 50, default: 4, description: 'the most connections to the writer, for what the replica does not show yet',
+  }),
+});
+
+await runService('api-read-service', {
+  config,
+  async start({ config: env, logger, name }) {
+    const common = { secretArn: env.DB_SECRET_ARN, logger, statementTimeoutMs: 2_000 };
+    const reader = createPool({ ...common, endpoint: env.DB_READER_ENDPOINT, applicationName: name, max: env.DB_POOL_SIZE });
+    const writer = createPool({ ...common, endpoint: env.DB_WRITER_ENDPOINT, applicationName: `${name}-fallback`, max: env.DB_FALLBACK_POOL_SIZE });
+    const app = createReadApi({ reader, writer, logger, registry });
+    const url = await app.listen({ host: env.HOST, port: env.PORT });
+    logger.info({ url }, 'listening');
+    return {
+      async stop() {
+        app.drain();
+        await app.close();
+        await Promise.all([reader.end(), writer.end()]);
+      },
+    };
+  },
+});

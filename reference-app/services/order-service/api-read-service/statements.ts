@@ -1,0 +1,129 @@
+import type { QueryConfig } from 'pg';
+
+/** A replica that hangs must not hold its readers for longer than this; they go to the writer instead. */
+const READ_TIMEOUT_MS = 1_500;
+
+interface Statement extends QueryConfig {
+  readonly query_timeout: number;
+}
+
+const statement = (name: string, text: string, values: unknown[]): Statement =>
+  ({ name, text, values, query_timeout: READ_TIMEOUT_MS });
+
+export interface OrderRow {
+  readonly orderId: string;
+  readonly customerId: string;
+  readonly status: string;
+  readonly version: number;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+  readonly reason: string | null;
+  readonly shortages: unknown;
+  readonly items: { readonly sku: string; readonly quantity: number }[];
+}
+
+const ORDER = `
+SELECT o.order_id AS "orderId", o.customer_id AS "customerId", o.status, o.version, o.created_at AS "createdAt",
+       o.updated_at AS "updatedAt", o.reason, o.shortages,
+       (SELECT coalesce(json_agg(json_build_object('sku', l.sku, 'quantity', l.quantity) ORDER BY l.sku), '[]')
+        FROM orders.order_line l WHERE l.order_id = o.order_id) AS items
+FROM orders.orders o`;
+
+export const orderById = (orderId: string) => statement('order-by-id', `${ORDER} WHERE o.order_id = $1`, [orderId]);
+
+export const orderVersion = (orderId: string) =>
+  statement('order-version', 'SELECT version FROM orders.orders WHERE order_id = $1', [orderId]);
+
+export interface ListFilter {
+  readonly customerId?: string | undefined;
+  readonly status?: string | undefined;
+  /** The last order of the page before. */
+  readonly after?: string | undefined;
+}
+
+/**
+ * Newest first (ids are UUIDv7). One statement text per combination of filters, so that each gets a plan that walks the
+ * index made for it; `x IS NULL OR …` would get one plan for all.
+ */
+export function orderList({ customerId, status, after }: ListFilter, limit: number): Statement {
+  const values: unknown[] = [];
+  const conditions: string[] = [];
+  const where = (column: string, operator: string, value: unknown) => {
+    if (value !== undefined) conditions.push(`o.${column} ${operator} $${values.push(value)}`);
+  };
+  where('customer_id', '=', customerId);
+  where('status', '=', status);
+  where('order_id', '<', after);
+  const name = ['order-list', customerId && 'customer', status && 'status', after && 'after'].filter(Boolean).join('-');
+  const filter = conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '';
+  return statement(name, `${ORDER}${filter} ORDER BY o.order_id DESC LIMIT $${values.push(limit)}`, values);
+}
+
+export interface TimelineRow {
+  readonly status: string;
+  readonly version: number;
+  readonly events: TimelineEvent[];
+  readonly changes: StatusChange[];
+}
+
+export interface TimelineEvent {
+  readonly id: string;
+  readonly type: string;
+  readonly source: string;
+  readonly time: string;
+  readonly causationid: string;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+export interface StatusChange {
+  readonly version: number;
+  readonly from: string | null;
+  readonly to: string;
+  readonly eventId: string | null;
+  readonly causeId: string | null;
+  readonly at: string;
+}
+
+/**
+ * The events in the order of the outbox, which is the order in which they were published: an effect is written after its
+ * cause was committed. One statement, so that events and status changes come from one snapshot.
+ */
+export const timeline = (orderId: string) => statement('order-timeline', `
+SELECT o.status, o.version,
+       (SELECT coalesce(json_agg(b.envelope::json ORDER BY b.xid, b.id), '[]') FROM messaging.outbox b
+        WHERE b.aggregate_id = o.order_id::text) AS events,
+       (SELECT coalesce(json_agg(json_build_object('version', c.version, 'from', c.from_status, 'to', c.to_status,
+                 'eventId', c.event_id, 'causeId', c.cause_id, 'at', c.at) ORDER BY c.version), '[]')
+        FROM orders.status_change c WHERE c.order_id = o.order_id) AS changes
+FROM orders.orders o WHERE o.order_id = $1`, [orderId]);
+
+export interface StockRow {
+  readonly sku: string;
+  readonly name: string;
+  readonly onHand: number;
+  readonly reserved: number;
+}
+
+/** Over all locations. `float8` is exact up to 2^53, where a sum of `int` could overflow. */
+export const stockBySku = (sku: string) => statement('stock-by-sku', `
+SELECT p.sku, p.name, coalesce(sum(s.on_hand), 0)::float8 AS "onHand", coalesce(sum(s.reserved), 0)::float8 AS reserved
+FROM inventory.product p LEFT JOIN inventory.stock_level s USING (sku)
+WHERE p.sku = $1 GROUP BY p.sku, p.name`, [sku]);
+
+export const isAurora = () => statement('is-aurora', `SELECT to_regproc('aurora_replica_status') IS NOT NULL AS "isAurora"`, []);
+
+/** Aurora replicates through its storage and says the lag itself. */
+export const auroraLag = () => statement('aurora-lag', `
+SELECT coalesce(max(replica_lag_in_msec), 0)::float8 / 1000 AS lag FROM aurora_replica_status()
+WHERE server_id = aurora_db_instance_identifier()`, []);
+
+/**
+ * A replica that has replayed all it received from a writer it is connected to is not behind, however old the last
+ * transaction; otherwise the age of that transaction says how far.
+ */
+export const streamingLag = () => statement('streaming-lag', `
+SELECT CASE
+  WHEN NOT pg_is_in_recovery() THEN 0
+  WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0
+  ELSE coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), 0)
+END::float8 AS lag`, []);

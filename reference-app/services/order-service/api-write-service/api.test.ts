@@ -1,0 +1,527 @@
+import assert from 'node:assert/strict';
+import { request as httpRequest } from 'node:http';
+import { connect } from 'node:net';
+import { after, before, describe, it } from 'node:test';
+import fc from 'fast-check';
+import type { FastifyInstance } from 'fastify';
+import pg from 'pg';
+import { Registry } from 'prom-client';
+import { parseEnvelope } from '../../shared/events/index.ts';
+import { parseConsistencyToken } from '../../shared/http/consistency-token.ts';
+import type { ProblemBody } from '../../shared/http/problem.ts';
+import { createLogger } from '../../shared/telemetry.ts';
+import { eventually, silentLogger, startTestServer } from '../../shared/testing.ts';
+import type { TestDatabase, TestServer } from '../../shared/testing.ts';
+import { createWriteApi } from './api.ts';
+import { acceptOrders } from './intake.ts';
+import type { NewOrder } from './intake.ts';
+import { newEvent, newId } from '../../shared/events/index.ts';
+import { fingerprint } from './order-request.ts';
+
+const camel = { customerId: 'cust-123', items: [{ sku: 'SKU-123', quantity: 2 }, { sku: 'prod-1', quantity: 1 }] };
+const snake = { customer_id: 'cust-101', items: [{ product_id: 'prod-1', quantity: 2 }] };
+const SKUS = ['SKU-123', 'prod-1', 'SKU-101', 'SKU-102'];
+
+describe('api-write-service', () => {
+  let server: TestServer;
+  let db: TestDatabase;
+  let app: FastifyInstance;
+  let url: string;
+  const registry = new Registry();
+
+  before(async () => {
+    server = await startTestServer();
+    db = await server.database();
+    await db.admin.query('INSERT INTO inventory.product (sku, name) SELECT sku, sku FROM unnest($1::text[]) AS s (sku)', [SKUS]);
+    app = createWriteApi({ pool: db.command, logger: silentLogger(), registry });
+    url = await app.listen({ host: '127.0.0.1', port: 0 });
+  });
+  after(async () => {
+    await app?.close();
+    await server?.stop();
+  });
+
+  const post = (body: unknown, headers: Record<string, string> = {}, path = '/orders') => fetch(`${url}${path}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: typeof body === 'string' || body instanceof Uint8Array ? body as string : JSON.stringify(body),
+  });
+  const counts = async () => (await db.admin.query<Record<string, string>>(`SELECT
+    (SELECT count(*) FROM orders.orders) AS orders, (SELECT count(*) FROM orders.order_line) AS lines,
+    (SELECT count(*) FROM orders.status_change) AS changes, (SELECT count(*) FROM orders.idempotency_key) AS keys,
+    (SELECT count(*) FROM messaging.outbox) AS events`)).rows[0];
+  const metric = async (line: RegExp) => Number(line.exec(await registry.metrics())?.[1] ?? 0);
+
+  async function assertRefused(answer: Response, status: number, type: string, field?: string): Promise<ProblemBody> {
+    assert.equal(answer.headers.get('content-type'), 'application/problem+json; charset=utf-8');
+    const problem = await answer.json() as ProblemBody;
+    assert.equal(answer.status, status, JSON.stringify(problem));
+    assert.equal(problem.type, `urn:cdk-order-pipeline:problem:${type}`);
+    assert.equal(problem.status, status);
+    assert.match(problem.traceId ?? '', /^[0-9a-f]{32}$/);
+    assert.doesNotMatch(JSON.stringify(problem), /\.ts:|node_modules|\\n +at /);
+    if (field !== undefined) {
+      assert.deepEqual(problem.errors?.map((e) => e.field), [field], JSON.stringify(problem));
+      assert.ok(problem.detail.includes(field), `${problem.detail} names ${field}`);
+    }
+    return problem;
+  }
+
+  it('accepts an order and stores it with lines, first status and event in one go', async () => {
+    const before = await metric(/^orders_created_total (\d+)/m);
+    const answer = await post(camel, { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' });
+    assert.equal(answer.status, 202);
+    const { orderId, status, ...rest } = await answer.json() as { orderId: string; status: string };
+    assert.deepEqual({ status, rest }, { status: 'PENDING', rest: {} });
+    assert.equal(answer.headers.get('location'), `/orders/${orderId}`);
+    assert.equal(answer.headers.get('etag'), '"1"');
+    assert.deepEqual(parseConsistencyToken(answer.headers.get('consistency-token') ?? undefined), { orderId, version: 1 });
+    assert.match(answer.headers.get('traceparent') ?? '', /^00-0af7651916cd43dd8448eb211c80319c-(?!b7ad6b7169203331)[0-9a-f]{16}-01$/);
+    assert.equal(await metric(/^orders_created_total (\d+)/m), before + 1);
+
+    const { rows: [order] } = await db.admin.query('SELECT * FROM orders.orders WHERE order_id = $1', [orderId]);
+    assert.equal(order.customer_id, 'cust-123');
+    assert.deepEqual([order.status, order.version], ['PENDING', 1]);
+    assert.match(order.traceparent, /^00-0af7651916cd43dd8448eb211c80319c-/);
+    const { rows: lines } = await db.admin.query('SELECT sku, quantity FROM orders.order_line WHERE order_id = $1 ORDER BY sku', [orderId]);
+    assert.deepEqual(lines, [{ sku: 'SKU-123', quantity: 2 }, { sku: 'prod-1', quantity: 1 }]);
+
+    const { rows: [stored] } = await db.admin.query('SELECT * FROM messaging.outbox WHERE aggregate_id = $1', [orderId]);
+    const event = parseEnvelope(stored.envelope);
+    assert.equal(stored.detail_type, 'OrderCreated');
+    assert.equal(stored.event_id, event.id);
+    assert.equal(event.type, 'order.created');
+    assert.deepEqual(event.data, { orderId, ...camel, createdAt: order.created_at.toISOString() });
+    assert.deepEqual([event.subject, event.partitionkey, event.correlationid, event.sequence], [orderId, orderId, orderId, '1']);
+    assert.match(event.traceparent ?? '', /^00-0af7651916cd43dd8448eb211c80319c-/);
+    assert.equal(event.causationid, answer.headers.get('x-request-id'));
+    const { rows: [change] } = await db.admin.query('SELECT * FROM orders.status_change WHERE order_id = $1', [orderId]);
+    assert.deepEqual([change.version, change.from_status, change.to_status, change.event_id, change.cause_id],
+      [1, null, 'PENDING', event.id, event.causationid]);
+  });
+
+  it('answers in the style of the request, at both addresses', async () => {
+    for (const path of ['/orders', '/api/orders']) {
+      assert.deepEqual(Object.keys(await (await post(camel, {}, path)).json() as object), ['orderId', 'status']);
+      const answer = await post(snake, {}, path);
+      assert.equal(answer.status, 202);
+      const body = await answer.json() as { order_id: string };
+      assert.deepEqual(Object.keys(body), ['order_id', 'status']);
+      const { rows } = await db.admin.query('SELECT sku, quantity FROM orders.order_line WHERE order_id = $1', [body.order_id]);
+      assert.deepEqual(rows, [{ sku: 'prod-1', quantity: 2 }]);
+    }
+  });
+
+  it('writes one log line per order with order id and trace id', async (t) => {
+    const lines: string[] = [];
+    const logged = createWriteApi({
+      pool: db.command, registry: new Registry(), logger: createLogger({ service: 'test' }, { write: (line) => void lines.push(line) }),
+    });
+    t.after(() => logged.close());
+    const base = await logged.listen({ host: '127.0.0.1', port: 0 });
+    const answer = await fetch(`${base}/orders`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(camel) });
+    const { orderId } = await answer.json() as { orderId: string };
+    await eventually(() => lines.length, (n) => n > 0);
+    const line = JSON.parse(lines[0]!) as Record<string, unknown>;
+    assert.equal(lines.length, 1);
+    assert.deepEqual([line.orderId, line.traceId, line.status, line.route],
+      [orderId, answer.headers.get('traceparent')?.split('-')[1], 202, '/orders']);
+  });
+
+  describe('bad input', () => {
+    const item = (change: object) => ({ ...camel, items: [camel.items[0], { ...camel.items[1], ...change }] });
+    const long = 'x'.repeat(65);
+    const cases: [name: string, body: unknown, field: string, expected?: { status?: number; type?: string; headers?: Record<string, string> }][] = [
+      ['unknown field', { ...camel, priority: 1 }, 'priority'],
+      ['unknown field of an item', item({ price: 1 }), 'items[1].price'],
+      ['field of the prototype', '{"customerId":"c","items":[{"sku":"SKU-123","quantity":1}],"__proto__":{}}', '__proto__'],
+      ['other style in an item', item({ product_id: 'x' }), 'items[1].product_id'],
+      ['no customer', { items: camel.items }, 'customerId'],
+      ['no customer in snake case', { items: snake.items }, 'customer_id'],
+      ['empty customer', { ...camel, customerId: '' }, 'customerId'],
+      ['blank customer', { ...camel, customerId: '  ' }, 'customerId'],
+      ['long customer', { ...camel, customerId: long }, 'customerId'],
+      ['customer with NUL', { ...camel, customerId: 'a\u0000b' }, 'customerId'],
+      ['customer with half a character', { ...camel, customerId: 'a\ud800' }, 'customerId'],
+      ['customer as a number', { ...camel, customerId: 7 }, 'customerId'],
+      ['customer as null', { ...camel, customerId: null }, 'customerId'],
+      ['no items', { customerId: 'c' }, 'items'],
+      ['empty items', { ...camel, items: [] }, 'items'],
+      ['items as an object', { ...camel, items: {} }, 'items'],
+      ['items as null', { ...camel, items: null }, 'items'],
+      ['too many items', { ...camel, items: Array.from({ length: 101 }, (_, n) => ({ sku: `SKU-${n}`, quantity: 1 })) }, 'items'],
+      ['item as text', { ...camel, items: [camel.items[0], 'SKU-1'] }, 'items[1]'],
+      ['item as null', { ...camel, items: [null] }, 'items[0]'],
+      ['no sku', { ...camel, items: [{ quantity: 1 }] }, 'items[0].sku'],
+      ['empty sku', item({ sku: '' }), 'items[1].sku'],
+      ['long sku', item({ sku: long }), 'items[1].sku'],
+      ['sku with a space', item({ sku: 'SKU 1' }), 'items[1].sku'],
+      ['sku with a line end', item({ sku: 'SKU-1\n' }), 'items[1].sku'],
+      ['sku as a list', item({ sku: ['SKU-123'] }), 'items[1].sku'],
+      ['no quantity', { ...camel, items: [{ sku: 'SKU-123' }] }, 'items[0].quantity'],
+      ['zero', item({ quantity: 0 }), 'items[1].quantity'],
+      ['negative', item({ quantity: -1 }), 'items[1].quantity'],
+      ['fractional', item({ quantity: 1.5 }), 'items[1].quantity'],
+      ['huge', item({ quantity: 10_001 }), 'items[1].quantity'],
+      ['very huge', item({ quantity: 1e300 }), 'items[1].quantity'],
+      ['infinite', '{"customerId":"c","items":[{"sku":"SKU-123","quantity":1e999}]}', 'items[0].quantity'],
+      ['quantity as text', item({ quantity: '2' }), 'items[1].quantity'],
+      ['quantity as null', item({ quantity: null }), 'items[1].quantity'],
+      ['quantity as boolean', item({ quantity: true }), 'items[1].quantity'],
+      ['unknown sku', item({ sku: 'SKU-999' }), 'items[1].sku', { type: 'unknown-sku' }],
+      ['unknown sku that differs in case', item({ sku: 'sku-123' }), 'items[1].sku', { type: 'unknown-sku' }],
+      ['unknown sku in snake case', { ...snake, items: [{ product_id: 'nope', quantity: 1 }] }, 'items[0].product_id', { type: 'unknown-sku' }],
+      ['duplicate sku', item({ sku: 'SKU-123' }), 'items[1].sku'],
+      ['duplicate sku in snake case', { ...snake, items: [...snake.items, ...snake.items] }, 'items[1].product_id'],
+      ['zero in snake case', { ...snake, items: [{ product_id: 'prod-1', quantity: 0 }] }, 'items[0].quantity'],
+      ['no product id', { ...snake, items: [{ quantity: 1 }] }, 'items[0].product_id'],
+      ['body is a list', [], 'body'],
+      ['body is null', 'null', 'body'],
+      ['body is text', '"order"', 'body'],
+      ['empty body', '', 'body', { type: 'malformed-json' }],
+      ['malformed JSON', '{"customerId": "c", ', 'body', { type: 'malformed-json' }],
+      ['JSON with a trailing comma', '{"customerId": "c",}', 'body', { type: 'malformed-json' }],
+      ['not UTF-8', Uint8Array.from([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d]), 'body', { type: 'malformed-json' }],
+      ['body over the limit', { ...camel, customerId: 'x'.repeat(64 * 1024) }, 'body', { status: 413, type: 'payload-too-large' }],
+      ['wrong content type', camel, 'Content-Type', { status: 415, type: 'unsupported-media-type', headers: { 'content-type': 'text/plain' } }],
+      ['form', 'customerId=c', 'Content-Type', { status: 415, type: 'unsupported-media-type', headers: { 'content-type': 'application/x-www-form-urlencoded' } }],
+      ['broken content type', camel, 'Content-Type', { status: 415, type: 'unsupported-media-type', headers: { 'content-type': 'json' } }],
+      ['compressed body', camel, 'Content-Encoding', { status: 415, type: 'unsupported-media-type', headers: { 'content-encoding': 'gzip' } }],
+      ['empty idempotency key', camel, 'Idempotency-Key', { headers: { 'idempotency-key': '' } }],
+      ['long idempotency key', camel, 'Idempotency-Key', { headers: { 'idempotency-key': 'k'.repeat(256) } }],
+      ['idempotency key with a space', camel, 'Idempotency-Key', { headers: { 'idempotency-key': 'a b' } }],
+      ['idempotency key beyond ASCII', camel, 'Idempotency-Key', { headers: { 'idempotency-key': 'clé' } }],
+      ['half quoted idempotency key', camel, 'Idempotency-Key', { headers: { 'idempotency-key': '"abc' } }],
+    ];
+    for (const [name, body, field, { status = 400, type = 'validation', headers = {} } = {}] of cases) {
+      it(`${name}: ${status} names ${field}`, async () => {
+        const before = await counts();
+        await assertRefused(await post(body, headers), status, type, field);
+        // Not even a key is left behind: corrected, the order passes with the same one.
+        if (!('idempotency-key' in headers)) {
+          await assertRefused(await post(body, { 'idempotency-key': `bad-${field}`, ...headers }), status, type, field);
+        }
+        assert.deepEqual(await counts(), before);
+      });
+    }
+
+    it('names every wrong field at once', async () => {
+      const answer = await post({ customerId: '', items: [{ sku: 'SKU-123', quantity: 0 }, { sku: 'a b', quantity: 1 }] });
+      const { errors } = await answer.json() as ProblemBody;
+      assert.deepEqual(errors?.map((e) => e.field), ['customerId', 'items[0].quantity', 'items[1].sku']);
+      assert.equal(errors?.[1]?.message, 'must be a whole number from 1 to 10000');
+    });
+
+    it('refuses an idempotency key given twice, and no body at all', async () => {
+      const before = await counts();
+      const twice = await new Promise<number | undefined>((resolve, reject) => {
+        const request = httpRequest(`${url}/orders`, { method: 'POST', headers: { 'content-type': 'application/json', 'idempotency-key': ['a', 'b'] } },
+          (answer) => resolve(answer.resume().statusCode));
+        request.on('error', reject);
+        request.end(JSON.stringify(camel));
+      });
+      assert.equal(twice, 400);
+      await assertRefused(await fetch(`${url}/orders`, { method: 'POST' }), 400, 'validation', 'body');
+      assert.deepEqual(await counts(), before);
+    });
+
+    it('refuses any order that was made invalid, and accepts any valid one', async () => {
+      const text = (max: number) => fc.string({ unit: 'grapheme', minLength: 1, maxLength: max })
+        .filter((s) => /^(?=.*\S)[^\p{Cc}\p{Cs}]{1,64}$/u.test(s));
+      const valid = fc.record({
+        customerId: text(64),
+        items: fc.uniqueArray(fc.record({ sku: fc.constantFrom(...SKUS), quantity: fc.integer({ min: 1, max: 10_000 }) }),
+          { minLength: 1, maxLength: SKUS.length, selector: (i) => i.sku }),
+      });
+      await fc.assert(fc.asyncProperty(valid, fc.boolean(), async (order, inSnake) => {
+        const body = inSnake
+          ? { customer_id: order.customerId, items: order.items.map(({ sku, quantity }) => ({ product_id: sku, quantity })) }
+          : order;
+        const answer = await post(body);
+        assert.equal(answer.status, 202, await answer.clone().text());
+      }), { numRuns: 60 });
+
+      const before = await counts();
+      const notAnObject = fc.oneof(fc.string(), fc.integer(), fc.boolean(), fc.constant(null));
+      const badQuantity = fc.oneof(
+        fc.integer({ max: 0 }), fc.integer({ min: 10_001 }), fc.double().filter((n) => !Number.isInteger(n)),
+        fc.string(), fc.boolean(), fc.constant(null), fc.array(fc.integer()), fc.object(),
+      );
+      const badSku = fc.oneof(
+        fc.string().filter((s) => !SKUS.includes(s)), fc.integer(), fc.constant(null), fc.boolean(), fc.object(), fc.array(fc.constantFrom(...SKUS)),
+      );
+      const badCustomer = fc.oneof(
+        fc.integer(), fc.constant(null), fc.boolean(), fc.object(), fc.constant(''), text(64).map((s) => s + '\u0007'),
+        fc.string({ minLength: 65 }),
+      );
+      const otherKey = fc.string().filter((k) => !['customerId', 'items', 'sku', 'quantity'].includes(k));
+      type Mutation = (order: { customerId: string; items: { sku: string; quantity: number }[] }) => unknown;
+      const mutation = fc.oneof<fc.Arbitrary<Mutation>[]>(
+        badQuantity.map((quantity) => (o) => ({ ...o, items: [...o.items.slice(1), { ...o.items[0], quantity }] })),
+        badSku.map((sku) => (o) => ({ ...o, items: [{ ...o.items[0], sku }, ...o.items.slice(1)] })),
+        badCustomer.map((customerId) => (o) => ({ ...o, customerId })),
+        fc.tuple(otherKey, fc.jsonValue()).map(([key, value]) => (o) => Object.defineProperty({ ...o }, key, { value, enumerable: true })),
+        fc.tuple(otherKey, fc.jsonValue()).map(([key, value]) => (o) => (
+          { ...o, items: o.items.map((i) => Object.defineProperty({ ...i }, key, { value, enumerable: true })) })),
+        fc.constantFrom('customerId', 'items').map((key) => (o) => ({ ...o, [key]: undefined })),
+        fc.constantFrom('sku', 'quantity').map((key) => (o) => ({ ...o, items: o.items.map((i) => ({ ...i, [key]: undefined })) })),
+        fc.constant<Mutation>((o) => ({ ...o, items: [...o.items, o.items[0]] })),
+        fc.constant<Mutation>((o) => ({ ...o, items: [] })),
+        notAnObject.map((value) => (o) => ({ ...o, items: [value, ...o.items] })),
+        notAnObject.map((value) => (o) => ({ ...o, items: value })),
+        notAnObject.map((value) => () => value),
+      );
+      await fc.assert(fc.asyncProperty(valid, mutation, async (order, mutate) => {
+        const body = JSON.stringify(mutate(order));
+        const answer = await post(body);
+        const problem = await answer.json() as ProblemBody;
+        assert.equal(answer.status, 400, `${body} → ${JSON.stringify(problem)}`);
+        assert.ok(problem.errors && problem.errors.length > 0 && problem.errors.every((e) => e.field && e.message), JSON.stringify(problem));
+      }), { numRuns: 500 });
+      assert.deepEqual(await counts(), before);
+    });
+  });
+
+  describe('idempotency', () => {
+    it('gives the same answer to the same request, whatever its white space, order of fields or style', async () => {
+      const first = await post(camel, { 'idempotency-key': 'same-1' });
+      const before = await counts();
+      const again = await post(JSON.stringify({ items: camel.items, customerId: camel.customerId }, null, 2), { 'idempotency-key': '"same-1"' });
+      assert.equal(again.status, 202);
+      assert.deepEqual(await again.json(), await first.json());
+      for (const header of ['location', 'etag', 'consistency-token']) assert.equal(again.headers.get(header), first.headers.get(header));
+      const other = await post({ customer_id: camel.customerId, items: camel.items.map((i) => ({ product_id: i.sku, quantity: i.quantity })) },
+        { 'idempotency-key': 'same-1' });
+      assert.equal(other.headers.get('location'), first.headers.get('location'));
+      assert.deepEqual(await counts(), before);
+    });
+
+    it('refuses another request with the key', async () => {
+      await post(camel, { 'idempotency-key': 'other-1' });
+      const before = await counts();
+      const answer = await post({ ...camel, customerId: 'someone-else' }, { 'idempotency-key': 'other-1' });
+      await assertRefused(answer, 422, 'idempotency-mismatch', 'Idempotency-Key');
+      assert.deepEqual(await counts(), before);
+    });
+
+    it('takes the key once the refused request was corrected', async () => {
+      await assertRefused(await post({ ...camel, items: [{ sku: 'nope', quantity: 1 }] }, { 'idempotency-key': 'corrected-1' }), 400, 'unknown-sku');
+      assert.equal((await post(camel, { 'idempotency-key': 'corrected-1' })).status, 202);
+    });
+
+    it('makes one order of 50 concurrent requests with one key', async () => {
+      const before = await counts();
+      const created = await metric(/^orders_created_total (\d+)/m);
+      const replayed = await metric(/^idempotency_requests_total\{result="replayed"\} (\d+)/m);
+      const answers = await Promise.all(Array.from({ length: 50 }, () => post(camel, { 'idempotency-key': 'rush-1' })));
+      assert.deepEqual(new Set(answers.map((a) => a.status)), new Set([202]));
+      assert.equal(new Set(await Promise.all(answers.map((a) => a.text()))).size, 1);
+      const after = await counts();
+      assert.deepEqual(Object.entries(after!).map(([k, n]) => [k, Number(n) - Number(before![k])]),
+        [['orders', 1], ['lines', 2], ['changes', 1], ['keys', 1], ['events', 1]]);
+      assert.equal(await metric(/^orders_created_total (\d+)/m), created + 1);
+      assert.equal(await metric(/^idempotency_requests_total\{result="replayed"\} (\d+)/m), replayed + 49);
+    });
+
+    it('lets exactly one of two bodies have the key when both arrive at once', async () => {
+      const bodies = Array.from({ length: 40 }, (_, n) => ({ ...camel, customerId: `rival-${n % 2}` }));
+      const answers = await Promise.all(bodies.map((body) => post(body, { 'idempotency-key': 'rival-1' })));
+      const winners = new Set(bodies.filter((_, n) => answers[n]!.status === 202).map((b) => b.customerId));
+      assert.equal(winners.size, 1);
+      for (const [n, answer] of answers.entries()) assert.equal(answer.status, winners.has(bodies[n]!.customerId) ? 202 : 422);
+    });
+
+    it('does not deadlock when batches hold the same keys in another order', async () => {
+      const keys = Array.from({ length: 40 }, (_, n) => `batch-${n}`);
+      const batch = (order: string[]) => order.map((key) => newOrder(key));
+      const results = await Promise.all(Array.from({ length: 12 }, (_, n) => acceptOrders(batch(n % 2 ? keys : [...keys].reverse()), db.command)));
+      const accepted = results.flat().filter((o) => o.result === 'accepted');
+      assert.equal(accepted.length, keys.length);
+      assert.equal(results.flat().filter((o) => o.result === 'replayed').length, 11 * keys.length);
+    });
+  });
+
+  describe('intake of a batch', () => {
+    it('answers for each order by itself, also for two with one key', async () => {
+      const good = newOrder('mixed-1');
+      const twin = newOrder('mixed-1');
+      const rival = { ...newOrder('mixed-1'), fingerprint: Buffer.alloc(32) };
+      const unknown = { ...newOrder(undefined), items: [{ sku: 'nope', quantity: 1 }, { sku: 'prod-1', quantity: 1 }] };
+      const plain = newOrder(undefined);
+      const outcomes = await acceptOrders([unknown, good, twin, rival, plain], db.command);
+      assert.deepEqual(outcomes[0], { result: 'unknown-sku', skus: ['nope'] });
+      assert.deepEqual(outcomes[4], { result: 'accepted', orderId: plain.orderId });
+      // Which of the three gets the key is open, not that one does.
+      const kinds = outcomes.slice(1, 4).map((o) => o.result).sort();
+      assert.ok(kinds.join() === 'accepted,mismatch,replayed' || kinds.join() === 'accepted,mismatch,mismatch', kinds.join());
+      const { rows } = await db.admin.query('SELECT order_id FROM orders.orders WHERE order_id = ANY ($1)',
+        [[unknown, good, twin, rival, plain].map((o) => o.orderId)]);
+      assert.equal(rows.length, 2);
+    });
+
+    it('takes the same orders again without storing them twice', async () => {
+      const orders = [newOrder('again-1'), newOrder(undefined)];
+      const first = await acceptOrders(orders, db.command);
+      const before = await counts();
+      const second = await acceptOrders(orders, db.command);
+      assert.deepEqual(second, first);
+      assert.deepEqual(second.map((o) => o.result), ['accepted', 'accepted']);
+      assert.deepEqual(await counts(), before);
+    });
+
+    it('is undone with the transaction it is part of', async () => {
+      const before = await counts();
+      const client = await db.command.connect();
+      await client.query('BEGIN');
+      assert.deepEqual((await acceptOrders([newOrder('undone-1')], client)).map((o) => o.result), ['accepted']);
+      await client.query('ROLLBACK');
+      client.release();
+      assert.deepEqual(await counts(), before);
+    });
+  });
+
+  function newOrder(idempotencyKey: string | undefined): NewOrder {
+    const request = { style: 'camel' as const, customerId: 'cust-1', items: [{ sku: 'SKU-101', quantity: 1 }] };
+    const orderId = newId();
+    const createdAt = new Date();
+    const event = newEvent({
+      type: 'order.created', source: '/order-service', subject: orderId, sequence: 1,
+      cause: { id: newId(), correlationid: orderId, traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' },
+      data: { orderId, customerId: request.customerId, items: request.items, createdAt: createdAt.toISOString() },
+    });
+    return {
+      orderId, customerId: request.customerId, items: request.items, createdAt, traceparent: event.traceparent ?? '', causeId: event.causationid,
+      idempotencyKey, fingerprint: fingerprint(request), event: { id: event.id, envelope: JSON.stringify(event) },
+    };
+  }
+
+  describe('addresses, methods and headers', () => {
+    it('names the addresses when there is nothing at this one, whatever was sent', async () => {
+      const problem = await assertRefused(await fetch(`${url}/nothing`), 404, 'route-not-found');
+      assert.match(problem.detail, /\/orders/);
+      await assertRefused(await post('x', { 'content-type': 'text/plain' }, '/order'), 404, 'route-not-found');
+    });
+
+    it('says which methods an address takes', async () => {
+      for (const method of ['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
+        const answer = await fetch(`${url}/api/orders`, { method });
+        assert.equal(answer.headers.get('allow'), 'POST');
+        await assertRefused(answer, 405, 'method-not-allowed');
+      }
+      assert.equal((await fetch(`${url}/livez`, { method: 'POST', body: 'x' })).headers.get('allow'), 'GET, HEAD');
+    });
+
+    it('refuses an address that is not valid', async () => {
+      await assertRefused(await fetch(`${url}/orders/%zz`), 400, 'malformed-request', 'path');
+    });
+
+    it('starts a trace when there is none or a malformed one, and gives every request an id', async () => {
+      for (const headers of [{}, { traceparent: '00-zz-b7ad6b7169203331-01' }, { traceparent: `00-${'0'.repeat(32)}-b7ad6b7169203331-01` }]) {
+        const answer = await fetch(`${url}/livez`, { headers });
+        assert.match(answer.headers.get('traceparent') ?? '', /^00-(?!0{32})[0-9a-f]{32}-[0-9a-f]{16}-01$/);
+        assert.match(answer.headers.get('x-request-id') ?? '', /^[0-9a-f-]{36}$/);
+      }
+      const id = newId();
+      assert.equal((await fetch(`${url}/livez`, { headers: { 'x-request-id': id } })).headers.get('x-request-id'), id);
+      assert.notEqual((await fetch(`${url}/livez`, { headers: { 'x-request-id': 'made\tup' } })).headers.get('x-request-id'), 'made\tup');
+    });
+
+    it('answers broken HTTP and huge headers with a problem', async () => {
+      const { hostname, port } = new URL(url);
+      const send = (text: string) => new Promise<string>((resolve, reject) => {
+        const socket = connect(Number(port), hostname, () => socket.write(text));
+        let all = '';
+        socket.setEncoding('utf8').on('data', (part) => { all += part; }).on('close', () => resolve(all)).on('error', reject);
+      });
+      assert.match(await send('this is not HTTP\r\n\r\n'), /^HTTP\/1\.1 400 .*problem:malformed-request/s);
+      assert.match(await send(`GET / HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`), /^HTTP\/1\.1 431 .*problem:headers-too-large/s);
+    });
+
+    it('counts requests by route, never by what clients make up', async () => {
+      await fetch(`${url}/orders/made-up-by-a-client`);
+      const metrics = await (await fetch(`${url}/metrics`)).text();
+      assert.match(metrics, /^http_request_duration_seconds_count\{method="POST",route="\/orders",status="202"\} \d+$/m);
+      assert.match(metrics, /^http_request_duration_seconds_count\{method="GET",route="none",status="404"\} \d+$/m);
+      assert.doesNotMatch(metrics, /made-up-by-a-client/);
+    });
+  });
+
+  describe('database away', () => {
+    it('says 503 with Retry-After and is not ready; lives on', async (t) => {
+      const away = new pg.Pool({ host: '127.0.0.1', port: 1, user: 'x', password: 'x', database: 'x' });
+      const lonely = createWriteApi({ pool: away, logger: silentLogger(), registry: new Registry() });
+      t.after(async () => {
+        await lonely.close();
+        await away.end();
+      });
+      const base = await lonely.listen({ host: '127.0.0.1', port: 0 });
+      const answer = await fetch(`${base}/orders`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(camel) });
+      assert.equal(answer.headers.get('retry-after'), '1');
+      await assertRefused(answer, 503, 'unavailable');
+      assert.equal((await fetch(`${base}/readyz`)).status, 503);
+      assert.equal((await fetch(`${base}/livez`)).status, 200);
+    });
+
+    it('is not ready while the schema is missing, and says 503', async (t) => {
+      const empty = server.pool({ database: 'postgres', max: 2 });
+      const early = createWriteApi({ pool: empty, logger: silentLogger(), registry: new Registry() });
+      t.after(() => early.close());
+      const base = await early.listen({ host: '127.0.0.1', port: 0 });
+      assert.equal((await fetch(`${base}/readyz`)).status, 503);
+      const answer = await fetch(`${base}/orders`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(camel) });
+      await assertRefused(answer, 503, 'unavailable');
+      assert.equal((await fetch(`${url}/readyz`)).status, 200);
+    });
+
+    it('stores an order once when connections break while it is being stored', async () => {
+      const before = Number((await counts())!.orders);
+      let killing = true;
+      const killer = (async () => {
+        while (killing) {
+          await db.admin.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1 ORDER BY random() LIMIT 2`, [`${db.name}_command`]);
+          await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+      })();
+      let accepted = 0;
+      for (let round = 0; round < 10; round++) {
+        const answers = await Promise.all(Array.from({ length: 30 }, () => post(camel)));
+        for (const answer of answers) {
+          assert.ok([202, 503].includes(answer.status), String(answer.status));
+          if (answer.status === 202) accepted++;
+        }
+      }
+      killing = false;
+      await killer;
+      const stored = Number((await counts())!.orders) - before;
+      assert.ok(accepted > 0);
+      // A 503 may stand for an order whose commit was the last thing to get through; a 202 never for less than one.
+      assert.ok(stored >= accepted && stored <= 300, `${stored} stored, ${accepted} accepted`);
+      assert.ok(stored - accepted <= 3, `${stored} stored, ${accepted} accepted`);
+      const { rows } = await db.admin.query(`SELECT count(*)::int AS n FROM orders.orders o
+        WHERE (SELECT count(*) FROM messaging.outbox b WHERE b.aggregate_id = o.order_id::text) <> 1
+           OR (SELECT count(*) FROM orders.status_change c WHERE c.order_id = o.order_id) <> 1`);
+      assert.equal(rows[0].n, 0);
+    });
+  });
+
+  it('finishes what is in flight when it stops, and takes nothing new', { timeout: 30_000 }, async (t) => {
+    const lockPool = server.pool({ database: db.name, max: 1 });
+    const lock = await lockPool.connect();
+    await lock.query('BEGIN');
+    await lock.query('LOCK TABLE orders.orders IN ACCESS EXCLUSIVE MODE');
+    const stopping = createWriteApi({ pool: db.command, logger: silentLogger(), registry: new Registry() });
+    t.after(() => stopping.close());
+    const base = await stopping.listen({ host: '127.0.0.1', port: 0 });
+    const inFlight = fetch(`${base}/orders`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(camel) });
+    await eventually(async () => (await db.admin.query('SELECT FROM pg_locks WHERE NOT granted')).rowCount, (n) => n === 1);
+    stopping.drain();
+    assert.equal((await fetch(`${base}/readyz`)).status, 503);
+    const closed = stopping.close();
+    await eventually(() => fetch(`${base}/livez`).then(() => true, () => false), (open) => !open);
+    await lock.query('COMMIT');
+    lock.release();
+    const answer = await inFlight;
+    assert.equal(answer.status, 202);
+    await closed;
+  });
+});

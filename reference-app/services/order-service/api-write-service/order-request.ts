@@ -1,0 +1,95 @@
+import { createHash } from 'node:crypto';
+import Type from 'typebox';
+import { invalid, invalidFields } from '../../shared/http/problem.ts';
+import { parser } from '../../shared/http/validation.ts';
+
+/** Names of the fields: ours, or those of clients that were written for snake case. The answer uses the client's. */
+export type Style = 'camel' | 'snake';
+
+export interface OrderRequest {
+  readonly style: Style;
+  readonly customerId: string;
+  readonly items: readonly { readonly sku: string; readonly quantity: number }[];
+}
+
+const customerId = Type.String({
+  description: 'text of 1 to 64 characters without control characters',
+  pattern: '^(?=.*\\S)[^\\p{Cc}\\p{Cs}]{1,64}$',
+});
+const sku = Type.String({
+  description: 'text of 1 to 64 letters, digits, dots, underscores or hyphens',
+  pattern: '^[A-Za-z0-9._\\-]{1,64}$',
+});
+const quantity = Type.Integer({ description: 'a whole number from 1 to 10000', minimum: 1, maximum: 10_000 });
+
+const items = { description: 'a list of 1 to 100 items', minItems: 1, maxItems: 100 };
+const closed = { additionalProperties: false };
+
+export const CamelOrder = Type.Object({
+  customerId,
+  items: Type.Array(Type.Object({ sku, quantity }, { ...closed, description: 'an object with sku and quantity' }), items),
+}, { ...closed, description: 'a JSON object with customerId and items' });
+
+export const SnakeOrder = Type.Object({
+  customer_id: customerId,
+  items: Type.Array(Type.Object({ product_id: sku, quantity }, { ...closed, description: 'an object with product_id and quantity' }), items),
+}, { ...closed, description: 'a JSON object with customer_id and items' });
+
+const parseCamel = parser(CamelOrder, 'body');
+const parseSnake = parser(SnakeOrder, 'body');
+
+/** Throws a `validation` problem that names every wrong field in the client's own style. */
+export function parseOrderRequest(body: unknown): OrderRequest {
+  const request = styleOf(body) === 'snake' ? fromSnake(body) : { style: 'camel' as const, ...parseCamel(body) };
+  refuseDuplicates(request);
+  return request;
+}
+
+function styleOf(body: unknown): Style {
+  if (typeof body !== 'object' || body === null) return 'camel';
+  if ('customerId' in body) return 'camel';
+  if ('customer_id' in body) return 'snake';
+  const first: unknown = 'items' in body && Array.isArray(body.items) ? body.items[0] : undefined;
+  return typeof first === 'object' && first !== null && 'product_id' in first ? 'snake' : 'camel';
+}
+
+function fromSnake(body: unknown): OrderRequest {
+  const order = parseSnake(body);
+  return {
+    style: 'snake',
+    customerId: order.customer_id,
+    items: order.items.map((item) => ({ sku: item.product_id, quantity: item.quantity })),
+  };
+}
+
+function refuseDuplicates({ style, items: lines }: OrderRequest): void {
+  const first = new Map<string, number>();
+  const errors = lines.flatMap((line, n) => {
+    const before = first.get(line.sku);
+    if (before === undefined) {
+      first.set(line.sku, n);
+      return [];
+    }
+    return [{ field: skuField(style, n), message: `is the same as ${skuField(style, before)}; order a SKU once, with the sum of its quantities` }];
+  });
+  if (errors.length > 0) throw invalidFields(errors);
+}
+
+export function skuField(style: Style, n: number): string {
+  return `items[${n}].${style === 'snake' ? 'product_id' : 'sku'}`;
+}
+
+/** Says whether two requests ask for the same, whatever their white space, order of fields or style. */
+export function fingerprint({ customerId: customer, items: lines }: OrderRequest): Buffer {
+  return createHash('sha256').update(JSON.stringify([customer, lines.map((line) => [line.sku, line.quantity])])).digest();
+}
+
+/** The header of draft-ietf-httpapi-idempotency-key-header: a quoted string; the bare form is what most clients send. */
+export function parseIdempotencyKey(header: string | string[] | undefined): string | undefined {
+  if (header === undefined) return undefined;
+  const key = /^(?:"([\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255}))$/.exec(String(header));
+  if (!key) {
+    throw invalid('Idempotency-Key', 'must be 1 to 255 visible ASCII characters without spaces or quotes inside, for example a UUID, and given once');
+  }
+  return key[1] ?? key[2];
+}

@@ -1,0 +1,243 @@
+import { isUtf8 } from 'node:buffer';
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import Fastify from 'fastify';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Logger } from 'pino';
+import { Histogram } from 'prom-client';
+import type { Registry } from 'prom-client';
+import { newId } from '../events/ids.ts';
+import { continueTrace, traceIdOf } from '../trace-context.ts';
+import { HEALTH_PATHS, healthAnswer } from './health.ts';
+import type { ReadyCheck } from './health.ts';
+import { PROBLEM_MEDIA_TYPE, Problem } from './problem.ts';
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** From now on /readyz says no and every answer closes its connection; requests are still served. */
+    drain(): void;
+  }
+  interface FastifyRequest {
+    /** W3C trace context of this request's own span, continuing the caller's trace if there was one. */
+    traceparent: string;
+    /** Shown in the log line of the request. */
+    orderId: string | undefined;
+  }
+}
+
+export interface AppOptions {
+  readonly logger: Logger;
+  readonly registry: Registry;
+  /** Whether the service can do its work now (database reachable, schema there). */
+  readonly ready: ReadyCheck;
+}
+
+export const BODY_LIMIT = 64 * 1024;
+
+/** What every HTTP API of the system has in common: limits, problems, health, trace context, log line, metrics. */
+export function createApp({ logger, registry, ready }: AppOptions): FastifyInstance {
+  const app = Fastify({
+    logger: false,
+    bodyLimit: BODY_LIMIT,
+    requestTimeout: 15_000,
+    // Longer than the idle time of the usual clients, shorter than the 350 s after which an NLB forgets a connection.
+    keepAliveTimeout: 75_000,
+    http: { headersTimeout: 10_000, maxHeaderSize: 16 * 1024 },
+    forceCloseConnections: 'idle',
+    // Requests that arrive on an open connection while draining are still answered, with `Connection: close`.
+    return503OnClosing: false,
+    routerOptions: { maxParamLength: 16 * 1024 },
+    requestIdHeader: false,
+    genReqId: (request) => {
+      const given = request.headers['x-request-id'];
+      return typeof given === 'string' && UUID.test(given) ? given.toLowerCase() : newId();
+    },
+    frameworkErrors: (error, request, reply) => {
+      startTrace(request);
+      sendProblem(problemOf(error), request, reply);
+    },
+    clientErrorHandler: answerBrokenConnection,
+  });
+
+  let draining = false;
+  const routes = new Map<string, Set<string>>();
+  const duration = new Histogram({
+    name: 'http_request_duration_seconds',
+    help: 'Time from the arrival of a request to the end of its answer.',
+    labelNames: ['method', 'route', 'status'],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers: [registry],
+  });
+
+  app.decorate('drain', () => {
+    draining = true;
+  });
+  app.decorateRequest('traceparent', '');
+  app.decorateRequest('orderId', undefined);
+  app.addHook('preClose', async () => app.drain());
+  app.addHook('onRoute', ({ url, method }) => {
+    const methods = routes.get(url) ?? new Set();
+    for (const m of [method].flat()) methods.add(m);
+    routes.set(url, methods);
+  });
+
+  app.addHook('onRequest', async (request, reply) => {
+    startTrace(request);
+    reply.headers({
+      'traceparent': request.traceparent,
+      'x-request-id': request.id,
+      'x-content-type-options': 'nosniff',
+      'cache-control': 'no-store',
+    });
+    // Before the body is looked at: what is wrong with a request to nowhere is its address.
+    if (request.is404) throw nothingHere(request, routes);
+  });
+
+  // When the answer is sent, not when the request came: the server waits for connections that stay open.
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (draining) reply.header('connection', 'close');
+    done(null, payload);
+  });
+
+  app.addHook('onResponse', async (request, reply) => {
+    const route = request.is404 ? 'none' : request.routeOptions.url ?? 'none';
+    const seconds = reply.elapsedTime / 1_000;
+    duration.observe({ method: request.method, route, status: reply.statusCode }, seconds);
+    if ((HEALTH_PATHS as readonly string[]).includes(route)) return;
+    const quiet = request.method === 'GET' && reply.statusCode < 400;
+    logger[reply.statusCode >= 500 ? 'error' : quiet ? 'debug' : 'info']({
+      traceId: traceIdOf(request.traceparent),
+      requestId: request.id,
+      ...(request.orderId ? { orderId: request.orderId } : {}),
+      method: request.method,
+      route,
+      status: reply.statusCode,
+      durationMs: Math.round(reply.elapsedTime * 10) / 10,
+    }, 'request');
+  });
+
+  app.setErrorHandler((error: FastifyError | Problem, request, reply) => {
+    const problem = problemOf(error);
+    if (problem.status >= 500) {
+      logger.error({ err: problem.cause ?? error, traceId: traceIdOf(request.traceparent), requestId: request.id }, problem.message);
+    }
+    return sendProblem(problem, request, reply);
+  });
+
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    try {
+      done(null, parseJson(request, body as Buffer));
+    } catch (error) {
+      done(error as Error);
+    }
+  });
+
+  for (const path of HEALTH_PATHS) {
+    app.get(path, async (_request, reply) => {
+      const answer = await healthAnswer(path, { ready: () => !draining && ready(), registry });
+      return reply.code(answer?.status ?? 404).type(answer?.contentType ?? 'text/plain').send(answer?.body);
+    });
+  }
+  return app;
+}
+
+/** Registers a route at its own address and under `/api`. */
+export function underBothBases(path: string, register: (url: string) => void): void {
+  register(path);
+  register(`/api${path}`);
+}
+
+export const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+function startTrace(request: FastifyRequest): void {
+  const given = request.headers.traceparent;
+  request.traceparent = continueTrace(typeof given === 'string' ? given : undefined);
+}
+
+function sendProblem(problem: Problem, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  // `url` can hold anything up to the header limit; the path is enough to find the request again.
+  const instance = (request.url.split('?', 1)[0] ?? '/').slice(0, 256);
+  const body = problem.toBody({ instance, traceId: traceIdOf(request.traceparent) });
+  return reply.code(problem.status).headers(problem.headers).type(PROBLEM_MEDIA_TYPE).send(JSON.stringify(body));
+}
+
+function nothingHere(request: FastifyRequest, routes: ReadonlyMap<string, ReadonlySet<string>>): Problem {
+  const path = request.url.split('?', 1)[0] ?? '/';
+  for (const [url, methods] of routes) {
+    if (new RegExp(`^${url.replaceAll('.', '\\.').replace(/:[^/]+/g, '[^/]+')}$`).test(path)) {
+      const allow = [...methods].sort().join(', ');
+      return new Problem('method-not-allowed', `${request.method} is not possible here; use ${allow}.`, { headers: { allow } });
+    }
+  }
+  const known = [...routes.keys()].filter((url) => !url.startsWith('/api/')).sort().join(', ');
+  return new Problem('route-not-found', `There is nothing at this address. Known addresses: ${known}.`);
+}
+
+function parseJson(request: FastifyRequest, body: Buffer): unknown {
+  const encoding = request.headers['content-encoding'];
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+    throw wrongMediaType('Content-Encoding', 'is not supported; send the body uncompressed');
+  }
+  const malformed = (message: string) => new Problem('malformed-json', `body ${message}`, { errors: [{ field: 'body', message }] });
+  if (body.length === 0) throw malformed('is empty; send a JSON object');
+  if (!isUtf8(body)) throw malformed('is not UTF-8; send JSON in UTF-8');
+  try {
+    // A `__proto__` key stays an ordinary own property here, and validation refuses it as unknown.
+    return JSON.parse(body.toString('utf8'));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.replace(/\s+/g, ' ').slice(0, 160) : 'not JSON';
+    throw malformed(`is not valid JSON (${reason}); correct it and send it again`);
+  }
+}
+
+function wrongMediaType(field: string, message: string): Problem {
+  return new Problem('unsupported-media-type', `${field} ${message}`, { errors: [{ field, message }] });
+}
+
+function problemOf(error: FastifyError | Problem | Error): Problem {
+  if (error instanceof Problem) return error;
+  const { code, statusCode } = error as Partial<FastifyError>;
+  switch (code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE': {
+      const message = `is larger than ${BODY_LIMIT} bytes; send fewer items per order`;
+      return new Problem('payload-too-large', `body ${message}`, { errors: [{ field: 'body', message }] });
+    }
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return wrongMediaType('Content-Type', 'is not supported; send application/json');
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH': {
+      const message = 'does not match the size of the body; correct it or leave it to the HTTP client';
+      return new Problem('malformed-request', `Content-Length ${message}`, { errors: [{ field: 'Content-Length', message }] });
+    }
+    case 'FST_ERR_BAD_URL': {
+      const message = 'is not a valid URL; percent-encode it as UTF-8';
+      return new Problem('malformed-request', `path ${message}`, { errors: [{ field: 'path', message }] });
+    }
+    default:
+      return statusCode !== undefined && statusCode >= 400 && statusCode < 500
+        ? new Problem('malformed-request', 'The request could not be read; check its headers and body.', { cause: error })
+        : new Problem('internal', 'Something went wrong on our side; the trace id finds it in the logs.', { cause: error });
+  }
+}
+
+/** What arrives here was never a request (broken HTTP, a client that stopped sending), so there is no reply object. */
+function answerBrokenConnection(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const problem = error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+    ? new Problem('request-timeout', 'The request did not arrive completely in time; send it again.')
+    : error.code === 'HPE_HEADER_OVERFLOW'
+      ? new Problem('headers-too-large', 'The headers are larger than 16 KiB; send fewer or shorter ones.')
+      : new Problem('malformed-request', 'This is not valid HTTP.');
+  const body = JSON.stringify(problem.toBody());
+  socket.end([
+    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
+    `Content-Type: ${PROBLEM_MEDIA_TYPE}`,
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    'Connection: close',
+    '',
+    body,
+  ].join('\r\n'));
+}
