@@ -1,0 +1,90 @@
+import { build } from 'esbuild';
+import { cp, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+const SERVICES = import.meta.dirname;
+const APP = dirname(SERVICES);
+
+/** File in the image → where its process starts. */
+export const ENTRIES = {
+  'api-write-service': 'order-service/api-write-service/main.ts',
+  'api-read-service': 'order-service/api-read-service/main.ts',
+  'order-status': 'order-service/order-status/main.ts',
+  'outbox-relay': 'outbox-relay/main.ts',
+  'stock-service': 'stock-service/main.ts',
+  'inventory-service': 'inventory-service/main.ts',
+  'notification-service': 'notification-service/main.ts',
+  'analytics-service': 'analytics-service/main.ts',
+  'migrate': 'migrate/main.ts',
+} as const;
+
+/**
+ * Makes the folder that is the services' image: one JavaScript file per process, the migrations, the first data and the
+ * Dockerfile. The same sources give the same bytes, so the asset's hash changes with the code only.
+ */
+export async function bundleServices(target = join(APP, 'dist', 'image')): Promise<string> {
+  await mkdir(dirname(target), { recursive: true });
+  // Made beside and moved, so that neither a failed nor a concurrent build leaves half of one.
+  const draft = await mkdtemp(`${target}-`);
+  try {
+    await build({
+      entryPoints: Object.fromEntries(Object.entries(ENTRIES).map(([name, path]) => [name, join(SERVICES, path)])),
+      outdir: draft,
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      target: 'node24',
+      sourcemap: true,
+      legalComments: 'none',
+      logLevel: 'error',
+      // Paths in the source maps must not depend on where the clone is.
+      sourceRoot: '/app',
+      absWorkingDir: APP,
+      // What bundled CommonJS packages expect to find.
+      banner: {
+        js: [
+          `import { createRequire as __createRequire } from 'node:module';`,
+          `const require = __createRequire(import.meta.url);`,
+          `const __filename = import.meta.filename, __dirname = import.meta.dirname;`,
+          `process.setSourceMapsEnabled(true);`,
+        ].join(' '),
+      },
+    });
+    await cp(join(APP, 'migrations'), join(draft, 'migrations'), { recursive: true });
+    await mkdir(join(draft, 'data'));
+    await cp(join(APP, 'data', 'catalog.json'), join(draft, 'data', 'catalog.json'));
+    await cp(join(SERVICES, 'Dockerfile'), join(draft, 'Dockerfile'));
+    await writeFile(join(draft, 'package.json'), '{ "type": "module" }\n');
+    await replaceFolder(draft, target);
+  } finally {
+    await rm(draft, { recursive: true, force: true });
+  }
+  return target;
+}
+
+async function replaceFolder(from: string, to: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const old = `${from}.old`;
+    await rename(to, old).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
+    try {
+      await rename(from, to);
+      return;
+    } catch (error) {
+      // A build at the same moment was faster: its folder goes out of the way too.
+      if (attempt >= 5 || !['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    } finally {
+      await rm(old, { recursive: true, force: true });
+    }
+  }
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const started = Date.now();
+  const folder = await bundleServices();
+  const files = (await readdir(folder)).filter((name) => name.endsWith('.js'));
+  const sizes = await Promise.all(files.map(async (name) => (await stat(join(folder, name))).size));
+  console.log(`${folder}: ${files.length} programs, ${(sizes.reduce((sum, size) => sum + size, 0) / 1e6).toFixed(1)} MB, ${Date.now() - started} ms`);
+}

@@ -1,0 +1,137 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Counter } from 'prom-client';
+import type { Pool } from '../shared/database.ts';
+import { registry, traceIdOf, type Logger } from '../shared/telemetry.ts';
+import type { NotificationSender } from './sender.ts';
+
+const sent = new Counter({ name: 'notifications_total', help: 'Attempts to send by result: sent, retry', labelNames: ['channel', 'result'], registers: [registry] });
+
+const CLAIM = {
+  name: 'notification-claim',
+  // A claim, not a transaction that stays open while it sends: the relay waits for open transactions.
+  text: `UPDATE notification.notification n
+         SET claimed_until = now() + make_interval(secs => $2), attempts = attempts + 1
+         FROM (
+           SELECT order_id, outcome FROM notification.notification
+           WHERE sent_at IS NULL AND claimed_until < now()
+           ORDER BY claimed_until LIMIT $1 FOR UPDATE SKIP LOCKED
+         ) d
+         WHERE n.order_id = d.order_id AND n.outcome = d.outcome
+         RETURNING n.order_id, n.outcome, n.customer_id, n.traceparent, n.attempts`,
+};
+const SENT = {
+  name: 'notification-sent',
+  text: `UPDATE notification.notification n SET sent_at = now(), channel = $3, last_error = NULL
+         FROM unnest($1::uuid[], $2::text[]) AS d (order_id, outcome)
+         WHERE n.order_id = d.order_id AND n.outcome = d.outcome`,
+};
+const FAILED = {
+  name: 'notification-failed',
+  text: `UPDATE notification.notification n SET last_error = d.error, claimed_until = now() + make_interval(secs => d.wait)
+         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::float8[]) AS d (order_id, outcome, error, wait)
+         WHERE n.order_id = d.order_id AND n.outcome = d.outcome`,
+};
+
+interface Claimed {
+  order_id: string;
+  outcome: string;
+  customer_id: string | null;
+  traceparent: string | null;
+  attempts: number;
+}
+
+export interface DeliveryOptions {
+  readonly pool: Pool;
+  readonly sender: NotificationSender;
+  readonly logger: Logger;
+  /** Notifications sent at once. @default 100 */
+  readonly batchSize?: number;
+  /** After this a claim counts as abandoned; longer than a sender may take. @default 60 s */
+  readonly claimSeconds?: number;
+  /** How often to look without being woken: for what an ended process has left. @default 1 s */
+  readonly pollMs?: number;
+  /** A notification that fails is sent again after this, doubled with each failure up to an hour. @default 1 s */
+  readonly firstBackOffSeconds?: number;
+}
+
+export interface Delivery {
+  wake(): void;
+  stop(): Promise<void>;
+}
+
+/** Sends what is recorded and not sent, at least once, whoever recorded it. Several may run. */
+export function runDelivery({
+  pool, sender, logger, batchSize = 100, claimSeconds = 60, pollMs = 1_000, firstBackOffSeconds = 1,
+}: DeliveryOptions): Delivery {
+  const stopping = new AbortController();
+  let woken = false;
+  let wake = () => {};
+
+  async function deliver(): Promise<number> {
+    const { rows } = await pool.query<Claimed>({ ...CLAIM, values: [batchSize, claimSeconds] });
+    if (rows.length === 0) return 0;
+    const results = await Promise.allSettled(rows.map(async (row) => sender.send({
+      orderId: row.order_id, outcome: row.outcome, customerId: row.customer_id ?? undefined, traceparent: row.traceparent ?? undefined,
+    }, `${row.order_id}/${row.outcome}`)));
+    const done = rows.filter((_, i) => results[i]!.status === 'fulfilled');
+    if (done.length > 0) await pool.query({ ...SENT, values: [done.map((row) => row.order_id), done.map((row) => row.outcome), sender.channel] });
+    sent.inc({ channel: sender.channel, result: 'sent' }, done.length);
+    const failed = rows.flatMap((row, i) => {
+      const result = results[i]!;
+      return result.status === 'rejected' ? [{ row, error: String((result.reason as Error)?.message ?? result.reason) }] : [];
+    });
+    if (failed.length > 0) {
+      for (const { row, error } of failed) {
+        logger.warn({ orderId: row.order_id, outcome: row.outcome, attempts: row.attempts, traceId: traceIdOf(row.traceparent), error }, 'the notification could not be sent; it will be sent again');
+      }
+      sent.inc({ channel: sender.channel, result: 'retry' }, failed.length);
+      await pool.query({
+        ...FAILED,
+        values: [
+          failed.map(({ row }) => row.order_id), failed.map(({ row }) => row.outcome), failed.map(({ error }) => error),
+          failed.map(({ row }) => Math.min(firstBackOffSeconds * 2 ** Math.min(row.attempts - 1, 20), 3_600)),
+        ],
+      });
+    }
+    return rows.length;
+  }
+
+  async function run(): Promise<void> {
+    let failures = 0;
+    while (!stopping.signal.aborted) {
+      woken = false;
+      let delivered = 0;
+      try {
+        delivered = await deliver();
+        failures = 0;
+      } catch (error) {
+        // What was claimed comes again when its claim has run out.
+        if (failures++ === 0) logger.warn({ err: error }, 'notifications can not be delivered now; waiting');
+        await sleep(Math.min(100 * 2 ** failures, 5_000), undefined, { signal: stopping.signal }).catch(() => undefined);
+        continue;
+      }
+      if (delivered < batchSize && !woken && !stopping.signal.aborted) {
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, pollMs);
+          wake = () => {
+            clearTimeout(timer);
+            resolve();
+          };
+        });
+      }
+    }
+  }
+
+  const loop = run();
+  return {
+    wake() {
+      woken = true;
+      wake();
+    },
+    async stop() {
+      stopping.abort();
+      wake();
+      await loop;
+    },
+  };
+}

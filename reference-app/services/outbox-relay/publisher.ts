@@ -1,0 +1,63 @@
+import { EventBridgeClient, PutEventsCommand, type PutEventsRequestEntry } from '@aws-sdk/client-eventbridge';
+
+/** What the bus said about one entry. */
+export type PublishResult =
+  | { readonly result: 'ok' }
+  /** `mayPass`: a fault of the way or of the bus, which ends some time; otherwise the entry itself is under suspicion. */
+  | { readonly result: 'retry'; readonly error: string; readonly mayPass: boolean }
+  /** Final: the same entry would be refused again. */
+  | { readonly result: 'refused'; readonly error: string };
+
+export interface OutboxEvent {
+  readonly detailType: string;
+  readonly envelope: string;
+  readonly time: Date;
+}
+
+/** Limits of one PutEvents call. */
+export const MAX_ENTRIES = 10;
+export const MAX_BYTES = 256 * 1024;
+
+/** The size as EventBridge counts it: 14 bytes for the time, and the UTF-8 bytes of source, detail type and detail. */
+export function entrySize(event: OutboxEvent, source: string): number {
+  return 14 + Buffer.byteLength(source) + Buffer.byteLength(event.detailType) + Buffer.byteLength(event.envelope);
+}
+
+export interface PublisherOptions {
+  readonly client: EventBridgeClient;
+  readonly busName: string;
+  readonly source: string;
+}
+
+/** Error codes of an entry that say: it is wrong. */
+const REFUSALS = new Set(['InvalidArgument', 'InvalidArgumentException', 'MalformedDetail', 'ValidationException']);
+const PASSING = new Set([
+  'ThrottlingException', 'ThrottledException', 'InternalFailure', 'InternalException', 'InternalError', 'ServiceUnavailable', 'NoAnswer',
+]);
+
+/** Publishes at most ten events in one call. PutEvents answers 200 with failed entries inside: every entry has its own result. */
+export async function publish(events: readonly OutboxEvent[], options: PublisherOptions): Promise<PublishResult[]> {
+  const [first] = events;
+  if (events.length === 1 && entrySize(first!, options.source) > MAX_BYTES) {
+    return [{ result: 'refused', error: `The entry has ${entrySize(first!, options.source)} bytes; the limit is ${MAX_BYTES}.` }];
+  }
+  const entries = events.map((event): PutEventsRequestEntry => ({
+    EventBusName: options.busName, Source: options.source, DetailType: event.detailType, Detail: event.envelope, Time: event.time,
+  }));
+  try {
+    const { Entries = [] } = await options.client.send(new PutEventsCommand({ Entries: entries }));
+    return events.map((_, i): PublishResult => {
+      const entry = Entries[i];
+      if (entry?.EventId && !entry.ErrorCode) return { result: 'ok' };
+      const code = entry?.ErrorCode ?? 'NoAnswer';
+      const error = `${code}: ${entry?.ErrorMessage ?? ''}`;
+      return REFUSALS.has(code) ? { result: 'refused', error } : { result: 'retry', error, mayPass: PASSING.has(code) };
+    });
+  } catch (error) {
+    const { name, message } = error as Error;
+    // Possibly for one of its entries: each alone, so that it does not hold back the others.
+    if (name === 'ValidationException' && events.length > 1) return (await Promise.all(events.map((event) => publish([event], options)))).flat();
+    // No credentials, a wrong bus name, no network: never the fault of an event, so none is given up for it.
+    return events.map(() => ({ result: 'retry', error: `${name}: ${message}`, mayPass: true }));
+  }
+}

@@ -1,0 +1,413 @@
+import {
+  ChangeMessageVisibilityBatchCommand, DeleteMessageBatchCommand, GetQueueAttributesCommand, ReceiveMessageCommand, SQSClient, type Message,
+} from '@aws-sdk/client-sqs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isUnavailable, type Pool } from '../database.ts';
+import { parseEnvelope, type EventEnvelope, type EventType } from '../events/index.ts';
+import { traceIdOf, type Logger } from '../telemetry.ts';
+import type { Handler } from './handler.ts';
+import { handleIsolating } from './inbox.ts';
+import { batchSize, endToEndLatency, eventsConsumed, inHand } from './metrics.ts';
+
+export interface ConsumerOptions<T extends EventType, P> {
+  readonly handler: Handler<T, P>;
+  readonly queueUrl: string;
+  readonly pool: Pool;
+  readonly logger: Logger;
+  readonly sqs?: SQSClient;
+  /** Receive calls kept open; each brings at most ten messages. @default 4 */
+  readonly receivers?: number;
+  /** The most events of one transaction. @default 500 */
+  readonly batchSize?: number;
+  /** Transactions at once. @default 2 */
+  readonly concurrency?: number;
+  /** A long poll, in seconds. @default 20 */
+  readonly waitTimeSeconds?: number;
+  /** A failed message comes back after this many seconds, doubled with each failure. @default 1 */
+  readonly firstBackOffSeconds?: number;
+  /** @default 300 */
+  readonly maxBackOffSeconds?: number;
+}
+
+export interface Consumer {
+  /** The queue and the database answer, and the consumer is not stopping. */
+  ready(): boolean;
+  /** Takes no more messages, finishes the batches in work, gives the rest back to the queue. */
+  stop(): Promise<void>;
+}
+
+/** A message from its receipt until it is deleted or given back. */
+interface Held {
+  readonly message: Message;
+  readonly receiveCount: number;
+  /** When the queue will hand it to somebody else. */
+  visibleAt: number;
+}
+
+interface Failed {
+  readonly held: Held;
+  readonly error: unknown;
+  readonly event?: EventEnvelope;
+  /** Trying again can't help: it should reach the dead-letter queue soon. */
+  readonly invalid?: boolean;
+}
+
+const MAX_BATCH = 10;
+const MAX_VISIBILITY_SECONDS = 43_200;
+const PROBE = 'SELECT FROM messaging.inbox LIMIT 0';
+
+/** Consumes a queue with a handler until it is stopped. Never gives up: it waits for a queue or database that is away. */
+export function runConsumer<T extends EventType, P>(options: ConsumerOptions<T, P>): Consumer {
+  const consumer = new QueueConsumer(options);
+  consumer.start();
+  return consumer;
+}
+
+class QueueConsumer<T extends EventType, P> implements Consumer {
+  readonly #handler: Handler<T, P>;
+  readonly #queueUrl: string;
+  readonly #pool: Pool;
+  readonly #log: Logger;
+  readonly #sqs: SQSClient;
+  readonly #receivers: number;
+  readonly #batchSize: number;
+  readonly #concurrency: number;
+  readonly #waitTimeSeconds: number;
+  readonly #backOff: { first: number; max: number };
+
+  readonly #stopping = new AbortController();
+  /** Ends later than the receiving: until then what is in hand must stay ours. */
+  readonly #finished = new AbortController();
+  #loop: Promise<unknown> = Promise.resolve();
+  /** Received, not yet in a batch. */
+  #waiting: Held[] = [];
+  /** Everything whose visibility must be kept. */
+  readonly #held = new Set<Held>();
+  readonly #batches = new Set<Promise<void>>();
+  readonly #settling = new Set<Promise<void>>();
+  #wake: (() => void)[] = [];
+
+  #queueAnswers = false;
+  #databaseAnswers = false;
+  /** Batches that wait for the database. */
+  #blocked = 0;
+  #visibilitySeconds = 30;
+  #maxReceiveCount: number | undefined;
+
+  constructor(options: ConsumerOptions<T, P>) {
+    this.#handler = options.handler;
+    this.#queueUrl = options.queueUrl;
+    this.#pool = options.pool;
+    this.#log = options.logger.child({ consumer: options.handler.name });
+    this.#sqs = options.sqs ?? createQueueClient();
+    this.#receivers = options.receivers ?? 4;
+    this.#batchSize = options.batchSize ?? 500;
+    this.#concurrency = options.concurrency ?? 2;
+    this.#waitTimeSeconds = options.waitTimeSeconds ?? 20;
+    this.#backOff = { first: options.firstBackOffSeconds ?? 1, max: Math.min(options.maxBackOffSeconds ?? 300, MAX_VISIBILITY_SECONDS) };
+  }
+
+  start(): void {
+    this.#loop = this.#run();
+    void this.#keepHeld();
+  }
+
+  ready(): boolean {
+    return !this.#isStopping && this.#queueAnswers && this.#databaseAnswers && this.#blocked === 0;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#notify();
+    await this.#loop;
+    await Promise.all(this.#batches);
+    this.#finished.abort();
+    const back = this.#waiting.splice(0);
+    await this.#changeVisibility(back, () => 0);
+    back.forEach((held) => this.#drop(held));
+    await Promise.all(this.#settling);
+    this.#log.info({ givenBack: back.length }, 'consumer stopped');
+  }
+
+  get #isStopping(): boolean {
+    return this.#stopping.signal.aborted;
+  }
+
+  async #run(): Promise<void> {
+    await Promise.all([this.#readQueueAttributes(), this.#waitForDatabase()]);
+    if (this.#isStopping) return;
+    this.#log.info({ visibilitySeconds: this.#visibilitySeconds, maxReceiveCount: this.#maxReceiveCount }, 'consuming');
+    await Promise.all(Array.from({ length: this.#receivers }, () => this.#receive()));
+  }
+
+  // --- receiving -----------------------------------------------------------------------------------------------
+
+  async #receive(): Promise<void> {
+    let failures = 0;
+    while (!this.#isStopping) {
+      // While the database is away no message may be taken: each receive counts towards the dead-letter queue.
+      if (this.#blocked > 0 || this.#held.size >= this.#batchSize * (this.#concurrency + 1)) {
+        await new Promise<void>((resolve) => this.#wake.push(resolve));
+        continue;
+      }
+      try {
+        const { Messages = [] } = await this.#sqs.send(new ReceiveMessageCommand({
+          QueueUrl: this.#queueUrl,
+          MaxNumberOfMessages: MAX_BATCH,
+          WaitTimeSeconds: this.#waitTimeSeconds,
+          MessageSystemAttributeNames: ['ApproximateReceiveCount'],
+        }), { abortSignal: this.#stopping.signal });
+        if (failures > 0) this.#log.info('the queue answers again');
+        failures = 0;
+        this.#queueAnswers = true;
+        this.#take(Messages);
+      } catch (error) {
+        if (this.#isStopping) return;
+        this.#queueAnswers = false;
+        if (failures++ === 0) this.#log.warn({ err: error }, 'the queue does not answer; waiting');
+        await this.#pause(failures);
+      }
+    }
+  }
+
+  #take(messages: readonly Message[]): void {
+    const visibleAt = Date.now() + this.#visibilitySeconds * 1000;
+    for (const message of messages) {
+      const held: Held = { message, visibleAt, receiveCount: Number(message.Attributes?.ApproximateReceiveCount ?? 1) };
+      this.#held.add(held);
+      this.#waiting.push(held);
+    }
+    inHand.set({ consumer: this.#handler.name }, this.#held.size);
+    this.#startBatches();
+  }
+
+  // No timer: a batch starts when a transaction slot is free, so that batches are small when idle and large under load.
+  #startBatches(): void {
+    while (this.#waiting.length > 0 && this.#batches.size < this.#concurrency && !this.#isStopping) {
+      const batch: Promise<void> = this.#process(this.#waiting.splice(0, this.#batchSize)).finally(() => {
+        this.#batches.delete(batch);
+        this.#notify();
+        this.#startBatches();
+      });
+      this.#batches.add(batch);
+    }
+  }
+
+  // --- handling ------------------------------------------------------------------------------------------------
+
+  async #process(batch: Held[]): Promise<void> {
+    const done: Held[] = [];
+    const failed: Failed[] = [];
+    const events = new Map<string, EventEnvelope<T>>();
+    const copies = new Map<string, Held[]>();
+    for (const held of batch) {
+      let event: EventEnvelope;
+      try {
+        event = parseEnvelope(held.message.Body);
+      } catch (error) {
+        failed.push({ held, error, invalid: true });
+        continue;
+      }
+      if (!(this.#handler.types as readonly EventType[]).includes(event.type)) {
+        this.#count(event.type, 'ignored');
+        done.push(held);
+      } else if (events.has(event.id)) {
+        this.#count(event.type, 'duplicate');
+        copies.get(event.id)!.push(held);
+      } else {
+        events.set(event.id, event as EventEnvelope<T>);
+        copies.set(event.id, [held]);
+      }
+    }
+    const result = events.size > 0 ? await this.#handle([...events.values()]) : { outcomes: [], failures: [] };
+    if (result) {
+      const now = Date.now();
+      for (const { eventId, result: outcome, reason } of result.outcomes) {
+        const event = events.get(eventId)!;
+        if (outcome === 'retry') {
+          failed.push(...copies.get(eventId)!.map((held) => ({ held, event, error: reason ?? 'to be tried again' })));
+        } else {
+          this.#count(event.type, outcome);
+          if (outcome === 'ok') {
+            endToEndLatency.observe({ consumer: this.#handler.name, type: event.type }, Math.max(0, now - Date.parse(event.time)) / 1000);
+          }
+          done.push(...copies.get(eventId)!);
+        }
+      }
+      for (const { event, error } of result.failures) failed.push(...copies.get(event.id)!.map((held) => ({ held, event, error })));
+    } else {
+      // Stopped while the database was away: everything that is not settled goes back at once.
+      const open = [...copies.values()].flat();
+      this.#settle(this.#changeVisibility(open, () => 0), open);
+    }
+    this.#settle(this.#delete(done), done);
+    this.#giveBack(failed);
+  }
+
+  /** Handles the events, waiting for the database as long as it takes; undefined if stopped while waiting. */
+  async #handle(events: EventEnvelope<T>[]) {
+    let failures = 0;
+    for (;;) {
+      try {
+        const result = await handleIsolating(this.#handler, events, this.#pool, isUnavailable);
+        batchSize.observe({ consumer: this.#handler.name }, events.length);
+        return result;
+      } catch (error) {
+        if (this.#isStopping) return undefined;
+        if (failures++ === 0) this.#log.warn({ err: error, events: events.length }, 'the database can not be used; waiting with the events in hand');
+        this.#blocked++;
+        this.#databaseAnswers = false;
+        await this.#pause(failures);
+        await this.#waitForDatabase();
+        this.#blocked--;
+        this.#notify();
+        if (this.#isStopping) return undefined;
+      }
+    }
+  }
+
+  #giveBack(failed: readonly Failed[]): void {
+    if (failed.length === 0) return;
+    const seconds = new Map<Held, number>();
+    for (const { held, error, event, invalid } of failed) {
+      const last = this.#maxReceiveCount !== undefined && held.receiveCount >= this.#maxReceiveCount;
+      this.#count(event?.type ?? 'invalid', last ? 'dead' : 'retry');
+      const fields = {
+        err: error instanceof Error ? error : undefined,
+        reason: error instanceof Error ? undefined : error,
+        messageId: held.message.MessageId,
+        receiveCount: held.receiveCount,
+        ...(event ? { eventId: event.id, type: event.type, orderId: event.subject, traceId: traceIdOf(event.traceparent) } : {}),
+      };
+      this.#log[last ? 'error' : 'warn'](fields, last ? 'event failed for the last time; it goes to the dead-letter queue' : 'event failed; it will come again');
+      // Without a dead-letter queue even a hopeless message must not spin.
+      const doublings = invalid && this.#maxReceiveCount !== undefined ? 0 : Math.min(held.receiveCount - 1, 20);
+      seconds.set(held, last ? 0 : Math.min(this.#backOff.first * 2 ** doublings, this.#backOff.max));
+    }
+    const held = [...seconds.keys()];
+    this.#settle(this.#changeVisibility(held, (one) => seconds.get(one)!), held);
+  }
+
+  #count(type: string, result: string): void {
+    eventsConsumed.inc({ type, consumer: this.#handler.name, result });
+  }
+
+  // --- settling with the queue ---------------------------------------------------------------------------------
+
+  /** Batches don't wait for the queue to confirm; the stop does. */
+  #settle(work: Promise<void>, held: readonly Held[]): void {
+    const settled: Promise<void> = work.finally(() => {
+      this.#settling.delete(settled);
+      held.forEach((one) => this.#drop(one));
+      inHand.set({ consumer: this.#handler.name }, this.#held.size);
+      this.#notify();
+    });
+    this.#settling.add(settled);
+  }
+
+  #drop(held: Held): void {
+    this.#held.delete(held);
+  }
+
+  async #delete(held: readonly Held[]): Promise<void> {
+    await this.#inTens(held, 'delete', async (ten) => {
+      const { Failed } = await this.#sqs.send(new DeleteMessageBatchCommand({
+        QueueUrl: this.#queueUrl,
+        Entries: ten.map(({ message }, i) => ({ Id: String(i), ReceiptHandle: message.ReceiptHandle })),
+      }));
+      return Failed;
+    });
+  }
+
+  async #changeVisibility(held: readonly Held[], seconds: (held: Held) => number): Promise<void> {
+    await this.#inTens(held, 'change the visibility of', async (ten) => {
+      const { Failed } = await this.#sqs.send(new ChangeMessageVisibilityBatchCommand({
+        QueueUrl: this.#queueUrl,
+        Entries: ten.map((one, i) => ({ Id: String(i), ReceiptHandle: one.message.ReceiptHandle, VisibilityTimeout: Math.round(seconds(one)) })),
+      }));
+      return Failed;
+    });
+  }
+
+  async #inTens(held: readonly Held[], what: string, send: (ten: readonly Held[]) => Promise<readonly unknown[] | undefined>): Promise<void> {
+    const tens = Array.from({ length: Math.ceil(held.length / MAX_BATCH) }, (_, i) => held.slice(i * MAX_BATCH, (i + 1) * MAX_BATCH));
+    await Promise.all(tens.map(async (ten) => {
+      try {
+        const failed = await send(ten);
+        if (failed?.length) this.#log.warn({ failed }, `could not ${what} messages`);
+      } catch (error) {
+        // They come again when their visibility times out, and the inbox knows the handled ones.
+        this.#log.warn({ err: error, messages: ten.length }, `could not ${what} messages`);
+      }
+    }));
+  }
+
+  /** Extends the visibility of what is in hand before it runs out. */
+  async #keepHeld(): Promise<void> {
+    while (!this.#finished.signal.aborted) {
+      const visibility = this.#visibilitySeconds * 1000;
+      await sleep(Math.max(visibility / 6, 50), undefined, { signal: this.#finished.signal, ref: false }).catch(() => undefined);
+      const soon = Date.now() + visibility / 2;
+      const expiring = [...this.#held].filter(({ visibleAt }) => visibleAt < soon);
+      if (expiring.length === 0) continue;
+      expiring.forEach((held) => {
+        held.visibleAt = Date.now() + visibility;
+      });
+      await this.#changeVisibility(expiring, () => this.#visibilitySeconds);
+    }
+  }
+
+  // --- waiting -------------------------------------------------------------------------------------------------
+
+  async #readQueueAttributes(): Promise<void> {
+    for (let failures = 1; !this.#isStopping; failures++) {
+      try {
+        const { Attributes = {} } = await this.#sqs.send(new GetQueueAttributesCommand({
+          QueueUrl: this.#queueUrl, AttributeNames: ['VisibilityTimeout', 'RedrivePolicy'],
+        }), { abortSignal: this.#stopping.signal });
+        // A queue with visibility 0 would hand everything out twice; AWS allows it, sense does not.
+        this.#visibilitySeconds = Math.max(1, Number(Attributes.VisibilityTimeout ?? 30));
+        const { maxReceiveCount } = JSON.parse(Attributes.RedrivePolicy ?? '{}') as { maxReceiveCount?: number | string };
+        this.#maxReceiveCount = maxReceiveCount === undefined ? undefined : Number(maxReceiveCount);
+        this.#queueAnswers = true;
+        return;
+      } catch (error) {
+        if (this.#isStopping) return;
+        if (failures === 1) this.#log.warn({ err: error }, 'the queue does not answer; waiting');
+        await this.#pause(failures);
+      }
+    }
+  }
+
+  async #waitForDatabase(): Promise<void> {
+    for (let failures = 1; !this.#isStopping; failures++) {
+      try {
+        await this.#pool.query(PROBE);
+        if (failures > 1) this.#log.info('the database can be used');
+        this.#databaseAnswers = true;
+        return;
+      } catch (error) {
+        if (failures === 1) this.#log.warn({ err: error }, 'the database can not be used yet; waiting');
+        this.#databaseAnswers = false;
+        await this.#pause(failures);
+      }
+    }
+  }
+
+  /** 100 ms, doubled with each failure up to 5 s, less up to a half so that many processes don't come back at once. */
+  async #pause(failures: number): Promise<void> {
+    const ms = Math.min(100 * 2 ** (failures - 1), 5_000) * (1 - Math.random() / 2);
+    await sleep(ms, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+  }
+
+  #notify(): void {
+    this.#wake.splice(0).forEach((wake) => wake());
+  }
+}
+
+export function createQueueClient(): SQSClient {
+  return new SQSClient({
+    // Longer than a long poll; more sockets than receives, so that a delete never waits for one.
+    requestHandler: { connectionTimeout: 3_000, requestTimeout: 30_000, httpAgent: { maxSockets: 200 }, httpsAgent: { maxSockets: 200 } },
+  });
+}
