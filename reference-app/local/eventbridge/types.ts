@@ -4,6 +4,8 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type Log = (level: LogLevel, message: string, fields?: Record<string, unknown>) => void;
 
 export interface DeliverOptions {
+  /** The rule on whose behalf this is sent: `aws:SourceArn` to the policy of the target. */
+  readonly ruleArn: string;
   /** `SqsParameters.MessageGroupId` of the target. */
   readonly messageGroupId?: string;
   /** String message attributes: the reason of a failed delivery, on its way to a dead-letter queue. */
@@ -146,7 +148,10 @@ export interface Observer {
   onDelivery?(observation: DeliveryObservation): void;
 }
 
-/** Counted since the process started. `matched = delivered + deadLettered + dropped + pending`, pending of earlier runs left out. */
+/**
+ * Counted since the process started; what an earlier run left and this one goes on with counts as matched.
+ * `matched = delivered + deadLettered + dropped + pending` whenever nothing is in flight.
+ */
 export interface DeliveryCounters {
   /** Pairs of event and target. */
   matched: number;

@@ -1,0 +1,103 @@
+import { createReadStream } from 'node:fs';
+import { mkdir, open, rename } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { createInterface } from 'node:readline';
+
+/**
+ * A file of lines that only grows. `append` resolves when the line is with the operating system, so it outlives a kill of this process;
+ * lines of the same moment share a write.
+ */
+export class AppendLog {
+  readonly file: string;
+  readonly #handle: FileHandle;
+  #size: number;
+  #waiting: { line: string; done: PromiseWithResolvers<void> }[] = [];
+  #writing: Promise<void> | undefined;
+
+  private constructor(file: string, handle: FileHandle, size: number) {
+    this.file = file;
+    this.#handle = handle;
+    this.#size = size;
+  }
+
+  static async open(file: string): Promise<AppendLog> {
+    await mkdir(dirname(file), { recursive: true });
+    const handle = await open(file, 'a+');
+    const size = await dropTornLine(handle);
+    return new AppendLog(file, handle, size);
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  append(line: string): Promise<void> {
+    const done = Promise.withResolvers<void>();
+    this.#waiting.push({ line, done });
+    this.#writing ??= this.#write();
+    return done.promise;
+  }
+
+  async #write(): Promise<void> {
+    // Not at once: what is appended in the same turn of the event loop goes along.
+    await Promise.resolve();
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting;
+      this.#waiting = [];
+      const text = Buffer.from(batch.map(({ line }) => `${line}\n`).join(''));
+      try {
+        await this.#handle.appendFile(text);
+        this.#size += text.length;
+        batch.forEach(({ done }) => done.resolve());
+      } catch (error) {
+        batch.forEach(({ done }) => done.reject(error));
+      }
+    }
+    this.#writing = undefined;
+  }
+
+  async close(): Promise<void> {
+    await this.#writing;
+    await this.#handle.close();
+  }
+}
+
+export async function* readLines(file: string): AsyncGenerator<string> {
+  yield* createInterface({ input: createReadStream(file, { encoding: 'utf8' }), crlfDelay: Infinity });
+}
+
+/** Writes beside the file and puts that in its place, so that a kill leaves the old or the new one. */
+export async function replaceFile(file: string, lines: Iterable<string> | AsyncIterable<string>, keep: (line: string) => boolean = () => true): Promise<void> {
+  await mkdir(dirname(file), { recursive: true });
+  const beside = `${file}.new`;
+  const handle = await open(beside, 'w');
+  try {
+    for await (const line of lines) {
+      if (keep(line)) await handle.appendFile(`${line}\n`);
+    }
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(beside, file);
+}
+
+/** A kill in the middle of a write leaves half a line, to which the next line would be glued. */
+async function dropTornLine(handle: FileHandle): Promise<number> {
+  const { size } = await handle.stat();
+  const block = Buffer.alloc(64 * 1024);
+  for (let end = size; end > 0;) {
+    const start = Math.max(0, end - block.length);
+    const { bytesRead } = await handle.read(block, 0, end - start, start);
+    const newline = block.subarray(0, bytesRead).lastIndexOf(0x0a);
+    if (newline >= 0) {
+      const whole = start + newline + 1;
+      if (whole < size) await handle.truncate(whole);
+      return whole;
+    }
+    end = start;
+  }
+  if (size > 0) await handle.truncate(0);
+  return 0;
+}
