@@ -1,0 +1,228 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import fc from 'fast-check';
+import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
+import { handleOnce } from '../shared/messaging/inbox.ts';
+import { startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
+import { inventoryHandler } from './handler.ts';
+
+let server: TestServer;
+let db: TestDatabase;
+before(async () => {
+  server = await startTestServer();
+  db = await server.database();
+});
+after(() => server.stop());
+
+type Lines = { sku: string; requested: number }[];
+type Validated = EventEnvelope<'inventory.validated'>;
+type Updated = EventEnvelope<'inventory.updated'>;
+
+function validated(orderId: string, lines: Lines): Validated {
+  return newEvent({
+    type: 'inventory.validated', source: '/stock-service', subject: orderId, sequence: 1, cause: { id: newId() },
+    data: { orderId, lines: lines.map((line) => ({ ...line, available: 0 })), sufficient: false, asOf: new Date().toISOString() },
+  });
+}
+
+function confirmed(orderId: string): EventEnvelope<'order.confirmed'> {
+  return newEvent({
+    type: 'order.confirmed', source: '/order-service', subject: orderId, sequence: 2, cause: { id: newId() },
+    data: { orderId, customerId: 'c', version: 2, confirmedAt: new Date().toISOString() },
+  });
+}
+
+/** Stock of one test: [sku, location, on hand]. */
+async function receive(stock: readonly (readonly [string, string, number])[]): Promise<void> {
+  const columns = [0, 1, 2].map((i) => stock.map((row) => row[i]));
+  await db.admin.query('INSERT INTO inventory.product SELECT DISTINCT s, s FROM unnest($1::text[]) s ON CONFLICT DO NOTHING', [columns[0]]);
+  await db.admin.query('INSERT INTO inventory.stock_level (sku, location, on_hand) SELECT * FROM unnest($1::text[], $2::text[], $3::int[])', columns);
+  await db.admin.query(`INSERT INTO inventory.stock_movement (sku, location, type, delta_on_hand, delta_reserved)
+    SELECT sku, location, 'RECEIPT', n, 0 FROM unnest($1::text[], $2::text[], $3::int[]) AS s (sku, location, n)`, columns);
+}
+
+async function reset(): Promise<void> {
+  await db.admin.query(`ALTER TABLE inventory.stock_movement DISABLE TRIGGER stock_movement_append_only;
+    TRUNCATE inventory.stock_movement, inventory.reservation_line, inventory.reservation, inventory.stock_level, inventory.product, messaging.inbox, messaging.outbox;
+    ALTER TABLE inventory.stock_movement ENABLE TRIGGER stock_movement_append_only`);
+}
+
+async function updates(): Promise<Updated[]> {
+  const { rows } = await db.admin.query<{ envelope: string }>('SELECT envelope FROM messaging.outbox ORDER BY id');
+  return rows.map(({ envelope }) => JSON.parse(envelope) as Updated);
+}
+
+/** I3, I4 and I5 of the domain, as queries that return what violates them. */
+async function assertInvariants(): Promise<void> {
+  const queries = {
+    I3: 'SELECT * FROM inventory.stock_level WHERE reserved > on_hand OR reserved < 0',
+    'I4 ledger': `SELECT sku, location FROM inventory.stock_level l LEFT JOIN (
+        SELECT sku, location, sum(delta_on_hand) AS on_hand, sum(delta_reserved) AS reserved FROM inventory.stock_movement GROUP BY 1, 2) m USING (sku, location)
+      WHERE l.on_hand <> coalesce(m.on_hand, 0) OR l.reserved <> coalesce(m.reserved, 0)`,
+    'I4 reservations': `SELECT sku, location FROM inventory.stock_level l LEFT JOIN (
+        SELECT q.sku, q.location, sum(q.quantity) AS held FROM inventory.reservation_line q JOIN inventory.reservation r USING (order_id)
+        WHERE r.state = 'HELD' GROUP BY 1, 2) h USING (sku, location) WHERE l.reserved <> coalesce(h.held, 0)`,
+    I5: `SELECT order_id, sku FROM inventory.stock_movement WHERE type = 'COMMIT' GROUP BY order_id, sku, location HAVING count(*) > 1`,
+    'I9 rejected holds nothing': `SELECT order_id FROM inventory.reservation JOIN inventory.reservation_line USING (order_id) WHERE state = 'REJECTED'`,
+    'one answer per order and outcome': `SELECT aggregate_id FROM messaging.outbox GROUP BY aggregate_id, envelope::jsonb->'data'->>'outcome' HAVING count(*) > 1`,
+  };
+  for (const [name, text] of Object.entries(queries)) assert.deepEqual((await db.admin.query(text)).rows, [], name);
+}
+
+const SKUS = ['A', 'B', 'C', 'D'];
+/** One location for most, several for some; `nowhere` is a SKU that does not exist. */
+const stockArbitrary = fc.uniqueArray(
+  fc.tuple(fc.constantFrom(...SKUS), fc.constantFrom('EAST', 'MAIN', 'WEST'), fc.nat(9)), { selector: ([sku, location]) => `${sku}/${location}`, maxLength: 8 },
+);
+const lineArbitrary = fc.record({ sku: fc.constantFrom(...SKUS, ...SKUS, 'nowhere'), requested: fc.integer({ min: 1, max: 5 }) });
+const historyArbitrary = fc.record({
+  stock: stockArbitrary,
+  orders: fc.array(fc.array(lineArbitrary, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 12 }),
+  // Which order an event is about, and whether it is the same event again or another about the same order.
+  deliveries: fc.array(fc.tuple(fc.nat(99), fc.boolean()), { maxLength: 8 }),
+  batches: fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 1, maxLength: 8 }),
+});
+
+/** The model: one order after the other, all lines or none. */
+function greedy(stock: readonly (readonly [string, string, number])[], orders: readonly Lines[]) {
+  const free = new Map<string, number>();
+  for (const [sku, , onHand] of stock) free.set(sku, (free.get(sku) ?? 0) + onHand);
+  return orders.map((lines) => {
+    const wanted = new Map<string, number>();
+    for (const { sku, requested } of lines) wanted.set(sku, (wanted.get(sku) ?? 0) + requested);
+    const shortages = [...wanted].filter(([sku, n]) => (free.get(sku) ?? 0) < n).map(([sku, requested]) => ({ sku, requested, available: free.get(sku) ?? 0 }));
+    if (shortages.length === 0) for (const [sku, n] of wanted) free.set(sku, free.get(sku)! - n);
+    return { outcome: shortages.length === 0 ? 'RESERVED' : 'REJECTED', wanted, shortages: shortages.sort((a, b) => (a.sku < b.sku ? -1 : 1)), free: new Map(free) };
+  });
+}
+
+test('any batching of any history reserves what a sequential greedy model does, and deducts each line once', async () => {
+  await fc.assert(fc.asyncProperty(historyArbitrary, async ({ stock, orders, deliveries, batches }) => {
+    await reset();
+    await receive(stock);
+    const first = orders.map((lines) => validated(newId(), lines));
+    const events = [...first];
+    for (const [which, same] of deliveries) {
+      const i = which % first.length;
+      // Never before the first one: the model decides in the order of the first deliveries.
+      events.splice(i + 1 + (which % (events.length - i)), 0, same ? first[i]! : validated(first[i]!.subject, orders[i]!));
+    }
+    // Duplicates inserted above may stand before the original of a later order only; decide in order of first appearance.
+    const order = [...new Set(events.map(({ subject }) => subject))];
+    const expected = greedy(stock, order.map((orderId) => orders[first.findIndex(({ subject }) => subject === orderId)]!));
+
+    for (let at = 0, i = 0; at < events.length; i++) {
+      const batch = events.slice(at, at += batches[i % batches.length]!);
+      const distinct = [...new Map(batch.map((event) => [event.id, event])).values()];
+      const outcomes = await handleOnce(inventoryHandler, distinct, db.command);
+      assert.equal(outcomes.length, distinct.length);
+    }
+    const answers = await updates();
+    assert.deepEqual(answers.map(({ subject }) => subject).sort(), [...order].sort());
+    order.forEach((orderId, i) => {
+      const answer = answers.find(({ subject }) => subject === orderId)!.data;
+      const model = expected[i]!;
+      assert.equal(answer.outcome, model.outcome);
+      assert.deepEqual(answer.shortages, model.shortages);
+      assert.deepEqual(new Map(answer.lines.map(({ sku, quantity }) => [sku, quantity])), model.wanted);
+      for (const { sku, onHand, reserved } of answer.lines) assert.equal(onHand - reserved, model.free.get(sku) ?? 0, `available of ${sku} after the order`);
+    });
+    await assertInvariants();
+
+    // Every order is confirmed, some of them twice, and rejected ones by mistake.
+    const confirmations = order.flatMap((orderId, i) => (i % 2 ? [confirmed(orderId)] : [confirmed(orderId), confirmed(orderId)]));
+    for (let at = 0; at < confirmations.length; at += 5) await handleOnce(inventoryHandler, confirmations.slice(at, at + 5), db.command);
+    await assertInvariants();
+    const deducted = (await updates()).filter(({ data }) => data.outcome === 'DEDUCTED');
+    assert.deepEqual(deducted.map(({ subject }) => subject).sort(), order.filter((_, i) => expected[i]!.outcome === 'RESERVED').sort());
+    // Read one after the other, the events tell the counters of every moment.
+    const levels = new Map<string, { onHand: number; reserved: number }>();
+    for (const [sku, , n] of stock) levels.set(sku, { onHand: (levels.get(sku)?.onHand ?? 0) + n, reserved: 0 });
+    for (const { data } of await updates()) {
+      for (const line of data.lines) {
+        const level = levels.get(line.sku) ?? { onHand: 0, reserved: 0 };
+        const next = { onHand: level.onHand + line.deltaOnHand, reserved: level.reserved + line.deltaReserved };
+        assert.deepEqual({ onHand: line.onHand, reserved: line.reserved }, next, `${data.outcome} ${line.sku}`);
+        levels.set(line.sku, next);
+      }
+    }
+    const { rows } = await db.admin.query<{ sku: string; on_hand: number; reserved: number }>(
+      'SELECT sku, sum(on_hand)::int AS on_hand, sum(reserved)::int AS reserved FROM inventory.stock_level GROUP BY sku',
+    );
+    for (const { sku, on_hand, reserved } of rows) assert.deepEqual({ on_hand, reserved }, { on_hand: expected.at(-1)!.free.get(sku), reserved: 0 });
+  }), { numRuns: 150 });
+});
+
+test('locations of a SKU are used up in sorted order, and the ledger names each', async () => {
+  await reset();
+  await receive([['A', 'WEST', 5], ['A', 'EAST', 2], ['A', 'MAIN', 1]]);
+  const orderId = newId();
+  await handleOnce(inventoryHandler, [validated(orderId, [{ sku: 'A', requested: 4 }])], db.command);
+  const { rows } = await db.admin.query('SELECT location, quantity FROM inventory.reservation_line ORDER BY location');
+  assert.deepEqual(rows, [{ location: 'EAST', quantity: 2 }, { location: 'MAIN', quantity: 1 }, { location: 'WEST', quantity: 1 }]);
+  await handleOnce(inventoryHandler, [confirmed(orderId)], db.command);
+  const { rows: left } = await db.admin.query('SELECT location, on_hand, reserved FROM inventory.stock_level ORDER BY location');
+  assert.deepEqual(left, [{ location: 'EAST', on_hand: 0, reserved: 0 }, { location: 'MAIN', on_hand: 0, reserved: 0 }, { location: 'WEST', on_hand: 4, reserved: 0 }]);
+  const last = (await updates()).at(-1)!.data;
+  assert.deepEqual(last.lines, [{ sku: 'A', quantity: 4, deltaOnHand: -4, deltaReserved: -4, onHand: 4, reserved: 0 }]);
+  await assertInvariants();
+});
+
+test('a rejected order stays rejected when stock has come meanwhile', async () => {
+  await reset();
+  await receive([['A', 'MAIN', 1]]);
+  const orderId = newId();
+  await handleOnce(inventoryHandler, [validated(orderId, [{ sku: 'A', requested: 2 }])], db.command);
+  await db.admin.query('UPDATE inventory.stock_level SET on_hand = 5');
+  const [outcome] = await handleOnce(inventoryHandler, [validated(orderId, [{ sku: 'A', requested: 2 }])], db.command);
+  assert.equal(outcome?.result, 'duplicate');
+  assert.equal((await updates()).length, 1);
+});
+
+test('a confirmation that overtakes its reservation is tried again, and works then', async () => {
+  await reset();
+  await receive([['A', 'MAIN', 3]]);
+  const orderId = newId();
+  const event = confirmed(orderId);
+  assert.equal((await handleOnce(inventoryHandler, [event], db.command))[0]?.result, 'retry');
+  await handleOnce(inventoryHandler, [validated(orderId, [{ sku: 'A', requested: 1 }])], db.command);
+  assert.equal((await handleOnce(inventoryHandler, [event], db.command))[0]?.result, 'ok');
+  assert.equal((await handleOnce(inventoryHandler, [event], db.command))[0]?.result, 'duplicate');
+  await assertInvariants();
+});
+
+test('the event says what it follows from and stays in its trace', async () => {
+  await reset();
+  await receive([['A', 'MAIN', 3]]);
+  const cause = validated(newId(), [{ sku: 'A', requested: 1 }]);
+  await handleOnce(inventoryHandler, [cause], db.command);
+  const [event] = await updates();
+  assert.equal(event!.causationid, cause.id);
+  assert.equal(event!.correlationid, cause.subject);
+  assert.equal(event!.traceparent!.split('-')[1], cause.traceparent!.split('-')[1]);
+  assert.notEqual(event!.traceparent!.split('-')[2], cause.traceparent!.split('-')[2]);
+});
+
+test('many workers with overlapping, duplicated and mixed batches: nothing oversold, nothing deadlocked, every order decided', async () => {
+  await reset();
+  const skus = Array.from({ length: 6 }, (_, i) => `S${i}`);
+  await receive(skus.flatMap((sku) => [[sku, 'MAIN', 60], [sku, 'WEST', 20]] as const));
+  let seed = 7;
+  const random = (n: number) => (seed = (seed * 48_271) % 2_147_483_647) % n;
+  const reservations = Array.from({ length: 400 }, () => validated(newId(), skus.filter(() => random(3) === 0).concat('S0').map((sku) => ({ sku, requested: 1 + random(3) }))));
+  const work = reservations.flatMap((event, i) => [event, ...(random(4) === 0 ? [event] : []), ...(i > 40 ? [confirmed(reservations[i - 40]!.subject)] : [])]);
+  const waiting: EventEnvelope<'inventory.validated' | 'order.confirmed'>[][] = [];
+  for (let at = 0; at < work.length; at += 17) waiting.push([...new Map(work.slice(at, at + 17).map((event) => [event.id, event])).values()]);
+  await Promise.all(Array.from({ length: 6 }, async () => {
+    for (let batch = waiting.shift(); batch; batch = waiting.shift()) {
+      const outcomes = await handleOnce(inventoryHandler, batch, db.command);
+      const again = batch.filter(({ id }) => outcomes.find(({ eventId }) => eventId === id)?.result === 'retry');
+      if (again.length > 0) waiting.push(again);
+    }
+  }));
+  await assertInvariants();
+  const { rows: [count] } = await db.admin.query(`SELECT count(*)::int AS decided, count(*) FILTER (WHERE state = 'HELD')::int AS held FROM inventory.reservation`);
+  assert.equal(count.decided, 400);
+  const { rows: [stock] } = await db.admin.query(`SELECT on_hand - reserved AS free FROM inventory.stock_level WHERE sku = 'S0' AND location = 'MAIN'`);
+  assert.equal(stock.free, 0, 'every order wants S0: all of it is promised');
+});
