@@ -1,0 +1,215 @@
+/**
+ * The invariants that the database itself can prove. Each statement selects what violates it: `id` (of the order, the SKU or the event)
+ * and `detail`. They read only, and any of them can be pasted into psql after replacing its parameter.
+ */
+export interface Check {
+  readonly invariant: 'I1' | 'I3' | 'I4' | 'I5' | 'I6' | 'I10';
+  /** What is wrong with the rows that it finds. */
+  readonly what: string;
+  readonly sql: string;
+  /** Names the parameters; see `Parameters` in invariants.ts. */
+  readonly parameters?: readonly ('acceptedOrders' | 'acceptedKeys' | 'keyPrefix' | 'deadOrders')[];
+}
+
+/** What each invariant looked at, to tell an empty database from a correct one. */
+export const POPULATION: Record<Check['invariant'] | 'I11', string> = {
+  I1: 'accepted orders',
+  I3: 'stock movements',
+  I4: 'stock counters',
+  I5: 'order lines',
+  I6: 'orders',
+  I10: 'events',
+  I11: 'deliveries',
+};
+
+export const COUNTS = `
+  SELECT (SELECT count(*) FROM inventory.stock_movement)::int AS "I3",
+         (SELECT count(*) FROM inventory.stock_level)::int AS "I4",
+         (SELECT count(*) FROM orders.order_line)::int AS "I5",
+         (SELECT count(*) FROM orders.orders)::int AS "I6",
+         (SELECT count(*) FROM messaging.outbox)::int AS "I10"`;
+
+/** What the relay has worked off: everything up to here was given to the bus, or refused by it and kept in outbox_dead. */
+export const RELAY_CURSOR = 'SELECT xid::text, id FROM messaging.relay_cursor WHERE shard = 0';
+
+/** A page of what was published (up to the cursor $3, $4; after $1, $2) with the consumers that have handled it. */
+export const PUBLISHED_PAGE = `
+  SELECT e.xid::text, e.id, e.event_id AS "eventId", e.aggregate_id AS "aggregateId", e.detail_type AS "detailType", e.envelope,
+         ARRAY(SELECT i.consumer FROM messaging.inbox i WHERE i.consumer = ANY($5::text[]) AND i.event_id = e.event_id) AS handled
+    FROM messaging.outbox e
+   WHERE (e.xid, e.id) > ($1::xid8, $2::bigint) AND (e.xid, e.id) <= ($3::xid8, $4::bigint)
+     AND NOT EXISTS (SELECT FROM messaging.outbox_dead d WHERE (d.xid, d.id) = (e.xid, e.id))
+   ORDER BY e.xid, e.id
+   LIMIT $6`;
+
+/** Handled by a consumer although nothing published it. */
+export const HANDLED_UNPUBLISHED = `
+  SELECT i.event_id::text AS id, i.consumer AS detail
+    FROM messaging.inbox i
+   WHERE i.consumer = ANY($1::text[]) AND NOT EXISTS (SELECT FROM messaging.outbox e WHERE e.event_id = i.event_id)`;
+
+export const CHECKS: readonly Check[] = [
+  {
+    invariant: 'I1',
+    what: 'accepted, but no such order exists',
+    parameters: ['acceptedOrders'],
+    sql: `SELECT a.order_id::text AS id, NULL AS detail FROM unnest($1::uuid[]) AS a(order_id)
+           WHERE NOT EXISTS (SELECT FROM orders.orders o WHERE o.order_id = a.order_id)`,
+  },
+  {
+    invariant: 'I1',
+    what: 'the idempotency key of an accepted order leads to no order or to another',
+    parameters: ['acceptedOrders', 'acceptedKeys'],
+    sql: `SELECT a.order_id::text AS id, a.key || ' leads to ' || coalesce(k.order_id::text, 'nothing') AS detail
+            FROM unnest($1::uuid[], $2::text[]) AS a(order_id, key) LEFT JOIN orders.idempotency_key k USING (key)
+           WHERE k.order_id IS DISTINCT FROM a.order_id`,
+  },
+  {
+    invariant: 'I1',
+    what: 'the intake made an order of this feed for which nobody got a 202',
+    parameters: ['acceptedOrders', 'keyPrefix'],
+    sql: `SELECT k.order_id::text AS id, k.key AS detail FROM orders.idempotency_key k
+           WHERE starts_with(k.key, $2) AND k.order_id <> ALL ($1::uuid[])`,
+  },
+  {
+    invariant: 'I3',
+    what: 'more reserved than on hand, or a negative count, now',
+    sql: `SELECT sku AS id, format('at %s: on hand %s, reserved %s', location, on_hand, reserved) AS detail
+            FROM inventory.stock_level WHERE reserved > on_hand OR reserved < 0 OR on_hand < 0`,
+  },
+  {
+    // Movements of one counter are written under its lock, so their ids have the order in which they happened.
+    invariant: 'I3',
+    what: 'more reserved than on hand, or a negative count, at some moment of the ledger',
+    sql: `SELECT sku AS id, format('at %s after movement %s: on hand %s, reserved %s', location, id, on_hand, reserved) AS detail
+            FROM (SELECT id, sku, location, sum(delta_on_hand) OVER past AS on_hand, sum(delta_reserved) OVER past AS reserved
+                    FROM inventory.stock_movement WINDOW past AS (PARTITION BY sku, location ORDER BY id)) AS moment
+           WHERE reserved > on_hand OR reserved < 0 OR on_hand < 0`,
+  },
+  {
+    invariant: 'I3',
+    what: 'an event says that more was reserved than on hand',
+    sql: `SELECT e.aggregate_id AS id, format('event %s: %s', e.event_id, line) AS detail
+            FROM messaging.outbox e, jsonb_array_elements(e.envelope::jsonb #> '{data,lines}') AS line
+           WHERE e.detail_type = 'InventoryUpdated' AND (line->>'reserved')::int NOT BETWEEN 0 AND (line->>'onHand')::int`,
+  },
+  {
+    invariant: 'I4',
+    what: 'the counters differ from the sums of the ledger',
+    sql: `SELECT coalesce(c.sku, m.sku) AS id,
+                 format('at %s: counters %s on hand, %s reserved; ledger %s and %s', coalesce(c.location, m.location), c.on_hand, c.reserved, m.on_hand, m.reserved) AS detail
+            FROM inventory.stock_level c
+            FULL JOIN (SELECT sku, location, sum(delta_on_hand) AS on_hand, sum(delta_reserved) AS reserved
+                         FROM inventory.stock_movement GROUP BY sku, location) AS m USING (sku, location)
+           WHERE c.on_hand IS DISTINCT FROM m.on_hand OR c.reserved IS DISTINCT FROM m.reserved`,
+  },
+  {
+    invariant: 'I4',
+    what: 'the reserved counter differs from the sum of the held reservations',
+    sql: `SELECT coalesce(c.sku, h.sku) AS id, format('at %s: counter %s, held %s', coalesce(c.location, h.location), c.reserved, h.quantity) AS detail
+            FROM inventory.stock_level c
+            FULL JOIN (SELECT l.sku, l.location, sum(l.quantity) AS quantity
+                         FROM inventory.reservation_line l JOIN inventory.reservation r USING (order_id)
+                        WHERE r.state = 'HELD' GROUP BY l.sku, l.location) AS h USING (sku, location)
+           WHERE coalesce(c.reserved, 0) <> coalesce(h.quantity, 0)`,
+  },
+  {
+    // Over all locations, and in pieces: the ledger's unique key alone would not see a deduction split in two.
+    invariant: 'I5',
+    what: 'deducted more or less than the order line says',
+    sql: `SELECT m.order_id::text AS id, format('%s: %s ordered, %s deducted', m.sku, coalesce(l.quantity, 0), m.deducted) AS detail
+            FROM (SELECT order_id, sku, -sum(delta_on_hand) AS deducted FROM inventory.stock_movement
+                   WHERE order_id IS NOT NULL AND type = 'COMMIT' GROUP BY order_id, sku) AS m
+            LEFT JOIN orders.order_line l USING (order_id, sku)
+           WHERE m.deducted IS DISTINCT FROM l.quantity`,
+  },
+  {
+    invariant: 'I5',
+    what: 'the same order line was deducted twice at one location',
+    sql: `SELECT order_id::text AS id, format('%s at %s: %s deductions', sku, location, count(*)) AS detail
+            FROM inventory.stock_movement WHERE type = 'COMMIT' GROUP BY order_id, sku, location HAVING count(*) > 1`,
+  },
+  {
+    invariant: 'I5',
+    what: 'the deduction of one order was announced twice',
+    sql: `SELECT aggregate_id AS id, format('%s events', count(*)) AS detail FROM messaging.outbox
+           WHERE detail_type = 'InventoryUpdated' AND envelope::jsonb #>> '{data,outcome}' = 'DEDUCTED'
+           GROUP BY aggregate_id HAVING count(*) > 1`,
+  },
+  {
+    invariant: 'I6',
+    what: 'neither terminal nor explained by an open dead letter',
+    parameters: ['deadOrders'],
+    sql: `SELECT o.order_id::text AS id, o.status || ' since ' || o.updated_at AS detail FROM orders.orders o
+           WHERE o.status NOT IN ('CONFIRMED', 'COMPLETED', 'REJECTED', 'CANCELLED', 'EXPIRED', 'FAILED')
+             AND o.order_id::text <> ALL ($1::text[])
+             AND NOT EXISTS (SELECT FROM messaging.outbox_dead d WHERE d.aggregate_id = o.order_id::text)`,
+  },
+  {
+    invariant: 'I10',
+    what: 'an order without exactly one OrderCreated',
+    sql: `SELECT o.order_id::text AS id, format('%s events', count(e.event_id)) AS detail
+            FROM orders.orders o LEFT JOIN messaging.outbox e ON e.aggregate_id = o.order_id::text AND e.detail_type = 'OrderCreated'
+           GROUP BY o.order_id HAVING count(e.event_id) <> 1`,
+  },
+  {
+    invariant: 'I10',
+    what: 'the lines of an order differ from those of its OrderCreated',
+    sql: `SELECT coalesce(l.order_id::text, e.aggregate_id) AS id, format('%s: %s in the order, %s in the event', sku, l.quantity, e.quantity) AS detail
+            FROM (SELECT order_id, order_id::text AS aggregate_id, sku, quantity FROM orders.order_line) AS l
+            FULL JOIN (SELECT aggregate_id, item->>'sku' AS sku, (item->>'quantity')::int AS quantity
+                         FROM messaging.outbox, jsonb_array_elements(envelope::jsonb #> '{data,items}') AS item
+                        WHERE detail_type = 'OrderCreated') AS e USING (aggregate_id, sku)
+           WHERE l.quantity IS DISTINCT FROM e.quantity`,
+  },
+  {
+    invariant: 'I10',
+    what: 'a change of status and its event do not belong to each other one to one',
+    sql: `SELECT coalesce(c.id, e.id) AS id, format('%s: %s changes, %s events', type, coalesce(c.count, 0), coalesce(e.count, 0)) AS detail
+            FROM (SELECT order_id::text AS id, event_id, CASE to_status WHEN 'CONFIRMED' THEN 'OrderConfirmed' ELSE 'OrderRejected' END AS type, count(*)
+                    FROM orders.status_change WHERE to_status IN ('CONFIRMED', 'REJECTED') GROUP BY 1, 2, 3) AS c
+            FULL JOIN (SELECT aggregate_id AS id, event_id, detail_type AS type, count(*)
+                         FROM messaging.outbox WHERE detail_type IN ('OrderConfirmed', 'OrderRejected') GROUP BY 1, 2, 3) AS e USING (id, event_id, type)
+           WHERE c.count IS DISTINCT FROM 1 OR e.count IS DISTINCT FROM 1`,
+  },
+  {
+    invariant: 'I10',
+    what: 'the status of an order is not that of its last change',
+    sql: `SELECT o.order_id::text AS id, format('%s, version %s; last change to %s, version %s', o.status, o.version, c.to_status, c.version) AS detail
+            FROM orders.orders o
+            LEFT JOIN LATERAL (SELECT to_status, version FROM orders.status_change s WHERE s.order_id = o.order_id ORDER BY version DESC LIMIT 1) AS c ON true
+           WHERE c.to_status IS DISTINCT FROM o.status OR c.version IS DISTINCT FROM o.version`,
+  },
+  {
+    invariant: 'I10',
+    what: 'a decision about stock and its InventoryUpdated do not belong to each other one to one',
+    sql: `SELECT coalesce(d.id, e.id) AS id, format('%s: %s in the database, %s events', outcome, coalesce(d.count, 0), coalesce(e.count, 0)) AS detail
+            FROM (SELECT order_id::text AS id, outcome, 1 AS count
+                    FROM inventory.reservation,
+                         unnest(CASE state WHEN 'REJECTED' THEN ARRAY['REJECTED'] WHEN 'COMMITTED' THEN ARRAY['RESERVED', 'DEDUCTED'] ELSE ARRAY['RESERVED'] END) AS outcome
+                 ) AS d
+            FULL JOIN (SELECT aggregate_id AS id, envelope::jsonb #>> '{data,outcome}' AS outcome, count(*)
+                         FROM messaging.outbox WHERE detail_type = 'InventoryUpdated' GROUP BY 1, 2) AS e USING (id, outcome)
+           WHERE d.count IS DISTINCT FROM e.count`,
+  },
+  {
+    invariant: 'I10',
+    what: 'the movements of an order differ from the lines of its InventoryUpdated',
+    sql: `SELECT id, format('%s %s: ledger %s and %s, event %s and %s', outcome, sku, m.on_hand, m.reserved, e.on_hand, e.reserved) AS detail
+            FROM (SELECT order_id::text AS id, CASE type WHEN 'RESERVE' THEN 'RESERVED' ELSE 'DEDUCTED' END AS outcome, sku,
+                         sum(delta_on_hand) AS on_hand, sum(delta_reserved) AS reserved
+                    FROM inventory.stock_movement WHERE order_id IS NOT NULL AND type IN ('RESERVE', 'COMMIT') GROUP BY 1, 2, 3) AS m
+            FULL JOIN (SELECT aggregate_id AS id, envelope::jsonb #>> '{data,outcome}' AS outcome, line->>'sku' AS sku,
+                              sum((line->>'deltaOnHand')::int) AS on_hand, sum((line->>'deltaReserved')::int) AS reserved
+                         FROM messaging.outbox, jsonb_array_elements(envelope::jsonb #> '{data,lines}') AS line
+                        WHERE detail_type = 'InventoryUpdated' AND envelope::jsonb #>> '{data,outcome}' <> 'REJECTED' GROUP BY 1, 2, 3) AS e
+           USING (id, outcome, sku)
+           WHERE m.on_hand IS DISTINCT FROM e.on_hand OR m.reserved IS DISTINCT FROM e.reserved`,
+  },
+  {
+    invariant: 'I10',
+    what: 'an event of a committed change has not been published',
+    sql: `SELECT e.event_id::text AS id, format('%s of order %s', e.detail_type, e.aggregate_id) AS detail
+            FROM messaging.outbox e JOIN messaging.relay_cursor c ON c.shard = 0 WHERE (e.xid, e.id) > (c.xid, c.id)`,
+  },
+];
