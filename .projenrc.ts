@@ -16,7 +16,7 @@ const library = new awscdk.AwsCdkConstructLibrary({
   name: 'cdk-order-pipeline',
   description: 'Event-driven order and inventory pipelines as AWS CDK constructs: EventBridge, SQS with dead-letter queues, Lambda or Kubernetes workloads with autoscaling, Aurora PostgreSQL with CQRS',
   author: 'The cdk-order-pipeline authors',
-  authorAddress: 'maintainers@cdk-order-pipeline.dev',
+  authorAddress: 'cdk-order-pipeline@users.noreply.github.com',
   authorOrganization: true,
   repositoryUrl: REPOSITORY,
   keywords: ['aws', 'cdk', 'eventbridge', 'sqs', 'aurora', 'cqrs', 'eks', 'outbox', 'dead-letter-queue'],
@@ -125,6 +125,11 @@ const rosetta = library.addTask('rosetta', {
   exec: 'jsii-rosetta extract --strict --cache .jsii.tabl.json',
 });
 library.postCompileTask.spawn(rosetta);
+
+library.addTask('test:floor', {
+  description: 'Compiles the library against the oldest versions that its peer range promises',
+  exec: 'node scripts/check-floor.mjs',
+});
 
 // Only the JavaScript package needs no tool chain of another language; `package-all` makes the rest.
 library.packageTask.reset();
