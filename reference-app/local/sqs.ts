@@ -1,0 +1,218 @@
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import type { FastifyInstance } from 'fastify';
+import { LOOPBACK, portError } from './ports.ts';
+import { QueueJournal } from './sqs/journal.ts';
+import type { QueueMessage } from './sqs/journal.ts';
+import { allowsSend } from './sqs/policy.ts';
+import type { Caller } from './sqs/policy.ts';
+
+interface FauxqsQueue {
+  readonly name: string;
+  readonly url: string;
+  readonly arn: string;
+  attributes: Record<string, string>;
+  messages: QueueMessage[];
+  delayedMessages: QueueMessage[];
+  fifoMessages: Map<string, QueueMessage[]>;
+  fifoDelayed: Map<string, QueueMessage[]>;
+  fifoLockedGroups: Map<string, number>;
+  inflightMessages: Map<string, { message: QueueMessage; receiptHandle: string; visibilityDeadline: number }>;
+  sequenceCounter: number;
+  enqueue(message: QueueMessage): void;
+  changeVisibility(receiptHandle: string, seconds: number): void;
+  getAttribute(name: string): string | undefined;
+  processTimers(): void;
+  checkDeduplication(id: string): { readonly isDuplicate: boolean };
+  recordDeduplication(id: string, messageId: string, sequenceNumber?: string): void;
+  nextSequenceNumber(): string;
+}
+
+interface FauxqsStore {
+  persistence?: QueueJournal;
+  createQueue(name: string, url: string, arn: string, attributes: Record<string, string>): FauxqsQueue;
+  getQueueByArn(arn: string): FauxqsQueue | undefined;
+  getQueueByName(name: string): FauxqsQueue | undefined;
+  allQueues(): Iterable<FauxqsQueue>;
+}
+
+interface FauxqsStoreClass {
+  new(): FauxqsStore;
+  createMessage(
+    body: string, attributes?: Record<string, { DataType: string; StringValue?: string }>, delaySeconds?: number, groupId?: string, deduplicationId?: string,
+  ): QueueMessage & { sequenceNumber?: string };
+  contentBasedDeduplicationId(body: string): string;
+}
+
+export interface QueueDefinition {
+  readonly name: string;
+  readonly arn: string;
+  /** As `SetQueueAttributes` takes them. */
+  readonly attributes: Record<string, string>;
+}
+
+export interface QueueDepth {
+  readonly visible: number;
+  readonly inFlight: number;
+  readonly delayed: number;
+}
+
+/** A delivery that the queue refuses; `code` is what EventBridge writes on the dead letter. */
+export class DeliveryError extends Error {
+  override readonly name = 'DeliveryError';
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/**
+ * The SQS endpoint: fauxqs in this process. Its `startFauxqs` would listen on all interfaces and keep its store to itself, so
+ * the app is built and listened to here, and the store class, which its package entry does not export, is imported from
+ * beside it. fauxqs is therefore pinned to the version that this was written against.
+ */
+export class SqsEndpoint {
+  readonly #store: FauxqsStore;
+  readonly #storeClass: FauxqsStoreClass;
+  readonly #app: FastifyInstance;
+  readonly #journal: QueueJournal;
+  readonly #policies = new Map<string, unknown[]>();
+  readonly url: string;
+
+  private constructor(store: FauxqsStore, storeClass: FauxqsStoreClass, app: FastifyInstance, journal: QueueJournal, url: string) {
+    this.#store = store;
+    this.#storeClass = storeClass;
+    this.#app = app;
+    this.#journal = journal;
+    this.url = url;
+  }
+
+  static async start(options: { dataDir: string; port?: number; region: string }): Promise<SqsEndpoint> {
+    const entry = fileURLToPath(import.meta.resolve('fauxqs'));
+    const { buildApp } = await import('fauxqs') as unknown as { buildApp(options: object): FastifyInstance };
+    const { SqsStore } = await import(pathToFileURL(join(dirname(entry), 'sqs', 'sqsStore.js')).href) as { SqsStore: FauxqsStoreClass };
+    const store = new SqsStore();
+    const app = buildApp({ logger: false, defaultRegion: options.region, stores: { sqsStore: store } });
+    giveBackUndelivered(app, store);
+    const journal = new QueueJournal(join(options.dataDir, 'sqs'));
+    const port = options.port ?? 0;
+    try {
+      const address = await app.listen({ host: LOOPBACK, port });
+      return new SqsEndpoint(store, SqsStore, app, journal, address.replace(/\/$/, ''));
+    } catch (error) {
+      journal.close();
+      throw portError(error, 'sqs', port);
+    }
+  }
+
+  /** A full URL on 127.0.0.1: the SDK takes the host from it, and fauxqs's own host names don't resolve everywhere. */
+  queueUrl(name: string, account: string): string {
+    return `${this.url}/${account}/${name}`;
+  }
+
+  /** Makes the queue with these attributes, and puts back into it what an earlier run left. */
+  createQueue(definition: QueueDefinition, account: string): void {
+    const queue = this.#store.createQueue(definition.name, this.queueUrl(definition.name, account), definition.arn, definition.attributes);
+    const now = Date.now();
+    for (const { message, receiptHandle, visibilityDeadline } of this.#journal.load(queue.name)) {
+      if (receiptHandle !== undefined && visibilityDeadline !== undefined && visibilityDeadline > now) {
+        // Its consumer may have survived: a message is not handed out twice before its time.
+        queue.inflightMessages.set(receiptHandle, { message, receiptHandle, visibilityDeadline });
+        if (message.messageGroupId !== undefined) {
+          queue.fifoLockedGroups.set(message.messageGroupId, (queue.fifoLockedGroups.get(message.messageGroupId) ?? 0) + 1);
+        }
+      } else if (queue.attributes['FifoQueue'] === 'true') {
+        const group = message.messageGroupId ?? '';
+        const waiting = message.delayUntil !== undefined && message.delayUntil > now ? queue.fifoDelayed : queue.fifoMessages;
+        waiting.set(group, [...waiting.get(group) ?? [], message]);
+      } else {
+        (message.delayUntil !== undefined && message.delayUntil > now ? queue.delayedMessages : queue.messages).push(message);
+      }
+    }
+    queue.sequenceCounter = this.#journal.sequenceCounter(queue.name);
+    // From here on every change is written down.
+    (queue as unknown as { persistence: QueueJournal }).persistence = this.#journal;
+  }
+
+  addPolicy(queueNames: readonly string[], statements: readonly unknown[]): void {
+    for (const name of queueNames) this.#policies.set(name, [...this.#policies.get(name) ?? [], ...statements]);
+  }
+
+  /** Queues of earlier runs that no template has any more, and that still hold messages. */
+  orphans(): { queue: string; messages: number }[] {
+    return this.#journal.queues().filter(({ queue }) => !this.#store.getQueueByName(queue));
+  }
+
+  /** Puts a message into a queue as a service of AWS does: only if the queue's policy lets it. */
+  deliver(
+    queueArn: string, body: string, caller: Caller, options: { messageGroupId?: string; messageAttributes?: Record<string, string> } = {},
+  ): void {
+    const queue = this.#store.getQueueByArn(queueArn);
+    if (!queue) throw new DeliveryError('NO_RESOURCE', `There is no queue ${queueArn}.`);
+    if (!allowsSend(this.#policies.get(queue.name) ?? [], queueArn, caller)) {
+      throw new DeliveryError('NO_PERMISSIONS', `The policy of queue ${queue.name} does not let ${caller.service} send for ${caller.sourceArn}.`);
+    }
+    const attributes = Object.fromEntries(
+      Object.entries(options.messageAttributes ?? {}).map(([name, value]) => [name, { DataType: 'String', StringValue: value }]),
+    );
+    const size = Buffer.byteLength(body) + Object.entries(attributes).reduce((sum, [name, { StringValue }]) => sum + Buffer.byteLength(name + StringValue) + 6, 0);
+    if (size > Number(queue.attributes['MaximumMessageSize'])) {
+      throw new DeliveryError('MESSAGE_TOO_LARGE', `The event has ${size} bytes, queue ${queue.name} takes ${queue.attributes['MaximumMessageSize']}.`);
+    }
+    const delaySeconds = Number(queue.attributes['DelaySeconds']) || undefined;
+    if (queue.attributes['FifoQueue'] !== 'true') {
+      queue.enqueue(this.#storeClass.createMessage(body, attributes, delaySeconds, options.messageGroupId));
+      return;
+    }
+    if (options.messageGroupId === undefined) {
+      throw new DeliveryError('INVALID_PARAMETER', `The target has no MessageGroupId, which the FIFO queue ${queue.name} demands.`);
+    }
+    if (queue.attributes['ContentBasedDeduplication'] !== 'true') {
+      throw new DeliveryError('INVALID_PARAMETER', `The FIFO queue ${queue.name} has no ContentBasedDeduplication, which a target of EventBridge needs.`);
+    }
+    const id = this.#storeClass.contentBasedDeduplicationId(body);
+    if (queue.checkDeduplication(id).isDuplicate) return;
+    const message = this.#storeClass.createMessage(body, attributes, delaySeconds, options.messageGroupId, id);
+    message.sequenceNumber = queue.nextSequenceNumber();
+    queue.recordDeduplication(id, message.messageId, message.sequenceNumber);
+    queue.enqueue(message);
+  }
+
+  depth(name: string): QueueDepth {
+    const queue = this.#store.getQueueByName(name);
+    // Expired receives only count as visible again once somebody looks.
+    queue?.processTimers();
+    const count = (attribute: string) => Number(queue?.getAttribute(attribute) ?? 0);
+    return {
+      visible: count('ApproximateNumberOfMessages'),
+      inFlight: count('ApproximateNumberOfMessagesNotVisible'),
+      delayed: count('ApproximateNumberOfMessagesDelayed'),
+    };
+  }
+
+  async stop(): Promise<void> {
+    await this.#app.close();
+    this.#journal.close();
+  }
+}
+
+/**
+ * A consumer that is killed while it waits in a long poll leaves a request behind that would still take the next messages,
+ * for nobody, until their visibility timeout. They go back instead, as if they had not been received.
+ */
+function giveBackUndelivered(app: FastifyInstance, store: FauxqsStore): void {
+  app.addHook('onSend', async (request, _reply, payload) => {
+    if (!request.raw.socket.destroyed || typeof payload !== 'string' || !payload.includes('ReceiptHandle')) return payload;
+    const { QueueUrl } = request.body as { QueueUrl?: string };
+    const queue = store.getQueueByName(QueueUrl?.split('/').at(-1) ?? '');
+    for (const { ReceiptHandle } of (JSON.parse(payload) as { Messages?: { ReceiptHandle: string }[] }).Messages ?? []) {
+      const entry = queue?.inflightMessages.get(ReceiptHandle);
+      if (!queue || !entry) continue;
+      entry.message.approximateReceiveCount -= 1;
+      queue.changeVisibility(ReceiptHandle, 0);
+    }
+    return payload;
+  });
+}

@@ -1,0 +1,127 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+
+/** A message as fauxqs keeps it in memory. */
+export interface QueueMessage {
+  readonly messageId: string;
+  readonly body: string;
+  approximateReceiveCount: number;
+  approximateFirstReceiveTimestamp?: number;
+  delayUntil?: number;
+  readonly messageGroupId?: string;
+  readonly sentTimestamp: number;
+}
+
+export interface JournalEntry {
+  readonly message: QueueMessage;
+  readonly receiptHandle?: string;
+  readonly visibilityDeadline?: number;
+}
+
+/**
+ * Writes down what is in the queues, so that neither a restart nor a killed run loses a message. It stands in for fauxqs's own
+ * persistence, which (2.4) fails on `ChangeMessageVisibility` to 0 and waits for the disk at every single step.
+ * The methods are those that a fauxqs queue calls.
+ */
+export class QueueJournal {
+  readonly #database: DatabaseSync;
+  readonly #statements;
+  /** Moving to a dead-letter queue is a delete and an insert to fauxqs; in between nothing may be lost. */
+  #deleted: string | undefined;
+
+  constructor(folder: string) {
+    mkdirSync(folder, { recursive: true });
+    this.#database = new DatabaseSync(join(folder, 'queues.db'));
+    // NORMAL: what is committed survives the end of the process, however it ends; only a power cut may take the last moments.
+    this.#database.exec(`
+      pragma journal_mode = wal;
+      pragma synchronous = normal;
+      create table if not exists message (
+        position integer primary key autoincrement, id text not null unique, queue text not null, message text not null,
+        receipt_handle text, visibility_deadline integer, receive_count integer not null, first_received integer
+      );
+      create index if not exists message_queue on message (queue, position);
+      create table if not exists sequence (queue text primary key, counter integer not null);`);
+    this.#statements = {
+      insert: this.#database.prepare(`insert into message (id, queue, message, receive_count, first_received) values (?, ?, ?, ?, ?)
+        on conflict (id) do update set queue = excluded.queue, message = excluded.message, receipt_handle = null, visibility_deadline = null,
+          receive_count = excluded.receive_count, first_received = excluded.first_received`),
+      remove: this.#database.prepare('delete from message where id = ?'),
+      inflight: this.#database.prepare(`update message set receipt_handle = ?, visibility_deadline = ?, receive_count = ?, first_received = ? where id = ?`),
+      ready: this.#database.prepare('update message set receipt_handle = null, visibility_deadline = null where id = ?'),
+      purge: this.#database.prepare('delete from message where queue = ?'),
+      load: this.#database.prepare('select * from message where queue = ? order by position'),
+      queues: this.#database.prepare('select queue, count(*) as messages from message group by queue'),
+      saveCounter: this.#database.prepare('insert into sequence values (?, ?) on conflict (queue) do update set counter = excluded.counter'),
+      counter: this.#database.prepare('select counter from sequence where queue = ?'),
+    };
+  }
+
+  insertMessage(queue: string, message: QueueMessage): void {
+    if (this.#deleted === message.messageId) this.#deleted = undefined;
+    this.#statements.insert.run(
+      message.messageId, queue, JSON.stringify(message), message.approximateReceiveCount, message.approximateFirstReceiveTimestamp ?? null,
+    );
+  }
+
+  deleteMessage(id: string): void {
+    this.#deleteNow();
+    this.#deleted = id;
+    // Runs after the insert that makes it a move, and before any answer leaves.
+    queueMicrotask(() => this.#deleteNow());
+  }
+
+  #deleteNow(): void {
+    if (this.#deleted !== undefined) this.#statements.remove.run(this.#deleted);
+    this.#deleted = undefined;
+  }
+
+  updateMessageInflight(id: string, receiptHandle: string, deadline: number, count: number, first: number | undefined): void {
+    this.#statements.inflight.run(receiptHandle, deadline, count, first ?? null, id);
+  }
+
+  updateMessageReady(id: string): void {
+    this.#statements.ready.run(id);
+  }
+
+  deleteQueueMessages(queue: string): void {
+    this.#statements.purge.run(queue);
+  }
+
+  updateQueueSequenceCounter(queue: string, counter: number): void {
+    this.#statements.saveCounter.run(queue, counter);
+  }
+
+  // Queues themselves come from the templates, at every start.
+  insertQueue(): void { /* nothing to write */ }
+  updateQueueAttributes(): void { /* nothing to write */ }
+  deleteQueue(queue: string): void {
+    this.#statements.purge.run(queue);
+  }
+
+  load(queue: string): JournalEntry[] {
+    return this.#statements.load.all(queue).map((row) => ({
+      message: {
+        ...JSON.parse(String(row['message'])) as QueueMessage,
+        approximateReceiveCount: Number(row['receive_count']),
+        ...(row['first_received'] !== null && { approximateFirstReceiveTimestamp: Number(row['first_received']) }),
+      },
+      ...(row['receipt_handle'] !== null && { receiptHandle: String(row['receipt_handle']), visibilityDeadline: Number(row['visibility_deadline']) }),
+    }));
+  }
+
+  sequenceCounter(queue: string): number {
+    return Number(this.#statements.counter.get(queue)?.['counter'] ?? 0);
+  }
+
+  /** Queues that hold messages, whether or not a template still has them. */
+  queues(): { queue: string; messages: number }[] {
+    return this.#statements.queues.all().map((row) => ({ queue: String(row['queue']), messages: Number(row['messages']) }));
+  }
+
+  close(): void {
+    this.#deleteNow();
+    this.#database.close();
+  }
+}

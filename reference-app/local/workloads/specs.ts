@@ -1,0 +1,65 @@
+/** What the local run starts: a program in a folder with an environment, as a template describes it. */
+export interface ContainerSpec {
+  readonly name: string;
+  readonly command: readonly string[];
+  readonly folder: string;
+  readonly environment: Readonly<Record<string, string>>;
+  /** The first is the one that `PORT` names. */
+  readonly ports: readonly ContainerPort[];
+  readonly startupProbe?: Probe;
+  readonly readinessProbe?: Probe;
+  readonly livenessProbe?: Probe;
+}
+
+export interface ContainerPort {
+  readonly name?: string;
+  readonly port: number;
+}
+
+export interface Probe {
+  readonly kind: 'http' | 'tcp';
+  readonly path: string;
+  /** Number or name of a container port. */
+  readonly port: string | number;
+  readonly initialDelaySeconds: number;
+  readonly periodSeconds: number;
+  readonly timeoutSeconds: number;
+  readonly failureThreshold: number;
+}
+
+export interface PodSpec {
+  readonly initContainers: readonly ContainerSpec[];
+  readonly containers: readonly ContainerSpec[];
+  readonly terminationGracePeriodSeconds: number;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface WorkloadSpec {
+  readonly kind: 'Deployment' | 'StatefulSet' | 'Function';
+  readonly name: string;
+  readonly replicas: number;
+  readonly pod: PodSpec;
+}
+
+export interface JobSpec {
+  readonly name: string;
+  readonly pod: PodSpec;
+  readonly backoffLimit: number;
+  readonly deadlineSeconds: number | undefined;
+}
+
+export interface ServiceSpec {
+  readonly name: string;
+  readonly namespace: string;
+  readonly selector: Readonly<Record<string, string>>;
+  readonly ports: readonly { readonly name?: string; readonly port: number; readonly targetPort: string | number }[];
+}
+
+export interface Specs {
+  readonly jobs: JobSpec[];
+  readonly workloads: WorkloadSpec[];
+  readonly services: ServiceSpec[];
+  readonly warnings: string[];
+  /** Kinds of Kubernetes objects that need nothing here, with their number. */
+  readonly withoutCounterpart: Map<string, number>;
+}
