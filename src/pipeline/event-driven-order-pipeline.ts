@@ -1,3 +1,4 @@
+import { Annotations } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
@@ -181,7 +182,13 @@ export class EventDrivenOrderPipeline extends Construct {
       environment: { ...this.environment(side), ...options.environment },
       egressPorts: [...this.egressPorts(side), ...options.egressPorts ?? []],
     });
-    this.connect(side, consumer.targetConfig.grantee, consumer.targetConfig.connections);
+    const { grantee, connections } = consumer.targetConfig;
+    this.connect(side, grantee, connections);
+    if (side !== DatabaseSide.NONE && (!grantee || !connections)) {
+      Annotations.of(consumer).addWarningV2('cdk-order-pipeline:consumerWithoutDatabaseAccess',
+        `the target doesn't say ${grantee ? 'from where it connects' : 'who it is'}, so it has no way to the database: `
+        + 'put its function in the VPC, open database.connections yourself, or say `database: DatabaseSide.NONE`');
+    }
     if (this.migration) {
       for (const child of consumer.node.findAll()) {
         if (child instanceof KubernetesWorkload) { child.manifest.node.addDependency(this.migration.manifest); }

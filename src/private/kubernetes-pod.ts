@@ -1,4 +1,4 @@
-import { Names, Stack, Token } from 'aws-cdk-lib';
+import { Names, Stack, Token, Tokenization } from 'aws-cdk-lib';
 import * as eks from 'aws-cdk-lib/aws-eks';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import { Construct } from 'constructs';
@@ -31,8 +31,8 @@ export class KubernetesPod {
     validateName(scope, this.serviceName, options.maxNameLength);
     requireInteger(scope, 'port', options.port, 1, 65535);
     options.egressPorts?.forEach(port => requireInteger(scope, 'egressPorts', port, 1, 65535));
-    if (options.cpu !== undefined && !Token.isUnresolved(options.cpu) && !(options.cpu >= 0.001)) {
-      throw invalid(scope, `cpu is in vCPUs and must be at least 0.001, got ${options.cpu}`);
+    if (options.cpu !== undefined && (Token.isUnresolved(options.cpu) || !(options.cpu >= 0.001))) {
+      throw invalid(scope, `cpu is in vCPUs and must be at least 0.001 and no token, got ${Tokenization.stringifyNumber(options.cpu)}`);
     }
 
     this.selector = { 'app.kubernetes.io/name': this.serviceName };
@@ -81,7 +81,7 @@ export class KubernetesPod {
       SERVICE_NAME: this.serviceName,
       // EKS Pod Identity, unlike roles for service accounts, doesn't tell the SDK the region.
       AWS_REGION: Stack.of(this.scope).region,
-      ...port === undefined ? {} : { PORT: String(port) },
+      ...port === undefined ? {} : { PORT: Tokenization.stringifyNumber(port) },
       ...environment,
     };
     return {

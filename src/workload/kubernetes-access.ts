@@ -1,7 +1,9 @@
+import { Token } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as eks from 'aws-cdk-lib/aws-eks';
 import * as eksv2 from 'aws-cdk-lib/aws-eks-v2';
 import { Construct, IDependable } from 'constructs';
+import { invalid } from '../private/validation';
 
 /**
  * Where in a cluster workloads go.
@@ -80,15 +82,18 @@ export abstract class KubernetesAccess {
   /** The namespace of everything that is applied. */
   public readonly namespace: string;
 
-  /**
-   * Every manifest that went through this access, in order. It holds tokens; write it with `stack.toJsonString()`.
-   */
-  public readonly manifests: { [key: string]: unknown }[] = [];
-
+  private readonly _manifests: { [key: string]: unknown }[] = [];
   private readonly prerequisites: IDependable[] = [];
 
   protected constructor(options: KubernetesAccessOptions) {
     this.namespace = options.namespace ?? 'default';
+  }
+
+  /**
+   * Every manifest that went through this access, in order. It holds tokens; write it with `stack.toJsonString()`.
+   */
+  public get manifests(): { [key: string]: unknown }[] {
+    return [...this._manifests];
   }
 
   /** The connections of the pods, by the security group of their network interfaces. */
@@ -100,7 +105,8 @@ export abstract class KubernetesAccess {
    * @returns the construct that stands for them; depend on it to come after them
    */
   public applyManifest(scope: Construct, id: string, manifests: { [key: string]: unknown }[]): Construct {
-    this.manifests.push(...manifests);
+    for (const manifest of manifests) { this.refuseDuplicate(scope, manifest); }
+    this._manifests.push(...manifests);
     const applied = this.apply(scope, id, manifests);
     applied.node.addDependency(...this.prerequisites);
     return applied;
@@ -111,6 +117,14 @@ export abstract class KubernetesAccess {
    */
   public addDependency(...dependencies: IDependable[]): void {
     this.prerequisites.push(...dependencies);
+  }
+
+  /** Kubernetes would take the second for a change of the first. */
+  private refuseDuplicate(scope: Construct, manifest: { [key: string]: unknown }): void {
+    const identity = identityOf(manifest);
+    if (identity !== undefined && this._manifests.some(other => identityOf(other) === identity)) {
+      throw invalid(scope, `${identity} is applied already: give one of the two another name (serviceName)`);
+    }
   }
 
   /** Apply the manifests, or leave it, and return the construct that stands for them. */
@@ -175,6 +189,12 @@ class ManifestsOnlyAccess extends KubernetesAccess {
   protected apply(scope: Construct, id: string, _manifest: { [key: string]: unknown }[]): Construct {
     return new Construct(scope, id);
   }
+}
+
+/** @returns nothing for a name that is only known later */
+function identityOf({ kind, metadata }: { [key: string]: unknown }): string | undefined {
+  const { name, namespace } = metadata as { name?: string; namespace?: string };
+  return Token.isUnresolved(name) ? undefined : `${kind} '${name}'${namespace ? ` of namespace '${namespace}'` : ''}`;
 }
 
 function connectionsOf(securityGroup: ec2.ISecurityGroup): ec2.Connections {

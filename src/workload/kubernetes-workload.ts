@@ -72,6 +72,11 @@ export interface KubernetesWorkloadProps extends KubernetesWorkloadOptions {
  * an autoscaler, a disruption budget, a network policy that denies what isn't needed, a Service if it is exposed,
  * and the role that the pods assume by EKS Pod Identity.
  *
+ * Network policies have effect only where the cluster's network plugin enforces them: on EKS Auto Mode by a setting of the
+ * cluster, elsewhere by `enableNetworkPolicy` of the VPC CNI add-on.
+ *
+ * @see https://docs.aws.amazon.com/eks/latest/userguide/cni-network-policy.html
+ *
  * @example
  * declare const kubernetes: KubernetesAccess;
  * declare const bucket: s3.Bucket;

@@ -1,5 +1,5 @@
 import { App, Stack } from 'aws-cdk-lib';
-import { Match, Template } from 'aws-cdk-lib/assertions';
+import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as kms from 'aws-cdk-lib/aws-kms';
@@ -8,6 +8,7 @@ import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import {
   Autoscaling,
+  BufferedEventConsumer,
   ConsumerTarget,
   CqrsDatabase,
   DatabaseSide,
@@ -251,6 +252,37 @@ describe('consumers', () => {
     template.resourceCountIs('AWS::Lambda::EventSourceMapping', 1);
     // Opens the database to the function beside the pods.
     template.resourceCountIs('AWS::EC2::SecurityGroupIngress', 2);
+  });
+
+  test('that can not reach the database are warned about', () => {
+    const fn = new lambda.Function(stack, 'Fn', {
+      runtime: lambda.Runtime.NODEJS_22_X, handler: 'index.handler', code: lambda.Code.fromInline('exports.handler = () => {}'),
+    });
+    const pipeline = pipelineOf();
+    const eventPattern = { detailType: ['OrderConfirmed'] };
+    pipeline.addConsumer('Mail', { eventPattern, target: ConsumerTarget.lambdaFunction(fn), database: DatabaseSide.NONE });
+    Annotations.fromStack(stack).hasNoWarning('/Shop/Pipeline/Mail', Match.anyValue());
+    pipeline.addConsumer('Stock', { eventPattern, target: ConsumerTarget.lambdaFunction(fn) });
+    Annotations.fromStack(stack).hasWarning('/Shop/Pipeline/Stock', Match.stringLikeRegexp('has no way to the database: put its function in the VPC'));
+  });
+
+  test('of a team can be in a stack of their own', () => {
+    const encryptionKey = new kms.Key(stack, 'Key');
+    const pipeline = pipelineOf({ encryptionKey });
+    const team = new Stack(stack.node.root as App, 'Team');
+    const { targetConfig } = new BufferedEventConsumer(team, 'Loyalty', {
+      eventBus: pipeline.eventBus,
+      eventPattern: { source: [pipeline.eventSource], detailType: ['OrderConfirmed'] },
+      target: ConsumerTarget.kubernetes(kubernetes, { image }),
+      environment: pipeline.database.queryEnvironment,
+      egressPorts: [pipeline.database.readerEndpoint.port],
+    });
+    pipeline.database.grants.query(targetConfig.grantee!);
+    pipeline.database.connections.allowDefaultPortFrom(targetConfig.connections!);
+
+    const assembly = (stack.node.root as App).synth();
+    expect(assembly.getStackByName('Team').dependencies.map(d => d.id)).toContain('Shop');
+    expect(assembly.getStackByName('Shop').dependencies.map(d => d.id)).not.toContain('Team');
   });
 
   test('do not hand out what they have', () => {

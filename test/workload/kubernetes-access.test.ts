@@ -9,7 +9,7 @@ import { testKubernetes } from '../cluster';
 import { manifestsOf } from '../kubernetes-manifests';
 
 const image = WorkloadImage.fromRegistry('public.ecr.aws/team/orders:1.0.0');
-const configMap = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'settings' } };
+const configMap = (name: string) => ({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name } });
 let stack: Stack;
 
 beforeEach(() => {
@@ -33,8 +33,8 @@ describe('aws-eks-v2', () => {
 
   test('applies the rest after what it was told to depend on', () => {
     const kubernetes = testKubernetes(stack);
-    kubernetes.addDependency(kubernetes.applyManifest(stack, 'First', [{ ...configMap }]));
-    kubernetes.applyManifest(stack, 'Second', [{ ...configMap }]);
+    kubernetes.addDependency(kubernetes.applyManifest(stack, 'First', [configMap('first')]));
+    kubernetes.applyManifest(stack, 'Second', [configMap('second')]);
     Template.fromStack(stack).hasResource('Custom::AWSCDK-EKS-KubernetesResource', { DependsOn: [Match.stringLikeRegexp('^First')] });
   });
 

@@ -1,4 +1,4 @@
-import { App, Duration, Size, Stack } from 'aws-cdk-lib';
+import { App, CfnParameter, Duration, Size, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecr_assets from 'aws-cdk-lib/aws-ecr-assets';
@@ -300,6 +300,19 @@ describe('identity', () => {
   });
 });
 
+test('takes numbers that only the deployment knows', () => {
+  const parameter = new CfnParameter(stack, 'Number', { type: 'Number' }).valueAsNumber;
+  workload({ port: parameter, egressPorts: [parameter], scaling: Autoscaling.cpu({ minReplicas: parameter, maxReplicas: parameter }) });
+  const template = Template.fromStack(stack);
+  const [container] = manifestOf(template, 'Deployment').spec.template.spec.containers;
+  expect(container.env).toContainEqual({ name: 'PORT', value: '${Number}' });
+  expect(container.ports[0].containerPort).toBe('${Number}');
+  expect(manifestOf(template, 'HorizontalPodAutoscaler').spec).toMatchObject({ minReplicas: '${Number}', maxReplicas: '${Number}' });
+  // Quotes would make a name of it, and Kubernetes would look for a port of that name.
+  const [{ Properties }] = Object.values(template.findResources('Custom::AWSCDK-EKS-KubernetesResource'));
+  expect(JSON.stringify(Properties.Manifest)).toContain('\\"containerPort\\":",{"Ref":"Number"},",');
+});
+
 describe('name', () => {
   test('is derived from the path when none is given', () => {
     const shop = new Stack(new App(), 'Shop');
@@ -316,11 +329,17 @@ describe('name', () => {
 test.each([
   [{ port: 0 }, 'port must be a whole number between 1 and 65535, got 0'],
   [{ egressPorts: [70000] }, 'egressPorts must be a whole number between 1 and 65535, got 70000'],
-  [{ cpu: 0 }, 'cpu is in vCPUs and must be at least 0.001, got 0'],
+  [{ cpu: 0 }, 'cpu is in vCPUs and must be at least 0.001 and no token, got 0'],
   [{ exposure: ServiceExposure.clusterInternal(), terminationGracePeriod: Duration.seconds(10) },
     'terminationGracePeriod must be longer than the 15 seconds that an exposed service waits for its callers, got 10 seconds'],
 ])('refuses %j', (props, message) => {
   expect(() => workload(props)).toThrow(message);
+});
+
+test('refuses a name that is taken, which would change the other workload', () => {
+  workload();
+  expect(() => new KubernetesWorkload(stack, 'Other', { kubernetes, image, serviceName: 'api' }))
+    .toThrow("ServiceAccount 'api' of namespace 'orders' is applied already: give one of the two another name (serviceName) (in 'Default/Other')");
 });
 
 test('has no findings of AwsSolutions', () => {
