@@ -5,12 +5,16 @@ import { Token } from 'aws-cdk-lib';
  */
 export interface CpuAutoscalingOptions {
   /**
+   * How many replicas run at least, also when nothing is to do.
+   *
    * @default 2
    */
   readonly minReplicas?: number;
 
   /**
-   * @default 10
+   * How many replicas run at most.
+   *
+   * @default - 10, or `minReplicas` if that is more
    */
   readonly maxReplicas?: number;
 

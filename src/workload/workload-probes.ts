@@ -22,14 +22,20 @@ export interface HttpProbeOptions {
  */
 export interface WorkloadProbesConfig {
   /**
+   * Holds back the other two until the process has started.
+   *
    * @default - no probe
    */
   readonly startupProbe?: { [key: string]: unknown };
   /**
+   * Restarts the container when it fails.
+   *
    * @default - no probe
    */
   readonly livenessProbe?: { [key: string]: unknown };
   /**
+   * Takes the pod out of its Service while it fails.
+   *
    * @default - no probe
    */
   readonly readinessProbe?: { [key: string]: unknown };
