@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { createServer } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { FastifyInstance } from 'fastify';
@@ -220,7 +222,7 @@ describe('api-read-service', () => {
     it('refuses a malformed token', async () => {
       const { orderId, token } = await order();
       const forged = (text: string) => Buffer.from(text).toString('base64url');
-      for (const bad of ['x', `${token}=`, ` ${token}!`, forged(orderId), forged(`${orderId}:0`), forged(`${orderId}:1:1`), forged(`${orderId}:01`), '🦊'.length ? forged('🦊:1') : '']) {
+      for (const bad of ['x', `${token}=`, ` ${token}!`, forged(orderId), forged(`${orderId}:0`), forged(`${orderId}:1:1`), forged(`${orderId}:01`), forged('🦊:1')]) {
         await assertProblem(await get(`/orders/${orderId}`, { 'consistency-token': bad }), 400, 'validation', 'Consistency-Token');
         await assertProblem(await get('/orders', { 'consistency-token': bad }), 400, 'validation', 'Consistency-Token');
       }
@@ -245,6 +247,29 @@ describe('api-read-service', () => {
       assert.deepEqual(list.orders.map((o) => o.orderId), [orderId]);
       assert.equal((await fetch(`${base}/readyz`)).status, 200);
       assert.doesNotMatch(await (await fetch(`${base}/metrics`)).text(), /^db_replica_lag_seconds /m);
+    });
+
+    it('goes to the writer after a moment when the replica takes connections but says nothing', async (t) => {
+      const sockets = new Set<Socket>();
+      const mute = createServer((socket) => sockets.add(socket.on('error', () => undefined)));
+      await new Promise<void>((resolve) => mute.listen(0, '127.0.0.1', resolve));
+      const silent = new pg.Pool({ host: '127.0.0.1', port: (mute.address() as AddressInfo).port, user: 'x', password: 'x', database: 'x', max: 2 });
+      silent.on('error', () => undefined);
+      const app = createReadApi({ reader: silent, writer: db.query, logger: silentLogger(), registry: new Registry() });
+      t.after(async () => {
+        for (const socket of sockets) socket.destroy();
+        mute.close();
+        await app.close();
+      });
+      const base = await app.listen({ host: '127.0.0.1', port: 0 });
+      const { location } = await order();
+      const first = await Promise.all(Array.from({ length: 20 }, () => fetch(`${base}${location}`)));
+      assert.deepEqual(new Set(first.map((answer) => answer.status)), new Set([200]));
+      // Now that it is known to be away, only now and then a request waits for it.
+      const start = Date.now();
+      for (let n = 0; n < 50; n++) assert.equal((await fetch(`${base}${location}`)).status, 200);
+      assert.ok(Date.now() - start < 50 * 1_000, `${Date.now() - start} ms`);
+      assert.equal((await fetch(`${base}/readyz`)).status, 200);
     });
 
     it('answers from the replica when the writer is away, with 503 and never 404 for what the replica lacks', async (t) => {
@@ -307,7 +332,7 @@ describe('api-read-service', () => {
       const first = await get('/api/orders?customerId=lister&limit=2');
       const page = await first.json() as ListBody;
       assert.deepEqual(page.orders.map((o) => o.orderId), ids.slice(0, 2));
-      assert.deepEqual(page.orders[1]?.items, [{ sku: 'SKU-101', quantity: 2 }]);
+      assert.deepEqual(page.orders[0]?.items, [{ sku: 'SKU-101', quantity: 2 }]);
       const link = /^<(.+)>; rel="next"$/.exec(first.headers.get('link') ?? '')?.[1];
       assert.equal(link, `/api/orders?customerId=lister&limit=2&cursor=${page.next}`);
       const second = await (await get(link!)).json() as ListBody;
@@ -408,7 +433,7 @@ describe('api-read-service', () => {
 
   describe('timeline', () => {
     it('shows events and status changes in order, with times and cause', async () => {
-      const { orderId, token } = await order('historian');
+      const { orderId } = await order('historian');
       const { rows: [created] } = await db.admin.query('SELECT event_id FROM messaging.outbox WHERE aggregate_id = $1', [orderId]);
       const validated = newEvent({
         type: 'inventory.validated', source: '/stock-service', subject: orderId, sequence: 1, cause: { id: created.event_id, correlationid: orderId, traceparent: undefined },
@@ -420,9 +445,9 @@ describe('api-read-service', () => {
       });
       await appendToOutbox(db.command, [validated]);
       await appendToOutbox(db.command, [confirmed]);
-      await db.command.query(`UPDATE orders.orders SET status = 'CONFIRMED', version = 2 WHERE order_id = $1`, [orderId]);
-      await db.command.query(`INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id, cause_id) VALUES ($1, 2, 'PENDING', 'CONFIRMED', $2, $3)`,
-        [orderId, confirmed.id, validated.id]);
+      await db.command.query(`WITH change AS (
+          INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id, cause_id) VALUES ($1, 2, 'PENDING', 'CONFIRMED', $2, $3)
+        ) UPDATE orders.orders SET status = 'CONFIRMED', version = 2 WHERE order_id = $1`, [orderId, confirmed.id, validated.id]);
 
       type Entry = { at: string; type?: string; eventId?: string; causationId: string; status?: { from: string | null; to: string; version: number }; data?: object };
       const fetchTimeline = async () => (await get(`/api/orders/${orderId}/timeline`, { 'consistency-token': formatConsistencyToken({ orderId, version: 2 }) }))
@@ -434,7 +459,6 @@ describe('api-read-service', () => {
         [{ from: null, to: 'PENDING', version: 1 }, undefined, { from: 'PENDING', to: 'CONFIRMED', version: 2 }]);
       assert.deepEqual(timeline.entries.slice(1).map((e) => e.causationId), [created.event_id, validated.id]);
       assert.deepEqual(timeline.entries[1]?.at, validated.time);
-      assert.ok(token);
 
       // A change whose event is not kept any more still has its place.
       await db.admin.query('DELETE FROM messaging.outbox WHERE event_id = $1', [created.event_id]);

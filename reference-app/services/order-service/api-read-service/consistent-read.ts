@@ -25,8 +25,10 @@ export interface ConsistentReadOptions {
 /** How long a replica may take to show what its client wrote before the writer is asked. */
 const WAIT_MS = 200;
 const POLL_MS = 10;
-/** After a failure the replica is left alone for this long, so that not every request waits for the same failure. */
-const REST_MS = 1_000;
+/** A replica that has not answered by then is treated as away. */
+const REPLICA_TIMEOUT_MS = 1_500;
+/** After a failure one request in this time tries the replica again, so that not every one waits for the same failure. */
+const REST_MS = 2_000;
 /** Fallbacks in line for a connection beyond this are refused: the writer is there for orders first. */
 const MAX_WAITING = 200;
 
@@ -37,23 +39,34 @@ const BEHIND = Symbol('behind');
  * token names, or anything at all that the replica misses. So "not found" is only ever the writer's word.
  */
 export function consistentReader({ reader, writer, logger, onFallback }: ConsistentReadOptions) {
-  let restUntil = 0;
+  let down = false;
+  let nextTry = 0;
 
   async function fromReplica<T>(token: ConsistencyToken | undefined, query: Query<T>): Promise<T | undefined> {
-    if (Date.now() < restUntil) return undefined;
-    const deadline = Date.now() + WAIT_MS;
+    if (down) {
+      if (Date.now() < nextTry) return undefined;
+      nextTry = Date.now() + REST_MS;
+    }
     try {
-      for (;;) {
-        const value = await attempt(reader, token, query);
-        if (value !== BEHIND) return value;
-        if (Date.now() >= deadline) return undefined;
-        await delay(POLL_MS);
-      }
+      const value = await within(REPLICA_TIMEOUT_MS, untilShown(token, query));
+      down = false;
+      return value;
     } catch (error) {
       if (!isTemporary(error)) throw error;
-      restUntil = Date.now() + REST_MS;
+      down = true;
+      nextTry = Date.now() + REST_MS;
       logger.warn({ err: error }, 'the replica did not answer; asking the writer');
       return undefined;
+    }
+  }
+
+  async function untilShown<T>(token: ConsistencyToken | undefined, query: Query<T>): Promise<T | undefined> {
+    const deadline = Date.now() + WAIT_MS;
+    for (;;) {
+      const value = await attempt(reader, token, query);
+      if (value !== BEHIND) return value;
+      if (Date.now() >= deadline) return undefined;
+      await delay(POLL_MS);
     }
   }
 
@@ -97,6 +110,18 @@ async function attempt<T>(pool: Pool, token: ConsistencyToken | undefined, query
   } finally {
     client.removeListener('error', onError);
     client.release(broken);
+  }
+}
+
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`timeout: no answer within ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([work, timeout]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

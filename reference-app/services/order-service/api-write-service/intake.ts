@@ -29,26 +29,24 @@ export type IntakeOutcome =
  * lines, first status change, key and outbox event, all or nothing. Keys are claimed in sorted order, so that two batches
  * with the same keys queue up instead of deadlocking. An order id that is there already counts as accepted: that makes
  * it safe to send the same orders again when the answer got lost.
+ *
+ * The look-ups are written so that the planner can only probe an index per row: a plan is made when the tables are small
+ * and kept while they grow, and a join would scan them whole by then.
  */
 const ACCEPT = `
-WITH input AS (
-  SELECT * FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::uuid[], $9::text[])
+WITH input AS MATERIALIZED (
+  SELECT i.*, k.order_id AS key_order_id, k.body_hash = i.body_hash AS same,
+         (SELECT o.order_id FROM orders.orders o WHERE o.order_id = i.order_id) IS NOT NULL AS stored
+  FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::uuid[], $9::text[])
     AS i (order_id, customer_id, created_at, traceparent, cause_id, key, body_hash, event_id, envelope)
-), line AS (
-  SELECT * FROM unnest($10::uuid[], $11::text[], $12::int[]) AS l (order_id, sku, quantity)
-), stored AS (
-  SELECT o.order_id FROM input JOIN orders.orders o USING (order_id)
-), known AS (
-  SELECT i.order_id, k.order_id AS key_order_id, k.body_hash = i.body_hash AS same FROM input i JOIN orders.idempotency_key k USING (key)
+  LEFT JOIN LATERAL (SELECT order_id, body_hash FROM orders.idempotency_key WHERE key = i.key OFFSET 0) k ON true
+), line AS MATERIALIZED (
+  SELECT l.*, (SELECT p.sku FROM inventory.product p WHERE p.sku = l.sku) IS NULL AS unknown
+  FROM unnest($10::uuid[], $11::text[], $12::int[]) AS l (order_id, sku, quantity)
 ), unknown AS (
-  SELECT l.order_id, array_agg(l.sku) AS skus FROM line l
-  WHERE NOT EXISTS (SELECT FROM inventory.product p WHERE p.sku = l.sku)
-  GROUP BY l.order_id
+  SELECT order_id, array_agg(sku) AS skus FROM line WHERE unknown GROUP BY order_id
 ), valid AS (
-  SELECT * FROM input i
-  WHERE NOT EXISTS (SELECT FROM stored s WHERE s.order_id = i.order_id)
-    AND NOT EXISTS (SELECT FROM known k WHERE k.order_id = i.order_id)
-    AND NOT EXISTS (SELECT FROM unknown u WHERE u.order_id = i.order_id)
+  SELECT i.* FROM input i LEFT JOIN unknown u USING (order_id) WHERE NOT i.stored AND i.key_order_id IS NULL AND u.order_id IS NULL
 ), claimed AS (
   INSERT INTO orders.idempotency_key (key, body_hash, order_id, created_at)
   SELECT key, body_hash, order_id, created_at FROM valid WHERE key IS NOT NULL ORDER BY key
@@ -69,12 +67,9 @@ WITH input AS (
   INSERT INTO messaging.outbox (event_id, aggregate_id, detail_type, envelope)
   SELECT event_id, order_id::text, 'OrderCreated', envelope FROM fresh ORDER BY order_id
 )
-SELECT i.order_id AS "orderId", (f.order_id IS NOT NULL OR s.order_id IS NOT NULL) AS accepted,
-       k.key_order_id AS "keyOrderId", k.same, u.skus
+SELECT i.order_id AS "orderId", (f.order_id IS NOT NULL OR i.stored) AS accepted, i.key_order_id AS "keyOrderId", i.same, u.skus
 FROM input i
 LEFT JOIN fresh f ON f.order_id = i.order_id
-LEFT JOIN stored s ON s.order_id = i.order_id
-LEFT JOIN known k ON k.order_id = i.order_id
 LEFT JOIN unknown u ON u.order_id = i.order_id`;
 
 /** The owner of a key that another request claimed while ours ran; our statement's snapshot could not show it. */

@@ -9,9 +9,12 @@ export function writerReady(pool: Pool): ReadyCheck {
   return cached(() => answers(pool, `to_regclass('orders.orders') IS NOT NULL AND NOT pg_is_in_recovery()`));
 }
 
-/** Ready: at least one of the databases that can answer queries is there, with its schema. */
+/** Ready: at least one of the databases that can answer queries is there, with its schema; the first yes will do. */
 export function queryReady(...pools: readonly Pool[]): ReadyCheck {
-  return cached(async () => (await Promise.all(pools.map((pool) => answers(pool, `to_regclass('orders.orders') IS NOT NULL`)))).includes(true));
+  return cached(() => Promise.any(pools.map(async (pool) => {
+    if (!(await answers(pool, `to_regclass('orders.orders') IS NOT NULL`))) throw new Error('not ready');
+    return true;
+  })).catch(() => false));
 }
 
 async function answers(pool: Pool, condition: string): Promise<boolean> {

@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, before, describe, it } from 'node:test';
+import { SecretsManager } from '../../../local/secrets-manager.ts';
+import { eventually, startTestServer } from '../../shared/testing.ts';
+import type { TestDatabase, TestServer } from '../../shared/testing.ts';
+
+const WRITE = join(import.meta.dirname, 'main.ts');
+const READ = join(import.meta.dirname, '../api-read-service/main.ts');
+
+/** Both API services as the processes that they are in production, configured by their environment alone. */
+describe('API processes', () => {
+  let server: TestServer;
+  let db: TestDatabase;
+  const secrets = new SecretsManager();
+  let secretsUrl: string;
+
+  before(async () => {
+    server = await startTestServer();
+    db = await server.database();
+    await db.admin.query(`INSERT INTO inventory.product (sku, name) VALUES ('SKU-123', 'Thing')`);
+    for (const [name, pool] of [['command', db.command], ['query', db.query]] as const) {
+      const { user, password } = pool.options;
+      secrets.put({ name, secretString: JSON.stringify({ username: user, password }) });
+    }
+    secretsUrl = (await secrets.start()).url;
+  });
+  after(async () => {
+    await secrets.stop();
+    await server?.stop();
+  });
+
+  function start(main: string, env: Record<string, string>) {
+    const child = spawn(process.execPath, [main], {
+      env: {
+        PATH: process.env.PATH, HOST: '127.0.0.1', PORT: '0', AWS_REGION: 'us-east-1', AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test',
+        AWS_ENDPOINT_URL_SECRETS_MANAGER: secretsUrl, DB_NAME: db.name, ...env,
+      },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const log: Record<string, unknown>[] = [];
+    createInterface(child.stdout).on('line', (line) => log.push(JSON.parse(line) as Record<string, unknown>));
+    const exit = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
+    return { child, log, exit };
+  }
+
+  it('start, take an order, show it, and stop when asked', async (t) => {
+    const { host, port } = server.postgres.writer;
+    const endpoint = `${host}:${port}`;
+    const write = start(WRITE, { DB_SECRET_ARN: 'command', DB_WRITER_ENDPOINT: endpoint });
+    const read = start(READ, { DB_SECRET_ARN: 'query', DB_WRITER_ENDPOINT: endpoint, DB_READER_ENDPOINT: endpoint });
+    t.after(() => {
+      for (const { child } of [write, read]) child.kill('SIGKILL');
+    });
+    const urlOf = async ({ log }: typeof write) => String((await eventually(() => log.find((l) => l.url), (l) => l !== undefined))?.url);
+    const [writeUrl, readUrl] = [await urlOf(write), await urlOf(read)];
+    for (const url of [writeUrl, readUrl]) assert.equal((await fetch(`${url}/readyz`)).status, 200);
+
+    const answer = await fetch(`${writeUrl}/api/orders`, {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ customerId: 'c', items: [{ sku: 'SKU-123', quantity: 1 }] }),
+    });
+    assert.equal(answer.status, 202);
+    assert.equal((await fetch(`${readUrl}${answer.headers.get('location')}`)).status, 200);
+    assert.match(await (await fetch(`${writeUrl}/metrics`)).text(), /^orders_created_total\{service="api-write-service"\} 1$/m);
+
+    for (const { child, exit, log } of [write, read]) {
+      child.kill('SIGTERM');
+      assert.deepEqual(await exit, [0, null]);
+      assert.equal(log.at(-1)?.message, 'stopped');
+      assert.doesNotMatch(JSON.stringify(log), new RegExp(String(db.query.options.password)));
+    }
+  });
+
+  it('end with the names of the variables when the environment is wrong', async () => {
+    const { exit, log } = start(READ, { DB_SECRET_ARN: 'query', PORT: 'http' });
+    assert.deepEqual(await exit, [1, null]);
+    const said = JSON.stringify(log);
+    for (const name of ['PORT', 'DB_WRITER_ENDPOINT', 'DB_READER_ENDPOINT']) assert.ok(said.includes(name), name);
+  });
+});
