@@ -66,6 +66,8 @@ export interface LocalService {
   /** Where it takes requests, if a Kubernetes Service stands before it. */
   readonly urls: readonly string[];
   readonly logFiles: readonly string[];
+  /** What the template gives its containers. */
+  readonly environment: Readonly<Record<string, string>>;
   pids(): number[];
   ready(): boolean;
   restarts(): number;
@@ -84,6 +86,8 @@ export interface LocalQueue {
   /** Name of the rule that fills it. */
   readonly rule?: string;
   depth(): QueueDepth;
+  /** Bodies of all its messages, those in flight too, looked at without receiving them. */
+  messages(): string[];
 }
 
 export interface LocalRun {
@@ -298,6 +302,7 @@ async function start(
       replicas: workload.spec.replicas,
       urls: urls.get(workload) ?? [],
       logFiles: workload.pods.flatMap((pod) => pod.logFiles),
+      environment: Object.assign({}, ...workload.spec.pod.containers.map(({ environment }) => environment)) as Record<string, string>,
       pids: () => workload.pids(),
       ready: () => workload.ready,
       restarts: () => workload.restarts,
@@ -326,6 +331,7 @@ async function start(
         ...(consumer && { consumer: consumer.name }),
         ...(rule && { rule: rule.name }),
         depth: () => sqs?.depth(queue.name) ?? { visible: 0, inFlight: 0, delayed: 0 },
+        messages: () => sqs?.bodies(queue.name) ?? [],
       };
     }),
     buses: eventBridge.listBuses().map(({ Name, Arn }) => ({ name: Name, arn: Arn })),

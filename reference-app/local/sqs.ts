@@ -192,6 +192,15 @@ export class SqsEndpoint {
     };
   }
 
+  /** Bodies of all messages: waiting, delayed and in flight, without receiving any. */
+  bodies(name: string): string[] {
+    const queue = this.#store.getQueueByName(name);
+    if (!queue) return [];
+    const groups = [...queue.fifoMessages.values(), ...queue.fifoDelayed.values()].flat();
+    const inFlight = [...queue.inflightMessages.values()].map(({ message }) => message);
+    return [...queue.messages, ...queue.delayedMessages, ...groups, ...inFlight].map(({ body }) => body);
+  }
+
   async stop(): Promise<void> {
     await this.#app.close();
     this.#journal.close();
