@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { optionalNumber, optionalText, page, requiredText, serveAwsJson, structures } from './eventbridge/aws-json.ts';
+import { optionalText, page, requiredList, requiredText, serveAwsJson, structures } from './eventbridge/aws-json.ts';
 import type { Actions, AwsJsonServer, Input } from './eventbridge/aws-json.ts';
 import { AwsError, notFound } from './eventbridge/errors.ts';
 import type { Log } from './eventbridge/types.ts';
@@ -78,11 +78,13 @@ export class SecretsManager {
   }
 
   async stop(): Promise<void> {
-    await this.#server?.close();
+    const server = this.#server;
+    this.#server = undefined;
+    await server?.close();
   }
 
   #create(name: string, description: string | undefined): Secret {
-    if (!/^[A-Za-z0-9/_+=.@-]{1,512}$/.test(name)) {
+    if (!/^[A-Za-z0-9/_+=.@!-]{1,512}$/.test(name)) {
       throw new AwsError('ValidationException', 'Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!');
     }
     const now = this.#clock();
@@ -157,7 +159,7 @@ export class SecretsManager {
       PutSecretValue: input => {
         const secret = this.#find(requiredText(input, 'SecretId'));
         const value = valueOf(input, true)!;
-        const stages = input.VersionStages === undefined || input.VersionStages === null ? [CURRENT] : (input.VersionStages as unknown[]).map(String);
+        const stages = given(input, 'VersionStages')?.map(String) ?? [CURRENT];
         let version = secret.versions.get(value.id);
         if (version === undefined) {
           version = this.#addVersion(secret, value, stages);
@@ -196,10 +198,10 @@ function valueOf(input: Input, required: boolean): Pick<Version, 'id' | 'secretS
   return { id, ...(secretString === undefined ? { secretBinary: secretBinary! } : { secretString }) };
 }
 
+const given = (input: Input, list: string) => ((input[list] ?? undefined) === undefined ? undefined : requiredList(input, list));
+
 function nameFilter(input: Input): (secret: Secret) => boolean {
-  optionalNumber(input, 'MaxResults');
-  const filters = input.Filters === undefined || input.Filters === null ? [] : structures(input.Filters as unknown[], 'Filters');
-  const prefixes = filters.map(({ Key, Values }) => {
+  const prefixes = structures(given(input, 'Filters') ?? [], 'Filters').map(({ Key, Values }) => {
     if (Key !== 'name' || !Array.isArray(Values)) throw new AwsError('InvalidParameterException', `ListSecrets has only the filter "name" in the local run, not ${String(Key)}.`);
     return Values.map(String);
   });

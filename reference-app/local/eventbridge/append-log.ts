@@ -22,10 +22,9 @@ export class AppendLog {
   }
 
   static async open(file: string): Promise<AppendLog> {
-    await mkdir(dirname(file), { recursive: true });
-    const handle = await open(file, 'a+');
-    const size = await dropTornLine(handle);
-    return new AppendLog(file, handle, size);
+    await repair(file);
+    const handle = await open(file, 'a');
+    return new AppendLog(file, handle, (await handle.stat()).size);
   }
 
   get size(): number {
@@ -83,21 +82,27 @@ export async function replaceFile(file: string, lines: Iterable<string> | AsyncI
   await rename(beside, file);
 }
 
-/** A kill in the middle of a write leaves half a line, to which the next line would be glued. */
-async function dropTornLine(handle: FileHandle): Promise<number> {
-  const { size } = await handle.stat();
+/** Makes the file if it is not there, and cuts off the half line that a kill in the middle of a write leaves. */
+export async function repair(file: string): Promise<void> {
+  await mkdir(dirname(file), { recursive: true });
+  const handle = await open(file, 'a+');
+  try {
+    const { size } = await handle.stat();
+    const whole = await lengthOfWholeLines(handle, size);
+    if (whole < size) await handle.truncate(whole);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function lengthOfWholeLines(handle: FileHandle, size: number): Promise<number> {
   const block = Buffer.alloc(64 * 1024);
   for (let end = size; end > 0;) {
     const start = Math.max(0, end - block.length);
     const { bytesRead } = await handle.read(block, 0, end - start, start);
     const newline = block.subarray(0, bytesRead).lastIndexOf(0x0a);
-    if (newline >= 0) {
-      const whole = start + newline + 1;
-      if (whole < size) await handle.truncate(whole);
-      return whole;
-    }
+    if (newline >= 0) return start + newline + 1;
     end = start;
   }
-  if (size > 0) await handle.truncate(0);
   return 0;
 }

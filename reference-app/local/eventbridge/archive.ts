@@ -1,7 +1,6 @@
-import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AppendLog, readLines, replaceFile } from './append-log.ts';
+import { AppendLog, readLines, repair, replaceFile } from './append-log.ts';
 import { compilePattern } from './pattern.ts';
 import type { CompiledPattern } from './pattern.ts';
 
@@ -50,17 +49,16 @@ export class Archive {
     if (settings.eventPattern !== undefined) compilePattern(settings.eventPattern);
     if (folder === undefined) return new Archive(settings, clock(), clock, undefined);
     const file = join(folder, `${settings.name}.jsonl`);
+    await repair(file);
+    const oldest = oldestKept(settings, clock);
+    const isKept = (line: string) => (readLine(line)?.stored ?? -1) >= oldest;
     let count = 0;
-    if (existsSync(file)) {
-      const oldest = oldestKept(settings, clock);
-      const isKept = (line: string) => (readLine(line)?.stored ?? -Infinity) >= oldest;
-      let expired = false;
-      for await (const line of readLines(file)) {
-        if (isKept(line)) count++;
-        else expired = true;
-      }
-      if (expired) await replaceFile(file, readLines(file), isKept);
+    let expired = false;
+    for await (const line of readLines(file)) {
+      if (isKept(line)) count++;
+      else expired = true;
     }
+    if (expired) await replaceFile(file, readLines(file), isKept);
     const archive = new Archive(settings, clock(), clock, await AppendLog.open(file));
     archive.eventCount = count;
     return archive;
@@ -101,7 +99,7 @@ export class Archive {
 }
 
 function oldestKept({ retentionDays }: ArchiveSettings, clock: () => number): number {
-  return retentionDays === 0 ? -Infinity : clock() - retentionDays * DAY_MS;
+  return retentionDays === 0 ? 0 : clock() - retentionDays * DAY_MS;
 }
 
 // The event stands in the line as it is, so that writing needs no second pass over it and a replay gives it back to the letter.

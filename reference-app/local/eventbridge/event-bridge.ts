@@ -66,6 +66,7 @@ export class EventBridge implements LocalEventBridge {
   readonly #missingBuses = new Set<string>();
   readonly #counts = { published: 0, rejected: 0, lostToMissingBus: 0, unmatched: 0, archived: 0, replayed: 0 };
   #server: AwsJsonServer | undefined;
+  #stopped: Promise<void> | undefined;
 
   constructor(options: EventBridgeOptions) {
     this.region = options.region ?? 'us-east-1';
@@ -470,11 +471,21 @@ export class EventBridge implements LocalEventBridge {
 
   async start({ host = '127.0.0.1', port = 0 }: { host?: string; port?: number } = {}): Promise<{ url: string; port: number }> {
     await this.#deliverer.start(this.#dataDir === undefined ? undefined : join(this.#dataDir, 'retries.jsonl'));
-    this.#server = await serveAwsJson({ service: 'EventBridge', targetPrefix: 'AWSEvents', actions: eventBridgeActions(this), log: this.#log, host, port });
+    try {
+      this.#server = await serveAwsJson({ service: 'EventBridge', targetPrefix: 'AWSEvents', actions: eventBridgeActions(this), log: this.#log, host, port });
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
     return { url: this.#server.url, port: this.#server.port };
   }
 
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
     await this.#server?.close();
     for (const replay of this.replays.values()) await replay.stop();
     await this.#deliverer.stop();

@@ -1,5 +1,4 @@
-import { existsSync } from 'node:fs';
-import { AppendLog, readLines, replaceFile } from './append-log.ts';
+import { AppendLog, readLines, repair, replaceFile } from './append-log.ts';
 import type { Log } from './types.ts';
 
 /** A delivery that has not come to its end: everything that is needed to go on with it, also by a later process. */
@@ -37,19 +36,18 @@ export class RetryJournal {
 
   static async open(file: string | undefined, log: Log): Promise<{ journal: RetryJournal; waiting: Delivery[] }> {
     if (file === undefined) return { journal: new RetryJournal(undefined), waiting: [] };
+    await repair(file);
     const waiting = new Map<string, Delivery>();
-    if (existsSync(file)) {
-      for await (const line of readLines(file)) {
-        try {
-          const { put, done } = JSON.parse(line) as { put?: Delivery; done?: string };
-          if (put !== undefined) waiting.set(put.id, put);
-          if (done !== undefined) waiting.delete(done);
-        } catch {
-          log('warn', `EventBridge: left out an unreadable line of ${file}`);
-        }
+    for await (const line of readLines(file)) {
+      try {
+        const { put, done } = JSON.parse(line) as { put?: Delivery; done?: string };
+        if (put !== undefined) waiting.set(put.id, put);
+        if (done !== undefined) waiting.delete(done);
+      } catch {
+        log('warn', `EventBridge: left out an unreadable line of ${file}`);
       }
-      await replaceFile(file, [...waiting.values()].map(put => JSON.stringify({ put })));
     }
+    await replaceFile(file, [...waiting.values()].map(put => JSON.stringify({ put })));
     const journal = new RetryJournal(await AppendLog.open(file));
     for (const id of waiting.keys()) journal.#live.add(id);
     return { journal, waiting: [...waiting.values()] };
