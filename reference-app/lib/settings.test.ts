@@ -1,0 +1,21 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { compilePattern, matchesPattern } from '../local/eventbridge/pattern.ts';
+import { defaultSettings } from './settings.ts';
+
+test('every event goes to who needs it, and to nobody else', () => {
+  const subscribers = (detailType: string, data: object) => Object.entries(defaultSettings.consumers)
+    .filter(([, { eventPattern }]) => matchesPattern(
+      compilePattern({ 'detail-type': eventPattern.detailType, ...eventPattern.detail && { detail: eventPattern.detail } }),
+      { 'detail-type': detailType, 'detail': { data } },
+    ))
+    .map(([serviceName]) => serviceName);
+
+  assert.deepEqual(subscribers('OrderCreated', {}), ['stock-service', 'analytics-service']);
+  assert.deepEqual(subscribers('StockValidated', { sufficient: false }), ['inventory-service']);
+  assert.deepEqual(subscribers('InventoryUpdated', { outcome: 'RESERVED' }), ['order-status', 'analytics-service']);
+  assert.deepEqual(subscribers('InventoryUpdated', { outcome: 'REJECTED' }), ['order-status', 'analytics-service']);
+  assert.deepEqual(subscribers('InventoryUpdated', { outcome: 'DEDUCTED' }), ['notification-service', 'analytics-service']);
+  assert.deepEqual(subscribers('OrderConfirmed', {}), ['inventory-service', 'notification-service', 'analytics-service']);
+  assert.deepEqual(subscribers('OrderRejected', { reason: 'INSUFFICIENT_STOCK' }), ['notification-service', 'analytics-service']);
+});
