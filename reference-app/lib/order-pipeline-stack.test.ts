@@ -104,10 +104,11 @@ describe('the stack', () => {
 test('the settings decide about patterns, retries and replicas', () => {
   const { ofType, ofKind } = synthesize({
     ...defaultSettings,
-    consumers: { 'stock-service': { eventPattern: { detailType: ['OrderUpdated'] }, maxReceiveCount: 3, replicas: { minReplicas: 4, maxReplicas: 5 } } },
+    consumers: { 'stock-service': { eventPattern: { detailType: ['OrderUpdated'] }, maxReceiveCount: 3, processingSeconds: 7, replicas: { minReplicas: 4, maxReplicas: 5 } } },
   });
   assert.deepEqual(ofType('AWS::Events::Rule').map(rule => rule.EventPattern['detail-type']), [['OrderUpdated']]);
   assert.deepEqual(ofType('AWS::SQS::Queue').flatMap(queue => queue.RedrivePolicy?.maxReceiveCount ?? []), [3]);
+  assert.deepEqual(ofType('AWS::SQS::Queue').flatMap(queue => queue.VisibilityTimeout ?? []), [42]);
   const autoscaler = ofKind('HorizontalPodAutoscaler').find(m => m.metadata.name === 'stock-service');
   assert.equal(autoscaler?.spec.minReplicas, 4);
   assert.equal(autoscaler?.spec.maxReplicas, 5);

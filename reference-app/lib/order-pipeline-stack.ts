@@ -64,6 +64,7 @@ export class OrderPipelineStack extends cdk.Stack {
         target: ConsumerTarget.kubernetes(kubernetes, {
           image,
           ...program(serviceName),
+          processingTime: cdk.Duration.seconds(consumer.processingSeconds),
           scaling: QueueScaling.horizontalPodAutoscaler(consumer.replicas),
         }),
       });

@@ -12,6 +12,11 @@ export interface ConsumerSettings {
   readonly eventPattern: EventPattern;
   /** How often a message is tried before it goes to the dead-letter queue. */
   readonly maxReceiveCount: number;
+  /**
+   * How long a batch may take. The queue hands out again, after six times as long, what a killed consumer had in hand;
+   * a living one keeps what takes longer.
+   */
+  readonly processingSeconds: number;
 }
 
 export interface Settings {
@@ -48,21 +53,25 @@ export const defaultSettings: Settings = {
     'stock-service': {
       replicas,
       maxReceiveCount: 5,
+      processingSeconds: 5,
       eventPattern: { detailType: ['OrderCreated'] },
     },
     'inventory-service': {
       replicas,
       maxReceiveCount: 5,
+      processingSeconds: 5,
       eventPattern: { detailType: ['StockValidated', 'OrderConfirmed'] },
     },
     'order-status': {
       replicas,
       maxReceiveCount: 5,
+      processingSeconds: 5,
       eventPattern: { detailType: ['InventoryUpdated'], detail: { data: { outcome: ['RESERVED', 'REJECTED'] } } },
     },
     'notification-service': {
       replicas,
       maxReceiveCount: 5,
+      processingSeconds: 5,
       eventPattern: {
         detailType: ['OrderConfirmed', 'OrderRejected', 'InventoryUpdated'],
         // Events of the order have no outcome; of the inventory's only the deduction is worth a notice.
@@ -72,6 +81,7 @@ export const defaultSettings: Settings = {
     'analytics-service': {
       replicas,
       maxReceiveCount: 5,
+      processingSeconds: 5,
       eventPattern: { detailType: ['OrderCreated', 'OrderConfirmed', 'OrderRejected', 'InventoryUpdated'] },
     },
   },
