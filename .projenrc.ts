@@ -88,6 +88,9 @@ for (const pattern of ['/reference-app/', '/examples/', '/docs/', '/scripts/', '
 
 // The reference app is a package of its own that one `npm ci` at the root installs too.
 library.package.addField('workspaces', ['reference-app']);
+// projen drops it from `devDeps`, as it is a peer too.
+library.addDevDeps(`constructs@${CONSTRUCTS_VERSION}`);
+library.package.addField('jsiiRosetta', { exampleDependencies: { '@aws-cdk/lambda-layer-kubectl-v35': '^2.2.2' } });
 // projen publishes platform binaries of newer versions only in part, which makes `npm ci` refuse the
 // lock file that `npm install` has just written ("Missing: @unrs/resolver-binding-… from lock file").
 library.package.addPackageResolutions('unrs-resolver@1.12.2');
