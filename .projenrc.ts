@@ -49,6 +49,8 @@ const library = new awscdk.AwsCdkConstructLibrary({
     junitReporting: false,
     jestConfig: {
       collectCoverage: false,
+      // The examples import the library by its name; here that is its source, never a stale build.
+      moduleNameMapper: { '^cdk-order-pipeline$': '<rootDir>/src' },
       roots: ['<rootDir>/test'],
       setupFiles: ['<rootDir>/test/setup.ts'],
       setupFilesAfterEnv: ['aws-cdk-lib/testhelpers/jest-autoclean'],
