@@ -92,7 +92,9 @@ export class Evaluator {
 
   #call(name: string, argument: unknown, at: string): unknown {
     try {
-      return this.#function(name, argument, at);
+      const result = this.#function(name, argument, at);
+      // A dynamic reference is often joined from parts.
+      return typeof result === 'string' ? this.#dynamic(result, at) : result;
     } catch (error) {
       if (error instanceof UnresolvedError && this.#placeholder) return this.#placeholder(error);
       throw error;

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { chmod, chown, copyFile, mkdir, readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -8,7 +8,7 @@ import pg from 'pg';
 import { codeOf, messageOf } from './errors.ts';
 import { takeLock } from './lock.ts';
 import { LOOPBACK } from './ports.ts';
-import { canReach, unprivilegedAccount } from './postgres/account.ts';
+import { canEnter, unprivilegedAccount } from './postgres/account.ts';
 import type { Account } from './postgres/account.ts';
 import { findBinaries, sharedFolder } from './postgres/binaries.ts';
 import { bareEnvironment, startServer } from './postgres/server.ts';
@@ -158,14 +158,31 @@ function replicaSettings(primaryPort: number, passwordFile: string): Record<stri
 function dataHome(dataDir: string, account: Account | undefined): string {
   let home = join(dataDir, 'postgres');
   mkdirSync(home, { recursive: true });
-  if (!canReach(account, dataDir)) {
-    home = join(sharedFolder(account), `data-${createHash('sha256').update(dataDir).digest('hex').slice(0, 16)}`);
+  if (!canEnter(account, dataDir)) letPass(dataDir);
+  if (!canEnter(account, dataDir)) {
+    const shared = sharedFolder(account);
+    sweep(shared);
+    home = join(shared, `data-${createHash('sha256').update(dataDir).digest('hex').slice(0, 16)}`);
     mkdirSync(home, { recursive: true });
+    writeFileSync(join(home, 'belongs-to'), dataDir);
     writeFileSync(join(dataDir, 'postgres', 'moved-to'), `${home}\n`);
   }
   if (account) chownSync(home, account.uid, account.gid);
   chmodSync(home, 0o700);
   return home;
+}
+
+/** A data folder made for its owner only: others may pass through it, still without seeing what is in it. */
+export function letPass(folder: string): void {
+  if (process.getuid?.() === 0) chmodSync(folder, statSync(folder).mode | 0o011);
+}
+
+/** Removes moved data whose data folder is gone. */
+function sweep(shared: string): void {
+  for (const name of readdirSync(shared)) {
+    const note = join(shared, name, 'belongs-to');
+    if (name.startsWith('data-') && existsSync(note) && !existsSync(readFileSync(note, 'utf8'))) rmSync(join(shared, name), { recursive: true, force: true });
+  }
 }
 
 async function forget(home: string, logDir: string): Promise<void> {

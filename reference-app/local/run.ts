@@ -10,6 +10,7 @@ import { takeLock } from './lock.ts';
 import { Model } from './model.ts';
 import type { World } from './model.ts';
 import { freePort, LOOPBACK } from './ports.ts';
+import { letPass } from './postgres.ts';
 import type { DatabaseAddress } from './postgres.ts';
 import { Balancer } from './processes/balancer.ts';
 import { Leftovers } from './processes/leftovers.ts';
@@ -120,6 +121,7 @@ export async function startLocal(options: LocalRunOptions): Promise<LocalRun> {
   const assembly = readAssembly(options.assemblyDir, options.stacks);
   mkdirSync(options.dataDir, { recursive: true });
   const dataDir = realpathSync(options.dataDir);
+  letPass(dataDir);
   const unlock = takeLock(join(dataDir, 'run.lock'), (pid) => `${dataDir} is in use by the local run with process id ${pid}: stop that one, or choose another folder with --data.`);
   const stops: { readonly name: string; stop(): unknown }[] = [{ name: 'lock', stop: unlock }];
   let stopping: Promise<void> | undefined;

@@ -23,6 +23,7 @@ interface FauxqsQueue {
   changeVisibility(receiptHandle: string, seconds: number): void;
   getAttribute(name: string): string | undefined;
   processTimers(): void;
+  readonly pollWaiters: readonly unknown[];
   checkDeduplication(id: string): { readonly isDuplicate: boolean };
   recordDeduplication(id: string, messageId: string, sequenceNumber?: string): void;
   nextSequenceNumber(): string;
@@ -199,6 +200,11 @@ export class SqsEndpoint {
     const groups = [...queue.fifoMessages.values(), ...queue.fifoDelayed.values()].flat();
     const inFlight = [...queue.inflightMessages.values()].map(({ message }) => message);
     return [...queue.messages, ...queue.delayedMessages, ...groups, ...inFlight].map(({ body }) => body);
+  }
+
+  /** How many consumers wait for a message in a long poll. */
+  waiting(name: string): number {
+    return this.#store.getQueueByName(name)?.pollWaiters.length ?? 0;
   }
 
   async stop(): Promise<void> {

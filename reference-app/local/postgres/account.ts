@@ -26,8 +26,15 @@ export function unprivilegedAccount(): Account | undefined {
 }
 
 /** Whether the account can go into a folder; a home folder of mode 0700 above it is enough to keep it out. */
-export function canReach(account: Account | undefined, folder: string): boolean {
-  if (!account) return true;
-  const { status } = spawnSync('/bin/sh', ['-c', 'cd "$1" && test -r .', 'sh', folder], { ...account, cwd: '/', stdio: 'ignore' });
-  return status === 0;
+export function canEnter(account: Account | undefined, folder: string): boolean {
+  return check(account, 'cd "$1"', folder);
+}
+
+/** Whether it can read what is there, too. */
+export function canRead(account: Account | undefined, folder: string): boolean {
+  return check(account, 'cd "$1" && test -r .', folder);
+}
+
+function check(account: Account | undefined, script: string, folder: string): boolean {
+  return !account || spawnSync('/bin/sh', ['-c', script, 'sh', folder], { ...account, cwd: '/', stdio: 'ignore' }).status === 0;
 }

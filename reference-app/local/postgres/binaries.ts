@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { LocalRunError } from '../errors.ts';
-import { canReach } from './account.ts';
+import { canEnter, canRead } from './account.ts';
 import type { Account } from './account.ts';
 
 export interface Binaries {
@@ -27,7 +27,7 @@ export function findBinaries(account: Account | undefined): Binaries {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
   linkLibraries(root);
   let native = join(root, 'native');
-  if (!canReach(account, join(native, 'bin'))) {
+  if (!canRead(account, join(native, 'bin'))) {
     native = copyOnce(native, join(sharedFolder(account), `postgres-${version}-${process.arch}`));
   }
   const executable = (file: string) => join(native, 'bin', process.platform === 'win32' ? `${file}.exe` : file);
@@ -54,7 +54,7 @@ function linkLibraries(root: string): void {
  */
 export function sharedFolder(account: Account | undefined): string {
   for (const base of new Set([tmpdir(), '/tmp', '/var/tmp'])) {
-    if (!canReach(account, base)) continue;
+    if (!canEnter(account, base)) continue;
     const folder = join(base, `cdk-order-pipeline-${process.getuid?.() ?? 0}`);
     mkdirSync(folder, { recursive: true });
     const state = lstatSync(folder);

@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { connect } from 'node:net';
+import { describe, test } from 'node:test';
+import type { TestContext } from 'node:test';
+import {
+  ChangeMessageVisibilityCommand, DeleteMessageCommand, GetQueueAttributesCommand, GetQueueUrlCommand, ReceiveMessageCommand, SendMessageBatchCommand,
+  SendMessageCommand, SQSClient,
+} from '@aws-sdk/client-sqs';
+import { PortTakenError } from './ports.ts';
+import { SqsEndpoint } from './sqs.ts';
+import { atEnd, eventually, temporaryFolder } from './testing/temporary.ts';
+
+const account = '000000000000';
+const arn = (name: string) => `arn:aws:sqs:us-east-1:${account}:${name}`;
+
+async function endpoint(context: TestContext, dataDir: string) {
+  const sqs = await SqsEndpoint.start({ dataDir, region: 'us-east-1' });
+  const dead = JSON.stringify({ deadLetterTargetArn: arn('dead'), maxReceiveCount: 2 });
+  sqs.createQueue({ name: 'dead', arn: arn('dead'), attributes: {} }, account);
+  sqs.createQueue({ name: 'orders', arn: arn('orders'), attributes: { VisibilityTimeout: '60', RedrivePolicy: dead } }, account);
+  sqs.createQueue({ name: 'slow.fifo', arn: arn('slow.fifo'), attributes: { FifoQueue: 'true', ContentBasedDeduplication: 'true' } }, account);
+  const client = new SQSClient({ region: 'us-east-1', endpoint: sqs.url, credentials: { accessKeyId: 'local', secretAccessKey: 'local' }, maxAttempts: 1 });
+  let stopped = false;
+  const stop = async () => {
+    if (stopped) return;
+    stopped = true;
+    client.destroy();
+    await sqs.stop();
+  };
+  atEnd(context, stop);
+  const QueueUrl = sqs.queueUrl('orders', account);
+  return { sqs, client, QueueUrl, stop };
+}
+
+test('queue URLs are full addresses on loopback, and the SDK finds the queue by name too', async (context) => {
+  const { client, QueueUrl } = await endpoint(context, temporaryFolder(context));
+  assert.match(QueueUrl, /^http:\/\/127\.0\.0\.1:\d+\/000000000000\/orders$/);
+  assert.equal((await client.send(new GetQueueUrlCommand({ QueueName: 'orders' }))).QueueUrl, QueueUrl);
+});
+
+test('after a restart every message is where it was: waiting, in flight with its receipt, delayed, dead, and in order', async (context) => {
+  const dataDir = temporaryFolder(context);
+  const first = await endpoint(context, dataDir);
+  const { QueueUrl } = first;
+  await first.client.send(new SendMessageBatchCommand({ QueueUrl, Entries: ['a', 'b', 'c'].map((Id) => ({ Id, MessageBody: Id })) }));
+  await first.client.send(new SendMessageCommand({ QueueUrl, MessageBody: 'later', DelaySeconds: 600 }));
+  for (const MessageBody of ['1', '2']) await first.client.send(new SendMessageCommand({ QueueUrl: first.sqs.queueUrl('slow.fifo', account), MessageBody, MessageGroupId: 'g' }));
+  const { Messages: [inFlight] = [] } = await first.client.send(new ReceiveMessageCommand({ QueueUrl }));
+  const { Messages: [returned] = [] } = await first.client.send(new ReceiveMessageCommand({ QueueUrl }));
+  await first.client.send(new ChangeMessageVisibilityCommand({ QueueUrl, ReceiptHandle: returned?.ReceiptHandle, VisibilityTimeout: 0 }));
+  assert.deepEqual([inFlight?.Body, returned?.Body], ['a', 'b']);
+  await first.stop();
+
+  const second = await endpoint(context, dataDir);
+  assert.deepEqual(second.sqs.depth('orders'), { visible: 2, inFlight: 1, delayed: 1 });
+  const again = { QueueUrl: second.sqs.queueUrl('orders', account) };
+  await second.client.send(new DeleteMessageCommand({ ...again, ReceiptHandle: inFlight?.ReceiptHandle }));
+  assert.deepEqual(second.sqs.depth('orders'), { visible: 2, inFlight: 0, delayed: 1 });
+  const { Messages = [] } = await second.client.send(new ReceiveMessageCommand({ ...again, MaxNumberOfMessages: 10, MessageSystemAttributeNames: ['All'] }));
+  const counts = Object.fromEntries(Messages.map(({ Body, Attributes }) => [Body, Attributes?.ApproximateReceiveCount]));
+  assert.deepEqual(counts, { b: '2', c: '1' });
+  const fifo = await second.client.send(new ReceiveMessageCommand({ QueueUrl: second.sqs.queueUrl('slow.fifo', account), MaxNumberOfMessages: 10 }));
+  assert.equal(fifo.Messages?.[0]?.Body, '1');
+});
+
+test('what is received too often moves to the dead-letter queue and is there after a restart, once', async (context) => {
+  const dataDir = temporaryFolder(context);
+  const first = await endpoint(context, dataDir);
+  const { QueueUrl } = first;
+  await first.client.send(new SendMessageCommand({ QueueUrl, MessageBody: 'poison' }));
+  for (let receive = 0; receive < 3; receive++) await first.client.send(new ReceiveMessageCommand({ QueueUrl, VisibilityTimeout: 0 }));
+  assert.deepEqual([first.sqs.depth('orders').visible, first.sqs.depth('dead').visible], [0, 1]);
+  await first.stop();
+  const second = await endpoint(context, dataDir);
+  assert.deepEqual([second.sqs.depth('orders').visible, second.sqs.depth('dead').visible], [0, 1]);
+});
+
+test('a queue gets the attributes of its definition at every start', async (context) => {
+  const dataDir = temporaryFolder(context);
+  await (await endpoint(context, dataDir)).stop();
+  const sqs = await SqsEndpoint.start({ dataDir, region: 'us-east-1' });
+  atEnd(context, () => sqs.stop());
+  sqs.createQueue({ name: 'orders', arn: arn('orders'), attributes: { VisibilityTimeout: '7' } }, account);
+  const client = new SQSClient({ region: 'us-east-1', endpoint: sqs.url, credentials: { accessKeyId: 'local', secretAccessKey: 'local' } });
+  const { Attributes } = await client.send(new GetQueueAttributesCommand({ QueueUrl: sqs.queueUrl('orders', account), AttributeNames: ['All'] }));
+  client.destroy();
+  assert.equal(Attributes?.VisibilityTimeout, '7');
+  assert.equal(Attributes?.RedrivePolicy, undefined);
+});
+
+test('a message does not go to a consumer that was killed while it waited', async (context) => {
+  const { sqs, client, QueueUrl } = await endpoint(context, temporaryFolder(context));
+  const { port } = new URL(sqs.url);
+  const body = JSON.stringify({ QueueUrl, WaitTimeSeconds: 20 });
+  const socket = connect(Number(port), '127.0.0.1');
+  socket.write(`POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-amz-json-1.0\r\nX-Amz-Target: AmazonSQS.ReceiveMessage\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+  // The request has arrived once the queue has somebody waiting; then the consumer dies without a word.
+  await eventually(() => sqs.waiting('orders') === 1, 'the long poll');
+  socket.resetAndDestroy();
+  await new Promise((resolve) => socket.once('close', resolve));
+  await client.send(new SendMessageCommand({ QueueUrl, MessageBody: 'for somebody else' }));
+  const received = await eventually(async () =>
+    (await client.send(new ReceiveMessageCommand({ QueueUrl, MessageSystemAttributeNames: ['All'] }))).Messages?.[0], 'the message', 10_000);
+  assert.equal(received.Body, 'for somebody else');
+  assert.equal(received.Attributes?.ApproximateReceiveCount, '1');
+});
+
+describe('deliveries of EventBridge', () => {
+  const caller = { service: 'events.amazonaws.com', sourceArn: 'arn:aws:events:us-east-1:000000000000:rule/r', sourceAccount: account };
+  const allow = { Effect: 'Allow', Principal: { Service: caller.service }, Action: 'sqs:SendMessage', Resource: '*' };
+
+  test('need a policy that lets them', async (context) => {
+    const { sqs, client, QueueUrl } = await endpoint(context, temporaryFolder(context));
+    assert.throws(() => sqs.deliver(arn('orders'), '{}', caller), { code: 'NO_PERMISSIONS' });
+    assert.throws(() => sqs.deliver(arn('nowhere'), '{}', caller), { code: 'NO_RESOURCE' });
+    sqs.addPolicy(['orders'], [allow]);
+    sqs.deliver(arn('orders'), '{"a":1}', caller, { messageAttributes: { ERROR_CODE: 'X' } });
+    const { Messages: [message] = [] } = await client.send(new ReceiveMessageCommand({ QueueUrl, MessageAttributeNames: ['All'] }));
+    assert.deepEqual([message?.Body, message?.MessageAttributes?.['ERROR_CODE']?.StringValue], ['{"a":1}', 'X']);
+  });
+
+  test('to a FIFO queue need a group, and the same body is one message', async (context) => {
+    const { sqs } = await endpoint(context, temporaryFolder(context));
+    sqs.addPolicy(['slow.fifo'], [allow]);
+    assert.throws(() => sqs.deliver(arn('slow.fifo'), '{}', caller), { code: 'INVALID_PARAMETER' });
+    const body = randomUUID();
+    for (let time = 0; time < 2; time++) sqs.deliver(arn('slow.fifo'), body, caller, { messageGroupId: 'g' });
+    assert.equal(sqs.depth('slow.fifo').visible, 1);
+  });
+});
+
+test('a taken port names its option', async (context) => {
+  const { sqs } = await endpoint(context, temporaryFolder(context));
+  await assert.rejects(SqsEndpoint.start({ dataDir: temporaryFolder(context), region: 'us-east-1', port: Number(new URL(sqs.url).port) }),
+    (error) => error instanceof PortTakenError && error.message.includes('--port sqs='));
+});
