@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import {
-  CreateSecretCommand, DescribeSecretCommand, GetSecretValueCommand, ListSecretsCommand, PutSecretValueCommand, RotateSecretCommand, SecretsManagerClient,
+  CreateSecretCommand,
+  DescribeSecretCommand,
+  GetSecretValueCommand,
+  ListSecretsCommand,
+  PutSecretValueCommand,
+  RotateSecretCommand,
+  SecretsManagerClient,
 } from '@aws-sdk/client-secrets-manager';
 import { SecretsManager } from './secrets-manager.ts';
 
@@ -14,14 +20,20 @@ beforeEach(async () => {
   logged = [];
   secrets = new SecretsManager({ log: (level, message, fields) => logged.push(JSON.stringify([level, message, fields])) });
   ({ url } = await secrets.start());
-  client = new SecretsManagerClient({ endpoint: url, region: 'us-east-1', credentials: { accessKeyId: 'test', secretAccessKey: 'test' }, maxAttempts: 1 });
+  client = new SecretsManagerClient({
+    endpoint: url,
+    region: 'us-east-1',
+    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+    maxAttempts: 1,
+  });
 });
 afterEach(async () => {
   client.destroy();
   await secrets.stop();
 });
 
-const value = async (SecretId: string, VersionStage?: string) => (await client.send(new GetSecretValueCommand({ SecretId, VersionStage }))).SecretString;
+const value = async (SecretId: string, VersionStage?: string) =>
+  (await client.send(new GetSecretValueCommand({ SecretId, VersionStage }))).SecretString;
 
 describe('Secrets Manager', () => {
   it('gives a secret by name, by ARN and by the ARN without its ending', async () => {
@@ -52,16 +64,26 @@ describe('Secrets Manager', () => {
   });
 
   it('creates, also binary secrets, and lists', async () => {
-    const created = await client.send(new CreateSecretCommand({ Name: 'key', Description: 'a key', SecretBinary: Buffer.from([1, 2, 255]) }));
+    const created = await client.send(
+      new CreateSecretCommand({ Name: 'key', Description: 'a key', SecretBinary: Buffer.from([1, 2, 255]) }),
+    );
     assert.equal(created.ARN, secrets.arnOf('key'));
     const { SecretBinary } = await client.send(new GetSecretValueCommand({ SecretId: 'key' }));
     assert.deepEqual([...SecretBinary!], [1, 2, 255]);
     secrets.put({ name: 'orders/a', secretString: 'a' });
     secrets.put({ name: 'orders/b', secretString: 'b' });
     const listed = await client.send(new ListSecretsCommand({ Filters: [{ Key: 'name', Values: ['orders/'] }], MaxResults: 1 }));
-    assert.deepEqual(listed.SecretList!.map(({ Name }) => Name), ['orders/a']);
-    const rest = await client.send(new ListSecretsCommand({ NextToken: listed.NextToken, Filters: [{ Key: 'name', Values: ['orders/'] }] }));
-    assert.deepEqual(rest.SecretList!.map(({ Name }) => Name), ['orders/b']);
+    assert.deepEqual(
+      listed.SecretList!.map(({ Name }) => Name),
+      ['orders/a'],
+    );
+    const rest = await client.send(
+      new ListSecretsCommand({ NextToken: listed.NextToken, Filters: [{ Key: 'name', Values: ['orders/'] }] }),
+    );
+    assert.deepEqual(
+      rest.SecretList!.map(({ Name }) => Name),
+      ['orders/b'],
+    );
     await assert.rejects(client.send(new CreateSecretCommand({ Name: 'key', SecretString: 'x' })), { name: 'ResourceExistsException' });
   });
 
@@ -80,11 +102,22 @@ describe('Secrets Manager', () => {
     secrets.put({ name: 'a', secretString: 'hush-hush' });
     await assert.rejects(value('a', 'AWSPREVIOUS'), { name: 'ResourceNotFoundException', message: /staging label: AWSPREVIOUS/ });
     await assert.rejects(client.send(new PutSecretValueCommand({ SecretId: 'a' })), { name: 'InvalidParameterException' });
-    await assert.rejects(client.send(new RotateSecretCommand({ SecretId: 'a' })), { name: 'UnknownOperationException', message: /Secrets Manager has no RotateSecret/ });
-    const response = await fetch(url, { method: 'POST', headers: { 'x-amz-target': 'secretsmanager.PutSecretValue' }, body: '{"SecretId":"a","SecretString":"hush-hush"' });
+    await assert.rejects(client.send(new RotateSecretCommand({ SecretId: 'a' })), {
+      name: 'UnknownOperationException',
+      message: /Secrets Manager has no RotateSecret/,
+    });
+    const response = await fetch(url, {
+      method: 'POST',
+      headers: { 'x-amz-target': 'secretsmanager.PutSecretValue' },
+      body: '{"SecretId":"a","SecretString":"hush-hush"',
+    });
     assert.equal(response.status, 400);
     assert.deepEqual(await response.json(), { __type: 'SerializationException', message: 'The request body is not valid JSON' });
-    await fetch(url, { method: 'POST', headers: { 'x-amz-target': 'secretsmanager.PutSecretValue' }, body: '{"SecretId":"a","SecretString":{"hush-hush":1}}' });
+    await fetch(url, {
+      method: 'POST',
+      headers: { 'x-amz-target': 'secretsmanager.PutSecretValue' },
+      body: '{"SecretId":"a","SecretString":{"hush-hush":1}}',
+    });
     assert.ok(!logged.join().includes('hush-hush'));
   });
 });

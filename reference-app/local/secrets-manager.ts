@@ -60,7 +60,11 @@ export class SecretsManager {
 
   /** The ARN a secret of this name has or will have, the same in every run: AWS ends it with six characters, and so does this. */
   arnOf(name: string): string {
-    const suffix = createHash('sha256').update(name).digest('base64').replace(/[^A-Za-z]/g, '').slice(0, 6);
+    const suffix = createHash('sha256')
+      .update(name)
+      .digest('base64')
+      .replace(/[^A-Za-z]/g, '')
+      .slice(0, 6);
     return `arn:aws:secretsmanager:${this.#region}:${this.#accountId}:secret:${name}-${suffix}`;
   }
 
@@ -68,12 +72,20 @@ export class SecretsManager {
   put({ name, secretString, description }: SecretInput): { ARN: string; Name: string; VersionId: string } {
     const secret = this.#secrets.get(name) ?? this.#create(name, description);
     const current = atStage(secret, CURRENT);
-    const version = current?.secretString === secretString ? current : this.#addVersion(secret, { id: randomUUID(), secretString }, [CURRENT]);
+    const version =
+      current?.secretString === secretString ? current : this.#addVersion(secret, { id: randomUUID(), secretString }, [CURRENT]);
     return { ARN: secret.arn, Name: name, VersionId: version.id };
   }
 
   async start({ host = '127.0.0.1', port = 0 }: { host?: string; port?: number } = {}): Promise<{ url: string; port: number }> {
-    this.#server = await serveAwsJson({ service: 'Secrets Manager', targetPrefix: 'secretsmanager', actions: this.#actions(), log: this.#log, host, port });
+    this.#server = await serveAwsJson({
+      service: 'Secrets Manager',
+      targetPrefix: 'secretsmanager',
+      actions: this.#actions(),
+      log: this.#log,
+      host,
+      port,
+    });
     return { url: this.#server.url, port: this.#server.port };
   }
 
@@ -85,7 +97,10 @@ export class SecretsManager {
 
   #create(name: string, description: string | undefined): Secret {
     if (!/^[A-Za-z0-9/_+=.@!-]{1,512}$/.test(name)) {
-      throw new AwsError('ValidationException', 'Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!');
+      throw new AwsError(
+        'ValidationException',
+        'Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!',
+      );
     }
     const now = this.#clock();
     const secret: Secret = { arn: this.arnOf(name), name, description, createdAt: now, changedAt: now, versions: new Map() };
@@ -122,7 +137,8 @@ export class SecretsManager {
         const [id, stage] = [optionalText(input, 'VersionId'), optionalText(input, 'VersionStage')];
         const version = id === undefined ? atStage(secret, stage ?? CURRENT) : secret.versions.get(id);
         if (version === undefined || (id !== undefined && stage !== undefined && !version.stages.has(stage))) {
-          throw notFound(`Secrets Manager can't find the specified secret value for ${id === undefined ? `staging label: ${stage ?? CURRENT}` : `VersionId: ${id}`}`);
+          const wanted = id === undefined ? `staging label: ${stage ?? CURRENT}` : `VersionId: ${id}`;
+          throw notFound(`Secrets Manager can't find the specified secret value for ${wanted}`);
         }
         return {
           ARN: secret.arn,
@@ -189,7 +205,10 @@ function valueOf(input: Input, required: boolean): Pick<Version, 'id' | 'secretS
     throw new AwsError('InvalidParameterException', 'You must provide either SecretString or SecretBinary.');
   }
   if (secretString !== undefined && secretBinary !== undefined) {
-    throw new AwsError('InvalidParameterException', "You can't specify both a binary secret value and a string secret value in the same secret.");
+    throw new AwsError(
+      'InvalidParameterException',
+      "You can't specify both a binary secret value and a string secret value in the same secret.",
+    );
   }
   if (Buffer.byteLength(secretString ?? secretBinary!) > MAX_SECRET_BYTES) {
     throw new AwsError('ValidationException', `The secret value must not have more than ${MAX_SECRET_BYTES} bytes.`);
@@ -202,7 +221,8 @@ const given = (input: Input, list: string) => ((input[list] ?? undefined) === un
 
 function nameFilter(input: Input): (secret: Secret) => boolean {
   const prefixes = structures(given(input, 'Filters') ?? [], 'Filters').map(({ Key, Values }) => {
-    if (Key !== 'name' || !Array.isArray(Values)) throw new AwsError('InvalidParameterException', `ListSecrets has only the filter "name" in the local run, not ${String(Key)}.`);
+    if (Key !== 'name' || !Array.isArray(Values))
+      throw new AwsError('InvalidParameterException', `ListSecrets has only the filter "name" in the local run, not ${String(Key)}.`);
     return Values.map(String);
   });
   return ({ name }) => prefixes.every(any => any.some(prefix => name.startsWith(prefix)));

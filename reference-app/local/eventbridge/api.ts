@@ -63,7 +63,10 @@ export function eventBridgeActions(events: EventBridge): Actions {
     ListRuleNamesByTarget: input => {
       const arn = requiredText(input, 'TargetArn');
       const bus = busOf(input);
-      const names = events.listRules(bus).filter(({ Name }) => events.listTargets(Name, bus).some(({ Arn }) => Arn === arn)).map(({ Name }) => Name);
+      const names = events
+        .listRules(bus)
+        .filter(({ Name }) => events.listTargets(Name, bus).some(({ Arn }) => Arn === arn))
+        .map(({ Name }) => Name);
       const { items, ...more } = page(names, input);
       return { RuleNames: items, ...more };
     },
@@ -77,7 +80,8 @@ export function eventBridgeActions(events: EventBridge): Actions {
     },
     RemoveTargets: input => {
       const ids = requiredList(input, 'Ids').map(String);
-      const FailedEntries = events.removeTargets(requiredText(input, 'Rule'), busOf(input), ids)
+      const FailedEntries = events
+        .removeTargets(requiredText(input, 'Rule'), busOf(input), ids)
         .map(TargetId => ({ TargetId, ErrorCode: 'ResourceNotFoundException', ErrorMessage: `Target ${TargetId} does not exist.` }));
       return { FailedEntryCount: FailedEntries.length, FailedEntries };
     },
@@ -101,7 +105,9 @@ export function eventBridgeActions(events: EventBridge): Actions {
     DescribeArchive: input => describeArchive(events.archive(requiredText(input, 'ArchiveName'))),
     ListArchives: input => {
       const source = optionalText(input, 'EventSourceArn');
-      const all = [...events.archives.values()].map(describeArchive).filter(({ EventSourceArn }) => source === undefined || EventSourceArn === source);
+      const all = [...events.archives.values()]
+        .map(describeArchive)
+        .filter(({ EventSourceArn }) => source === undefined || EventSourceArn === source);
       const { items, ...more } = page(named(all, input, 'ArchiveName'), input);
       return { Archives: items.map(({ ArchiveArn: _, Description: __, EventPattern: ___, ...archive }) => archive), ...more };
     },
@@ -116,7 +122,8 @@ export function eventBridgeActions(events: EventBridge): Actions {
     DescribeReplay: input => describeReplay(events.replay(requiredText(input, 'ReplayName'))),
     ListReplays: input => {
       const [source, state] = [optionalText(input, 'EventSourceArn'), optionalText(input, 'State')];
-      const all = [...events.replays.values()].map(describeReplay)
+      const all = [...events.replays.values()]
+        .map(describeReplay)
         .filter(({ EventSourceArn, State }) => (source ?? EventSourceArn) === EventSourceArn && (state ?? State) === State);
       const { items, ...more } = page(named(all, input, 'ReplayName'), input);
       return { Replays: items.map(({ ReplayArn: _, Description: __, Destination: ___, ...each }) => each), ...more };
@@ -165,10 +172,12 @@ export function eventBridgeActions(events: EventBridge): Actions {
 }
 
 function texts(input: Input, names: readonly string[]): Record<string, string> {
-  return Object.fromEntries(names.flatMap(name => {
-    const value = optionalText(input, name);
-    return value === undefined ? [] : [[name, value]];
-  }));
+  return Object.fromEntries(
+    names.flatMap(name => {
+      const value = optionalText(input, name);
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
 }
 
 function named<T extends object>(all: readonly T[], input: Input, key = 'Name'): T[] {
@@ -198,7 +207,10 @@ function target(input: Input): Target {
     for (const name of Object.keys(paths)) requiredText(paths, name);
   }
   if (RetryPolicy !== undefined) ['MaximumRetryAttempts', 'MaximumEventAgeInSeconds'].forEach(name => optionalNumber(RetryPolicy, name));
-  for (const [name, field] of [['SqsParameters', 'MessageGroupId'], ['DeadLetterConfig', 'Arn']] as const) {
+  for (const [name, field] of [
+    ['SqsParameters', 'MessageGroupId'],
+    ['DeadLetterConfig', 'Arn'],
+  ] as const) {
     const structure = optionalObject(input, name);
     if (structure !== undefined) optionalText(structure, field);
   }
@@ -214,7 +226,10 @@ function replay(input: Input): ReplayInput {
   const Destination = optionalObject(input, 'Destination');
   if (EventStartTime === undefined || EventEndTime === undefined) throw validation('EventStartTime and EventEndTime must not be null');
   if (Destination === undefined) throw validation('Destination must not be null');
-  const filters = Destination.FilterArns === undefined || Destination.FilterArns === null ? undefined : requiredList(Destination, 'FilterArns').map(String);
+  const filters =
+    Destination.FilterArns === undefined || Destination.FilterArns === null
+      ? undefined
+      : requiredList(Destination, 'FilterArns').map(String);
   return {
     ReplayName: requiredText(input, 'ReplayName'),
     EventSourceArn: requiredText(input, 'EventSourceArn'),

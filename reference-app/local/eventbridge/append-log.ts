@@ -67,7 +67,11 @@ export async function* readLines(file: string): AsyncGenerator<string> {
 }
 
 /** Writes beside the file and puts that in its place, so that a kill leaves the old or the new one. */
-export async function replaceFile(file: string, lines: Iterable<string> | AsyncIterable<string>, keep: (line: string) => boolean = () => true): Promise<void> {
+export async function replaceFile(
+  file: string,
+  lines: Iterable<string> | AsyncIterable<string>,
+  keep: (line: string) => boolean = () => true,
+): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
   const beside = `${file}.new`;
   const handle = await open(beside, 'w');

@@ -80,7 +80,7 @@ export class Archive {
   }
 
   /** Events with a time from `start` up to but without `end`, in the order they came. */
-  async* events(start: number, end: number): AsyncGenerator<ArchivedEvent> {
+  async *events(start: number, end: number): AsyncGenerator<ArchivedEvent> {
     const oldest = oldestKept(this.settings, this.#clock);
     for await (const line of this.#log === undefined ? this.#memory : readLines(this.#log.file)) {
       const event = readLine(line);

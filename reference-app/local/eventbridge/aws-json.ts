@@ -56,10 +56,11 @@ export async function serveAwsJson(options: AwsJsonOptions): Promise<AwsJsonServ
   return {
     url: `http://${host}:${bound}`,
     port: bound,
-    close: () => new Promise((resolve, reject) => {
-      server.close(error => (error === undefined ? resolve() : reject(error)));
-      server.closeIdleConnections();
-    }),
+    close: () =>
+      new Promise((resolve, reject) => {
+        server.close(error => (error === undefined ? resolve() : reject(error)));
+        server.closeIdleConnections();
+      }),
   };
 }
 
@@ -67,7 +68,11 @@ async function answer(request: IncomingMessage, { service, targetPrefix, actions
   const body = await read(request);
   const target = request.headers['x-amz-target'];
   if (request.method !== 'POST' || typeof target !== 'string') {
-    throw new AwsError('UnknownOperationException', `${service} takes POST requests with the header X-Amz-Target: ${targetPrefix}.<Action>`, 404);
+    throw new AwsError(
+      'UnknownOperationException',
+      `${service} takes POST requests with the header X-Amz-Target: ${targetPrefix}.<Action>`,
+      404,
+    );
   }
   const [prefix, action = ''] = target.split('.');
   if (prefix !== targetPrefix) {
@@ -75,7 +80,10 @@ async function answer(request: IncomingMessage, { service, targetPrefix, actions
   }
   const handler = Object.hasOwn(actions, action) ? actions[action] : undefined;
   if (handler === undefined) {
-    throw new AwsError('UnknownOperationException', `${service} has no ${action} in the local run. It has: ${Object.keys(actions).join(', ')}`);
+    throw new AwsError(
+      'UnknownOperationException',
+      `${service} has no ${action} in the local run. It has: ${Object.keys(actions).join(', ')}`,
+    );
   }
   let input: unknown;
   try {
@@ -97,7 +105,8 @@ async function read(request: IncomingMessage): Promise<string> {
     // What is too much is read to its end and thrown away, so that the client gets an answer and not a broken connection.
     if (size <= MAX_BODY_BYTES) chunks.push(chunk);
   }
-  if (size > MAX_BODY_BYTES) throw new AwsError('RequestEntityTooLargeException', `The request is larger than ${MAX_BODY_BYTES} bytes`, 413);
+  if (size > MAX_BODY_BYTES)
+    throw new AwsError('RequestEntityTooLargeException', `The request is larger than ${MAX_BODY_BYTES} bytes`, 413);
   return Buffer.concat(chunks).toString('utf8');
 }
 
@@ -125,8 +134,10 @@ export function optionalText(input: Input, name: string): string | undefined {
 export function requiredText(input: Input, name: string): string {
   const value = optionalText(input, name);
   if (value === undefined || value === '') {
-    throw validation(`1 validation error detected: Value ${value === undefined ? 'null' : "''"} at '${lowerFirst(name)}' failed to satisfy `
-      + `constraint: ${value === undefined ? 'Member must not be null' : 'Member must have length greater than or equal to 1'}`);
+    throw validation(
+      `1 validation error detected: Value ${value === undefined ? 'null' : "''"} at '${lowerFirst(name)}' failed to satisfy ` +
+        `constraint: ${value === undefined ? 'Member must not be null' : 'Member must have length greater than or equal to 1'}`,
+    );
   }
   return value;
 }
@@ -150,7 +161,9 @@ export function optionalObject(input: Input, name: string): Input | undefined {
 export function requiredList(input: Input, name: string): unknown[] {
   const value = input[name] ?? undefined;
   if (value === undefined) {
-    throw validation(`1 validation error detected: Value null at '${lowerFirst(name)}' failed to satisfy constraint: Member must not be null`);
+    throw validation(
+      `1 validation error detected: Value null at '${lowerFirst(name)}' failed to satisfy constraint: Member must not be null`,
+    );
   }
   if (!Array.isArray(value)) throw new AwsError('SerializationException', `${name} must be a list`);
   return value;
@@ -158,7 +171,8 @@ export function requiredList(input: Input, name: string): unknown[] {
 
 export function structures(list: unknown[], name: string): Input[] {
   return list.map(each => {
-    if (typeof each !== 'object' || each === null || Array.isArray(each)) throw new AwsError('SerializationException', `${name} must hold structures`);
+    if (typeof each !== 'object' || each === null || Array.isArray(each))
+      throw new AwsError('SerializationException', `${name} must hold structures`);
     return each as Input;
   });
 }
@@ -169,7 +183,10 @@ export function page<T>(all: readonly T[], input: Input, limitName = 'Limit'): {
   if (!Number.isInteger(from) || from < 0) throw new AwsError('InvalidNextTokenException', 'NextToken is not valid');
   const limit = optionalNumber(input, limitName) ?? 100;
   if (!Number.isInteger(limit) || limit < 1 || limit > 100) {
-    throw validation(`1 validation error detected: Value '${limit}' at '${lowerFirst(limitName)}' failed to satisfy constraint: Member must be between 1 and 100`);
+    throw validation(
+      `1 validation error detected: Value '${limit}' at '${lowerFirst(limitName)}' failed to satisfy constraint: ` +
+        'Member must be between 1 and 100',
+    );
   }
   const to = from + limit;
   return { items: all.slice(from, to), ...(to < all.length && { NextToken: String(to) }) };

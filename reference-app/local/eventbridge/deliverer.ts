@@ -5,7 +5,12 @@ import type { Deliver, DeliveryCounters, DeliveryObservation, DeliveryOutcome, E
 
 /** AWS sends these to the dead-letter queue at once: another attempt would end the same way. */
 export const NOT_RETRIED: ReadonlySet<string> = new Set([
-  'NO_PERMISSIONS', 'NO_RESOURCE', 'INVALID_JSON', 'INVALID_PARAMETER', 'FAILED_TO_ASSUME_ROLE', 'THIRD_ACCOUNT_HOP_DETECTED',
+  'NO_PERMISSIONS',
+  'NO_RESOURCE',
+  'INVALID_JSON',
+  'INVALID_PARAMETER',
+  'FAILED_TO_ASSUME_ROLE',
+  'THIRD_ACCOUNT_HOP_DETECTED',
   'THIRD_REGION_HOP_DETECTED',
 ]);
 
@@ -55,7 +60,10 @@ export class Deliverer {
     for (const timer of this.#waiting.values()) clearTimeout(timer);
     await Promise.allSettled(this.#inHand);
     if (this.#waiting.size > 0 && this.#journal?.durable !== true) {
-      this.#log('warn', `EventBridge: ${this.#waiting.size} deliveries were waiting for another attempt and are lost: there is no folder for them`);
+      this.#log(
+        'warn',
+        `EventBridge: ${this.#waiting.size} deliveries were waiting for another attempt and are lost: there is no folder for them`,
+      );
     }
     await this.#journal?.close();
   }
@@ -108,7 +116,9 @@ export class Deliverer {
     delivery.attempts++;
     try {
       const { messageGroupId, ruleArn } = delivery;
-      await this.#withTimeout(this.#deliver(delivery.targetArn, delivery.body, { ruleArn, ...(messageGroupId !== undefined && { messageGroupId }) }));
+      await this.#withTimeout(
+        this.#deliver(delivery.targetArn, delivery.body, { ruleArn, ...(messageGroupId !== undefined && { messageGroupId }) }),
+      );
     } catch (error) {
       return this.#failed(delivery, error);
     }
@@ -147,8 +157,9 @@ export class Deliverer {
   async #sendDeadLetter(delivery: Delivery): Promise<void> {
     const { deadLetterArn, deadLetter, ruleName, targetArn } = delivery;
     const { attributes } = deadLetter!;
-    const what = `EventBridge: rule ${ruleName} could not deliver ${delivery.detailType} ${delivery.eventId} to ${targetArn} `
-      + `after ${delivery.attempts} attempts (${attributes.ERROR_CODE}: ${attributes.ERROR_MESSAGE})`;
+    const what =
+      `EventBridge: rule ${ruleName} could not deliver ${delivery.detailType} ${delivery.eventId} to ${targetArn} ` +
+      `after ${delivery.attempts} attempts (${attributes.ERROR_CODE}: ${attributes.ERROR_MESSAGE})`;
     if (deadLetterArn === undefined) {
       this.#log('error', `${what}; the target has no dead-letter queue, so the event is dropped`);
       return this.#end(delivery, 'dropped');
@@ -181,18 +192,24 @@ export class Deliverer {
     try {
       await this.#journal?.done(delivery);
     } catch (error) {
-      this.#log('error', `EventBridge: could not write down that delivery ${delivery.id} ended; a restart repeats it: ${describe(error).message}`);
+      this.#log(
+        'error',
+        `EventBridge: could not write down that delivery ${delivery.id} ended; a restart repeats it: ${describe(error).message}`,
+      );
     }
   }
 
   #wait(delivery: Delivery, failures: number): void {
     const { baseMs, maxMs } = this.#backoff;
     const full = failures === 0 ? 0 : Math.min(maxMs, baseMs * 2 ** (failures - 1));
-    const timer = setTimeout(() => {
-      this.#waiting.delete(delivery);
-      const attempt = this.#again(delivery).finally(() => this.#inHand.delete(attempt));
-      this.#inHand.add(attempt);
-    }, full * (0.5 + Math.random() / 2));
+    const timer = setTimeout(
+      () => {
+        this.#waiting.delete(delivery);
+        const attempt = this.#again(delivery).finally(() => this.#inHand.delete(attempt));
+        this.#inHand.add(attempt);
+      },
+      full * (0.5 + Math.random() / 2),
+    );
     this.#waiting.set(delivery, timer);
     if (this.#stopped) clearTimeout(timer);
   }
@@ -210,7 +227,10 @@ export class Deliverer {
   async #withTimeout(work: Promise<void>): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(Object.assign(new Error(`no answer within ${this.#timeoutMs} ms`), { code: 'TIMEOUT' })), this.#timeoutMs);
+      timer = setTimeout(
+        () => reject(Object.assign(new Error(`no answer within ${this.#timeoutMs} ms`), { code: 'TIMEOUT' })),
+        this.#timeoutMs,
+      );
     });
     try {
       await Promise.race([work, late]);
@@ -232,8 +252,16 @@ export class Deliverer {
   #tell(delivery: Delivery, outcome: DeliveryOutcome, errorCode?: string, errorMessage?: string): void {
     const { eventId, detailType, busName, ruleName, targetId, targetArn, attempts } = delivery;
     this.#observe({
-      eventId, detailType, busName, ruleName, targetId, targetArn, outcome, attempts,
-      ...(errorCode !== undefined && { errorCode }), ...(errorMessage !== undefined && { errorMessage }),
+      eventId,
+      detailType,
+      busName,
+      ruleName,
+      targetId,
+      targetArn,
+      outcome,
+      attempts,
+      ...(errorCode !== undefined && { errorCode }),
+      ...(errorMessage !== undefined && { errorMessage }),
     });
   }
 }

@@ -1,15 +1,38 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { after, afterEach, beforeEach, describe, it } from 'node:test';
 import {
-  CancelReplayCommand, CreateArchiveCommand, CreateEventBusCommand, DeleteRuleCommand, DescribeArchiveCommand, DescribeEventBusCommand,
-  DescribeReplayCommand, DescribeRuleCommand, DisableRuleCommand, EnableRuleCommand, EventBridgeClient, ListArchivesCommand, ListEventBusesCommand,
-  ListReplaysCommand, ListRulesCommand, ListTargetsByRuleCommand, PutEventsCommand, PutRuleCommand, PutTargetsCommand, RemoveTargetsCommand,
-  StartReplayCommand, TagResourceCommand, TestEventPatternCommand,
+  CancelReplayCommand,
+  CreateArchiveCommand,
+  CreateEventBusCommand,
+  DeleteRuleCommand,
+  DescribeArchiveCommand,
+  DescribeEventBusCommand,
+  DescribeReplayCommand,
+  DescribeRuleCommand,
+  DisableRuleCommand,
+  EnableRuleCommand,
+  EventBridgeClient,
+  ListArchivesCommand,
+  ListEventBusesCommand,
+  ListReplaysCommand,
+  ListRulesCommand,
+  ListTargetsByRuleCommand,
+  PutEventsCommand,
+  PutRuleCommand,
+  PutTargetsCommand,
+  RemoveTargetsCommand,
+  StartReplayCommand,
+  TagResourceCommand,
+  TestEventPatternCommand,
 } from '@aws-sdk/client-eventbridge';
 import type { PutEventsRequestEntry } from '@aws-sdk/client-eventbridge';
+import fc from 'fast-check';
 import { EventBridge } from './event-bridge.ts';
 import type { BusEvent, DeliverOptions, DeliveryObservation, EventBridgeOptions, EventObservation, Target } from './types.ts';
 
@@ -48,7 +71,12 @@ const open = async (options: Partial<EventBridgeOptions> = {}) => {
     ...options,
   });
   ({ url } = await bus.start());
-  client = new EventBridgeClient({ endpoint: url, region: 'us-east-1', credentials: { accessKeyId: 'test', secretAccessKey: 'test' }, maxAttempts: 1 });
+  client = new EventBridgeClient({
+    endpoint: url,
+    region: 'us-east-1',
+    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+    maxAttempts: 1,
+  });
 };
 
 beforeEach(async () => {
@@ -65,14 +93,18 @@ afterEach(async () => {
 
 const eventually = async (what: string, holds: () => boolean | Promise<boolean>) => {
   const deadline = performance.now() + 20_000;
-  while (!await holds()) {
+  while (!(await holds())) {
     if (performance.now() > deadline) assert.fail(`not within 20 s: ${what}`);
     await new Promise(resolve => setTimeout(resolve, 2));
   }
 };
 
 const entry = (detail: object | string = {}, more: Partial<PutEventsRequestEntry> = {}): PutEventsRequestEntry => ({
-  Source: 'com.example.orders', DetailType: 'OrderCreated', Detail: typeof detail === 'string' ? detail : JSON.stringify(detail), EventBusName: 'orders', ...more,
+  Source: 'com.example.orders',
+  DetailType: 'OrderCreated',
+  Detail: typeof detail === 'string' ? detail : JSON.stringify(detail),
+  EventBusName: 'orders',
+  ...more,
 });
 const put = (...entries: PutEventsRequestEntry[]) => client.send(new PutEventsCommand({ Entries: entries }));
 const bodies = (arn = QUEUE) => messages.filter(message => message.arn === arn).map(({ body }) => JSON.parse(body) as BusEvent);
@@ -80,7 +112,9 @@ const bodies = (arn = QUEUE) => messages.filter(message => message.arn === arn).
 const subscribe = async (target: Partial<Target> = {}, pattern: object = { source: ['com.example.orders'] }) => {
   if (!bus.listBuses().some(({ Name }) => Name === 'orders')) await client.send(new CreateEventBusCommand({ Name: 'orders' }));
   await client.send(new PutRuleCommand({ Name: 'orders-rule', EventBusName: 'orders', EventPattern: JSON.stringify(pattern) }));
-  const answer = await client.send(new PutTargetsCommand({ Rule: 'orders-rule', EventBusName: 'orders', Targets: [{ Id: 'queue', Arn: QUEUE, ...target } as never] }));
+  const answer = await client.send(
+    new PutTargetsCommand({ Rule: 'orders-rule', EventBusName: 'orders', Targets: [{ Id: 'queue', Arn: QUEUE, ...target } as never] }),
+  );
   assert.equal(answer.FailedEntryCount, 0);
 };
 
@@ -92,10 +126,19 @@ describe('PutEvents', () => {
     assert.equal(answer.FailedEntryCount, 0);
     assert.equal(messages.length, 1);
     const [id] = answer.Entries!.map(({ EventId }) => EventId);
-    assert.deepEqual(bodies(), [{
-      'version': '0', id, 'detail-type': 'OrderCreated', 'source': 'com.example.orders', 'account': '000000000000', 'time': '2026-11-21T10:00:00Z',
-      'region': 'us-east-1', 'resources': ['order/a'], 'detail': { orderId: 'a', total: 11 },
-    }]);
+    assert.deepEqual(bodies(), [
+      {
+        'version': '0',
+        id,
+        'detail-type': 'OrderCreated',
+        'source': 'com.example.orders',
+        'account': '000000000000',
+        'time': '2026-11-21T10:00:00Z',
+        'region': 'us-east-1',
+        'resources': ['order/a'],
+        'detail': { orderId: 'a', total: 11 },
+      },
+    ]);
   });
 
   it('hands numbers on as they were written', async () => {
@@ -107,24 +150,51 @@ describe('PutEvents', () => {
   it('answers per entry what is wrong with it and takes the others', async () => {
     await subscribe();
     const answer = await put(
-      entry({}, { Source: undefined }), entry({ good: 1 }), entry({}, { DetailType: '' }), entry({}, { Detail: undefined }), entry('{"a":'), entry('[1]'), entry('"a"'),
-      entry({}, { Source: 'aws.ec2' }), entry({}, { DetailType: 'x'.repeat(129) }),
+      entry({}, { Source: undefined }),
+      entry({ good: 1 }),
+      entry({}, { DetailType: '' }),
+      entry({}, { Detail: undefined }),
+      entry('{"a":'),
+      entry('[1]'),
+      entry('"a"'),
+      entry({}, { Source: 'aws.ec2' }),
+      entry({}, { DetailType: 'x'.repeat(129) }),
     );
     assert.equal(answer.FailedEntryCount, 8);
-    assert.deepEqual(answer.Entries!.map(({ ErrorCode }) => ErrorCode), [
-      'InvalidArgument', undefined, 'InvalidArgument', 'InvalidArgument', 'MalformedDetail', 'MalformedDetail', 'MalformedDetail', 'NotAuthorizedForSourceException', 'InvalidArgument',
-    ]);
+    assert.deepEqual(
+      answer.Entries!.map(({ ErrorCode }) => ErrorCode),
+      [
+        'InvalidArgument',
+        undefined,
+        'InvalidArgument',
+        'InvalidArgument',
+        'MalformedDetail',
+        'MalformedDetail',
+        'MalformedDetail',
+        'NotAuthorizedForSourceException',
+        'InvalidArgument',
+      ],
+    );
     assert.equal(answer.Entries![0]!.ErrorMessage, 'Parameter Source is not valid. Reason: Source is a required argument.');
-    assert.deepEqual(bodies().map(({ detail }) => detail), [{ good: 1 }]);
+    assert.deepEqual(
+      bodies().map(({ detail }) => detail),
+      [{ good: 1 }],
+    );
     assert.equal(bus.counters().rejected, 8);
   });
 
   it('refuses more than ten entries and more than 1 MiB', async () => {
-    await assert.rejects(put(...Array.from({ length: 11 }, () => entry())), { name: 'ValidationException', message: /less than or equal to 10/ });
+    await assert.rejects(put(...Array.from({ length: 11 }, () => entry())), {
+      name: 'ValidationException',
+      message: /less than or equal to 10/,
+    });
     await assert.rejects(put(), { name: 'ValidationException', message: /greater than or equal to 1/ });
     const half = () => entry({ filling: 'é'.repeat(262_200) });
     assert.equal((await put(half())).FailedEntryCount, 0);
-    await assert.rejects(put(half(), half()), { name: 'ValidationException', message: 'Total size of the entries in the request is over the limit.' });
+    await assert.rejects(put(half(), half()), {
+      name: 'ValidationException',
+      message: 'Total size of the entries in the request is over the limit.',
+    });
   });
 
   it('accepts events for a bus that is not there, loses them and says so once', async () => {
@@ -139,7 +209,10 @@ describe('PutEvents', () => {
     await subscribe();
     const EventBusName = bus.bus('orders').bus.Arn;
     await put(...Array.from({ length: 10 }, (_, n) => entry({ n }, { EventBusName })));
-    assert.deepEqual(bodies().map(({ detail }) => detail.n), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert.deepEqual(
+      bodies().map(({ detail }) => detail.n),
+      [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+    );
   });
 });
 
@@ -150,11 +223,20 @@ describe('rules and targets', () => {
     assert.equal(rule.Arn, 'arn:aws:events:us-east-1:000000000000:rule/orders/orders-rule');
     assert.deepEqual(JSON.parse(rule.EventPattern!), { source: ['com.example.orders'] });
     const listed = await client.send(new ListRulesCommand({ EventBusName: 'orders', NamePrefix: 'orders' }));
-    assert.deepEqual(listed.Rules!.map(({ Name, State }) => [Name, State]), [['orders-rule', 'ENABLED']]);
+    assert.deepEqual(
+      listed.Rules!.map(({ Name, State }) => [Name, State]),
+      [['orders-rule', 'ENABLED']],
+    );
     const targets = await client.send(new ListTargetsByRuleCommand({ Rule: 'orders-rule', EventBusName: 'orders' }));
     assert.deepEqual(targets.Targets, [{ Id: 'queue', Arn: QUEUE, RetryPolicy: { MaximumRetryAttempts: 3 } }]);
-    assert.equal((await client.send(new DescribeEventBusCommand({ Name: 'orders' }))).Arn, 'arn:aws:events:us-east-1:000000000000:event-bus/orders');
-    assert.deepEqual((await client.send(new ListEventBusesCommand({}))).EventBuses!.map(({ Name }) => Name), ['default', 'orders']);
+    assert.equal(
+      (await client.send(new DescribeEventBusCommand({ Name: 'orders' }))).Arn,
+      'arn:aws:events:us-east-1:000000000000:event-bus/orders',
+    );
+    assert.deepEqual(
+      (await client.send(new ListEventBusesCommand({}))).EventBuses!.map(({ Name }) => Name),
+      ['default', 'orders'],
+    );
 
     await client.send(new DisableRuleCommand({ Name: 'orders-rule', EventBusName: 'orders' }));
     await put(entry());
@@ -166,9 +248,29 @@ describe('rules and targets', () => {
     const rest = { Name: 'orders-rule', EventBusName: 'orders' };
     await assert.rejects(client.send(new DeleteRuleCommand(rest)), { name: 'ValidationException', message: /has targets/ });
     const removed = await client.send(new RemoveTargetsCommand({ Rule: 'orders-rule', EventBusName: 'orders', Ids: ['queue', 'none'] }));
-    assert.deepEqual(removed.FailedEntries!.map(({ TargetId }) => TargetId), ['none']);
+    assert.deepEqual(
+      removed.FailedEntries!.map(({ TargetId }) => TargetId),
+      ['none'],
+    );
     await client.send(new DeleteRuleCommand(rest));
-    await assert.rejects(client.send(new DescribeRuleCommand(rest)), { name: 'ResourceNotFoundException', message: 'Rule orders-rule does not exist on EventBus orders.' });
+    await assert.rejects(client.send(new DescribeRuleCommand(rest)), {
+      name: 'ResourceNotFoundException',
+      message: 'Rule orders-rule does not exist on EventBus orders.',
+    });
+  });
+
+  it('can change while events flow', async () => {
+    await subscribe({}, { detail: { a: [1] } });
+    await put(entry({ a: 1, b: 2 }));
+    await subscribe({}, { detail: { b: [2] } });
+    await put(entry({ a: 1, b: 2 }), entry({ a: 1 }));
+    assert.deepEqual(
+      bodies().map(({ detail }) => detail),
+      [
+        { a: 1, b: 2 },
+        { a: 1, b: 2 },
+      ],
+    );
   });
 
   it('pages listings', async () => {
@@ -181,10 +283,17 @@ describe('rules and targets', () => {
   it('refuses what AWS refuses, by name', async () => {
     await subscribe();
     const rule = (more: object) => client.send(new PutRuleCommand({ Name: 'bad', EventBusName: 'orders', ...more }));
-    await assert.rejects(rule({ EventPattern: '{"detail":{"a":[{"starts":"x"}]}}' }), { name: 'InvalidEventPatternException', message: /Unrecognized match type starts \(field: detail\.a\)/ });
+    await assert.rejects(rule({ EventPattern: '{"detail":{"a":[{"starts":"x"}]}}' }), {
+      name: 'InvalidEventPatternException',
+      message: /Unrecognized match type starts \(field: detail\.a\)/,
+    });
     await assert.rejects(rule({}), { name: 'ValidationException', message: /EventPattern or ScheduleExpression/ });
-    await assert.rejects(rule({ EventPattern: '{"a":["b"]}', EventBusName: 'none' }), { name: 'ResourceNotFoundException', message: 'Event bus none does not exist.' });
-    const target = (more: object) => client.send(new PutTargetsCommand({ Rule: 'orders-rule', EventBusName: 'orders', Targets: [{ Id: 'bad', Arn: QUEUE, ...more }] }));
+    await assert.rejects(rule({ EventPattern: '{"a":["b"]}', EventBusName: 'none' }), {
+      name: 'ResourceNotFoundException',
+      message: 'Event bus none does not exist.',
+    });
+    const target = (more: object) =>
+      client.send(new PutTargetsCommand({ Rule: 'orders-rule', EventBusName: 'orders', Targets: [{ Id: 'bad', Arn: QUEUE, ...more }] }));
     const refused: [object, RegExp][] = [
       [{ Arn: 'orders' }, /not in correct format/],
       [{ Arn: `${QUEUE}.fifo` }, /SqsParameters must be specified for target: bad/],
@@ -197,20 +306,34 @@ describe('rules and targets', () => {
     ];
     for (const [more, message] of refused) await assert.rejects(target(more), { name: 'ValidationException', message });
     const six = Array.from({ length: 6 }, (_, i) => ({ Id: `t${i}`, Arn: QUEUE }));
-    await assert.rejects(client.send(new PutTargetsCommand({ Rule: 'orders-rule', EventBusName: 'orders', Targets: six })), { name: 'LimitExceededException' });
+    await assert.rejects(client.send(new PutTargetsCommand({ Rule: 'orders-rule', EventBusName: 'orders', Targets: six })), {
+      name: 'LimitExceededException',
+    });
   });
 
   it('forwards to another bus, but not to a third', async () => {
     await subscribe({ Arn: 'arn:aws:events:us-east-1:000000000000:event-bus/second', DeadLetterConfig: { Arn: DEAD } });
-    for (const [from, to] of [['second', 'third'], ['third', 'orders']] as const) {
+    for (const [from, to] of [
+      ['second', 'third'],
+      ['third', 'orders'],
+    ] as const) {
       bus.createBus(from);
       bus.putRule({ Name: 'on', EventBusName: from, EventPattern: { source: [{ exists: true }] } });
       const Arn = `arn:aws:events:us-east-1:000000000000:event-bus/${to}`;
-      bus.putTargets('on', from, [{ Id: 'bus', Arn, DeadLetterConfig: { Arn: DEAD } }, { Id: 'queue', Arn: QUEUE }]);
+      bus.putTargets('on', from, [
+        { Id: 'bus', Arn, DeadLetterConfig: { Arn: DEAD } },
+        { Id: 'queue', Arn: QUEUE },
+      ]);
     }
     await put(entry({ a: 1 }));
-    assert.deepEqual(bodies(QUEUE).map(({ detail }) => detail), [{ a: 1 }]);
-    assert.deepEqual(messages.filter(({ arn }) => arn === DEAD).map(({ messageAttributes }) => messageAttributes!.ERROR_CODE), ['THIRD_ACCOUNT_HOP_DETECTED']);
+    assert.deepEqual(
+      bodies(QUEUE).map(({ detail }) => detail),
+      [{ a: 1 }],
+    );
+    assert.deepEqual(
+      messages.filter(({ arn }) => arn === DEAD).map(({ messageAttributes }) => messageAttributes!.ERROR_CODE),
+      ['THIRD_ACCOUNT_HOP_DETECTED'],
+    );
   });
 });
 
@@ -227,7 +350,10 @@ describe('failed deliveries', () => {
     await eventually('delivered', () => messages.length === 1);
     await eventually('counted', () => bus.counters().delivered === 1);
     const { matched, delivered, pending, deadLettered, dropped, retried } = bus.counters();
-    assert.deepEqual({ matched, delivered, pending, deadLettered, dropped }, { matched: 1, delivered: 1, pending: 0, deadLettered: 0, dropped: 0 });
+    assert.deepEqual(
+      { matched, delivered, pending, deadLettered, dropped },
+      { matched: 1, delivered: 1, pending: 0, deadLettered: 0, dropped: 0 },
+    );
     assert.ok(retried >= 1);
   });
 
@@ -243,14 +369,23 @@ describe('failed deliveries', () => {
     assert.deepEqual((JSON.parse(letter!.body) as BusEvent).detail, { orderId: 'a' });
     assert.equal((JSON.parse(letter!.body) as BusEvent)['detail-type'], 'OrderCreated');
     assert.deepEqual(letter!.messageAttributes, {
-      RULE_ARN: 'arn:aws:events:us-east-1:000000000000:rule/orders/orders-rule', TARGET_ARN: QUEUE, ERROR_CODE: 'INTERNAL_ERROR',
-      ERROR_MESSAGE: 'the queue says no', EXHAUSTED_RETRY_CONDITION: 'MaximumRetryAttempts', RETRY_ATTEMPTS: '2',
+      RULE_ARN: 'arn:aws:events:us-east-1:000000000000:rule/orders/orders-rule',
+      TARGET_ARN: QUEUE,
+      ERROR_CODE: 'INTERNAL_ERROR',
+      ERROR_MESSAGE: 'the queue says no',
+      EXHAUSTED_RETRY_CONDITION: 'MaximumRetryAttempts',
+      RETRY_ATTEMPTS: '2',
     });
     assert.equal(attempts.get(QUEUE), 3);
     await eventually('told', () => seen.length === 3);
-    assert.deepEqual(seen.map(({ outcome, attempts: count, errorCode }) => [outcome, count, errorCode]), [
-      ['retrying', 1, 'INTERNAL_ERROR'], ['retrying', 2, 'INTERNAL_ERROR'], ['dead-lettered', 3, 'INTERNAL_ERROR'],
-    ]);
+    assert.deepEqual(
+      seen.map(({ outcome, attempts: count, errorCode }) => [outcome, count, errorCode]),
+      [
+        ['retrying', 1, 'INTERNAL_ERROR'],
+        ['retrying', 2, 'INTERNAL_ERROR'],
+        ['dead-lettered', 3, 'INTERNAL_ERROR'],
+      ],
+    );
     assert.equal(bus.counters().deadLettered, 1);
   });
 
@@ -281,7 +416,10 @@ describe('failed deliveries', () => {
       await put(entry());
       assert.equal(attempts.get(QUEUE), 1);
       const { messageAttributes } = messages[0]!;
-      assert.deepEqual([messageAttributes!.ERROR_CODE, messageAttributes!.RETRY_ATTEMPTS, messageAttributes!.EXHAUSTED_RETRY_CONDITION], [code, '0', undefined]);
+      assert.deepEqual(
+        [messageAttributes!.ERROR_CODE, messageAttributes!.RETRY_ATTEMPTS, messageAttributes!.EXHAUSTED_RETRY_CONDITION],
+        [code, '0', undefined],
+      );
     }
   });
 
@@ -290,7 +428,11 @@ describe('failed deliveries', () => {
     await subscribe();
     assert.equal((await put(entry())).FailedEntryCount, 0);
     assert.equal(bus.counters().dropped, 1);
-    assert.ok(logged.some(line => line.startsWith('error') && line.includes('no dead-letter queue') && line.includes('NO_PERMISSIONS: the queue says no')));
+    assert.ok(
+      logged.some(
+        line => line.startsWith('error') && line.includes('no dead-letter queue') && line.includes('NO_PERMISSIONS: the queue says no'),
+      ),
+    );
   });
 
   it('of the dead-letter queue itself are tried again, then dropped', async () => {
@@ -328,13 +470,86 @@ describe('failed deliveries', () => {
     refuse = () => undefined;
     await open({ dataDir });
     await eventually('delivered by the next process', () => messages.length === 2);
-    assert.deepEqual(bodies().map(({ detail }) => detail.kept).sort(), [1, 2]);
+    assert.deepEqual(
+      bodies()
+        .map(({ detail }) => detail.kept)
+        .sort(),
+      [1, 2],
+    );
     await eventually('counted', () => bus.counters().delivered === 2);
     await bus.stop();
     await old.stop();
     messages = [];
     await open({ dataDir });
     assert.deepEqual([bus.counters().pending, messages.length], [0, 0]);
+  });
+
+  it('survive a kill', async () => {
+    const dataDir = mkdtempSync(join(scratch, 'kill-'));
+    const script = `
+      import { EventBridge } from ${JSON.stringify(new URL('event-bridge.ts', import.meta.url).href)};
+      const bus = new EventBridge({
+        deliver: async () => { throw new Error('no'); },
+        dataDir: ${JSON.stringify(dataDir)},
+        backoff: { baseMs: 5, maxMs: 5 },
+      });
+      bus.putRule({ Name: 'rule', EventPattern: { source: ['com.example.orders'] } });
+      bus.putTargets('rule', 'default', [{ Id: 'queue', Arn: '${QUEUE}' }]);
+      await bus.createArchive({ ArchiveName: 'all', EventSourceArn: bus.bus().bus.Arn });
+      process.stdout.write((await bus.start()).url + '\\n');
+    `;
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    try {
+      const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
+      const other = new EventBridgeClient({
+        endpoint: line,
+        region: 'us-east-1',
+        credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+      });
+      for (let n = 0; n < 20; n++) await other.send(new PutEventsCommand({ Entries: [entry({ n }, { EventBusName: 'default' })] }));
+      other.destroy();
+    } finally {
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    }
+    await bus.stop();
+    await open({ dataDir });
+    await eventually('delivered by the next process', () => new Set(bodies().map(({ detail }) => detail.n)).size === 20);
+    await bus.createArchive({ ArchiveName: 'all', EventSourceArn: bus.bus().bus.Arn });
+    assert.equal(bus.archive('all').eventCount, 20);
+  });
+
+  it('lose nothing, whatever fails and in whatever order', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.integer(), async seed => {
+        messages = [];
+        let state = seed;
+        const random = () => {
+          state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff;
+          return state / 0x7fffffff;
+        };
+        refuse = arn => {
+          if (random() > 0.4) return undefined;
+          return arn === QUEUE && random() < 0.2 ? failing('NO_PERMISSIONS') : failing();
+        };
+        const before = bus.counters();
+        await subscribe({ DeadLetterConfig: { Arn: DEAD }, RetryPolicy: { MaximumRetryAttempts: 3 } });
+        await Promise.all(
+          Array.from({ length: 5 }, (_, batch) => put(...Array.from({ length: 10 }, (__, n) => entry({ n: batch * 10 + n })))),
+        );
+        await eventually('all at rest', () => bus.counters().pending === 0 && messages.length === 50);
+        const ended = messages.map(({ body }) => (JSON.parse(body) as BusEvent).detail.n as number).sort((a, b) => a - b);
+        assert.deepEqual(
+          ended,
+          Array.from({ length: 50 }, (_, n) => n),
+        );
+        await eventually('all counted', () => {
+          const { matched, delivered, deadLettered, dropped } = bus.counters();
+          return matched - before.matched === 50 && delivered + deadLettered + dropped === matched && dropped === before.dropped;
+        });
+      }),
+      { numRuns: 20 },
+    );
   });
 
   it('refuse the entry when the delivery cannot be written down', async () => {
@@ -352,7 +567,10 @@ describe('failed deliveries', () => {
 });
 
 describe('input of a target', () => {
-  const render = async (target: Partial<Target>, detail: object | string = { orderId: 'a-1', items: [{ sku: 's1' }, { sku: 's2' }], note: 'say "hi"', n: 5 }) => {
+  const render = async (
+    target: Partial<Target>,
+    detail: object | string = { orderId: 'a-1', items: [{ sku: 's1' }, { sku: 's2' }], note: 'say "hi"', n: 5 },
+  ) => {
     await subscribe(target);
     await put(entry(detail, { Time: new Date('2026-11-21T10:00:00Z') }));
     return messages.pop()!.body;
@@ -372,7 +590,10 @@ describe('input of a target', () => {
   it('fills a JSON template: quotes only where there are none, and minifies', async () => {
     const paths = { id: '$.detail.orderId', items: '$.detail.items', n: '$.detail.n', none: '$.detail.none' };
     assert.equal(
-      await transform('{\n  "id": <id>, "text": "order <id> of <n>",\n "items": <items>, "n": <n>, "none": <none>, "empty": "<none>" }', paths),
+      await transform(
+        '{\n  "id": <id>, "text": "order <id> of <n>",\n "items": <items>, "n": <n>, "none": <none>, "empty": "<none>" }',
+        paths,
+      ),
       '{"id":"a-1","text":"order a-1 of 5","items":[{"sku":"s1"},{"sku":"s2"}],"n":5,"none":"","empty":""}',
     );
     assert.equal(await transform('{"text": "items <items>"}', paths), '{"text":"items [{sku:s1},{sku:s2}]"}');
@@ -386,9 +607,13 @@ describe('input of a target', () => {
   });
 
   it('knows the predefined variables', async () => {
-    assert.equal(await transform('"<aws.events.rule-name> <aws.events.rule-arn>"'), '"orders-rule arn:aws:events:us-east-1:000000000000:rule/orders/orders-rule"');
-    const filled = JSON.parse(await transform('{"event": <aws.events.event>, "json": <aws.events.event.json>, "at": <aws.events.event.ingestion-time>}')) as
-      { event: Record<string, unknown>; json: BusEvent; at: string };
+    assert.equal(
+      await transform('"<aws.events.rule-name> <aws.events.rule-arn>"'),
+      '"orders-rule arn:aws:events:us-east-1:000000000000:rule/orders/orders-rule"',
+    );
+    const filled = JSON.parse(
+      await transform('{"event": <aws.events.event>, "json": <aws.events.event.json>, "at": <aws.events.event.ingestion-time>}'),
+    ) as { event: Record<string, unknown>; json: BusEvent; at: string };
     assert.equal(filled.event.detailType, 'OrderCreated');
     assert.equal(filled.event.detail, undefined);
     assert.equal(filled.json.detail.orderId, 'a-1');
@@ -397,9 +622,15 @@ describe('input of a target', () => {
   });
 
   it('that is no JSON any more is a failed delivery, because EventBridge escapes nothing', async () => {
-    await subscribe({ InputTransformer: { InputTemplate: '{"note": "<note>"}', InputPathsMap: { note: '$.detail.note' } }, DeadLetterConfig: { Arn: DEAD } });
+    await subscribe({
+      InputTransformer: { InputTemplate: '{"note": "<note>"}', InputPathsMap: { note: '$.detail.note' } },
+      DeadLetterConfig: { Arn: DEAD },
+    });
     await put(entry({ note: 'say "hi"' }));
-    assert.deepEqual(messages.map(({ arn, messageAttributes }) => [arn, messageAttributes!.ERROR_CODE, messageAttributes!.RETRY_ATTEMPTS]), [[DEAD, 'INVALID_JSON', '0']]);
+    assert.deepEqual(
+      messages.map(({ arn, messageAttributes }) => [arn, messageAttributes!.ERROR_CODE, messageAttributes!.RETRY_ATTEMPTS]),
+      [[DEAD, 'INVALID_JSON', '0']],
+    );
   });
 
   it('carries the message group', async () => {
@@ -412,10 +643,18 @@ describe('input of a target', () => {
 describe('archive and replay', () => {
   const archiveArn = 'arn:aws:events:us-east-1:000000000000:archive/all';
   const day = (n: number) => new Date(Date.UTC(2026, 0, n));
-  const archive = (more: object = {}) => client.send(new CreateArchiveCommand({ ArchiveName: 'all', EventSourceArn: bus.bus('orders').bus.Arn, ...more }));
-  const start = (ReplayName: string, from: Date, to: Date, FilterArns?: string[]) => client.send(new StartReplayCommand({
-    ReplayName, EventSourceArn: archiveArn, EventStartTime: from, EventEndTime: to, Destination: { Arn: bus.bus('orders').bus.Arn, ...(FilterArns && { FilterArns }) },
-  }));
+  const archive = (more: object = {}) =>
+    client.send(new CreateArchiveCommand({ ArchiveName: 'all', EventSourceArn: bus.bus('orders').bus.Arn, ...more }));
+  const start = (ReplayName: string, from: Date, to: Date, FilterArns?: string[]) =>
+    client.send(
+      new StartReplayCommand({
+        ReplayName,
+        EventSourceArn: archiveArn,
+        EventStartTime: from,
+        EventEndTime: to,
+        Destination: { Arn: bus.bus('orders').bus.Arn, ...(FilterArns && { FilterArns }) },
+      }),
+    );
   const finished = async (ReplayName: string) => {
     let state: string | undefined;
     await eventually(`replay ${ReplayName} ends`, async () => {
@@ -434,7 +673,10 @@ describe('archive and replay', () => {
     const described = await client.send(new DescribeArchiveCommand({ ArchiveName: 'all' }));
     assert.equal(described.EventCount, 3);
     assert.ok(described.SizeBytes! > 300);
-    assert.deepEqual((await client.send(new ListArchivesCommand({}))).Archives!.map(({ ArchiveName }) => ArchiveName), ['all']);
+    assert.deepEqual(
+      (await client.send(new ListArchivesCommand({}))).Archives!.map(({ ArchiveName }) => ArchiveName),
+      ['all'],
+    );
 
     const [original] = bodies().filter(({ detail }) => detail.n === 2 && detail.keep === true);
     messages = [];
@@ -442,7 +684,11 @@ describe('archive and replay', () => {
     assert.equal(await finished('again'), 'COMPLETED');
     assert.deepEqual(bodies(QUEUE), [{ ...original, 'replay-name': 'again' }]);
     assert.equal(bodies(OTHER_QUEUE).length, 1);
-    assert.equal((await client.send(new DescribeArchiveCommand({ ArchiveName: 'all' }))).EventCount, 3, 'what is replayed is not archived again');
+    assert.equal(
+      (await client.send(new DescribeArchiveCommand({ ArchiveName: 'all' }))).EventCount,
+      3,
+      'what is replayed is not archived again',
+    );
 
     messages = [];
     await start('filtered', day(1), day(4), [bus.describeRule('second', 'orders').Arn]);
@@ -467,11 +713,25 @@ describe('archive and replay', () => {
     await archive();
     await start('one', day(1), day(2));
     await assert.rejects(start('one', day(1), day(2)), { name: 'ResourceAlreadyExistsException' });
-    await assert.rejects(start('two', day(2), day(1)), { name: 'ValidationException', message: /EventStartTime must be before EventEndTime/ });
-    await assert.rejects(client.send(new StartReplayCommand({
-      ReplayName: 'three', EventSourceArn: archiveArn, EventStartTime: day(1), EventEndTime: day(2), Destination: { Arn: bus.bus('default').bus.Arn },
-    })), { name: 'ValidationException', message: /Cross event bus replay is not permitted/ });
-    await assert.rejects(start('four', day(1), day(2), ['arn:aws:events:us-east-1:000000000000:rule/orders/none']), { name: 'ResourceNotFoundException' });
+    await assert.rejects(start('two', day(2), day(1)), {
+      name: 'ValidationException',
+      message: /EventStartTime must be before EventEndTime/,
+    });
+    await assert.rejects(
+      client.send(
+        new StartReplayCommand({
+          ReplayName: 'three',
+          EventSourceArn: archiveArn,
+          EventStartTime: day(1),
+          EventEndTime: day(2),
+          Destination: { Arn: bus.bus('default').bus.Arn },
+        }),
+      ),
+      { name: 'ValidationException', message: /Cross event bus replay is not permitted/ },
+    );
+    await assert.rejects(start('four', day(1), day(2), ['arn:aws:events:us-east-1:000000000000:rule/orders/none']), {
+      name: 'ResourceNotFoundException',
+    });
     await assert.rejects(client.send(new DescribeReplayCommand({ ReplayName: 'none' })), { name: 'ResourceNotFoundException' });
     await assert.rejects(archive(), { name: 'ResourceAlreadyExistsException' });
     await finished('one');
@@ -484,8 +744,15 @@ describe('archive and replay', () => {
     for (let i = 0; i < 30; i++) await put(...Array.from({ length: 10 }, () => entry({}, { Time: day(1) })));
     messages = [];
     let release = () => {};
-    const held = new Promise<void>(resolve => { release = resolve; });
-    bus.observe({ onEvent: ({ replayName }) => { if (replayName === 'long' && bus.replay('long').state === 'RUNNING') bus.replay('long').cancel(); release(); } });
+    const held = new Promise<void>(resolve => {
+      release = resolve;
+    });
+    bus.observe({
+      onEvent: ({ replayName }) => {
+        if (replayName === 'long' && bus.replay('long').state === 'RUNNING') bus.replay('long').cancel();
+        release();
+      },
+    });
     await start('long', day(1), day(2));
     await held;
     assert.equal(await finished('long'), 'CANCELLED');
@@ -520,13 +787,19 @@ describe('archive and replay', () => {
     messages = [];
     await start('all', day(1), day(30));
     await finished('all');
-    assert.deepEqual(bodies().map(({ detail }) => detail.n), [1, 8, 9]);
+    assert.deepEqual(
+      bodies().map(({ detail }) => detail.n),
+      [1, 8, 9],
+    );
 
     now = day(12).getTime();
     messages = [];
     await start('young', day(1), day(30));
     await finished('young');
-    assert.deepEqual(bodies().map(({ detail }) => detail.n), [8, 9]);
+    assert.deepEqual(
+      bodies().map(({ detail }) => detail.n),
+      [8, 9],
+    );
     await reopen();
     assert.equal(bus.archive('all').eventCount, 2);
     assert.ok(!readFileSync(file, 'utf8').includes('"n":1}'));
@@ -539,7 +812,7 @@ describe('the endpoint', () => {
     assert.equal(response.status, status);
     assert.equal(response.headers.get('content-type'), 'application/x-amz-json-1.1');
     assert.ok(response.headers.get('x-amzn-requestid'));
-    const { __type, message } = await response.json() as { __type: string; message: string };
+    const { __type, message } = (await response.json()) as { __type: string; message: string };
     assert.equal(__type, type);
     return message;
   };
@@ -558,7 +831,10 @@ describe('the endpoint', () => {
     await shaped(await fetch(url), 404, 'UnknownOperationException');
     await shaped(await post(target, `{"Entries":"${'x'.repeat(5 * 1024 * 1024)}"}`), 413, 'RequestEntityTooLargeException');
     const unsupported = client.send(new TagResourceCommand({ ResourceARN: bus.bus().bus.Arn, Tags: [] }));
-    await assert.rejects(unsupported, { name: 'UnknownOperationException', message: /EventBridge has no TagResource in the local run\. It has: PutEvents/ });
+    await assert.rejects(unsupported, {
+      name: 'UnknownOperationException',
+      message: /EventBridge has no TagResource in the local run\. It has: PutEvents/,
+    });
   });
 
   it('ignores fields that it does not know, as AWS does', async () => {
@@ -570,8 +846,20 @@ describe('the endpoint', () => {
   });
 
   it('tests patterns', async () => {
-    const event = { 'id': '1', 'account': '1', 'source': 's', 'time': '2026-11-21T00:00:00Z', 'region': 'r', 'resources': [], 'detail-type': 't', 'detail': { n: 12345678901234567890n } };
-    const Event = JSON.stringify(event, (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value)).replace('12345678901234567000', '12345678901234567890');
+    const event = {
+      'id': '1',
+      'account': '1',
+      'source': 's',
+      'time': '2026-11-21T00:00:00Z',
+      'region': 'r',
+      'resources': [],
+      'detail-type': 't',
+      'detail': { n: 12345678901234567890n },
+    };
+    const Event = JSON.stringify(event, (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value)).replace(
+      '12345678901234567000',
+      '12345678901234567890',
+    );
     const test = (EventPattern: string, given = Event) => client.send(new TestEventPatternCommand({ EventPattern, Event: given }));
     assert.equal((await test('{"detail":{"n":[12345678901234567890]}}')).Result, true);
     assert.equal((await test('{"detail":{"n":[12345678901234567891]}}')).Result, false);
@@ -583,16 +871,35 @@ describe('the endpoint', () => {
     const seen: EventObservation[] = [];
     await subscribe();
     const stopWatching = bus.observe({ onEvent: observation => seen.push(observation) });
-    bus.observe({ onEvent: () => { throw new Error('a bad observer'); } });
+    bus.observe({
+      onEvent: () => {
+        throw new Error('a bad observer');
+      },
+    });
     await put(entry({ a: 1 }), entry({}, { Source: 'other' }));
     stopWatching();
     await put(entry());
-    assert.deepEqual(seen.map(({ event, busName, rules }) => [event.source, busName, rules]), [['com.example.orders', 'orders', ['orders-rule']], ['other', 'orders', []]]);
+    assert.deepEqual(
+      seen.map(({ event, busName, rules }) => [event.source, busName, rules]),
+      [
+        ['com.example.orders', 'orders', ['orders-rule']],
+        ['other', 'orders', []],
+      ],
+    );
     assert.equal(messages.length, 2);
     assert.ok(logged.some(line => line.includes('a bad observer')));
     const [subscription] = bus.deliveries();
     assert.deepEqual(subscription, {
-      busName: 'orders', ruleName: 'orders-rule', targetId: 'queue', targetArn: QUEUE, matched: 2, delivered: 2, retried: 0, deadLettered: 0, dropped: 0, pending: 0,
+      busName: 'orders',
+      ruleName: 'orders-rule',
+      targetId: 'queue',
+      targetArn: QUEUE,
+      matched: 2,
+      delivered: 2,
+      retried: 0,
+      deadLettered: 0,
+      dropped: 0,
+      pending: 0,
     });
     assert.deepEqual([bus.counters().published, bus.counters().unmatched], [3, 1]);
   });

@@ -14,8 +14,23 @@ import { compilePattern, flatten, wantedPaths } from './pattern.ts';
 import type { CompiledPattern, WantedPaths } from './pattern.ts';
 import { Replay } from './replay.ts';
 import type {
-  ArchiveInput, Bus, BusEvent, Counters, DeliveryObservation, EventBridgeOptions, EventObservation, LocalEventBridge, Log, Observer, PutEventsEntry,
-  PutEventsResult, PutEventsResultEntry, ReplayInput, Rule, RuleInput, Target,
+  ArchiveInput,
+  Bus,
+  BusEvent,
+  Counters,
+  DeliveryObservation,
+  EventBridgeOptions,
+  EventObservation,
+  LocalEventBridge,
+  Log,
+  Observer,
+  PutEventsEntry,
+  PutEventsResult,
+  PutEventsResultEntry,
+  ReplayInput,
+  Rule,
+  RuleInput,
+  Target,
 } from './types.ts';
 
 interface BoundTarget {
@@ -75,8 +90,10 @@ export class EventBridge implements LocalEventBridge {
     this.#log = options.log ?? (() => {});
     this.#dataDir = options.dataDir;
     const deliver = (arn: string, body: string, how: Parameters<EventBridgeOptions['deliver']>[2]) =>
-      (this.#isBus(arn) ? this.#forward(arn, body) : options.deliver(arn, body, how));
-    this.#deliverer = new Deliverer({ ...options, deliver, log: this.#log, clock: this.clock }, observation => this.#tellDelivery(observation));
+      this.#isBus(arn) ? this.#forward(arn, body) : options.deliver(arn, body, how);
+    this.#deliverer = new Deliverer({ ...options, deliver, log: this.#log, clock: this.clock }, observation =>
+      this.#tellDelivery(observation),
+    );
     this.createBus('default');
   }
 
@@ -128,7 +145,10 @@ export class EventBridge implements LocalEventBridge {
       throw validation('Parameter(s) EventPattern or ScheduleExpression must be specified.');
     }
     if (!RULE_STATES.includes(State)) {
-      throw validation(`1 validation error detected: Value '${State}' at 'state' failed to satisfy constraint: Member must satisfy enum value set: [${RULE_STATES.join(', ')}]`);
+      throw validation(
+        `1 validation error detected: Value '${State}' at 'state' failed to satisfy constraint: ` +
+          `Member must satisfy enum value set: [${RULE_STATES.join(', ')}]`,
+      );
     }
     if (ScheduleExpression !== undefined) this.#log('warn', `EventBridge: rule ${input.Name} has a schedule; schedules do not run here`);
     const pattern = EventPattern === undefined ? undefined : compilePattern(EventPattern);
@@ -218,8 +238,10 @@ export class EventBridge implements LocalEventBridge {
 
   async putEvents(entries: readonly PutEventsEntry[]): Promise<PutEventsResult> {
     if (entries.length < 1 || entries.length > MAX_ENTRIES) {
-      throw validation(`1 validation error detected: Value of ${entries.length} entries at 'entries' failed to satisfy constraint: `
-        + `Member must have length ${entries.length < 1 ? 'greater than or equal to 1' : `less than or equal to ${MAX_ENTRIES}`}`);
+      throw validation(
+        `1 validation error detected: Value of ${entries.length} entries at 'entries' failed to satisfy constraint: ` +
+          `Member must have length ${entries.length < 1 ? 'greater than or equal to 1' : `less than or equal to ${MAX_ENTRIES}`}`,
+      );
     }
     if (entries.reduce((sum, entry) => sum + entrySize(entry), 0) > MAX_REQUEST_BYTES) {
       throw validation('Total size of the entries in the request is over the limit.');
@@ -263,14 +285,16 @@ export class EventBridge implements LocalEventBridge {
     const { Source: source, DetailType: detailType, Detail: detail } = entry as Required<PutEventsEntry>;
     if (source.startsWith('aws.')) return { ErrorCode: 'NotAuthorizedForSourceException', ErrorMessage: 'Not authorized for the source.' };
     if (source.length > 256) return invalid('Parameter Source is not valid. Reason: Source must not have more than 256 characters.');
-    if (detailType.length > 128) return invalid('Parameter DetailType is not valid. Reason: DetailType must not have more than 128 characters.');
+    if (detailType.length > 128)
+      return invalid('Parameter DetailType is not valid. Reason: DetailType must not have more than 128 characters.');
     let parsed: unknown;
     try {
       parsed = parseJson(detail);
     } catch {
       parsed = undefined;
     }
-    if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return { ErrorCode: 'MalformedDetail', ErrorMessage: 'Detail is malformed.' };
+    if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
+      return { ErrorCode: 'MalformedDetail', ErrorMessage: 'Detail is malformed.' };
     const time = entry.Time === undefined ? this.clock() : entry.Time instanceof Date ? entry.Time.getTime() : entry.Time * 1000;
     if (!(Math.abs(time) <= 8.64e15)) return invalid('Parameter Time is not valid. Reason: Time must be a time stamp.');
 
@@ -296,7 +320,10 @@ export class EventBridge implements LocalEventBridge {
   async #publish(bus: BusState, publication: Publication): Promise<void> {
     const { event, body, replay } = publication;
     const archives = replay === undefined ? this.#archivesOf(bus) : [];
-    bus.wanted ??= wantedPaths([...[...bus.rules.values()].flatMap(({ pattern }) => pattern ?? []), ...archives.flatMap(({ pattern }) => pattern ?? [])]);
+    bus.wanted ??= wantedPaths([
+      ...[...bus.rules.values()].flatMap(({ pattern }) => pattern ?? []),
+      ...archives.flatMap(({ pattern }) => pattern ?? []),
+    ]);
     const fields = flatten(event, bus.wanted);
     const work: Promise<void>[] = [];
     for (const archive of archives) {
@@ -336,7 +363,9 @@ export class EventBridge implements LocalEventBridge {
     };
     try {
       if (hopped && this.#isBus(Arn)) {
-        throw Object.assign(new Error('Events received from another event bus cannot be forwarded to this event bus.'), { code: 'THIRD_ACCOUNT_HOP_DETECTED' });
+        throw Object.assign(new Error('Events received from another event bus cannot be forwarded to this event bus.'), {
+          code: 'THIRD_ACCOUNT_HOP_DETECTED',
+        });
       }
       const input = render({ event, body, ruleArn: rule.Arn, ruleName: rule.Name, ingestionTime: isoSeconds(this.clock()) });
       return this.#deliverer.deliver({ ...delivery, body: input });
@@ -416,7 +445,12 @@ export class EventBridge implements LocalEventBridge {
     const replay = new Replay({ input, start, end, clock: this.clock }, archive, async body => {
       const again = `${body.slice(0, -1)},"replay-name":${JSON.stringify(ReplayName)}}`;
       const event = parseJson(again) as BusEvent;
-      await this.#publish(bus, { event, body: again, time: Date.parse(event.time), replay: { name: ReplayName, ruleArns: new Set(Destination.FilterArns) } });
+      await this.#publish(bus, {
+        event,
+        body: again,
+        time: Date.parse(event.time),
+        replay: { name: ReplayName, ruleArns: new Set(Destination.FilterArns) },
+      });
       this.#counts.replayed++;
     });
     this.replays.set(ReplayName, replay);
@@ -472,7 +506,14 @@ export class EventBridge implements LocalEventBridge {
   async start({ host = '127.0.0.1', port = 0 }: { host?: string; port?: number } = {}): Promise<{ url: string; port: number }> {
     await this.#deliverer.start(this.#dataDir === undefined ? undefined : join(this.#dataDir, 'retries.jsonl'));
     try {
-      this.#server = await serveAwsJson({ service: 'EventBridge', targetPrefix: 'AWSEvents', actions: eventBridgeActions(this), log: this.#log, host, port });
+      this.#server = await serveAwsJson({
+        service: 'EventBridge',
+        targetPrefix: 'AWSEvents',
+        actions: eventBridgeActions(this),
+        log: this.#log,
+        host,
+        port,
+      });
     } catch (error) {
       await this.stop();
       throw error;
@@ -495,7 +536,13 @@ export class EventBridge implements LocalEventBridge {
 
 function entrySize({ Time, Source, DetailType, Detail, Resources }: PutEventsEntry): number {
   const size = (text: string | undefined) => (text === undefined ? 0 : Buffer.byteLength(text));
-  return (Time === undefined ? 0 : 14) + size(Source) + size(DetailType) + size(Detail) + (Resources ?? []).reduce((sum, each) => sum + size(each), 0);
+  return (
+    (Time === undefined ? 0 : 14) +
+    size(Source) +
+    size(DetailType) +
+    size(Detail) +
+    (Resources ?? []).reduce((sum, each) => sum + size(each), 0)
+  );
 }
 
 const invalid = (ErrorMessage: string): PutEventsResultEntry => ({ ErrorCode: 'InvalidArgument', ErrorMessage });
@@ -506,8 +553,10 @@ const isoSeconds = (time: number) => `${new Date(time).toISOString().slice(0, -5
 
 function checkName(field: string, value: unknown, pattern: RegExp): void {
   if (typeof value !== 'string' || !pattern.test(value)) {
-    throw validation(`1 validation error detected: Value '${String(value)}' at '${field}' failed to satisfy constraint: `
-      + `Member must satisfy regular expression pattern: ${pattern.source}`);
+    throw validation(
+      `1 validation error detected: Value '${String(value)}' at '${field}' failed to satisfy constraint: ` +
+        `Member must satisfy regular expression pattern: ${pattern.source}`,
+    );
   }
 }
 

@@ -20,7 +20,7 @@ const PREDEFINED: Record<string, (context: InputContext) => unknown> = {
   'aws.events.event.ingestion-time': ({ ingestionTime }) => ingestionTime,
   // The event without its detail. EventBridge spells this one key differently here.
   'aws.events.event': ({ event }) => {
-    const { detail: _, 'detail-type': detailType, ...rest } = event;
+    const { 'detail': _, 'detail-type': detailType, ...rest } = event;
     return { ...rest, detailType };
   },
   'aws.events.event.json': ({ event }) => event,
@@ -59,7 +59,8 @@ function compileTransformer(id: string, pathsMap: Record<string, string>, templa
   if (names.length > MAX_PATHS) throw validation(`InputPathsMap for target ${id} has more than ${MAX_PATHS} paths.`);
   const variables = new Map<string, (context: InputContext) => unknown>(Object.entries(PREDEFINED));
   for (const name of names) {
-    if (name.toLowerCase().startsWith('aws.')) throw validation(`InputPathsMap for target ${id} must not name a variable ${name}: AWS. is reserved.`);
+    if (name.toLowerCase().startsWith('aws.'))
+      throw validation(`InputPathsMap for target ${id} must not name a variable ${name}: AWS. is reserved.`);
     const extract = compilePath(pathsMap[name]!, `InputPathsMap ${name} for target ${id}`);
     variables.set(name, ({ event }) => extract(event));
   }
@@ -74,7 +75,10 @@ function compileTransformer(id: string, pathsMap: Record<string, string>, templa
     const literal = template.slice(at, match.index);
     quoted = endsInString(literal, quoted);
     const format = quoted ? insideString : outsideString;
-    parts.push(() => literal, context => format(variable(context)));
+    parts.push(
+      () => literal,
+      context => format(variable(context)),
+    );
     at = match.index + match[0].length;
   }
   const end = template.slice(at);
@@ -133,6 +137,9 @@ function follow(value: unknown, steps: readonly string[], at: number): unknown {
   const step = steps[at];
   if (step === undefined) return value;
   if (typeof value !== 'object' || value === null || isRawNumber(value)) return undefined;
-  if (step === '*') return Object.values(value).map(each => follow(each, steps, at + 1)).filter(each => each !== undefined);
+  if (step === '*')
+    return Object.values(value)
+      .map(each => follow(each, steps, at + 1))
+      .filter(each => each !== undefined);
   return Object.hasOwn(value, step) ? follow((value as Record<string, unknown>)[step], steps, at + 1) : undefined;
 }

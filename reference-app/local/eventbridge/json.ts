@@ -20,8 +20,9 @@ const json = JSON as unknown as RawJson;
 
 export const isRawNumber = (value: unknown): value is RawNumber => json.isRawJSON(value);
 
-// Sixteen digits in a row (a point between them allowed) or an exponent is the least that a double can fail on.
-const SUSPECT = /\d[\d.]{15}|\d[eE]/;
+// Sixteen digits (a point among them allowed) or an exponent is the least that a double can fail on. What stands before keeps the many
+// hexadecimal ids in strings from looking like numbers.
+const SUSPECT = /(?:^|[[:,\s])-?(?:\d[\d.]{15}|\d[\d.]*[eE])/;
 
 export function parseJson(text: string): unknown {
   if (!SUSPECT.test(text)) return JSON.parse(text);

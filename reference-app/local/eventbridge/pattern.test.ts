@@ -28,13 +28,36 @@ describe('event patterns', () => {
         if (expected) matched++;
       }
     }
-    assert.ok(vectors.length >= 800 && refused > 100 && matched > 500, `only ${vectors.length} vectors, ${refused} refused, ${matched} matched`);
+    assert.ok(
+      vectors.length >= 800 && refused > 100 && matched > 500,
+      `only ${vectors.length} vectors, ${refused} refused, ${matched} matched`,
+    );
   });
 
   it('does not take fields from different elements of one array', () => {
     const pattern = { detail: { lines: { sku: ['SKU-1'], quantity: [{ numeric: ['>', 1] }] } } };
-    assert.equal(matches(pattern, { detail: { lines: [{ sku: 'SKU-1', quantity: 2 }, { sku: 'SKU-2', quantity: 1 }] } }), true);
-    assert.equal(matches(pattern, { detail: { lines: [{ sku: 'SKU-1', quantity: 1 }, { sku: 'SKU-2', quantity: 2 }] } }), false);
+    assert.equal(
+      matches(pattern, {
+        detail: {
+          lines: [
+            { sku: 'SKU-1', quantity: 2 },
+            { sku: 'SKU-2', quantity: 1 },
+          ],
+        },
+      }),
+      true,
+    );
+    assert.equal(
+      matches(pattern, {
+        detail: {
+          lines: [
+            { sku: 'SKU-1', quantity: 1 },
+            { sku: 'SKU-2', quantity: 2 },
+          ],
+        },
+      }),
+      false,
+    );
   });
 
   it('matches an array when one of its values is wanted', () => {

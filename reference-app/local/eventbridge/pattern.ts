@@ -103,16 +103,24 @@ function branchMatches(conditions: readonly Condition[], fields: Fields): boolea
   return search(conditions, hits, fields, 0, NOWHERE);
 }
 
-function search(conditions: readonly Condition[], hits: readonly (readonly Leaf[])[], fields: Fields, at: number, chosen: readonly number[]): boolean {
+function search(
+  conditions: readonly Condition[],
+  hits: readonly (readonly Leaf[])[],
+  fields: Fields,
+  at: number,
+  chosen: readonly number[],
+): boolean {
   const condition = conditions[at];
   if (condition === undefined) return true;
   if (condition.orAbsent && !fields.get(condition.path)?.some(({ membership }) => join(chosen, membership) !== undefined)) {
     if (search(conditions, hits, fields, at + 1, chosen)) return true;
   }
-  return hits[at]?.some(({ membership }) => {
-    const joined = join(chosen, membership);
-    return joined !== undefined && search(conditions, hits, fields, at + 1, joined);
-  }) ?? false;
+  return (
+    hits[at]?.some(({ membership }) => {
+      const joined = join(chosen, membership);
+      return joined !== undefined && search(conditions, hits, fields, at + 1, joined);
+    }) ?? false
+  );
 }
 
 /** The elements that two leaves lie in, together; undefined if they lie in different elements of one array. */
@@ -158,7 +166,8 @@ export function compilePattern(pattern: string | object): CompiledPattern {
 
   const branches = compileObject([], '', parsed, false).map((branch): Condition[] =>
     // In the order of the paths, because an absent field is judged against what the fields before it have chosen.
-    [...branch].sort(([a], [b]) => (a < b ? -1 : 1)).map(([path, alternatives]) => ({ path, ...alternatives })));
+    [...branch].sort(([a], [b]) => (a < b ? -1 : 1)).map(([path, alternatives]) => ({ path, ...alternatives })),
+  );
   return {
     paths: [...new Set(branches.flat().map(({ path }) => path))],
     matches: fields => branches.some(branch => branchMatches(branch, fields)),
@@ -174,9 +183,30 @@ function fail(path: string, reason: string): never {
 }
 
 const RESERVED_IN_OR = new Set([
-  'exactly', 'equals-ignore-case', 'prefix', 'suffix', 'anything-but', 'exists', 'wildcard', 'numeric', 'cidr', '=', '<', '<=', '>', '>=',
-  'regex', 'not-wildcard', 'not-equals-ignore-case', 'date-after', 'date-on-or-after', 'date-before', 'date-on-or-before',
-  'in-date-range', 'ip-address-in-range', 'ip-address-not-in-range',
+  'exactly',
+  'equals-ignore-case',
+  'prefix',
+  'suffix',
+  'anything-but',
+  'exists',
+  'wildcard',
+  'numeric',
+  'cidr',
+  '=',
+  '<',
+  '<=',
+  '>',
+  '>=',
+  'regex',
+  'not-wildcard',
+  'not-equals-ignore-case',
+  'date-after',
+  'date-on-or-after',
+  'date-before',
+  'date-on-or-before',
+  'in-date-range',
+  'ip-address-in-range',
+  'ip-address-not-in-range',
 ]);
 
 function compileObject(branches: Branch[], prefix: string, object: Record<string, unknown>, insideOr: boolean): Branch[] {
@@ -300,10 +330,12 @@ function affixIgnoringCase(path: string, kind: 'prefix' | 'suffix', expression: 
 
 /** Each character in its lower or its upper case, as the library does it: character by character, so that ß also is SS. */
 function anyCase(text: string): string {
-  return [...text].map(character => {
-    const [lower, upper] = [character.toLowerCase(), character.toUpperCase()].map(each => each.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'));
-    return lower === upper ? lower : `(?:${lower}|${upper})`;
-  }).join('');
+  return [...text]
+    .map(character => {
+      const [lower, upper] = [character.toLowerCase(), character.toUpperCase()].map(each => each.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'));
+      return lower === upper ? lower : `(?:${lower}|${upper})`;
+    })
+    .join('');
 }
 
 /** `*` is any text; `\*` and `\\` are the characters themselves. Linear in the text, whatever the pattern. */
@@ -355,9 +387,12 @@ function anythingBut(path: string, operand: unknown): Test {
   const allText = values.every(isText);
   if (values.some(isRawNumber)) fail(path, 'anything-but numbers must be ones that a double holds exactly');
   if (!allText && !values.every(value => typeof value === 'number')) {
-    fail(path, Array.isArray(operand)
-      ? 'Inside anything but list, either all values are number or string, mixed type is not supported'
-      : 'Value of anything-but must be an array or single string/number value.');
+    fail(
+      path,
+      Array.isArray(operand)
+        ? 'Inside anything but list, either all values are number or string, mixed type is not supported'
+        : 'Value of anything-but must be an array or single string/number value.',
+    );
   }
   if (values.length === 0) fail(path, 'anything-but list must not be empty');
   const refused = new Set<unknown>(values);

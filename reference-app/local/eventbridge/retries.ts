@@ -47,7 +47,10 @@ export class RetryJournal {
         log('warn', `EventBridge: left out an unreadable line of ${file}`);
       }
     }
-    await replaceFile(file, [...waiting.values()].map(put => JSON.stringify({ put })));
+    await replaceFile(
+      file,
+      [...waiting.values()].map(put => JSON.stringify({ put })),
+    );
     const journal = new RetryJournal(await AppendLog.open(file));
     for (const id of waiting.keys()) journal.#live.add(id);
     return { journal, waiting: [...waiting.values()] };

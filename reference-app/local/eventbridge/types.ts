@@ -106,15 +106,15 @@ export interface Rule extends Bus {
 
 /** The envelope that targets get. */
 export interface BusEvent {
-  readonly version: string;
-  readonly id: string;
+  readonly 'version': string;
+  readonly 'id': string;
   readonly 'detail-type': string;
-  readonly source: string;
-  readonly account: string;
-  readonly time: string;
-  readonly region: string;
-  readonly resources: readonly string[];
-  readonly detail: Record<string, unknown>;
+  readonly 'source': string;
+  readonly 'account': string;
+  readonly 'time': string;
+  readonly 'region': string;
+  readonly 'resources': readonly string[];
+  readonly 'detail': Record<string, unknown>;
   readonly 'replay-name'?: string;
 }
 

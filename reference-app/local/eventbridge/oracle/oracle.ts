@@ -38,12 +38,15 @@ sample.forEach((each, i) => {
     console.log(`  event-ruler: ${theirs.error ?? 'accepts'}\n  ours: ${ours.error ?? 'accepts'}`);
   } else {
     each.events.forEach((event, j) => {
-      if (theirs.matches[j] !== ours.matches[j]) console.log(`  event ${JSON.stringify(event)}: event-ruler ${theirs.matches[j]}, ours ${ours.matches[j]}`);
+      if (theirs.matches[j] !== ours.matches[j])
+        console.log(`  event ${JSON.stringify(event)}: event-ruler ${theirs.matches[j]}, ours ${ours.matches[j]}`);
     });
   }
 });
 const events = sample.reduce((sum, each) => sum + each.events.length, 0);
-console.log(`seed ${seed}: ${count} patterns (${refused} refused), ${events} events, ${hits} matches, ${differences} patterns judged differently`);
+console.log(
+  `seed ${seed}: ${count} patterns (${refused} refused), ${events} events, ${hits} matches, ${differences} patterns judged differently`,
+);
 
 if (values.write && differences === 0) {
   const vectors = sample.map((each, i) => {
@@ -70,10 +73,16 @@ function askOracle(questions: readonly Case[]): Answer[] {
   if (!existsSync(jars)) {
     run('mvn', ['-q', '-B', '-f', join(import.meta.dirname, 'pom.xml'), 'dependency:copy-dependencies', `-DoutputDirectory=${jars}`]);
   }
-  const input = questions.map(({ pattern, events: given }) =>
-    JSON.stringify({ pattern: JSON.stringify(pattern), events: given.map(event => JSON.stringify(event)) })).join('\n');
+  const input = questions
+    .map(({ pattern, events: given }) =>
+      JSON.stringify({ pattern: JSON.stringify(pattern), events: given.map(event => JSON.stringify(event)) }),
+    )
+    .join('\n');
   const output = run('java', ['-cp', join(jars, '*'), join(import.meta.dirname, 'Oracle.java')], input);
-  return output.trimEnd().split('\n').map(line => JSON.parse(line) as Answer);
+  return output
+    .trimEnd()
+    .split('\n')
+    .map(line => JSON.parse(line) as Answer);
 }
 
 function run(command: string, args: string[], input = ''): string {
