@@ -129,9 +129,14 @@ export async function startLocal(options: LocalRunOptions): Promise<LocalRun> {
     // In the reverse of the order in which it came up; one that fails must not keep the others running.
     const failures: string[] = [];
     for (const step of stops.reverse()) {
+      const name = `stop ${step.name}`;
+      const began = performance.now();
+      options.onProgress?.({ name, state: 'started' });
       try {
         await step.stop();
+        options.onProgress?.({ name, state: 'done', ms: performance.now() - began });
       } catch (error) {
+        options.onProgress?.({ name, state: 'failed', ms: performance.now() - began });
         failures.push(`${step.name}: ${messageOf(error)}`);
       }
     }
