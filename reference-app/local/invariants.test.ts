@@ -199,6 +199,14 @@ const LIES: Record<string, Lie> = {
     sql: `INSERT INTO messaging.outbox_dead SELECT xid, id, event_id, aggregate_id, detail_type, envelope, 'too large' FROM messaging.outbox WHERE event_id = :'stuck created'`,
     contents: ({ dead }) => dead.set('stock-service-queue', []), fails: [],
   },
+  'what was before a consumer began to get its events is not its concern': {
+    sql: `DELETE FROM messaging.inbox WHERE event_id = :'confirmed created'; INSERT INTO messaging.inbox VALUES ('stock-service', :'confirmed decided')`,
+    subscriptions: SUBSCRIPTIONS.map((subscription) => ({ ...subscription, since: { xid: String(2n ** 63n), id: '0' } })), fails: [],
+  },
+  'what came after a consumer began to get its events is': {
+    sql: `DELETE FROM messaging.inbox WHERE event_id = :'rejected created'`,
+    subscriptions: SUBSCRIPTIONS.map((subscription) => ({ ...subscription, since: { xid: '1', id: '0' } })), finds: /neither handled nor waiting nor dead/, fails: ['I1', 'I11'],
+  },
   'a counter reserves more than there is': {
     sql: `ALTER TABLE inventory.stock_level DROP CONSTRAINT stock_level_check; UPDATE inventory.stock_level SET reserved = 99 WHERE sku = 'A'`,
     finds: /on hand, or a negative count, now/, fails: ['I3', 'I4'],

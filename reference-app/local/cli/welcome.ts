@@ -1,0 +1,48 @@
+import type { LocalRun } from '../run.ts';
+import type { Pipeline } from './pipeline.ts';
+import type { Screen } from './screen.ts';
+
+export function printWarnings(out: Screen, run: LocalRun): void {
+  for (const warning of run.warnings) out.line(`${out.paint('yellow', 'warning')} ${warning}`);
+}
+
+export function printAddresses(out: Screen, run: LocalRun): void {
+  const row = (name: string, value: string) => out.line(`  ${name.padEnd(20)} ${value}`);
+  out.line();
+  out.line(out.paint('bold', 'Addresses'));
+  for (const service of run.services) for (const url of service.urls) row(service.name, url);
+  row('SQS', run.endpoints.sqs);
+  row('EventBridge', run.endpoints.eventbridge);
+  if (run.database) {
+    const { writer, reader, passwordFile } = run.database;
+    const psql = ({ host, port, user, database }: typeof writer) => `PGPASSFILE=${quote(passwordFile)} psql -h ${host} -p ${port} -U ${user} ${database}`;
+    row('writer', psql(writer));
+    if (reader) row('replica', psql(reader));
+  }
+  row('logs', run.logDir);
+  out.line();
+}
+
+function quote(text: string): string {
+  return /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll(`'`, `'\\''`)}'`;
+}
+
+/** Lines to paste; each works as it stands. */
+export function printExamples(out: Screen, { writeUrl, readUrl }: Pipeline, orderId?: string): void {
+  const post = (path: string, body: object) => `curl -i ${writeUrl}${path} -H 'Content-Type: application/json' -d '${JSON.stringify(body)}'`;
+  const examples: [title: string, line: string][] = [
+    ['place an order', post('/api/orders', { customerId: 'cust-123', items: [{ sku: 'SKU-123', quantity: 2 }] })],
+    ['in snake case', post('/api/orders', { customer_id: 'cust-101', items: [{ product_id: 'prod-1', quantity: 2 }] })],
+    ['the same order twice is one order', `${post('/orders', { customerId: 'cust-123', items: [{ sku: 'SKU-111', quantity: 1 }] })} -H 'Idempotency-Key: tea-time'`],
+    ['bad input is told by field', post('/orders', { customerId: 'cust-123', items: [{ sku: 'SKU-123', quantity: 0 }] })],
+    ['orders of a customer', `curl '${readUrl}/orders?customerId=cust-123&limit=5'`],
+    ['stock of a product', `curl ${readUrl}/api/inventory/SKU-123`],
+  ];
+  if (orderId !== undefined) examples.push(['an order', `curl -i ${readUrl}/orders/${orderId}`], ['and how it came there', `curl ${readUrl}/orders/${orderId}/timeline`]);
+  out.line();
+  out.line(out.paint('bold', 'Try'));
+  for (const [title, line] of examples) {
+    out.line(out.paint('dim', `  # ${title}`));
+    out.line(`  ${line}`);
+  }
+}
