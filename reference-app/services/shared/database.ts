@@ -76,7 +76,9 @@ export async function withTransaction<T>(pool: Pool, work: (tx: pg.PoolClient) =
 }
 
 async function runTransaction<T>(pool: Pool, work: (tx: pg.PoolClient) => Promise<T>): Promise<T> {
-  const client = await pool.connect();
+  const client = await pool.connect().catch((error: Error) => {
+    throw new ConnectError(error);
+  });
   let broken: Error | undefined;
   // Between two statements the pool listens to nobody; the next statement reports the loss.
   const onError = (error: Error) => {
@@ -103,6 +105,15 @@ async function runTransaction<T>(pool: Pool, work: (tx: pg.PoolClient) => Promis
   }
 }
 
+/** No connection: whatever the reason, the work that wanted one is not to blame. */
+export class ConnectError extends Error {
+  override readonly name = 'ConnectError';
+
+  constructor(cause: Error) {
+    super(`No connection to the database: ${cause.message}`, { cause });
+  }
+}
+
 /** Another transaction was in the way: the same work will do on the next try. */
 export function isRetryable(error: unknown): boolean {
   return ['40001', '40P01'].includes(codeOf(error));
@@ -113,13 +124,13 @@ export function isRetryable(error: unknown): boolean {
  * in hand is not to blame.
  */
 export function isUnavailable(error: unknown): boolean {
+  if (error instanceof ConnectError || error instanceof SecretError) return true;
   const code = codeOf(error);
   if (/^(08|28|53|57P|58)/.test(code)) return true;
   if (['25006', '3D000', '3F000', '42P01', '42501', '42883', '42703', '42704'].includes(code)) return true;
   if (['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'EAI_AGAIN', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'].includes(code)) return true;
   const message = error instanceof Error ? error.message : '';
-  return /Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|timeout expired/i.test(message)
-    || error instanceof SecretError;
+  return /Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|timeout expired/i.test(message);
 }
 
 /** The secret can't be read: Secrets Manager is away, access is refused, or the content is wrong. */

@@ -50,7 +50,7 @@ export async function startTestServer(options: { replica?: boolean } = {}): Prom
     return created;
   };
   const end = async (...ended: Pool[]) => {
-    for (const one of ended) if (pools.delete(one)) await one.end();
+    for (const one of ended) if (pools.delete(one) && !one.ended) await one.end();
   };
 
   return {
@@ -82,9 +82,12 @@ export async function startTestServer(options: { replica?: boolean } = {}): Prom
       };
     },
     async stop() {
-      await end(...pools);
-      await postgres.stop();
-      await rm(dataDir, { recursive: true, force: true });
+      try {
+        await end(...pools);
+      } finally {
+        await postgres.stop();
+        await rm(dataDir, { recursive: true, force: true });
+      }
     },
   };
 }
@@ -95,7 +98,7 @@ export async function eventually<T>(read: () => Promise<T> | T, holds: (value: T
   for (;;) {
     const value = await read();
     if (holds(value)) return value;
-    if (Date.now() > deadline) throw new Error(`Still not so after ${deadlineMs} ms: ${JSON.stringify(value)}`);
+    if (Date.now() > deadline) throw new Error(`Still not so after ${deadlineMs} ms: ${JSON.stringify(value).slice(0, 500)}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

@@ -1,0 +1,299 @@
+import {
+  CreateQueueCommand, DeleteQueueCommand, GetQueueAttributesCommand, ReceiveMessageCommand, SendMessageBatchCommand, SQSClient,
+} from '@aws-sdk/client-sqs';
+import assert from 'node:assert/strict';
+import type { AddressInfo } from 'node:net';
+import { after, before, test } from 'node:test';
+import { buildApp } from 'fauxqs';
+import { newEvent, newId, type EventEnvelope } from '../events/index.ts';
+import { eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../testing.ts';
+import { runConsumer, type Consumer, type ConsumerOptions } from './consumer.ts';
+import type { Handler } from './handler.ts';
+import { handleIsolating } from './inbox.ts';
+
+let server: TestServer;
+let db: TestDatabase;
+let app: ReturnType<typeof buildApp>;
+let sqs: SQSClient;
+let queues = 0;
+
+before(async () => {
+  server = await startTestServer();
+  db = await server.database();
+  await db.admin.query(`CREATE TABLE public.effect (event_id text, customer text, seen timestamptz DEFAULT now());
+    GRANT INSERT, SELECT ON public.effect TO ${db.name}_command`);
+  app = buildApp({ logger: false });
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  sqs = clientFor((app.server.address() as AddressInfo).port);
+});
+after(async () => {
+  sqs.destroy();
+  await app.close();
+  await server.stop();
+});
+
+function clientFor(port: number): SQSClient {
+  return new SQSClient({ endpoint: `http://127.0.0.1:${port}`, region: 'eu-central-1', credentials: { accessKeyId: 'test', secretAccessKey: 'test' } });
+}
+
+async function createQueue({ maxReceiveCount, visibility = 30 }: { maxReceiveCount?: number; visibility?: number } = {}) {
+  const make = async (name: string, Attributes: Record<string, string>) => {
+    await sqs.send(new CreateQueueCommand({ QueueName: name, Attributes }));
+    return `http://127.0.0.1:${(app.server.address() as AddressInfo).port}/000000000000/${name}`;
+  };
+  const name = `q${++queues}`;
+  const deadLetterUrl = await make(`${name}-dlq`, {});
+  const { Attributes } = await sqs.send(new GetQueueAttributesCommand({ QueueUrl: deadLetterUrl, AttributeNames: ['QueueArn'] }));
+  const url = await make(name, {
+    VisibilityTimeout: String(visibility),
+    ...(maxReceiveCount ? { RedrivePolicy: JSON.stringify({ deadLetterTargetArn: Attributes!.QueueArn, maxReceiveCount }) } : {}),
+  });
+  return { url, deadLetterUrl };
+}
+
+async function send(url: string, bodies: readonly unknown[]): Promise<void> {
+  for (let at = 0; at < bodies.length; at += 10) {
+    const { Failed } = await sqs.send(new SendMessageBatchCommand({
+      QueueUrl: url,
+      Entries: bodies.slice(at, at + 10).map((body, i) => ({ Id: String(i), MessageBody: typeof body === 'string' ? body : JSON.stringify(body) })),
+    }));
+    assert.equal(Failed?.length ?? 0, 0);
+  }
+}
+
+async function depth(url: string): Promise<{ visible: number; inFlight: number }> {
+  const { Attributes = {} } = await sqs.send(new GetQueueAttributesCommand({ QueueUrl: url, AttributeNames: ['All'] }));
+  return { visible: Number(Attributes.ApproximateNumberOfMessages), inFlight: Number(Attributes.ApproximateNumberOfMessagesNotVisible) };
+}
+
+async function receiveAll(url: string): Promise<string[]> {
+  const bodies: string[] = [];
+  for (;;) {
+    const { Messages = [] } = await sqs.send(new ReceiveMessageCommand({ QueueUrl: url, MaxNumberOfMessages: 10 }));
+    if (Messages.length === 0) return bodies;
+    bodies.push(...Messages.map(({ Body }) => Body!));
+  }
+}
+
+function created(customerId = 'c'): EventEnvelope<'order.created'> {
+  const orderId = newId();
+  return newEvent({
+    type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, cause: { id: newId() },
+    data: { orderId, customerId, items: [{ sku: 'A', quantity: 1 }], createdAt: new Date().toISOString() },
+  });
+}
+
+const inBus = (detail: EventEnvelope) => ({ 'version': '0', 'id': newId(), 'detail-type': 'OrderCreated', 'source': 'com.example.orders', detail });
+
+/** Writes a row per event, and fails in the database for the customers "poison". */
+function handlerFor(name: string, extra: (events: readonly EventEnvelope[]) => Promise<void> = async () => {}): Handler<'order.created'> {
+  return {
+    name,
+    types: ['order.created'],
+    async handle(events, tx) {
+      await tx.query(
+        `INSERT INTO public.effect (event_id, customer)
+         SELECT id, CASE WHEN customer = 'poison' THEN (1 / length(replace(customer, 'poison', '')))::text ELSE customer END FROM unnest($1::text[], $2::text[]) AS e (id, customer)`,
+        [events.map(({ id }) => id), events.map(({ data }) => data.customerId)],
+      );
+      await extra(events);
+      return events.map(({ id }) => ({ eventId: id, result: 'ok' }));
+    },
+  };
+}
+
+async function effects(events: readonly EventEnvelope[]): Promise<number[]> {
+  const { rows } = await db.admin.query<{ n: number }>(
+    'SELECT count(f.event_id)::int AS n FROM unnest($1::text[]) WITH ORDINALITY e (id, o) LEFT JOIN public.effect f ON f.event_id = e.id GROUP BY o ORDER BY o',
+    [events.map(({ id }) => id)],
+  );
+  return rows.map(({ n }) => n);
+}
+
+const allOnce = (counts: number[]) => counts.every((n) => n === 1);
+
+async function consuming(options: Partial<ConsumerOptions<'order.created', undefined>> & { handler: Handler<'order.created'>; queueUrl: string }, work: (consumer: Consumer) => Promise<void>) {
+  const consumer = runConsumer({ pool: db.command, sqs, logger: silentLogger(), waitTimeSeconds: 1, ...options });
+  try {
+    await work(consumer);
+  } finally {
+    await consumer.stop();
+  }
+}
+
+test('poison events end in the dead-letter queue after maxReceiveCount tries, and their neighbours take effect once', async () => {
+  const { url, deadLetterUrl } = await createQueue({ maxReceiveCount: 3 });
+  const good = Array.from({ length: 40 }, () => created());
+  const poison = created('poison');
+  const wrongField = { ...inBus(created()), detail: { ...created(), data: { orderId: 'no uuid' } } };
+  const poisonBody = inBus(poison);
+  await send(url, [...good.slice(0, 20).map(inBus), poisonBody, '{ not json', wrongField, ...good.slice(20).map(inBus)]);
+  const tries = new Map<string, number>();
+  const handler = handlerFor('poison-test');
+  const counting: Handler<'order.created'> = {
+    ...handler,
+    handle: (events, tx, prepared) => {
+      if (events.length === 1) tries.set(events[0]!.id, (tries.get(events[0]!.id) ?? 0) + 1);
+      return handler.handle(events, tx, prepared);
+    },
+  };
+  await consuming({ handler: counting, queueUrl: url }, async () => {
+    await eventually(() => effects(good), allOnce, 10_000);
+    await eventually(() => depth(deadLetterUrl), ({ visible }) => visible === 3);
+    assert.deepEqual(await depth(url), { visible: 0, inFlight: 0 });
+  });
+  assert.equal(tries.get(poison.id), 3);
+  assert.ok(allOnce(await effects(good)));
+  assert.deepEqual(await effects([poison]), [0]);
+  assert.deepEqual((await receiveAll(deadLetterUrl)).sort(), [poisonBody, '{ not json', wrongField].map((body) => (typeof body === 'string' ? body : JSON.stringify(body))).sort());
+});
+
+test('an event that comes several times, at once and later, takes effect once', async () => {
+  const { url } = await createQueue();
+  const events = Array.from({ length: 15 }, () => created());
+  await send(url, [...events, ...events, ...events].map(inBus));
+  await consuming({ handler: handlerFor('duplicate-test'), queueUrl: url }, async () => {
+    await eventually(() => effects(events), allOnce);
+    await send(url, events.map(inBus));
+    // Bare events too: a rule may strip the envelope of the bus.
+    await send(url, events);
+    await eventually(() => depth(url), ({ visible, inFlight }) => visible + inFlight === 0);
+  });
+  assert.ok(allOnce(await effects(events)));
+});
+
+test('events of types that the handler does not want are taken off the queue', async () => {
+  const { url, deadLetterUrl } = await createQueue({ maxReceiveCount: 1 });
+  const { subject } = created();
+  await send(url, [newEvent({
+    type: 'order.confirmed', source: '/order-service', subject, sequence: 2, cause: { id: newId() },
+    data: { orderId: subject, customerId: 'c', version: 2, confirmedAt: new Date().toISOString() },
+  })]);
+  await consuming({ handler: handlerFor('types-test'), queueUrl: url }, async () => {
+    await eventually(() => depth(url), ({ visible, inFlight }) => visible + inFlight === 0);
+  });
+  assert.equal((await depth(deadLetterUrl)).visible, 0);
+});
+
+test('one poison event costs about log2 n transactions', async () => {
+  const events = Array.from({ length: 256 }, (_, i) => created(i === 100 ? 'poison' : 'c'));
+  let transactions = 0;
+  const handler = handlerFor('bisection-test');
+  const counting: Handler<'order.created'> = { ...handler, handle: (batch, tx, prepared) => (transactions++, handler.handle(batch, tx, prepared)) };
+  const { outcomes, failures } = await handleIsolating(counting, events, db.command, () => false);
+  assert.equal(outcomes.length, 255);
+  assert.deepEqual(failures.map(({ event }) => event.id), [events[100]!.id]);
+  assert.equal(transactions, 1 + 2 * 8);
+  assert.deepEqual(await effects(events), events.map((_, i) => (i === 100 ? 0 : 1)));
+});
+
+test('what a handler gives back is not remembered as handled', async () => {
+  const { url } = await createQueue();
+  const events = [created(), created()];
+  let rounds = 0;
+  const handler = handlerFor('retry-test');
+  const reluctant: Handler<'order.created'> = {
+    ...handler,
+    async handle(batch, tx, prepared) {
+      const now = batch.filter(({ id }) => id !== events[0]!.id || ++rounds === 3);
+      const outcomes = await handler.handle(now, tx, prepared);
+      return [...outcomes, ...batch.filter((event) => !now.includes(event)).map(({ id }) => ({ eventId: id, result: 'retry' as const, reason: 'not yet' }))];
+    },
+  };
+  await send(url, events.map(inBus));
+  await consuming({ handler: reluctant, queueUrl: url, maxBackOffSeconds: 1 }, async () => {
+    await eventually(() => effects(events), allOnce);
+    await eventually(() => depth(url), ({ visible, inFlight }) => visible + inFlight === 0);
+  });
+  assert.equal(rounds, 3);
+});
+
+test('while the database is away nothing is lost or dead-lettered, and the consumer says that it is not ready', async () => {
+  const own = await server.database();
+  await own.admin.query(`CREATE TABLE public.effect (event_id text, customer text); GRANT INSERT ON public.effect TO ${own.name}_command`);
+  const postgres = server.pool({ database: 'postgres', max: 1 });
+  const { url, deadLetterUrl } = await createQueue({ maxReceiveCount: 2, visibility: 2 });
+  const before = [created()];
+  const during = Array.from({ length: 30 }, () => created());
+  await consuming({ handler: handlerFor('outage-test'), queueUrl: url, pool: own.command }, async (consumer) => {
+    await send(url, before.map(inBus));
+    await eventually(() => own.admin.query('SELECT FROM public.effect'), ({ rowCount }) => rowCount === 1);
+    assert.equal(consumer.ready(), true);
+    await postgres.query(`ALTER DATABASE ${own.name} ALLOW_CONNECTIONS false`);
+    await postgres.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1', [own.name]);
+    await send(url, during.map(inBus));
+    await eventually(() => consumer.ready(), (ready) => !ready);
+    // Longer than maxReceiveCount visibility timeouts: whoever lets go of its messages would lose them now.
+    const until = Date.now() + 5_000;
+    await eventually(() => Date.now(), (now) => now > until);
+    assert.equal((await depth(deadLetterUrl)).visible, 0);
+    await postgres.query(`ALTER DATABASE ${own.name} ALLOW_CONNECTIONS true`);
+    const counted = await eventually(
+      () => own.admin.query<{ n: number }>('SELECT count(DISTINCT event_id)::int AS n FROM public.effect').catch(() => ({ rows: [] })), ({ rows }) => rows[0]?.n === 31,
+    );
+    assert.equal(counted.rows[0]!.n, 31);
+    await eventually(() => consumer.ready(), (ready) => ready);
+    await eventually(() => depth(url), ({ visible, inFlight }) => visible + inFlight === 0);
+  });
+  assert.equal((await depth(deadLetterUrl)).visible, 0);
+});
+
+test('a consumer that starts before the schema and the queue waits for both', async () => {
+  const postgres = server.pool({ database: 'postgres', max: 1 });
+  await postgres.query('CREATE DATABASE early');
+  const early = server.pool({ database: 'early' });
+  const { url } = await createQueue();
+  await sqs.send(new DeleteQueueCommand({ QueueUrl: url }));
+  const event = created();
+  await consuming({ handler: handlerFor('early-test'), queueUrl: url, pool: early }, async (consumer) => {
+    assert.equal(consumer.ready(), false);
+    await sqs.send(new CreateQueueCommand({ QueueName: url.split('/').at(-1)! }));
+    await send(url, [inBus(event)]);
+    assert.equal(consumer.ready(), false);
+    await early.query(`CREATE SCHEMA messaging; CREATE TABLE public.effect (event_id text, customer text);
+      CREATE TABLE messaging.inbox (consumer text, event_id uuid, PRIMARY KEY (consumer, event_id))`);
+    await eventually(() => early.query('SELECT FROM public.effect'), ({ rowCount }) => rowCount === 1);
+    await eventually(() => consumer.ready(), (ready) => ready);
+  });
+});
+
+test('a batch that takes longer than the visibility timeout stays ours', async () => {
+  const { url } = await createQueue({ visibility: 1 });
+  const events = Array.from({ length: 12 }, () => created());
+  let deliveries = 0;
+  const slow = handlerFor('slow-test', async (batch) => {
+    deliveries += batch.length;
+    const until = Date.now() + 3_000;
+    await eventually(() => Date.now(), (now) => now > until);
+  });
+  await send(url, events.map(inBus));
+  await consuming({ handler: slow, queueUrl: url }, async () => {
+    await eventually(() => effects(events), allOnce);
+    await eventually(() => depth(url), ({ visible, inFlight }) => visible + inFlight === 0);
+  });
+  assert.equal(deliveries, 12);
+});
+
+test('a stop finishes the batch in work, gives the rest back at once and leaves nothing in flight', async () => {
+  const { url } = await createQueue({ visibility: 600 });
+  const events = Array.from({ length: 60 }, () => created());
+  let finish = () => {};
+  const gate = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  let entered = 0;
+  const blocked = handlerFor('stop-test', async (batch) => {
+    entered += batch.length;
+    await gate;
+  });
+  await send(url, events.map(inBus));
+  const consumer = runConsumer({ handler: blocked, queueUrl: url, pool: db.command, sqs, logger: silentLogger(), waitTimeSeconds: 1, batchSize: 10, concurrency: 1 });
+  await eventually(() => depth(url), ({ inFlight }) => inFlight >= 20);
+  const stopped = consumer.stop();
+  finish();
+  await stopped;
+  const { visible, inFlight } = await depth(url);
+  assert.ok(entered <= 10, `${entered} events were in work`);
+  assert.deepEqual({ visible, inFlight }, { visible: 60 - entered, inFlight: 0 });
+  assert.equal((await effects(events)).filter((n) => n === 1).length, entered);
+});
