@@ -14,7 +14,6 @@ import { findBinaries, sharedFolder } from './postgres/binaries.ts';
 import { bareEnvironment, startServer } from './postgres/server.ts';
 import type { Server } from './postgres/server.ts';
 
-const SUPERUSER = 'postgres';
 const SLOT = 'replica';
 const STREAMING_DEADLINE_MS = 20_000;
 
@@ -35,6 +34,8 @@ export interface PostgresOptions {
   readonly port?: number;
   /** A streaming replica beside the primary. */
   readonly replica?: boolean | { readonly port?: number };
+  /** Name of the superuser. @default 'postgres' */
+  readonly superuser?: string;
   /** Where the servers write their logs; default: the data folder. */
   readonly logDir?: string;
   /** What the ports are called in errors. */
@@ -78,11 +79,11 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
     const passwordFile = join(home, 'pgpass');
     if (options.fresh || !existsSync(join(home, 'initialised'))) {
       await forget(home, logDir);
-      await initialise(binaries.initdb, primaryData, passwordFile, account);
+      await initialise(binaries.initdb, primaryData, passwordFile, options.superuser ?? 'postgres', account);
       own(join(home, 'initialised'), account, '');
     }
-    const password = readFileSync(passwordFile, 'utf8').trim().split(':').at(-1) ?? '';
-    const login = { user: SUPERUSER, password };
+    const [user = '', password = ''] = readFileSync(passwordFile, 'utf8').trim().split(':').slice(-2);
+    const login = { user, password };
 
     const primary = await startServer({
       name: options.portNames?.writer ?? 'postgres', binary: binaries.postgres, account, data: primaryData, port: options.port ?? 0,
@@ -97,7 +98,7 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
       const replica = await startReplica(writer, {
         name: options.portNames?.reader ?? 'postgres-replica', binary: binaries.postgres, account, data: replicaData, port: wanted,
         logFile: join(logDir, 'postgres-replica.log'), login,
-        settings: () => replicaSettings(primary.port, passwordFile),
+        settings: () => replicaSettings(writer, passwordFile),
       }, primaryData);
       servers.push(replica);
       reader = { ...writer, port: replica.port };
@@ -137,7 +138,7 @@ const primarySettings = {
   timezone: 'UTC',
 };
 
-function replicaSettings(primaryPort: number, passwordFile: string): Record<string, string> {
+function replicaSettings(primary: DatabaseAddress, passwordFile: string): Record<string, string> {
   return {
     // PostgreSQL demands at least the primary's value of these.
     ...primarySettings,
@@ -147,7 +148,7 @@ function replicaSettings(primaryPort: number, passwordFile: string): Record<stri
     wal_receiver_status_interval: '1s',
     wal_retrieve_retry_interval: '250ms',
     primary_slot_name: SLOT,
-    primary_conninfo: `host=${LOOPBACK} port=${primaryPort} user=${SUPERUSER} passfile='${passwordFile.replace(/['\\]/g, '\\$&')}' application_name=${SLOT}`,
+    primary_conninfo: `host=${primary.host} port=${primary.port} user=${primary.user} passfile='${passwordFile.replace(/['\\]/g, '\\$&')}' application_name=${SLOT}`,
   };
 }
 
@@ -195,15 +196,15 @@ function own(file: string, account: Account | undefined, text: string): void {
   if (account) chownSync(file, account.uid, account.gid);
 }
 
-async function initialise(initdb: string, data: string, passwordFile: string, account: Account | undefined): Promise<void> {
+async function initialise(initdb: string, data: string, passwordFile: string, superuser: string, account: Account | undefined): Promise<void> {
   // base64url has neither of the characters that a password file would need escaped (: and \).
   const password = randomBytes(24).toString('base64url');
-  own(passwordFile, account, `${LOOPBACK}:*:*:${SUPERUSER}:${password}\n`);
+  own(passwordFile, account, `${LOOPBACK}:*:*:${superuser}:${password}\n`);
   const once = `${passwordFile}.initdb`;
   own(once, account, `${password}\n`);
   try {
     await run(initdb, [
-      `--pgdata=${data}`, `--username=${SUPERUSER}`, `--pwfile=${once}`, '--auth=scram-sha-256', '--encoding=UTF8',
+      `--pgdata=${data}`, `--username=${superuser}`, `--pwfile=${once}`, '--auth=scram-sha-256', '--encoding=UTF8',
       // The same order of text on every machine, whatever its C library.
       '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8',
     ], account);

@@ -325,8 +325,9 @@ async function start(
     }),
     queues: queues.map((queue) => {
       const deadLetterQueue = queues.find(({ arn }) => arn === queue.deadLetterArn);
-      const consumer = specs.workloads.find(({ pod }) => pod.containers.some((container) =>
-        Object.values(container.environment).includes(queue.url) || container.command.some((word) => word.includes(JSON.stringify(queue.url)))));
+      // An event source mapping says who reads a queue; otherwise it is who was given its URL.
+      const consumer = specs.workloads.find(({ pod }) => pod.containers.some(({ command }) => command.some((word) => word.includes(JSON.stringify(queue.url)))))
+        ?? specs.workloads.find(({ pod }) => pod.containers.some(({ environment }) => Object.values(environment).includes(queue.url)));
       const rule = rules.find(({ targetArns }) => targetArns.includes(queue.arn));
       return {
         name: queue.name,

@@ -36,6 +36,8 @@ export async function startDatabases(model: Model, options: DatabaseOptions, sta
       dataDir: join(options.dataDir, 'databases', `${resource.stack.name}-${resource.id}`),
       logDir: started.length === 0 ? options.logDir : join(options.logDir, resource.id),
       fresh: options.fresh,
+      // RDS calls the administrator of a database `postgres` by default, who is no superuser there.
+      superuser: 'local_superuser',
       port: options.ports[writer] ?? 0,
       // Several readers of a cluster are one replica here: they show the same.
       replica: members.length > 1 || sources.length > 0 ? { port: options.ports[reader] ?? 0 } : false,
@@ -56,11 +58,9 @@ export async function prepareDatabase(database: LocalDatabase, master: { usernam
       if (!await exists('pg_roles', 'rolname', role)) await client.query(`create role ${quote(role)} nologin`);
     }
     await client.query('grant pg_monitor, pg_signal_backend, pg_checkpoint, pg_read_all_data, pg_write_all_data to rds_superuser with admin option');
-    if (master.username !== database.server.writer.user) {
-      if (!await exists('pg_roles', 'rolname', master.username)) await client.query(`create role ${quote(master.username)}`);
-      await client.query(`alter role ${quote(master.username)} with login createdb createrole password ${pg.escapeLiteral(master.password)}`);
-      await client.query(`grant rds_superuser, rds_iam, rds_replication to ${quote(master.username)} with admin option`);
-    }
+    if (!await exists('pg_roles', 'rolname', master.username)) await client.query(`create role ${quote(master.username)}`);
+    await client.query(`alter role ${quote(master.username)} with login createdb createrole password ${pg.escapeLiteral(master.password)}`);
+    await client.query(`grant rds_superuser, rds_iam, rds_replication to ${quote(master.username)} with admin option`);
     if (!await exists('pg_database', 'datname', database.name)) await client.query(`create database ${quote(database.name)} owner ${quote(master.username)}`);
   } finally {
     await client.end();

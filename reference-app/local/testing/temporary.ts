@@ -27,8 +27,10 @@ export function temporaryFolder(context: Cleaner): string {
   return folder;
 }
 
+type Maybe<T> = T | false | null | undefined;
+
 /** Asks until the answer is something; generous, since other tests share the machine. */
-export async function eventually<T>(ask: () => T | Promise<T>, what: string, deadlineMs = 60_000): Promise<NonNullable<T>> {
+export async function eventually<T>(ask: () => Maybe<T> | Promise<Maybe<T>>, what: string, deadlineMs = 60_000): Promise<T> {
   const deadline = Date.now() + deadlineMs;
   for (;;) {
     const answer = await ask();
