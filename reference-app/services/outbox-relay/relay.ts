@@ -112,7 +112,7 @@ class OutboxRelay implements Relay {
       } catch (error) {
         this.#databaseAnswers = false;
         if (failures++ === 0) this.#log.warn({ err: error }, 'the database can not be used; waiting');
-        await this.#pause(Math.min(50 * 2 ** failures, 5_000) * (1 - Math.random() / 2));
+        await this.#pause(Math.min(50 * 2 ** failures, 1_000) * (1 - Math.random() / 2));
       } finally {
         this.#leads = false;
         leading.set(0);

@@ -4,10 +4,11 @@
  */
 export const READ = {
   name: 'relay-read',
-  text: `SELECT xid::text, id::text, event_id, aggregate_id, detail_type, envelope, created_at
-         FROM messaging.outbox
-         WHERE (xid, id) > ($1::xid8, $2::bigint) AND xid < pg_snapshot_xmin(pg_current_snapshot())
-         ORDER BY xid, id LIMIT $3`,
+  // Qualified in ORDER BY, where a bare name would mean the column of the result, which is text.
+  text: `SELECT o.xid::text, o.id::text, o.event_id, o.aggregate_id, o.detail_type, o.envelope, o.created_at
+         FROM messaging.outbox o
+         WHERE (o.xid, o.id) > ($1::xid8, $2::bigint) AND o.xid < pg_snapshot_xmin(pg_current_snapshot())
+         ORDER BY o.xid, o.id LIMIT $3`,
 };
 
 export const READ_CURSOR = {

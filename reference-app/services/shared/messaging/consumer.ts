@@ -394,9 +394,9 @@ class QueueConsumer<T extends EventType, P> implements Consumer {
     }
   }
 
-  /** 100 ms, doubled with each failure up to 5 s, less up to a half so that many processes don't come back at once. */
+  /** 100 ms, doubled with each failure up to 1 s, less up to a half so that many processes don't come back at once. */
   async #pause(failures: number): Promise<void> {
-    const ms = Math.min(100 * 2 ** (failures - 1), 5_000) * (1 - Math.random() / 2);
+    const ms = Math.min(100 * 2 ** (failures - 1), 1_000) * (1 - Math.random() / 2);
     await sleep(ms, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
   }
 

@@ -1,0 +1,296 @@
+import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
+import assert from 'node:assert/strict';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after, afterEach, before, beforeEach, test } from 'node:test';
+import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
+import { appendToOutbox } from '../shared/messaging/outbox.ts';
+import { withTransaction, type Queryable } from '../shared/database.ts';
+import { registry } from '../shared/telemetry.ts';
+import { eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
+import { runRelay, type Relay, type RelayOptions } from './relay.ts';
+
+interface Entry { Source: string; DetailType: string; Detail: string; EventBusName: string }
+type Answer = { EventId: string } | { ErrorCode: string; ErrorMessage?: string };
+
+/** An endpoint that speaks PutEvents and does as the test says. */
+class Bus {
+  readonly #server: Server;
+  /** Accepted, in order. */
+  accepted: EventEnvelope[] = [];
+  /** Calls that had an event of an aggregate while another call had one of it too, or twice in one call. */
+  overlaps = 0;
+  largestCall = { entries: 0, bytes: 0 };
+  calls = 0;
+  answer: (event: EventEnvelope) => Answer | Promise<Answer> = () => ({ EventId: newId() });
+  /** An answer to the whole call, instead of one per entry. */
+  fail: (entries: Entry[]) => { status: number; body: object } | undefined = () => undefined;
+  readonly #inFlight = new Set<string>();
+
+  constructor() {
+    this.#server = createServer((request, response) => {
+      void (async () => {
+        const chunks: Buffer[] = [];
+        for await (const chunk of request) chunks.push(chunk as Buffer);
+        const reply = (status: number, body: object) => response.writeHead(status, { 'content-type': 'application/x-amz-json-1.1' }).end(JSON.stringify(body));
+        assert.equal(request.headers['x-amz-target'], 'AWSEvents.PutEvents');
+        const { Entries } = JSON.parse(Buffer.concat(chunks).toString()) as { Entries: Entry[] };
+        this.calls++;
+        const bytes = Entries.reduce((sum, { Source, DetailType, Detail }) => sum + 14 + Buffer.byteLength(Source + DetailType + Detail), 0);
+        this.largestCall = { entries: Math.max(this.largestCall.entries, Entries.length), bytes: Math.max(this.largestCall.bytes, bytes) };
+        const events = Entries.map(({ Detail }) => JSON.parse(Detail) as EventEnvelope);
+        const subjects = events.map(({ partitionkey }) => partitionkey);
+        for (const subject of subjects) {
+          if (this.#inFlight.has(subject)) this.overlaps++;
+          this.#inFlight.add(subject);
+        }
+        await new Promise((resolve) => setImmediate(resolve));
+        const failure = this.fail(Entries);
+        const answers = failure ? [] : await Promise.all(events.map((event) => this.answer(event)));
+        answers.forEach((answer, i) => 'EventId' in answer && this.accepted.push(events[i]!));
+        subjects.forEach((subject) => this.#inFlight.delete(subject));
+        if (failure) return reply(failure.status, failure.body);
+        return reply(200, { FailedEntryCount: answers.filter((answer) => 'ErrorCode' in answer).length, Entries: answers });
+      })();
+    });
+  }
+
+  async listen(port = 0): Promise<number> {
+    await new Promise<void>((resolve) => this.#server.listen(port, '127.0.0.1', resolve));
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+}
+
+let server: TestServer;
+let db: TestDatabase;
+let bus: Bus;
+let client: EventBridgeClient;
+const relays: Relay[] = [];
+
+before(async () => {
+  server = await startTestServer();
+});
+after(() => server.stop());
+beforeEach(async () => {
+  db = await server.database();
+  bus = new Bus();
+  client = clientFor(await bus.listen());
+});
+afterEach(async () => {
+  await Promise.all(relays.splice(0).map((relay) => relay.stop()));
+  client.destroy();
+  await bus.close();
+  await db.drop();
+});
+
+function clientFor(port: number): EventBridgeClient {
+  return new EventBridgeClient({
+    endpoint: `http://127.0.0.1:${port}`, region: 'eu-central-1', credentials: { accessKeyId: 'test', secretAccessKey: 'test' }, maxAttempts: 1,
+  });
+}
+
+function start(options: Partial<RelayOptions> = {}): Relay {
+  const relay = runRelay({
+    // As the least privileged role, which must be enough.
+    pool: db.command, client, busName: 'orders', source: 'com.example.orders', logger: silentLogger(), standbyMs: 20, firstBackOffMs: 5, maxBackOffMs: 40, ...options,
+  });
+  relays.push(relay);
+  return relay;
+}
+
+function event(orderId: string, sequence: number, customerId = 'c'): EventEnvelope {
+  return newEvent({
+    type: 'order.created', source: '/order-service', subject: orderId, sequence, cause: { id: newId() },
+    data: { orderId, customerId, items: [{ sku: 'A', quantity: 1 }], createdAt: new Date().toISOString() },
+  });
+}
+
+const ids = (events: readonly EventEnvelope[]) => events.map(({ id }) => id);
+
+async function settled(): Promise<void> {
+  await eventually(() => db.admin.query<{ n: number }>(
+    'SELECT count(*)::int AS n FROM messaging.outbox o, messaging.relay_cursor c WHERE (o.xid, o.id) > (c.xid, c.id)',
+  ), ({ rows }) => rows[0]!.n === 0);
+}
+
+/** A small repeatable generator. */
+function randomFrom(seed: number): () => number {
+  return () => (seed = (seed * 48_271) % 2_147_483_647) / 2_147_483_647;
+}
+
+test('entries that fail are sent again: nothing is lost or doubled, and each aggregate keeps its order', async () => {
+  const random = randomFrom(42);
+  bus.answer = () => (random() < 0.3 ? { ErrorCode: random() < 0.5 ? 'ThrottlingException' : 'InternalFailure', ErrorMessage: 'later' } : { EventId: newId() });
+  bus.fail = () => (random() < 0.1 ? { status: 500, body: { __type: 'InternalException', message: 'later' } } : undefined);
+  const orders = Array.from({ length: 40 }, () => newId());
+  const events = orders.flatMap((orderId) => [1, 2, 3, 4, 5, 6].map((sequence) => event(orderId, sequence))).sort((a, b) => Number(a.sequence) - Number(b.sequence));
+  for (let at = 0; at < events.length; at += 30) await withTransaction(db.command, (tx) => appendToOutbox(tx, events.slice(at, at + 30)));
+  start();
+  await settled();
+  assert.deepEqual(ids(bus.accepted).sort(), ids(events).sort());
+  for (const orderId of orders) {
+    assert.deepEqual(bus.accepted.filter(({ subject }) => subject === orderId).map(({ sequence }) => sequence), ['1', '2', '3', '4', '5', '6']);
+  }
+  assert.equal(bus.overlaps, 0);
+  assert.ok(bus.largestCall.entries <= 10);
+});
+
+test('an aggregate whose entry fails does not hold up the others', async () => {
+  const stuck = newId();
+  let stuckTries = 0;
+  bus.answer = ({ subject }) => (subject === stuck && ++stuckTries < 1_000 ? { ErrorCode: 'InternalFailure' } : { EventId: newId() });
+  const others = Array.from({ length: 50 }, () => event(newId(), 1));
+  await withTransaction(db.command, (tx) => appendToOutbox(tx, [event(stuck, 1), event(stuck, 2), ...others]));
+  start();
+  await eventually(() => bus.accepted.length, (n) => n === 50);
+  assert.deepEqual(ids(bus.accepted).sort(), ids(others).sort());
+  stuckTries = 1_000;
+  await settled();
+  assert.deepEqual(bus.accepted.slice(50).map(({ sequence }) => sequence), ['1', '2']);
+});
+
+test('concurrent transactions and a long one lose no event, and order within an aggregate is that of the commits', async () => {
+  start();
+  const orders = Array.from({ length: 20 }, () => newId());
+  const locks = new Map(orders.map((orderId) => [orderId, Promise.resolve()]));
+  const sent: EventEnvelope[] = [];
+  const long = await db.command.connect();
+  await long.query('BEGIN');
+  const early = event(newId(), 1);
+  await appendToOutbox(long, [early]);
+  const random = randomFrom(7);
+  await Promise.all(Array.from({ length: 8 }, async (_, writer) => {
+    for (let i = 0; i < 40; i++) {
+      const orderId = orders[Math.floor(random() * orders.length)]!;
+      // Writers of one order wait for each other, as row locks make them do.
+      const turn = locks.get(orderId)!.then(() => withTransaction(db.command, async (tx) => {
+        const mine = event(orderId, sent.filter(({ subject }) => subject === orderId).length + 1);
+        await appendToOutbox(tx, [mine]);
+        if (i % 5 === writer % 5) await tx.query('SELECT pg_sleep(0.01)');
+        sent.push(mine);
+      }));
+      locks.set(orderId, turn.then(() => undefined));
+      await turn;
+    }
+  }));
+  assert.equal(bus.accepted.length, 0, 'what began after an open transaction waits for it: its events may come before');
+  await long.query('COMMIT');
+  long.release();
+  sent.push(early);
+  await settled();
+  assert.deepEqual(ids(bus.accepted).sort(), ids(sent).sort());
+  for (const orderId of orders) {
+    const sequences = bus.accepted.filter(({ subject }) => subject === orderId).map(({ sequence }) => Number(sequence));
+    assert.deepEqual(sequences, sequences.map((_, i) => i + 1));
+  }
+});
+
+test('an event that the bus refuses for good is kept aside, and the next of its aggregate goes on', async () => {
+  const orderId = newId();
+  const bad = event(orderId, 1);
+  const next = event(orderId, 2);
+  bus.answer = ({ id }) => (id === bad.id ? { ErrorCode: 'MalformedDetail', ErrorMessage: 'Detail is malformed.' } : { EventId: newId() });
+  await withTransaction(db.command, (tx) => appendToOutbox(tx, [bad, next]));
+  start();
+  await settled();
+  assert.deepEqual(ids(bus.accepted), [next.id]);
+  const { rows } = await db.admin.query('SELECT event_id, aggregate_id, detail_type, envelope, error FROM messaging.outbox_dead');
+  assert.deepEqual(rows, [{ event_id: bad.id, aggregate_id: orderId, detail_type: 'OrderCreated', envelope: JSON.stringify(bad), error: 'MalformedDetail: Detail is malformed.' }]);
+});
+
+test('an entry that fails for an unknown reason is given up after many tries, a whole call never', async () => {
+  const odd = event(newId(), 1);
+  let wholeCalls = 0;
+  bus.fail = () => (++wholeCalls <= 12 ? { status: 403, body: { __type: 'AccessDeniedException', message: 'no' } } : undefined);
+  bus.answer = () => ({ ErrorCode: 'SomethingNew', ErrorMessage: '?' });
+  await withTransaction(db.command, (tx) => appendToOutbox(tx, [odd]));
+  start({ maxAttempts: 20 });
+  await settled();
+  assert.equal(bus.calls, 20);
+  const { rows } = await db.admin.query('SELECT error FROM messaging.outbox_dead');
+  assert.deepEqual(rows, [{ error: 'SomethingNew: ?' }]);
+});
+
+test('a call has at most 256 KB, and an event that is larger by itself is kept aside', async () => {
+  const large = (bytes: number) => event(newId(), 1, 'x'.repeat(bytes));
+  const events = [...Array.from({ length: 12 }, () => large(60_000)), large(300_000), ...Array.from({ length: 12 }, () => large(100_000))];
+  await withTransaction(db.command, (tx) => appendToOutbox(tx, events));
+  start();
+  await settled();
+  assert.equal(bus.accepted.length, 24);
+  assert.ok(bus.largestCall.bytes <= 256 * 1024 && bus.largestCall.bytes > 200_000, `${bus.largestCall.bytes} bytes`);
+  const { rows } = await db.admin.query('SELECT event_id FROM messaging.outbox_dead');
+  assert.deepEqual(rows, [{ event_id: events[12]!.id }]);
+});
+
+test('one relay leads; when its connection is lost, another goes on where it was, and a stop leaves nothing to repeat', async () => {
+  const relayBackends = `SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE l.locktype = 'advisory' AND d.datname = current_database()`;
+  const first = start();
+  await eventually(() => first.leads(), Boolean);
+  const second = start();
+  await eventually(() => second.ready(), Boolean);
+  const rounds: EventEnvelope[] = [];
+  for (let round = 0; round < 5; round++) {
+    assert.equal(Number(first.leads()) + Number(second.leads()), 1);
+    const events = Array.from({ length: 40 }, () => event(newId(), 1));
+    rounds.push(...events);
+    await withTransaction(db.command, (tx) => appendToOutbox(tx, events));
+    const { rows: [leader] } = await db.admin.query<{ pid: number }>(relayBackends);
+    await db.admin.query('SELECT pg_terminate_backend($1)', [leader!.pid]);
+    await settled();
+    await eventually(() => Number(first.leads()) + Number(second.leads()), (n) => n === 1);
+  }
+  // A killed leader may have published what it could not write down.
+  assert.deepEqual([...new Set(ids(bus.accepted))].sort(), ids(rounds).sort());
+
+  await Promise.all([first.stop(), second.stop()]);
+  const before = bus.accepted.length;
+  const third = start();
+  await eventually(() => third.leads(), Boolean);
+  const last = event(newId(), 1);
+  await withTransaction(db.command, (tx) => appendToOutbox(tx, [last]));
+  await settled();
+  assert.deepEqual(ids(bus.accepted.slice(before)), [last.id]);
+});
+
+test('while the bus is away the age of the oldest event grows; when it is back, everything goes out', async () => {
+  const port = await (async () => {
+    const other = new Bus();
+    const free = await other.listen();
+    await other.close();
+    return free;
+  })();
+  const away = clientFor(port);
+  start({ client: away });
+  const events = Array.from({ length: 30 }, () => event(newId(), 1));
+  await withTransaction(db.command, (tx) => appendToOutbox(tx, events));
+  const age = async () => (await registry.getSingleMetric('outbox_oldest_pending_age_seconds')!.get()).values[0]!.value;
+  await eventually(age, (seconds) => seconds > 1);
+  const back = new Bus();
+  await back.listen(port);
+  await settled();
+  assert.deepEqual(ids(back.accepted).sort(), ids(events).sort());
+  await eventually(age, (seconds) => seconds === 0);
+  away.destroy();
+  await back.close();
+});
+
+test('a relay without a schema waits for it', async () => {
+  const postgres = server.pool({ database: 'postgres', max: 1 });
+  await postgres.query('CREATE DATABASE bare');
+  const bare = server.pool({ database: 'bare' });
+  const relay = start({ pool: bare });
+  await bare.query('SELECT 1');
+  assert.equal(relay.ready(), false);
+  await (bare as Queryable).query(`CREATE SCHEMA messaging;
+    CREATE TABLE messaging.relay_cursor (shard int PRIMARY KEY, xid xid8, id bigint, updated_at timestamptz);
+    INSERT INTO messaging.relay_cursor VALUES (0, '0', 0);
+    CREATE TABLE messaging.outbox (xid xid8, id bigint, event_id uuid, aggregate_id text, detail_type text, envelope text, created_at timestamptz)`);
+  await eventually(() => relay.leads(), Boolean);
+  await relay.stop();
+});
