@@ -10,6 +10,7 @@ import { eventually, silentLogger, startTestServer, type TestDatabase, type Test
 import { runConsumer, type Consumer, type ConsumerOptions } from './consumer.ts';
 import type { Handler } from './handler.ts';
 import { handleIsolating } from './inbox.ts';
+import { eventsConsumed } from './metrics.ts';
 
 let server: TestServer;
 let db: TestDatabase;
@@ -272,6 +273,8 @@ test('a batch that takes longer than the visibility timeout stays ours', async (
     await eventually(() => depth(url), ({ visible, inFlight }) => visible + inFlight === 0);
   });
   assert.equal(deliveries, 12);
+  const { values } = await eventsConsumed.get();
+  assert.deepEqual(values.filter(({ labels }) => labels.consumer === 'slow-test').map(({ labels, value }) => [labels.result, value]), [['ok', 12]]);
 });
 
 test('a stop finishes the batch in work, gives the rest back at once and leaves nothing in flight', async () => {

@@ -109,7 +109,6 @@ class QueueConsumer<T extends EventType, P> implements Consumer {
 
   start(): void {
     this.#loop = this.#run();
-    void this.#keepHeld();
   }
 
   ready(): boolean {
@@ -137,6 +136,7 @@ class QueueConsumer<T extends EventType, P> implements Consumer {
     await Promise.all([this.#readQueueAttributes(), this.#waitForDatabase()]);
     if (this.#isStopping) return;
     this.#log.info({ visibilitySeconds: this.#visibilitySeconds, maxReceiveCount: this.#maxReceiveCount }, 'consuming');
+    void this.#keepHeld();
     await Promise.all(Array.from({ length: this.#receivers }, () => this.#receive()));
   }
 
