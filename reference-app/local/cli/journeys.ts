@@ -95,7 +95,7 @@ export class Journeys {
     const { body } = order.planned;
     const items = (body['items'] as { sku?: string; product_id?: string; quantity: number }[])
       .map(({ sku, product_id, quantity }) => `${quantity} × ${this.names.get(sku ?? product_id ?? '') ?? sku}`)
-      .join(', ');
+      .join(' + ');
     const cells = [
       order.orderId.slice(-8),
       String(body['customerId'] ?? body['customer_id']),

@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
+import * as cdk from 'aws-cdk-lib';
+import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json' with { type: 'json' };
+import { WorkloadImage } from 'cdk-order-pipeline';
+import pg from 'pg';
+import { OrderPipelineStack } from '../lib/order-pipeline-stack.ts';
+import type { Settings } from '../lib/settings.ts';
+import { synthesize } from '../local/cli/assembly.ts';
+import { feed } from '../local/cli/feed.ts';
+import type { FeedResult } from '../local/cli/feed.ts';
+import { httpClient } from '../local/cli/http-client.ts';
+import { randomOrders } from '../local/cli/orders.ts';
+import { openPipeline } from '../local/cli/pipeline.ts';
+import type { Pipeline } from '../local/cli/pipeline.ts';
+import type { InvariantResult } from '../local/invariants.ts';
+import { startLocal } from '../local/run.ts';
+import type { LocalRun } from '../local/run.ts';
+import { bundleServices } from '../services/bundle.ts';
+
+export interface System {
+  readonly run: LocalRun;
+  readonly pipeline: Pipeline;
+  /** To the replica. */
+  readonly reader: pg.Pool;
+  feed(count: number, rate: number, seed?: number): Promise<FeedResult>;
+  stop(): Promise<void>;
+}
+
+/** A folder that is gone after the tests. */
+export async function scratch(): Promise<{ path: string; remove(): Promise<void> }> {
+  const path = await mkdtemp(join(tmpdir(), 'order-pipeline-e2e-'));
+  return { path, remove: () => rm(path, { recursive: true, force: true }) };
+}
+
+/** The reference app as it is, synthesized as `npm start` does it. */
+export async function synthesizeReferenceApp(folder: string): Promise<string> {
+  const assembly = join(folder, 'assembly');
+  await synthesize(fileURLToPath(new URL('../', import.meta.url)), assembly, new AbortController().signal);
+  return assembly;
+}
+
+/** The reference app's stack with other settings. */
+export async function synthesizeWith(folder: string, settings: Settings): Promise<string> {
+  const image = await bundleServices(join(folder, 'image'));
+  const app = new cdk.App({ context: recommendedFlags, outdir: join(folder, 'assembly') });
+  new OrderPipelineStack(app, 'OrderPipeline', { image: WorkloadImage.fromDirectory(image), settings });
+  return app.synth().directory;
+}
+
+export async function startSystem(assemblyDir: string, dataDir: string): Promise<System> {
+  const run = await startLocal({ assemblyDir, dataDir });
+  const pipeline = await openPipeline(run, false);
+  assert.ok(pipeline && run.database?.reader, 'the reference app has APIs, a database and a replica');
+  const reader = new pg.Pool({ ...run.database.reader, max: 2 });
+  reader.on('error', () => undefined);
+  return {
+    run,
+    pipeline,
+    reader,
+    async feed(count, rate, seed = 1) {
+      const client = httpClient(pipeline.writeUrl);
+      try {
+        return await feed({ orders: randomOrders(count, seed), rate, client });
+      } finally {
+        client.close();
+      }
+    },
+    async stop() {
+      await reader.end();
+      await pipeline.close();
+      await run.stop();
+    },
+  };
+}
+
+export function assertAllTrue(results: readonly InvariantResult[]): void {
+  assert.deepEqual(results.map(({ id }) => id), ['I1', 'I3', 'I4', 'I5', 'I6', 'I10', 'I11']);
+  assert.deepEqual(results.filter(({ ok }) => !ok), []);
+}
+
+export function failedIds(results: readonly InvariantResult[]): string[] {
+  return results.filter(({ ok }) => !ok).map(({ id }) => id);
+}
+
+/** Polls until the condition holds; nothing here sleeps for a fixed time. */
+export async function until<T>(what: string, read: () => T | Promise<T>, holds: (value: T) => boolean, timeoutMs = 60_000): Promise<T> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const value = await read();
+    if (holds(value)) return value;
+    if (Date.now() > deadline) throw new Error(`${what}: still not so after ${timeoutMs} ms: ${JSON.stringify(value)}`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
+
+// Answers are read as they come.
+export async function post(url: string, body: unknown, headers: Record<string, string> = {}) {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: typeof body === 'string' ? body : JSON.stringify(body),
+  });
+  return { status: response.status, headers: response.headers, json: await response.json() as any };
+}
+
+export async function get(url: string, headers: Record<string, string> = {}) {
+  const response = await fetch(url, { headers });
+  const text = await response.text();
+  return { status: response.status, headers: response.headers, json: (text === '' ? {} : JSON.parse(text)) as any };
+}
+
+/** Which receive of a message failed, by the log of its consumer. */
+export function failedReceives(system: System, service: string): number[] {
+  const { logFiles } = system.run.services.find(({ name }) => name === service)!;
+  return logFiles
+    .flatMap((file) => readFileSync(file, 'utf8').split('\n'))
+    .filter((line) => line.includes('event failed'))
+    .map((line) => (JSON.parse(line) as { receiveCount: number }).receiveCount)
+    .sort();
+}
+
+/** Puts one event on the run's bus, as any program with the AWS SDK would. */
+export async function putEvent({ run }: System, event: { source: string; detailType: string; detail: string }): Promise<void> {
+  const client = new EventBridgeClient({ endpoint: run.endpoints.eventbridge, region: run.region, credentials: { accessKeyId: 'local', secretAccessKey: 'local' } });
+  const { EVENT_BUS_NAME: bus } = run.services.find(({ name }) => name === 'outbox-relay')!.environment;
+  try {
+    const { FailedEntryCount } = await client.send(new PutEventsCommand({
+      Entries: [{ EventBusName: bus, Source: event.source, DetailType: event.detailType, Detail: event.detail }],
+    }));
+    assert.equal(FailedEntryCount, 0);
+  } finally {
+    client.destroy();
+  }
+}
+
+/** The dead letters of a consumer. */
+export function deadLettersOf({ run }: System, service: string): string[] {
+  const queue = run.queues.find(({ consumer }) => consumer === service)!;
+  return run.queues.find(({ deadLettersOf: sources }) => sources.includes(queue.name))!.messages();
+}
