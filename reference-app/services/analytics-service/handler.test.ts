@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
+import { handleOnce } from '../shared/messaging/inbox.ts';
+import { startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
+import { analyticsHandler } from './handler.ts';
+
+let server: TestServer;
+let db: TestDatabase;
+before(async () => {
+  server = await startTestServer();
+  db = await server.database();
+});
+after(() => server.stop());
+
+type Counted = EventEnvelope<'order.created' | 'order.confirmed' | 'order.rejected' | 'inventory.updated'>;
+const at = (minute: number, second: number) => new Date(Date.UTC(2026, 10, 21, 10, minute, second));
+
+/** The journey of an order that is accepted in minute 0 and decided in minute 1. */
+function journey(confirms: boolean, createdAtSecond: number): Counted[] {
+  const orderId = newId();
+  const createdAt = at(0, createdAtSecond).toISOString();
+  const common = { subject: orderId, sequence: 1, cause: { id: newId() } };
+  const lines = [{ sku: 'A', quantity: 2 }, { sku: 'B', quantity: 3 }];
+  const levels = lines.map((line) => ({ ...line, deltaOnHand: 0, deltaReserved: 0, onHand: 9, reserved: 0 }));
+  const updated = (outcome: 'RESERVED' | 'REJECTED' | 'DEDUCTED', time: Date) => newEvent({
+    ...common, type: 'inventory.updated', source: '/inventory-service', time,
+    data: { orderId, reservationId: newId(), outcome, lines: levels, shortages: outcome === 'REJECTED' ? [{ sku: 'B', requested: 3, available: 0 }] : [] },
+  });
+  const created = newEvent({ ...common, type: 'order.created', source: '/order-service', time: at(0, createdAtSecond), data: { orderId, customerId: 'c', items: lines, createdAt } });
+  return confirms
+    ? [
+      created, updated('RESERVED', at(1, 1)), updated('DEDUCTED', at(2, 3)),
+      newEvent({ ...common, type: 'order.confirmed', source: '/order-service', time: at(1, 2), data: { orderId, customerId: 'c', version: 2, confirmedAt: at(1, 2).toISOString(), createdAt } }),
+    ]
+    : [
+      created, updated('REJECTED', at(1, 1)),
+      newEvent({
+        ...common, type: 'order.rejected', source: '/order-service', time: at(1, 2),
+        data: { orderId, customerId: 'c', version: 2, reason: 'INSUFFICIENT_STOCK', shortages: [], rejectedAt: at(1, 2).toISOString(), createdAt },
+      }),
+    ];
+}
+
+test('counts land in the minute in which things happened, once, in whatever batches and order they are heard of', async () => {
+  const events = [...journey(true, 32), ...journey(true, 42), ...journey(false, 52)];
+  const shuffled = [...events].sort((a, b) => (a.id.slice(-4) < b.id.slice(-4) ? -1 : 1));
+  await Promise.all([0, 4, 8].map((from) => handleOnce(analyticsHandler, shuffled.slice(from, from + 4), db.command)));
+  await handleOnce(analyticsHandler, events, db.command);
+
+  const { rows: minutes } = await db.admin.query(`SELECT extract(minute FROM minute AT TIME ZONE 'UTC')::int AS minute, accepted, confirmed, rejected, units_accepted::int, units_confirmed::int,
+    units_rejected::int, units_deducted::int, seconds_to_terminal_sum AS sum, seconds_to_terminal_max AS max FROM analytics.order_minute ORDER BY 1`);
+  const none = { accepted: 0, confirmed: 0, rejected: 0, units_accepted: 0, units_confirmed: 0, units_rejected: 0, units_deducted: 0, sum: 0, max: 0 };
+  assert.deepEqual(minutes, [
+    { ...none, minute: 0, accepted: 3, units_accepted: 15 },
+    { ...none, minute: 1, confirmed: 2, rejected: 1, units_confirmed: 10, units_rejected: 5, sum: 30 + 20 + 10, max: 30 },
+    { ...none, minute: 2, units_deducted: 10 },
+  ]);
+  const { rows: skus } = await db.admin.query(`SELECT extract(minute FROM minute AT TIME ZONE 'UTC')::int AS minute, sku, units_ordered::int AS ordered, units_reserved::int AS reserved,
+    units_deducted::int AS deducted, rejections FROM analytics.sku_minute ORDER BY 1, 2`);
+  assert.deepEqual(skus, [
+    { minute: 0, sku: 'A', ordered: 6, reserved: 0, deducted: 0, rejections: 0 },
+    { minute: 0, sku: 'B', ordered: 9, reserved: 0, deducted: 0, rejections: 0 },
+    { minute: 1, sku: 'A', ordered: 0, reserved: 4, deducted: 0, rejections: 0 },
+    { minute: 1, sku: 'B', ordered: 0, reserved: 6, deducted: 0, rejections: 1 },
+    { minute: 2, sku: 'A', ordered: 0, reserved: 0, deducted: 4, rejections: 0 },
+    { minute: 2, sku: 'B', ordered: 0, reserved: 0, deducted: 6, rejections: 0 },
+  ]);
+});

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { after, before, test } from 'node:test';
+import pg from 'pg';
+import type { Pool } from '../shared/database.ts';
+import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
+import { handleOnce } from '../shared/messaging/inbox.ts';
+import { eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
+import { createStockHandler } from './handler.ts';
+
+let server: TestServer;
+let db: TestDatabase;
+let replica: Pool;
+before(async () => {
+  server = await startTestServer({ replica: true });
+  db = await server.database();
+  await db.admin.query(`INSERT INTO inventory.product VALUES ('A', 'A'), ('B', 'B');
+    INSERT INTO inventory.stock_level (sku, location, on_hand, reserved) VALUES ('A', 'MAIN', 5, 2), ('A', 'WEST', 4, 0), ('B', 'MAIN', 1, 1)`);
+  const { port, user, password } = server.postgres.reader!;
+  replica = new pg.Pool({ host: '127.0.0.1', port, user, password, database: db.name });
+  replica.on('error', () => undefined);
+  await eventually(() => replica.query('SELECT FROM inventory.stock_level').catch(() => ({ rowCount: 0 })), ({ rowCount }) => rowCount === 3);
+});
+after(async () => {
+  await replica.end();
+  await server.stop();
+});
+
+function created(items: { sku: string; quantity: number }[]): EventEnvelope<'order.created'> {
+  const orderId = newId();
+  return newEvent({
+    type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, cause: { id: newId() },
+    data: { orderId, customerId: 'c', items, createdAt: new Date().toISOString() },
+  });
+}
+
+async function answers(orders: readonly EventEnvelope[]) {
+  const { rows } = await db.admin.query<{ envelope: string }>('SELECT envelope FROM messaging.outbox WHERE aggregate_id = ANY ($1) ORDER BY id', [orders.map(({ subject }) => subject)]);
+  return rows.map(({ envelope }) => JSON.parse(envelope) as EventEnvelope<'inventory.validated'>);
+}
+
+test('tells what the replica has, summed over locations, per SKU of the order', async () => {
+  const handler = createStockHandler({ reader: replica, writer: db.command, logger: silentLogger() });
+  const orders = [
+    created([{ sku: 'B', quantity: 1 }, { sku: 'A', quantity: 7 }]), created([{ sku: 'A', quantity: 7 }]), created([{ sku: 'nowhere', quantity: 1 }]),
+  ];
+  await handleOnce(handler, orders, db.command);
+  const said = await answers(orders);
+  assert.deepEqual(said.map(({ data }) => ({ lines: data.lines, sufficient: data.sufficient })), [
+    { lines: [{ sku: 'A', requested: 7, available: 7 }, { sku: 'B', requested: 1, available: 0 }], sufficient: false },
+    { lines: [{ sku: 'A', requested: 7, available: 7 }], sufficient: true },
+    { lines: [{ sku: 'nowhere', requested: 1, available: 0 }], sufficient: false },
+  ]);
+  assert.deepEqual(said.map(({ causationid }) => causationid), orders.map(({ id }) => id));
+});
+
+test('reads the replica, not the writer: stock that has not arrived there is not seen', async () => {
+  await server.postgres.pauseReplay();
+  try {
+    await db.admin.query(`UPDATE inventory.stock_level SET on_hand = 100 WHERE sku = 'B'`);
+    const orders = [created([{ sku: 'B', quantity: 1 }])];
+    await handleOnce(createStockHandler({ reader: replica, writer: db.command, logger: silentLogger() }), orders, db.command);
+    assert.equal((await answers(orders))[0]!.data.lines[0]!.available, 0);
+  } finally {
+    await server.postgres.resumeReplay();
+  }
+});
+
+test('advice never holds up an order: a reader that hangs or refuses is replaced by the writer', async () => {
+  const silent = createServer(() => undefined);
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  const { port } = silent.address() as AddressInfo;
+  const hanging = new pg.Pool({ host: '127.0.0.1', port, user: 'x', connectionTimeoutMillis: 60_000 });
+  const refused = new pg.Pool({ host: '127.0.0.1', port: 1, user: 'x' });
+  for (const reader of [hanging, refused]) {
+    const orders = [created([{ sku: 'A', quantity: 1 }])];
+    await handleOnce(createStockHandler({ reader, writer: db.command, logger: silentLogger(), readerTimeoutMs: 100 }), orders, db.command);
+    assert.equal((await answers(orders))[0]!.data.lines[0]!.available, 7);
+  }
+  silent.close();
+  void hanging.end();
+  await refused.end();
+});
