@@ -7,13 +7,12 @@ import { signal as signalProcess } from '../processes/identity.ts';
 import { startLocal } from '../run.ts';
 import type { LocalRun, ProgressStep } from '../run.ts';
 import { synthesize } from './assembly.ts';
-import { feed } from './feed.ts';
+import { feedApart } from './feed-thread.ts';
 import type { FeedResult } from './feed.ts';
-import { httpClient } from './http-client.ts';
 import { Journeys } from './journeys.ts';
 import { HELP, parseCommand, UsageError } from './options.ts';
 import type { CliOptions } from './options.ts';
-import { randomOrders, readSampleOrders } from './orders.ts';
+import { readSampleOrders } from './orders.ts';
 import { openPipeline } from './pipeline.ts';
 import type { Pipeline } from './pipeline.ts';
 import { screen, seconds, steps } from './screen.ts';
@@ -165,39 +164,31 @@ async function feedAndShow(pipeline: Pipeline, options: CliOptions, out: Screen,
     if (!options.exit) printExamples(out, pipeline);
     return 0;
   }
-  const client = httpClient(pipeline.writeUrl);
-  try {
-    const fed = options.orders === undefined
-      ? await showSamples(pipeline, options, out, signal, client)
-      : await feedRandom(pipeline, options, options.orders, out, signal, client);
-    if (signal.aborted) return INTERRUPTED;
-    const settled = await settleAndShow(pipeline, out, signal);
-    if (signal.aborted) return INTERRUPTED;
-    const summary = await pipeline.summarize(fed, settled);
-    out.line();
-    printSummary(out, summary, fed);
-    if (options.json) process.stdout.write(`${JSON.stringify(summary)}\n`);
-    if (!options.exit) printExamples(out, pipeline, fed.accepted[0]?.orderId);
-    return summary.ok ? 0 : 1;
-  } finally {
-    client.close();
-  }
+  const fed = options.orders === undefined
+    ? await showSamples(pipeline, options, out, signal)
+    : await feedRandom(pipeline, options, options.orders, out, signal);
+  const settled = !signal.aborted && await settleAndShow(pipeline, out, signal);
+  if (signal.aborted) return INTERRUPTED;
+  const summary = await pipeline.summarize(fed, settled);
+  out.line();
+  printSummary(out, summary, fed);
+  if (options.json) process.stdout.write(`${JSON.stringify(summary)}\n`);
+  if (!options.exit) printExamples(out, pipeline, fed.accepted[0]?.orderId);
+  return summary.ok ? 0 : 1;
 }
 
-type Client = ReturnType<typeof httpClient>;
-
-async function showSamples(pipeline: Pipeline, { rate = SAMPLE_RATE }: CliOptions, out: Screen, signal: AbortSignal, client: Client): Promise<FeedResult> {
+async function showSamples(pipeline: Pipeline, { rate = SAMPLE_RATE }: CliOptions, out: Screen, signal: AbortSignal): Promise<FeedResult> {
   const samples = readSampleOrders();
   out.line(out.paint('bold', `${samples.length} sample orders`) + ' (times of the steps count from acceptance)');
   const journeys = new Journeys(out, pipeline.database);
-  const fed = await feed({ orders: samples, rate, client, signal, onAccepted: (order) => journeys.add(order) });
+  const fed = await feedApart({ url: pipeline.writeUrl, rate }, signal, (order) => journeys.add(order));
   await journeys.settled(signal.aborted ? 0 : 60_000);
   for (const { reason, planned } of [...fed.refused, ...fed.unanswered]) out.line(out.paint('red', `not accepted: ${JSON.stringify(planned.body)}: ${reason}`));
   return fed;
 }
 
 async function feedRandom(
-  pipeline: Pipeline, { rate = RANDOM_RATE, seed }: CliOptions, count: number, out: Screen, signal: AbortSignal, client: Client,
+  pipeline: Pipeline, { rate = RANDOM_RATE, seed }: CliOptions, count: number, out: Screen, signal: AbortSignal,
 ): Promise<FeedResult> {
   out.line(out.paint('bold', `${count} random orders`) + ` at ${rate} per second, seed ${seed}`);
   const started = performance.now();
@@ -205,7 +196,7 @@ async function feedRandom(
   const text = () => `  ${accepted} of ${count} accepted, ${seconds(performance.now() - started)}`;
   const end = periodically(out, text);
   try {
-    return await feed({ orders: randomOrders(count, seed), rate, client, signal, onAccepted: () => accepted++ });
+    return await feedApart({ url: pipeline.writeUrl, rate, random: { count, seed } }, signal, () => accepted++);
   } finally {
     end();
   }
