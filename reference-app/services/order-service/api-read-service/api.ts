@@ -55,7 +55,8 @@ export function createReadApi({ reader, writer, logger, registry }: ReadApiDeps)
   underBothBases('/orders', (url) => app.get(url, async (request, reply) => {
     const { filter, limit } = parseListRequest(request.query);
     // One more than asked for tells whether there is a next page.
-    const { value: rows = [], source } = await read(tokenOf(request), async (db) => (await db.query<OrderRow>(orderList(filter, limit + 1))).rows);
+    const statement = orderList(filter, limit + 1);
+    const { value: rows = [], source } = await read(tokenOf(request), async (db) => (await db.query<OrderRow>(statement)).rows);
     const page = rows.slice(0, limit);
     const last = page.at(-1);
     const next = rows.length > limit && last ? formatCursor(last.orderId) : null;
@@ -84,7 +85,7 @@ function answer(request: FastifyRequest, reply: FastifyReply, source: Source, bo
 
 function orderIdOf(request: FastifyRequest): string {
   const { id } = request.params as { id: string };
-  if (!UUID.test(id)) throw invalid('id', 'must be an order id as in the answer to POST /orders, for example 019a9c5e-7d3b-7c41-9b1f-3f5f0a6f2d11');
+  if (!UUID.test(id)) throw invalid('id', 'must be an order id from POST /orders, for example 019a9c5e-7d3b-7c41-9b1f-3f5f0a6f2d11');
   request.orderId = id.toLowerCase();
   return request.orderId;
 }

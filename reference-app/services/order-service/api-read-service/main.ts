@@ -19,7 +19,9 @@ await runService('api-read-service', {
   async start({ config: env, logger, name }) {
     const common = { secretArn: env.DB_SECRET_ARN, logger, statementTimeoutMs: 2_000 };
     const reader = createPool({ ...common, endpoint: env.DB_READER_ENDPOINT, applicationName: name, max: env.DB_POOL_SIZE });
-    const writer = createPool({ ...common, endpoint: env.DB_WRITER_ENDPOINT, applicationName: `${name}-fallback`, max: env.DB_FALLBACK_POOL_SIZE });
+    const writer = createPool({
+      ...common, endpoint: env.DB_WRITER_ENDPOINT, applicationName: `${name}-fallback`, max: env.DB_FALLBACK_POOL_SIZE,
+    });
     const app = createReadApi({ reader, writer, logger, registry });
     const url = await app.listen({ host: env.HOST, port: env.PORT });
     logger.info({ url }, 'listening');

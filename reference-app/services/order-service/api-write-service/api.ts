@@ -106,7 +106,7 @@ async function store(order: NewOrder, pool: Pool): Promise<IntakeOutcome> {
       const delay = RETRY_DELAYS_MS[attempt];
       if (!isTemporary(error)) throw error;
       if (delay === undefined || Date.now() - start > RETRY_WITHIN_MS) {
-        throw unavailable('The order could not be stored at the moment; send it again, with the same Idempotency-Key if it had one.', error);
+        throw unavailable('The order could not be stored; send it again in a moment, with the same Idempotency-Key if it had one.', error);
       }
       await new Promise((resolve) => setTimeout(resolve, delay));
     }

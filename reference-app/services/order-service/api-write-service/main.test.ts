@@ -36,8 +36,8 @@ describe('API processes', () => {
   function start(main: string, env: Record<string, string>) {
     const child = spawn(process.execPath, [main], {
       env: {
-        PATH: process.env.PATH, HOST: '127.0.0.1', PORT: '0', AWS_REGION: 'us-east-1', AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test',
-        AWS_ENDPOINT_URL_SECRETS_MANAGER: secretsUrl, DB_NAME: db.name, ...env,
+        PATH: process.env.PATH, HOST: '127.0.0.1', PORT: '0', DB_NAME: db.name, AWS_REGION: 'us-east-1',
+        AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_ENDPOINT_URL_SECRETS_MANAGER: secretsUrl, ...env,
       },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
@@ -60,7 +60,9 @@ describe('API processes', () => {
     for (const url of [writeUrl, readUrl]) assert.equal((await fetch(`${url}/readyz`)).status, 200);
 
     const answer = await fetch(`${writeUrl}/api/orders`, {
-      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ customerId: 'c', items: [{ sku: 'SKU-123', quantity: 1 }] }),
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ customerId: 'c', items: [{ sku: 'SKU-123', quantity: 1 }] }),
     });
     assert.equal(answer.status, 202);
     assert.equal((await fetch(`${readUrl}${answer.headers.get('location')}`)).status, 200);

@@ -32,7 +32,8 @@ export const CamelOrder = Type.Object({
 
 export const SnakeOrder = Type.Object({
   customer_id: customerId,
-  items: Type.Array(Type.Object({ product_id: sku, quantity }, { ...closed, description: 'an object with product_id and quantity' }), items),
+  items: Type.Array(
+    Type.Object({ product_id: sku, quantity }, { ...closed, description: 'an object with product_id and quantity' }), items),
 }, { ...closed, description: 'a JSON object with customer_id and items' });
 
 const parseCamel = parser(CamelOrder, 'body');
@@ -70,7 +71,8 @@ function refuseDuplicates({ style, items: lines }: OrderRequest): void {
       first.set(line.sku, n);
       return [];
     }
-    return [{ field: skuField(style, n), message: `is the same as ${skuField(style, before)}; order a SKU once, with the sum of its quantities` }];
+    const message = `is the same as ${skuField(style, before)}; order a SKU once, with the sum of its quantities`;
+    return [{ field: skuField(style, n), message }];
   });
   if (errors.length > 0) throw invalidFields(errors);
 }
@@ -89,7 +91,7 @@ export function parseIdempotencyKey(header: string | string[] | undefined): stri
   if (header === undefined) return undefined;
   const key = /^(?:"([\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255}))$/.exec(String(header));
   if (!key) {
-    throw invalid('Idempotency-Key', 'must be 1 to 255 visible ASCII characters without spaces or quotes inside, for example a UUID, and given once');
+    throw invalid('Idempotency-Key', 'must be given once, as 1 to 255 visible ASCII characters without space or quote, for example a UUID');
   }
   return key[1] ?? key[2];
 }
