@@ -106,6 +106,27 @@ test('a message does not go to a consumer that was killed while it waited', asyn
   assert.equal(received.Attributes?.ApproximateReceiveCount, '1');
 });
 
+test('a message ends one long poll, not all of them, and a burst as many as it can fill', async (context) => {
+  const { sqs, client, QueueUrl } = await endpoint(context, temporaryFolder(context));
+  sqs.addPolicy(['orders'], [{ Effect: 'Allow', Principal: '*', Action: '*' }]);
+  const caller = { service: 'events.amazonaws.com', sourceArn: 'arn', sourceAccount: account };
+  const received: number[] = [];
+  const polls = Array.from({ length: 5 }, async () => {
+    const { Messages = [] } = await client.send(new ReceiveMessageCommand({ QueueUrl, MaxNumberOfMessages: 10, WaitTimeSeconds: 20 }));
+    received.push(Messages.length);
+  });
+  await eventually(() => sqs.waiting('orders') === 5, 'five long polls');
+  sqs.deliver(arn('orders'), '1', caller);
+  await eventually(() => received.length === 1, 'the first answer');
+  assert.equal(sqs.waiting('orders'), 4);
+  for (let message = 0; message < 12; message++) sqs.deliver(arn('orders'), '2', caller);
+  await eventually(() => received.length === 3, 'two more answers');
+  assert.equal(sqs.waiting('orders'), 2);
+  assert.deepEqual(received, [1, 10, 2]);
+  for (let message = 0; message < 11; message++) sqs.deliver(arn('orders'), '3', caller);
+  await Promise.all(polls);
+});
+
 describe('deliveries of EventBridge', () => {
   const caller = { service: 'events.amazonaws.com', sourceArn: 'arn:aws:events:us-east-1:000000000000:rule/r', sourceAccount: account };
   const allow = { Effect: 'Allow', Principal: { Service: caller.service }, Action: 'sqs:SendMessage', Resource: '*' };

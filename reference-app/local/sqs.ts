@@ -23,7 +23,8 @@ interface FauxqsQueue {
   changeVisibility(receiptHandle: string, seconds: number): void;
   getAttribute(name: string): string | undefined;
   processTimers(): void;
-  readonly pollWaiters: readonly unknown[];
+  readonly pollWaiters: { readonly timer: NodeJS.Timeout; resolve(): void }[];
+  notifyWaiters(): void;
   checkDeduplication(id: string): { readonly isDuplicate: boolean };
   recordDeduplication(id: string, messageId: string, sequenceNumber?: string): void;
   nextSequenceNumber(): string;
@@ -133,6 +134,7 @@ export class SqsEndpoint {
       }
     }
     queue.sequenceCounter = this.#journal.sequenceCounter(queue.name);
+    if (queue.attributes['FifoQueue'] !== 'true') wakeNoMoreThanNeeded(queue);
     // From here on every change is written down.
     (queue as unknown as { persistence: QueueJournal }).persistence = this.#journal;
   }
@@ -211,6 +213,25 @@ export class SqsEndpoint {
     await this.#app.close();
     this.#journal.close();
   }
+}
+
+/**
+ * fauxqs wakes every long poll for every message, and all but one go away with nothing and ask again. Here as many are
+ * woken as the messages of one turn can fill.
+ */
+function wakeNoMoreThanNeeded(queue: FauxqsQueue): void {
+  let scheduled = false;
+  queue.notifyWaiters = () => {
+    if (scheduled) return;
+    scheduled = true;
+    setImmediate(() => {
+      scheduled = false;
+      for (const waiter of queue.pollWaiters.splice(0, Math.ceil(queue.messages.length / 10))) {
+        clearTimeout(waiter.timer);
+        waiter.resolve();
+      }
+    });
+  };
 }
 
 /**
