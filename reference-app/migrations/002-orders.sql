@@ -47,19 +47,21 @@ CREATE TABLE orders.idempotency_key (
 -- transition happened (PENDING) or was absorbed by a state that no longer takes it.
 CREATE FUNCTION orders.settle(p_order_ids uuid[], p_statuses text[], p_reasons text[], p_shortages jsonb[], p_event_ids uuid[], p_cause_ids text[])
 RETURNS TABLE (order_id uuid, customer_id text, from_status text, version int, created_at timestamptz, settled_at timestamptz)
-LANGUAGE sql AS $$
+-- A plan that was made while the table was small must not scan it when it has grown.
+LANGUAGE sql SET enable_seqscan = off AS $$
   WITH locked AS MATERIALIZED (
     SELECT o.order_id, o.customer_id, o.status, o.version, o.created_at, d.status AS to_status, d.reason, d.shortages, d.event_id, d.cause_id
     FROM unnest(p_order_ids, p_statuses, p_reasons, p_shortages, p_event_ids, p_cause_ids)
       AS d (order_id, status, reason, shortages, event_id, cause_id)
     JOIN orders.orders o USING (order_id)
+    WHERE o.order_id = ANY (p_order_ids)
     ORDER BY o.order_id
     FOR NO KEY UPDATE OF o
   ), settled AS (
     UPDATE orders.orders o
     SET status = l.to_status, version = o.version + 1, updated_at = clock_timestamp(), reason = l.reason, shortages = l.shortages
     FROM locked l
-    WHERE o.order_id = l.order_id AND l.status = 'PENDING'
+    WHERE o.order_id = ANY (p_order_ids) AND o.order_id = l.order_id AND l.status = 'PENDING'
     RETURNING o.order_id, o.version, o.updated_at
   ), changes AS (
     INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id, cause_id, at)

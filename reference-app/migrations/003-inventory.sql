@@ -57,6 +57,9 @@ END $$;
 CREATE TRIGGER stock_movement_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON inventory.stock_movement
   FOR EACH STATEMENT EXECUTE FUNCTION inventory.refuse_change();
 
+-- About the functions of this schema: a plan is made while tables are small and kept while they grow. So every table is
+-- bounded by "= ANY (the ids of the batch)", and enable_seqscan is off, which leaves an index as the only way.
+
 -- Reserves stock for a batch of orders: all lines of an order or none, in the order given (greedy is exact; a running
 -- sum per SKU would reject orders that can be filled). Locations of a SKU are used up in sorted order.
 --
@@ -67,7 +70,7 @@ CREATE FUNCTION inventory.reserve(
   p_order_ids uuid[], p_reservation_ids uuid[], p_event_ids uuid[], p_skus text[],
   line_order int[], line_sku int[], line_quantity int[],
   OUT verdicts smallint[], OUT line_on_hand int[], OUT line_reserved int[])
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   n int := cardinality(p_order_ids);
   m int := cardinality(line_order);
@@ -80,8 +83,9 @@ DECLARE
   take_order int[]; take_row int[]; take_quantity int[]; takes int := 0;
   first_line int := 1; last_line int; r int; o int; s int; missing int; part int; fits boolean; written int;
 BEGIN
-  SELECT array_agg(r.order_id IS NOT NULL ORDER BY t.o) INTO decided
-  FROM unnest(p_order_ids) WITH ORDINALITY t(order_id, o) LEFT JOIN inventory.reservation r USING (order_id);
+  SELECT array_agg(d.order_id IS NOT NULL ORDER BY t.o) INTO decided
+  FROM unnest(p_order_ids) WITH ORDINALITY t(order_id, o)
+  LEFT JOIN (SELECT order_id FROM inventory.reservation WHERE order_id = ANY (p_order_ids)) d USING (order_id);
 
   SELECT array_agg(l.sku), array_agg(l.location), array_agg(l.on_hand), array_agg(l.reserved), array_agg(l.on_hand - l.reserved), array_agg(0)
   INTO row_sku, row_location, row_on_hand, row_reserved, row_free, row_taken
@@ -157,7 +161,7 @@ BEGIN
     FROM unnest(take_order, take_row, take_quantity) t(o, r, quantity);
     UPDATE inventory.stock_level l SET reserved = l.reserved + d.taken, version = l.version + 1
     FROM unnest(row_sku, row_location, row_taken) d(sku, location, taken)
-    WHERE l.sku = d.sku AND l.location = d.location AND d.taken > 0;
+    WHERE l.sku = ANY (p_skus) AND l.sku = d.sku AND l.location = d.location AND d.taken > 0;
   END IF;
 END $$;
 
@@ -166,13 +170,14 @@ END $$;
 -- has no row.
 CREATE FUNCTION inventory.commit_reservations(p_order_ids uuid[], p_event_ids uuid[])
 RETURNS TABLE (order_id uuid, reservation_id uuid, state text, version int, sku text, quantity int, on_hand int, reserved int)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 #variable_conflict use_column
+DECLARE
+  skus text[];
 BEGIN
+  skus := ARRAY(SELECT DISTINCT q.sku FROM inventory.reservation_line q WHERE q.order_id = ANY (p_order_ids));
   -- Stock before reservations, in sorted order, as inventory.reserve does.
-  PERFORM 1 FROM inventory.stock_level l
-  WHERE (l.sku, l.location) IN (SELECT q.sku, q.location FROM inventory.reservation_line q WHERE q.order_id = ANY (p_order_ids))
-  ORDER BY l.sku, l.location FOR NO KEY UPDATE;
+  PERFORM 1 FROM inventory.stock_level l WHERE l.sku = ANY (skus) ORDER BY l.sku, l.location FOR NO KEY UPDATE;
 
   RETURN QUERY
   WITH event AS (
@@ -182,10 +187,11 @@ BEGIN
     WHERE r.order_id = ANY (p_order_ids) ORDER BY r.order_id FOR NO KEY UPDATE
   ), line AS (
     SELECT e.o, e.event_id, q.order_id, q.sku, q.location, q.quantity
-    FROM before b JOIN event e USING (order_id) JOIN inventory.reservation_line q USING (order_id) WHERE b.state = 'HELD'
+    FROM before b JOIN event e USING (order_id) JOIN inventory.reservation_line q USING (order_id)
+    WHERE b.state = 'HELD' AND q.order_id = ANY (p_order_ids)
   ), committed AS (
     UPDATE inventory.reservation r SET state = 'COMMITTED', version = r.version + 1, updated_at = clock_timestamp()
-    FROM before b WHERE r.order_id = b.order_id AND b.state = 'HELD'
+    FROM before b WHERE r.order_id = ANY (p_order_ids) AND r.order_id = b.order_id AND b.state = 'HELD'
     RETURNING r.order_id, r.version
   ), movement AS (
     INSERT INTO inventory.stock_movement (sku, location, type, delta_on_hand, delta_reserved, order_id, event_id)
@@ -194,11 +200,11 @@ BEGIN
     UPDATE inventory.stock_level l
     SET on_hand = l.on_hand - d.quantity, reserved = l.reserved - d.quantity, version = l.version + 1
     FROM (SELECT line.sku, line.location, sum(line.quantity)::int AS quantity FROM line GROUP BY 1, 2) d
-    WHERE l.sku = d.sku AND l.location = d.location
+    WHERE l.sku = ANY (skus) AND l.sku = d.sku AND l.location = d.location
   ), level AS (
     -- This statement still sees the counters from before its own update.
     SELECT l.sku, sum(l.on_hand)::int AS on_hand, sum(l.reserved)::int AS reserved
-    FROM inventory.stock_level l WHERE l.sku IN (SELECT line.sku FROM line) GROUP BY l.sku
+    FROM inventory.stock_level l WHERE l.sku = ANY (skus) GROUP BY l.sku
   ), per_sku AS (
     SELECT line.o, line.order_id, line.sku, sum(line.quantity)::int AS quantity FROM line GROUP BY 1, 2, 3
   ), running AS (

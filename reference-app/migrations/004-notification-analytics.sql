@@ -16,6 +16,20 @@ CREATE TABLE notification.notification (
 ) WITH (fillfactor = 70);
 CREATE INDEX notification_unsent ON notification.notification (claimed_until) WHERE sent_at IS NULL;
 
+-- Records what customers are to be told; returns what was not recorded before. A deduction does not say whose order it
+-- is; the order does.
+CREATE FUNCTION notification.record(p_order_ids uuid[], p_outcomes text[], p_customer_ids text[], p_traceparents text[])
+RETURNS TABLE (order_id uuid, outcome text)
+LANGUAGE sql SET enable_seqscan = off AS $$
+  INSERT INTO notification.notification (order_id, outcome, customer_id, traceparent)
+  SELECT d.order_id, d.outcome, coalesce(d.customer_id, o.customer_id), d.traceparent
+  FROM unnest(p_order_ids, p_outcomes, p_customer_ids, p_traceparents) AS d (order_id, outcome, customer_id, traceparent)
+  LEFT JOIN (SELECT order_id, customer_id FROM orders.orders WHERE order_id = ANY (p_order_ids)) o USING (order_id)
+  ORDER BY d.order_id, d.outcome
+  ON CONFLICT (order_id, outcome) DO NOTHING
+  RETURNING order_id, outcome
+$$;
+
 CREATE SCHEMA analytics;
 
 -- By the minute in which each thing happened.

@@ -1,6 +1,6 @@
 -- Applied on every run, whole: what is not listed here is taken away. :command and :query are the role names.
 REVOKE ALL ON ALL TABLES IN SCHEMA orders, inventory, notification, analytics, messaging FROM PUBLIC, :command, :query;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA orders, inventory FROM PUBLIC, :command, :query;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA orders, inventory, notification FROM PUBLIC, :command, :query;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA orders, inventory, notification, analytics, messaging TO :command;
@@ -15,6 +15,7 @@ GRANT SELECT, INSERT, UPDATE ON inventory.reservation TO :command;
 GRANT SELECT, INSERT ON inventory.reservation_line, inventory.stock_movement TO :command;
 GRANT EXECUTE ON FUNCTION inventory.reserve, inventory.commit_reservations TO :command;
 
+GRANT EXECUTE ON FUNCTION notification.record TO :command;
 GRANT SELECT, INSERT, UPDATE ON notification.notification, analytics.order_minute, analytics.sku_minute TO :command;
 
 GRANT SELECT, INSERT ON messaging.outbox, messaging.outbox_dead TO :command;

@@ -15,6 +15,6 @@ export const COMMIT_RESERVATIONS = {
 export const LOCK_STOCK = {
   name: 'inventory-lock-stock',
   text: `SELECT FROM inventory.stock_level
-         WHERE sku = ANY ($1::text[]) OR sku IN (SELECT sku FROM inventory.reservation_line WHERE order_id = ANY ($2::uuid[]))
+         WHERE sku = ANY ($1::text[] || ARRAY(SELECT sku FROM inventory.reservation_line WHERE order_id = ANY ($2::uuid[])))
          ORDER BY sku, location FOR NO KEY UPDATE`,
 };

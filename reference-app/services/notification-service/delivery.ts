@@ -11,25 +11,24 @@ const CLAIM = {
   // A claim, not a transaction that stays open while it sends: the relay waits for open transactions.
   text: `UPDATE notification.notification n
          SET claimed_until = now() + make_interval(secs => $2), attempts = attempts + 1
-         FROM (
-           SELECT order_id, outcome FROM notification.notification
+         WHERE n.ctid = ANY (ARRAY(
+           SELECT ctid FROM notification.notification
            WHERE sent_at IS NULL AND claimed_until < now()
            ORDER BY claimed_until LIMIT $1 FOR UPDATE SKIP LOCKED
-         ) d
-         WHERE n.order_id = d.order_id AND n.outcome = d.outcome
+         ))
          RETURNING n.order_id, n.outcome, n.customer_id, n.traceparent, n.attempts`,
 };
 const SENT = {
   name: 'notification-sent',
   text: `UPDATE notification.notification n SET sent_at = now(), channel = $3, last_error = NULL
          FROM unnest($1::uuid[], $2::text[]) AS d (order_id, outcome)
-         WHERE n.order_id = d.order_id AND n.outcome = d.outcome`,
+         WHERE n.order_id = ANY ($1) AND n.order_id = d.order_id AND n.outcome = d.outcome`,
 };
 const FAILED = {
   name: 'notification-failed',
   text: `UPDATE notification.notification n SET last_error = d.error, claimed_until = now() + make_interval(secs => d.wait)
          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::float8[]) AS d (order_id, outcome, error, wait)
-         WHERE n.order_id = d.order_id AND n.outcome = d.outcome`,
+         WHERE n.order_id = ANY ($1) AND n.order_id = d.order_id AND n.outcome = d.outcome`,
 };
 
 interface Claimed {

@@ -5,14 +5,7 @@ type Noticed = 'order.confirmed' | 'order.rejected' | 'inventory.updated';
 
 const RECORD = {
   name: 'notification-record',
-  // A deduction does not say whose order it is; the order does.
-  text: `INSERT INTO notification.notification (order_id, outcome, customer_id, traceparent)
-         SELECT d.order_id, d.outcome, coalesce(d.customer_id, o.customer_id), d.traceparent
-         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS d (order_id, outcome, customer_id, traceparent)
-         LEFT JOIN orders.orders o USING (order_id)
-         ORDER BY d.order_id, d.outcome
-         ON CONFLICT (order_id, outcome) DO NOTHING
-         RETURNING order_id, outcome`,
+  text: 'SELECT order_id, outcome FROM notification.record($1::uuid[], $2::text[], $3::text[], $4::text[])',
 };
 
 /** Records what a customer is to be told, once per order and outcome; the delivery sends it. */

@@ -132,6 +132,8 @@ class OutboxRelay implements Relay {
 
   /** Publishes for as long as the connection lives. Everything in memory is lost with it: the cursor knows where to begin. */
   async #lead(client: pg.PoolClient, isBroken: () => boolean): Promise<void> {
+    // A plan that is made while the outbox is small must not scan it when it has grown.
+    await client.query('SET enable_seqscan = off');
     const { rows: [cursor] } = await client.query<Position>({ ...READ_CURSOR, values: [SHARD] });
     if (!cursor) throw new Error('messaging.relay_cursor has no row for shard 0: run the migrations.');
     this.#leads = true;

@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { analyticsHandler } from '../analytics-service/handler.ts';
+import { inventoryHandler } from '../inventory-service/handler.ts';
+import { createNotificationHandler } from '../notification-service/handler.ts';
+import { orderStatusHandler } from '../order-service/order-status/handler.ts';
+import { READ } from '../outbox-relay/statements.ts';
+import { createStockHandler } from '../stock-service/handler.ts';
+import { newEvent, newId, type EventEnvelope, type EventType } from './events/index.ts';
+import type { Handler } from './messaging/handler.ts';
+import { handleOnce } from './messaging/inbox.ts';
+import { silentLogger, startTestServer, type TestDatabase, type TestServer } from './testing.ts';
+
+let server: TestServer;
+let db: TestDatabase;
+before(async () => {
+  server = await startTestServer();
+  db = await server.database();
+});
+after(() => server.stop());
+
+/** Tables that grow with every order; the others have a row per product or minute. */
+const GROWING = ['orders.orders', 'orders.status_change', 'inventory.reservation', 'inventory.reservation_line', 'inventory.stock_movement', 'messaging.outbox', 'messaging.inbox'];
+
+test('no step scans a table that grows, though its plans were made while the tables were nearly empty', async () => {
+  await db.admin.query(`INSERT INTO inventory.product SELECT 'S' || i, 'S' FROM generate_series(1, 20) i;
+    INSERT INTO inventory.stock_level (sku, on_hand) SELECT sku, 100000 FROM inventory.product`);
+  // One connection for all of it, as a process keeps its own: with prepared statements and their plans.
+  const pool = server.pool({ database: db.name, max: 1 });
+  const handlers = {
+    stock: createStockHandler({ reader: pool, writer: pool, logger: silentLogger() }), inventory: inventoryHandler, status: orderStatusHandler,
+    notification: createNotificationHandler(() => undefined), analytics: analyticsHandler,
+  };
+  // The relay's connection, set as the relay sets it.
+  const relay = server.pool({ database: db.name, max: 1 });
+  await relay.query('SET enable_seqscan = off');
+  let seen = { xid: '0', id: '0' };
+  const outbox = async () => {
+    const { rows } = await relay.query<{ xid: string; id: string; envelope: string }>({ ...READ, values: [seen.xid, seen.id, 10_000] });
+    seen = rows.at(-1) ?? seen;
+    return rows.map(({ envelope }) => JSON.parse(envelope) as EventEnvelope);
+  };
+  const run = async <T extends EventType, P>(handler: Handler<T, P>, events: readonly EventEnvelope[]) => {
+    const wanted = events.filter((event): event is EventEnvelope<T> => (handler.types as readonly string[]).includes(event.type));
+    const outcomes = wanted.length > 0 ? await handleOnce(handler, wanted, pool) : [];
+    for (const { result } of outcomes) assert.ok(result === 'ok' || result === 'ignored', result);
+  };
+  const journey = async (count: number) => {
+    const orders = Array.from({ length: count }, (_, i) => {
+      const orderId = newId();
+      return newEvent({
+        type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, cause: { id: newId() },
+        data: { orderId, customerId: 'c', items: [{ sku: `S${1 + (i % 20)}`, quantity: 1 }], createdAt: new Date().toISOString() },
+      });
+    });
+    await pool.query(`INSERT INTO orders.orders (order_id, customer_id, status, version) SELECT o, 'c', 'PENDING', 1 FROM unnest($1::uuid[]) o`, [orders.map(({ subject }) => subject)]);
+    for (let events: EventEnvelope[] = orders; events.length > 0; events = await outbox()) {
+      for (const handler of Object.values(handlers)) await run(handler as Handler, events);
+    }
+  };
+  const scanned = async () => {
+    await pool.query('SELECT pg_stat_force_next_flush()');
+    const { rows } = await db.admin.query<{ name: string; rows: number }>(
+      `SELECT schemaname || '.' || relname AS name, seq_tup_read::int AS rows FROM pg_stat_user_tables WHERE schemaname || '.' || relname = ANY ($1) ORDER BY 1`, [GROWING],
+    );
+    return rows;
+  };
+
+  for (let i = 0; i < 8; i++) await journey(2);
+  await db.admin.query('ANALYZE');
+  for (let i = 0; i < 8; i++) await journey(2);
+  for (let i = 0; i < 4; i++) await journey(200);
+  assert.deepEqual(await scanned(), [...GROWING].sort().map((name) => ({ name, rows: 0 })));
+  const { rows: [count] } = await db.admin.query(`SELECT count(*)::int AS committed FROM inventory.reservation WHERE state = 'COMMITTED'`);
+  assert.equal(count.committed, 8 * 2 + 8 * 2 + 4 * 200);
+});
