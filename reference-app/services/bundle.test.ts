@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { SecretsManager } from '../local/secrets-manager.ts';
+import { bundleServices, ENTRIES } from './bundle.ts';
+import { eventually, startTestServer, type TestServer } from './shared/testing.ts';
+
+let server: TestServer;
+let secrets: SecretsManager;
+let folder: string;
+let image: string;
+let environment: NodeJS.ProcessEnv;
+const children: ChildProcess[] = [];
+const PASSWORD = 'of-both-roles-and-in-no-log';
+
+before(async () => {
+  server = await startTestServer();
+  secrets = new SecretsManager();
+  const { url } = await secrets.start();
+  folder = await mkdtemp(join(tmpdir(), 'bundle-test-'));
+  image = await bundleServices(join(folder, 'image'));
+  await server.pool({ database: 'postgres', max: 1 }).query('CREATE DATABASE shop');
+  const { user, password, port } = server.postgres.writer;
+  const secret = (name: string, username: string, value: string) => secrets.put({ name, secretString: JSON.stringify({ username, password: value }) }).ARN;
+  environment = {
+    PATH: process.env.PATH, HOST: '127.0.0.1', PORT: '0', AWS_REGION: 'eu-central-1', AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test',
+    AWS_ENDPOINT_URL_SECRETS_MANAGER: url,
+    // Nobody listens there: a consumer has to live with it.
+    AWS_ENDPOINT_URL_SQS: 'http://127.0.0.1:1', AWS_ENDPOINT_URL_EVENTBRIDGE: 'http://127.0.0.1:1', QUEUE_URL: 'http://127.0.0.1:1/0/queue',
+    DB_WRITER_ENDPOINT: `127.0.0.1:${port}`, DB_READER_ENDPOINT: `127.0.0.1:${port}`, DB_NAME: 'shop', EVENT_BUS_NAME: 'orders',
+    ADMIN_SECRET: secret('admin', user, password), DB_COMMAND_SECRET_ARN: secret('command', 'shop_command', PASSWORD), DB_QUERY_SECRET_ARN: secret('query', 'shop_query', PASSWORD),
+  };
+});
+after(async () => {
+  for (const child of children) child.kill('SIGKILL');
+  await secrets.stop();
+  await server.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+function start(program: string, env: NodeJS.ProcessEnv) {
+  const child = spawn('node', [`${program}.js`], { cwd: image, env: { ...environment, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  children.push(child);
+  const log: string[] = [];
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => log.push(text));
+  const exit = once(child, 'exit').then(([code]) => code as number | null);
+  return { child, exit, log: () => log.join('') };
+}
+
+const command = (env: NodeJS.ProcessEnv = {}) => ({ DB_SECRET_ARN: environment.DB_COMMAND_SECRET_ARN, ...env });
+
+test('the same sources give the same bytes', async () => {
+  const again = await bundleServices(join(folder, 'again'));
+  const hash = async (root: string) => {
+    const files = (await readdir(root, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)).sort();
+    return Promise.all(files.map(async (file) => [file.slice(root.length), createHash('sha256').update(await readFile(file)).digest('hex')]));
+  };
+  assert.deepEqual(await hash(again), await hash(image));
+  // Over an image that is there, and at the same time as another build.
+  await Promise.all([bundleServices(again), bundleServices(again)]);
+  assert.deepEqual(await hash(again), await hash(image));
+});
+
+test('the migration job of the image sets up an empty database, with the first products, twice over', async () => {
+  for (const products of [true, false]) {
+    const job = start('migrate', { DB_SECRET_ARN: environment.ADMIN_SECRET, SEED_FILE: 'data/catalog.json' });
+    assert.equal(await job.exit, 0, job.log());
+    assert.equal(job.log().includes('first products received'), products);
+    assert.ok(!job.log().includes(PASSWORD));
+  }
+  const { rows: [stock] } = await server.pool({ database: 'shop', max: 1 }).query('SELECT count(*)::int AS skus FROM inventory.stock_level');
+  assert.equal(stock.skus, (JSON.parse(await readFile(join(image, 'data', 'catalog.json'), 'utf8')) as unknown[]).length);
+});
+
+for (const name of ['order-status', 'outbox-relay', 'stock-service', 'inventory-service', 'notification-service', 'analytics-service'] as const satisfies (keyof typeof ENTRIES)[]) {
+  test(`${name} starts from the image, tells its health and its metrics, and stops when asked`, async () => {
+    const worker = start(name, command());
+    const url = await eventually(() => /"url":"([^"]+)"/.exec(worker.log())?.[1], (found) => found !== undefined || worker.child.exitCode !== null);
+    assert.ok(url, worker.log());
+    assert.equal((await fetch(`${url}/livez`)).status, 200);
+    // The relay needs the database only; a consumer without its queue is not ready, and alive.
+    const ready = name === 'outbox-relay' ? 200 : 503;
+    await eventually(async () => (await fetch(`${url}/readyz`)).status, (status) => status === ready);
+    const metrics = await (await fetch(`${url}/metrics`)).text();
+    assert.match(metrics, name === 'outbox-relay' ? /outbox_oldest_pending_age_seconds/ : /events_consumed_total/);
+    assert.ok(!worker.log().includes(PASSWORD));
+    worker.child.kill('SIGTERM');
+    assert.equal(await worker.exit, 0, worker.log());
+  });
+}
+
+test('a process with a wrong environment ends at once and says what to set', async () => {
+  const worker = start('inventory-service', { ...command(), QUEUE_URL: 'queue', DB_WRITER_ENDPOINT: '', CONSUMER_BATCH_SIZE: '0' });
+  assert.equal(await worker.exit, 1);
+  for (const problem of [/DB_WRITER_ENDPOINT is missing; set it to/, /QUEUE_URL must match/, /CONSUMER_BATCH_SIZE must be >= 1/]) assert.match(worker.log(), problem);
+});

@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import Type from 'typebox';
+import { ConfigError, maskConfig, processConfig, readConfig } from './config.ts';
+
+const Schema = Type.Object({
+  ...processConfig(8080),
+  QUEUE_URL: Type.String({ pattern: '^https?://', description: 'the URL of the queue' }),
+  API_KEY: Type.Optional(Type.String({ minLength: 10, secret: true, description: 'the key of the gateway' })),
+});
+
+test('reads numbers from text, fills defaults, leaves out what nobody asked for', () => {
+  assert.deepEqual(readConfig(Schema, { PORT: '0', QUEUE_URL: 'http://q', HOME: '/root', LOG_LEVEL: '' }), {
+    PORT: 0, HOST: '0.0.0.0', LOG_LEVEL: 'info', QUEUE_URL: 'http://q',
+  });
+});
+
+test('tells all problems at once, each with the variable and the fix', () => {
+  assert.throws(() => readConfig(Schema, { PORT: 'many', LOG_LEVEL: 'loud' }), (error) => {
+    assert.ok(error instanceof ConfigError);
+    assert.equal(error.problems.length, 3);
+    assert.ok(error.problems.some((problem) => /^QUEUE_URL is missing; set it to: the URL of the queue$/.test(problem)));
+    assert.ok(error.problems.some((problem) => /^PORT must be integer, but is "many"; set it to: the port/.test(problem)));
+    assert.ok(error.problems.some((problem) => /^LOG_LEVEL .*"loud"; set it to: one of trace, debug/.test(problem)));
+    return true;
+  });
+});
+
+test('a secret is masked, in what is printed and in what is complained about', () => {
+  const config = readConfig(Schema, { QUEUE_URL: 'http://q', API_KEY: 'very-secret-key' });
+  assert.equal(maskConfig(Schema, config).API_KEY, '***');
+  assert.throws(() => readConfig(Schema, { QUEUE_URL: 'http://q', API_KEY: 'short' }), (error) => error instanceof ConfigError && !error.message.includes('short'));
+});
