@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -23,6 +23,8 @@ export function atEnd(context: Cleaner, done: () => unknown): void {
 
 export function temporaryFolder(context: Cleaner): string {
   const folder = mkdtempSync(join(tmpdir(), 'local-run-'));
+  // PostgreSQL does not run as root, and whom it runs as must get to its data; else it would be moved to a shared folder.
+  chmodSync(folder, 0o711);
   atEnd(context, () => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
