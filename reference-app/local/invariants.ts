@@ -182,6 +182,14 @@ interface Delivery {
   readonly acceptedWithout: string[];
 }
 
+interface Published extends Position {
+  readonly eventId: string;
+  readonly aggregateId: string;
+  readonly detailType: string;
+  readonly envelope: string;
+  readonly handled: readonly string[];
+}
+
 const BEGINNING: Position = { xid: '0', id: '0' };
 
 function isUpTo(a: Position, b: Position | undefined): boolean {
@@ -202,10 +210,11 @@ async function checkDeliveries(
   let checked = 0;
 
   // Nothing before the oldest beginning concerns anybody.
-  let after = subscriptions.map(({ since = BEGINNING }) => since).reduce((oldest, since) => (isUpTo(since, oldest) ? since : oldest), end ?? BEGINNING);
+  let after = subscriptions
+    .map(({ since = BEGINNING }) => since)
+    .reduce((oldest, since) => (isUpTo(since, oldest) ? since : oldest), end ?? BEGINNING);
   while (end) {
-    const { rows } = await database.query<Position & { eventId: string; aggregateId: string; detailType: string; envelope: string; handled: string[] }>(
-      PUBLISHED_PAGE, [after.xid, after.id, end.xid, end.id, consumers, PAGE]);
+    const { rows } = await database.query<Published>(PUBLISHED_PAGE, [after.xid, after.id, end.xid, end.id, consumers, PAGE]);
     for (const { xid, id, eventId, aggregateId, detailType, envelope, handled } of rows) {
       const detail = JSON.parse(envelope) as Record<string, unknown>;
       // Several rules may lead to one consumer; its inbox has to be explained by one of them.

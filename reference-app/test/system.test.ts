@@ -175,7 +175,8 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
   });
 
   test('SIGKILL of every process in turn while orders flow: each is restarted, every order is decided, all invariants hold', async () => {
-    const targets = system.run.services.flatMap(({ name, replicas }) => Array.from({ length: replicas }, (_, replica) => ({ name, replica })));
+    const targets = system.run.services.flatMap(({ name, replicas }) =>
+      Array.from({ length: replicas }, (_, replica) => ({ name, replica })));
     assert.equal(targets.length, 16);
     const restarts = new Map(system.run.services.map((service) => [service.name, service.restarts()]));
     // As many orders as the killings take, and a few more.
@@ -191,7 +192,9 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
     stop.abort();
     const fed = await feeding;
     client.close();
-    for (const service of system.run.services) assert.ok(service.restarts() >= restarts.get(service.name)! + service.replicas, service.name);
+    for (const service of system.run.services) {
+      assert.ok(service.restarts() >= restarts.get(service.name)! + service.replicas, service.name);
+    }
     // An order that had no answer when the feeding ended may exist or not; all others do.
     assert.deepEqual(fed.refused, []);
     assert.ok(fed.accepted.length >= 50, `${fed.accepted.length} orders`);

@@ -38,8 +38,9 @@ if (!isMainThread && parentPort && (workerData as Partial<ThreadedFeed> | null)?
   port.on('message', () => stop.abort());
   const client = httpClient(url);
   const orders = random ? randomOrders(random.count, random.seed) : readSampleOrders();
-  const result = await feed({ orders, rate, client, signal: stop.signal, onAccepted: (accepted) => port.postMessage({ accepted } satisfies Message) });
+  const send = (message: Message) => port.postMessage(message);
+  const result = await feed({ orders, rate, client, signal: stop.signal, onAccepted: (accepted) => send({ accepted }) });
   client.close();
-  port.postMessage({ result } satisfies Message);
+  send({ result });
   port.close();
 }

@@ -8,8 +8,14 @@ export interface HttpAnswer {
   readonly body: string;
 }
 
+export interface SendOptions {
+  readonly body?: string;
+  readonly headers?: Record<string, string>;
+  readonly timeoutMs?: number;
+}
+
 export interface HttpClient {
-  send(method: string, path: string, options?: { body?: string; headers?: Record<string, string>; timeoutMs?: number }): Promise<HttpAnswer>;
+  send(method: string, path: string, options?: SendOptions): Promise<HttpAnswer>;
   close(): void;
 }
 

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import type { AcceptedOrder } from './feed.ts';
 import { readCatalog } from './orders.ts';
@@ -58,7 +59,7 @@ export class Journeys {
   /** Resolves when no order is on its way any more, or the time is up; those still open are shown as they are. */
   async settled(timeoutMs: number): Promise<void> {
     const deadline = performance.now() + timeoutMs;
-    while (this.open.size > 0 && this.failure === undefined && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    while (this.open.size > 0 && this.failure === undefined && performance.now() < deadline) await sleep(POLL_MS);
     const left = [...this.open.values()];
     this.open.clear();
     await this.polling;
@@ -75,7 +76,8 @@ export class Journeys {
         if (!journey) continue;
         journey.status = row.status;
         journey.after.set(row.type, row.afterMs);
-        journey.why = (row.shortages ?? []).map(({ sku, requested, available }) => `${sku}: ${requested} wanted, ${available} left`).join('; ');
+        const shortages = row.shortages ?? [];
+        journey.why = shortages.map(({ sku, requested, available }) => `${sku}: ${requested} wanted, ${available} left`).join('; ');
       }
       for (const [id, journey] of this.open) {
         if (journey.status === 'PENDING') continue;
@@ -83,7 +85,7 @@ export class Journeys {
         this.out.line(this.row(journey));
       }
       this.draw();
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      await sleep(POLL_MS);
     }
   }
 

@@ -97,7 +97,9 @@ function describe(error: unknown): string {
 async function start(options: CliOptions, progress: Steps, signal: AbortSignal): Promise<LocalRun> {
   const holder = holderOf(join(options.dataDir, 'run.lock'));
   if (holder !== undefined) {
-    throw new LocalRunError(`${options.dataDir} is in use by the local run with process id ${holder}: stop that one, or choose another folder with --data.`);
+    throw new LocalRunError(
+      `${options.dataDir} is in use by the local run with process id ${holder}: stop that one, or choose another folder with --data.`,
+    );
   }
   let { assemblyDir } = options;
   if (assemblyDir === undefined) {
@@ -183,7 +185,9 @@ async function showSamples(pipeline: Pipeline, { rate = SAMPLE_RATE }: CliOption
   const journeys = new Journeys(out, pipeline.database);
   const fed = await feedApart({ url: pipeline.writeUrl, rate }, signal, (order) => journeys.add(order));
   await journeys.settled(signal.aborted ? 0 : 60_000);
-  for (const { reason, planned } of [...fed.refused, ...fed.unanswered]) out.line(out.paint('red', `not accepted: ${JSON.stringify(planned.body)}: ${reason}`));
+  for (const { reason, planned } of [...fed.refused, ...fed.unanswered]) {
+    out.line(out.paint('red', `not accepted: ${JSON.stringify(planned.body)}: ${reason}`));
+  }
   return fed;
 }
 
@@ -208,7 +212,9 @@ async function settleAndShow(pipeline: Pipeline, out: Screen, signal: AbortSigna
   try {
     return await pipeline.settle({
       signal,
-      onProgress: ({ open, unpublished, waiting }) => (text = `  ${open} orders on their way, ${unpublished} events to publish, ${waiting} messages in queues`),
+      onProgress: ({ open, unpublished, waiting }) => {
+        text = `  ${open} orders on their way, ${unpublished} events to publish, ${waiting} messages in queues`;
+      },
     });
   } finally {
     end();

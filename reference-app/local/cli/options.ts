@@ -171,7 +171,7 @@ function usageMessage(error: unknown): string {
     case 'ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL':
       return `Unexpected argument '${quoted}': every argument is an option, see npm start -- --help.`;
     case 'ERR_PARSE_ARGS_INVALID_OPTION_VALUE':
-      return message.includes('does not take an argument') ? `${option} takes no value.` : `${option} wants a value, see npm start -- --help.`;
+      return `${option} ${message.includes('does not take an argument') ? 'takes no value.' : 'wants a value, see npm start -- --help.'}`;
     default:
       return message;
   }

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { randomOrders, readCatalog, readSampleOrders } from './orders.ts';
+import type { OrderBody } from './orders.ts';
 
 type Items = { sku?: string; product_id?: string; quantity: number }[];
-const lines = (body: Readonly<Record<string, unknown>>) => (body['items'] as Items).map(({ sku, product_id, quantity }) => ({ sku: sku ?? product_id ?? '', quantity }));
+const lines = (body: OrderBody) => (body['items'] as Items).map(({ sku, product_id, quantity }) => ({ sku: sku ?? product_id ?? '', quantity }));
 const stock = new Map(readCatalog().map(({ sku, onHand }) => [sku, onHand]));
 
 test('the catalogue holds 40 products, those of the documents among them, some of them scarce', () => {
@@ -19,7 +20,9 @@ test('whatever the order in which the sample orders arrive, what the file expect
   for (const { body, expect } of samples) {
     const wanted = lines(body);
     assert.equal(new Set(wanted.map(({ sku }) => sku)).size, wanted.length, 'no SKU twice');
-    for (const { sku, quantity } of wanted) assert.ok(stock.has(sku) && Number.isInteger(quantity) && quantity > 0 && quantity <= 10_000, sku);
+    for (const { sku, quantity } of wanted) {
+      assert.ok(stock.has(sku) && Number.isInteger(quantity) && quantity > 0 && quantity <= 10_000, sku);
+    }
     const fits = wanted.every(({ sku, quantity }) => quantity <= stock.get(sku)!);
     if (expect === 'REJECTED') assert.ok(!fits, JSON.stringify(body));
     if (expect === 'CONFIRMED') for (const { sku, quantity } of wanted) demand.set(sku, (demand.get(sku) ?? 0) + quantity);

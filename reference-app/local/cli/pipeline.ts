@@ -36,7 +36,8 @@ export async function openPipeline(run: LocalRun, fresh: boolean): Promise<Pipel
   const database = new pg.Pool({ ...run.database.writer, max: 4, application_name: 'local-run' });
   // A broken idle connection is replaced by the next query.
   database.on('error', () => undefined);
-  const { rows: [schema] } = await database.query<{ ours: boolean }>(`SELECT to_regclass('orders.orders') IS NOT NULL AND to_regclass('messaging.outbox') IS NOT NULL AS ours`);
+  const { rows: [schema] } = await database.query<{ ours: boolean }>(
+    `SELECT to_regclass('orders.orders') IS NOT NULL AND to_regclass('messaging.outbox') IS NOT NULL AS ours`);
   if (!schema?.ours) {
     await database.end();
     return undefined;

@@ -12,7 +12,8 @@ export interface Route extends Subscription {
 
 /** The ways of events to consumers, from the run's rules and queues: what the templates say, not what we know of them. */
 export function routesOf(run: LocalRun): Route[] {
-  const { EVENT_SOURCE: source = 'com.example.orders', EVENT_BUS_NAME: bus } = run.services.find(({ name }) => name === RELAY)?.environment ?? {};
+  const relay = run.services.find(({ name }) => name === RELAY)?.environment ?? {};
+  const { EVENT_SOURCE: source = 'com.example.orders', EVENT_BUS_NAME: bus } = relay;
   return run.rules.filter(({ busName }) => bus === undefined || busName === bus || bus.endsWith(`/${busName}`)).flatMap((rule) => {
     const { EventPattern: text, State: state } = run.eventBridge.listRules(rule.busName).find(({ Name }) => Name === rule.name) ?? {};
     if (text === undefined || state === 'DISABLED') return [];
@@ -38,20 +39,27 @@ export function routesOf(run: LocalRun): Route[] {
  */
 export function rememberBeginnings(dataDir: string, routes: readonly Route[], now: Position, fresh: boolean): Subscription[] {
   const file = join(dataDir, 'subscriptions.json');
-  const known = !fresh && existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, { routes: string; since: Position }>) : {};
+  const known: Record<string, Beginning> = !fresh && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
   const begun = [...Map.groupBy(routes, ({ consumer }) => consumer)].map(([consumer, own]) => {
     const signature = JSON.stringify(own.map(({ rule, queue, pattern }) => [rule, queue, pattern]).sort());
     const before = known[consumer];
     return { consumer, own, routes: signature, since: before?.routes === signature ? before.since : now };
   });
-  writeFileSync(file, JSON.stringify(Object.fromEntries(begun.map(({ consumer, routes: signature, since }) => [consumer, { routes: signature, since }]))));
+  const beginnings = begun.map(({ consumer, routes: signature, since }): [string, Beginning] => [consumer, { routes: signature, since }]);
+  writeFileSync(file, JSON.stringify(Object.fromEntries(beginnings)));
   return begun.flatMap(({ own, since }) => own.map((route) => ({ ...route, since })));
+}
+
+interface Beginning {
+  readonly routes: string;
+  readonly since: Position;
 }
 
 /** Looks into the queues of the subscriptions, and into the queues of their dead letters. */
 export function inspectQueues(run: LocalRun): QueueContents {
   // A message that moves meanwhile is seen in both places or in the later one: queues before their dead-letter queues.
-  const queued = new Map(run.queues.filter(({ deadLettersOf }) => deadLettersOf.length === 0).map((queue) => [queue.name, queue.messages()]));
+  const queues = run.queues.filter(({ deadLettersOf }) => deadLettersOf.length === 0);
+  const queued = new Map(queues.map((queue) => [queue.name, queue.messages()]));
   const dead = new Map(run.queues.flatMap((queue) => queue.deadLettersOf.map((name) => [name, queue.messages()] as const)));
   return { queued, dead };
 }
