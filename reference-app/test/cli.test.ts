@@ -7,6 +7,10 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import * as cdk from 'aws-cdk-lib';
+import * as events from 'aws-cdk-lib/aws-events';
+import * as targets from 'aws-cdk-lib/aws-events-targets';
+import * as sqs from 'aws-cdk-lib/aws-sqs';
 import pg from 'pg';
 import type { Summary } from '../local/cli/summary.ts';
 import { get, post, scratch, synthesizeReferenceApp, until } from './system.ts';
@@ -152,6 +156,19 @@ describe('npm start', { timeout: 300_000 }, () => {
       assert.doesNotMatch(run.out() + run.err(), /\.ts:\d+/, 'no stack trace');
     }
     server.close();
+    await noneLeft();
+  });
+
+  test('runs stacks that are not ours, and then feeds nothing', async () => {
+    const app = new cdk.App({ outdir: data('shop-assembly') });
+    const stack = new cdk.Stack(app, 'Shop');
+    const queue = new sqs.Queue(stack, 'Parcels');
+    new events.Rule(stack, 'ToParcels', { eventPattern: { source: ['shop'] }, targets: [new targets.SqsQueue(queue)] });
+    app.synth();
+    const run = cli('--app', data('shop-assembly'), '--data', data('shop'), '--exit');
+    assert.equal(await run.exited, 0, run.out());
+    assert.match(run.out(), /1 queues?, 1 rules?/);
+    assert.match(run.out(), /No orders are fed/);
     await noneLeft();
   });
 

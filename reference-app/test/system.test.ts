@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { feed } from '../local/cli/feed.ts';
 import { httpClient } from '../local/cli/http-client.ts';
 import { randomOrders, readSampleOrders } from '../local/cli/orders.ts';
@@ -146,6 +149,14 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
     assert.deepEqual([summary.orders.wronglyConfirmed, summary.deadLetters], [0, 0]);
     for (const { checked, id } of summary.invariants) assert.ok(checked >= 40, `${id} looked at ${checked}`);
     assert.ok(summary.endToEndMs.p50! > 0 && summary.endToEndMs.p99! >= summary.endToEndMs.p50!);
+  });
+
+  test('the load test runs against it', async () => {
+    const script = fileURLToPath(new URL('../scripts/load-test.ts', import.meta.url));
+    const { stdout } = await promisify(execFile)(process.execPath, [script, '--orders', '50', '--rate', '100', '--json'], {
+      env: { PATH: process.env['PATH'], API_URL: system.pipeline.writeUrl },
+    });
+    assert.deepEqual((JSON.parse(stdout) as { answers: object }).answers, { 202: 50 });
   });
 
   test('the replica streams and shows the orders, to the query role too', async () => {
