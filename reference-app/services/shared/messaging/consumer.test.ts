@@ -300,3 +300,20 @@ test('a stop finishes the batch in work, gives the rest back at once and leaves 
   assert.deepEqual({ visible, inFlight }, { visible: 60 - entered, inFlight: 0 });
   assert.equal((await effects(events)).filter((n) => n === 1).length, entered);
 });
+
+test('a stop while messages keep coming leaves none of them in flight', async () => {
+  const { url } = await createQueue({ visibility: 600 });
+  for (let round = 0; round < 4; round++) {
+    const consumer = runConsumer({ handler: handlerFor(`rush-test-${round}`), queueUrl: url, pool: db.command, sqs, logger: silentLogger(), waitTimeSeconds: 20 });
+    await eventually(() => consumer.ready(), (ready) => ready);
+    let sending = true;
+    const rush = (async () => {
+      while (sending) await send(url, [inBus(created())]);
+    })();
+    await eventually(() => depth(url), () => true);
+    await consumer.stop();
+    sending = false;
+    await rush;
+    assert.equal((await depth(url)).inFlight, 0, `round ${round}`);
+  }
+});

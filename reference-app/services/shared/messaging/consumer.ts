@@ -53,6 +53,7 @@ interface Failed {
 }
 
 const MAX_BATCH = 10;
+const RECEIVE_GRACE_MS = 500;
 const MAX_VISIBILITY_SECONDS = 43_200;
 const PROBE = 'SELECT FROM messaging.inbox LIMIT 0';
 
@@ -76,6 +77,8 @@ class QueueConsumer<T extends EventType, P> implements Consumer {
   readonly #backOff: { first: number; max: number };
 
   readonly #stopping = new AbortController();
+  /** Ends a little later: an answer on its way holds messages that nobody else gets before their visibility timeout. */
+  readonly #receiving = new AbortController();
   /** Ends later than the receiving: until then what is in hand must stay ours. */
   readonly #finished = new AbortController();
   #loop: Promise<unknown> = Promise.resolve();
@@ -118,7 +121,10 @@ class QueueConsumer<T extends EventType, P> implements Consumer {
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#notify();
+    // What there is to receive comes within moments; only a long poll of an empty queue is cut off.
+    const grace = setTimeout(() => this.#receiving.abort(), RECEIVE_GRACE_MS);
     await this.#loop;
+    clearTimeout(grace);
     await Promise.all(this.#batches);
     this.#finished.abort();
     const back = this.#waiting.splice(0);
@@ -156,7 +162,7 @@ class QueueConsumer<T extends EventType, P> implements Consumer {
           MaxNumberOfMessages: MAX_BATCH,
           WaitTimeSeconds: this.#waitTimeSeconds,
           MessageSystemAttributeNames: ['ApproximateReceiveCount'],
-        }), { abortSignal: this.#stopping.signal });
+        }), { abortSignal: this.#receiving.signal });
         if (failures > 0) this.#log.info('the queue answers again');
         failures = 0;
         this.#queueAnswers = true;
