@@ -1,0 +1,57 @@
+import type { Screen } from '../local/cli/screen.ts';
+import { seeded } from '../local/cli/random.ts';
+import type { RowResult } from './report.ts';
+import type { BenchServer } from './server.ts';
+import { startBenchServer } from './server.ts';
+import { processorMeter } from './processor.ts';
+import type { Meter, PairedOptions, Slice } from './slices.ts';
+import { pairedSlices } from './slices.ts';
+
+export interface Context {
+  readonly rounds: number;
+  readonly sliceMs: number;
+  readonly random: () => number;
+  readonly out: Screen;
+  /** The server with plain loopback and the disk as it is; started when first asked for. */
+  server(): Promise<BenchServer>;
+  meter(server: BenchServer, others?: () => readonly number[]): Meter;
+  /** Paired slices with a line of progress. */
+  slices(label: string, options: Omit<PairedOptions, 'rounds' | 'sliceMs' | 'random' | 'onSlice'> & { rounds?: number; sliceMs?: number }): Promise<Slice[]>;
+  progress(text: string): void;
+  stop(): Promise<void>;
+}
+
+export interface Row {
+  readonly name: string;
+  readonly title: string;
+  readonly cloud?: boolean;
+  run(context: Context): Promise<RowResult>;
+}
+
+export function createContext({ rounds, sliceMs, seed, out }: { rounds: number; sliceMs: number; seed: number; out: Screen }): Context {
+  const random = seeded(seed);
+  let server: Promise<BenchServer> | undefined;
+  const progress = (text: string) => out.status([text]);
+  return {
+    rounds, sliceMs, random, out, progress,
+    server: () => (server ??= startBenchServer()),
+    meter: (running, others) => processorMeter(running.postmaster, others),
+    async slices(label, options) {
+      const all = { rounds, sliceMs, random, ...options };
+      const total = all.rounds * all.variants.length * 2 + 1;
+      let done = 0;
+      return pairedSlices({
+        ...all,
+        onSlice: ({ variant, rate }) => progress(`${label}  ${bar(++done / total)}  ${variant}: ${Math.round(rate).toLocaleString('en-US')}/s`),
+      });
+    },
+    async stop() {
+      await (await server)?.stop();
+    },
+  };
+}
+
+function bar(share: number): string {
+  const full = Math.round(share * 20);
+  return `${'█'.repeat(full)}${'░'.repeat(20 - full)} ${String(Math.round(share * 100)).padStart(3)} %`;
+}

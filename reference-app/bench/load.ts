@@ -1,0 +1,90 @@
+import { createHash } from 'node:crypto';
+import type pg from 'pg';
+import type { NewOrder } from '../services/order-service/api-write-service/intake.ts';
+import { newEvent, newId, type EventEnvelope } from '../services/shared/events/index.ts';
+import { newTraceparent } from '../services/shared/telemetry.ts';
+
+export interface Shape {
+  /** Products that orders are drawn from. */
+  readonly skus: number;
+  /** Lines of an order, each of another product. */
+  readonly lines: number;
+}
+
+/** Two lines of a thousand products: a batch of 500 touches some 630 stock rows. */
+export const UNIFORM: Shape = { skus: 1_000, lines: 2 };
+export const HOT: Shape = { skus: 1, lines: 1 };
+
+export interface Order {
+  readonly orderId: string;
+  readonly customerId: string;
+  readonly items: readonly { readonly sku: string; readonly quantity: number }[];
+}
+
+export function skuName(index: number): string {
+  return `SKU-${String(index).padStart(6, '0')}`;
+}
+
+export function randomOrder({ skus, lines }: Shape, random: () => number): Order {
+  const picked = new Set<number>();
+  while (picked.size < Math.min(lines, skus)) picked.add(Math.floor(random() * skus));
+  return {
+    orderId: newId(),
+    customerId: `customer-${Math.floor(random() * 10_000)}`,
+    items: [...picked].map((index) => ({ sku: skuName(index), quantity: 1 + Math.floor(random() * 3) })),
+  };
+}
+
+/** Products with a receipt each, as the migration job seeds them. */
+export async function stockUp(admin: pg.Pool, skus: number, onHand: number): Promise<void> {
+  const names = Array.from({ length: skus }, (_, i) => skuName(i));
+  await admin.query('INSERT INTO inventory.product SELECT s, s FROM unnest($1::text[]) AS s', [names]);
+  await admin.query('INSERT INTO inventory.stock_level (sku, on_hand) SELECT s, $2 FROM unnest($1::text[]) AS s', [names, onHand]);
+  await admin.query(`INSERT INTO inventory.stock_movement (sku, location, type, delta_on_hand, delta_reserved)
+    SELECT s, 'MAIN', 'RECEIPT', $2, 0 FROM unnest($1::text[]) AS s`, [names, onHand]);
+  await admin.query('VACUUM (ANALYZE) inventory.product, inventory.stock_level, inventory.stock_movement');
+}
+
+/** More than any run sells of one product, and not so much that counts of all orders overflow. */
+export const PLENTY = 500_000_000;
+
+/** What the API makes of a valid request (api-write-service/api.ts). */
+export function newOrder(order: Order, createdAt = new Date(), idempotencyKey?: string): NewOrder {
+  const traceparent = newTraceparent();
+  const causeId = newId();
+  const event = createdEvent(order, createdAt, { id: causeId, correlationid: order.orderId, traceparent });
+  return {
+    orderId: order.orderId, customerId: order.customerId, items: order.items, createdAt, traceparent, causeId, idempotencyKey,
+    fingerprint: createHash('sha256').update(JSON.stringify([order.customerId, order.items.map(({ sku, quantity }) => [sku, quantity])])).digest(),
+    event: { id: event.id, envelope: JSON.stringify(event) },
+  };
+}
+
+export function createdEvent(order: Order, createdAt = new Date(), cause: Parameters<typeof newEvent>[0]['cause'] = { id: newId() }): EventEnvelope<'order.created'> {
+  return newEvent({
+    type: 'order.created', source: '/order-service', subject: order.orderId, sequence: 1, time: createdAt, cause,
+    data: { orderId: order.orderId, customerId: order.customerId, items: [...order.items], createdAt: createdAt.toISOString() },
+  });
+}
+
+export function validatedEvent(order: Order): EventEnvelope<'inventory.validated'> {
+  return newEvent({
+    type: 'inventory.validated', source: '/stock-service', subject: order.orderId, sequence: 1, cause: { id: newId() },
+    data: {
+      orderId: order.orderId, sufficient: true, asOf: new Date().toISOString(),
+      lines: order.items.map(({ sku, quantity }) => ({ sku, requested: quantity, available: PLENTY })),
+    },
+  });
+}
+
+export function confirmedEvent(order: Order): EventEnvelope<'order.confirmed'> {
+  return newEvent({
+    type: 'order.confirmed', source: '/order-service', subject: order.orderId, sequence: 2, cause: { id: newId() },
+    data: { orderId: order.orderId, customerId: order.customerId, version: 2, confirmedAt: new Date().toISOString() },
+  });
+}
+
+/** Splits what is to be done into batches. */
+export function batches<T>(items: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
+}

@@ -1,0 +1,204 @@
+/**
+ * The design that the pipeline is compared with, and nothing but that: one message at a time, one transaction per order,
+ * SELECT … FOR UPDATE per line, then an update, the reservation and the outbox. Same schema, same durability, prepared
+ * statements, lines in sorted order so that several workers don't deadlock. Never imported by a service.
+ */
+import type { PoolClient } from 'pg';
+import type { Pool } from '../services/shared/database.ts';
+import { newEvent, newId, type EventEnvelope, type InventoryLine } from '../services/shared/events/index.ts';
+import type { NewOrder } from '../services/order-service/api-write-service/intake.ts';
+
+const statement = (name: string, text: string) => (tx: Pick<PoolClient, 'query'>, ...values: unknown[]) => tx.query({ name: `naive-${name}`, text, values });
+
+const remember = statement('inbox', 'INSERT INTO messaging.inbox (consumer, event_id) VALUES ($1, $2) ON CONFLICT DO NOTHING');
+const publish = statement('outbox', 'INSERT INTO messaging.outbox (event_id, aggregate_id, detail_type, envelope) VALUES ($1, $2, $3, $4)');
+
+// --- intake ------------------------------------------------------------------------------------------------------
+
+const insertOrder = statement('order', `INSERT INTO orders.orders (order_id, customer_id, status, version, created_at, updated_at, traceparent)
+  VALUES ($1, $2, 'PENDING', 1, $3, $3, $4)`);
+const insertLine = statement('line', `INSERT INTO orders.order_line (order_id, sku, quantity)
+  SELECT $1, p.sku, $3 FROM inventory.product p WHERE p.sku = $2`);
+const insertChange = statement('change', `INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id, cause_id, at)
+  VALUES ($1, $2, $3, $4, $5, $6, $7)`);
+
+/** With two lines: 7 round trips. */
+export async function takeOrder(pool: Pool, order: NewOrder): Promise<void> {
+  await inTransaction(pool, async (tx) => {
+    await insertOrder(tx, order.orderId, order.customerId, order.createdAt, order.traceparent);
+    for (const { sku, quantity } of order.items) {
+      if ((await insertLine(tx, order.orderId, sku, quantity)).rowCount === 0) throw new Error(`unknown SKU ${sku}`);
+    }
+    await insertChange(tx, order.orderId, 1, null, 'PENDING', order.event.id, order.causeId, order.createdAt);
+    await publish(tx, order.event.id, order.orderId, 'OrderCreated', order.event.envelope);
+  });
+}
+
+// --- stock-service -----------------------------------------------------------------------------------------------
+
+const readStock = statement('available', 'SELECT sum(on_hand - reserved)::int AS available FROM inventory.stock_level WHERE sku = $1');
+
+/** With two lines: 6 round trips. */
+export async function validate(pool: Pool, event: EventEnvelope<'order.created'>): Promise<EventEnvelope[]> {
+  return once(pool, 'stock-service', event, async (tx) => {
+    const lines: { sku: string; requested: number; available: number }[] = [];
+    for (const { sku, quantity } of sorted(event.data.items)) {
+      const { rows: [stock] } = await readStock(tx, sku) as { rows: { available: number | null }[] };
+      lines.push({ sku, requested: quantity, available: stock?.available ?? 0 });
+    }
+    const answer = newEvent({
+      type: 'inventory.validated', source: '/stock-service', subject: event.subject, sequence: event.sequence, cause: event,
+      data: { orderId: event.data.orderId, lines, sufficient: lines.every((line) => line.requested <= line.available), asOf: new Date().toISOString() },
+    });
+    await publish(tx, answer.id, answer.subject, 'StockValidated', JSON.stringify(answer));
+    return [answer];
+  });
+}
+
+// --- inventory-service -------------------------------------------------------------------------------------------
+
+const lockStock = statement('lock-stock', `SELECT on_hand, reserved FROM inventory.stock_level WHERE sku = $1 AND location = 'MAIN' FOR UPDATE`);
+const reserveLine = statement('reserve-line', `
+  WITH stock AS (
+    UPDATE inventory.stock_level SET reserved = reserved + $3, version = version + 1 WHERE sku = $2 AND location = 'MAIN'
+  ), line AS (
+    INSERT INTO inventory.reservation_line (order_id, sku, location, quantity) VALUES ($1, $2, 'MAIN', $3)
+  )
+  INSERT INTO inventory.stock_movement (sku, location, type, delta_on_hand, delta_reserved, order_id, event_id)
+  VALUES ($2, 'MAIN', 'RESERVE', 0, $3, $1, $4)`);
+const decide = statement('decide', `
+  WITH reservation AS (
+    INSERT INTO inventory.reservation (order_id, reservation_id, state) VALUES ($1, $2, $3)
+  )
+  INSERT INTO messaging.outbox (event_id, aggregate_id, detail_type, envelope) VALUES ($4, $1::text, 'InventoryUpdated', $5)`);
+
+/** With two lines: 8 round trips. */
+export async function reserve(pool: Pool, event: EventEnvelope<'inventory.validated'>): Promise<EventEnvelope[]> {
+  return once(pool, 'inventory-service', event, async (tx) => {
+    const wanted = sorted(event.data.lines).map(({ sku, requested }) => ({ sku, quantity: requested }));
+    const levels: { sku: string; quantity: number; onHand: number; reserved: number }[] = [];
+    for (const line of wanted) {
+      const { rows: [stock] } = await lockStock(tx, line.sku) as { rows: { on_hand: number; reserved: number }[] };
+      levels.push({ ...line, onHand: stock?.on_hand ?? 0, reserved: stock?.reserved ?? 0 });
+    }
+    const fits = levels.every(({ quantity, onHand, reserved }) => onHand - reserved >= quantity);
+    if (fits) for (const { sku, quantity } of levels) await reserveLine(tx, event.subject, sku, quantity, event.id);
+    const reservationId = newId();
+    const answer = newEvent({
+      type: 'inventory.updated', source: '/inventory-service', subject: event.subject, sequence: 1, cause: event,
+      data: {
+        orderId: event.subject, reservationId, outcome: fits ? 'RESERVED' : 'REJECTED',
+        lines: levels.map((level) => ({ ...level, reserved: level.reserved + (fits ? level.quantity : 0), deltaOnHand: 0, deltaReserved: fits ? level.quantity : 0 })),
+        shortages: fits ? [] : levels.filter((level) => level.onHand - level.reserved < level.quantity)
+          .map((level) => ({ sku: level.sku, requested: level.quantity, available: level.onHand - level.reserved })),
+      },
+    });
+    await decide(tx, event.subject, reservationId, fits ? 'HELD' : 'REJECTED', answer.id, JSON.stringify(answer));
+    return [answer];
+  });
+}
+
+const readReservation = statement('reservation', `SELECT r.reservation_id, r.version, l.sku, l.quantity
+  FROM inventory.reservation r JOIN inventory.reservation_line l USING (order_id)
+  WHERE r.order_id = $1 AND r.state = 'HELD' ORDER BY l.sku FOR UPDATE OF r`);
+const deductLine = statement('deduct-line', `
+  WITH stock AS (
+    UPDATE inventory.stock_level SET on_hand = on_hand - $3, reserved = reserved - $3, version = version + 1
+    WHERE sku = $2 AND location = 'MAIN' RETURNING on_hand, reserved
+  ), movement AS (
+    INSERT INTO inventory.stock_movement (sku, location, type, delta_on_hand, delta_reserved, order_id, event_id)
+    VALUES ($2, 'MAIN', 'COMMIT', -$3::int, -$3::int, $1, $4)
+  )
+  SELECT on_hand, reserved FROM stock`);
+const commitReservation = statement('commit-reservation', `UPDATE inventory.reservation
+  SET state = 'COMMITTED', version = version + 1, updated_at = clock_timestamp() WHERE order_id = $1`);
+
+/** With two lines: 10 round trips. */
+export async function deduct(pool: Pool, event: EventEnvelope<'order.confirmed'>): Promise<EventEnvelope[]> {
+  return once(pool, 'inventory-service', event, async (tx) => {
+    const { rows } = await readReservation(tx, event.subject) as { rows: { reservation_id: string; version: number; sku: string; quantity: number }[] };
+    if (rows.length === 0) return [];
+    const lines: InventoryLine[] = [];
+    for (const { sku } of rows) await lockStock(tx, sku);
+    for (const { sku, quantity } of rows) {
+      const { rows: [level] } = await deductLine(tx, event.subject, sku, quantity, event.id) as { rows: { on_hand: number; reserved: number }[] };
+      lines.push({ sku, quantity, deltaOnHand: -quantity, deltaReserved: -quantity, onHand: level!.on_hand, reserved: level!.reserved });
+    }
+    await commitReservation(tx, event.subject);
+    const answer = newEvent({
+      type: 'inventory.updated', source: '/inventory-service', subject: event.subject, sequence: rows[0]!.version + 1, cause: event,
+      data: { orderId: event.subject, reservationId: rows[0]!.reservation_id, outcome: 'DEDUCTED', lines, shortages: [] },
+    });
+    await publish(tx, answer.id, answer.subject, 'InventoryUpdated', JSON.stringify(answer));
+    return [answer];
+  });
+}
+
+// --- order status ------------------------------------------------------------------------------------------------
+
+const lockOrder = statement('lock-order', 'SELECT customer_id, version, created_at FROM orders.orders WHERE order_id = $1 AND status = \'PENDING\' FOR UPDATE');
+const settleOrder = statement('settle', `UPDATE orders.orders SET status = $2, version = version + 1, updated_at = $3, reason = $4, shortages = $5 WHERE order_id = $1`);
+
+/** 7 round trips. */
+export async function settle(pool: Pool, event: EventEnvelope<'inventory.updated'>): Promise<EventEnvelope[]> {
+  return once(pool, 'order-status', event, async (tx) => {
+    const { rows: [order] } = await lockOrder(tx, event.subject) as { rows: { customer_id: string; version: number; created_at: Date }[] };
+    if (!order) return [];
+    const confirms = event.data.outcome === 'RESERVED';
+    const at = new Date();
+    const version = order.version + 1;
+    const data = { orderId: event.subject, customerId: order.customer_id, version, createdAt: order.created_at.toISOString() };
+    const common = { source: '/order-service', subject: event.subject, sequence: version, cause: event, time: at };
+    const answer = confirms
+      ? newEvent({ ...common, type: 'order.confirmed', data: { ...data, confirmedAt: at.toISOString() } })
+      : newEvent({ ...common, type: 'order.rejected', data: { ...data, reason: 'INSUFFICIENT_STOCK', shortages: event.data.shortages, rejectedAt: at.toISOString() } });
+    await settleOrder(tx, event.subject, confirms ? 'CONFIRMED' : 'REJECTED', at, confirms ? null : 'INSUFFICIENT_STOCK', confirms ? null : JSON.stringify(event.data.shortages));
+    await insertChange(tx, event.subject, version, 'PENDING', confirms ? 'CONFIRMED' : 'REJECTED', answer.id, event.id, at);
+    await publish(tx, answer.id, answer.subject, confirms ? 'OrderConfirmed' : 'OrderRejected', JSON.stringify(answer));
+    return [answer];
+  });
+}
+
+// --- outbox relay ------------------------------------------------------------------------------------------------
+
+const lockCursor = statement('cursor', 'SELECT xid::text, id::text FROM messaging.relay_cursor WHERE shard = 0 FOR UPDATE');
+const readNext = statement('next', `SELECT xid::text, id::text, detail_type, envelope FROM messaging.outbox
+  WHERE (xid, id) > ($1::xid8, $2::bigint) AND xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid, id LIMIT 1`);
+const moveCursor = statement('move-cursor', 'UPDATE messaging.relay_cursor SET xid = $1::xid8, id = $2::bigint, updated_at = now() WHERE shard = 0');
+
+/** One event; 5 round trips. Nothing when the outbox is empty. */
+export async function relayOne(pool: Pool, send: (envelope: string, detailType: string) => void): Promise<boolean> {
+  return inTransaction(pool, async (tx) => {
+    const { rows: [cursor] } = await lockCursor(tx) as { rows: { xid: string; id: string }[] };
+    const { rows: [row] } = await readNext(tx, cursor!.xid, cursor!.id) as { rows: { xid: string; id: string; detail_type: string; envelope: string }[] };
+    if (!row) return false;
+    send(row.envelope, row.detail_type);
+    await moveCursor(tx, row.xid, row.id);
+    return true;
+  });
+}
+
+// --- common ------------------------------------------------------------------------------------------------------
+
+async function once(pool: Pool, consumer: string, event: EventEnvelope, work: (tx: PoolClient) => Promise<EventEnvelope[]>): Promise<EventEnvelope[]> {
+  return inTransaction(pool, async (tx) => ((await remember(tx, consumer, event.id)).rowCount === 0 ? [] : work(tx)));
+}
+
+async function inTransaction<T>(pool: Pool, work: (tx: PoolClient) => Promise<T>): Promise<T> {
+  const tx = await pool.connect();
+  try {
+    await tx.query('BEGIN');
+    const result = await work(tx);
+    await tx.query('COMMIT');
+    return result;
+  } catch (error) {
+    await tx.query('ROLLBACK').catch(() => undefined);
+    throw error;
+  } finally {
+    tx.release();
+  }
+}
+
+function sorted<L extends { readonly sku: string }>(lines: readonly L[]): L[] {
+  return [...lines].sort((a, b) => (a.sku < b.sku ? -1 : 1));
+}

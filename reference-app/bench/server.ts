@@ -1,0 +1,161 @@
+import { chmodSync, existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import pg from 'pg';
+import { startPostgres } from '../local/postgres.ts';
+import type { DatabaseAddress } from '../local/postgres.ts';
+import { unprivilegedAccount } from '../local/postgres/account.ts';
+import { findBinaries } from '../local/postgres/binaries.ts';
+import { startServer } from '../local/postgres/server.ts';
+import type { Server } from '../local/postgres/server.ts';
+import { migrate } from '../services/migrate/migrate.ts';
+import { createPool } from '../services/shared/database.ts';
+import type { Pool } from '../services/shared/database.ts';
+import { createLogger } from '../services/shared/telemetry.ts';
+
+/** The bench says itself what is to be said; `BENCH_LOG_LEVEL` opens the services' own log. */
+export const silent = createLogger({ service: 'bench', level: process.env['BENCH_LOG_LEVEL'] ?? 'silent' });
+
+export const COMMAND = { username: 'bench_command', password: 'bench-command' };
+const QUERY = { username: 'bench_query', password: 'bench-query' };
+const TEMPLATE = 'bench_template';
+const MIGRATIONS = join(import.meta.dirname, '../migrations');
+
+/**
+ * As a server of this size would be set up. Durable: fsync and synchronous_commit stay on. Checkpoints are rare, so that
+ * no slice pays for what another has written (Aurora has none at all).
+ */
+export const SETTINGS: Readonly<Record<string, string>> = {
+  max_connections: '200',
+  shared_buffers: '1GB',
+  wal_level: 'replica',
+  max_wal_size: '12GB',
+  checkpoint_timeout: '20min',
+  timezone: 'UTC',
+};
+
+/** How to reach one database; small and plain, so that it can be handed to threads and processes. */
+export interface Target {
+  readonly endpoint: string;
+  readonly database: string;
+}
+
+export interface BenchDatabase {
+  readonly target: Target;
+  /** As the superuser. */
+  readonly admin: pg.Pool;
+  drop(): Promise<void>;
+}
+
+export interface BenchServer {
+  readonly version: string;
+  readonly dataDir: string;
+  readonly address: DatabaseAddress;
+  readonly postmaster: () => number | undefined;
+  /** A database of its own with schema and roles. With `endpoint`, reached through that (a proxy). */
+  database(name: string, endpoint?: string): Promise<BenchDatabase>;
+  stop(): Promise<void>;
+}
+
+export interface ServerOptions {
+  /** Put before PostgreSQL's own libraries, with its environment: what makes fsync slow. */
+  readonly preload?: { readonly library: string; readonly env: Readonly<Record<string, string>> };
+}
+
+/** PostgreSQL of the local run with the settings above, in a folder that is forgotten afterwards. */
+export async function startBenchServer(options: ServerOptions = {}): Promise<BenchServer> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'order-pipeline-bench-'));
+  // PostgreSQL's account has to get in.
+  chmodSync(dataDir, 0o755);
+  let server: Server | undefined;
+  const pools = new Set<pg.Pool>();
+  const stop = async () => {
+    await Promise.all([...pools].map((pool) => pool.end()));
+    pools.clear();
+    await server?.stop();
+    await rm(dataDir, { recursive: true, force: true });
+    const moved = join(dataDir, 'postgres', 'moved-to');
+    if (existsSync(moved)) await rm(readFileSync(moved, 'utf8').trim(), { recursive: true, force: true });
+  };
+  try {
+    // Makes the data folder, in the way of the local run.
+    const first = await startPostgres({ dataDir });
+    const { user, password } = first.writer;
+    const login = { user, password };
+    await first.stop();
+    const account = unprivilegedAccount();
+    const moved = join(dataDir, 'postgres', 'moved-to');
+    const home = existsSync(moved) ? readFileSync(moved, 'utf8').trim() : join(dataDir, 'postgres');
+    const { postgres } = findBinaries(account);
+    server = await startServer({
+      name: 'postgres', account, data: join(home, 'primary'), port: 0, logFile: join(dataDir, 'postgres.log'), login,
+      binary: options.preload ? preloading(postgres, dataDir, options.preload) : postgres,
+      settings: () => SETTINGS,
+    });
+    const address = { ...first.writer, port: server.port };
+    const admin = (database: string, max = 2) => {
+      const pool = new pg.Pool({ ...address, database, max });
+      pool.on('error', () => undefined);
+      pools.add(pool);
+      return pool;
+    };
+    const end = async (pool: pg.Pool) => {
+      if (pools.delete(pool)) await pool.end();
+    };
+    const root = admin('postgres', 1);
+    await root.query(`CREATE DATABASE ${TEMPLATE}`);
+    const template = admin(TEMPLATE, 1);
+    const client = await template.connect();
+    try {
+      await migrate(client, { directory: MIGRATIONS, command: COMMAND, query: QUERY, logger: silent });
+    } finally {
+      client.release();
+    }
+    await end(template);
+    const version = (await root.query<{ version: string }>(`SELECT split_part(version(), ' ', 2) AS version`)).rows[0]!.version;
+    const running = server;
+    return {
+      version, dataDir, address, postmaster: () => running.pid(), stop,
+      async database(name, endpoint = `${address.host}:${address.port}`) {
+        await root.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+        // A plain copy of files: nothing of it has to be written to the log again.
+        await root.query(`CREATE DATABASE ${name} TEMPLATE ${TEMPLATE} STRATEGY file_copy`);
+        const own = admin(name, 4);
+        return {
+          target: { endpoint, database: name },
+          admin: own,
+          async drop() {
+            await end(own);
+            await root.query(`DROP DATABASE ${name} WITH (FORCE)`);
+          },
+        };
+      },
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** PostgreSQL gets no environment of ours, so a script of one line gives it the library. */
+function preloading(binary: string, folder: string, { library, env }: NonNullable<ServerOptions['preload']>): string {
+  const script = join(folder, 'postgres-preloaded');
+  const assignments = Object.entries({ ...env, LD_PRELOAD: library }).map(([name, value]) => `${name}='${value}'`).join(' ');
+  writeFileSync(script, `#!/bin/sh\n${assignments} exec '${binary}' "$@"\n`);
+  chmodSync(script, 0o755);
+  return script;
+}
+
+/** The services' own pool, as the command role; only the secret comes from here instead of Secrets Manager. */
+export function commandPool(target: Target, max: number, applicationName = 'bench'): Pool {
+  const secrets = { send: async () => ({ SecretString: JSON.stringify(COMMAND) }) } as unknown as SecretsManagerClient;
+  return createPool({ endpoint: target.endpoint, database: target.database, secretArn: 'bench', secrets, applicationName, max, logger: silent });
+}
+
+/** Opens all connections of the pool at once. */
+export async function warm(pool: Pool, size: number): Promise<void> {
+  const clients = await Promise.all(Array.from({ length: size }, () => pool.connect()));
+  clients.forEach((client) => client.release());
+}
