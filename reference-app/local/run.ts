@@ -219,10 +219,10 @@ async function start(
   // --- endpoints of AWS ---
   const eventBridge = new EventBridge({
     region, accountId: account, log, dataDir: join(dataDir, 'eventbridge'),
-    deliver: (arn, body, { ruleArn, ...how }) => new Promise((resolve) => {
+    deliver: async (arn, body, { ruleArn, ...how }) => {
       sqs?.deliver(arn, body, { service: 'events.amazonaws.com', sourceArn: ruleArn, sourceAccount: account }, how);
-      resolve();
-    }),
+      await sqs?.written();
+    },
   });
   const { endpoints, queues, rules } = await step('endpoints', async () => {
     const secretsUrl = await listening('secretsmanager', ports['secretsmanager'] ?? 0, (port) => secretsManager.start({ port }));

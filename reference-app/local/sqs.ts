@@ -97,8 +97,12 @@ export class SqsEndpoint {
     const { SqsStore } = await import(pathToFileURL(join(dirname(entry), 'sqs', 'sqsStore.js')).href) as { SqsStore: FauxqsStoreClass };
     const store = new SqsStore();
     const app = buildApp({ logger: false, defaultRegion: options.region, stores: { sqsStore: store } });
-    giveBackUndelivered(app, store);
     const journal = new QueueJournal(join(options.dataDir, 'sqs'));
+    app.addHook('onSend', async (_request, _reply, payload) => {
+      await journal.committed();
+      return payload;
+    });
+    giveBackUndelivered(app, store);
     const port = options.port ?? 0;
     try {
       const address = await app.listen({ host: LOOPBACK, port });
@@ -181,6 +185,11 @@ export class SqsEndpoint {
     message.sequenceNumber = queue.nextSequenceNumber();
     queue.recordDeduplication(id, message.messageId, message.sequenceNumber);
     queue.enqueue(message);
+  }
+
+  /** Ends when everything that was delivered is written down. */
+  written(): Promise<void> {
+    return this.#journal.committed();
   }
 
   depth(name: string): QueueDepth {

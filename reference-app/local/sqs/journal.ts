@@ -27,8 +27,8 @@ export interface JournalEntry {
 export class QueueJournal {
   readonly #database: DatabaseSync;
   readonly #statements;
-  /** Moving to a dead-letter queue is a delete and an insert to fauxqs; in between nothing may be lost. */
-  #deleted: string | undefined;
+  /** Ends when what is written now is committed. */
+  #commit: Promise<void> | undefined;
 
   constructor(folder: string) {
     mkdirSync(folder, { recursive: true });
@@ -58,38 +58,66 @@ export class QueueJournal {
     };
   }
 
+  /**
+   * One transaction for everything that happens in a turn of the event loop: each of its own would cost more than the
+   * rest of the work. A move to a dead-letter queue, to fauxqs a delete and an insert, is never torn either.
+   */
+  #write(): void {
+    if (this.#commit) return;
+    this.#database.exec('begin');
+    this.#commit = new Promise((resolve, reject) => {
+      setImmediate(() => {
+        try {
+          this.#end();
+          resolve();
+        } catch (error) {
+          reject(error instanceof Error ? error : new Error(String(error)));
+        }
+      });
+    });
+    this.#commit.catch(() => undefined);
+  }
+
+  #end(): void {
+    if (!this.#commit) return;
+    this.#commit = undefined;
+    this.#database.exec('commit');
+  }
+
+  /** Nobody may be told of a change before this has ended. */
+  async committed(): Promise<void> {
+    await this.#commit;
+  }
+
   insertMessage(queue: string, message: QueueMessage): void {
-    if (this.#deleted === message.messageId) this.#deleted = undefined;
+    this.#write();
     this.#statements.insert.run(
       message.messageId, queue, JSON.stringify(message), message.approximateReceiveCount, message.approximateFirstReceiveTimestamp ?? null,
     );
   }
 
   deleteMessage(id: string): void {
-    this.#deleteNow();
-    this.#deleted = id;
-    // Runs after the insert that makes it a move, and before any answer leaves.
-    queueMicrotask(() => this.#deleteNow());
-  }
-
-  #deleteNow(): void {
-    if (this.#deleted !== undefined) this.#statements.remove.run(this.#deleted);
-    this.#deleted = undefined;
+    this.#write();
+    this.#statements.remove.run(id);
   }
 
   updateMessageInflight(id: string, receiptHandle: string, deadline: number, count: number, first: number | undefined): void {
+    this.#write();
     this.#statements.inflight.run(receiptHandle, deadline, count, first ?? null, id);
   }
 
   updateMessageReady(id: string): void {
+    this.#write();
     this.#statements.ready.run(id);
   }
 
   deleteQueueMessages(queue: string): void {
+    this.#write();
     this.#statements.purge.run(queue);
   }
 
   updateQueueSequenceCounter(queue: string, counter: number): void {
+    this.#write();
     this.#statements.saveCounter.run(queue, counter);
   }
 
@@ -97,6 +125,7 @@ export class QueueJournal {
   insertQueue(): void { /* nothing to write */ }
   updateQueueAttributes(): void { /* nothing to write */ }
   deleteQueue(queue: string): void {
+    this.#write();
     this.#statements.purge.run(queue);
   }
 
@@ -121,7 +150,7 @@ export class QueueJournal {
   }
 
   close(): void {
-    this.#deleteNow();
+    this.#end();
     this.#database.close();
   }
 }
