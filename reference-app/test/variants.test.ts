@@ -20,7 +20,7 @@ const VARIANT: Settings = {
     'stock-service': { ...consumers['stock-service']!, replicas: { minReplicas: 3, maxReplicas: 4 }, maxReceiveCount: 2 },
     'inventory-service': { ...consumers['inventory-service']!, replicas: one },
     'order-status': { ...consumers['order-status']!, replicas: one },
-    'notification-service': { ...consumers['notification-service']!, replicas: one, eventPattern: { detailType: ['OrderRejected'] } },
+    'notification-service': { ...consumers['notification-service']!, replicas: one, eventPattern: { detailType: ['OrderRejected', 'StockValidated'] } },
     'analytics-service': { ...consumers['analytics-service']!, replicas: one, eventPattern: { detailType: [{ prefix: 'OrderC' }] } as never },
   },
 };

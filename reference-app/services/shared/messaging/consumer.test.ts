@@ -163,17 +163,22 @@ test('an event that comes several times, at once and later, takes effect once', 
   assert.ok(allOnce(await effects(events)));
 });
 
-test('events of types that the handler does not want are taken off the queue', async () => {
+test('events of types that the handler does not want are taken off the queue and remembered', async () => {
   const { url, deadLetterUrl } = await createQueue({ maxReceiveCount: 1 });
   const { subject } = created();
-  await send(url, [newEvent({
+  const unwanted = newEvent({
     type: 'order.confirmed', source: '/order-service', subject, sequence: 2, cause: { id: newId() },
     data: { orderId: subject, customerId: 'c', version: 2, confirmedAt: new Date().toISOString() },
-  })]);
+  });
+  const wanted = created();
+  await send(url, [unwanted, unwanted, wanted]);
   await consuming({ handler: handlerFor('types-test'), queueUrl: url }, async () => {
     await eventually(() => depth(url), ({ visible, inFlight }) => visible + inFlight === 0);
   });
   assert.equal((await depth(deadLetterUrl)).visible, 0);
+  assert.deepEqual(await effects([unwanted, wanted]), [0, 1]);
+  const { rows } = await db.admin.query<{ event_id: string }>(`SELECT event_id FROM messaging.inbox WHERE consumer = 'types-test'`);
+  assert.deepEqual(rows.map(({ event_id }) => event_id).sort(), [unwanted.id, wanted.id].sort());
 });
 
 test('one poison event costs about log2 n transactions', async () => {

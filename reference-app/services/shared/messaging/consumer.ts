@@ -214,10 +214,7 @@ class QueueConsumer<T extends EventType, P> implements Consumer {
         failed.push({ held, error, invalid: true });
         continue;
       }
-      if (!(this.#handler.types as readonly EventType[]).includes(event.type)) {
-        this.#count(event.type, 'ignored');
-        done.push(held);
-      } else if (events.has(event.id)) {
+      if (events.has(event.id)) {
         this.#count(event.type, 'duplicate');
         copies.get(event.id)!.push(held);
       } else {

@@ -14,13 +14,17 @@ const FORGET = {
   text: 'DELETE FROM messaging.inbox WHERE consumer = $1 AND event_id = ANY ($2::uuid[])',
 };
 
-/** Handles the events in one transaction together with the inbox, so that each takes effect once. The ids are distinct. */
+/**
+ * Handles the events in one transaction together with the inbox, so that each takes effect once. The ids are distinct. Events of types
+ * that the handler does not want are remembered too: a rule may be wider than its consumer, and nothing it sent may look lost.
+ */
 export async function handleOnce<T extends EventType, P>(handler: Handler<T, P>, events: readonly EventEnvelope<T>[], pool: Pool): Promise<Outcome[]> {
-  const prepared = await handler.prepare?.(events) as P;
+  const wanted = events.filter(({ type }) => (handler.types as readonly EventType[]).includes(type));
+  const prepared = (wanted.length > 0 ? await handler.prepare?.(wanted) : undefined) as P;
   const outcomes = await withTransaction(pool, async (tx: PoolClient) => {
     const { rows } = await tx.query<{ event_id: string }>({ ...REMEMBER, values: [handler.name, events.map(({ id }) => id)] });
     const isNew = new Set(rows.map(({ event_id }) => event_id));
-    const fresh = events.filter(({ id }) => isNew.has(id.toLowerCase()));
+    const fresh = wanted.filter(({ id }) => isNew.has(id.toLowerCase()));
     const handled = fresh.length > 0 ? await handler.handle(fresh, tx, prepared) : [];
     const byId = new Map(handled.map((outcome) => [outcome.eventId, outcome]));
     for (const { id } of fresh) {
@@ -28,7 +32,7 @@ export async function handleOnce<T extends EventType, P>(handler: Handler<T, P>,
     }
     const again = handled.filter(({ result }) => result === 'retry').map(({ eventId }) => eventId);
     if (again.length > 0) await tx.query({ ...FORGET, values: [handler.name, again] });
-    return events.map(({ id }): Outcome => byId.get(id) ?? { eventId: id, result: 'duplicate' });
+    return events.map(({ id }): Outcome => byId.get(id) ?? { eventId: id, result: isNew.has(id.toLowerCase()) ? 'ignored' : 'duplicate' });
   });
   outcomes.forEach((outcome) => outcome.committed?.());
   return outcomes;
