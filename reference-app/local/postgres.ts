@@ -5,7 +5,7 @@ import { chmod, chown, copyFile, mkdir, readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import { codeOf, messageOf } from './errors.ts';
+import { codeOf, LocalRunError, messageOf } from './errors.ts';
 import { takeLock } from './lock.ts';
 import { LOOPBACK } from './ports.ts';
 import { canEnter, unprivilegedAccount } from './postgres/account.ts';
@@ -221,7 +221,12 @@ async function run(program: string, args: string[], account: Account | undefined
   child.stderr.on('data', collect);
   await new Promise<void>((done, fail) => {
     child.once('error', (error) => fail(new Error(`${basename(program)} could not be run: ${error.message}`)));
-    child.once('close', (code) => (code === 0 ? done() : fail(new Error(`${basename(program)} failed: ${output.trim().split('\n').slice(-6).join(' | ')}`))));
+    child.once('close', (code) => {
+      if (code === 0) done();
+      else if (/could not look up effective user ID/.test(output)) {
+        fail(new LocalRunError(`PostgreSQL does not run for user id ${process.getuid?.()}, as no account has it: run as a user that stands in /etc/passwd.`));
+      } else fail(new Error(`${basename(program)} failed: ${output.trim().split('\n').slice(-6).join(' | ')}`));
+    });
   });
 }
 
