@@ -162,20 +162,25 @@ export async function settle(pool: Pool, event: EventEnvelope<'inventory.updated
 // --- outbox relay ------------------------------------------------------------------------------------------------
 
 const lockCursor = statement('cursor', 'SELECT xid::text, id::text FROM messaging.relay_cursor WHERE shard = 0 FOR UPDATE');
-const readNext = statement('next', `SELECT xid::text, id::text, detail_type, envelope FROM messaging.outbox
-  WHERE (xid, id) > ($1::xid8, $2::bigint) AND xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid, id LIMIT 1`);
+const readNext = statement('next', `SELECT o.xid::text, o.id::text, o.detail_type, o.envelope FROM messaging.outbox o
+  WHERE (o.xid, o.id) > ($1::xid8, $2::bigint) AND o.xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY o.xid, o.id LIMIT $3`);
 const moveCursor = statement('move-cursor', 'UPDATE messaging.relay_cursor SET xid = $1::xid8, id = $2::bigint, updated_at = now() WHERE shard = 0');
 
-/** One event; 5 round trips. Nothing when the outbox is empty. */
-export async function relayOne(pool: Pool, send: (envelope: string, detailType: string) => void): Promise<boolean> {
+/** 5 round trips, whatever the number of events; naive is one event. Returns how many there were. */
+export async function relaySome(pool: Pool, most: number, send: (envelope: string, detailType: string) => void): Promise<number> {
   return inTransaction(pool, async (tx) => {
     const { rows: [cursor] } = await lockCursor(tx) as { rows: { xid: string; id: string }[] };
-    const { rows: [row] } = await readNext(tx, cursor!.xid, cursor!.id) as { rows: { xid: string; id: string; detail_type: string; envelope: string }[] };
-    if (!row) return false;
-    send(row.envelope, row.detail_type);
-    await moveCursor(tx, row.xid, row.id);
-    return true;
+    const { rows } = await readNext(tx, cursor!.xid, cursor!.id, most) as { rows: { xid: string; id: string; detail_type: string; envelope: string }[] };
+    const last = rows.at(-1);
+    if (!last) return 0;
+    for (const row of rows) send(row.envelope, row.detail_type);
+    await moveCursor(tx, last.xid, last.id);
+    return rows.length;
   });
+}
+
+export async function relayOne(pool: Pool, send: (envelope: string, detailType: string) => void): Promise<boolean> {
+  return await relaySome(pool, 1, send) === 1;
 }
 
 // --- common ------------------------------------------------------------------------------------------------------

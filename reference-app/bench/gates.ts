@@ -1,0 +1,43 @@
+import type { StageCost } from './stage-costs.ts';
+
+export interface Gate {
+  readonly stage: string;
+  readonly figure: 'roundTrips' | 'commits' | 'fsyncs' | 'walBytes' | 'queueCalls' | 'processorShare';
+  /** The most that one order may cost; for processorShare, of what naive takes in the same run. */
+  readonly limit: number;
+  readonly reason: string;
+}
+
+/** What noise can't move, and processor time as a share of naive's. One more round trip per order is 1.0 more. */
+export const GATES: readonly Gate[] = [
+  { stage: 'intake', figure: 'roundTrips', limit: 1.1, reason: 'one statement stores an order, whatever its number of lines' },
+  { stage: 'intake', figure: 'walBytes', limit: 2_700, reason: 'a fifth above what order, two lines, status change, event and their index entries take' },
+  { stage: 'relay (per event)', figure: 'roundTrips', limit: 0.05, reason: 'pages of 1,000 events, then the cursor once' },
+  { stage: 'relay (per event)', figure: 'queueCalls', limit: 0.11, reason: 'PutEvents takes ten entries' },
+  { stage: 'relay (per event)', figure: 'processorShare', limit: 0.25, reason: 'measured 1/15 of naive' },
+  ...([['stock-service', 1_700], ['inventory-service, reserve', 3_800], ['order-status', 2_700], ['inventory-service, deduct', 3_300]] as const).flatMap(([stage, walBytes]): Gate[] => [
+    { stage, figure: 'roundTrips', limit: 0.1, reason: 'about five per batch; a batch is up to 500 events' },
+    { stage, figure: 'commits', limit: 0.03, reason: 'one transaction per batch' },
+    { stage, figure: 'fsyncs', limit: 0.03, reason: 'at most one per transaction' },
+    { stage, figure: 'walBytes', limit: walBytes, reason: 'a fifth above what the rows of an order, their index entries and its event take' },
+    { stage, figure: 'queueCalls', limit: 0.25, reason: 'receives and deletes of ten' },
+    { stage, figure: 'processorShare', limit: 0.33, reason: 'measured 1/5 to 1/10 of naive' },
+  ]),
+];
+
+export interface GateResult extends Gate {
+  readonly value: number;
+  readonly ok: boolean;
+}
+
+/** A figure that was not measured fails: a gate that nobody stands at is open. */
+export function passGates(costs: readonly StageCost[], naive: readonly StageCost[], gates: readonly Gate[] = GATES): GateResult[] {
+  return gates.map((gate) => {
+    const cost = costs.find(({ stage }) => stage === gate.stage);
+    const base = naive.find(({ stage }) => stage === gate.stage);
+    const value = gate.figure === 'processorShare' ? (cost?.processor ?? NaN) / (base?.processor ?? NaN) : cost?.[gate.figure] ?? NaN;
+    // Processor time can't be read everywhere.
+    const unknowable = gate.figure === 'processorShare' && cost && cost.processor === undefined;
+    return { ...gate, value, ok: unknowable ? true : value <= gate.limit };
+  });
+}
