@@ -112,6 +112,8 @@ library.npmrc.addConfig('omit-lockfile-registry-resolved', 'true');
 library.package.setScript('prestart', 'node scripts/setup.mjs');
 library.package.setScript('start', 'node reference-app/local/cli.ts');
 library.package.setScript('pretest', 'node scripts/setup.mjs');
+library.package.setScript('prebench', 'node scripts/setup.mjs');
+library.package.setScript('bench', 'node reference-app/bench/bench.ts');
 
 // The reference app has a tsconfig of its own.
 library.tsconfigDev.file.addOverride('include', ['src/**/*.ts', 'test/**/*.ts', 'examples/**/*.ts', '.projenrc.ts']);

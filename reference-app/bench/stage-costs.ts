@@ -17,6 +17,7 @@ import type { Meter } from './slices.ts';
 import { commandPool, silent, warm, type BenchDatabase, type Target } from './server.ts';
 import { work } from './stages.ts';
 import { relayFor } from './rows/relay.ts';
+import type { ConsumerSettings } from './stage-host.ts';
 
 /** What one order costs at one stage. */
 export interface StageCost extends Counts {
@@ -106,8 +107,8 @@ export class StageCosts {
     });
   }
 
-  /** The real consumer with its default settings on a full queue. */
-  async consume<T extends EventType, P>(stage: string, handler: Handler<T, P>, events: readonly EventEnvelope[]): Promise<StageCost> {
+  /** The real consumer on a full queue, with its default settings if no others are given. */
+  async consume<T extends EventType, P>(stage: string, handler: Handler<T, P>, events: readonly EventEnvelope[], settings: ConsumerSettings = {}): Promise<StageCost> {
     const broker = new MemoryBroker([{ queue: handler.name, matches: () => true }]);
     for (const event of events) broker.enqueue(handler.name, JSON.stringify(event));
     let done = 0;
@@ -126,7 +127,7 @@ export class StageCosts {
       },
     };
     return this.measure(stage, events.length, async () => {
-      const consumer = runConsumer({ handler: counted, queueUrl: `http://bench/${handler.name}`, pool: this.#pool, sqs: sqsOf(localQueues(broker)), logger: silent });
+      const consumer = runConsumer({ handler: counted, queueUrl: `http://bench/${handler.name}`, pool: this.#pool, sqs: sqsOf(localQueues(broker)), logger: silent, ...settings });
       await all.promise;
       await consumer.stop();
       return { queueCalls: broker.calls.receive + broker.calls.delete + broker.calls.changeVisibility };

@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { inventoryHandler } from '../services/inventory-service/handler.ts';
+import { seeded } from '../local/cli/random.ts';
+import { GATES, passGates } from './gates.ts';
+import { assertInvariants, InvariantError } from './invariants.ts';
+import { UNIFORM, randomOrder, validatedEvent } from './load.ts';
+import { processorMeter } from './processor.ts';
+import { startBenchServer, type BenchServer } from './server.ts';
+import type { ConsumerSettings } from './stage-host.ts';
+import { StageCosts, type StageCost } from './stage-costs.ts';
+
+const STAGE = 'inventory-service, reserve';
+const ORDERS = 1_000;
+
+describe('gates', () => {
+  let server: BenchServer;
+  before(async () => {
+    server = await startBenchServer();
+  });
+  after(() => server.stop());
+
+  async function costOf(name: string, handler: typeof inventoryHandler, settings: ConsumerSettings = {}): Promise<StageCost> {
+    const database = await server.database(name);
+    const costs = await StageCosts.create(database, 4, processorMeter(server.postmaster));
+    try {
+      const random = seeded(1);
+      const cost = await costs.consume(STAGE, handler, Array.from({ length: ORDERS }, () => validatedEvent(randomOrder(UNIFORM, random))), settings);
+      await assertInvariants(database.admin, { orders: 'none', published: false }, { decisions: { sql: 'SELECT count(*) FROM inventory.reservation', value: ORDERS } });
+      return cost;
+    } finally {
+      await costs.close();
+      await database.drop();
+    }
+  }
+
+  const gatesOfStage = GATES.filter(({ stage, figure }) => stage === STAGE && figure !== 'processorShare');
+  const failed = (cost: StageCost) => passGates([cost], [], gatesOfStage).filter(({ ok }) => !ok).map(({ figure }) => figure);
+
+  test('the reserve stage passes all of its gates on counts', async () => {
+    assert.deepEqual(failed(await costOf('passes', inventoryHandler)), []);
+  });
+
+  test('one more round trip per order fails', async () => {
+    const planted: typeof inventoryHandler = {
+      ...inventoryHandler,
+      async handle(events, tx, prepared) {
+        for (const event of events) await tx.query('SELECT version FROM orders.orders WHERE order_id = $1', [event.subject]);
+        return inventoryHandler.handle(events, tx, prepared);
+      },
+    };
+    assert.deepEqual(failed(await costOf('round_trip', planted)), ['roundTrips']);
+  });
+
+  test('one more row of a kilobyte per order fails', async () => {
+    const planted: typeof inventoryHandler = {
+      ...inventoryHandler,
+      async handle(events, tx, prepared) {
+        await tx.query(`INSERT INTO messaging.outbox_dead (xid, id, event_id, aggregate_id, detail_type, envelope, error)
+          SELECT pg_current_xact_id(), n, gen_random_uuid(), '', '', (SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 32) WHERE n > 0), '' FROM generate_series(1, $1) AS n`, [events.length])
+          .catch(() => assert.fail('the role may not write there any more: plant something else'));
+        return inventoryHandler.handle(events, tx, prepared);
+      },
+    };
+    assert.deepEqual(failed(await costOf('wal', planted)), ['walBytes']);
+  });
+
+  test('a transaction per order fails', async () => {
+    const all = failed(await costOf('single', inventoryHandler, { batchSize: 1 }));
+    for (const figure of ['roundTrips', 'commits', 'fsyncs'] as const) assert.ok(all.includes(figure), figure);
+  });
+
+  test('what was not measured fails', () => {
+    assert.ok(passGates([], []).every(({ ok }) => !ok));
+  });
+
+  test('a broken invariant is an error, whatever the figures', async () => {
+    const database = await server.database('broken');
+    const costs = await StageCosts.create(database, 4, processorMeter(server.postmaster));
+    try {
+      await database.admin.query(`UPDATE inventory.stock_level SET reserved = 1 WHERE sku = 'SKU-000000'`);
+      await assert.rejects(assertInvariants(database.admin, { orders: 'none', published: false }), InvariantError);
+    } finally {
+      await costs.close();
+      await database.drop();
+    }
+  });
+});
