@@ -34,6 +34,7 @@ const SCALING = join(ROOT, 'docs/scaling.md');
 const picture = (name: string) => join(ROOT, 'docs/images', `${name}.svg`);
 
 const QUICK_ORDERS = 10_000;
+let interrupted = false;
 
 async function main(): Promise<number> {
   const names = ROWS.map(({ name }) => name);
@@ -49,6 +50,9 @@ async function main(): Promise<number> {
   const context = createContext({ rounds: options.rounds, sliceMs: options.sliceMs, seed: options.seed, out });
   for (const name of ['SIGINT', 'SIGTERM'] as const) {
     process.once(name, () => {
+      interrupted = true;
+      // Connections break under the work that is going on.
+      process.on('uncaughtException', () => undefined);
       out.status([]);
       void context.stop().finally(() => process.exit(130));
     });
@@ -59,6 +63,10 @@ async function main(): Promise<number> {
     if (options.minutes !== undefined) return await runSoak(context, options, machine);
     if (options.curves) return await runCurves(context, options, machine);
     return await runRows(context, options, machine);
+  } catch (error) {
+    // What fails while everything is being closed is not worth a word.
+    if (interrupted) await new Promise(() => {});
+    throw error;
   } finally {
     out.status([]);
     await context.stop();

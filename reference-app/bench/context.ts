@@ -46,7 +46,9 @@ export function createContext({ rounds, sliceMs, seed, out }: { rounds: number; 
       });
     },
     async stop() {
-      await (await server)?.stop();
+      const running = server;
+      server = undefined;
+      await (await running)?.stop();
     },
   };
 }

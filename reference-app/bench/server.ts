@@ -127,6 +127,8 @@ export async function startBenchServer(options: ServerOptions = {}): Promise<Ben
           target: { endpoint, database: name },
           admin: own,
           async drop() {
+            // Stopped meanwhile.
+            if (!pools.has(root)) return;
             await end(own);
             await root.query(`DROP DATABASE ${name} WITH (FORCE)`);
           },

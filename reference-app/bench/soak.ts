@@ -81,13 +81,14 @@ export async function soak(context: Context, minutes: number, wanted: number | u
         });
         sampling.catch(() => undefined);
       }, every);
+      const failure = new AbortController();
       try {
         await openLoop(endless(() => performance.now() - start < minutes * 60_000), rate, async (_, intended) => {
           const order = newOrder(randomOrder(UNIFORM, context.random));
           intendedAt.set(order.orderId, intended + offset);
-          await chain.accept(order);
-          orders++;
-        });
+          await chain.accept(order).then(() => orders++, (error: unknown) => failure.abort(error));
+        }, failure.signal);
+        failure.signal.throwIfAborted();
       } finally {
         clearInterval(timer);
       }
