@@ -24,7 +24,9 @@ export interface StageCost extends Counts {
   readonly stage: string;
   /** Orders, or events for the relay. */
   readonly count: number;
-  /** Microseconds; missing where the system does not tell. */
+  /** Microseconds of the database's processes and of Node.js, and both; missing where the system does not tell. */
+  readonly database?: number;
+  readonly node?: number;
   readonly processor?: number;
   readonly queueCalls: number;
 }
@@ -80,7 +82,7 @@ export class StageCosts {
       stage, count,
       roundTrips: (counts.roundTrips + (elsewhere ?? 0)) / count, commits: counts.commits / count, fsyncs: counts.fsyncs / count, walBytes: counts.walBytes / count,
       queueCalls: queueCalls / count,
-      ...(before && after && { processor: ((after.database + after.node - before.database - before.node) * 1e6) / count }),
+      ...(before && after && microseconds(before, after, count)),
     };
     this.costs.push(cost);
     return cost;
@@ -145,6 +147,14 @@ export class StageCosts {
     await this.#pool.end();
   }
 }
+
+function microseconds(before: Usage, after: Usage, count: number) {
+  const database = ((after.database - before.database) * 1e6) / count;
+  const node = ((after.node - before.node) * 1e6) / count;
+  return { database, node, processor: database + node };
+}
+
+type Usage = NonNullable<ReturnType<Meter['read']>>;
 
 /** Every stage of so many orders, one after the other, up to the deduction; then those who only listen. */
 export async function measureServices(costs: StageCosts, orders: number, random: () => number): Promise<void> {

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { calculate, measuredFrom, readInput, type Input } from './cost-calculator.ts';
+
+const input: Input = {
+  rate: 100, peak: 100, region: 'us-east-1', deliveries: 2, events: 3, batch: 10, readReplicas: 1,
+  measured: { from: 'a test', databaseMicros: 600, walBytes: 8_192, nodeMicros: { 'api-write-service': 6_000, 'outbox-relay': 1 } },
+};
+
+test('messaging of three events and two queues costs what the price lists say', () => {
+  const { dollarsPerMillion } = calculate(input);
+  assert.ok(Math.abs(dollarsPerMillion.eventBridge + dollarsPerMillion.sqs - 3.96) < 1e-9);
+  const unbatched = calculate({ ...input, batch: 1 }).dollarsPerMillion;
+  assert.ok(Math.abs(unbatched.eventBridge + unbatched.sqs - 5.4) < 1e-9);
+  assert.ok(Math.abs(dollarsPerMillion.auroraIo - 0.4) < 1e-9, 'two I/Os per order');
+});
+
+test('the quota is that of the region, and of most regions elsewhere', () => {
+  assert.equal(calculate(input).eventBridge.ordersPerSecondAtQuota, 9_375);
+  assert.equal(calculate({ ...input, region: 'eu-central-1' }).eventBridge.ordersPerSecondAtQuota, 2_250);
+  const small = calculate({ ...input, region: 'sa-east-1', peak: 1_100 }).eventBridge;
+  assert.deepEqual([small.quota, small.shareOfQuota], [1_100, 2]);
+});
+
+test('capacity follows processor time at sixty percent', () => {
+  // 100 × 600 µs = 0.06 vCPU, at 60 % 0.1, times four: half an ACU. Ten times the peak: 4.
+  assert.equal(calculate(input).aurora.acusAtRate, 0.5);
+  assert.equal(calculate({ ...input, peak: 1_000 }).aurora.acusAtPeak, 4);
+  assert.deepEqual(calculate({ ...input, peak: 1_000 }).pods, { 'api-write-service': 10, 'outbox-relay': 2 });
+});
+
+test('a slower month costs more per order: what runs anyway is shared by fewer', () => {
+  const slow = calculate({ ...input, rate: 1, peak: 1 }).dollarsPerMillion;
+  assert.ok(slow.total > calculate(input).dollarsPerMillion.total);
+  assert.equal(slow.eventBridge, calculate(input).dollarsPerMillion.eventBridge);
+});
+
+test('stages of the bench become workloads', () => {
+  const measured = measuredFrom([
+    { stage: 'inventory-service, reserve', database: 30, node: 20, walBytes: 3_000 },
+    { stage: 'inventory-service, deduct', database: 10, node: 5, walBytes: 1_000 },
+    { stage: 'relay (per event)', database: 1, node: 2, walBytes: 10 },
+  ], 'a test', 5);
+  assert.deepEqual([measured.databaseMicros, measured.walBytes, measured.nodeMicros['inventory-service'], measured.nodeMicros['outbox-relay']], [45, 4_050, 25, 10]);
+});
+
+test('wrong usage names the option', () => {
+  assert.throws(() => readInput(['--rate', 'many']), /--rate wants a number/);
+  assert.throws(() => readInput(['--region', 'here']), /--region wants/);
+  assert.throws(() => readInput(['--peak', '1', '--rate', '10']), /--peak wants a number from 10/);
+  assert.equal(readInput(['--help']), undefined);
+  assert.equal(readInput(['--rate', '7'])?.peak, 7);
+});
