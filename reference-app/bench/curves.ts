@@ -2,7 +2,8 @@ import { orderById } from '../services/order-service/api-read-service/statements
 import { acceptOrders } from '../services/order-service/api-write-service/intake.ts';
 import type { Context } from './context.ts';
 import { newOrder, PLENTY, randomOrder, stockUp, UNIFORM, type Shape } from './load.ts';
-import { assertReserved, BATCH, reserveVariant } from './rows/reserve.ts';
+import { assertReserved, BATCH } from './rows/reserve.ts';
+import { reserveVariant } from './reserve-variant.ts';
 import { commandPool, warm } from './server.ts';
 import { runSlice, type Slice } from './slices.ts';
 import { summarize, type Summary } from './statistics.ts';

@@ -49,7 +49,7 @@ export async function soak(context: Context, minutes: number, wanted: number | u
     const samples: SoakSample[] = [];
     let rate = wanted ?? 0;
     try {
-      const closed = chainVariant('saturation', chain, 4_000, context.random);
+      const closed = chainVariant('saturation', chain, 2_000, context.random);
       await closed.run(2_000);
       const { count, seconds } = await closed.run(Math.min(10_000, minutes * 10_000));
       saturation = count / seconds;

@@ -103,7 +103,7 @@ async function withStock<T>(context: Context, name: string, use: (database: Benc
 }
 
 /** Orders on their way: enough to fill batches of all stages. */
-const IN_FLIGHT = 4_000;
+const IN_FLIGHT = 2_000;
 
 export const chainRow: Row = {
   name: 'chain',

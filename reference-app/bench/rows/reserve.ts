@@ -1,58 +1,20 @@
+import { availableParallelism } from 'node:os';
 import type pg from 'pg';
-import { inventoryHandler } from '../../services/inventory-service/handler.ts';
-import type { Pool } from '../../services/shared/database.ts';
-import type { EventEnvelope } from '../../services/shared/events/index.ts';
 import type { Context, Row } from '../context.ts';
 import { assertInvariants } from '../invariants.ts';
-import { batches, HOT, PLENTY, randomOrder, stockUp, UNIFORM, validatedEvent } from '../load.ts';
+import { HOT, PLENTY, stockUp, UNIFORM } from '../load.ts';
 import type { Shape } from '../load.ts';
-import * as naive from '../naive.ts';
 import { atLeast, number, perSecond, times } from '../report.ts';
 import type { Figure, RowResult } from '../report.ts';
+import { reserveVariant, threadedReserveVariant, type ReserveVariant } from '../reserve-variant.ts';
 import { commandPool, warm } from '../server.ts';
 import type { BenchServer } from '../server.ts';
 import { processorPerOrder, ratesOf, ratios } from '../slices.ts';
-import type { Variant } from '../slices.ts';
-import { handleBatch, work } from '../stages.ts';
 import { summarize } from '../statistics.ts';
-
-type Validated = EventEnvelope<'inventory.validated'>;
 
 export const BATCH = 500;
 /** Where one transaction per order does best is tried out first. */
 const NAIVE_WORKERS = [8, 16, 32];
-
-export interface ReserveVariant extends Variant {
-  /** Orders that it has taken so far. */
-  readonly taken: () => number;
-}
-
-/** The reserve stage by the inventory service's own handler, or by the naive one. */
-export function reserveVariant(name: string, pool: Pool, shape: Shape, random: () => number, how: { batch?: number; workers: number }, times?: number[]): ReserveVariant {
-  let events: Validated[] = [];
-  let taken = 0;
-  // What one slice can do at most; learned from the last.
-  let perMs = how.batch ? 60 : 5;
-  return {
-    name,
-    taken: () => taken,
-    async prepare(ms) {
-      const wanted = Math.ceil(perMs * ms) + (how.batch ?? 1) * how.workers * 2;
-      while (events.length < wanted) events.push(validatedEvent(randomOrder(shape, random)));
-    },
-    async run(ms) {
-      const pieces = how.batch ? batches(events, how.batch) : undefined;
-      const done = pieces
-        ? await work(pieces, { workers: how.workers, ms, ...(times && { times }) }, (batch) => handleBatch(inventoryHandler, batch, pool))
-        : await work(events, { workers: how.workers, ms, ...(times && { times }) }, async (event) => (await naive.reserve(pool, event)).length);
-      const used = pieces ? pieces.slice(0, done.taken).reduce((sum, { length }) => sum + length, 0) : done.taken;
-      perMs = Math.max(perMs, (1.5 * done.count) / (done.seconds * 1000));
-      taken += used;
-      events = events.slice(used);
-      return { count: done.count, seconds: done.seconds };
-    },
-  };
-}
 
 /** Nothing lost, nothing doubled: as many decisions, ledger entries and events as orders were taken. */
 export async function assertReserved(admin: pg.Pool, orders: number): Promise<void> {
@@ -66,12 +28,13 @@ export async function assertReserved(admin: pg.Pool, orders: number): Promise<vo
 
 export async function measureReserve(
   context: Context, server: BenchServer, label: string, shape: Shape,
-  options: { endpoint?: string; workers: readonly number[]; batch?: number; naiveWorkers?: readonly number[]; rounds?: number },
+  options: { endpoint?: string; workers: readonly number[]; threads?: readonly number[]; batch?: number; naiveWorkers?: readonly number[]; rounds?: number },
 ) {
-  const { endpoint, workers, batch = BATCH, naiveWorkers = NAIVE_WORKERS } = options;
+  const { endpoint, workers, threads = [], batch = BATCH, naiveWorkers = NAIVE_WORKERS } = options;
   const database = await server.database('bench_reserve', endpoint);
   const most = Math.max(...naiveWorkers, ...workers);
   const pool = commandPool(database.target, most);
+  const stops: (() => Promise<void>)[] = [];
   try {
     await stockUp(database.admin, shape.skus, PLENTY);
     await warm(pool, most);
@@ -100,6 +63,15 @@ export async function measureReserve(
       latencies.set(name, []);
       return variant(name, { batch, workers: count }, latencies.get(name));
     });
+    // One process of Node.js is one core; a deployment has as many pods as it takes.
+    for (const count of threads) {
+      const name = `batches of ${batch}, ${count} connections in ${count} threads`;
+      latencies.set(name, []);
+      const threaded = await threadedReserveVariant(name, database.target, shape, context.random, { batch, workers: count, threads: count }, latencies.get(name));
+      stops.push(() => threaded.stop());
+      all.push(threaded);
+      batched.push(threaded);
+    }
     const slices = await context.slices(label, {
       baseline: serial, variants: [best!, ...batched], meter: context.meter(server), ...(options.rounds && { rounds: options.rounds }),
     });
@@ -121,6 +93,7 @@ export async function measureReserve(
       })),
     };
   } finally {
+    await Promise.all(stops.map((stop) => stop()));
     await pool.end();
     await database.drop();
   }
@@ -131,14 +104,14 @@ export const reserveRow: Row = {
   title: 'Reserve stage, 1,000 SKUs',
   async run(context): Promise<RowResult> {
     const server = await context.server();
-    const result = await measureReserve(context, server, 'reserve, 1,000 SKUs', UNIFORM, { workers: [4] });
-    const name = result.batched.at(-1)!;
+    const result = await measureReserve(context, server, 'reserve, 1,000 SKUs', UNIFORM, { workers: [1, 4], threads: [2, 4] });
+    const name = fastest(result);
     const ratio = result.overSerial(name);
     const serial = result.rate(result.serial);
     const best = result.rate(result.best);
     const micros = result.processor(name);
     const naiveMicros = result.processor(result.serial);
-    const cores = (await import('node:os')).availableParallelism();
+    const cores = availableParallelism();
     const figures: Figure[] = [
       {
         id: 'reserve-serial', name: 'reserve stage, 1,000 SKUs, vs serial naive', naive: perSecond(serial),
@@ -170,7 +143,7 @@ export const hotRow: Row = {
   title: 'Reserve stage, one hot SKU',
   async run(context): Promise<RowResult> {
     const server = await context.server();
-    const result = await measureReserve(context, server, 'reserve, one hot SKU', HOT, { workers: [1, 4] });
+    const result = await measureReserve(context, server, 'reserve, one hot SKU', HOT, { workers: [1, 4], threads: [2] });
     const name = fastest(result);
     const ratio = result.overSerial(name);
     return {
