@@ -44,9 +44,9 @@ describe('gates', () => {
   test('one more round trip per order fails', async () => {
     const planted: typeof inventoryHandler = {
       ...inventoryHandler,
-      async handle(events, tx, prepared) {
-        for (const event of events) await tx.query('SELECT version FROM orders.orders WHERE order_id = $1', [event.subject]);
-        return inventoryHandler.handle(events, tx, prepared);
+      async handle(events, pool) {
+        for (const event of events) await pool.query('SELECT version FROM orders.orders WHERE order_id = $1', [event.subject]);
+        return inventoryHandler.handle(events, pool);
       },
     };
     assert.deepEqual(failed(await costOf('round_trip', planted)), ['roundTrips']);
@@ -55,11 +55,11 @@ describe('gates', () => {
   test('one more row of a kilobyte per order fails', async () => {
     const planted: typeof inventoryHandler = {
       ...inventoryHandler,
-      async handle(events, tx, prepared) {
-        await tx.query(`INSERT INTO messaging.outbox_dead (xid, id, event_id, aggregate_id, detail_type, envelope, error)
+      async handle(events, pool) {
+        await pool.query(`INSERT INTO messaging.outbox_dead (xid, id, event_id, aggregate_id, detail_type, envelope, error)
           SELECT pg_current_xact_id(), n, gen_random_uuid(), '', '', (SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 32) WHERE n > 0), '' FROM generate_series(1, $1) AS n`, [events.length])
           .catch(() => assert.fail('the role may not write there any more: plant something else'));
-        return inventoryHandler.handle(events, tx, prepared);
+        return inventoryHandler.handle(events, pool);
       },
     };
     assert.deepEqual(failed(await costOf('wal', planted)), ['walBytes']);

@@ -110,15 +110,15 @@ export class StageCosts {
   }
 
   /** The real consumer on a full queue, with its default settings if no others are given. */
-  async consume<T extends EventType, P>(stage: string, handler: Handler<T, P>, events: readonly EventEnvelope[], settings: ConsumerSettings = {}): Promise<StageCost> {
+  async consume<T extends EventType>(stage: string, handler: Handler<T>, events: readonly EventEnvelope[], settings: ConsumerSettings = {}): Promise<StageCost> {
     const broker = new MemoryBroker([{ queue: handler.name, matches: () => true }]);
     for (const event of events) broker.enqueue(handler.name, JSON.stringify(event));
     let done = 0;
     const all = Promise.withResolvers<void>();
-    const counted: Handler<T, P> = {
+    const counted: Handler<T> = {
       ...handler,
-      async handle(batch, tx, prepared) {
-        const outcomes = await handler.handle(batch, tx, prepared);
+      async handle(batch, pool) {
+        const outcomes = await handler.handle(batch, pool);
         return outcomes.map((outcome) => ({
           ...outcome,
           committed() {

@@ -41,11 +41,11 @@ function portChannel(port: MessagePort): Channel {
 }
 
 /** Tells which orders' effects have been committed, once per transaction. */
-function reporting<P>(handler: Handler<never, P>, tell: (message: HostMessage) => void): Handler<never, P> {
+function reporting(handler: Handler<never>, tell: (message: HostMessage) => void): Handler<never> {
   return {
     ...handler,
-    async handle(events, tx, prepared) {
-      const outcomes = await handler.handle(events, tx, prepared);
+    async handle(events, pool) {
+      const outcomes = await handler.handle(events, pool);
       const byId = new Map((events as readonly EventEnvelope[]).map((event) => [event.id, event]));
       let told = false;
       return outcomes.map((outcome) => ({
@@ -73,11 +73,11 @@ const WHAT: Partial<Record<EventEnvelope['type'], (HostMessage & { kind: 'done' 
   'order.created': 'validated', 'inventory.validated': 'reserved', 'inventory.updated': 'settled', 'order.confirmed': 'deducted',
 };
 
-function handlerOf(service: ServiceName, pool: Pool): Handler<never, never> {
+function handlerOf(service: ServiceName, pool: Pool): Handler<never> {
   switch (service) {
-    case 'stock-service': return createStockHandler({ reader: pool, writer: pool, logger: silent }) as unknown as Handler<never, never>;
-    case 'inventory-service': return inventoryHandler as unknown as Handler<never, never>;
-    case 'order-status': return orderStatusHandler as unknown as Handler<never, never>;
+    case 'stock-service': return createStockHandler({ reader: pool, writer: pool, logger: silent }) as unknown as Handler<never>;
+    case 'inventory-service': return inventoryHandler as unknown as Handler<never>;
+    case 'order-status': return orderStatusHandler as unknown as Handler<never>;
   }
 }
 

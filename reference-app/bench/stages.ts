@@ -34,7 +34,7 @@ export async function work<T>(pieces: readonly T[], { workers, ms = Infinity, ti
 }
 
 /** One batch through the code path of a consumer: inbox, handler, one transaction. Returns how many events took effect. */
-export async function handleBatch<T extends EventType, P>(handler: Handler<T, P>, events: readonly EventEnvelope<T>[], pool: Pool): Promise<number> {
+export async function handleBatch<T extends EventType>(handler: Handler<T>, events: readonly EventEnvelope<T>[], pool: Pool): Promise<number> {
   const { outcomes, failures } = await handleIsolating(handler, events, pool, isUnavailable);
   if (failures.length > 0) throw new Error(`${handler.name} failed at ${failures.length} of ${events.length} events`, { cause: failures[0]!.error });
   let done = 0;

@@ -1,6 +1,6 @@
 -- Applied on every run, whole: what is not listed here is taken away. :command and :query are the role names.
 REVOKE ALL ON ALL TABLES IN SCHEMA orders, inventory, notification, analytics, messaging FROM PUBLIC, :command, :query;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA orders, inventory, notification FROM PUBLIC, :command, :query;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA orders, inventory, notification, analytics, messaging FROM PUBLIC, :command, :query;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA orders, inventory, notification, analytics, messaging TO :command;
@@ -18,6 +18,7 @@ GRANT EXECUTE ON FUNCTION inventory.reserve, inventory.commit_reservations TO :c
 GRANT EXECUTE ON FUNCTION notification.record TO :command;
 GRANT SELECT, INSERT, UPDATE ON notification.notification, analytics.order_minute, analytics.sku_minute TO :command;
 
+GRANT EXECUTE ON FUNCTION messaging.handled, messaging.remember, messaging.publish TO :command;
 GRANT SELECT, INSERT ON messaging.outbox, messaging.outbox_dead TO :command;
 GRANT SELECT, UPDATE ON messaging.relay_cursor TO :command;
 -- DELETE: an event that must be tried again gives its inbox row back.

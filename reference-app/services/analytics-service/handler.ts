@@ -1,4 +1,5 @@
 import type { EventEnvelope } from '../shared/events/index.ts';
+import { transactional } from '../shared/messaging/inbox.ts';
 import type { Handler } from '../shared/messaging/handler.ts';
 
 type Counted = 'order.created' | 'order.confirmed' | 'order.rejected' | 'inventory.updated';
@@ -32,7 +33,7 @@ const ADD_SKUS = {
 };
 
 /** Counts what happened, by the minute in which it happened, whenever it is heard of. */
-export const analyticsHandler: Handler<Counted> = {
+export const analyticsHandler: Handler<Counted> = transactional<Counted>({
   name: 'analytics-service',
   types: ['order.created', 'order.confirmed', 'order.rejected', 'inventory.updated'],
   async handle(events, tx) {
@@ -58,7 +59,7 @@ export const analyticsHandler: Handler<Counted> = {
     }
     return events.map(({ id }) => ({ eventId: id, result: 'ok' }));
   },
-};
+});
 
 const NOTHING = { accepted: 0, confirmed: 0, rejected: 0, unitsAccepted: 0, unitsConfirmed: 0, unitsRejected: 0, unitsDeducted: 0, seconds: 0 };
 

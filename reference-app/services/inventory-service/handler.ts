@@ -1,6 +1,7 @@
 import { Counter } from 'prom-client';
 import type { PoolClient } from 'pg';
 import { newEvent, newId, type EventEnvelope, type InventoryLine } from '../shared/events/index.ts';
+import { transactional } from '../shared/messaging/inbox.ts';
 import type { Handler, Outcome } from '../shared/messaging/handler.ts';
 import { appendToOutbox } from '../shared/messaging/outbox.ts';
 import { registry } from '../shared/telemetry.ts';
@@ -16,7 +17,7 @@ type Updated = EventEnvelope<'inventory.updated'>;
 interface Result { outcomes: Outcome[]; updates: Updated[] }
 
 /** Decides on stock: StockValidated → reserved or rejected; OrderConfirmed → deducted. Each answers InventoryUpdated. */
-export const inventoryHandler: Handler<'inventory.validated' | 'order.confirmed'> = {
+export const inventoryHandler: Handler<'inventory.validated' | 'order.confirmed'> = transactional<'inventory.validated' | 'order.confirmed'>({
   name: 'inventory-service',
   types: ['inventory.validated', 'order.confirmed'],
   async handle(events, tx) {
@@ -29,7 +30,7 @@ export const inventoryHandler: Handler<'inventory.validated' | 'order.confirmed'
     await appendToOutbox(tx, results.flatMap(({ updates }) => updates));
     return results.flatMap(({ outcomes }) => outcomes);
   },
-};
+});
 
 /** Whatever the advice says, the writer decides; the advice is only a copy of the order's lines here. */
 async function reserve(events: readonly Validated[], tx: PoolClient): Promise<Result> {

@@ -1,4 +1,5 @@
 import type { EventEnvelope } from '../shared/events/index.ts';
+import { transactional } from '../shared/messaging/inbox.ts';
 import type { Handler } from '../shared/messaging/handler.ts';
 
 type Noticed = 'order.confirmed' | 'order.rejected' | 'inventory.updated';
@@ -10,7 +11,7 @@ const RECORD = {
 
 /** Records what a customer is to be told, once per order and outcome; the delivery sends it. */
 export function createNotificationHandler(onRecorded: () => void): Handler<Noticed> {
-  return {
+  return transactional<Noticed>({
     name: 'notification-service',
     types: ['order.confirmed', 'order.rejected', 'inventory.updated'],
     async handle(events, tx) {
@@ -38,7 +39,7 @@ export function createNotificationHandler(onRecorded: () => void): Handler<Notic
           : { eventId: id, result: 'duplicate', reason: 'the customer is told of it already' };
       });
     },
-  };
+  });
 }
 
 function outcomeOf(event: EventEnvelope<Noticed>): string | undefined {

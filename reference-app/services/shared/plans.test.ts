@@ -40,7 +40,7 @@ test('no step scans a table that grows, though its plans were made while the tab
     seen = rows.at(-1) ?? seen;
     return rows.map(({ envelope }) => JSON.parse(envelope) as EventEnvelope);
   };
-  const run = async <T extends EventType, P>(handler: Handler<T, P>, events: readonly EventEnvelope[]) => {
+  const run = async <T extends EventType>(handler: Handler<T>, events: readonly EventEnvelope[]) => {
     const wanted = events.filter((event): event is EventEnvelope<T> => (handler.types as readonly string[]).includes(event.type));
     const outcomes = wanted.length > 0 ? await handleOnce(handler, wanted, pool) : [];
     for (const { result } of outcomes) assert.ok(result === 'ok' || result === 'ignored', result);

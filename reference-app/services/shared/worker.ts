@@ -9,15 +9,15 @@ import { runWorker, type RunningService, type ServiceContext } from './service.t
 const ConsumerWorker = Type.Object({ ...processConfig(8080), ...databaseConfig, ...consumerConfig });
 type ConsumerWorker = Static<typeof ConsumerWorker>;
 
-export interface ConsumerWorkerParts<T extends EventType, P> {
-  readonly handler: Handler<T, P>;
+export interface ConsumerWorkerParts<T extends EventType> {
+  readonly handler: Handler<T>;
   /** Runs beside the consumer; stopped after it. */
   readonly beside?: RunningService;
 }
 
 /** The process of a service that consumes one queue with one handler. `extra` is configuration of its own. */
 export function runConsumerWorker<T extends EventType, P, X extends TObject>(
-  name: string, extra: X, create: (context: ServiceContext<ConsumerWorker & Static<X>> & { writer: Pool }) => ConsumerWorkerParts<T, P>,
+  name: string, extra: X, create: (context: ServiceContext<ConsumerWorker & Static<X>> & { writer: Pool }) => ConsumerWorkerParts<T>,
 ): Promise<void> {
   return runWorker(name, {
     config: Type.Object({ ...ConsumerWorker.properties, ...extra.properties }),

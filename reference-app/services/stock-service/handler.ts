@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool, Queryable } from '../shared/database.ts';
 import { newEvent, type OrderCreated } from '../shared/events/index.ts';
+import { transactional } from '../shared/messaging/inbox.ts';
 import { appendToOutbox } from '../shared/messaging/outbox.ts';
 import type { Handler } from '../shared/messaging/handler.ts';
 import type { Logger } from '../shared/telemetry.ts';
@@ -26,7 +27,7 @@ export interface StockHandlerOptions {
 }
 
 /** OrderCreated → StockValidated: tells early whether the stock will probably do. */
-export function createStockHandler({ reader, writer, logger, readerTimeoutMs = 1_000 }: StockHandlerOptions): Handler<'order.created', Stock> {
+export function createStockHandler({ reader, writer, logger, readerTimeoutMs = 1_000 }: StockHandlerOptions): Handler<'order.created'> {
   let readerAnswers = true;
 
   async function readStock(skus: string[]): Promise<Stock> {
@@ -46,7 +47,7 @@ export function createStockHandler({ reader, writer, logger, readerTimeoutMs = 1
     }
   }
 
-  return {
+  return transactional<'order.created', Stock>({
     name: 'stock-service',
     types: ['order.created'],
     prepare: (events) => readStock([...new Set(events.flatMap(({ data }) => data.items.map(({ sku }) => sku)))]),
@@ -69,7 +70,7 @@ export function createStockHandler({ reader, writer, logger, readerTimeoutMs = 1
       }));
       return events.map(({ id }) => ({ eventId: id, result: 'ok' }));
     },
-  };
+  });
 }
 
 async function available(database: Queryable, skus: string[]): Promise<Map<string, number>> {

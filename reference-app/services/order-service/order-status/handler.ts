@@ -1,5 +1,6 @@
 import { Counter, Histogram } from 'prom-client';
 import { newEvent, newId, type EventEnvelope } from '../../shared/events/index.ts';
+import { transactional } from '../../shared/messaging/inbox.ts';
 import type { Handler, Outcome } from '../../shared/messaging/handler.ts';
 import { appendToOutbox } from '../../shared/messaging/outbox.ts';
 import { LATENCY_BUCKETS, registry } from '../../shared/telemetry.ts';
@@ -31,7 +32,7 @@ interface Settled {
 }
 
 /** InventoryUpdated (reserved or rejected) → the order is confirmed or rejected. Any other outcome is none of its business. */
-export const orderStatusHandler: Handler<'inventory.updated'> = {
+export const orderStatusHandler: Handler<'inventory.updated'> = transactional<'inventory.updated'>({
   name: 'order-status',
   types: ['inventory.updated'],
   async handle(events, tx) {
@@ -85,7 +86,7 @@ export const orderStatusHandler: Handler<'inventory.updated'> = {
     await appendToOutbox(tx, answers);
     return outcomes;
   },
-};
+});
 
 function answer(cause: EventEnvelope<'inventory.updated'>, order: Settled, at: Date, confirms: boolean, id: string): EventEnvelope {
   const common = { id, source: '/order-service', subject: order.order_id, sequence: order.version, cause, time: at };

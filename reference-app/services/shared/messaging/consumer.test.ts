@@ -3,13 +3,15 @@ import {
 } from '@aws-sdk/client-sqs';
 import assert from 'node:assert/strict';
 import type { AddressInfo } from 'node:net';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { buildApp } from 'fauxqs';
 import { newEvent, newId, type EventEnvelope } from '../events/index.ts';
-import { eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../testing.ts';
+import { eventually, MIGRATIONS, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../testing.ts';
 import { runConsumer, type Consumer, type ConsumerOptions } from './consumer.ts';
 import type { Handler } from './handler.ts';
-import { handleIsolating } from './inbox.ts';
+import { handleIsolating, transactional } from './inbox.ts';
 import { eventsConsumed } from './metrics.ts';
 
 let server: TestServer;
@@ -88,7 +90,7 @@ const inBus = (detail: EventEnvelope) => ({ 'version': '0', 'id': newId(), 'deta
 
 /** Writes a row per event, and fails in the database for the customers "poison". */
 function handlerFor(name: string, extra: (events: readonly EventEnvelope[]) => Promise<void> = async () => {}): Handler<'order.created'> {
-  return {
+  return transactional({
     name,
     types: ['order.created'],
     async handle(events, tx) {
@@ -100,7 +102,7 @@ function handlerFor(name: string, extra: (events: readonly EventEnvelope[]) => P
       await extra(events);
       return events.map(({ id }) => ({ eventId: id, result: 'ok' }));
     },
-  };
+  });
 }
 
 async function effects(events: readonly EventEnvelope[]): Promise<number[]> {
@@ -113,7 +115,7 @@ async function effects(events: readonly EventEnvelope[]): Promise<number[]> {
 
 const allOnce = (counts: number[]) => counts.every((n) => n === 1);
 
-async function consuming(options: Partial<ConsumerOptions<'order.created', undefined>> & { handler: Handler<'order.created'>; queueUrl: string }, work: (consumer: Consumer) => Promise<void>) {
+async function consuming(options: Partial<ConsumerOptions<'order.created'>> & { handler: Handler<'order.created'>; queueUrl: string }, work: (consumer: Consumer) => Promise<void>) {
   const consumer = runConsumer({ pool: db.command, sqs, logger: silentLogger(), waitTimeSeconds: 1, ...options });
   try {
     await work(consumer);
@@ -133,9 +135,9 @@ test('poison events end in the dead-letter queue after maxReceiveCount tries, an
   const handler = handlerFor('poison-test');
   const counting: Handler<'order.created'> = {
     ...handler,
-    handle: (events, tx, prepared) => {
+    handle: (events, pool) => {
       if (events.length === 1) tries.set(events[0]!.id, (tries.get(events[0]!.id) ?? 0) + 1);
-      return handler.handle(events, tx, prepared);
+      return handler.handle(events, pool);
     },
   };
   await consuming({ handler: counting, queueUrl: url }, async () => {
@@ -185,7 +187,7 @@ test('one poison event costs about log2 n transactions', async () => {
   const events = Array.from({ length: 256 }, (_, i) => created(i === 100 ? 'poison' : 'c'));
   let transactions = 0;
   const handler = handlerFor('bisection-test');
-  const counting: Handler<'order.created'> = { ...handler, handle: (batch, tx, prepared) => (transactions++, handler.handle(batch, tx, prepared)) };
+  const counting: Handler<'order.created'> = { ...handler, handle: (batch, pool) => (transactions++, handler.handle(batch, pool)) };
   const { outcomes, failures } = await handleIsolating(counting, events, db.command, () => false);
   assert.equal(outcomes.length, 255);
   assert.deepEqual(failures.map(({ event }) => event.id), [events[100]!.id]);
@@ -200,9 +202,9 @@ test('what a handler gives back is not remembered as handled', async () => {
   const handler = handlerFor('retry-test');
   const reluctant: Handler<'order.created'> = {
     ...handler,
-    async handle(batch, tx, prepared) {
+    async handle(batch, pool) {
       const now = batch.filter(({ id }) => id !== events[0]!.id || ++rounds === 3);
-      const outcomes = await handler.handle(now, tx, prepared);
+      const outcomes = await handler.handle(now, pool);
       return [...outcomes, ...batch.filter((event) => !now.includes(event)).map(({ id }) => ({ eventId: id, result: 'retry' as const, reason: 'not yet' }))];
     },
   };
@@ -256,8 +258,7 @@ test('a consumer that starts before the schema and the queue waits for both', as
     await sqs.send(new CreateQueueCommand({ QueueName: url.split('/').at(-1)! }));
     await send(url, [inBus(event)]);
     assert.equal(consumer.ready(), false);
-    await early.query(`CREATE SCHEMA messaging; CREATE TABLE public.effect (event_id text, customer text);
-      CREATE TABLE messaging.inbox (consumer text, event_id uuid, PRIMARY KEY (consumer, event_id))`);
+    await early.query(`CREATE TABLE public.effect (event_id text, customer text); ${await readFile(join(MIGRATIONS, '001-messaging.sql'), 'utf8')}`);
     await eventually(() => early.query('SELECT FROM public.effect'), ({ rowCount }) => rowCount === 1);
     await eventually(() => consumer.ready(), (ready) => ready);
   });

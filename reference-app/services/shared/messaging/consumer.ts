@@ -9,8 +9,8 @@ import type { Handler } from './handler.ts';
 import { handleIsolating } from './inbox.ts';
 import { batchSize, endToEndLatency, eventsConsumed, inHand } from './metrics.ts';
 
-export interface ConsumerOptions<T extends EventType, P> {
-  readonly handler: Handler<T, P>;
+export interface ConsumerOptions<T extends EventType> {
+  readonly handler: Handler<T>;
   readonly queueUrl: string;
   readonly pool: Pool;
   readonly logger: Logger;
@@ -58,14 +58,14 @@ const MAX_VISIBILITY_SECONDS = 43_200;
 const PROBE = 'SELECT FROM messaging.inbox LIMIT 0';
 
 /** Consumes a queue with a handler until it is stopped. Never gives up: it waits for a queue or database that is away. */
-export function runConsumer<T extends EventType, P>(options: ConsumerOptions<T, P>): Consumer {
+export function runConsumer<T extends EventType>(options: ConsumerOptions<T>): Consumer {
   const consumer = new QueueConsumer(options);
   consumer.start();
   return consumer;
 }
 
-class QueueConsumer<T extends EventType, P> implements Consumer {
-  readonly #handler: Handler<T, P>;
+class QueueConsumer<T extends EventType> implements Consumer {
+  readonly #handler: Handler<T>;
   readonly #queueUrl: string;
   readonly #pool: Pool;
   readonly #log: Logger;
@@ -97,7 +97,7 @@ class QueueConsumer<T extends EventType, P> implements Consumer {
   #visibilitySeconds = 30;
   #maxReceiveCount: number | undefined;
 
-  constructor(options: ConsumerOptions<T, P>) {
+  constructor(options: ConsumerOptions<T>) {
     this.#handler = options.handler;
     this.#queueUrl = options.queueUrl;
     this.#pool = options.pool;

@@ -1,4 +1,4 @@
-import type { PoolClient } from 'pg';
+import type { Pool } from '../database.ts';
 import type { EventEnvelope, EventType } from '../events/index.ts';
 
 /** ok: done now; duplicate: done before; ignored: nothing to do; retry: not yet, give it back (nothing was written for it). */
@@ -11,13 +11,15 @@ export interface Outcome {
 }
 
 /**
- * Business code of a consumer: a batch of events and a transaction in, an outcome per event out. It knows neither the queue nor
- * the process around it. Throwing fails the transaction; the host then finds out which event is to blame.
+ * Business code of a consumer: a batch of events in, an outcome per event out. It knows neither the queue nor the process
+ * around it. It reads what it has to know without locks, decides, and writes everything (inbox, state, outbox) in one call;
+ * the write fails if what was read is not so any more, and the host then calls the handler again. Any other error fails the
+ * batch; the host then finds out which event is to blame.
  */
-export interface Handler<T extends EventType = EventType, P = undefined> {
+export interface Handler<T extends EventType = EventType> {
   /** Also the name under which handled events are remembered; never change it. */
   readonly name: string;
   readonly types: readonly T[];
-  /** Work that needs no transaction, so that none is open while it waits. */
-  prepare?(events: readonly EventEnvelope<T>[]): Promise<P>;
-  handle(events: readonly EventEnvelope<T>[], tx: PoolClient, prepared: P): Promise<Outcome[]>;}
+  /** The ids are distinct. An outcome for each, once what follows from it is committed. */
+  handle(events: readonly EventEnvelope<T>[], pool: Pool): Promise<Outcome[]>;
+}

@@ -1,41 +1,58 @@
 import type { PoolClient } from 'pg';
-import { withTransaction, type Pool } from '../database.ts';
+import { isRetryable, withTransaction, type Pool } from '../database.ts';
 import type { EventEnvelope, EventType } from '../events/index.ts';
+import { uuidArray } from '../sql-arrays.ts';
 import type { Handler, Outcome } from './handler.ts';
 
-const REMEMBER = {
-  name: 'inbox-remember',
-  // Sorted, so that two transactions with the same events wait for each other instead of deadlocking.
-  text: `INSERT INTO messaging.inbox (consumer, event_id) SELECT $1, e FROM unnest($2::uuid[]) AS e ORDER BY e
-         ON CONFLICT DO NOTHING RETURNING event_id`,
-};
-const FORGET = {
-  name: 'inbox-forget',
-  text: 'DELETE FROM messaging.inbox WHERE consumer = $1 AND event_id = ANY ($2::uuid[])',
-};
+const HANDLED = { name: 'inbox-handled', text: 'SELECT messaging.handled($1, $2::text::uuid[]) AS handled' };
+const REMEMBER = { name: 'inbox-remember', text: 'SELECT messaging.remember($1, $2::text::uuid[])' };
+const ATTEMPTS = 4;
 
 /**
- * Handles the events in one transaction together with the inbox, so that each takes effect once. The ids are distinct. Events of types
- * that the handler does not want are remembered too: a rule may be wider than its consumer, and nothing it sent may look lost.
+ * Lets the handler handle the events, each with effect once. Events of types that it does not want are remembered too: a rule may
+ * be wider than its consumer, and nothing it sent may look lost.
  */
-export async function handleOnce<T extends EventType, P>(handler: Handler<T, P>, events: readonly EventEnvelope<T>[], pool: Pool): Promise<Outcome[]> {
-  const wanted = events.filter(({ type }) => (handler.types as readonly EventType[]).includes(type));
-  const prepared = (wanted.length > 0 ? await handler.prepare?.(wanted) : undefined) as P;
-  const outcomes = await withTransaction(pool, async (tx: PoolClient) => {
-    const { rows } = await tx.query<{ event_id: string }>({ ...REMEMBER, values: [handler.name, events.map(({ id }) => id)] });
-    const isNew = new Set(rows.map(({ event_id }) => event_id));
-    const fresh = wanted.filter(({ id }) => isNew.has(id.toLowerCase()));
-    const handled = fresh.length > 0 ? await handler.handle(fresh, tx, prepared) : [];
-    const byId = new Map(handled.map((outcome) => [outcome.eventId, outcome]));
-    for (const { id } of fresh) {
-      if (!byId.has(id)) throw new Error(`The handler ${handler.name} gave no outcome for the event ${id}.`);
-    }
-    const again = handled.filter(({ result }) => result === 'retry').map(({ eventId }) => eventId);
-    if (again.length > 0) await tx.query({ ...FORGET, values: [handler.name, again] });
-    return events.map(({ id }): Outcome => byId.get(id) ?? { eventId: id, result: isNew.has(id.toLowerCase()) ? 'ignored' : 'duplicate' });
-  });
+export async function handleOnce<T extends EventType>(handler: Handler<T>, events: readonly EventEnvelope<T>[], pool: Pool): Promise<Outcome[]> {
+  const wanted: EventEnvelope<T>[] = [];
+  const others: EventEnvelope<T>[] = [];
+  for (const event of events) ((handler.types as readonly EventType[]).includes(event.type) ? wanted : others).push(event);
+  const outcomes = wanted.length > 0 ? await again(() => handler.handle(wanted, pool)) : [];
+  const answered = new Set(outcomes.map(({ eventId }) => eventId));
+  for (const { id } of wanted) {
+    if (!answered.has(id)) throw new Error(`The handler ${handler.name} gave no outcome for the event ${id}.`);
+  }
+  if (others.length > 0) outcomes.push(...await again(() => ignore(handler.name, others, pool)));
   outcomes.forEach((outcome) => outcome.committed?.());
   return outcomes;
+}
+
+/** Which of the events were handled before. */
+export async function handledBefore(consumer: string, events: readonly EventEnvelope[], pool: Pool): Promise<Set<string>> {
+  const { rows: [row] } = await pool.query<{ handled: string[] }>({ ...HANDLED, values: [consumer, uuidArray(events.map(({ id }) => id))] });
+  return new Set(row!.handled);
+}
+
+async function ignore(consumer: string, events: readonly EventEnvelope[], pool: Pool): Promise<Outcome[]> {
+  const known = await handledBefore(consumer, events, pool);
+  const fresh = events.filter(({ id }) => !known.has(id.toLowerCase()));
+  if (fresh.length > 0) await pool.query({ ...REMEMBER, values: [consumer, uuidArray(fresh.map(({ id }) => id))] });
+  return events.map(({ id }) => ({ eventId: id, result: known.has(id.toLowerCase()) ? 'duplicate' : 'ignored' }));
+}
+
+/** What was read may have changed before the write; the next read sees how. */
+async function again<R>(work: () => Promise<R>): Promise<R> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (attempt >= ATTEMPTS || !(isRetryable(error) || isDuplicate(error))) throw error;
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 10 * 2 ** attempt));
+    }
+  }
+}
+
+function isDuplicate(error: unknown): boolean {
+  return (error as { code?: unknown } | null)?.code === '23505';
 }
 
 export type Failure = { readonly event: EventEnvelope; readonly error: unknown };
@@ -44,8 +61,8 @@ export type Failure = { readonly event: EventEnvelope; readonly error: unknown }
  * Handles a batch whatever single events do: if its transaction fails, the halves are tried, down to the events that are
  * to blame (log₂ n more transactions for each). `giveUp` says which errors are nobody's fault; they end the search.
  */
-export async function handleIsolating<T extends EventType, P>(
-  handler: Handler<T, P>, events: readonly EventEnvelope<T>[], pool: Pool, giveUp: (error: unknown) => boolean,
+export async function handleIsolating<T extends EventType>(
+  handler: Handler<T>, events: readonly EventEnvelope<T>[], pool: Pool, giveUp: (error: unknown) => boolean,
 ): Promise<{ outcomes: Outcome[]; failures: Failure[] }> {
   try {
     return { outcomes: await handleOnce(handler, events, pool), failures: [] };
@@ -58,4 +75,30 @@ export async function handleIsolating<T extends EventType, P>(
     const second = await handleIsolating(handler, events.slice(middle), pool, giveUp);
     return { outcomes: [...first.outcomes, ...second.outcomes], failures: [...first.failures, ...second.failures] };
   }
+}
+
+/** A handler that works in a transaction of the host's, which keeps its inbox. */
+export interface TransactionalHandler<T extends EventType, P = undefined> {
+  readonly name: string;
+  readonly types: readonly T[];
+  prepare?(events: readonly EventEnvelope<T>[]): Promise<P>;
+  handle(events: readonly EventEnvelope<T>[], tx: PoolClient, prepared: P): Promise<Outcome[]>;
+}
+
+export function transactional<T extends EventType, P = undefined>(inner: TransactionalHandler<T, P>): Handler<T> {
+  return {
+    name: inner.name,
+    types: inner.types,
+    async handle(events, pool) {
+      const prepared = await inner.prepare?.(events) as P;
+      return withTransaction(pool, async (tx) => {
+        const known = await handledBefore(inner.name, events, tx as unknown as Pool);
+        const fresh = events.filter(({ id }) => !known.has(id.toLowerCase()));
+        const handled = fresh.length > 0 ? await inner.handle(fresh, tx, prepared) : [];
+        const done = handled.filter(({ result }) => result !== 'retry');
+        if (done.length > 0) await tx.query({ ...REMEMBER, values: [inner.name, uuidArray(done.map(({ eventId }) => eventId))] });
+        return [...handled, ...events.filter(({ id }) => known.has(id.toLowerCase())).map(({ id }): Outcome => ({ eventId: id, result: 'duplicate' }))];
+      });
+    },
+  };
 }
