@@ -151,7 +151,7 @@ export function soakPicture({ samples }: SoakResult): string {
   return lineCharts([
     { title: 'Latency accept → confirmed', x: 'minutes', y: 'ms', series: [line('p50', ({ confirmed }) => confirmed.p50), line('p99', ({ confirmed }) => confirmed.p99)] },
     { title: 'Memory', x: 'minutes', y: 'MiB', series: [line('Node.js', ({ nodeMemory }) => nodeMemory), line('PostgreSQL', ({ databaseMemory }) => databaseMemory)] },
-    { title: 'Dead rows', x: 'minutes', y: '%', series: [dead('orders.orders'), dead('inventory.reservation'), dead('messaging.inbox')] },
+    { title: 'Dead rows', x: 'minutes', y: '%', series: [dead('orders.orders'), dead('inventory.ledger'), dead('messaging.inbox')] },
   ]);
 }
 

@@ -26,7 +26,7 @@ describe('gates', () => {
     try {
       const random = seeded(1);
       const cost = await costs.consume(STAGE, handler, Array.from({ length: ORDERS }, () => validatedEvent(randomOrder(UNIFORM, random))), settings);
-      await assertInvariants(database.admin, { orders: 'none', published: false }, { decisions: { sql: 'SELECT count(*) FROM inventory.reservation', value: ORDERS } });
+      await assertInvariants(database.admin, { orders: 'none', published: false }, { decisions: { sql: 'SELECT count(*) FROM inventory.ledger WHERE event_id IS NOT NULL AND line = 1', value: ORDERS } });
       return cost;
     } finally {
       await costs.close();

@@ -40,9 +40,9 @@ export async function stockUp(admin: pg.Pool, skus: number, onHand: number): Pro
   const names = Array.from({ length: skus }, (_, i) => skuName(i));
   await admin.query('INSERT INTO inventory.product SELECT s, s FROM unnest($1::text[]) AS s', [names]);
   await admin.query('INSERT INTO inventory.stock_level (sku, on_hand) SELECT s, $2 FROM unnest($1::text[]) AS s', [names, onHand]);
-  await admin.query(`INSERT INTO inventory.stock_movement (sku, location, type, delta_on_hand, delta_reserved)
+  await admin.query(`INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved)
     SELECT s, 'MAIN', 'RECEIPT', $2, 0 FROM unnest($1::text[]) AS s`, [names, onHand]);
-  await admin.query('VACUUM (ANALYZE) inventory.product, inventory.stock_level, inventory.stock_movement');
+  await admin.query('VACUUM (ANALYZE) inventory.product, inventory.stock_level, inventory.ledger');
 }
 
 /** More than any run sells of one product, and not so much that counts of all orders overflow. */

@@ -1,6 +1,6 @@
 /**
  * The design that the pipeline is compared with, and nothing but that: one message at a time, one transaction per order,
- * SELECT … FOR UPDATE per line, then an update, the reservation and the outbox. Same schema, same durability, prepared
+ * SELECT … FOR UPDATE per line, then an update and a ledger entry per line, and the outbox. Same schema, same durability, prepared
  * statements, lines in sorted order so that several workers don't deadlock. Never imported by a service.
  */
 import type { PoolClient } from 'pg';
@@ -60,17 +60,13 @@ export async function validate(pool: Pool, event: EventEnvelope<'order.created'>
 const lockStock = statement('lock-stock', `SELECT on_hand, reserved FROM inventory.stock_level WHERE sku = $1 AND location = 'MAIN' FOR UPDATE`);
 const reserveLine = statement('reserve-line', `
   WITH stock AS (
-    UPDATE inventory.stock_level SET reserved = reserved + $3, version = version + 1 WHERE sku = $2 AND location = 'MAIN'
-  ), line AS (
-    INSERT INTO inventory.reservation_line (order_id, sku, location, quantity) VALUES ($1, $2, 'MAIN', $3)
+    UPDATE inventory.stock_level SET reserved = reserved + $3 WHERE sku = $2 AND location = 'MAIN'
   )
-  INSERT INTO inventory.stock_movement (sku, location, type, delta_on_hand, delta_reserved, order_id, event_id)
-  VALUES ($2, 'MAIN', 'RESERVE', 0, $3, $1, $4)`);
-const decide = statement('decide', `
-  WITH reservation AS (
-    INSERT INTO inventory.reservation (order_id, reservation_id, state) VALUES ($1, $2, $3)
-  )
-  INSERT INTO messaging.outbox (event_id, aggregate_id, detail_type, envelope) VALUES ($4, $1::text, 'InventoryUpdated', $5)`);
+  INSERT INTO inventory.ledger (document_id, version, line, type, sku, location, delta_on_hand, delta_reserved, event_id)
+  VALUES ($1, 1, $4, 'RESERVE', $2, 'MAIN', 0, $3, $5)`);
+const rejectLine = statement('reject-line', `
+  INSERT INTO inventory.ledger (document_id, version, line, type, sku, location, delta_on_hand, delta_reserved, event_id)
+  VALUES ($1, 1, $3, 'REJECT', $2, NULL, 0, 0, $4)`);
 
 /** With two lines: 8 round trips. */
 export async function reserve(pool: Pool, event: EventEnvelope<'inventory.validated'>): Promise<EventEnvelope[]> {
@@ -81,53 +77,51 @@ export async function reserve(pool: Pool, event: EventEnvelope<'inventory.valida
       const { rows: [stock] } = await lockStock(tx, line.sku) as { rows: { on_hand: number; reserved: number }[] };
       levels.push({ ...line, onHand: stock?.on_hand ?? 0, reserved: stock?.reserved ?? 0 });
     }
-    const fits = levels.every(({ quantity, onHand, reserved }) => onHand - reserved >= quantity);
-    if (fits) for (const { sku, quantity } of levels) await reserveLine(tx, event.subject, sku, quantity, event.id);
-    const reservationId = newId();
+    const short = levels.filter(({ quantity, onHand, reserved }) => onHand - reserved < quantity);
+    const fits = short.length === 0;
+    const id = newId();
+    if (fits) for (const [i, { sku, quantity }] of levels.entries()) await reserveLine(tx, event.subject, sku, quantity, i + 1, id);
+    else for (const [i, { sku }] of short.entries()) await rejectLine(tx, event.subject, sku, i + 1, id);
     const answer = newEvent({
-      type: 'inventory.updated', source: '/inventory-service', subject: event.subject, sequence: 1, cause: event,
+      id, type: 'inventory.updated', source: '/inventory-service', subject: event.subject, sequence: 1, cause: event,
       data: {
-        orderId: event.subject, reservationId, outcome: fits ? 'RESERVED' : 'REJECTED',
+        orderId: event.subject, reservationId: id, outcome: fits ? 'RESERVED' : 'REJECTED',
         lines: levels.map((level) => ({ ...level, reserved: level.reserved + (fits ? level.quantity : 0), deltaOnHand: 0, deltaReserved: fits ? level.quantity : 0 })),
-        shortages: fits ? [] : levels.filter((level) => level.onHand - level.reserved < level.quantity)
-          .map((level) => ({ sku: level.sku, requested: level.quantity, available: level.onHand - level.reserved })),
+        shortages: short.map((level) => ({ sku: level.sku, requested: level.quantity, available: level.onHand - level.reserved })),
       },
     });
-    await decide(tx, event.subject, reservationId, fits ? 'HELD' : 'REJECTED', answer.id, JSON.stringify(answer));
+    await publish(tx, answer.id, answer.subject, 'InventoryUpdated', JSON.stringify(answer));
     return [answer];
   });
 }
 
-const readReservation = statement('reservation', `SELECT r.reservation_id, r.version, l.sku, l.quantity
-  FROM inventory.reservation r JOIN inventory.reservation_line l USING (order_id)
-  WHERE r.order_id = $1 AND r.state = 'HELD' ORDER BY l.sku FOR UPDATE OF r`);
+const readReservation = statement('reservation', `SELECT version, type, sku, delta_reserved AS quantity, event_id
+  FROM inventory.ledger WHERE document_id = $1 ORDER BY version DESC, sku`);
 const deductLine = statement('deduct-line', `
   WITH stock AS (
-    UPDATE inventory.stock_level SET on_hand = on_hand - $3, reserved = reserved - $3, version = version + 1
+    UPDATE inventory.stock_level SET on_hand = on_hand - $3, reserved = reserved - $3
     WHERE sku = $2 AND location = 'MAIN' RETURNING on_hand, reserved
-  ), movement AS (
-    INSERT INTO inventory.stock_movement (sku, location, type, delta_on_hand, delta_reserved, order_id, event_id)
-    VALUES ($2, 'MAIN', 'COMMIT', -$3::int, -$3::int, $1, $4)
+  ), entry AS (
+    INSERT INTO inventory.ledger (document_id, version, line, type, sku, location, delta_on_hand, delta_reserved, event_id)
+    VALUES ($1, 2, $4, 'COMMIT', $2, 'MAIN', -$3::int, -$3::int, $5)
   )
   SELECT on_hand, reserved FROM stock`);
-const commitReservation = statement('commit-reservation', `UPDATE inventory.reservation
-  SET state = 'COMMITTED', version = version + 1, updated_at = clock_timestamp() WHERE order_id = $1`);
 
-/** With two lines: 10 round trips. */
+/** With two lines: 9 round trips. */
 export async function deduct(pool: Pool, event: EventEnvelope<'order.confirmed'>): Promise<EventEnvelope[]> {
   return once(pool, 'inventory-service', event, async (tx) => {
-    const { rows } = await readReservation(tx, event.subject) as { rows: { reservation_id: string; version: number; sku: string; quantity: number }[] };
-    if (rows.length === 0) return [];
+    const { rows } = await readReservation(tx, event.subject) as { rows: { version: number; type: string; sku: string; quantity: number; event_id: string }[] };
+    if (rows[0]?.type !== 'RESERVE') return [];
+    const id = newId();
     const lines: InventoryLine[] = [];
     for (const { sku } of rows) await lockStock(tx, sku);
-    for (const { sku, quantity } of rows) {
-      const { rows: [level] } = await deductLine(tx, event.subject, sku, quantity, event.id) as { rows: { on_hand: number; reserved: number }[] };
+    for (const [i, { sku, quantity }] of rows.entries()) {
+      const { rows: [level] } = await deductLine(tx, event.subject, sku, quantity, i + 1, id) as { rows: { on_hand: number; reserved: number }[] };
       lines.push({ sku, quantity, deltaOnHand: -quantity, deltaReserved: -quantity, onHand: level!.on_hand, reserved: level!.reserved });
     }
-    await commitReservation(tx, event.subject);
     const answer = newEvent({
-      type: 'inventory.updated', source: '/inventory-service', subject: event.subject, sequence: rows[0]!.version + 1, cause: event,
-      data: { orderId: event.subject, reservationId: rows[0]!.reservation_id, outcome: 'DEDUCTED', lines, shortages: [] },
+      id, type: 'inventory.updated', source: '/inventory-service', subject: event.subject, sequence: 2, cause: event,
+      data: { orderId: event.subject, reservationId: rows[0].event_id, outcome: 'DEDUCTED', lines, shortages: [] },
     });
     await publish(tx, answer.id, answer.subject, 'InventoryUpdated', JSON.stringify(answer));
     return [answer];

@@ -3,7 +3,7 @@
  * and `detail`. They read only, and any of them can be pasted into psql after replacing its parameter.
  */
 export interface Check {
-  readonly invariant: 'I1' | 'I3' | 'I4' | 'I5' | 'I6' | 'I10';
+  readonly invariant: 'I1' | 'I3' | 'I4' | 'I5' | 'I6' | 'I9' | 'I10';
   /** What is wrong with the rows that it finds. */
   readonly what: string;
   readonly sql: string;
@@ -14,19 +14,21 @@ export interface Check {
 /** What each invariant looked at, to tell an empty database from a correct one. */
 export const POPULATION: Record<Check['invariant'] | 'I11', string> = {
   I1: 'accepted orders',
-  I3: 'stock movements',
+  I3: 'ledger entries',
   I4: 'stock counters',
   I5: 'order lines',
   I6: 'orders',
+  I9: 'orders that came to nothing',
   I10: 'events',
   I11: 'deliveries',
 };
 
 export const COUNTS = `
-  SELECT (SELECT count(*) FROM inventory.stock_movement)::int AS "I3",
+  SELECT (SELECT count(*) FROM inventory.ledger)::int AS "I3",
          (SELECT count(*) FROM inventory.stock_level)::int AS "I4",
          (SELECT count(*) FROM orders.order_line)::int AS "I5",
          (SELECT count(*) FROM orders.orders)::int AS "I6",
+         (SELECT count(*) FROM orders.orders WHERE status IN ('REJECTED', 'CANCELLED', 'EXPIRED'))::int AS "I9",
          (SELECT count(*) FROM messaging.outbox)::int AS "I10"`;
 
 /** What the relay has worked off: everything up to here was given to the bus, or refused by it and kept in outbox_dead. */
@@ -78,15 +80,6 @@ export const CHECKS: readonly Check[] = [
             FROM inventory.stock_level WHERE reserved > on_hand OR reserved < 0 OR on_hand < 0`,
   },
   {
-    // Movements of one counter are written under its lock, so their ids have the order in which they happened.
-    invariant: 'I3',
-    what: 'more reserved than on hand, or a negative count, at some moment of the ledger',
-    sql: `SELECT sku AS id, format('at %s after movement %s: on hand %s, reserved %s', location, id, on_hand, reserved) AS detail
-            FROM (SELECT id, sku, location, sum(delta_on_hand) OVER past AS on_hand, sum(delta_reserved) OVER past AS reserved
-                    FROM inventory.stock_movement WINDOW past AS (PARTITION BY sku, location ORDER BY id)) AS moment
-           WHERE reserved > on_hand OR reserved < 0 OR on_hand < 0`,
-  },
-  {
     invariant: 'I3',
     what: 'an event says that more was reserved than on hand',
     sql: `SELECT e.aggregate_id AS id, format('event %s: %s', e.event_id, line) AS detail
@@ -100,7 +93,7 @@ export const CHECKS: readonly Check[] = [
                  format('at %s: counters %s on hand, %s reserved; ledger %s and %s', coalesce(c.location, m.location), c.on_hand, c.reserved, m.on_hand, m.reserved) AS detail
             FROM inventory.stock_level c
             FULL JOIN (SELECT sku, location, sum(delta_on_hand) AS on_hand, sum(delta_reserved) AS reserved
-                         FROM inventory.stock_movement GROUP BY sku, location) AS m USING (sku, location)
+                         FROM inventory.ledger WHERE type <> 'REJECT' GROUP BY sku, location) AS m USING (sku, location)
            WHERE c.on_hand IS DISTINCT FROM m.on_hand OR c.reserved IS DISTINCT FROM m.reserved`,
   },
   {
@@ -108,9 +101,10 @@ export const CHECKS: readonly Check[] = [
     what: 'the reserved counter differs from the sum of the held reservations',
     sql: `SELECT coalesce(c.sku, h.sku) AS id, format('at %s: counter %s, held %s', coalesce(c.location, h.location), c.reserved, h.quantity) AS detail
             FROM inventory.stock_level c
-            FULL JOIN (SELECT l.sku, l.location, sum(l.quantity) AS quantity
-                         FROM inventory.reservation_line l JOIN inventory.reservation r USING (order_id)
-                        WHERE r.state = 'HELD' GROUP BY l.sku, l.location) AS h USING (sku, location)
+            FULL JOIN (SELECT l.sku, l.location, sum(l.delta_reserved) AS quantity FROM inventory.ledger l
+                        WHERE l.type = 'RESERVE'
+                          AND NOT EXISTS (SELECT FROM inventory.ledger later WHERE later.document_id = l.document_id AND later.version > l.version)
+                        GROUP BY l.sku, l.location) AS h USING (sku, location)
            WHERE coalesce(c.reserved, 0) <> coalesce(h.quantity, 0)`,
   },
   {
@@ -118,16 +112,16 @@ export const CHECKS: readonly Check[] = [
     invariant: 'I5',
     what: 'deducted more or less than the order line says',
     sql: `SELECT m.order_id::text AS id, format('%s: %s ordered, %s deducted', m.sku, coalesce(l.quantity, 0), m.deducted) AS detail
-            FROM (SELECT order_id, sku, -sum(delta_on_hand) AS deducted FROM inventory.stock_movement
-                   WHERE order_id IS NOT NULL AND type = 'COMMIT' GROUP BY order_id, sku) AS m
+            FROM (SELECT document_id AS order_id, sku, -sum(delta_on_hand) AS deducted FROM inventory.ledger
+                   WHERE type = 'COMMIT' GROUP BY document_id, sku) AS m
             LEFT JOIN orders.order_line l USING (order_id, sku)
            WHERE m.deducted IS DISTINCT FROM l.quantity`,
   },
   {
     invariant: 'I5',
     what: 'the same order line was deducted twice at one location',
-    sql: `SELECT order_id::text AS id, format('%s at %s: %s deductions', sku, location, count(*)) AS detail
-            FROM inventory.stock_movement WHERE type = 'COMMIT' GROUP BY order_id, sku, location HAVING count(*) > 1`,
+    sql: `SELECT document_id::text AS id, format('%s at %s: %s deductions', sku, location, count(*)) AS detail
+            FROM inventory.ledger WHERE type = 'COMMIT' GROUP BY document_id, sku, location HAVING count(*) > 1`,
   },
   {
     invariant: 'I5',
@@ -144,6 +138,14 @@ export const CHECKS: readonly Check[] = [
            WHERE o.status NOT IN ('CONFIRMED', 'COMPLETED', 'REJECTED', 'CANCELLED', 'EXPIRED', 'FAILED')
              AND o.order_id::text <> ALL ($1::text[])
              AND NOT EXISTS (SELECT FROM messaging.outbox_dead d WHERE d.aggregate_id = o.order_id::text)`,
+  },
+  {
+    invariant: 'I9',
+    what: 'an order that came to nothing holds stock',
+    sql: `SELECT o.order_id::text AS id, format('%s, %s at %s: %s taken, %s reserved', o.status, l.sku, l.location, -sum(l.delta_on_hand), sum(l.delta_reserved)) AS detail
+            FROM orders.orders o JOIN inventory.ledger l ON l.document_id = o.order_id
+           WHERE o.status IN ('REJECTED', 'CANCELLED', 'EXPIRED')
+           GROUP BY o.order_id, l.sku, l.location HAVING sum(l.delta_on_hand) <> 0 OR sum(l.delta_reserved) <> 0`,
   },
   {
     invariant: 'I10',
@@ -182,28 +184,26 @@ export const CHECKS: readonly Check[] = [
   },
   {
     invariant: 'I10',
-    what: 'a decision about stock and its InventoryUpdated do not belong to each other one to one',
-    sql: `SELECT coalesce(d.id, e.id) AS id, format('%s: %s in the database, %s events', outcome, coalesce(d.count, 0), coalesce(e.count, 0)) AS detail
-            FROM (SELECT order_id::text AS id, outcome, 1 AS count
-                    FROM inventory.reservation,
-                         unnest(CASE state WHEN 'REJECTED' THEN ARRAY['REJECTED'] WHEN 'COMMITTED' THEN ARRAY['RESERVED', 'DEDUCTED'] ELSE ARRAY['RESERVED'] END) AS outcome
-                 ) AS d
-            FULL JOIN (SELECT aggregate_id AS id, envelope::jsonb #>> '{data,outcome}' AS outcome, count(*)
-                         FROM messaging.outbox WHERE detail_type = 'InventoryUpdated' GROUP BY 1, 2) AS e USING (id, outcome)
+    what: 'a version of a reservation and its InventoryUpdated do not belong to each other one to one',
+    sql: `SELECT coalesce(d.id, e.id) AS id, format('%s, version %s: %s in the ledger, %s events', outcome, version, coalesce(d.count, 0), coalesce(e.count, 0)) AS detail
+            FROM (SELECT document_id::text AS id, event_id, version::text,
+                         CASE type WHEN 'RESERVE' THEN 'RESERVED' WHEN 'REJECT' THEN 'REJECTED' WHEN 'COMMIT' THEN 'DEDUCTED' WHEN 'RELEASE' THEN 'RELEASED' ELSE 'RETURNED' END AS outcome,
+                         1 AS count
+                    FROM inventory.ledger WHERE event_id IS NOT NULL GROUP BY 1, 2, 3, 4) AS d
+            FULL JOIN (SELECT aggregate_id AS id, event_id, envelope::jsonb ->> 'sequence' AS version, envelope::jsonb #>> '{data,outcome}' AS outcome, count(*)
+                         FROM messaging.outbox WHERE detail_type = 'InventoryUpdated' GROUP BY 1, 2, 3, 4) AS e USING (id, event_id, version, outcome)
            WHERE d.count IS DISTINCT FROM e.count`,
   },
   {
     invariant: 'I10',
-    what: 'the movements of an order differ from the lines of its InventoryUpdated',
-    sql: `SELECT id, format('%s %s: ledger %s and %s, event %s and %s', outcome, sku, m.on_hand, m.reserved, e.on_hand, e.reserved) AS detail
-            FROM (SELECT order_id::text AS id, CASE type WHEN 'RESERVE' THEN 'RESERVED' ELSE 'DEDUCTED' END AS outcome, sku,
-                         sum(delta_on_hand) AS on_hand, sum(delta_reserved) AS reserved
-                    FROM inventory.stock_movement WHERE order_id IS NOT NULL AND type IN ('RESERVE', 'COMMIT') GROUP BY 1, 2, 3) AS m
-            FULL JOIN (SELECT aggregate_id AS id, envelope::jsonb #>> '{data,outcome}' AS outcome, line->>'sku' AS sku,
-                              sum((line->>'deltaOnHand')::int) AS on_hand, sum((line->>'deltaReserved')::int) AS reserved
+    what: 'the ledger of an order differs from the lines of its InventoryUpdated',
+    sql: `SELECT coalesce(m.id, e.id) AS id, format('%s, event %s: ledger %s and %s, event %s and %s', sku, event_id, m.on_hand, m.reserved, e.on_hand, e.reserved) AS detail
+            FROM (SELECT document_id::text AS id, event_id, sku, sum(delta_on_hand) AS on_hand, sum(delta_reserved) AS reserved
+                    FROM inventory.ledger WHERE event_id IS NOT NULL AND type <> 'REJECT' GROUP BY 1, 2, 3) AS m
+            FULL JOIN (SELECT aggregate_id AS id, event_id, line->>'sku' AS sku, sum((line->>'deltaOnHand')::int) AS on_hand, sum((line->>'deltaReserved')::int) AS reserved
                          FROM messaging.outbox, jsonb_array_elements(envelope::jsonb #> '{data,lines}') AS line
                         WHERE detail_type = 'InventoryUpdated' AND envelope::jsonb #>> '{data,outcome}' <> 'REJECTED' GROUP BY 1, 2, 3) AS e
-           USING (id, outcome, sku)
+           USING (event_id, sku)
            WHERE m.on_hand IS DISTINCT FROM e.on_hand OR m.reserved IS DISTINCT FROM e.reserved`,
   },
   {

@@ -54,10 +54,11 @@ BEGIN
   RETURN ARRAY(SELECT i.event_id FROM messaging.inbox i WHERE i.event_id = ANY (p_event_ids) AND i.consumer = p_consumer);
 END $$;
 
--- For the transaction that handles them. Fails with unique_violation when another transaction has handled one meanwhile.
+-- For the transaction that handles them. Fails with unique_violation when another transaction has handled one meanwhile. Sorted, so
+-- that two batches with the same events in another order wait for each other instead of both.
 CREATE FUNCTION messaging.remember(p_consumer text, p_event_ids uuid[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO messaging.inbox (consumer, event_id) SELECT p_consumer, e FROM unnest(p_event_ids) AS e;
+  INSERT INTO messaging.inbox (consumer, event_id) SELECT p_consumer, e FROM unnest(p_event_ids) AS e ORDER BY e;
 END $$;
 
 -- Adds events to the outbox of the transaction that makes them true, in the order given. p_envelopes are the JSON documents, a

@@ -11,9 +11,8 @@ GRANT EXECUTE ON FUNCTION orders.settle TO :command;
 
 GRANT SELECT ON inventory.product TO :command;
 GRANT SELECT, UPDATE ON inventory.stock_level TO :command;
-GRANT SELECT, INSERT, UPDATE ON inventory.reservation TO :command;
-GRANT SELECT, INSERT ON inventory.reservation_line, inventory.stock_movement TO :command;
-GRANT EXECUTE ON FUNCTION inventory.reserve, inventory.commit_reservations TO :command;
+GRANT SELECT, INSERT ON inventory.ledger TO :command;
+GRANT EXECUTE ON FUNCTION inventory.read, inventory.claim, inventory.write TO :command;
 
 GRANT EXECUTE ON FUNCTION notification.record TO :command;
 GRANT SELECT, INSERT, UPDATE ON notification.notification, analytics.order_minute, analytics.sku_minute TO :command;

@@ -68,7 +68,7 @@ describe('npm start', { timeout: 300_000 }, () => {
     const summary = JSON.parse(run.out()) as Summary;
     assert.equal(summary.ok, true);
     assert.equal(summary.orders.accepted, 60);
-    assert.deepEqual(summary.invariants.map(({ id, ok }) => [id, ok]), ['I1', 'I3', 'I4', 'I5', 'I6', 'I10', 'I11'].map((id) => [id, true]));
+    assert.deepEqual(summary.invariants.map(({ id, ok }) => [id, ok]), ['I1', 'I3', 'I4', 'I5', 'I6', 'I9', 'I10', 'I11'].map((id) => [id, true]));
     for (const words of ['synthesize the reference app', 'Start PostgreSQL', 'Start the services', 'confirmed', '✓ I11', 'Stop the services', 'Stop PostgreSQL']) {
       assert.ok(run.err().includes(words), `${words} in\n${run.err()}`);
     }
@@ -83,7 +83,7 @@ describe('npm start', { timeout: 300_000 }, () => {
     const password = readFileSync(passwordFile!, 'utf8').trim().split(':').at(-1);
     const client = new pg.Client({ host: '127.0.0.1', port: Number(port), user: user!, password: password!, database: 'orders' });
     await client.connect();
-    await client.query(`INSERT INTO inventory.stock_movement (sku, location, type, delta_on_hand, delta_reserved) VALUES ('SKU-135', 'MAIN', 'RECEIPT', 1, 0)`);
+    await client.query(`INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) VALUES ('SKU-135', 'MAIN', 'RECEIPT', 1, 0)`);
     await client.end();
     assert.equal(await run.exited, 1, run.out());
     assert.match(run.out(), /✗ I4 /);

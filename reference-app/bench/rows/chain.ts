@@ -74,7 +74,7 @@ export async function assertChain(admin: pg.Pool, orders: number): Promise<void>
   await assertInvariants(admin, { orders: 'decided', published: true }, {
     'orders': { sql: 'SELECT count(*) FROM orders.orders', value: orders },
     'confirmed orders': { sql: `SELECT count(*) FROM orders.orders WHERE status = 'CONFIRMED'`, value: orders },
-    'deducted reservations': { sql: `SELECT count(*) FROM inventory.reservation WHERE state = 'COMMITTED'`, value: orders },
+    'deducted reservations': { sql: `SELECT count(*) FROM inventory.ledger WHERE type = 'COMMIT' AND line = 1`, value: orders },
     'events': { sql: 'SELECT count(*) FROM messaging.outbox', value: orders * 5 },
   });
 }
@@ -85,7 +85,7 @@ export async function atRest(admin: pg.Pool, orders: number): Promise<void> {
   for (;;) {
     const { rows: [row] } = await admin.query<{ waiting: boolean }>(`
       SELECT EXISTS (SELECT FROM messaging.outbox o JOIN messaging.relay_cursor c ON c.shard = 0 WHERE (o.xid, o.id) > (c.xid, c.id))
-          OR (SELECT count(*) FROM inventory.reservation WHERE state = 'COMMITTED') < $1 AS waiting`, [orders]);
+          OR (SELECT count(*) FROM inventory.ledger WHERE type = 'COMMIT' AND line = 1) < $1 AS waiting`, [orders]);
     if (!row!.waiting) return;
     if (Date.now() > deadline) throw new InvariantError('not every order was deducted and published within a minute');
     await new Promise((resolve) => setTimeout(resolve, 50));

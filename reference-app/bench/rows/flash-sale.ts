@@ -31,11 +31,11 @@ export async function flashSale(context: Context, run: number): Promise<{ sold: 
     // A batch holds a message once, as the consumer sees to it.
     const pieces = batches(messages, BATCH).map((batch) => [...new Map(batch.map((event) => [event.id, event])).values()]);
     const { seconds } = await work(pieces, { workers: WORKERS }, (batch) => handleBatch(inventoryHandler, batch, pool));
-    const { rows } = await database.admin.query<{ order_id: string }>(`SELECT order_id FROM inventory.reservation WHERE state = 'HELD'`);
+    const { rows } = await database.admin.query<{ order_id: string }>(`SELECT document_id AS order_id FROM inventory.ledger WHERE type = 'RESERVE'`);
     const confirmations = rows.map(({ order_id }) => confirmedEvent({ orderId: order_id, customerId: 'customer', items: [] }));
     await work(batches(confirmations, BATCH), { workers: WORKERS }, (batch) => handleBatch(inventoryHandler, batch, pool));
     await assertInvariants(database.admin, { orders: 'none', published: false }, {
-      'decisions': { sql: 'SELECT count(*) FROM inventory.reservation', value: ORDERS },
+      'decisions': { sql: 'SELECT count(*) FROM inventory.ledger WHERE event_id IS NOT NULL AND version = 1 AND line = 1', value: ORDERS },
       'pieces left': { sql: 'SELECT on_hand FROM inventory.stock_level', value: 0 },
       'pieces promised': { sql: 'SELECT reserved FROM inventory.stock_level', value: 0 },
     });

@@ -19,7 +19,7 @@ const NAIVE_WORKERS = [8, 16, 32];
 /** Nothing lost, nothing doubled: as many decisions, ledger entries and events as orders were taken. */
 export async function assertReserved(admin: pg.Pool, orders: number): Promise<void> {
   await assertInvariants(admin, { orders: 'none', published: false }, {
-    'orders with a decision': { sql: 'SELECT count(*) FROM inventory.reservation', value: orders },
+    'orders with a decision': { sql: 'SELECT count(*) FROM inventory.ledger WHERE event_id IS NOT NULL AND line = 1', value: orders },
     'orders with an event': { sql: 'SELECT count(DISTINCT aggregate_id) FROM messaging.outbox', value: orders },
     'events': { sql: 'SELECT count(*) FROM messaging.outbox', value: orders },
     'handled messages': { sql: `SELECT count(*) FROM messaging.inbox WHERE consumer = 'inventory-service'`, value: orders },

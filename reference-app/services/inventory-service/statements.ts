@@ -1,20 +1,96 @@
-// Each is one call of a function that a migration makes (migrations/003-inventory.sql): the rows it touches are locked
-// for one round trip only.
+import type { Queryable } from '../shared/database.ts';
+import { newEvent, type EventEnvelope } from '../shared/events/index.ts';
+import { arrayOf, lines, numberArray, textArray, uuidArray } from '../shared/sql-arrays.ts';
+import type { Caused, Decision, Entry, Known, Level, Step } from './decide.ts';
 
-export const RESERVE = {
-  name: 'inventory-reserve',
-  text: 'SELECT verdicts, line_on_hand, line_reserved FROM inventory.reserve($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::int[], $6::int[], $7::int[])',
+// Each is one call of a function that a migration makes (migrations/003-inventory.sql).
+
+const READ = {
+  name: 'inventory-read',
+  text: `SELECT handled::text, entry_order_id::text, entry_version::text, entry_type::text, entry_sku::text, entry_location::text, entry_quantity::text,
+           entry_event_id::text, stock_sku::text, stock_location::text, stock_on_hand::text, stock_reserved::text
+         FROM inventory.read($1, $2::text::uuid[], $3::text::uuid[], $4::text::text[])`,
+};
+const CLAIM = {
+  name: 'inventory-claim',
+  text: 'SELECT inventory.claim($1, $2::text::uuid[], $3::text::uuid[], $4::text::text[])::text AS claimed',
+};
+const FORGET = {
+  name: 'inventory-forget',
+  text: 'DELETE FROM messaging.inbox WHERE consumer = $1 AND event_id = ANY ($2::text::uuid[])',
+};
+const WRITE = {
+  name: 'inventory-write',
+  text: `SELECT inventory.write($1, $2::text::uuid[], $3::text::uuid[], $4, $5::text::int[], $6,
+           $7::text::int[], $8::text::int[], $9::text::text[], $10::text::text[], $11::text::text[], $12::text::int[], $13::text::int[],
+           $14::text::text[], $15::text::text[], $16::text::int[], $17::text::int[])`,
 };
 
-export const COMMIT_RESERVATIONS = {
-  name: 'inventory-commit-reservations',
-  text: 'SELECT order_id, reservation_id, state, version, sku, quantity, on_hand, reserved FROM inventory.commit_reservations($1::uuid[], $2::uuid[])',
-};
+type Row = Record<`entry_${'order_id' | 'version' | 'type' | 'sku' | 'location' | 'quantity' | 'event_id'}` | `stock_${'sku' | 'location' | 'on_hand' | 'reserved'}`, string | null> & { handled: string };
+type Events = readonly EventEnvelope<Caused>[];
 
-/** What both functions will lock, in their order, so that a batch with both kinds of event can't deadlock with another. */
-export const LOCK_STOCK = {
-  name: 'inventory-lock-stock',
-  text: `SELECT FROM inventory.stock_level
-         WHERE sku = ANY ($1::text[] || ARRAY(SELECT sku FROM inventory.reservation_line WHERE order_id = ANY ($2::uuid[])))
-         ORDER BY sku, location FOR NO KEY UPDATE`,
-};
+/** `about` are the events whose inbox rows are looked up, if not all. */
+export async function read(database: Queryable, consumer: string, events: Events, about: Events = events): Promise<Known> {
+  const { rows: [row] } = await database.query<Row>({ ...READ, values: [consumer, uuidArray(about.map(({ id }) => id)), orderIds(events), skus(events)] });
+  const { handled, entry_order_id, entry_version, entry_type, entry_sku, entry_location, entry_quantity, entry_event_id, stock_sku, stock_location, stock_on_hand, stock_reserved } = row!;
+  const [version, type, sku, location, quantity, eventId] = [entry_version, entry_type, entry_sku, entry_location, entry_quantity, entry_event_id].map(arrayOf) as Columns<6>;
+  const [place, onHand, reserved] = [stock_location, stock_on_hand, stock_reserved].map(arrayOf) as Columns<3>;
+  return {
+    handled: new Set(arrayOf(handled)),
+    entries: arrayOf(entry_order_id).map((orderId, i): Entry => ({
+      orderId, version: Number(version[i]), type: type[i] as Step, sku: sku[i]!, location: location[i]!, quantity: Number(quantity[i]), eventId: eventId[i]!,
+    })),
+    stock: arrayOf(stock_sku).map((one, i): Level => ({ sku: one, location: place[i]!, onHand: Number(onHand[i]), reserved: Number(reserved[i]) })),
+  };
+}
+
+type Columns<N extends number, A extends string[][] = []> = A['length'] extends N ? A : Columns<N, [...A, string[]]>;
+
+/** Remembers the events and locks what their decisions may change; returns the ids that were not known before. */
+export async function claim(tx: Queryable, consumer: string, events: Events): Promise<Set<string>> {
+  const { rows: [row] } = await tx.query<{ claimed: string }>({ ...CLAIM, values: [consumer, uuidArray(events.map(({ id }) => id)), orderIds(events), skus(events)] });
+  return new Set(arrayOf(row!.claimed));
+}
+
+export async function forget(tx: Queryable, consumer: string, eventIds: readonly string[]): Promise<void> {
+  if (eventIds.length > 0) await tx.query({ ...FORGET, values: [consumer, uuidArray(eventIds)] });
+}
+
+/** `handled` are the ids to be remembered. */
+export async function write(database: Queryable, consumer: string, handled: readonly string[], { changes, stock }: Decision): Promise<void> {
+  if (handled.length === 0 && changes.length === 0) return;
+  const movements = changes.flatMap((change) => change.movements);
+  const entryEvents: number[] = [];
+  const entryLines: number[] = [];
+  const entryTypes: string[] = [];
+  changes.forEach(({ type, movements: own }, i) => own.forEach((_, line) => {
+    entryEvents.push(i + 1);
+    entryLines.push(line + 1);
+    entryTypes.push(type);
+  }));
+  await database.query({
+    ...WRITE,
+    values: [
+      consumer, uuidArray(handled),
+      uuidArray(changes.map(({ eventId }) => eventId)), uuidArray(changes.map(({ data }) => data.orderId)), numberArray(changes.map(({ version }) => version)),
+      lines(changes.map(({ cause, eventId, version, data }) => JSON.stringify(newEvent({
+        id: eventId, type: 'inventory.updated', source: '/inventory-service', subject: data.orderId, sequence: version, cause, data,
+      })))),
+      numberArray(entryEvents), numberArray(entryLines), textArray(entryTypes),
+      textArray(movements.map(({ sku }) => sku)), textArray(movements.map(({ location }) => location)),
+      numberArray(movements.map(({ onHand }) => onHand)), numberArray(movements.map(({ reserved }) => reserved)),
+      textArray(stock.map(({ sku }) => sku)), textArray(stock.map(({ location }) => location)),
+      numberArray(stock.map(({ onHand }) => onHand)), numberArray(stock.map(({ reserved }) => reserved)),
+    ],
+  });
+}
+
+function orderIds(events: Events): string {
+  return uuidArray(events.map(({ data }) => data.orderId));
+}
+
+function skus(events: Events): string {
+  const all = new Set<string>();
+  for (const event of events) if (event.type === 'inventory.validated') for (const { sku } of event.data.lines) all.add(sku);
+  return textArray([...all]);
+}

@@ -51,7 +51,7 @@ test('runs that start at once, and a run after them, apply each migration and ea
   assert.deepEqual(journal.map(({ version }) => version), [1, 2, 3, 4]);
   const { rows: stock } = await pool.query('SELECT sku, on_hand FROM inventory.stock_level ORDER BY sku');
   assert.deepEqual(stock, [{ sku: 'A', on_hand: 7 }, { sku: 'B', on_hand: 0 }, { sku: 'C', on_hand: 3 }]);
-  const { rows: movements } = await pool.query(`SELECT sku, delta_on_hand FROM inventory.stock_movement WHERE type = 'RECEIPT' ORDER BY sku`);
+  const { rows: movements } = await pool.query(`SELECT sku, delta_on_hand FROM inventory.ledger WHERE type = 'RECEIPT' ORDER BY sku`);
   assert.deepEqual(movements, [{ sku: 'A', delta_on_hand: 10 }, { sku: 'B', delta_on_hand: 0 }, { sku: 'C', delta_on_hand: 3 }]);
 });
 
@@ -115,7 +115,7 @@ test('a wrong seed file is refused by field', async () => {
 test('the command role writes what it must and can neither change the ledger nor the schema; the query role only reads', async () => {
   const { command, query, admin, drop } = await server.database();
   await admin.query(`INSERT INTO inventory.product VALUES ('A', 'A'); INSERT INTO inventory.stock_level (sku, on_hand) VALUES ('A', 1);
-    INSERT INTO inventory.stock_movement (sku, location, type, delta_on_hand, delta_reserved) VALUES ('A', 'MAIN', 'RECEIPT', 1, 0)`);
+    INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) VALUES ('A', 'MAIN', 'RECEIPT', 1, 0)`);
   const denied = { code: '42501' };
 
   await command.query(`INSERT INTO messaging.outbox (event_id, aggregate_id, detail_type, envelope) VALUES (gen_random_uuid(), 'a', 'OrderCreated', '{}')`);
@@ -125,14 +125,14 @@ test('the command role writes what it must and can neither change the ledger nor
     'CREATE TABLE public.mine (x int)',
     'CREATE TABLE orders.mine (x int)',
     'ALTER TABLE inventory.stock_level DROP CONSTRAINT stock_level_check',
-    'UPDATE inventory.stock_movement SET delta_on_hand = 0',
-    'DELETE FROM inventory.stock_movement',
-    'TRUNCATE inventory.stock_movement',
+    'UPDATE inventory.ledger SET delta_on_hand = 0',
+    'DELETE FROM inventory.ledger',
+    'TRUNCATE inventory.ledger',
     'DELETE FROM orders.orders',
     'DELETE FROM messaging.outbox',
     'UPDATE messaging.outbox SET envelope = \'\'',
     'UPDATE orders.status_change SET version = 1',
-    'DELETE FROM inventory.reservation',
+    'SELECT * FROM inventory.reservation',
     `INSERT INTO inventory.product VALUES ('X', 'X')`,
     'SELECT * FROM messaging.schema_migration',
   ]) await assert.rejects(command.query(statement), denied, statement);
@@ -147,7 +147,7 @@ test('the command role writes what it must and can neither change the ledger nor
     `INSERT INTO orders.orders (order_id, customer_id, status, version) VALUES (gen_random_uuid(), 'c', 'PENDING', 1)`,
     'UPDATE inventory.stock_level SET reserved = 0', 'DELETE FROM messaging.outbox', 'SELECT * FROM orders.idempotency_key',
     'SELECT * FROM notification.notification', 'SELECT * FROM messaging.inbox', 'CREATE TABLE public.mine (x int)',
-    `SELECT inventory.reserve('{}', '{}', '{}', '{}', '{}', '{}', '{}')`,
+    `SELECT inventory.claim('c', '{}', '{}', '{}')`,
   ]) {
     await assert.rejects(query.query(statement), /read-only transaction|permission denied/, statement);
     // Also when the client lifts the read-only default of the role.
@@ -156,7 +156,7 @@ test('the command role writes what it must and can neither change the ledger nor
   writable.release();
 
   // The owner is bound too: the ledger is only ever added to.
-  for (const statement of ['UPDATE inventory.stock_movement SET delta_on_hand = 0', 'DELETE FROM inventory.stock_movement', 'TRUNCATE inventory.stock_movement']) {
+  for (const statement of ['UPDATE inventory.ledger SET delta_on_hand = 0', 'DELETE FROM inventory.ledger', 'TRUNCATE inventory.ledger']) {
     await assert.rejects(admin.query(statement), /append-only/);
   }
   await drop();

@@ -27,7 +27,7 @@ export async function seedCatalog(client: ClientBase, catalog: Catalog): Promise
        INSERT INTO inventory.stock_level (sku, on_hand) SELECT sku, on_hand FROM catalog JOIN product USING (sku)
        RETURNING sku, location, on_hand
      )
-     INSERT INTO inventory.stock_movement (sku, location, type, delta_on_hand, delta_reserved)
+     INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved)
      SELECT sku, location, 'RECEIPT', on_hand, 0 FROM stock`,
     [catalog.map(({ sku }) => sku), catalog.map(({ name }) => name), catalog.map(({ onHand }) => onHand)],
   );

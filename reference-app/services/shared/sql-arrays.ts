@@ -30,3 +30,11 @@ function textElement(text: string | null): string {
 export function lines(documents: readonly string[]): string {
   return documents.join('\n');
 }
+
+/** The elements of an array that the statement casts to text; none is NULL. */
+export function arrayOf(literal: string | null): string[] {
+  if (literal === null || literal === '{}') return [];
+  const inner = literal.slice(1, -1);
+  if (!inner.includes('"')) return inner.split(',');
+  return inner.match(/"(?:[^"\\]|\\.)*"|[^,]+/gs)!.map((element) => (element.startsWith('"') ? element.slice(1, -1).replace(/\\(.)/gs, '$1') : element));
+}

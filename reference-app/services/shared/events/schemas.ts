@@ -48,11 +48,14 @@ export const InventoryLine = Type.Object({
 });
 export type InventoryLine = Static<typeof InventoryLine>;
 
-/** `lines` holds every line of the order (deltas are zero when REJECTED); counts are sums over all locations. */
+/**
+ * `lines` holds every line of the order (deltas are zero when REJECTED). Counts are sums over all locations: what the deciding
+ * transaction knew with what it changed; where stock was not scarce, others may have changed it meanwhile.
+ */
 export const InventoryUpdated = Type.Object({
   orderId: Uuid,
   reservationId: Uuid,
-  outcome: Type.Enum(['RESERVED', 'REJECTED', 'DEDUCTED']),
+  outcome: Type.Enum(['RESERVED', 'REJECTED', 'DEDUCTED', 'RELEASED', 'RETURNED']),
   lines: lines(InventoryLine),
   shortages: lines(StockLine),
 });
@@ -80,6 +83,16 @@ export const OrderRejected = Type.Object({
 });
 export type OrderRejected = Static<typeof OrderRejected>;
 
+export const OrderCancelled = Type.Object({
+  orderId: Uuid,
+  customerId: CustomerId,
+  version: Version,
+  reason: Type.String({ minLength: 1, maxLength: 200 }),
+  cancelledAt: Timestamp,
+  createdAt: Type.Optional(Timestamp),
+});
+export type OrderCancelled = Static<typeof OrderCancelled>;
+
 /** The data of every event of the stock-only profile, by its CloudEvents type. */
 export const EVENT_DATA = {
   'order.created': OrderCreated,
@@ -87,6 +100,7 @@ export const EVENT_DATA = {
   'inventory.updated': InventoryUpdated,
   'order.confirmed': OrderConfirmed,
   'order.rejected': OrderRejected,
+  'order.cancelled': OrderCancelled,
 } as const;
 export type EventType = keyof typeof EVENT_DATA;
 export type EventData<T extends EventType> = Static<(typeof EVENT_DATA)[T]>;
@@ -98,6 +112,7 @@ export const DETAIL_TYPES = {
   'inventory.updated': 'InventoryUpdated',
   'order.confirmed': 'OrderConfirmed',
   'order.rejected': 'OrderRejected',
+  'order.cancelled': 'OrderCancelled',
 } as const satisfies Record<EventType, string>;
 export type DetailType = (typeof DETAIL_TYPES)[EventType];
 
