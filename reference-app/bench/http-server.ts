@@ -20,9 +20,7 @@ const logger = createLogger({ service: 'api-write-service', level: 'info' }, { w
 function noDatabase(): Pool {
   return {
     waitingCount: 0, totalCount: 0, idleCount: 0, options: { max: connections },
-    query: async ({ values }: { values: unknown[][] }) => ({
-      rows: (values[0] as string[]).map((orderId) => ({ orderId, accepted: true, keyOrderId: null, same: null, skus: null })),
-    }),
+    query: async () => ({ rows: [{ accepted: true, unknown_skus: [], taken_keys: null, taken_by: null, taken_hashes: null, stored: [] }] }),
     on: () => undefined,
   } as unknown as Pool;
 }
@@ -40,7 +38,7 @@ function naiveApi(pool: Pool) {
     });
     await naive.takeOrder(pool, {
       orderId, customerId: order.customerId, items: order.items, createdAt, traceparent: request.traceparent, causeId: request.id,
-      idempotencyKey: key, fingerprint: fingerprint(order), event: { id: event.id, envelope: JSON.stringify(event) },
+      idempotency: key === undefined ? undefined : { key, fingerprint: fingerprint(order) }, event: { id: event.id, envelope: JSON.stringify(event) },
     });
     request.orderId = orderId;
     return reply.code(202).header('location', `/orders/${orderId}`).send({ orderId, status: 'PENDING' });

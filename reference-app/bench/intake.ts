@@ -1,13 +1,15 @@
 /** How the bench hands orders to the write API's intake: always through the service's own code. */
-import { acceptOrders, type NewOrder } from '../services/order-service/api-write-service/intake.ts';
+import { GroupCommit } from '../services/order-service/api-write-service/group-commit.ts';
+import type { NewOrder } from '../services/order-service/api-write-service/intake.ts';
 import type { Pool } from '../services/shared/database.ts';
 
 /** The path of one request after its validation. Resolves when the order is stored. */
 export type Accept = (order: NewOrder) => Promise<void>;
 
-export function intakeOf(pool: Pool): Accept {
+export function intakeOf(pool: Pool, connections?: number): Accept {
+  const intake = new GroupCommit(pool, connections === undefined ? {} : { connections });
   return async (order) => {
-    const [outcome] = await acceptOrders([order], pool);
-    if (outcome?.result !== 'accepted') throw new Error(`The order ${order.orderId} was not accepted: ${outcome?.result}`);
+    const outcome = await intake.accept(order);
+    if (outcome.result !== 'accepted') throw new Error(`The order ${order.orderId} was not accepted: ${outcome.result}`);
   };
 }

@@ -68,7 +68,7 @@ export const intakeRow: Row = {
       const variant = (name: string, accept: Accept) => intakeVariant(name, CLIENTS, context.random, accept, taken, (latencies[name] = []));
       const baseline = variant(`naive, ${NAIVE_CONNECTIONS} connections`, (order) => naive.takeOrder(naivePool, order));
       const variants = [];
-      for (const size of [2, 4, 8]) variants.push(variant(`intake of the write API, ${size} connections`, intakeOf(await pool(size))));
+      for (const size of [1, 2, 4]) variants.push(variant(`intake of the write API, ${size} ${size === 1 ? 'connection' : 'connections'}`, intakeOf(await pool(size), size)));
       const slices = await context.slices('intake, 256 clients', { baseline, variants, meter: context.meter(server) });
       context.progress('intake  checking the invariants');
       await assertTaken(database.admin, taken);

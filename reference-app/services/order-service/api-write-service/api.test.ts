@@ -14,6 +14,7 @@ import { createLogger } from '../../shared/telemetry.ts';
 import { eventually, silentLogger, startTestServer } from '../../shared/testing.ts';
 import type { TestDatabase, TestServer } from '../../shared/testing.ts';
 import { createWriteApi } from './api.ts';
+import { GroupCommit } from './group-commit.ts';
 import { acceptOrders } from './intake.ts';
 import type { NewOrder } from './intake.ts';
 import { newEvent, newId } from '../../shared/events/index.ts';
@@ -351,7 +352,10 @@ describe('api-write-service', () => {
         const blocker = await db.admin.connect();
         await blocker.query('BEGIN');
         await blocker.query(`INSERT INTO orders.idempotency_key (key, body_hash, order_id) VALUES ($1, '', $2)`, [keys[15], newId()]);
-        const batches = [keys, keys.toReversed()].map((order) => acceptOrders(order.map(newOrder), db.command));
+        const batches = [keys, keys.toReversed()].map((order) => {
+          const intake = new GroupCommit(db.command);
+          return Promise.all(order.map((key) => intake.accept(newOrder(key))));
+        });
         await locksWaitedFor(2);
         await blocker.query('ROLLBACK');
         blocker.release();
@@ -365,7 +369,7 @@ describe('api-write-service', () => {
     it('answers for each order by itself, also for two with one key', async () => {
       const good = newOrder('mixed-1');
       const twin = newOrder('mixed-1');
-      const rival = { ...newOrder('mixed-1'), fingerprint: Buffer.alloc(32) };
+      const rival = { ...newOrder('mixed-1'), idempotency: { key: 'mixed-1', fingerprint: Buffer.alloc(32) } };
       const unknown = { ...newOrder(undefined), items: [{ sku: 'nope', quantity: 1 }, { sku: 'prod-1', quantity: 1 }] };
       const plain = newOrder(undefined);
       const outcomes = await acceptOrders([unknown, good, twin, rival, plain], db.command);
@@ -411,7 +415,8 @@ describe('api-write-service', () => {
     });
     return {
       orderId, customerId: request.customerId, items: request.items, createdAt, traceparent: event.traceparent ?? '',
-      causeId: event.causationid, idempotencyKey, fingerprint: fingerprint(request),
+      causeId: event.causationid,
+      idempotency: idempotencyKey === undefined ? undefined : { key: idempotencyKey, fingerprint: fingerprint(request) },
       event: { id: event.id, envelope: JSON.stringify(event) },
     };
   }

@@ -3,14 +3,13 @@ import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { Counter } from 'prom-client';
 import type { Registry } from 'prom-client';
-import { isRetryable, isUnavailable } from '../../shared/database.ts';
 import { newEvent, newId } from '../../shared/events/index.ts';
 import { createApp, underBothBases } from '../../shared/http/app.ts';
 import { CONSISTENCY_TOKEN_HEADER, formatConsistencyToken } from '../../shared/http/consistency-token.ts';
-import { Problem, unavailable } from '../../shared/http/problem.ts';
+import { Problem } from '../../shared/http/problem.ts';
 import { writerReady } from '../../shared/http/readiness.ts';
-import { acceptOrders } from './intake.ts';
-import type { IntakeOutcome, NewOrder } from './intake.ts';
+import { GroupCommit } from './group-commit.ts';
+import type { NewOrder } from './intake.ts';
 import { fingerprint, parseIdempotencyKey, parseOrderRequest, skuField } from './order-request.ts';
 import type { OrderRequest, Style } from './order-request.ts';
 
@@ -22,12 +21,6 @@ export interface WriteApiDeps {
 }
 
 const VERSION = 1;
-/** Requests beyond this many in line for a connection are told to come back: their answer would come too late anyway. */
-const MAX_WAITING = 1_000;
-const RETRY_DELAYS_MS = [20, 200];
-/** A database that takes this long to fail is not tried again: the client should hear of it. */
-const RETRY_WITHIN_MS = 2_000;
-
 /** The command side: takes orders in. */
 export function createWriteApi({ pool, logger, registry }: WriteApiDeps): FastifyInstance {
   const created = new Counter({ name: 'orders_created_total', help: 'Orders accepted.', registers: [registry] });
@@ -37,13 +30,13 @@ export function createWriteApi({ pool, logger, registry }: WriteApiDeps): Fastif
     labelNames: ['result'],
     registers: [registry],
   });
+  const intake = new GroupCommit(pool);
   const app = createApp({ logger, registry, ready: writerReady(pool) });
 
   underBothBases('/orders', (url) => app.post(url, async (request, reply) => {
     const key = parseIdempotencyKey(request.headers['idempotency-key']);
     const order = parseOrderRequest(request.body);
-    if (pool.waitingCount >= MAX_WAITING) throw unavailable('More orders arrive than can be stored; send this one again in a moment.');
-    const outcome = await store(newOrder(order, key, request.id, request.traceparent), pool);
+    const outcome = await intake.accept(newOrder(order, key, request.id, request.traceparent));
     switch (outcome.result) {
       case 'accepted':
         created.inc();
@@ -85,38 +78,9 @@ function newOrder(request: OrderRequest, idempotencyKey: string | undefined, cau
     createdAt,
     traceparent,
     causeId,
-    idempotencyKey,
-    fingerprint: fingerprint(request),
+    idempotency: idempotencyKey === undefined ? undefined : { key: idempotencyKey, fingerprint: fingerprint(request) },
     event: { id: event.id, envelope: JSON.stringify(event) },
   };
-}
-
-/**
- * Stores one order. A broken connection leaves open whether the transaction was committed; because intake recognizes its
- * own order ids, it can simply be run again, so a failover of a moment costs a client nothing and never makes two orders.
- */
-async function store(order: NewOrder, pool: Pool): Promise<IntakeOutcome> {
-  const start = Date.now();
-  for (let attempt = 0; ; attempt++) {
-    try {
-      const [outcome] = await acceptOrders([order], pool);
-      if (!outcome) throw new Error('Intake gave no outcome.');
-      return outcome;
-    } catch (error) {
-      const delay = RETRY_DELAYS_MS[attempt];
-      if (!isTemporary(error)) throw error;
-      if (delay === undefined || Date.now() - start > RETRY_WITHIN_MS) {
-        throw unavailable('The order could not be stored; send it again in a moment, with the same Idempotency-Key if it had one.', error);
-      }
-      await new Promise((resolve) => setTimeout(resolve, delay));
-    }
-  }
-}
-
-function isTemporary(error: unknown): boolean {
-  const { code, message } = error as { code?: string; message?: string };
-  // 23505: our first attempt was still committing when the second came; the next finds the order. 57014: it took too long.
-  return isUnavailable(error) || isRetryable(error) || code === '23505' || code === '57014' || message === 'Query read timeout';
 }
 
 function accepted(reply: FastifyReply, orderId: string, style: Style): FastifyReply {

@@ -1,0 +1,122 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isRetryable, isUnavailable, type Pool } from '../../shared/database.ts';
+import { unavailable } from '../../shared/http/problem.ts';
+import { acceptOrders, type IntakeOutcome, type NewOrder } from './intake.ts';
+
+export interface GroupCommitOptions {
+  /** Commits at once. Few: what arrives during one is in the next, and larger groups are cheaper. @default 2, and never more than the pool has */
+  readonly connections?: number;
+  /** The most orders of one commit. @default 500 */
+  readonly groupSize?: number;
+  /** Orders that may wait; more are refused, as their answer would come too late anyway. @default 10,000 */
+  readonly maxWaiting?: number;
+}
+
+interface Waiting {
+  readonly order: NewOrder;
+  readonly resolve: (outcome: IntakeOutcome) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+const RETRY_DELAYS_MS = [20, 200];
+/** A database that takes this long to fail is not tried again: the client should hear of it. */
+const RETRY_WITHIN_MS = 2_000;
+/** Another transaction took a key of the group: the next try sees it, so each try gets at least one order further. */
+const CONFLICT_ATTEMPTS = 10;
+
+/**
+ * Takes orders one by one and commits them in groups: a group is what has arrived when a connection gets free, so there is no timer,
+ * and an order that comes alone goes alone. Each gets its answer after the commit, and the answer that it would have got alone.
+ */
+export class GroupCommit {
+  readonly #pool: Pool;
+  readonly #connections: number;
+  readonly #groupSize: number;
+  readonly #maxWaiting: number;
+  #waiting: Waiting[] = [];
+  #running = 0;
+  #scheduled = false;
+
+  constructor(pool: Pool, options: GroupCommitOptions = {}) {
+    this.#pool = pool;
+    this.#connections = Math.min(options.connections ?? 2, pool.options.max ?? Infinity);
+    this.#groupSize = options.groupSize ?? 500;
+    this.#maxWaiting = options.maxWaiting ?? 10_000;
+  }
+
+  /** Rejects with a `Problem` "unavailable" if too many wait or the database is away for longer than a moment. */
+  accept(order: NewOrder): Promise<IntakeOutcome> {
+    if (this.#waiting.length >= this.#maxWaiting) {
+      return Promise.reject(unavailable('More orders arrive than can be stored; send this one again in a moment.'));
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ order, resolve, reject });
+      this.#schedule();
+    });
+  }
+
+  /** At the end of this turn of the event loop, so that requests that arrived together go together. */
+  #schedule(): void {
+    if (this.#scheduled || this.#running >= this.#connections || this.#waiting.length === 0) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      if (this.#running >= this.#connections || this.#waiting.length === 0) return;
+      this.#running++;
+      void this.#commit(this.#waiting.splice(0, this.#groupSize)).finally(() => {
+        this.#running--;
+        this.#schedule();
+      });
+      this.#schedule();
+    });
+  }
+
+  async #commit(group: Waiting[]): Promise<void> {
+    try {
+      const outcomes = await this.#store(group.map(({ order }) => order));
+      group.forEach(({ resolve }, i) => resolve(outcomes[i]!));
+    } catch (error) {
+      if (group.length === 1 || isTemporary(error)) {
+        const answer = isTemporary(error)
+          ? unavailable('The order could not be stored; send it again in a moment, with the same Idempotency-Key if it had one.', error)
+          : error;
+        group.forEach(({ reject }) => reject(answer));
+        return;
+      }
+      // One of them is to blame: halve until it stands alone.
+      const middle = Math.ceil(group.length / 2);
+      await this.#commit(group.slice(0, middle));
+      await this.#commit(group.slice(middle));
+    }
+  }
+
+  /**
+   * A broken connection leaves open whether the transaction was committed; because intake recognizes its own order ids, it can
+   * simply be run again, so a failover of a moment costs a client nothing and never makes two orders.
+   */
+  async #store(orders: readonly NewOrder[]): Promise<IntakeOutcome[]> {
+    const start = Date.now();
+    let conflicts = 0;
+    for (let failures = 0; ;) {
+      try {
+        return await acceptOrders(orders, this.#pool);
+      } catch (error) {
+        if (isConflict(error) && conflicts++ < CONFLICT_ATTEMPTS) continue;
+        const delay = RETRY_DELAYS_MS[failures++];
+        if (!isTemporary(error) || delay === undefined || Date.now() - start > RETRY_WITHIN_MS) throw error;
+        await sleep(delay);
+      }
+    }
+  }
+}
+
+/** Another transaction was in the way: a key taken meanwhile, or our own first attempt that was still committing when the second came. */
+function isConflict(error: unknown): boolean {
+  return (error as { code?: string }).code === '23505' || isRetryable(error);
+}
+
+function isTemporary(error: unknown): boolean {
+  const { code, message } = error as { code?: string; message?: string };
+  // 57014: it took too long.
+  return isUnavailable(error) || isConflict(error) || code === '57014' || message === 'Query read timeout';
+}
