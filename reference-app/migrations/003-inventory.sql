@@ -63,6 +63,14 @@ CREATE VIEW inventory.reservation AS
   WHERE l.line = 1 AND l.type NOT IN ('RECEIPT', 'ADJUSTMENT')
   ORDER BY l.document_id DESC, l.version DESC;
 
+-- Of each SKU, over all locations; those that are nowhere are left out.
+CREATE FUNCTION inventory.available(p_skus text[], OUT skus text[], OUT available int[])
+LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+BEGIN
+  SELECT array_agg(s.sku), array_agg(s.available) INTO skus, available
+  FROM (SELECT l.sku, sum(l.on_hand - l.reserved)::int AS available FROM inventory.stock_level l WHERE l.sku = ANY (p_skus) GROUP BY l.sku) AS s;
+END $$;
+
 -- What a decision about these events needs: which of them were handled, what the ledger says about their orders, and the stock of
 -- their SKUs and of those in the ledger. Of one snapshot, without locks.
 CREATE FUNCTION inventory.read(

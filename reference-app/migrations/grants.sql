@@ -5,14 +5,15 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA orders, inventory, notification, analytics, messaging TO :command;
 GRANT SELECT, INSERT, UPDATE ON orders.orders TO :command;
-GRANT SELECT, INSERT ON orders.order_line, orders.status_change TO :command;
+GRANT SELECT ON orders.order_line TO :command;
+GRANT SELECT, INSERT ON orders.status_change TO :command;
 GRANT SELECT, INSERT, DELETE ON orders.idempotency_key TO :command;
-GRANT EXECUTE ON FUNCTION orders.settle TO :command;
+GRANT EXECUTE ON FUNCTION orders.accept, orders.settle TO :command;
 
 GRANT SELECT ON inventory.product TO :command;
 GRANT SELECT, UPDATE ON inventory.stock_level TO :command;
 GRANT SELECT, INSERT ON inventory.ledger TO :command;
-GRANT EXECUTE ON FUNCTION inventory.read, inventory.claim, inventory.write TO :command;
+GRANT EXECUTE ON FUNCTION inventory.available, inventory.read, inventory.claim, inventory.write TO :command;
 
 GRANT EXECUTE ON FUNCTION notification.record TO :command;
 GRANT SELECT, INSERT, UPDATE ON notification.notification, analytics.order_minute, analytics.sku_minute TO :command;

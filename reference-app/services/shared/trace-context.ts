@@ -1,7 +1,9 @@
-import { randomBytes } from 'node:crypto';
+import { randomHex } from './random.ts';
 
 /** W3C Trace Context, version 00. An all-zero id is invalid by the specification. */
 const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$/;
+/** Where the id of the span begins. */
+const SPAN = 36;
 
 export interface TraceContext {
   readonly traceId: string;
@@ -15,13 +17,12 @@ export function parseTraceparent(traceparent: string | undefined | null): TraceC
 }
 
 export function newTraceparent(): string {
-  return `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-01`;
+  return `00-${randomHex(16)}-${randomHex(8)}-01`;
 }
 
 /** A new span in the same trace; a new trace when there is none (or a malformed one, as W3C asks). */
 export function continueTrace(parent: string | undefined | null): string {
-  const context = parseTraceparent(parent);
-  return context ? `00-${context.traceId}-${randomBytes(8).toString('hex')}-${context.flags}` : newTraceparent();
+  return parent && TRACEPARENT.test(parent) ? `${parent.slice(0, SPAN)}${randomHex(8)}${parent.slice(SPAN + 16)}` : newTraceparent();
 }
 
 export function traceIdOf(traceparent: string | undefined | null): string | undefined {

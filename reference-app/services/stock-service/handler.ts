@@ -1,15 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool, Queryable } from '../shared/database.ts';
-import { newEvent, type OrderCreated } from '../shared/events/index.ts';
-import { transactional } from '../shared/messaging/inbox.ts';
-import { appendToOutbox } from '../shared/messaging/outbox.ts';
+import { newEvent, type EventEnvelope, type OrderCreated, type StockLine } from '../shared/events/index.ts';
+import { handledBefore, writeAnswers } from '../shared/messaging/inbox.ts';
 import type { Handler } from '../shared/messaging/handler.ts';
+import { arrayOf, textArray } from '../shared/sql-arrays.ts';
 import type { Logger } from '../shared/telemetry.ts';
 
 const AVAILABLE = {
   name: 'stock-available',
-  text: `SELECT sku, sum(on_hand - reserved)::int AS available FROM inventory.stock_level WHERE sku = ANY ($1::text[]) GROUP BY sku`,
+  text: 'SELECT skus::text, available::text FROM inventory.available($1::text::text[])',
 };
+
+const NAME = 'stock-service';
 
 interface Stock {
   readonly available: ReadonlyMap<string, number>;
@@ -30,11 +32,14 @@ export interface StockHandlerOptions {
 export function createStockHandler({ reader, writer, logger, readerTimeoutMs = 1_000 }: StockHandlerOptions): Handler<'order.created'> {
   let readerAnswers = true;
 
-  async function readStock(skus: string[]): Promise<Stock> {
+  async function readStock(events: readonly EventEnvelope<'order.created'>[]): Promise<Stock> {
+    const wanted = new Set<string>();
+    for (const { data: { items } } of events) for (const { sku } of items) wanted.add(sku);
+    const skus = textArray([...wanted]);
     const asOf = new Date();
     try {
       const stock = await Promise.race([
-        available(reader, skus),
+        availableIn(reader, skus),
         sleep(readerTimeoutMs, undefined, { ref: false }).then(() => Promise.reject(new Error(`no answer within ${readerTimeoutMs} ms`))),
       ]);
       if (!readerAnswers) logger.info('the reader answers again');
@@ -43,43 +48,44 @@ export function createStockHandler({ reader, writer, logger, readerTimeoutMs = 1
     } catch (error) {
       if (readerAnswers) logger.warn({ err: error }, 'the reader does not answer; reading stock from the writer');
       readerAnswers = false;
-      return { available: await available(writer, skus), asOf: new Date() };
+      return { available: await availableIn(writer, skus), asOf: new Date() };
     }
   }
 
-  return transactional<'order.created', Stock>({
-    name: 'stock-service',
+  return {
+    name: NAME,
     types: ['order.created'],
-    prepare: (events) => readStock([...new Set(events.flatMap(({ data }) => data.items.map(({ sku }) => sku)))]),
-    async handle(events, tx, stock) {
-      await appendToOutbox(tx, events.map((event) => {
-        const lines = linesOf(event.data, stock.available);
-        return newEvent({
-          type: 'inventory.validated',
-          source: '/stock-service',
-          subject: event.data.orderId,
-          // Of the version of the order that was checked.
-          sequence: event.sequence,
-          data: {
-            orderId: event.data.orderId, lines,
-            sufficient: lines.every(({ requested, available }) => requested <= available),
-            asOf: stock.asOf.toISOString(),
-          },
-          cause: event,
-        });
-      }));
-      return events.map(({ id }) => ({ eventId: id, result: 'ok' }));
+    async handle(events, pool) {
+      const [{ available, asOf }, known] = await Promise.all([readStock(events), handledBefore(NAME, events, pool)]);
+      const fresh = events.filter(({ id }) => !known.has(id.toLowerCase()));
+      const time = asOf.toISOString();
+      await writeAnswers(NAME, fresh, fresh.map((event) => validated(event, linesOf(event.data, available), time)), pool);
+      return events.map(({ id }) => ({ eventId: id, result: known.has(id.toLowerCase()) ? 'duplicate' : 'ok' }));
     },
+  };
+}
+
+function validated(event: EventEnvelope<'order.created'>, lines: StockLine[], asOf: string): EventEnvelope<'inventory.validated'> {
+  const { orderId } = event.data;
+  return newEvent({
+    type: 'inventory.validated',
+    source: '/stock-service',
+    subject: orderId,
+    // Of the version of the order that was checked.
+    sequence: event.sequence,
+    data: { orderId, lines, sufficient: lines.every(({ requested, available }) => requested <= available), asOf },
+    cause: event,
   });
 }
 
-async function available(database: Queryable, skus: string[]): Promise<Map<string, number>> {
-  const { rows } = await database.query<{ sku: string; available: number }>({ ...AVAILABLE, values: [skus] });
-  return new Map(rows.map(({ sku, available }) => [sku, available]));
+async function availableIn(database: Queryable, skus: string): Promise<Map<string, number>> {
+  const { rows: [row] } = await database.query<{ skus: string | null; available: string | null }>({ ...AVAILABLE, values: [skus] });
+  const available = arrayOf(row!.available);
+  return new Map(arrayOf(row!.skus).map((sku, i) => [sku, Number(available[i])]));
 }
 
 /** One line per SKU, in sorted order. */
-function linesOf({ items }: OrderCreated, available: ReadonlyMap<string, number>) {
+function linesOf({ items }: OrderCreated, available: ReadonlyMap<string, number>): StockLine[] {
   const requested = new Map<string, number>();
   for (const { sku, quantity } of items) requested.set(sku, (requested.get(sku) ?? 0) + quantity);
   return [...requested].sort(([a], [b]) => (a < b ? -1 : 1)).map(([sku, quantity]) => ({ sku, requested: quantity, available: available.get(sku) ?? 0 }));

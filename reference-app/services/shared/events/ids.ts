@@ -1,6 +1,25 @@
-import { v7 as uuidv7 } from 'uuid';
+import { randomHex } from '../random.ts';
 
-/** UUID version 7: grows with time, so that index pages are filled one after the other. */
+const VARIANTS = '89ab';
+let lastMs = 0;
+let prefix = '';
+let counter = 0;
+
+/**
+ * UUID version 7: grows with time, so that index pages are filled one after the other. Within a millisecond a counter (12 bits,
+ * RFC 9562, 6.2, method 1) grows; when it is used up, or the clock goes back, the time goes on from the last one.
+ */
 export function newId(): string {
-  return uuidv7();
+  const now = Date.now();
+  if (now > lastMs || ++counter > 0xfff) {
+    lastMs = Math.max(now, lastMs + 1);
+    // Only the lower half, so that the upper one is left to count.
+    counter = Math.floor(Math.random() * 0x800);
+    const hex = lastMs.toString(16).padStart(12, '0');
+    prefix = `${hex.slice(0, 8)}-${hex.slice(8)}-7`;
+  }
+  const random = randomHex(8);
+  // Variant 10: the digit is 8, 9, a or b.
+  const variant = VARIANTS[random.charCodeAt(0) & 3]!;
+  return `${prefix}${counter.toString(16).padStart(3, '0')}-${variant}${random.slice(1, 4)}-${random.slice(4)}`;
 }

@@ -3,9 +3,11 @@ import { isRetryable, withTransaction, type Pool } from '../database.ts';
 import type { EventEnvelope, EventType } from '../events/index.ts';
 import { uuidArray } from '../sql-arrays.ts';
 import type { Handler, Outcome } from './handler.ts';
+import { publishParameters, publishValues } from './outbox.ts';
 
 const HANDLED = { name: 'inbox-handled', text: 'SELECT messaging.handled($1, $2::text::uuid[]) AS handled' };
 const REMEMBER = { name: 'inbox-remember', text: 'SELECT messaging.remember($1, $2::text::uuid[])' };
+const ANSWER = { name: 'inbox-answer', text: `SELECT messaging.remember($1, $2::text::uuid[]), messaging.publish(${publishParameters(3)})` };
 const ATTEMPTS = 4;
 
 /**
@@ -30,6 +32,11 @@ export async function handleOnce<T extends EventType>(handler: Handler<T>, event
 export async function handledBefore(consumer: string, events: readonly EventEnvelope[], pool: Pool): Promise<Set<string>> {
   const { rows: [row] } = await pool.query<{ handled: string[] }>({ ...HANDLED, values: [consumer, uuidArray(events.map(({ id }) => id))] });
   return new Set(row!.handled);
+}
+
+/** Remembers the events and publishes what they lead to: the write of a handler that has no other state. */
+export async function writeAnswers(consumer: string, events: readonly EventEnvelope[], answers: readonly EventEnvelope[], pool: Pool): Promise<void> {
+  if (events.length > 0) await pool.query({ ...ANSWER, values: [consumer, uuidArray(events.map(({ id }) => id)), ...publishValues(answers)] });
 }
 
 async function ignore(consumer: string, events: readonly EventEnvelope[], pool: Pool): Promise<Outcome[]> {
