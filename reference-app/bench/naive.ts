@@ -15,20 +15,19 @@ const publish = statement('outbox', 'INSERT INTO messaging.outbox (event_id, agg
 
 // --- intake ------------------------------------------------------------------------------------------------------
 
-const insertOrder = statement('order', `INSERT INTO orders.orders (order_id, customer_id, status, version, created_at, updated_at, traceparent)
-  VALUES ($1, $2, 'PENDING', 1, $3, $3, $4)`);
-const insertLine = statement('line', `INSERT INTO orders.order_line (order_id, sku, quantity)
-  SELECT $1, p.sku, $3 FROM inventory.product p WHERE p.sku = $2`);
+const insertOrder = statement('order', `INSERT INTO orders.orders (order_id, customer_id, status, version, created_at, updated_at, items, traceparent)
+  VALUES ($1, $2, 'PENDING', 1, $3, $3, $4, $5)`);
+const readProduct = statement('product', 'SELECT FROM inventory.product WHERE sku = $1');
 const insertChange = statement('change', `INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id, cause_id, at)
   VALUES ($1, $2, $3, $4, $5, $6, $7)`);
 
 /** With two lines: 7 round trips. */
 export async function takeOrder(pool: Pool, order: NewOrder): Promise<void> {
   await inTransaction(pool, async (tx) => {
-    await insertOrder(tx, order.orderId, order.customerId, order.createdAt, order.traceparent);
-    for (const { sku, quantity } of order.items) {
-      if ((await insertLine(tx, order.orderId, sku, quantity)).rowCount === 0) throw new Error(`unknown SKU ${sku}`);
+    for (const { sku } of order.items) {
+      if ((await readProduct(tx, sku)).rowCount === 0) throw new Error(`unknown SKU ${sku}`);
     }
+    await insertOrder(tx, order.orderId, order.customerId, order.createdAt, JSON.stringify(order.items), order.traceparent);
     await insertChange(tx, order.orderId, 1, null, 'PENDING', order.event.id, order.causeId, order.createdAt);
     await publish(tx, order.event.id, order.orderId, 'OrderCreated', order.event.envelope);
   });

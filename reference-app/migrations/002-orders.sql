@@ -9,6 +9,8 @@ CREATE TABLE orders.orders (
   version     int         NOT NULL CHECK (version >= 1),
   created_at  timestamptz NOT NULL DEFAULT now(),
   updated_at  timestamptz NOT NULL DEFAULT now(),
+  -- [{"sku": …, "quantity": …}] by SKU, each once: always read and written whole, and a row per line would be most of what intake writes
+  items       jsonb       NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(items) = 'array'),
   reason      text,
   shortages   jsonb,
   traceparent text
@@ -16,12 +18,8 @@ CREATE TABLE orders.orders (
 CREATE INDEX orders_customer_id_order_id ON orders.orders (customer_id, order_id DESC);
 CREATE INDEX orders_status_order_id ON orders.orders (status, order_id DESC);
 
-CREATE TABLE orders.order_line (
-  order_id uuid NOT NULL,
-  sku      text NOT NULL COLLATE "C",
-  quantity int  NOT NULL CHECK (quantity > 0),
-  PRIMARY KEY (order_id, sku)
-);
+CREATE VIEW orders.order_line AS
+  SELECT o.order_id, l.sku, l.quantity FROM orders.orders o, jsonb_to_recordset(o.items) AS l (sku text, quantity int);
 
 -- One row per version of an order, the first with from_status NULL. event_id is the event that says it,
 -- cause_id what it follows from.
@@ -45,12 +43,12 @@ CREATE TABLE orders.idempotency_key (
 
 -- Stores new orders with lines, first status change, idempotency keys and outbox events, all of them or, if something has to be sorted
 -- out first, none: then it says which SKUs are unknown, which keys are taken (by which order, with which body) and which of the
--- orders are stored already. Line i belongs to order line_order[i], key i to order key_order[i] (1-based); p_skus are the distinct SKUs,
--- p_envelopes the events, a line each. Fails with unique_violation when another transaction takes a key meanwhile; keys are
+-- orders are stored already. p_items and p_envelopes (the events) are JSON documents, a line for each order; p_skus are the distinct
+-- SKUs of all; key i belongs to order key_order[i] (1-based). Fails with unique_violation when another transaction takes a key meanwhile; keys are
 -- claimed in sorted order, so that two batches with the same keys queue up instead of deadlocking.
 CREATE FUNCTION orders.accept(
   p_order_ids uuid[], p_customer_ids text[], p_created_at timestamptz[], p_traceparents text[], p_cause_ids text[],
-  p_event_ids uuid[], p_envelopes text, line_order int[], line_sku text[], line_quantity int[], p_skus text[],
+  p_items text, p_event_ids uuid[], p_envelopes text, p_skus text[],
   key_order int[], p_keys text[], p_hashes bytea[],
   OUT accepted boolean, OUT unknown_skus text[], OUT taken_keys text[], OUT taken_by uuid[], OUT taken_hashes bytea[], OUT stored uuid[])
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
@@ -69,11 +67,9 @@ BEGIN
     INSERT INTO orders.idempotency_key (key, body_hash, order_id, created_at)
     SELECT k.key, k.body_hash, p_order_ids[k.o], p_created_at[k.o] FROM unnest(key_order, p_keys, p_hashes) AS k (o, key, body_hash) ORDER BY k.key;
   END IF;
-  INSERT INTO orders.orders (order_id, customer_id, status, version, created_at, updated_at, traceparent)
-  SELECT i.order_id, i.customer_id, 'PENDING', 1, i.created_at, i.created_at, i.traceparent
-  FROM unnest(p_order_ids, p_customer_ids, p_created_at, p_traceparents) AS i (order_id, customer_id, created_at, traceparent);
-  INSERT INTO orders.order_line (order_id, sku, quantity)
-  SELECT p_order_ids[l.o], l.sku, l.quantity FROM unnest(line_order, line_sku, line_quantity) AS l (o, sku, quantity);
+  INSERT INTO orders.orders (order_id, customer_id, status, version, created_at, updated_at, items, traceparent)
+  SELECT i.order_id, i.customer_id, 'PENDING', 1, i.created_at, i.created_at, i.items::jsonb, i.traceparent
+  FROM unnest(p_order_ids, p_customer_ids, p_created_at, string_to_array(p_items, E'\n'), p_traceparents) AS i (order_id, customer_id, created_at, items, traceparent);
   INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id, cause_id, at)
   SELECT i.order_id, 1, NULL, 'PENDING', i.event_id, i.cause_id, i.created_at
   FROM unnest(p_order_ids, p_event_ids, p_cause_ids, p_created_at) AS i (order_id, event_id, cause_id, created_at);

@@ -24,9 +24,7 @@ export interface OrderRow {
 
 const ORDER = `
 SELECT o.order_id AS "orderId", o.customer_id AS "customerId", o.status, o.version, o.created_at AS "createdAt",
-       o.updated_at AS "updatedAt", o.reason, o.shortages,
-       (SELECT coalesce(json_agg(json_build_object('sku', l.sku, 'quantity', l.quantity) ORDER BY l.sku), '[]')
-        FROM orders.order_line l WHERE l.order_id = o.order_id) AS items
+       o.updated_at AS "updatedAt", o.reason, o.shortages, o.items
 FROM orders.orders o`;
 
 export const orderById = (orderId: string) => statement('order-by-id', `${ORDER} WHERE o.order_id = $1`, [orderId]);

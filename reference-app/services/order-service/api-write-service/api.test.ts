@@ -538,7 +538,7 @@ describe('api-write-service', () => {
       CREATE FUNCTION public.hold() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NULL; END $$;
       GRANT EXECUTE ON FUNCTION public.hold TO PUBLIC;
-      CREATE TRIGGER hold AFTER INSERT ON orders.order_line FOR EACH STATEMENT EXECUTE FUNCTION public.hold()`);
+      CREATE TRIGGER hold AFTER INSERT ON orders.orders FOR EACH STATEMENT EXECUTE FUNCTION public.hold()`);
     const holder = await db.admin.connect();
     await holder.query('SELECT pg_advisory_lock(42)');
     const { host, port } = server.postgres.writer;

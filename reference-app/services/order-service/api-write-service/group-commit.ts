@@ -18,6 +18,7 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
+const MIN_SHARE = 50;
 const RETRY_DELAYS_MS = [20, 200];
 /** A database that takes this long to fail is not tried again: the client should hear of it. */
 const RETRY_WITHIN_MS = 2_000;
@@ -63,12 +64,18 @@ export class GroupCommit {
       this.#scheduled = false;
       if (this.#running >= this.#connections || this.#waiting.length === 0) return;
       this.#running++;
-      void this.#commit(this.#waiting.splice(0, this.#groupSize)).finally(() => {
+      void this.#commit(this.#waiting.splice(0, this.#nextSize())).finally(() => {
         this.#running--;
         this.#schedule();
       });
       this.#schedule();
     });
+  }
+
+  /** An even share for each free connection, since two work at once; but a small group is not worth a commit of its own. */
+  #nextSize(): number {
+    const share = Math.ceil(this.#waiting.length / (this.#connections - this.#running + 1));
+    return Math.min(Math.max(share, MIN_SHARE), this.#groupSize);
   }
 
   async #commit(group: Waiting[]): Promise<void> {

@@ -26,8 +26,8 @@ export type IntakeOutcome =
 const ACCEPT = {
   name: 'accept-orders',
   text: `SELECT accepted, unknown_skus, taken_keys, taken_by, taken_hashes, stored
-    FROM orders.accept($1::text::uuid[], $2::text::text[], $3::text::timestamptz[], $4::text::text[], $5::text::text[], $6::text::uuid[], $7,
-      $8::text::int[], $9::text::text[], $10::text::int[], $11::text::text[], $12::text::int[], $13::text::text[], $14::text::bytea[])`,
+    FROM orders.accept($1::text::uuid[], $2::text::text[], $3::text::timestamptz[], $4::text::text[], $5::text::text[], $6, $7::text::uuid[], $8,
+      $9::text::text[], $10::text::int[], $11::text::text[], $12::text::bytea[])`,
   /** Above the statement timeout of the server: this one is for a server that says nothing any more. */
   query_timeout: 6_000,
 };
@@ -88,18 +88,12 @@ function settle(orders: readonly NewOrder[], answer: Answer, outcomes: Map<NewOr
 }
 
 function parameters(orders: readonly NewOrder[]): string[] {
-  const lineOrders: number[] = [];
-  const lineSkus: string[] = [];
-  const lineQuantities: number[] = [];
+  const skus = new Set<string>();
   const keyOrders: number[] = [];
   const keys: string[] = [];
   const hashes: string[] = [];
   orders.forEach((order, i) => {
-    for (const { sku, quantity } of order.items) {
-      lineOrders.push(i + 1);
-      lineSkus.push(sku);
-      lineQuantities.push(quantity);
-    }
+    for (const { sku } of order.items) skus.add(sku);
     if (order.idempotency) {
       keyOrders.push(i + 1);
       keys.push(order.idempotency.key);
@@ -112,12 +106,10 @@ function parameters(orders: readonly NewOrder[]): string[] {
     textArray(orders.map((o) => o.createdAt.toISOString())),
     textArray(orders.map((o) => o.traceparent)),
     textArray(orders.map((o) => o.causeId)),
+    lines(orders.map((o) => JSON.stringify([...o.items].sort((a, b) => (a.sku < b.sku ? -1 : 1))))),
     uuidArray(orders.map((o) => o.event.id)),
     lines(orders.map((o) => o.event.envelope)),
-    numberArray(lineOrders),
-    textArray(lineSkus),
-    numberArray(lineQuantities),
-    textArray([...new Set(lineSkus)]),
+    textArray([...skus]),
     numberArray(keyOrders),
     textArray(keys),
     textArray(hashes),
