@@ -6,8 +6,10 @@ import { QueueJournal } from './sqs/journal.ts';
 import type { QueueMessage } from './sqs/journal.ts';
 import { allowsSend } from './sqs/policy.ts';
 import type { Caller } from './sqs/policy.ts';
+import { Redrive } from './sqs/redrive.ts';
+import type { MovableQueue } from './sqs/redrive.ts';
 
-interface FauxqsQueue {
+interface FauxqsQueue extends MovableQueue {
   readonly name: string;
   readonly url: string;
   readonly arn: string;
@@ -80,14 +82,16 @@ export class SqsEndpoint {
   readonly #storeClass: FauxqsStoreClass;
   readonly #app: FastifyInstance;
   readonly #journal: QueueJournal;
+  readonly #redrive: Redrive;
   readonly #policies = new Map<string, unknown[]>();
   readonly url: string;
 
-  private constructor(store: FauxqsStore, storeClass: FauxqsStoreClass, app: FastifyInstance, journal: QueueJournal, url: string) {
+  private constructor(store: FauxqsStore, storeClass: FauxqsStoreClass, app: FastifyInstance, journal: QueueJournal, redrive: Redrive, url: string) {
     this.#store = store;
     this.#storeClass = storeClass;
     this.#app = app;
     this.#journal = journal;
+    this.#redrive = redrive;
     this.url = url;
   }
 
@@ -103,10 +107,11 @@ export class SqsEndpoint {
       return payload;
     });
     giveBackUndelivered(app, store);
+    const redrive = new Redrive(app, store, journal, SqsStore.createMessage);
     const port = options.port ?? 0;
     try {
       const address = await app.listen({ host: LOOPBACK, port });
-      return new SqsEndpoint(store, SqsStore, app, journal, address.replace(/\/$/, ''));
+      return new SqsEndpoint(store, SqsStore, app, journal, redrive, address.replace(/\/$/, ''));
     } catch (error) {
       journal.close();
       throw portError(error, 'sqs', port);
@@ -141,6 +146,7 @@ export class SqsEndpoint {
     if (queue.attributes['FifoQueue'] !== 'true') wakeNoMoreThanNeeded(queue);
     // From here on every change is written down.
     (queue as unknown as { persistence: QueueJournal }).persistence = this.#journal;
+    this.#redrive.attach(queue);
   }
 
   addPolicy(queueNames: readonly string[], statements: readonly unknown[]): void {
@@ -219,6 +225,7 @@ export class SqsEndpoint {
   }
 
   async stop(): Promise<void> {
+    this.#redrive.stop();
     await this.#app.close();
     this.#journal.close();
   }

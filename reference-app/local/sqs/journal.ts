@@ -42,7 +42,8 @@ export class QueueJournal {
         receipt_handle text, visibility_deadline integer, receive_count integer not null, first_received integer
       );
       create index if not exists message_queue on message (queue, position);
-      create table if not exists sequence (queue text primary key, counter integer not null);`);
+      create table if not exists sequence (queue text primary key, counter integer not null);
+      create table if not exists move_task (position integer primary key autoincrement, id text not null unique, task text not null);`);
     this.#statements = {
       insert: this.#database.prepare(`insert into message (id, queue, message, receive_count, first_received) values (?, ?, ?, ?, ?)
         on conflict (id) do update set queue = excluded.queue, message = excluded.message, receipt_handle = null, visibility_deadline = null,
@@ -54,6 +55,9 @@ export class QueueJournal {
       load: this.#database.prepare('select * from message where queue = ? order by position'),
       queues: this.#database.prepare('select queue, count(*) as messages from message group by queue'),
       saveCounter: this.#database.prepare('insert into sequence values (?, ?) on conflict (queue) do update set counter = excluded.counter'),
+      saveMoveTask: this.#database.prepare('insert into move_task (id, task) values (?, ?) on conflict (id) do update set task = excluded.task'),
+      removeMoveTask: this.#database.prepare('delete from move_task where id = ?'),
+      moveTasks: this.#database.prepare('select task from move_task order by position'),
       counter: this.#database.prepare('select counter from sequence where queue = ?'),
     };
   }
@@ -142,6 +146,20 @@ export class QueueJournal {
 
   sequenceCounter(queue: string): number {
     return Number(this.#statements.counter.get(queue)?.['counter'] ?? 0);
+  }
+
+  saveMoveTask(id: string, task: string): void {
+    this.#write();
+    this.#statements.saveMoveTask.run(id, task);
+  }
+
+  removeMoveTask(id: string): void {
+    this.#write();
+    this.#statements.removeMoveTask.run(id);
+  }
+
+  moveTasks(): string[] {
+    return this.#statements.moveTasks.all().map((row) => String(row['task']));
   }
 
   /** Queues that hold messages, whether or not a template still has them. */
