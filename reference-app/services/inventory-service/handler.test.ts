@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
 import { CHECKS } from '../../local/invariants-sql.ts';
+import type { Pool } from '../shared/database.ts';
 import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
-import { handleOnce } from '../shared/messaging/inbox.ts';
+import { handleIsolating, handleOnce } from '../shared/messaging/inbox.ts';
 import { startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
 import { inventoryHandler } from './handler.ts';
 
@@ -225,4 +226,112 @@ test('many workers with overlapping, duplicated and mixed batches: nothing overs
   assert.equal(count.decided, 400);
   const { rows: [stock] } = await db.admin.query(`SELECT on_hand - reserved AS free FROM inventory.stock_level WHERE sku = 'S0' AND location = 'MAIN'`);
   assert.equal(stock.free, 0, 'every order wants S0: all of it is promised');
+});
+
+test('a cancelled order gives back what it holds or has taken, whichever of its events come and in whatever batches', async () => {
+  await reset();
+  await receive([['A', 'EAST', 30], ['A', 'MAIN', 970]]);
+  const orders = Array.from({ length: 60 }, newId);
+  // Each third of them: cancelled while held, cancelled after the deduction, and not cancelled.
+  const events = orders.flatMap((orderId, i) => [
+    validated(orderId, [{ sku: 'A', requested: 2 }]), ...(i % 3 > 0 ? [confirmed(orderId)] : []), ...(i % 3 < 2 ? [cancelled(orderId), cancelled(orderId)] : []),
+  ]);
+  for (let at = 0, size = 1; at < events.length; at += size, size = (size * 5) % 23) await handleOnce(inventoryHandler, events.slice(at, at + size), db.command);
+  const { rows } = await db.admin.query('SELECT state, version, count(*)::int FROM inventory.reservation GROUP BY 1, 2 ORDER BY 1');
+  assert.deepEqual(rows, [{ state: 'COMMITTED', version: 2, count: 20 }, { state: 'RELEASED', version: 2, count: 20 }, { state: 'RETURNED', version: 3, count: 20 }]);
+  const { rows: [stock] } = await db.admin.query('SELECT sum(on_hand)::int AS on_hand, sum(reserved)::int AS reserved FROM inventory.stock_level');
+  assert.deepEqual(stock, { on_hand: 1_000 - 40, reserved: 0 });
+  const released = (await updates()).find(({ data }) => data.outcome === 'RELEASED')!;
+  const reserved = (await updates()).find(({ subject, data }) => subject === released.subject && data.outcome === 'RESERVED')!;
+  assert.deepEqual([released.sequence, released.data.reservationId, released.data.lines.map(({ deltaOnHand, deltaReserved }) => [deltaOnHand, deltaReserved])], ['2', reserved.id, [[0, -2]]]);
+  await assertInvariants();
+
+  const late = newId();
+  assert.deepEqual((await handleOnce(inventoryHandler, [cancelled(late)], db.command)).map(({ result }) => result), ['retry'], 'nothing was decided that it could undo');
+  await db.admin.query('UPDATE inventory.stock_level SET on_hand = 0');
+  await handleOnce(inventoryHandler, [validated(late, [{ sku: 'A', requested: 1 }])], db.command);
+  assert.deepEqual((await handleOnce(inventoryHandler, [cancelled(late)], db.command)).map(({ result }) => result), ['ignored'], 'what was rejected holds nothing');
+});
+
+/** The pool, but something else happens once between the read and the write of the batch. */
+function meanwhile(happens: () => Promise<unknown>): Pool {
+  let waiting = true;
+  return new Proxy(db.command, {
+    get(target, property) {
+      if (property === 'query') {
+        return async (config: { name: string }) => {
+          if (config.name === 'inventory-write' && waiting) {
+            waiting = false;
+            await happens();
+          }
+          return target.query(config as never);
+        };
+      }
+      const value: unknown = Reflect.get(target, property);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+test('stock that is sold between the read and the write is not sold again', async () => {
+  await reset();
+  await receive([['A', 'MAIN', 5]]);
+  const orders = Array.from({ length: 4 }, newId);
+  const [mine, theirs] = [orders.slice(0, 2), orders.slice(2)].map((ids) => ids.map((id) => validated(id, [{ sku: 'A', requested: 2 }])));
+  const outcomes = await handleOnce(inventoryHandler, mine!, meanwhile(() => handleOnce(inventoryHandler, theirs!, db.command)));
+  assert.deepEqual(outcomes.map(({ result }) => result), ['ok', 'ok']);
+  assert.deepEqual((await updates()).map(({ subject, data }) => [subject, data.outcome]), [
+    [orders[2], 'RESERVED'], [orders[3], 'RESERVED'], [orders[0], 'REJECTED'], [orders[1], 'REJECTED'],
+  ]);
+  await assertInvariants();
+});
+
+test('an event or an order that another worker decides between the read and the write is decided once', async () => {
+  await reset();
+  await receive([['A', 'MAIN', 10]]);
+  const [same, other] = [newId(), newId()];
+  const event = validated(same, [{ sku: 'A', requested: 2 }]);
+  const mine = [event, validated(other, [{ sku: 'A', requested: 2 }]), confirmed(newId())];
+  const theirs = [event, validated(other, [{ sku: 'A', requested: 2 }])];
+  const outcomes = await handleOnce(inventoryHandler, mine, meanwhile(() => handleOnce(inventoryHandler, theirs, db.command)));
+  assert.deepEqual(outcomes.map(({ result }) => result), ['duplicate', 'duplicate', 'retry']);
+  assert.equal((await updates()).length, 2);
+  const { rows: [inbox] } = await db.admin.query('SELECT count(*)::int AS known FROM messaging.inbox');
+  assert.equal(inbox.known, 3, 'what is to be tried again is not remembered');
+  await assertInvariants();
+});
+
+test('a reservation and a rejection of the same order exclude each other, though stock allows both', async () => {
+  await reset();
+  await receive([['A', 'MAIN', 4]]);
+  const [orderId, between] = [newId(), newId()];
+  const [outcome] = await handleOnce(inventoryHandler, [validated(orderId, [{ sku: 'A', requested: 2 }])], meanwhile(async () => {
+    await handleOnce(inventoryHandler, [validated(between, [{ sku: 'A', requested: 3 }])], db.command);
+    await handleOnce(inventoryHandler, [validated(orderId, [{ sku: 'A', requested: 2 }])], db.command);
+    await handleOnce(inventoryHandler, [cancelled(between)], db.command);
+  }));
+  assert.equal(outcome?.result, 'duplicate');
+  assert.deepEqual((await updates()).map(({ data }) => data.outcome), ['RESERVED', 'REJECTED', 'RELEASED']);
+  await assertInvariants();
+});
+
+test('scarce stock, four workers, duplicates and another order of arrival: sells exactly what there is, and no batch fails', async () => {
+  await reset();
+  await receive([['A', 'MAIN', 500], ['A', 'WEST', 100]]);
+  const events = Array.from({ length: 2_000 }, () => validated(newId(), [{ sku: 'A', requested: 1 }]));
+  const messages = events.flatMap((event, i) => (i % 20 === 0 ? [event, event] : [event])).map((event, i) => ({ event, at: i + Math.random() * 300 })).sort((a, b) => a.at - b.at).map(({ event }) => event);
+  const pieces: Validated[][] = [];
+  for (let at = 0; at < messages.length; at += 50) pieces.push([...new Map(messages.slice(at, at + 50).map((event) => [event.id, event])).values()]);
+  let handled = 0;
+  await Promise.all(Array.from({ length: 4 }, async () => {
+    for (let batch = pieces.shift(); batch; batch = pieces.shift()) {
+      const { outcomes, failures } = await handleIsolating(inventoryHandler, batch, db.command, () => true);
+      assert.deepEqual(failures, []);
+      handled += outcomes.filter(({ result }) => result === 'ok').length;
+    }
+  }));
+  assert.equal(handled, 2_000);
+  const { rows } = await db.admin.query('SELECT state, count(*)::int FROM inventory.reservation GROUP BY 1 ORDER BY 1');
+  assert.deepEqual(rows, [{ state: 'HELD', count: 600 }, { state: 'REJECTED', count: 1_400 }]);
+  await assertInvariants();
 });
