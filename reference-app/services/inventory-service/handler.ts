@@ -4,7 +4,7 @@ import type { EventEnvelope } from '../shared/events/index.ts';
 import type { Handler, Outcome } from '../shared/messaging/handler.ts';
 import { registry } from '../shared/telemetry.ts';
 import { decide, type Caused, type Decision, type Known } from './decide.ts';
-import { claim, forget, read, write } from './statements.ts';
+import { claim, forget, read, readClaimed, write } from './statements.ts';
 
 const reservations = new Counter({
   name: 'inventory_reservations_total', help: 'Reservations by result: reserved, rejected, deducted, released, returned', labelNames: ['result'], registers: [registry],
@@ -42,7 +42,7 @@ async function handleExactly(events: readonly EventEnvelope<Caused>[], pool: Poo
   return counted(await withTransaction(pool, async (tx) => {
     const claimed = await claim(tx, NAME, events);
     const handled = new Set(events.map(({ id }) => id.toLowerCase()).filter((id) => !claimed.has(id)));
-    const decision = decide(events, { ...await read(tx, NAME, events, []), handled });
+    const decision = decide(events, await readClaimed(tx, NAME, events, handled));
     await forget(tx, NAME, decision.outcomes.filter(({ result }) => result === 'retry').map(({ eventId }) => eventId));
     await write(tx, NAME, [], decision);
     return decision;

@@ -29,9 +29,18 @@ const WRITE = {
 type Row = Record<`entry_${'order_id' | 'version' | 'type' | 'sku' | 'location' | 'quantity' | 'event_id'}` | `stock_${'sku' | 'location' | 'on_hand' | 'reserved'}`, string | null> & { handled: string };
 type Events = readonly EventEnvelope<Caused>[];
 
-/** `about` are the events whose inbox rows are looked up, if not all. */
-export async function read(database: Queryable, consumer: string, events: Events, about: Events = events): Promise<Known> {
-  const { rows: [row] } = await database.query<Row>({ ...READ, values: [consumer, uuidArray(about.map(({ id }) => id)), orderIds(events), skus(events)] });
+/** What is known for a first try. That an order was decided before, by another event, the key of the ledger will tell. */
+export async function read(database: Queryable, consumer: string, events: Events): Promise<Known> {
+  return ask(database, [consumer, uuidArray(events.map(({ id }) => id)), orderIds(events.filter(({ type }) => type !== 'inventory.validated')), skus(events)]);
+}
+
+/** All that there is to know, but for the inbox: that is known from `claim`. */
+export async function readClaimed(tx: Queryable, consumer: string, events: Events, handled: ReadonlySet<string>): Promise<Known> {
+  return { ...await ask(tx, [consumer, '{}', orderIds(events), skus(events)]), handled };
+}
+
+async function ask(database: Queryable, values: [consumer: string, eventIds: string, orderIds: string, skus: string]): Promise<Known> {
+  const { rows: [row] } = await database.query<Row>({ ...READ, values });
   const { handled, entry_order_id, entry_version, entry_type, entry_sku, entry_location, entry_quantity, entry_event_id, stock_sku, stock_location, stock_on_hand, stock_reserved } = row!;
   const [version, type, sku, location, quantity, eventId] = [entry_version, entry_type, entry_sku, entry_location, entry_quantity, entry_event_id].map(arrayOf) as Columns<6>;
   const [place, onHand, reserved] = [stock_location, stock_on_hand, stock_reserved].map(arrayOf) as Columns<3>;

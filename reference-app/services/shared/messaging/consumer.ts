@@ -204,8 +204,10 @@ class QueueConsumer<T extends EventType> implements Consumer {
   async #process(batch: Held[]): Promise<void> {
     const done: Held[] = [];
     const failed: Failed[] = [];
-    const events = new Map<string, EventEnvelope<T>>();
-    const copies = new Map<string, Held[]>();
+    const received = new Map<string, { event: EventEnvelope<T>; copies: Held[] }>();
+    // Counted for the whole batch: a counter costs more than what it counts.
+    const counts = new Map<string, number>();
+    const count = (type: string, result: string) => counts.set(`${type} ${result}`, (counts.get(`${type} ${result}`) ?? 0) + 1);
     for (const held of batch) {
       let event: EventEnvelope;
       try {
@@ -214,35 +216,38 @@ class QueueConsumer<T extends EventType> implements Consumer {
         failed.push({ held, error, invalid: true });
         continue;
       }
-      if (events.has(event.id)) {
-        this.#count(event.type, 'duplicate');
-        copies.get(event.id)!.push(held);
+      const known = received.get(event.id);
+      if (known) {
+        count(event.type, 'duplicate');
+        known.copies.push(held);
       } else {
-        events.set(event.id, event as EventEnvelope<T>);
-        copies.set(event.id, [held]);
+        received.set(event.id, { event: event as EventEnvelope<T>, copies: [held] });
       }
     }
-    const result = events.size > 0 ? await this.#handle([...events.values()]) : { outcomes: [], failures: [] };
+    const result = received.size > 0 ? await this.#handle([...received.values()].map(({ event }) => event)) : { outcomes: [], failures: [] };
     if (result) {
       const now = Date.now();
       for (const { eventId, result: outcome, reason } of result.outcomes) {
-        const event = events.get(eventId)!;
+        const { event, copies } = received.get(eventId)!;
         if (outcome === 'retry') {
-          failed.push(...copies.get(eventId)!.map((held) => ({ held, event, error: reason ?? 'to be tried again' })));
+          for (const held of copies) failed.push({ held, event, error: reason ?? 'to be tried again' });
         } else {
-          this.#count(event.type, outcome);
+          count(event.type, outcome);
           if (outcome === 'ok') {
             endToEndLatency.observe({ consumer: this.#handler.name, type: event.type }, Math.max(0, now - Date.parse(event.time)) / 1000);
           }
-          done.push(...copies.get(eventId)!);
+          done.push(...copies);
         }
       }
-      for (const { event, error } of result.failures) failed.push(...copies.get(event.id)!.map((held) => ({ held, event, error })));
+      for (const { event, error } of result.failures) {
+        for (const held of received.get(event.id)!.copies) failed.push({ held, event, error });
+      }
     } else {
       // Stopped while the database was away: everything that is not settled goes back at once.
-      const open = [...copies.values()].flat();
+      const open = [...received.values()].flatMap(({ copies }) => copies);
       this.#settle(this.#changeVisibility(open, () => 0), open);
     }
+    counts.forEach((of, key) => this.#count(...key.split(' ') as [string, string], of));
     this.#settle(this.#delete(done), done);
     this.#giveBack(failed);
   }
@@ -291,8 +296,8 @@ class QueueConsumer<T extends EventType> implements Consumer {
     this.#settle(this.#changeVisibility(held, (one) => seconds.get(one)!), held);
   }
 
-  #count(type: string, result: string): void {
-    eventsConsumed.inc({ type, consumer: this.#handler.name, result });
+  #count(type: string, result: string, count = 1): void {
+    eventsConsumed.inc({ type, consumer: this.#handler.name, result }, count);
   }
 
   // --- settling with the queue ---------------------------------------------------------------------------------
