@@ -2,6 +2,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { FastifyInstance } from 'fastify';
 import { LOOPBACK, portError } from './ports.ts';
+import { FairQueues, receiveGroupsInBatches, rememberDuplicates } from './sqs/fifo.ts';
+import type { FifoQueue } from './sqs/fifo.ts';
 import { QueueJournal } from './sqs/journal.ts';
 import type { QueueMessage } from './sqs/journal.ts';
 import { allowsSend } from './sqs/policy.ts';
@@ -9,7 +11,7 @@ import type { Caller } from './sqs/policy.ts';
 import { Redrive } from './sqs/redrive.ts';
 import type { MovableQueue } from './sqs/redrive.ts';
 
-interface FauxqsQueue extends MovableQueue {
+interface FauxqsQueue extends MovableQueue, FifoQueue {
   readonly name: string;
   readonly url: string;
   readonly arn: string;
@@ -27,8 +29,6 @@ interface FauxqsQueue extends MovableQueue {
   processTimers(): void;
   readonly pollWaiters: { readonly timer: NodeJS.Timeout; resolve(): void }[];
   notifyWaiters(): void;
-  checkDeduplication(id: string): { readonly isDuplicate: boolean };
-  recordDeduplication(id: string, messageId: string, sequenceNumber?: string): void;
   nextSequenceNumber(): string;
 }
 
@@ -83,15 +83,19 @@ export class SqsEndpoint {
   readonly #app: FastifyInstance;
   readonly #journal: QueueJournal;
   readonly #redrive: Redrive;
+  readonly #fairQueues: FairQueues;
   readonly #policies = new Map<string, unknown[]>();
   readonly url: string;
 
-  private constructor(store: FauxqsStore, storeClass: FauxqsStoreClass, app: FastifyInstance, journal: QueueJournal, redrive: Redrive, url: string) {
+  private constructor(
+    store: FauxqsStore, storeClass: FauxqsStoreClass, app: FastifyInstance, journal: QueueJournal, redrive: Redrive, fairQueues: FairQueues, url: string,
+  ) {
     this.#store = store;
     this.#storeClass = storeClass;
     this.#app = app;
     this.#journal = journal;
     this.#redrive = redrive;
+    this.#fairQueues = fairQueues;
     this.url = url;
   }
 
@@ -108,10 +112,11 @@ export class SqsEndpoint {
     });
     giveBackUndelivered(app, store);
     const redrive = new Redrive(app, store, journal, SqsStore.createMessage);
+    const fairQueues = new FairQueues(app);
     const port = options.port ?? 0;
     try {
       const address = await app.listen({ host: LOOPBACK, port });
-      return new SqsEndpoint(store, SqsStore, app, journal, redrive, address.replace(/\/$/, ''));
+      return new SqsEndpoint(store, SqsStore, app, journal, redrive, fairQueues, address.replace(/\/$/, ''));
     } catch (error) {
       journal.close();
       throw portError(error, 'sqs', port);
@@ -143,7 +148,13 @@ export class SqsEndpoint {
       }
     }
     queue.sequenceCounter = this.#journal.sequenceCounter(queue.name);
-    if (queue.attributes['FifoQueue'] !== 'true') wakeNoMoreThanNeeded(queue);
+    if (queue.attributes['FifoQueue'] !== 'true') {
+      wakeNoMoreThanNeeded(queue);
+      this.#fairQueues.attach(queue);
+    } else {
+      receiveGroupsInBatches(queue);
+      rememberDuplicates(queue, this.#journal);
+    }
     // From here on every change is written down.
     (queue as unknown as { persistence: QueueJournal }).persistence = this.#journal;
     this.#redrive.attach(queue);

@@ -9,7 +9,7 @@ export interface QueueMessage {
   approximateReceiveCount: number;
   approximateFirstReceiveTimestamp?: number;
   delayUntil?: number;
-  readonly messageGroupId?: string;
+  messageGroupId?: string;
   readonly sentTimestamp: number;
 }
 
@@ -17,6 +17,14 @@ export interface JournalEntry {
   readonly message: QueueMessage;
   readonly receiptHandle?: string;
   readonly visibilityDeadline?: number;
+}
+
+/** What a FIFO queue does not take a second time. */
+export interface Deduplication {
+  readonly id: string;
+  readonly messageId: string;
+  readonly sequenceNumber: string | undefined;
+  readonly at: number;
 }
 
 /**
@@ -43,7 +51,11 @@ export class QueueJournal {
       );
       create index if not exists message_queue on message (queue, position);
       create table if not exists sequence (queue text primary key, counter integer not null);
-      create table if not exists move_task (position integer primary key autoincrement, id text not null unique, task text not null);`);
+      create table if not exists move_task (position integer primary key autoincrement, id text not null unique, task text not null);
+      create table if not exists deduplication (
+        queue text not null, id text not null, message_id text not null, sequence_number text, at integer not null, primary key (queue, id)
+      );
+      create index if not exists deduplication_age on deduplication (at);`);
     this.#statements = {
       insert: this.#database.prepare(`insert into message (id, queue, message, receive_count, first_received) values (?, ?, ?, ?, ?)
         on conflict (id) do update set queue = excluded.queue, message = excluded.message, receipt_handle = null, visibility_deadline = null,
@@ -58,6 +70,9 @@ export class QueueJournal {
       saveMoveTask: this.#database.prepare('insert into move_task (id, task) values (?, ?) on conflict (id) do update set task = excluded.task'),
       removeMoveTask: this.#database.prepare('delete from move_task where id = ?'),
       moveTasks: this.#database.prepare('select task from move_task order by position'),
+      saveDeduplication: this.#database.prepare('insert or replace into deduplication values (?, ?, ?, ?, ?)'),
+      forgetDeduplications: this.#database.prepare('delete from deduplication where at <= ?'),
+      deduplications: this.#database.prepare('select * from deduplication where queue = ? order by at'),
       counter: this.#database.prepare('select counter from sequence where queue = ?'),
     };
   }
@@ -160,6 +175,21 @@ export class QueueJournal {
 
   moveTasks(): string[] {
     return this.#statements.moveTasks.all().map((row) => String(row['task']));
+  }
+
+  saveDeduplication(queue: string, { id, messageId, sequenceNumber, at }: Deduplication, oldest: number): void {
+    this.#write();
+    this.#statements.forgetDeduplications.run(oldest);
+    this.#statements.saveDeduplication.run(queue, id, messageId, sequenceNumber ?? null, at);
+  }
+
+  deduplications(queue: string): Deduplication[] {
+    return this.#statements.deduplications.all(queue).map((row) => ({
+      id: String(row['id']),
+      messageId: String(row['message_id']),
+      sequenceNumber: row['sequence_number'] === null ? undefined : String(row['sequence_number']),
+      at: Number(row['at']),
+    }));
   }
 
   /** Queues that hold messages, whether or not a template still has them. */

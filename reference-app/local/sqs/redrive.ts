@@ -103,6 +103,7 @@ export class Redrive {
       return Object.assign(Object.create(dead) as MovableQueue, {
         enqueue: (message: DeadMessage) => {
           message.deadLetterSourceArn = queue.arn;
+          if (isFifo(dead)) message.sequenceNumber = dead.nextSequenceNumber();
           dead.enqueue(message);
         },
       });
