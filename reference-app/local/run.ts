@@ -234,7 +234,7 @@ async function start(
     const running = await SqsEndpoint.start({ dataDir, region, port: ports['sqs'] ?? 0 });
     sqs = running;
     stops.push({ name: 'queues', stop: () => running.stop() });
-    const made = makeQueues(model, running);
+    const made = makeQueues(model, running, warnings);
     for (const { queue, messages } of running.orphans()) {
       warnings.push(`${messages} messages of earlier runs are kept for the queue ${queue}, which no stack has any more; --fresh forgets them.`);
     }

@@ -69,7 +69,8 @@ function readFunction(fn: Resource, mapping: Resource, queue: MadeQueue, assembl
     batchSize: number(mapping.get('BatchSize'), 10),
     batchWindowSeconds: number(mapping.get('MaximumBatchingWindowInSeconds'), 0),
     reportBatchItemFailures: responseTypes.includes('ReportBatchItemFailures'),
-    ...(filters && { filters: filters.map(({ Pattern }) => Pattern) }),
+    // No filters at all let everything through.
+    ...(filters && filters.length > 0 && { filters: filters.map(({ Pattern }) => Pattern) }),
   };
   const environment = (fn.get('Environment') as { Variables?: Record<string, unknown> } | undefined)?.Variables ?? {};
   specs.workloads.push({

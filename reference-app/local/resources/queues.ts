@@ -1,5 +1,6 @@
 import type { Model, Resource } from '../model.ts';
 import type { SqsEndpoint } from '../sqs.ts';
+import { letsIn } from '../sqs/redrive.ts';
 
 const PLAIN = [
   'DelaySeconds', 'MaximumMessageSize', 'MessageRetentionPeriod', 'ReceiveMessageWaitTimeSeconds', 'VisibilityTimeout', 'FifoQueue',
@@ -16,7 +17,8 @@ export interface MadeQueue {
 }
 
 /** Makes the queues of the templates with all attributes that the endpoint knows, and their policies. */
-export function makeQueues(model: Model, sqs: SqsEndpoint): MadeQueue[] {
+export function makeQueues(model: Model, sqs: SqsEndpoint, warnings: string[]): MadeQueue[] {
+  const allowed = new Map<string, string>();
   const queues = model.ofType('AWS::SQS::Queue').map((resource): MadeQueue => {
     const attributes: Record<string, string> = {};
     for (const name of PLAIN) {
@@ -29,13 +31,23 @@ export function makeQueues(model: Model, sqs: SqsEndpoint): MadeQueue[] {
     const maxReceiveCount = redrive && Number(redrive.maxReceiveCount);
     if (redrive) attributes['RedrivePolicy'] = JSON.stringify({ ...redrive, maxReceiveCount });
     const allow = policy(resource, 'RedriveAllowPolicy');
-    if (allow !== undefined) attributes['RedriveAllowPolicy'] = JSON.stringify(allow);
+    if (allow !== undefined) {
+      attributes['RedriveAllowPolicy'] = JSON.stringify(allow);
+      allowed.set(arn, attributes['RedriveAllowPolicy']);
+    }
     sqs.createQueue({ name, arn, attributes }, resource.world.account);
     return {
       resource, name, arn, url: resource.world.queueUrl(name),
       ...(redrive && { deadLetterArn: String(redrive.deadLetterTargetArn), maxReceiveCount: Number(maxReceiveCount) }),
     };
   });
+  for (const { resource, arn, deadLetterArn = '' } of queues) {
+    const dead = queues.find((queue) => queue.arn === deadLetterArn);
+    const text = allowed.get(deadLetterArn);
+    if (dead && text !== undefined && !letsIn({ attributes: { RedriveAllowPolicy: text } }, arn)) {
+      warnings.push(`Queue ${resource.constructPath} may not use ${dead.resource.constructPath} for its dead letters: its RedriveAllowPolicy refuses. AWS would not deploy this; here its failed messages stay.`);
+    }
+  }
   const byUrl = new Map(queues.map((queue) => [queue.url, queue.name]));
   for (const resource of model.ofType('AWS::SQS::QueuePolicy', 'AWS::SQS::QueueInlinePolicy')) {
     // Principals and conditions may name what only AWS knows; such a statement then matches nobody here.

@@ -59,7 +59,7 @@ interface PodTemplate {
 const WITHOUT_COUNTERPART = new Set([
   'Namespace', 'ServiceAccount', 'Role', 'RoleBinding', 'ClusterRole', 'ClusterRoleBinding', 'NetworkPolicy', 'PodDisruptionBudget', 'PriorityClass',
   'ResourceQuota', 'LimitRange', 'NodePool', 'NodeClass', 'EC2NodeClass', 'IngressClass', 'IngressClassParams', 'StorageClass', 'CustomResourceDefinition',
-  'VerticalPodAutoscaler', 'ServiceMonitor', 'PodMonitor',
+  'VerticalPodAutoscaler', 'ServiceMonitor', 'PodMonitor', 'TriggerAuthentication', 'ClusterTriggerAuthentication',
 ]);
 
 /** Reads every Kubernetes manifest of the stacks into what can be started. */
