@@ -40,6 +40,7 @@ CREATE TABLE orders.idempotency_key (
   order_id   uuid        NOT NULL,
   created_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX idempotency_key_created_at ON orders.idempotency_key (created_at);
 
 -- Stores new orders with lines, first status change, idempotency keys and outbox events, all of them or, if something has to be sorted
 -- out first, none: then it says which SKUs are unknown, which keys are taken (by which order, with which body) and which of the
@@ -76,31 +77,42 @@ BEGIN
   PERFORM messaging.publish(p_event_ids, p_order_ids::text[], array_fill('OrderCreated'::text, ARRAY[cardinality(p_order_ids)]), p_envelopes);
 END $$;
 
--- Decides the fate of pending orders. Returns one row per order that exists: from_status tells whether the
--- transition happened (PENDING) or was absorbed by a state that no longer takes it.
-CREATE FUNCTION orders.settle(p_order_ids uuid[], p_statuses text[], p_reasons text[], p_shortages jsonb[], p_event_ids uuid[], p_cause_ids text[])
-RETURNS TABLE (order_id uuid, customer_id text, from_status text, version int, created_at timestamptz, settled_at timestamptz)
--- A plan that was made while the table was small must not scan it when it has grown.
-LANGUAGE sql SET enable_seqscan = off AS $$
-  WITH locked AS MATERIALIZED (
-    SELECT o.order_id, o.customer_id, o.status, o.version, o.created_at, d.status AS to_status, d.reason, d.shortages, d.event_id, d.cause_id
-    FROM unnest(p_order_ids, p_statuses, p_reasons, p_shortages, p_event_ids, p_cause_ids)
-      AS d (order_id, status, reason, shortages, event_id, cause_id)
-    JOIN orders.orders o USING (order_id)
-    WHERE o.order_id = ANY (p_order_ids)
-    ORDER BY o.order_id
-    FOR NO KEY UPDATE OF o
-  ), settled AS (
-    UPDATE orders.orders o
-    SET status = l.to_status, version = o.version + 1, updated_at = clock_timestamp(), reason = l.reason, shortages = l.shortages
-    FROM locked l
-    WHERE o.order_id = ANY (p_order_ids) AND o.order_id = l.order_id AND l.status = 'PENDING'
-    RETURNING o.order_id, o.version, o.updated_at
-  ), changes AS (
-    INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id, cause_id, at)
-    SELECT s.order_id, s.version, l.status, l.to_status, l.event_id, l.cause_id, s.updated_at
-    FROM settled s JOIN locked l USING (order_id)
-  )
-  SELECT l.order_id, l.customer_id, l.status, coalesce(s.version, l.version), l.created_at, s.updated_at
-  FROM locked l LEFT JOIN settled s USING (order_id)
-$$;
+-- What settling orders needs to know: which events were handled, and what the orders are. Of one snapshot, without locks.
+CREATE FUNCTION orders.states(
+  p_consumer text, p_event_ids uuid[], p_order_ids uuid[],
+  OUT handled uuid[], OUT order_ids uuid[], OUT statuses text[], OUT versions int[], OUT customer_ids text[], OUT created_ms bigint[])
+LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+  handled := messaging.handled(p_consumer, p_event_ids);
+  SELECT array_agg(o.order_id), array_agg(o.status), array_agg(o.version), array_agg(o.customer_id), array_agg(floor(extract(epoch FROM o.created_at) * 1000)::bigint)
+  INTO order_ids, statuses, versions, customer_ids, created_ms
+  FROM orders.orders o WHERE o.order_id = ANY (p_order_ids);
+END $$;
+
+-- Writes what was decided about pending orders, in one transaction: inbox, order, history, outbox. p_order_ids come sorted, which is the
+-- order of their locks; p_versions are those that the decision was made on. p_shortages are JSON documents, a line each, empty for none.
+-- Fails when an order is not as it was read any more, or another transaction has handled one of the events.
+CREATE FUNCTION orders.settle(
+  p_consumer text, p_handled uuid[],
+  p_order_ids text, p_versions int[], p_statuses text[], p_reasons text[], p_shortages text, p_at timestamptz, p_cause_ids text[],
+  p_event_ids uuid[], p_detail_types text[], p_envelopes text)
+RETURNS void
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+  ids uuid[] := p_order_ids::uuid[];
+  changed int;
+BEGIN
+  PERFORM messaging.remember(p_consumer, p_handled);
+  UPDATE orders.orders o
+  SET status = d.status, version = d.version + 1, updated_at = p_at, reason = d.reason, shortages = nullif(d.shortages, '')::jsonb
+  FROM unnest(ids, p_versions, p_statuses, p_reasons, string_to_array(p_shortages, E'\n')) AS d (order_id, version, status, reason, shortages)
+  WHERE o.order_id = d.order_id AND o.version = d.version AND o.status = 'PENDING';
+  GET DIAGNOSTICS changed = ROW_COUNT;
+  IF changed <> cardinality(ids) THEN
+    RAISE EXCEPTION 'Orders have changed meanwhile: % of % are as they were read', changed, cardinality(ids) USING ERRCODE = 'serialization_failure';
+  END IF;
+  INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id, cause_id, at)
+  SELECT d.order_id, d.version + 1, 'PENDING', d.status, d.event_id, d.cause_id, p_at
+  FROM unnest(ids, p_versions, p_statuses, p_event_ids, p_cause_ids) AS d (order_id, version, status, event_id, cause_id);
+  PERFORM messaging.publish(p_event_ids, p_order_ids::text[], p_detail_types, p_envelopes);
+END $$;

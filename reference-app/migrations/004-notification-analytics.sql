@@ -16,19 +16,54 @@ CREATE TABLE notification.notification (
 ) WITH (fillfactor = 70);
 CREATE INDEX notification_unsent ON notification.notification (claimed_until) WHERE sent_at IS NULL;
 
--- Records what customers are to be told; returns what was not recorded before. A deduction does not say whose order it
--- is; the order does.
-CREATE FUNCTION notification.record(p_order_ids uuid[], p_outcomes text[], p_customer_ids text[], p_traceparents text[])
-RETURNS TABLE (order_id uuid, outcome text)
-LANGUAGE sql SET enable_seqscan = off AS $$
-  INSERT INTO notification.notification (order_id, outcome, customer_id, traceparent)
-  SELECT d.order_id, d.outcome, coalesce(d.customer_id, o.customer_id), d.traceparent
-  FROM unnest(p_order_ids, p_outcomes, p_customer_ids, p_traceparents) AS d (order_id, outcome, customer_id, traceparent)
-  LEFT JOIN (SELECT order_id, customer_id FROM orders.orders WHERE order_id = ANY (p_order_ids)) o USING (order_id)
-  ORDER BY d.order_id, d.outcome
-  ON CONFLICT (order_id, outcome) DO NOTHING
-  RETURNING order_id, outcome
-$$;
+-- Records what customers are to be told, and remembers the events; answers which of them were handled before, and which
+-- things were recorded (an earlier event may have said the same of the order). An event with outcome NULL
+-- is only remembered. A deduction does not say whose order it is; the order does.
+CREATE FUNCTION notification.record(
+  p_consumer text, p_event_ids uuid[], p_order_ids uuid[], p_outcomes text[], p_customer_ids text[], p_traceparents text[],
+  OUT handled uuid[], OUT recorded_order_ids uuid[], OUT recorded_outcomes text[])
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+  handled := messaging.handled(p_consumer, p_event_ids);
+  PERFORM messaging.remember(p_consumer, ARRAY(SELECT e FROM unnest(p_event_ids) AS e WHERE e <> ALL (handled)));
+  WITH told AS (
+    INSERT INTO notification.notification (order_id, outcome, customer_id, traceparent)
+    SELECT d.order_id, d.outcome, coalesce(d.customer_id, (SELECT o.customer_id FROM orders.orders o WHERE o.order_id = d.order_id)), d.traceparent
+    FROM unnest(p_event_ids, p_order_ids, p_outcomes, p_customer_ids, p_traceparents) AS d (event_id, order_id, outcome, customer_id, traceparent)
+    WHERE d.outcome IS NOT NULL AND d.event_id <> ALL (handled)
+    ORDER BY d.order_id, d.outcome
+    ON CONFLICT (order_id, outcome) DO NOTHING
+    RETURNING order_id, outcome
+  )
+  SELECT array_agg(t.order_id), array_agg(t.outcome) INTO recorded_order_ids, recorded_outcomes FROM told t;
+END $$;
+
+-- Takes notifications that wait, so that no other sender has them for so many seconds. Several may claim at once.
+CREATE FUNCTION notification.claim(p_count int, p_seconds float8) RETURNS SETOF notification.notification
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+  RETURN QUERY
+  UPDATE notification.notification n SET claimed_until = now() + make_interval(secs => p_seconds), attempts = n.attempts + 1
+  WHERE n.ctid = ANY (ARRAY(
+    SELECT w.ctid FROM notification.notification w WHERE w.sent_at IS NULL AND w.claimed_until < now()
+    ORDER BY w.claimed_until LIMIT p_count FOR UPDATE SKIP LOCKED))
+  RETURNING n.*;
+END $$;
+
+CREATE FUNCTION notification.sent(p_order_ids uuid[], p_outcomes text[], p_channel text) RETURNS void
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+  UPDATE notification.notification n SET sent_at = now(), channel = p_channel, last_error = NULL
+  FROM unnest(p_order_ids, p_outcomes) AS d (order_id, outcome) WHERE n.order_id = d.order_id AND n.outcome = d.outcome;
+END $$;
+
+-- They are tried again after so many seconds each.
+CREATE FUNCTION notification.failed(p_order_ids uuid[], p_outcomes text[], p_errors text[], p_waits float8[]) RETURNS void
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+  UPDATE notification.notification n SET last_error = d.error, claimed_until = now() + make_interval(secs => d.wait)
+  FROM unnest(p_order_ids, p_outcomes, p_errors, p_waits) AS d (order_id, outcome, error, wait) WHERE n.order_id = d.order_id AND n.outcome = d.outcome;
+END $$;
 
 CREATE SCHEMA analytics;
 
@@ -49,10 +84,36 @@ CREATE TABLE analytics.order_minute (
 
 CREATE TABLE analytics.sku_minute (
   minute         timestamptz NOT NULL,
-  sku            text        NOT NULL,
+  sku            text        NOT NULL COLLATE "C",
   units_ordered  bigint      NOT NULL DEFAULT 0,
   units_reserved bigint      NOT NULL DEFAULT 0,
   units_deducted bigint      NOT NULL DEFAULT 0,
   rejections     int         NOT NULL DEFAULT 0,
   PRIMARY KEY (minute, sku)
 ) WITH (fillfactor = 50);
+
+-- Remembers the events and adds what they count for: a row for each minute, and for each minute and SKU, both sorted, so that two batches
+-- wait for each other instead of both. The rows of minutes come last: every batch of the same time waits for them.
+CREATE FUNCTION analytics.add(
+  p_consumer text, p_handled uuid[],
+  s_minutes timestamptz[], s_skus text[], s_ordered bigint[], s_reserved bigint[], s_deducted bigint[], s_rejections int[],
+  m_minutes timestamptz[], m_accepted int[], m_confirmed int[], m_rejected int[], m_units_accepted bigint[], m_units_confirmed bigint[], m_units_rejected bigint[],
+  m_units_deducted bigint[], m_seconds float8[], m_seconds_max float8[])
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM messaging.remember(p_consumer, p_handled);
+  INSERT INTO analytics.sku_minute AS t (minute, sku, units_ordered, units_reserved, units_deducted, rejections)
+  SELECT * FROM unnest(s_minutes, s_skus, s_ordered, s_reserved, s_deducted, s_rejections)
+  ON CONFLICT (minute, sku) DO UPDATE SET
+    units_ordered = t.units_ordered + excluded.units_ordered, units_reserved = t.units_reserved + excluded.units_reserved,
+    units_deducted = t.units_deducted + excluded.units_deducted, rejections = t.rejections + excluded.rejections;
+  INSERT INTO analytics.order_minute AS t
+    (minute, accepted, confirmed, rejected, units_accepted, units_confirmed, units_rejected, units_deducted, seconds_to_terminal_sum, seconds_to_terminal_max)
+  SELECT * FROM unnest(m_minutes, m_accepted, m_confirmed, m_rejected, m_units_accepted, m_units_confirmed, m_units_rejected, m_units_deducted, m_seconds, m_seconds_max)
+  ON CONFLICT (minute) DO UPDATE SET
+    accepted = t.accepted + excluded.accepted, confirmed = t.confirmed + excluded.confirmed, rejected = t.rejected + excluded.rejected,
+    units_accepted = t.units_accepted + excluded.units_accepted, units_confirmed = t.units_confirmed + excluded.units_confirmed,
+    units_rejected = t.units_rejected + excluded.units_rejected, units_deducted = t.units_deducted + excluded.units_deducted,
+    seconds_to_terminal_sum = t.seconds_to_terminal_sum + excluded.seconds_to_terminal_sum,
+    seconds_to_terminal_max = greatest(t.seconds_to_terminal_max, excluded.seconds_to_terminal_max);
+END $$;

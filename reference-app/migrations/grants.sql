@@ -8,14 +8,14 @@ GRANT SELECT, INSERT, UPDATE ON orders.orders TO :command;
 GRANT SELECT ON orders.order_line TO :command;
 GRANT SELECT, INSERT ON orders.status_change TO :command;
 GRANT SELECT, INSERT, DELETE ON orders.idempotency_key TO :command;
-GRANT EXECUTE ON FUNCTION orders.accept, orders.settle TO :command;
+GRANT EXECUTE ON FUNCTION orders.accept, orders.states, orders.settle TO :command;
 
 GRANT SELECT ON inventory.product TO :command;
 GRANT SELECT, UPDATE ON inventory.stock_level TO :command;
 GRANT SELECT, INSERT ON inventory.ledger TO :command;
 GRANT EXECUTE ON FUNCTION inventory.available, inventory.read, inventory.claim, inventory.write TO :command;
 
-GRANT EXECUTE ON FUNCTION notification.record TO :command;
+GRANT EXECUTE ON FUNCTION notification.record, notification.claim, notification.sent, notification.failed, analytics.add TO :command;
 GRANT SELECT, INSERT, UPDATE ON notification.notification, analytics.order_minute, analytics.sku_minute TO :command;
 
 GRANT EXECUTE ON FUNCTION messaging.handled, messaging.remember, messaging.publish TO :command;

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Counter } from 'prom-client';
 import type { Pool } from '../shared/database.ts';
+import { numberArray, textArray, uuidArray } from '../shared/sql-arrays.ts';
 import { registry, traceIdOf, type Logger } from '../shared/telemetry.ts';
 import type { NotificationSender } from './sender.ts';
 
@@ -9,26 +10,15 @@ const sent = new Counter({ name: 'notifications_total', help: 'Attempts to send 
 const CLAIM = {
   name: 'notification-claim',
   // A claim, not a transaction that stays open while it sends: the relay waits for open transactions.
-  text: `UPDATE notification.notification n
-         SET claimed_until = now() + make_interval(secs => $2), attempts = attempts + 1
-         WHERE n.ctid = ANY (ARRAY(
-           SELECT ctid FROM notification.notification
-           WHERE sent_at IS NULL AND claimed_until < now()
-           ORDER BY claimed_until LIMIT $1 FOR UPDATE SKIP LOCKED
-         ))
-         RETURNING n.order_id, n.outcome, n.customer_id, n.traceparent, n.attempts`,
+  text: 'SELECT order_id, outcome, customer_id, traceparent, attempts FROM notification.claim($1, $2)',
 };
 const SENT = {
   name: 'notification-sent',
-  text: `UPDATE notification.notification n SET sent_at = now(), channel = $3, last_error = NULL
-         FROM unnest($1::uuid[], $2::text[]) AS d (order_id, outcome)
-         WHERE n.order_id = ANY ($1) AND n.order_id = d.order_id AND n.outcome = d.outcome`,
+  text: 'SELECT notification.sent($1::text::uuid[], $2::text::text[], $3)',
 };
 const FAILED = {
   name: 'notification-failed',
-  text: `UPDATE notification.notification n SET last_error = d.error, claimed_until = now() + make_interval(secs => d.wait)
-         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::float8[]) AS d (order_id, outcome, error, wait)
-         WHERE n.order_id = ANY ($1) AND n.order_id = d.order_id AND n.outcome = d.outcome`,
+  text: 'SELECT notification.failed($1::text::uuid[], $2::text::text[], $3::text::text[], $4::text::float8[])',
 };
 
 interface Claimed {
@@ -43,7 +33,7 @@ export interface DeliveryOptions {
   readonly pool: Pool;
   readonly sender: NotificationSender;
   readonly logger: Logger;
-  /** Notifications sent at once. @default 100 */
+  /** Notifications claimed and sent at once. @default 200 */
   readonly batchSize?: number;
   /** After this a claim counts as abandoned; longer than a sender may take. @default 60 s */
   readonly claimSeconds?: number;
@@ -60,7 +50,7 @@ export interface Delivery {
 
 /** Sends what is recorded and not sent, at least once, whoever recorded it. Several may run. */
 export function runDelivery({
-  pool, sender, logger, batchSize = 100, claimSeconds = 60, pollMs = 1_000, firstBackOffSeconds = 1,
+  pool, sender, logger, batchSize = 200, claimSeconds = 60, pollMs = 1_000, firstBackOffSeconds = 1,
 }: DeliveryOptions): Delivery {
   const stopping = new AbortController();
   let woken = false;
@@ -73,7 +63,7 @@ export function runDelivery({
       orderId: row.order_id, outcome: row.outcome, customerId: row.customer_id ?? undefined, traceparent: row.traceparent ?? undefined,
     }, `${row.order_id}/${row.outcome}`)));
     const done = rows.filter((_, i) => results[i]!.status === 'fulfilled');
-    if (done.length > 0) await pool.query({ ...SENT, values: [done.map((row) => row.order_id), done.map((row) => row.outcome), sender.channel] });
+    if (done.length > 0) await pool.query({ ...SENT, values: [uuidArray(done.map((row) => row.order_id)), textArray(done.map((row) => row.outcome)), sender.channel] });
     sent.inc({ channel: sender.channel, result: 'sent' }, done.length);
     const failed = rows.flatMap((row, i) => {
       const result = results[i]!;
@@ -87,8 +77,8 @@ export function runDelivery({
       await pool.query({
         ...FAILED,
         values: [
-          failed.map(({ row }) => row.order_id), failed.map(({ row }) => row.outcome), failed.map(({ error }) => error),
-          failed.map(({ row }) => Math.min(firstBackOffSeconds * 2 ** Math.min(row.attempts - 1, 20), 3_600)),
+          uuidArray(failed.map(({ row }) => row.order_id)), textArray(failed.map(({ row }) => row.outcome)), textArray(failed.map(({ error }) => error)),
+          numberArray(failed.map(({ row }) => Math.min(firstBackOffSeconds * 2 ** Math.min(row.attempts - 1, 20), 3_600))),
         ],
       });
     }
