@@ -10,7 +10,9 @@ export interface FifoQueue {
   dequeueFifo(count: number, visibilityTimeout: number | undefined, deadLetterQueue?: unknown): { readonly ReceiptHandle: string }[];
   changeVisibility(receiptHandle: string, seconds: number): void;
   processTimers(): void;
-  checkDeduplication(id: string): { readonly isDuplicate: boolean; readonly originalMessageId?: string; readonly originalSequenceNumber?: string };
+  checkDeduplication(id: string): {
+    readonly isDuplicate: boolean; readonly originalMessageId?: string; readonly originalSequenceNumber?: string;
+  };
   recordDeduplication(id: string, messageId: string, sequenceNumber?: string): void;
 }
 
@@ -74,7 +76,10 @@ export function rememberDuplicates(queue: FifoQueue, journal: QueueJournal): voi
   queue.checkDeduplication = (id) => {
     const known = seen.get(id);
     if (!known || known.at <= Date.now() - DEDUPLICATION_MS) return { isDuplicate: false };
-    return { isDuplicate: true, originalMessageId: known.messageId, ...(known.sequenceNumber !== undefined && { originalSequenceNumber: known.sequenceNumber }) };
+    return {
+      isDuplicate: true, originalMessageId: known.messageId,
+      ...(known.sequenceNumber !== undefined && { originalSequenceNumber: known.sequenceNumber }),
+    };
   };
   queue.recordDeduplication = (id, messageId, sequenceNumber) => {
     const at = Date.now();

@@ -65,6 +65,8 @@ class RedriveError extends Error {
 }
 
 const invalid = (message: string) => new RedriveError('InvalidParameterValue', message);
+const outOfRange = (value: unknown, parameter: string, most: number) => (
+  invalid(`Value ${String(value)} for parameter ${parameter} is invalid. Reason: Must be between 1 and ${most}, if provided.`));
 const missing = (message: string) => new RedriveError('ResourceNotFoundException', message, 404);
 const noSuch = (parameter: string) => missing(`The resource that you specified for the ${parameter} parameter doesn't exist.`);
 
@@ -140,7 +142,9 @@ export class Redrive {
 
   #queue(body: Record<string, unknown>, parameter: 'SourceArn' | 'DestinationArn'): MovableQueue {
     const arn = body[parameter];
-    if (typeof arn !== 'string' || arn === '') throw new RedriveError('MissingParameter', `The request must contain the parameter ${parameter}.`);
+    if (typeof arn !== 'string' || arn === '') {
+      throw new RedriveError('MissingParameter', `The request must contain the parameter ${parameter}.`);
+    }
     const queue = this.#store.getQueueByArn(arn);
     if (!queue) throw noSuch(parameter);
     return queue;
@@ -153,10 +157,12 @@ export class Redrive {
     if (this.#sourcesOf(source).length === 0 && !wasOne) throw invalid('Source queue must be configured as a Dead Letter Queue.');
     const destination = body['DestinationArn'] === undefined ? undefined : this.#queue(body, 'DestinationArn');
     if (destination === source) throw invalid('Source queue arn and destination queue arn must be different.');
-    if (destination && isFifo(destination) !== isFifo(source)) throw invalid('Source and destination must both be FIFO queues or both be standard queues.');
+    if (destination && isFifo(destination) !== isFifo(source)) {
+      throw invalid('Source and destination must both be FIFO queues or both be standard queues.');
+    }
     const rate = body['MaxNumberOfMessagesPerSecond'];
     if (rate !== undefined && !(Number.isInteger(rate) && Number(rate) >= 1 && Number(rate) <= MOST_PER_SECOND)) {
-      throw invalid(`Value ${String(rate)} for parameter MaxNumberOfMessagesPerSecond is invalid. Reason: Must be between 1 and ${MOST_PER_SECOND}, if provided.`);
+      throw outOfRange(rate, 'MaxNumberOfMessagesPerSecond', MOST_PER_SECOND);
     }
     if (this.#tasks.some(({ SourceArn, Status }) => SourceArn === source.arn && Status === 'RUNNING')) {
       throw invalid('There is already a task running. Only one active task is allowed for a source queue arn at a given time.');
@@ -190,7 +196,7 @@ export class Redrive {
     const source = this.#queue(body, 'SourceArn');
     const most = Number(body['MaxResults'] ?? 1);
     if (!(Number.isInteger(most) && most >= 1 && most <= MOST_TASKS)) {
-      throw invalid(`Value ${String(body['MaxResults'])} for parameter MaxResults is invalid. Reason: Must be between 1 and ${MOST_TASKS}, if provided.`);
+      throw outOfRange(body['MaxResults'], 'MaxResults', MOST_TASKS);
     }
     const tasks = this.#tasks.filter(({ SourceArn }) => SourceArn === source.arn).reverse().slice(0, most);
     return { Results: tasks.map(({ id, ...task }) => ({ ...task, ...(task.Status === 'RUNNING' && { TaskHandle: handleOf({ id, ...task }) }) })) };
@@ -210,7 +216,9 @@ export class Redrive {
     const queue = this.#store.getQueueByName(String(body['QueueUrl'] ?? '').split('/').at(-1) ?? '');
     if (!queue) throw new RedriveError('QueueDoesNotExist', 'The specified queue does not exist.', 400, 'AWS.SimpleQueueService.NonExistentQueue');
     const most = body['MaxResults'] === undefined ? undefined : Number(body['MaxResults']);
-    if (most !== undefined && !(Number.isInteger(most) && most >= 1 && most <= 1000)) throw invalid(`Value ${most} for parameter MaxResults is invalid. Reason: Must be between 1 and 1000.`);
+    if (most !== undefined && !(Number.isInteger(most) && most >= 1 && most <= 1000)) {
+      throw outOfRange(most, 'MaxResults', 1000);
+    }
     const after = body['NextToken'] === undefined ? '' : Buffer.from(String(body['NextToken']), 'base64').toString();
     const urls = this.#sourcesOf(queue).map(({ url }) => url).sort().filter((url) => url > after);
     const page = urls.slice(0, most);
