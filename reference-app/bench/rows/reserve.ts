@@ -28,7 +28,7 @@ export async function assertReserved(admin: pg.Pool, orders: number): Promise<vo
 
 export async function measureReserve(
   context: Context, server: BenchServer, label: string, shape: Shape,
-  options: { endpoint?: string; workers: readonly number[]; threads?: readonly number[]; batch?: number; naiveWorkers?: readonly number[]; rounds?: number },
+  options: { endpoint?: string; workers: readonly number[]; threads?: readonly { readonly threads: number; readonly workers: number }[]; batch?: number; naiveWorkers?: readonly number[]; rounds?: number },
 ) {
   const { endpoint, workers, threads = [], batch = BATCH, naiveWorkers = NAIVE_WORKERS } = options;
   const database = await server.database('bench_reserve', endpoint);
@@ -64,10 +64,10 @@ export async function measureReserve(
       return variant(name, { batch, workers: count }, latencies.get(name));
     });
     // One process of Node.js is one core; a deployment has as many pods as it takes.
-    for (const count of threads) {
-      const name = `batches of ${batch}, ${count} connections in ${count} threads`;
+    for (const { threads: count, workers: connections } of threads) {
+      const name = `batches of ${batch}, ${connections} connections in ${count} threads`;
       latencies.set(name, []);
-      const threaded = await threadedReserveVariant(name, database.target, shape, context.random, { batch, workers: count, threads: count }, latencies.get(name));
+      const threaded = await threadedReserveVariant(name, database.target, shape, context.random, { batch, workers: connections, threads: count }, latencies.get(name));
       stops.push(() => threaded.stop());
       all.push(threaded);
       batched.push(threaded);
@@ -104,7 +104,7 @@ export const reserveRow: Row = {
   title: 'Reserve stage, 1,000 SKUs',
   async run(context): Promise<RowResult> {
     const server = await context.server();
-    const result = await measureReserve(context, server, 'reserve, 1,000 SKUs', UNIFORM, { workers: [1, 4], threads: [2, 4] });
+    const result = await measureReserve(context, server, 'reserve, 1,000 SKUs', UNIFORM, { workers: [1, 4], threads: [{ threads: 2, workers: 4 }, { threads: 2, workers: 8 }] });
     const name = fastest(result);
     const ratio = result.overSerial(name);
     const serial = result.rate(result.serial);
@@ -143,7 +143,7 @@ export const hotRow: Row = {
   title: 'Reserve stage, one hot SKU',
   async run(context): Promise<RowResult> {
     const server = await context.server();
-    const result = await measureReserve(context, server, 'reserve, one hot SKU', HOT, { workers: [1, 4], threads: [2] });
+    const result = await measureReserve(context, server, 'reserve, one hot SKU', HOT, { workers: [1, 4], threads: [{ threads: 2, workers: 4 }] });
     const name = fastest(result);
     const ratio = result.overSerial(name);
     return {
