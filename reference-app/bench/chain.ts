@@ -1,4 +1,5 @@
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
+import type { Retention } from '../services/outbox-relay/maintenance.ts';
 import type { EventEnvelope } from '../services/shared/events/index.ts';
 import type { MemoryBroker } from './broker.ts';
 import * as naive from './naive.ts';
@@ -20,7 +21,12 @@ export interface ChainOptions {
   readonly settings?: Partial<Record<ServiceName, ConsumerSettings>>;
   /** Connections of the intake. */
   readonly intakeConnections?: number;
+  /** @default - everything is kept */
+  readonly retention?: Retention;
 }
+
+/** One batch at a time: here the processor is what bounds, so a second one would only make both smaller. */
+const SETTINGS: ConsumerSettings = { concurrency: 1 };
 
 const SERVICES: readonly ServiceName[] = ['stock-service', 'inventory-service', 'order-status'];
 
@@ -28,11 +34,11 @@ const SERVICES: readonly ServiceName[] = ['stock-service', 'inventory-service', 
  * The services' own code, a thread each, as they run in a pod each: intake here, the relay with bus and queues in memory in one
  * thread, each consumer in another.
  */
-export async function startChain(target: Target, { settings = {}, intakeConnections = 4 }: ChainOptions = {}): Promise<Chain> {
+export async function startChain(target: Target, { settings = {}, intakeConnections = 2, retention }: ChainOptions = {}): Promise<Chain> {
   const listeners: Listener[] = [];
   const threads: { worker: Worker; stopped: Promise<HostMessage & { kind: 'stopped' }> }[] = [];
   const start = async (data: HostData, transfer: MessagePort[]) => {
-    const worker = new Worker(new URL('./stage-host.ts', import.meta.url), { workerData: { bench: true, ...data }, transferList: transfer });
+    const worker = new Worker(new URL('./stage-host.ts', import.meta.url), { workerData: { bench: true, ...data }, transferList: transfer, resourceLimits: { maxYoungGenerationSizeMb: 64 } });
     const ready = Promise.withResolvers<void>();
     const stopped = Promise.withResolvers<HostMessage & { kind: 'stopped' }>();
     stopped.promise.catch(() => undefined);
@@ -53,10 +59,10 @@ export async function startChain(target: Target, { settings = {}, intakeConnecti
   };
   const channels = SERVICES.map(() => new MessageChannel());
   const ports = channels.map(({ port1 }) => port1);
-  await start({ role: 'relay', target, ports }, ports);
+  await start({ role: 'relay', target, ports, ...(retention && { retention }) }, ports);
   for (const [i, service] of SERVICES.entries()) {
     const port = channels[i]!.port2;
-    await start({ role: 'consumer', service, target, settings: settings[service] ?? {}, port }, [port]);
+    await start({ role: 'consumer', service, target, settings: { ...SETTINGS, ...settings[service] }, port }, [port]);
   }
   const pool = commandPool(target, intakeConnections, 'intake');
   await warm(pool, intakeConnections);

@@ -5,6 +5,7 @@
 import { isMainThread, parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { inventoryHandler } from '../services/inventory-service/handler.ts';
 import { orderStatusHandler } from '../services/order-service/order-status/handler.ts';
+import type { Retention } from '../services/outbox-relay/maintenance.ts';
 import { runRelay } from '../services/outbox-relay/relay.ts';
 import type { Pool } from '../services/shared/database.ts';
 import type { EventEnvelope } from '../services/shared/events/index.ts';
@@ -23,7 +24,7 @@ export interface ConsumerSettings {
 }
 
 export type HostData =
-  | { readonly role: 'relay'; readonly target: Target; readonly ports: readonly MessagePort[]; readonly concurrency?: number }
+  | { readonly role: 'relay'; readonly target: Target; readonly ports: readonly MessagePort[]; readonly concurrency?: number; readonly retention?: Retention }
   | { readonly role: 'consumer'; readonly service: ServiceName; readonly target: Target; readonly settings: ConsumerSettings; readonly port?: MessagePort };
 
 /** What a host tells its parent. `at` is milliseconds since the epoch, comparable between threads. */
@@ -85,9 +86,10 @@ export function startHost(data: HostData, tell: (message: HostMessage) => void, 
   if (data.role === 'relay') {
     const broker = new MemoryBroker();
     for (const port of data.ports) serveQueues(broker, portChannel(port));
-    const pool = commandPool(data.target, 1, 'outbox-relay');
+    const pool = commandPool(data.target, 2, 'outbox-relay');
     const relay = runRelay({
       pool, client: eventBridgeOf(broker), busName: 'bench', source: 'com.example.orders', logger: silent, ...(data.concurrency && { concurrency: data.concurrency }),
+      ...(data.retention && { retention: data.retention }),
     });
     void (async () => {
       while (!relay.leads()) await new Promise((resolve) => setTimeout(resolve, 5));
