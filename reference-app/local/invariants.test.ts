@@ -84,8 +84,9 @@ async function write(admin: pg.Pool): Promise<History> {
     const settled = reserved
       ? emit(`${name} settled`, 'order.confirmed', orderId, { customerId: 'c', version: 2, confirmedAt: now })
       : emit(`${name} settled`, 'order.rejected', orderId, { customerId: 'c', version: 2, reason: 'INSUFFICIENT_STOCK', shortages: [], rejectedAt: now });
-    await client.query('SELECT * FROM orders.settle($1, $2, $3, $4, $5, $6)',
-      [[orderId], [reserved ? 'CONFIRMED' : 'REJECTED'], [null], [null], [settled.id], [outcome.id]]);
+    const status = reserved ? 'CONFIRMED' : 'REJECTED';
+    await client.query('UPDATE orders.orders SET status = $2, version = 2 WHERE order_id = $1', [orderId, status]);
+    await client.query(`INSERT INTO orders.status_change VALUES ($1, 2, 'PENDING', $2, $3, $4)`, [orderId, status, settled.id, outcome.id]);
     await appendToOutbox(client, [settled]);
     if (name !== 'confirmed') continue;
 

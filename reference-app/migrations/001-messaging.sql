@@ -6,21 +6,44 @@ CREATE TABLE messaging.outbox (
   xid          xid8        NOT NULL DEFAULT pg_current_xact_id(),
   id           bigint      GENERATED ALWAYS AS IDENTITY,
   event_id     uuid        NOT NULL,
-  aggregate_id text        NOT NULL,
+  aggregate_id text        NOT NULL COLLATE "C",
   detail_type  text        NOT NULL,
   envelope     text        NOT NULL,
   created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
-  PRIMARY KEY (xid, id)
-);
+  PRIMARY KEY (xid, id, created_at)
+) PARTITION BY RANGE (created_at);
 CREATE INDEX outbox_aggregate_id ON messaging.outbox (aggregate_id);
+-- For rows that have no partition of their own, should nobody have made one in time.
+CREATE TABLE messaging.outbox_default PARTITION OF messaging.outbox DEFAULT;
 
+-- One row per shard: how many there are is how the relays share the work. Change it with messaging.set_relay_shards only.
 CREATE TABLE messaging.relay_cursor (
   shard      int         PRIMARY KEY,
-  xid        xid8        NOT NULL,
-  id         bigint      NOT NULL,
+  -- Changes with the number of shards; a leader of another epoch may not move the cursor.
+  epoch      int         NOT NULL DEFAULT 1,
+  xid        xid8        NOT NULL DEFAULT '0',
+  id         bigint      NOT NULL DEFAULT 0,
+  -- When the row at the cursor was written: reads need not look at partitions that are older by an hour.
+  created_at timestamptz NOT NULL DEFAULT '-infinity',
   updated_at timestamptz NOT NULL DEFAULT now()
 );
-INSERT INTO messaging.relay_cursor (shard, xid, id) VALUES (0, '0', 0);
+INSERT INTO messaging.relay_cursor (shard) VALUES (0);
+
+-- Everything is published up to the lowest cursor, so all shards go on from there; what some had published after it is published again.
+CREATE FUNCTION messaging.set_relay_shards(p_shards int) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF p_shards NOT BETWEEN 1 AND 32 THEN
+    RAISE EXCEPTION 'the outbox can have 1 to 32 shards, not %', p_shards USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  LOCK TABLE messaging.relay_cursor IN EXCLUSIVE MODE;
+  IF p_shards = (SELECT count(*) FROM messaging.relay_cursor) THEN
+    RETURN;
+  END IF;
+  WITH before AS (DELETE FROM messaging.relay_cursor RETURNING epoch, xid, id, created_at)
+  INSERT INTO messaging.relay_cursor (shard, epoch, xid, id, created_at)
+  SELECT s, b.epoch + 1, b.xid, b.id, b.created_at
+  FROM generate_series(0, p_shards - 1) AS s, (SELECT * FROM before ORDER BY xid, id LIMIT 1) AS b;
+END $$;
 
 -- What the bus refused for good, kept for an operator.
 CREATE TABLE messaging.outbox_dead (
@@ -41,17 +64,27 @@ CREATE TABLE messaging.inbox (
   event_id     uuid        NOT NULL,
   processed_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (event_id, consumer)
-);
+-- An id of version 7 begins with its time, so partitions of ids are partitions of time.
+) PARTITION BY RANGE (event_id);
+CREATE TABLE messaging.inbox_default PARTITION OF messaging.inbox DEFAULT;
 
 -- About the functions of all schemas: a plan is made while tables are small and kept while they grow. Nested loops over the
 -- batch with an index look-up each are right for any size, so every other way is switched off. Never `= ANY` beside a join:
 -- each look-up would go through the whole array.
 
--- Which of the events the consumer has handled.
+-- Which of the events the consumer has handled. An event from before the inbox' memory counts as handled: no queue holds one that
+-- long, so it is a replay of history.
 CREATE FUNCTION messaging.handled(p_consumer text, p_event_ids uuid[]) RETURNS uuid[]
 LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+  oldest uuid := (SELECT min(e::text)::uuid FROM unnest(p_event_ids) AS e);
+  newest uuid := (SELECT max(e::text)::uuid FROM unnest(p_event_ids) AS e);
+  remembers uuid := (SELECT messaging.first_id(f.before) FROM messaging.forgotten f WHERE f.parent = 'inbox');
 BEGIN
-  RETURN ARRAY(SELECT i.event_id FROM messaging.inbox i WHERE i.event_id = ANY (p_event_ids) AND i.consumer = p_consumer);
+  -- The bounds choose the partitions; an array alone would be looked up in all of them.
+  RETURN ARRAY(SELECT i.event_id FROM messaging.inbox i
+               WHERE i.event_id BETWEEN oldest AND newest AND i.event_id = ANY (p_event_ids) AND i.consumer = p_consumer)
+    || ARRAY(SELECT e FROM unnest(p_event_ids) AS e WHERE oldest < remembers AND e < remembers AND substr(e::text, 15, 1) = '7');
 END $$;
 
 -- For the transaction that handles them. Fails with unique_violation when another transaction has handled one meanwhile. Sorted, so
@@ -68,3 +101,105 @@ BEGIN
   INSERT INTO messaging.outbox (event_id, aggregate_id, detail_type, envelope)
   SELECT * FROM unnest(p_event_ids, p_aggregate_ids, p_detail_types, string_to_array(p_envelopes, E'\n'));
 END $$;
+
+-- Retention: outbox and inbox are dropped by the partition, not deleted by the row, so they leave no bloat.
+
+CREATE TABLE messaging.partition (
+  name   text        PRIMARY KEY,
+  parent text        NOT NULL CHECK (parent IN ('outbox', 'inbox')),
+  lower  timestamptz NOT NULL,
+  upper  timestamptz NOT NULL CHECK (upper > lower)
+);
+-- Up to when a table's history has been dropped.
+CREATE TABLE messaging.forgotten (
+  parent text        PRIMARY KEY,
+  before timestamptz NOT NULL
+);
+
+-- The lowest UUID of version 7 at a time.
+CREATE FUNCTION messaging.first_id(p_at timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
+  SELECT (lpad(to_hex(floor(extract(epoch FROM p_at) * 1000)::bigint), 12, '0') || '70008000000000000000')::uuid
+$$;
+
+-- One step of what is to be done about partitions: makes one of the next time ahead, or drops one of which all is older than what is to be
+-- kept (NULL: for ever) and, for the outbox, published. Answers what it did, or NULL when nothing is left to do. A step locks the whole
+-- table, but only for a moment: rather than make traffic wait for the lock, it fails with lock_not_available and can be tried again.
+CREATE FUNCTION messaging.maintain(p_outbox interval, p_inbox interval, p_width interval) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
+DECLARE
+  p record;
+  at timestamptz;
+  name text;
+  unpublished boolean;
+BEGIN
+  IF NOT pg_try_advisory_xact_lock(hashtext('messaging.maintain')) THEN
+    RETURN NULL;
+  END IF;
+  FOR p IN SELECT v.parent, greatest((SELECT max(q.upper) FROM messaging.partition q WHERE q.parent = v.parent), date_bin(p_width, now(), '2000-01-01Z')) AS next
+           FROM (VALUES ('outbox'), ('inbox')) AS v (parent) LOOP
+    CONTINUE WHEN p.next >= now() + 2 * p_width;
+    name := format('%s_%s', p.parent, to_char(p.next AT TIME ZONE 'UTC', 'YYYYMMDD_HH24MISS'));
+    BEGIN
+      IF p.parent = 'outbox' THEN
+        EXECUTE format('CREATE TABLE messaging.%I PARTITION OF messaging.outbox FOR VALUES FROM (%L) TO (%L)', name, p.next, p.next + p_width);
+      ELSE
+        EXECUTE format('CREATE TABLE messaging.%I PARTITION OF messaging.inbox FOR VALUES FROM (%L) TO (%L)', name, messaging.first_id(p.next), messaging.first_id(p.next + p_width));
+      END IF;
+    EXCEPTION WHEN check_violation THEN
+      -- Nobody made it in time: rows of its time lie in the default partition already, and stay there.
+      NULL;
+    END;
+    INSERT INTO messaging.partition VALUES (name, p.parent, p.next, p.next + p_width);
+    RETURN 'made ' || name;
+  END LOOP;
+
+  FOR p IN SELECT * FROM messaging.partition q WHERE q.upper <= now() - CASE q.parent WHEN 'outbox' THEN p_outbox ELSE p_inbox END ORDER BY q.upper LOOP
+    IF p.parent = 'outbox' AND to_regclass(format('messaging.%I', p.name)) IS NOT NULL THEN
+      -- First the lock, so that nobody who still writes to it is overlooked.
+      EXECUTE format('LOCK TABLE messaging.%I IN ACCESS EXCLUSIVE MODE', p.name);
+      EXECUTE format('SELECT EXISTS (SELECT FROM messaging.%I o WHERE (o.xid, o.id) > (SELECT c.xid, c.id FROM messaging.relay_cursor c ORDER BY c.xid, c.id LIMIT 1))', p.name)
+      INTO unpublished;
+      CONTINUE WHEN unpublished;
+    END IF;
+    EXECUTE format('DROP TABLE IF EXISTS messaging.%I', p.name);
+    DELETE FROM messaging.partition q WHERE q.name = p.name;
+    INSERT INTO messaging.forgotten AS f VALUES (p.parent, p.upper) ON CONFLICT (parent) DO UPDATE SET before = greatest(f.before, excluded.before);
+    RETURN 'dropped ' || p.name;
+  END LOOP;
+  RETURN NULL;
+END $$;
+
+-- Deletes what lies in no partition of its own and is older than what is to be kept (NULL: for ever), at most p_limit rows of each kind; answers how
+-- many there were.
+CREATE FUNCTION messaging.prune(p_outbox interval, p_inbox interval, p_keys interval, p_notifications interval, p_limit int) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  gone bigint;
+  total bigint := 0;
+BEGIN
+  DELETE FROM messaging.outbox_default o WHERE o.ctid = ANY (ARRAY(
+    SELECT d.ctid FROM messaging.outbox_default d
+    WHERE d.created_at < now() - p_outbox AND (d.xid, d.id) <= (SELECT c.xid, c.id FROM messaging.relay_cursor c ORDER BY c.xid, c.id LIMIT 1) LIMIT p_limit));
+  GET DIAGNOSTICS gone = ROW_COUNT; total := total + gone;
+  DELETE FROM messaging.inbox_default i WHERE i.ctid = ANY (ARRAY(SELECT d.ctid FROM messaging.inbox_default d WHERE d.processed_at < now() - p_inbox LIMIT p_limit));
+  GET DIAGNOSTICS gone = ROW_COUNT; total := total + gone;
+  DELETE FROM orders.idempotency_key k WHERE k.key = ANY (ARRAY(
+    SELECT d.key FROM orders.idempotency_key d WHERE d.created_at < now() - p_keys ORDER BY d.created_at LIMIT p_limit));
+  GET DIAGNOSTICS gone = ROW_COUNT; total := total + gone;
+  -- Order ids begin with their time, so the primary key finds the old ones.
+  DELETE FROM notification.notification n WHERE n.ctid = ANY (ARRAY(
+    SELECT d.ctid FROM notification.notification d
+    WHERE d.order_id < messaging.first_id(now() - p_notifications) AND d.sent_at < now() - p_notifications ORDER BY d.order_id LIMIT p_limit));
+  GET DIAGNOSTICS gone = ROW_COUNT; total := total + gone;
+  RETURN total;
+END $$;
+
+-- The transaction that the outbox waits for: the relay reads nothing that may still get company from an older transaction. Its
+-- owner may see other sessions, which the command role may not.
+CREATE FUNCTION messaging.oldest_transaction(OUT seconds float8, OUT pid int, OUT application_name text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT extract(epoch FROM clock_timestamp() - a.xact_start)::float8, a.pid, a.application_name
+  FROM pg_stat_activity a
+  WHERE a.datname = current_database() AND a.backend_xid IS NOT NULL AND a.pid <> pg_backend_pid()
+  ORDER BY a.xact_start LIMIT 1
+$$;

@@ -7,7 +7,7 @@ GRANT USAGE ON SCHEMA orders, inventory, notification, analytics, messaging TO :
 GRANT SELECT, INSERT, UPDATE ON orders.orders TO :command;
 GRANT SELECT ON orders.order_line TO :command;
 GRANT SELECT, INSERT ON orders.status_change TO :command;
-GRANT SELECT, INSERT, DELETE ON orders.idempotency_key TO :command;
+GRANT SELECT, INSERT ON orders.idempotency_key TO :command;
 GRANT EXECUTE ON FUNCTION orders.accept, orders.states, orders.settle TO :command;
 
 GRANT SELECT ON inventory.product TO :command;
@@ -18,7 +18,8 @@ GRANT EXECUTE ON FUNCTION inventory.available, inventory.read, inventory.claim, 
 GRANT EXECUTE ON FUNCTION notification.record, notification.claim, notification.sent, notification.failed, analytics.add TO :command;
 GRANT SELECT, INSERT, UPDATE ON notification.notification, analytics.order_minute, analytics.sku_minute TO :command;
 
-GRANT EXECUTE ON FUNCTION messaging.handled, messaging.remember, messaging.publish TO :command;
+GRANT EXECUTE ON FUNCTION messaging.handled, messaging.first_id, messaging.remember, messaging.publish, messaging.maintain, messaging.prune, messaging.oldest_transaction TO :command;
+GRANT SELECT ON messaging.forgotten TO :command;
 GRANT SELECT, INSERT ON messaging.outbox, messaging.outbox_dead TO :command;
 GRANT SELECT, UPDATE ON messaging.relay_cursor TO :command;
 -- DELETE: an event that must be tried again gives its inbox row back.

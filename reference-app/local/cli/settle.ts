@@ -29,8 +29,8 @@ const STATE = `
            WHERE status IN ('PENDING', 'FULFILLING', 'SHIPPED', 'DELIVERED', 'UPDATE_PENDING', 'CANCEL_PENDING')
              AND order_id::text <> ALL ($1::text[])
              AND NOT EXISTS (SELECT FROM messaging.outbox_dead d WHERE d.aggregate_id = order_id::text))::int AS open,
-         (SELECT count(*) FROM messaging.outbox e, messaging.relay_cursor c
-           WHERE c.shard = 0 AND (e.xid, e.id) > (c.xid, c.id))::int AS unpublished,
+         (SELECT count(*) FROM messaging.outbox e, (SELECT xid, id FROM messaging.relay_cursor ORDER BY xid, id LIMIT 1) c
+           WHERE (e.xid, e.id) > (c.xid, c.id))::int AS unpublished,
          (SELECT max(id) FROM messaging.outbox) AS "lastEvent"`;
 
 /** Waits until nothing is on its way any more; tells whether that came to be. */

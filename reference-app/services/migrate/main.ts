@@ -17,6 +17,7 @@ const Config = Type.Object({
   DB_QUERY_SECRET_ARN: Type.String({ description: 'the ARN of the secret with username and password of the query role' }),
   MIGRATIONS_DIR: Type.String({ default: join(import.meta.dirname, 'migrations'), description: 'the folder of the SQL files' }),
   SEED_FILE: Type.Optional(Type.String({ description: 'a JSON file with the first products, or nothing' })),
+  RELAY_SHARDS: Type.Optional(Type.Integer({ minimum: 1, maximum: 32, description: 'in how many shards the relays share the outbox, or nothing to leave it as it is' })),
   MIGRATE_WAIT_SECONDS: Type.Integer({ minimum: 0, default: 300, description: 'how long to wait for a database that is not there yet' }),
 });
 
@@ -41,7 +42,7 @@ try {
       ]);
       const client = await pool.connect();
       try {
-        await migrate(client, { directory: config.MIGRATIONS_DIR, command, query, seedFile: config.SEED_FILE, logger });
+        await migrate(client, { directory: config.MIGRATIONS_DIR, command, query, seedFile: config.SEED_FILE, relayShards: config.RELAY_SHARDS, logger });
       } finally {
         client.release(true);
       }

@@ -13,11 +13,13 @@ export interface MigrateOptions {
   readonly query: Login;
   /** JSON file with the first products; none in production unless asked for. */
   readonly seedFile?: string | undefined;
+  /** In how many shards the relays share the outbox. @default - as many as there are, at first 1 */
+  readonly relayShards?: number | undefined;
   readonly logger: Logger;
 }
 
 /** Brings schema, roles, privileges and first data to what this version needs. Safe to repeat and to run twice at once. */
-export async function migrate(client: ClientBase, { directory, command, query, seedFile, logger }: MigrateOptions): Promise<void> {
+export async function migrate(client: ClientBase, { directory, command, query, seedFile, relayShards, logger }: MigrateOptions): Promise<void> {
   if (command.username === query.username) {
     throw new Error(`The command and the query secret both name the role ${command.username}: give each side a user of its own.`);
   }
@@ -31,7 +33,20 @@ export async function migrate(client: ClientBase, { directory, command, query, s
     await ensureLogin(client, query, { default_transaction_read_only: 'on' });
     await applyGrants(client, grants, { command: command.username, query: query.username });
     logger.info({ command: command.username, query: query.username }, 'roles and privileges are right');
+    await makePartitions(client);
+    if (relayShards !== undefined) {
+      await client.query('SELECT messaging.set_relay_shards($1)', [relayShards]);
+      logger.info({ relayShards }, 'shards of the outbox are right');
+    }
     const added = catalog.length > 0 ? await seedCatalog(client, catalog) : 0;
     if (added > 0) logger.info({ products: added }, 'first products received');
   });
+}
+
+/** Those of the first days, so that nothing has to go to the default partitions before the first relay runs. */
+async function makePartitions(client: ClientBase): Promise<void> {
+  for (let done: string | null = ''; done !== null;) {
+    const { rows: [row] } = await client.query<{ done: string | null }>(`SELECT messaging.maintain(NULL, NULL, interval '1 day') AS done`);
+    done = row!.done;
+  }
 }

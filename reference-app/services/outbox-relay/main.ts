@@ -3,7 +3,10 @@ import Type from 'typebox';
 import { databaseConfig, processConfig } from '../shared/config.ts';
 import { createPool } from '../shared/database.ts';
 import { runWorker } from '../shared/service.ts';
-import { runRelay } from './relay.ts';
+import { MAX_SHARDS, runRelay } from './relay.ts';
+
+const hours = (byDefault: number, what: string) =>
+  Type.Number({ minimum: 0, default: byDefault, description: `how many hours to keep ${what}; 0 for ever` });
 
 await runWorker('outbox-relay', {
   config: Type.Object({
@@ -11,17 +14,28 @@ await runWorker('outbox-relay', {
     ...databaseConfig,
     EVENT_BUS_NAME: Type.String({ description: 'the name or ARN of the event bus' }),
     EVENT_SOURCE: Type.String({ default: 'com.example.orders', description: 'the source of the published events' }),
+    OUTBOX_RETENTION_HOURS: hours(24 * 7, 'published events, an order\'s timeline'),
+    INBOX_RETENTION_HOURS: hours(24 * 30, 'ids of handled events; a queue and then its dead-letter queue hold a message for up to 28 days'),
+    IDEMPOTENCY_KEY_RETENTION_HOURS: hours(24, 'idempotency keys'),
+    NOTIFICATION_RETENTION_HOURS: hours(24 * 30, 'sent notifications'),
+    PARTITION_HOURS: Type.Number({ exclusiveMinimum: 0, default: 24, description: 'of how many hours the partitions of outbox and inbox are' }),
     RELAY_CONCURRENCY: Type.Integer({ minimum: 1, maximum: 100, default: 16, description: 'how many PutEvents calls to run at once' }),
   }),
   async start({ name, config, logger }) {
     const pool = createPool({
       endpoint: config.DB_WRITER_ENDPOINT, secretArn: config.DB_SECRET_ARN, port: config.DB_PORT, database: config.DB_NAME,
-      applicationName: name, max: 1, logger,
+      applicationName: name, max: MAX_SHARDS + 1, logger,
     });
     const client = new EventBridgeClient({
       requestHandler: { connectionTimeout: 3_000, requestTimeout: 10_000, httpAgent: { maxSockets: 100 }, httpsAgent: { maxSockets: 100 } },
     });
-    const relay = runRelay({ pool, client, busName: config.EVENT_BUS_NAME, source: config.EVENT_SOURCE, concurrency: config.RELAY_CONCURRENCY, logger });
+    const relay = runRelay({
+      pool, client, busName: config.EVENT_BUS_NAME, source: config.EVENT_SOURCE, concurrency: config.RELAY_CONCURRENCY, logger,
+      retention: {
+        outboxHours: config.OUTBOX_RETENTION_HOURS, inboxHours: config.INBOX_RETENTION_HOURS, idempotencyKeyHours: config.IDEMPOTENCY_KEY_RETENTION_HOURS,
+        notificationHours: config.NOTIFICATION_RETENTION_HOURS, partitionHours: config.PARTITION_HOURS,
+      },
+    });
     return {
       ready: () => relay.ready(),
       async stop() {

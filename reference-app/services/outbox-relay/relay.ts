@@ -4,11 +4,14 @@ import { Counter, Gauge } from 'prom-client';
 import type { Pool } from '../shared/database.ts';
 import { registry, type Logger } from '../shared/telemetry.ts';
 import { publish, type PublisherOptions } from './publisher.ts';
-import { BURY, MOVE_CURSOR, OLDEST_PENDING, READ, READ_CURSOR, TRY_LEAD } from './statements.ts';
+import { Maintenance, type Retention } from './maintenance.ts';
+import {
+  BURY, MOVE_CURSOR, OLDEST_PENDING, OLDEST_TRANSACTION, READ, READ_CURSOR, READ_SHARD, READ_SHARES, SIGN_ON, TRY_LEAD,
+} from './statements.ts';
 import { Window, type Item, type OutboxRow } from './window.ts';
 
 export interface RelayOptions extends PublisherOptions {
-  /** The leader keeps one connection of it for as long as it leads. */
+  /** The relay keeps a connection of it for each shard, and uses one more from time to time. */
   readonly pool: Pool;
   readonly logger: Logger;
   /** Rows of one read. @default 1000 */
@@ -27,12 +30,17 @@ export interface RelayOptions extends PublisherOptions {
   readonly maxBackOffMs?: number;
   /** An entry that fails so often, for a reason that is not known to pass, counts as refused. @default 60 */
   readonly maxAttempts?: number;
+  /** What is kept of history, by the leader of the first shard. @default - everything, for ever */
+  readonly retention?: Retention;
 }
 
 export interface Relay {
   /** It leads, or stands by with a database that answers. */
   ready(): boolean;
+  /** It leads at least one shard. */
   leads(): boolean;
+  /** The shards that it leads. */
+  shards(): number[];
   stop(): Promise<void>;
 }
 
@@ -40,15 +48,28 @@ const published = new Counter({
   name: 'outbox_publish_total', help: 'Entries of PutEvents calls by result: ok, retry, dead', labelNames: ['result'], registers: [registry],
 });
 const oldestPending = new Gauge({
-  name: 'outbox_oldest_pending_age_seconds', help: 'Age of the oldest event that is not published; 0 on a relay that stands by', registers: [registry],
+  name: 'outbox_oldest_pending_age_seconds', help: 'Age of the oldest event that is not published, by shard; 0 on a relay that does not lead the shard',
+  labelNames: ['shard'], registers: [registry],
 });
-const leading = new Gauge({ name: 'outbox_relay_leader', help: '1 on the relay that publishes', registers: [registry] });
+const heldBack = new Gauge({
+  name: 'outbox_held_back_seconds', help: 'Age of the oldest transaction that writes, while events wait for it; 0 if none waits', labelNames: ['shard'], registers: [registry],
+});
+const leading = new Gauge({ name: 'outbox_relay_leader', help: '1 on the relay that publishes the shard', labelNames: ['shard'], registers: [registry] });
 
-const SHARD = 0;
-/** The lock of the leader: "outbox", and the shard. */
+/** As messaging.set_relay_shards allows; each is a connection of every relay. */
+export const MAX_SHARDS = 32;
+
+/** The lock of a leader: "outbox", and the shard. */
 const LOCK = 0x6f757462;
+/** A transaction of ours lives for milliseconds; one that holds events back for so long deserves a word. */
+const HELD_BACK_WARNING_SECONDS = 10;
 
-/** Moves events from the outbox to the bus until it is stopped. Several may run: one leads, the others wait to take over. */
+type Settings = Required<Omit<RelayOptions, 'retention'>> & Pick<RelayOptions, 'retention'>;
+
+/**
+ * Moves events from the outbox to the bus until it is stopped. Several may run: each shard has one leader, the others wait to take
+ * over, and every relay leads its fair share of the shards.
+ */
 export function runRelay(options: RelayOptions): Relay {
   const relay = new OutboxRelay(options);
   relay.start();
@@ -56,121 +77,230 @@ export function runRelay(options: RelayOptions): Relay {
 }
 
 class OutboxRelay implements Relay {
-  readonly #options: Required<RelayOptions>;
-  readonly #log: Logger;
+  readonly #options: Settings;
   readonly #stopping = new AbortController();
-  #loop: Promise<void> = Promise.resolve();
-  #databaseAnswers = false;
-  #leads = false;
+  readonly #shards = new Map<number, ShardRelay>();
+  /** How many shards each relay should lead. */
+  #share = 1;
+  #epoch = 0;
 
   constructor(options: RelayOptions) {
     this.#options = {
       pageSize: 1_000, windowSize: 10_000, concurrency: 16, idleMs: 25, standbyMs: 500, firstBackOffMs: 50, maxBackOffMs: 2_000, maxAttempts: 60,
       ...options,
     };
-    this.#log = options.logger;
   }
 
   start(): void {
-    this.#loop = this.#run();
+    this.#add(0);
   }
 
   ready(): boolean {
-    return this.#databaseAnswers && !this.#isStopping;
+    return !this.#stopping.signal.aborted && [...this.#shards.values()].every((shard) => shard.databaseAnswers);
   }
 
   leads(): boolean {
-    return this.#leads;
+    return this.shards().length > 0;
+  }
+
+  shards(): number[] {
+    return [...this.#shards.values()].filter(({ leads }) => leads).map(({ shard }) => shard);
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await this.#loop;
+    await Promise.all([...this.#shards.values()].map((shard) => shard.ended));
   }
 
-  get #isStopping(): boolean {
-    return this.#stopping.signal.aborted;
+  #add(shard: number): void {
+    const relay = new ShardRelay(shard, this.#options, this.#stopping.signal, {
+      mayLead: () => this.shards().length < this.#share,
+      leadsTooMany: () => this.shards().length > this.#share,
+      seen: (seen) => this.#seen(seen),
+    });
+    this.#shards.set(shard, relay);
+    void relay.ended.then(() => {
+      if (this.#shards.get(shard) === relay) this.#shards.delete(shard);
+    });
+  }
+
+  /** The number of shards may change at any time; one that is there no more ends by itself. */
+  #seen({ shards, epoch, relays }: Shares): void {
+    this.#share = Math.ceil(shards / Math.max(1, relays));
+    if (epoch !== this.#epoch) {
+      this.#epoch = epoch;
+      this.#options.logger.info({ shards, epoch }, 'shards of the outbox');
+    }
+    if (this.#stopping.signal.aborted) return;
+    for (let shard = 0; shard < shards; shard++) if (!this.#shards.has(shard)) this.#add(shard);
+  }
+}
+
+interface Shares {
+  readonly shards: number;
+  readonly epoch: number;
+  readonly relays: number;
+}
+
+interface Host {
+  mayLead(): boolean;
+  leadsTooMany(): boolean;
+  seen(shares: Shares): void;
+}
+
+/** One relay's part in one shard: it stands by until it may lead, and leads until it loses the lock. */
+class ShardRelay {
+  readonly shard: number;
+  readonly ended: Promise<void>;
+  databaseAnswers = false;
+  leads = false;
+  readonly #options: Settings;
+  readonly #log: Logger;
+  readonly #stopping: AbortSignal;
+  readonly #host: Host;
+
+  constructor(shard: number, options: Settings, stopping: AbortSignal, host: Host) {
+    this.shard = shard;
+    this.#options = options;
+    this.#log = options.logger.child({ shard });
+    this.#stopping = stopping;
+    this.#host = host;
+    this.ended = this.#run();
   }
 
   async #run(): Promise<void> {
     let failures = 0;
-    while (!this.#isStopping) {
+    let exists = true;
+    while (exists && !this.#stopping.aborted) {
       let client: pg.PoolClient | undefined;
       let broken = false;
+      let gaveUp = false;
       try {
         client = await this.#options.pool.connect();
         // The loss of the connection is the loss of the lock; the next statement says so.
         client.on('error', () => {
           broken = true;
         });
-        await client.query(READ_CURSOR, [SHARD]);
-        if (failures > 0) this.#log.info('the database can be used');
-        failures = 0;
-        this.#databaseAnswers = true;
-        while (!this.#isStopping && !await this.#tryLead(client)) await this.#pause(this.#options.standbyMs);
-        if (!this.#isStopping) await this.#lead(client, () => broken);
+        // The server must notice soon that this process has lost its network: until then nobody else can have the lock.
+        await client.query('SET tcp_keepalives_idle = 1; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 4000');
+        // A plan that is made while the outbox is small must not scan it when it has grown.
+        await client.query('SET enable_seqscan = off');
+        await client.query({ ...SIGN_ON, values: [LOCK] });
+        exists = await this.#standBy(client, () => {
+          if (failures > 0) this.#log.info('the database can be used');
+          failures = 0;
+          this.databaseAnswers = true;
+        });
+        if (exists && !this.#stopping.aborted) gaveUp = await this.#lead(client, () => broken);
       } catch (error) {
-        this.#databaseAnswers = false;
+        this.databaseAnswers = false;
         if (failures++ === 0) this.#log.warn({ err: error }, 'the database can not be used; waiting');
-        await this.#pause(Math.min(50 * 2 ** failures, 1_000) * (1 - Math.random() / 2));
+        await pause(Math.min(50 * 2 ** failures, 1_000) * (1 - Math.random() / 2), this.#stopping);
       } finally {
-        this.#leads = false;
-        leading.set(0);
-        oldestPending.set(0);
+        this.leads = false;
+        leading.set({ shard: this.shard }, 0);
+        oldestPending.set({ shard: this.shard }, 0);
+        heldBack.set({ shard: this.shard }, 0);
         // Never back to the pool: closing the connection is what gives the lock up.
         client?.removeAllListeners('error');
         client?.on('error', () => undefined);
         client?.release(true);
       }
+      // Whoever is to have the shard now gets the time to take it.
+      if (gaveUp) await pause(2 * this.#options.standbyMs, this.#stopping);
     }
   }
 
-  async #tryLead(client: pg.PoolClient): Promise<boolean> {
-    const { rows: [row] } = await client.query<{ leads: boolean }>({ ...TRY_LEAD, values: [LOCK, SHARD] });
-    return row!.leads;
+  /** Until it leads, or is stopped (true); false if the shard is there no more. */
+  async #standBy(client: pg.PoolClient, answered: () => void): Promise<boolean> {
+    while (!this.#stopping.aborted) {
+      const { rows: [shares] } = await client.query<Shares>({ ...READ_SHARES, values: [LOCK] });
+      if (this.shard >= shares!.shards) {
+        if (this.shard > 0) return false;
+        throw new Error('messaging.relay_cursor has no row: run the migrations.');
+      }
+      answered();
+      this.#host.seen(shares!);
+      if (this.#host.mayLead()) {
+        // At once, so that several shards of one relay don't each take the last one of its share.
+        this.leads = true;
+        const { rows: [row] } = await client.query<{ leads: boolean }>({ ...TRY_LEAD, values: [LOCK, this.shard] });
+        this.leads = row!.leads;
+        if (this.leads) return true;
+      }
+      await pause(this.#options.standbyMs, this.#stopping);
+    }
+    return true;
   }
 
-  /** Publishes for as long as the connection lives. Everything in memory is lost with it: the cursor knows where to begin. */
-  async #lead(client: pg.PoolClient, isBroken: () => boolean): Promise<void> {
-    // A plan that is made while the outbox is small must not scan it when it has grown.
-    await client.query('SET enable_seqscan = off');
-    const { rows: [cursor] } = await client.query<Position>({ ...READ_CURSOR, values: [SHARD] });
-    if (!cursor) throw new Error('messaging.relay_cursor has no row for shard 0: run the migrations.');
-    this.#leads = true;
-    leading.set(1);
+  /** Publishes until it has to stop; true if that was not for a broken connection. What is in memory is lost with it: the cursor knows where to begin. */
+  async #lead(client: pg.PoolClient, isBroken: () => boolean): Promise<boolean> {
+    const { rows: [shares] } = await client.query<Shares>({ ...READ_SHARES, values: [LOCK] });
+    const { rows: [cursor] } = await client.query<Cursor>({ ...READ_CURSOR, values: [this.shard] });
+    if (!cursor || cursor.epoch !== shares!.epoch) return false;
+    leading.set({ shard: this.shard }, 1);
     this.#log.info({ cursor }, 'leading');
-    const term = new Term(client, cursor, this.#options, () => this.#isStopping || isBroken(), this.#log);
-    await term.run();
-  }
-
-  async #pause(ms: number): Promise<void> {
-    await sleep(ms, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+    const maintenance = this.shard === 0 && this.#options.retention ? new Maintenance(this.#options.pool, this.#options.retention, this.#log) : undefined;
+    const term = new Term(client, { shard: this.shard, shards: shares!.shards }, cursor, this.#options, {
+      ended: () => this.#stopping.aborted || isBroken() || this.#host.leadsTooMany(),
+      seen: (seen) => this.#host.seen(seen),
+    }, this.#log);
+    try {
+      await term.run();
+    } finally {
+      await maintenance?.stop();
+    }
+    return !isBroken();
   }
 }
 
-type Position = Pick<OutboxRow, 'xid' | 'id'>;
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => undefined);
+}
+
+interface Position {
+  readonly xid: string;
+  readonly id: string;
+  /** As text of PostgreSQL's, which may be -infinity. */
+  readonly created_at: string;
+}
+
+interface Cursor extends Position {
+  readonly epoch: number;
+}
+
+interface TermHost {
+  ended(): boolean;
+  seen(shares: Shares): void;
+}
 
 /** One leadership. */
 class Term {
   readonly #client: pg.PoolClient;
-  readonly #options: Required<RelayOptions>;
+  readonly #place: { readonly shard: number; readonly shards: number };
+  readonly #epoch: number;
+  readonly #options: Settings;
   readonly #log: Logger;
-  readonly #ended: () => boolean;
+  readonly #host: TermHost;
   readonly #window: Window;
   /** Read up to here. */
   #read: Position;
   /** Published up to here, and not yet written down. */
-  #done: Position | undefined;
+  #done: OutboxRow | undefined;
   readonly #calls = new Set<Promise<void>>();
   #refused: { item: Item; error: string }[] = [];
   #measuredAt = 0;
+  #warnedOf: number | undefined;
+  #deposed = false;
   #wake: () => void = () => {};
 
-  constructor(client: pg.PoolClient, cursor: Position, options: Required<RelayOptions>, ended: () => boolean, log: Logger) {
+  constructor(client: pg.PoolClient, place: { shard: number; shards: number }, cursor: Cursor, options: Settings, host: TermHost, log: Logger) {
     this.#client = client;
+    this.#place = place;
     this.#read = cursor;
+    this.#epoch = cursor.epoch;
     this.#options = options;
-    this.#ended = ended;
+    this.#host = host;
     this.#log = log;
     this.#window = new Window(options.source);
   }
@@ -194,12 +324,18 @@ class Term {
     }
   }
 
+  #ended(): boolean {
+    return this.#deposed || this.#host.ended();
+  }
+
   async #readPage(): Promise<number> {
+    const { shard, shards } = this.#place;
+    const values: unknown[] = [this.#read.xid, this.#read.id, this.#read.created_at, this.#options.pageSize];
     const { rows } = await this.#client.query<{
-      xid: string; id: string; event_id: string; aggregate_id: string; detail_type: string; envelope: string; created_at: Date;
-    }>({ ...READ, values: [this.#read.xid, this.#read.id, this.#options.pageSize] });
+      xid: string; id: string; event_id: string; aggregate_id: string; detail_type: string; envelope: string | null; created_at: Date;
+    }>(shards === 1 ? { ...READ, values } : { ...READ_SHARD, values: [...values, shard, shards] });
     const last = rows.at(-1);
-    if (last) this.#read = { xid: last.xid, id: last.id };
+    if (last) this.#read = { xid: last.xid, id: last.id, created_at: last.created_at.toISOString() };
     this.#window.add(rows.map((row) => ({
       xid: row.xid, id: row.id, eventId: row.event_id, aggregateId: row.aggregate_id,
       detailType: row.detail_type, envelope: row.envelope, time: row.created_at, createdAt: row.created_at,
@@ -253,16 +389,38 @@ class Term {
     }
     this.#done = this.#window.advance() ?? this.#done;
     if (!this.#done) return;
-    const { xid, id } = this.#done;
-    await this.#client.query({ ...MOVE_CURSOR, values: [SHARD, xid, id] });
+    const { xid, id, createdAt } = this.#done;
+    const { rowCount } = await this.#client.query({ ...MOVE_CURSOR, values: [this.#place.shard, this.#epoch, xid, id, createdAt] });
     this.#done = undefined;
+    // The number of shards has been changed.
+    if (rowCount === 0) this.#deposed = true;
   }
 
   async #measure(): Promise<void> {
-    if (Date.now() - this.#measuredAt < 1_000) return;
+    if (Date.now() - this.#measuredAt < Math.min(1_000, this.#options.standbyMs)) return;
     this.#measuredAt = Date.now();
-    const { rows: [oldest] } = await this.#client.query<{ age: number }>({ ...OLDEST_PENDING, values: [SHARD] });
-    oldestPending.set(Math.max(0, oldest?.age ?? 0));
+    const { shard, shards } = this.#place;
+    const { rows: [oldest] } = await this.#client.query<{ age: number; held: boolean }>({ ...OLDEST_PENDING, values: [shard, shards] });
+    oldestPending.set({ shard }, Math.max(0, oldest?.age ?? 0));
+    await this.#measureHolder(oldest?.held ?? false);
+    const { rows: [shares] } = await this.#client.query<Shares>({ ...READ_SHARES, values: [LOCK] });
+    if (shares!.epoch !== this.#epoch) this.#deposed = true;
+    this.#host.seen(shares!);
+  }
+
+  /** Events that are committed and must wait for an older transaction: whose it is, and how old. */
+  async #measureHolder(held: boolean): Promise<void> {
+    const { rows: [holder] } = held
+      ? await this.#client.query<{ seconds: number | null; pid: number | null; application_name: string | null }>(OLDEST_TRANSACTION)
+      : { rows: [] };
+    const seconds = holder?.seconds ?? 0;
+    heldBack.set({ shard: this.#place.shard }, seconds);
+    if (seconds < HELD_BACK_WARNING_SECONDS) {
+      this.#warnedOf = undefined;
+    } else if (this.#warnedOf !== holder!.pid) {
+      this.#warnedOf = holder!.pid!;
+      this.#log.warn({ seconds: Math.round(seconds), pid: holder!.pid, applicationName: holder!.application_name }, 'a transaction that is open for long holds events back');
+    }
   }
 
   async #wait(idle: number): Promise<void> {

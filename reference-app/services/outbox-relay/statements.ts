@@ -1,36 +1,48 @@
 /**
  * Rows of transactions that are all over, in commit-safe order. A transaction that still runs has an xid at or after
- * the snapshot's xmin, so no row can appear behind the cursor later.
+ * the snapshot's xmin, so no row can appear behind the cursor later. Rows after the cursor were written at most an hour
+ * before it (no transaction lives that long), which leaves one or two partitions to look at.
  */
 export const READ = {
   name: 'relay-read',
   // Qualified in ORDER BY, where a bare name would mean the column of the result, which is text.
   text: `SELECT o.xid::text, o.id::text, o.event_id, o.aggregate_id, o.detail_type, o.envelope, o.created_at
          FROM messaging.outbox o
-         WHERE (o.xid, o.id) > ($1::xid8, $2::bigint) AND o.xid < pg_snapshot_xmin(pg_current_snapshot())
-         ORDER BY o.xid, o.id LIMIT $3`,
+         WHERE (o.xid, o.id) > ($1::xid8, $2::bigint) AND o.xid < pg_snapshot_xmin(pg_current_snapshot()) AND o.created_at > $3::timestamptz - interval '1 hour'
+         ORDER BY o.xid, o.id LIMIT $4`,
+};
+
+/** For one of several shards ($5 of $6): an order's events are all in one. The others' rows come without envelope, so that the cursor passes them. */
+export const READ_SHARD = {
+  name: 'relay-read-shard',
+  text: READ.text.replace('o.envelope', 'CASE WHEN (hashtext(o.aggregate_id) & 2147483647) % $6::int = $5::int THEN o.envelope END AS envelope'),
 };
 
 export const READ_CURSOR = {
   name: 'relay-read-cursor',
-  text: 'SELECT xid::text, id::text FROM messaging.relay_cursor WHERE shard = $1',
+  text: 'SELECT xid::text, id::text, created_at::text, epoch FROM messaging.relay_cursor WHERE shard = $1',
 };
 
 export const MOVE_CURSOR = {
   name: 'relay-move-cursor',
-  text: 'UPDATE messaging.relay_cursor SET xid = $2::xid8, id = $3::bigint, updated_at = now() WHERE shard = $1',
+  text: 'UPDATE messaging.relay_cursor SET xid = $3::xid8, id = $4::bigint, created_at = $5, updated_at = now() WHERE shard = $1 AND epoch = $2',
 };
 
 /** The oldest that is not published, also when the relay may not read it yet. */
 export const OLDEST_PENDING = {
   name: 'relay-oldest-pending',
-  text: `SELECT extract(epoch FROM clock_timestamp() - o.created_at)::float8 AS age
+  text: `SELECT extract(epoch FROM clock_timestamp() - o.created_at)::float8 AS age, o.xid >= pg_snapshot_xmin(pg_current_snapshot()) AS held
          FROM messaging.relay_cursor c
          CROSS JOIN LATERAL (
-           SELECT created_at FROM messaging.outbox WHERE (xid, id) > (c.xid, c.id) ORDER BY xid, id LIMIT 1
+           SELECT created_at, xid FROM messaging.outbox
+           WHERE (xid, id) > (c.xid, c.id) AND created_at > c.created_at - interval '1 hour'
+             AND (hashtext(aggregate_id) & 2147483647) % $2::int = $1::int
+           ORDER BY xid, id LIMIT 1
          ) o
          WHERE c.shard = $1`,
 };
+
+export const OLDEST_TRANSACTION = { name: 'relay-oldest-transaction', text: 'SELECT seconds, pid, application_name FROM messaging.oldest_transaction()' };
 
 export const BURY = {
   name: 'relay-bury',
@@ -41,4 +53,20 @@ export const BURY = {
          ON CONFLICT DO NOTHING`,
 };
 
+/** Held by every relay, so that they can be counted. */
+export const SIGN_ON = { name: 'relay-sign-on', text: 'SELECT pg_try_advisory_lock_shared($1, -1)' };
+
+/** How many shards there are, of which epoch, and for how many relays. */
+export const READ_SHARES = {
+  name: 'relay-read-shares',
+  text: `SELECT count(*)::int AS shards, max(epoch) AS epoch,
+           (SELECT count(DISTINCT pid)::int FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+              AND classid = $1::int::oid AND objid = 4294967295 AND granted) AS relays
+         FROM messaging.relay_cursor`,
+};
+
 export const TRY_LEAD = { name: 'relay-try-lead', text: 'SELECT pg_try_advisory_lock($1, $2) AS leads' };
+
+export const MAINTAIN = { name: 'relay-maintain', text: 'SELECT messaging.maintain($1::interval, $2::interval, $3::interval) AS done' };
+
+export const PRUNE = { name: 'relay-prune', text: 'SELECT messaging.prune($1::interval, $2::interval, $3::interval, $4::interval, $5) AS rows' };

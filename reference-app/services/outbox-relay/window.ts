@@ -1,6 +1,8 @@
 import { entrySize, MAX_BYTES, MAX_ENTRIES, type OutboxEvent } from './publisher.ts';
 
-export interface OutboxRow extends OutboxEvent {
+export interface OutboxRow extends Omit<OutboxEvent, 'envelope'> {
+  /** Null for a row of another shard. */
+  readonly envelope: string | null;
   readonly xid: string;
   readonly id: string;
   readonly eventId: string;
@@ -9,7 +11,7 @@ export interface OutboxRow extends OutboxEvent {
 }
 
 export interface Item {
-  readonly row: OutboxRow;
+  readonly row: OutboxRow & OutboxEvent;
   readonly size: number;
   attempts: number;
   /** Not before this time. */
@@ -24,7 +26,7 @@ export interface Item {
 export class Window {
   readonly #source: string;
   /** In cursor order; the settled ones at its front are behind the cursor. */
-  #items: Item[] = [];
+  #items: (Item | { readonly row: OutboxRow; readonly settled: true })[] = [];
   #settled = 0;
   readonly #lines = new Map<string, Item[]>();
   /** First of its line, and not in flight; in order of arrival. */
@@ -45,7 +47,13 @@ export class Window {
   }
 
   add(rows: readonly OutboxRow[]): void {
-    for (const row of rows) {
+    for (const { envelope, ...rest } of rows) {
+      if (envelope === null) {
+        this.#items.push({ row: { envelope, ...rest }, settled: true });
+        this.#settled++;
+        continue;
+      }
+      const row = { envelope, ...rest };
       const item: Item = { row, size: entrySize(row, this.#source), attempts: 0, notBefore: 0, settled: false };
       this.#items.push(item);
       const line = this.#lines.get(row.aggregateId);

@@ -36,7 +36,7 @@ test('no step scans a table that grows, though its plans were made while the tab
   await relay.query('SET enable_seqscan = off');
   let seen = { xid: '0', id: '0' };
   const outbox = async () => {
-    const { rows } = await relay.query<{ xid: string; id: string; envelope: string }>({ ...READ, values: [seen.xid, seen.id, 10_000] });
+    const { rows } = await relay.query<{ xid: string; id: string; envelope: string }>({ ...READ, values: [seen.xid, seen.id, '-infinity', 10_000] });
     seen = rows.at(-1) ?? seen;
     return rows.map(({ envelope }) => JSON.parse(envelope) as EventEnvelope);
   };

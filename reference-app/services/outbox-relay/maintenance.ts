@@ -1,0 +1,80 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Pool } from '../shared/database.ts';
+import type { Logger } from '../shared/telemetry.ts';
+import { MAINTAIN, PRUNE } from './statements.ts';
+
+/** For how long what has done its work is kept, in hours; 0 is for ever. */
+export interface Retention {
+  /** Published events, which are also an order's timeline. */
+  readonly outboxHours: number;
+  /** Ids of handled events. What is older counts as handled, so this must be longer than any queue can hold a message. */
+  readonly inboxHours: number;
+  readonly idempotencyKeyHours: number;
+  readonly notificationHours: number;
+  /** Of outbox and inbox, so much goes at a time. */
+  readonly partitionHours: number;
+  /** @default 1 minute */
+  readonly everyMs?: number;
+}
+
+const PRUNE_ROWS = 5_000;
+
+/** Makes partitions ahead of time and forgets what is old enough, beside the publishing, until it is stopped. */
+export class Maintenance {
+  readonly #pool: Pool;
+  readonly #retention: Retention;
+  readonly #log: Logger;
+  readonly #stopping = new AbortController();
+  readonly #loop: Promise<void>;
+
+  constructor(pool: Pool, retention: Retention, log: Logger) {
+    this.#pool = pool;
+    this.#retention = retention;
+    this.#log = log;
+    this.#loop = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      try {
+        await this.#partitions();
+        await this.#prune();
+      } catch (error) {
+        // A lock that was not free in a moment, or a database that is away: next time.
+        this.#log.warn({ err: error }, 'maintenance of outbox and inbox has to wait');
+      }
+      await sleep(this.#retention.everyMs ?? 60_000, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  async #partitions(): Promise<void> {
+    const { outboxHours, inboxHours, partitionHours } = this.#retention;
+    while (!this.#stopping.signal.aborted) {
+      const { rows: [row] } = await this.#pool.query<{ done: string | null }>({ ...MAINTAIN, values: [interval(outboxHours), interval(inboxHours), interval(partitionHours)] });
+      if (row!.done === null) return;
+      this.#log.info({ done: row!.done }, 'partitions');
+    }
+  }
+
+  async #prune(): Promise<void> {
+    const { outboxHours, inboxHours, idempotencyKeyHours, notificationHours } = this.#retention;
+    for (let rows = PRUNE_ROWS, total = 0; rows >= PRUNE_ROWS && !this.#stopping.signal.aborted;) {
+      const answer = await this.#pool.query<{ rows: number }>({
+        ...PRUNE, values: [interval(outboxHours), interval(inboxHours), interval(idempotencyKeyHours), interval(notificationHours), PRUNE_ROWS],
+      });
+      rows = Number(answer.rows[0]!.rows);
+      total += rows;
+      if (rows > 0 && rows < PRUNE_ROWS) this.#log.info({ rows: total }, 'old rows deleted');
+    }
+  }
+}
+
+function interval(hours: number): string | null {
+  return hours === 0 ? null : `${hours * 3600} seconds`;
+}
