@@ -7,11 +7,12 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { buildApp } from 'fauxqs';
+import { withTransaction } from '../database.ts';
 import { newEvent, newId, type EventEnvelope } from '../events/index.ts';
 import { eventually, MIGRATIONS, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../testing.ts';
 import { runConsumer, type Consumer, type ConsumerOptions } from './consumer.ts';
 import type { Handler } from './handler.ts';
-import { handleIsolating, transactional } from './inbox.ts';
+import { handledBefore, handleIsolating } from './inbox.ts';
 import { eventsConsumed } from './metrics.ts';
 
 let server: TestServer;
@@ -90,19 +91,24 @@ const inBus = (detail: EventEnvelope) => ({ 'version': '0', 'id': newId(), 'deta
 
 /** Writes a row per event, and fails in the database for the customers "poison". */
 function handlerFor(name: string, extra: (events: readonly EventEnvelope[]) => Promise<void> = async () => {}): Handler<'order.created'> {
-  return transactional({
+  return {
     name,
     types: ['order.created'],
-    async handle(events, tx) {
-      await tx.query(
-        `INSERT INTO public.effect (event_id, customer)
-         SELECT id, CASE WHEN customer = 'poison' THEN (1 / length(replace(customer, 'poison', '')))::text ELSE customer END FROM unnest($1::text[], $2::text[]) AS e (id, customer)`,
-        [events.map(({ id }) => id), events.map(({ data }) => data.customerId)],
-      );
-      await extra(events);
-      return events.map(({ id }) => ({ eventId: id, result: 'ok' }));
+    async handle(events, pool) {
+      const known = await handledBefore(name, events, pool);
+      const fresh = events.filter(({ id }) => !known.has(id));
+      await withTransaction(pool, async (tx) => {
+        await tx.query(
+          `INSERT INTO public.effect (event_id, customer)
+           SELECT id, CASE WHEN customer = 'poison' THEN (1 / length(replace(customer, 'poison', '')))::text ELSE customer END FROM unnest($1::text[], $2::text[]) AS e (id, customer)`,
+          [fresh.map(({ id }) => id), fresh.map(({ data }) => data.customerId)],
+        );
+        await extra(fresh);
+        await tx.query('SELECT messaging.remember($1, $2::uuid[])', [name, fresh.map(({ id }) => id)]);
+      });
+      return events.map(({ id }) => ({ eventId: id, result: known.has(id) ? 'duplicate' : 'ok' }));
     },
-  });
+  };
 }
 
 async function effects(events: readonly EventEnvelope[]): Promise<number[]> {

@@ -1,5 +1,4 @@
-import type { PoolClient } from 'pg';
-import { isRetryable, withTransaction, type Pool } from '../database.ts';
+import { isRetryable, type Pool } from '../database.ts';
 import type { EventEnvelope, EventType } from '../events/index.ts';
 import { uuidArray } from '../sql-arrays.ts';
 import type { Handler, Outcome } from './handler.ts';
@@ -82,30 +81,4 @@ export async function handleIsolating<T extends EventType>(
     const second = await handleIsolating(handler, events.slice(middle), pool, giveUp);
     return { outcomes: [...first.outcomes, ...second.outcomes], failures: [...first.failures, ...second.failures] };
   }
-}
-
-/** A handler that works in a transaction of the host's, which keeps its inbox. */
-export interface TransactionalHandler<T extends EventType, P = undefined> {
-  readonly name: string;
-  readonly types: readonly T[];
-  prepare?(events: readonly EventEnvelope<T>[]): Promise<P>;
-  handle(events: readonly EventEnvelope<T>[], tx: PoolClient, prepared: P): Promise<Outcome[]>;
-}
-
-export function transactional<T extends EventType, P = undefined>(inner: TransactionalHandler<T, P>): Handler<T> {
-  return {
-    name: inner.name,
-    types: inner.types,
-    async handle(events, pool) {
-      const prepared = await inner.prepare?.(events) as P;
-      return withTransaction(pool, async (tx) => {
-        const known = await handledBefore(inner.name, events, tx as unknown as Pool);
-        const fresh = events.filter(({ id }) => !known.has(id.toLowerCase()));
-        const handled = fresh.length > 0 ? await inner.handle(fresh, tx, prepared) : [];
-        const done = handled.filter(({ result }) => result !== 'retry');
-        if (done.length > 0) await tx.query({ ...REMEMBER, values: [inner.name, uuidArray(done.map(({ eventId }) => eventId))] });
-        return [...handled, ...events.filter(({ id }) => known.has(id.toLowerCase())).map(({ id }): Outcome => ({ eventId: id, result: 'duplicate' }))];
-      });
-    },
-  };
 }
