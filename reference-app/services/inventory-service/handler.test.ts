@@ -260,11 +260,12 @@ function meanwhile(happens: () => Promise<unknown>): Pool {
     get(target, property) {
       if (property === 'query') {
         return async (config: { name: string }) => {
-          if (config.name === 'inventory-write' && waiting) {
+          const answer: unknown = await target.query(config as never);
+          if (config.name === 'inventory-read' && waiting) {
             waiting = false;
             await happens();
           }
-          return target.query(config as never);
+          return answer;
         };
       }
       const value: unknown = Reflect.get(target, property);
@@ -283,6 +284,14 @@ test('stock that is sold between the read and the write is not sold again', asyn
   assert.deepEqual((await updates()).map(({ subject, data }) => [subject, data.outcome]), [
     [orders[2], 'RESERVED'], [orders[3], 'RESERVED'], [orders[0], 'REJECTED'], [orders[1], 'REJECTED'],
   ]);
+  await assertInvariants();
+});
+
+test('nobody is refused for stock that came between the read and the write', async () => {
+  await reset();
+  await receive([['A', 'MAIN', 1]]);
+  await handleOnce(inventoryHandler, [validated(newId(), [{ sku: 'A', requested: 2 }])], meanwhile(() => receive([['A', 'WEST', 1]])));
+  assert.deepEqual((await updates()).map(({ data }) => data.outcome), ['RESERVED']);
   await assertInvariants();
 });
 
