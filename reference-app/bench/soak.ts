@@ -52,12 +52,19 @@ function retentionFor(minutes: number): Retention {
   };
 }
 
+/** The migrations have made empty ones, which are wider than the soak is long. */
+async function forgetPartitions(admin: pg.Pool): Promise<void> {
+  const { rows } = await admin.query<{ name: string }>('DELETE FROM messaging.partition RETURNING name');
+  for (const { name } of rows) await admin.query(`DROP TABLE IF EXISTS messaging."${name}"`);
+}
+
 /** Runs the whole chain at a steady rate for a long time and watches what may creep. */
 export async function soak(context: Context, minutes: number, wanted: number | undefined, onSample: (sample: SoakSample) => void): Promise<SoakResult> {
   const server = await context.server();
   const database = await server.database('bench_soak');
   try {
     await stockUp(database.admin, UNIFORM.skus, PLENTY);
+    await forgetPartitions(database.admin);
     const chain = await startChain(database.target, { retention: retentionFor(minutes) });
     let orders = 0;
     let saturation = 0;
@@ -114,6 +121,8 @@ export async function soak(context: Context, minutes: number, wanted: number | u
       published = (await chain.stop()).calls?.events ?? 0;
     }
     context.progress('soak  checking the invariants');
+    const { rows: [dropped] } = await database.admin.query<{ n: number }>('SELECT count(*)::int AS n FROM messaging.forgotten');
+    if (minutes >= 2 && dropped!.n < 2) throw new InvariantError('nothing was forgotten, so the soak did not see retention at work');
     await assertChain(database.admin, orders, true);
     if (published < orders * 5) throw new InvariantError(`events published: ${published} instead of ${orders * 5}`);
     return { rate, saturation, minutes, orders, samples, ...judge(samples) };
