@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type pg from 'pg';
 import type { NewOrder } from '../services/order-service/api-write-service/intake.ts';
 import { newEvent, newId, type EventEnvelope } from '../services/shared/events/index.ts';
@@ -49,13 +48,12 @@ export async function stockUp(admin: pg.Pool, skus: number, onHand: number): Pro
 export const PLENTY = 500_000_000;
 
 /** What the API makes of a valid request (api-write-service/api.ts). */
-export function newOrder(order: Order, createdAt = new Date(), idempotencyKey?: string): NewOrder {
+export function newOrder(order: Order, createdAt = new Date()): NewOrder {
   const traceparent = newTraceparent();
   const causeId = newId();
   const event = createdEvent(order, createdAt, { id: causeId, correlationid: order.orderId, traceparent });
   return {
-    orderId: order.orderId, customerId: order.customerId, items: order.items, createdAt, traceparent, causeId, idempotencyKey,
-    fingerprint: createHash('sha256').update(JSON.stringify([order.customerId, order.items.map(({ sku, quantity }) => [sku, quantity])])).digest(),
+    orderId: order.orderId, customerId: order.customerId, items: order.items, createdAt, traceparent, causeId, idempotency: undefined,
     event: { id: event.id, envelope: JSON.stringify(event) },
   };
 }

@@ -421,6 +421,51 @@ describe('api-write-service', () => {
     };
   }
 
+  describe('a batch of orders', () => {
+    interface Result { outcome: string; orderId?: string; order_id?: string; status?: string; location?: string; consistencyToken?: string; problem?: ProblemBody }
+    const batch = (orders: unknown, headers: Record<string, string> = {}, path = '/orders/batch') => post({ orders }, headers, path);
+    const resultsOf = async (answer: Response) => await answer.json() as { accepted: number; refused: number; results: Result[] };
+
+    it('stores the good ones and says of each other one what is wrong with it', async () => {
+      await post(camel, { 'idempotency-key': 'taken-by-another' });
+      const before = await counts();
+      const answer = await batch([
+        camel, snake, { ...camel, items: [] }, { ...camel, items: [{ sku: 'nope', quantity: 1 }] },
+        { ...camel, idempotencyKey: 'batch-key' }, { ...snake, idempotency_key: 'taken-by-another' }, 7, { ...camel, idempotencyKey: 'with space' },
+      ], {}, '/api/orders/batch');
+      assert.equal(answer.status, 200);
+      const { accepted, refused, results } = await resultsOf(answer);
+      assert.deepEqual({ accepted, refused }, { accepted: 3, refused: 5 });
+      assert.deepEqual(results.map(({ outcome, problem }) => problem?.type.split(':').at(-1) ?? outcome),
+        ['accepted', 'accepted', 'validation', 'unknown-sku', 'accepted', 'idempotency-mismatch', 'validation', 'validation']);
+      assert.deepEqual(results.map(({ problem }) => problem?.errors?.map(({ field }) => field).join()),
+        [undefined, undefined, 'orders[2].items', 'orders[3].items[0].sku', undefined, 'orders[5].idempotency_key', 'orders[6]', 'orders[7].idempotencyKey']);
+      assert.deepEqual(parseConsistencyToken(results[0]!.consistencyToken!), { orderId: results[0]!.orderId, version: 1 });
+      assert.equal(results[1]!.location, `/orders/${results[1]!.order_id}`);
+      const after = await counts();
+      assert.deepEqual(Object.entries(after!).map(([k, n]) => [k, Number(n) - Number(before![k])]),
+        [['orders', 3], ['lines', 5], ['changes', 3], ['keys', 1], ['events', 3]]);
+
+      const again = await resultsOf(await batch([{ ...camel, idempotencyKey: 'batch-key' }]));
+      assert.deepEqual(again.results, [results[4]]);
+      assert.deepEqual(await counts(), after);
+    });
+
+    it('takes 500 orders and not more, and refuses what is no batch', async () => {
+      const { accepted } = await resultsOf(await batch(Array.from({ length: 500 }, () => camel)));
+      assert.equal(accepted, 500);
+      const before = await counts();
+      await assertRefused(await batch(Array.from({ length: 501 }, () => camel)), 400, 'validation', 'orders');
+      await assertRefused(await batch([]), 400, 'validation', 'orders');
+      await assertRefused(await batch(camel), 400, 'validation', 'orders');
+      await assertRefused(await post([camel], {}, '/orders/batch'), 400, 'validation', 'orders');
+      await assertRefused(await post({ orders: [camel], more: 1 }, {}, '/orders/batch'), 400, 'validation', 'more');
+      await assertRefused(await batch([camel], { 'idempotency-key': 'one' }), 400, 'validation', 'Idempotency-Key');
+      await assertRefused(await batch([{ ...camel, customerId: 'x'.repeat(1_100_000) }]), 413, 'payload-too-large', 'body');
+      assert.deepEqual(await counts(), before);
+    });
+  });
+
   describe('addresses, methods and headers', () => {
     it('names the addresses when there is nothing at this one, whatever was sent', async () => {
       const problem = await assertRefused(await fetch(`${url}/nothing`), 404, 'route-not-found');

@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { Counter } from 'prom-client';
@@ -6,11 +6,11 @@ import type { Registry } from 'prom-client';
 import { newEvent, newId } from '../../shared/events/index.ts';
 import { createApp, underBothBases } from '../../shared/http/app.ts';
 import { CONSISTENCY_TOKEN_HEADER, formatConsistencyToken } from '../../shared/http/consistency-token.ts';
-import { Problem } from '../../shared/http/problem.ts';
+import { invalid, Problem } from '../../shared/http/problem.ts';
 import { writerReady } from '../../shared/http/readiness.ts';
 import { GroupCommit } from './group-commit.ts';
 import type { NewOrder } from './intake.ts';
-import { fingerprint, parseIdempotencyKey, parseOrderRequest, skuField } from './order-request.ts';
+import { fingerprint, parseBatch, parseEntry, parseIdempotencyKey, parseOrderRequest, skuField } from './order-request.ts';
 import type { OrderRequest, Style } from './order-request.ts';
 
 export interface WriteApiDeps {
@@ -21,6 +21,9 @@ export interface WriteApiDeps {
 }
 
 const VERSION = 1;
+/** A batch of the most orders of ordinary size fits. */
+const BATCH_BODY_LIMIT = 1024 * 1024;
+
 /** The command side: takes orders in. */
 export function createWriteApi({ pool, logger, registry }: WriteApiDeps): FastifyInstance {
   const created = new Counter({ name: 'orders_created_total', help: 'Orders accepted.', registers: [registry] });
@@ -33,30 +36,64 @@ export function createWriteApi({ pool, logger, registry }: WriteApiDeps): Fastif
   const intake = new GroupCommit(pool);
   const app = createApp({ logger, registry, ready: writerReady(pool) });
 
-  underBothBases('/orders', (url) => app.post(url, async (request, reply) => {
-    const key = parseIdempotencyKey(request.headers['idempotency-key']);
-    const order = parseOrderRequest(request.body);
+  /** The id of the order, stored now or before under the same key; throws a `Problem` if it is refused. `keyField` is where the key was given. */
+  async function accept(order: OrderRequest, key: string | undefined, keyField: string, request: FastifyRequest): Promise<string> {
     const outcome = await intake.accept(newOrder(order, key, request.id, request.traceparent));
     switch (outcome.result) {
       case 'accepted':
         created.inc();
         idempotency.inc({ result: key === undefined ? 'none' : 'new' });
-        request.orderId = outcome.orderId;
-        return accepted(reply, outcome.orderId, order.style);
+        return outcome.orderId;
       case 'replayed':
         idempotency.inc({ result: 'replayed' });
-        request.orderId = outcome.orderId;
-        return accepted(reply, outcome.orderId, order.style);
+        return outcome.orderId;
       case 'mismatch': {
         idempotency.inc({ result: 'mismatch' });
         const message = 'was used before with another body; use a new key for a new order, or send the first body again';
-        throw new Problem('idempotency-mismatch', `Idempotency-Key ${message}`, { errors: [{ field: 'Idempotency-Key', message }] });
+        throw new Problem('idempotency-mismatch', `${keyField} ${message}`, { errors: [{ field: keyField, message }] });
       }
       case 'unknown-sku':
         throw unknownSkus(order, outcome.skus);
     }
+  }
+
+  underBothBases('/orders', (url) => app.post(url, async (request, reply) => {
+    const key = parseIdempotencyKey(request.headers['idempotency-key']);
+    const order = parseOrderRequest(request.body);
+    request.orderId = await accept(order, key, 'Idempotency-Key', request);
+    return accepted(reply, request.orderId, order.style);
+  }));
+
+  underBothBases('/orders/batch', (url) => app.post(url, { bodyLimit: BATCH_BODY_LIMIT }, async (request, reply) => {
+    if (request.headers['idempotency-key'] !== undefined) {
+      throw invalid('Idempotency-Key', 'is for a single order; give each order of a batch an idempotencyKey of its own');
+    }
+    const entries = parseBatch(request.body);
+    const results = await Promise.all(entries.map(async (entry, n): Promise<BatchResult> => {
+      try {
+        const { order, key, keyField } = parseEntry(entry);
+        return { style: order.style, orderId: await accept(order, key, keyField, request) };
+      } catch (error) {
+        if (!(error instanceof Problem)) throw error;
+        return { problem: error.inside(`orders[${n}]`) };
+      }
+    }));
+    const problems = results.flatMap((result) => ('problem' in result ? [result.problem] : []));
+    // Nothing was even looked at: the whole request should come again.
+    if (problems.length === results.length && problems.every(({ problem }) => problem === 'unavailable')) throw problems[0]!;
+    return reply.send({ accepted: results.length - problems.length, refused: problems.length, results: results.map((result) => batchAnswer(result)) });
   }));
   return app;
+}
+
+type BatchResult = { readonly style: Style; readonly orderId: string } | { readonly problem: Problem };
+
+function batchAnswer(result: BatchResult): object {
+  if ('problem' in result) return { outcome: 'refused', problem: result.problem.toBody() };
+  const { orderId, style } = result;
+  const consistencyToken = formatConsistencyToken({ orderId, version: VERSION });
+  const common = { outcome: 'accepted', status: 'PENDING', location: `/orders/${orderId}` };
+  return style === 'snake' ? { ...common, order_id: orderId, consistency_token: consistencyToken } : { ...common, orderId, consistencyToken };
 }
 
 function newOrder(request: OrderRequest, idempotencyKey: string | undefined, causeId: string, traceparent: string): NewOrder {

@@ -86,6 +86,32 @@ export function fingerprint({ customerId: customer, items: lines }: OrderRequest
   return createHash('sha256').update(JSON.stringify([customer, lines.map((line) => [line.sku, line.quantity])])).digest();
 }
 
+export const BATCH_LIMIT = 500;
+
+/** The entries of `{"orders": […]}`, not looked at yet: what is wrong with one is its own outcome. */
+export function parseBatch(body: unknown): readonly unknown[] {
+  const orders = typeof body === 'object' && body !== null && !Array.isArray(body) ? (body as Record<string, unknown>)['orders'] : undefined;
+  if (!Array.isArray(orders) || orders.length < 1 || orders.length > BATCH_LIMIT) {
+    throw invalid('orders', `must be a list of 1 to ${BATCH_LIMIT} orders${Array.isArray(orders) ? `, not of ${orders.length}; send the rest in another batch` : ''}`);
+  }
+  const unknown = Object.keys(body as object).filter((name) => name !== 'orders');
+  if (unknown.length > 0) throw invalidFields(unknown.map((name) => ({ field: name.slice(0, 64), message: 'is not a known field; remove it (known: orders)' })));
+  return orders;
+}
+
+/** An order of a batch: as a single one, with its idempotency key beside the other fields. */
+export function parseEntry(entry: unknown): { order: OrderRequest; key: string | undefined; keyField: string } {
+  if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) return { order: parseOrderRequest(entry), key: undefined, keyField: '' };
+  const { idempotencyKey, idempotency_key: snakeKey, ...body } = entry as Record<string, unknown>;
+  const keyField = snakeKey === undefined ? 'idempotencyKey' : 'idempotency_key';
+  const key = snakeKey ?? idempotencyKey;
+  if (key !== undefined && (typeof key !== 'string' || !KEY.test(key))) throw invalid(keyField, `must be ${KEY_RULE}`);
+  return { order: parseOrderRequest(body), key, keyField };
+}
+
+const KEY = /^[\x21\x23-\x7e]{1,255}$/;
+const KEY_RULE = 'text of 1 to 255 visible ASCII characters without space or quote, for example a UUID';
+
 /** The header of draft-ietf-httpapi-idempotency-key-header: a quoted string; the bare form is what most clients send. */
 export function parseIdempotencyKey(header: string | string[] | undefined): string | undefined {
   if (header === undefined) return undefined;

@@ -54,7 +54,7 @@ export function createApp({ logger, registry, ready }: AppOptions): FastifyInsta
     },
     frameworkErrors: (error, request, reply) => {
       startTrace(request);
-      sendProblem(problemOf(error), request, reply);
+      sendProblem(problemOf(error, request), request, reply);
     },
     clientErrorHandler: answerBrokenConnection,
   });
@@ -117,7 +117,7 @@ export function createApp({ logger, registry, ready }: AppOptions): FastifyInsta
   });
 
   app.setErrorHandler((error: FastifyError | Problem, request, reply) => {
-    const problem = problemOf(error);
+    const problem = problemOf(error, request);
     if (problem.status >= 500) {
       logger.error({ err: problem.cause ?? error, traceId: traceIdOf(request.traceparent), requestId: request.id }, problem.message);
     }
@@ -195,12 +195,12 @@ function wrongMediaType(field: string, message: string): Problem {
   return new Problem('unsupported-media-type', `${field} ${message}`, { errors: [{ field, message }] });
 }
 
-function problemOf(error: FastifyError | Problem | Error): Problem {
+function problemOf(error: FastifyError | Problem | Error, request: FastifyRequest): Problem {
   if (error instanceof Problem) return error;
   const { code, statusCode } = error as Partial<FastifyError>;
   switch (code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE': {
-      const message = `is larger than ${BODY_LIMIT} bytes; send fewer items per order`;
+      const message = `is larger than ${request.routeOptions.bodyLimit ?? BODY_LIMIT} bytes; send fewer items per request`;
       return new Problem('payload-too-large', `body ${message}`, { errors: [{ field: 'body', message }] });
     }
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':

@@ -71,6 +71,13 @@ export class Problem extends Error {
     return PROBLEMS[this.problem].status;
   }
 
+  /** The same about a part of the request: fields are inside of `path`. */
+  inside(path: string): Problem {
+    const errors = this.errors?.map(({ field, message }) => ({ field: field === 'body' ? path : `${path}.${field}`, message }));
+    const detail = errors ? errors.map((e) => `${e.field} ${e.message}`).join('; ') : this.message;
+    return new Problem(this.problem, detail, { ...(errors && { errors }), headers: this.headers, cause: this.cause });
+  }
+
   toBody(context: { instance?: string; traceId?: string } = {}): ProblemBody {
     return {
       type: `urn:cdk-order-pipeline:problem:${this.problem}`,

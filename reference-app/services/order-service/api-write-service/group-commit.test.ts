@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, test } from 'node:test';
+import fc from 'fast-check';
+import type { Pool } from '../../shared/database.ts';
+import { newEvent, newId } from '../../shared/events/index.ts';
+import { Problem } from '../../shared/http/problem.ts';
+import { startTestServer, type TestDatabase, type TestServer } from '../../shared/testing.ts';
+import { GroupCommit } from './group-commit.ts';
+import type { IntakeOutcome, NewOrder } from './intake.ts';
+
+let server: TestServer;
+let db: TestDatabase;
+before(async () => {
+  server = await startTestServer();
+  db = await server.database();
+  await db.admin.query(`INSERT INTO inventory.product (sku, name) VALUES ('A', 'a'), ('B', 'b')`);
+});
+after(() => server.stop());
+beforeEach(() => db.admin.query('TRUNCATE orders.orders, orders.status_change, orders.idempotency_key, messaging.outbox'));
+
+function order(sku = 'A', key?: string, body = 1): NewOrder {
+  const orderId = newId();
+  const event = newEvent({
+    type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, cause: { id: newId() },
+    data: { orderId, customerId: 'c', items: [{ sku, quantity: 1 }], createdAt: new Date().toISOString() },
+  });
+  return {
+    orderId, customerId: 'c', items: [{ sku, quantity: 1 }], createdAt: new Date(), traceparent: event.traceparent!, causeId: newId(),
+    idempotency: key === undefined ? undefined : { key, fingerprint: Buffer.from([body]) },
+    event: { id: event.id, envelope: JSON.stringify(event) },
+  };
+}
+
+/** Counts the calls, and lets the test hold them up. */
+function watched(pool: Pool) {
+  const seen = { calls: 0, atOnce: 0, most: 0, gate: Promise.resolve() };
+  const query = async (...args: Parameters<Pool['query']>) => {
+    seen.calls++;
+    seen.most = Math.max(seen.most, ++seen.atOnce);
+    try {
+      await seen.gate;
+      return await (pool.query as (...values: unknown[]) => Promise<unknown>)(...args);
+    } finally {
+      seen.atOnce--;
+    }
+  };
+  return { seen, pool: new Proxy(pool, { get: (target, name) => (name === 'query' ? query : Reflect.get(target, name) as unknown) }) };
+}
+
+test('what arrives while a commit is under way is committed together; an order alone goes alone, at once', async () => {
+  const { seen, pool } = watched(db.command);
+  const intake = new GroupCommit(pool, { connections: 1, groupSize: 100 });
+  assert.equal((await intake.accept(order())).result, 'accepted');
+  assert.equal(seen.calls, 1);
+  const gate = Promise.withResolvers<void>();
+  seen.gate = gate.promise;
+  const first = intake.accept(order());
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  const others = Array.from({ length: 250 }, () => intake.accept(order()));
+  gate.resolve();
+  assert.deepEqual(new Set((await Promise.all([first, ...others])).map(({ result }) => result)), new Set(['accepted']));
+  assert.equal(seen.calls, 1 + 1 + 3);
+  assert.equal(seen.most, 1);
+});
+
+test('each order gets the answer that it would have got alone, however they arrive', async () => {
+  const kinds = fc.array(fc.record({
+    sku: fc.constantFrom('A', 'B', 'nope'), key: fc.option(fc.constantFrom('k1', 'k2', 'k3'), { nil: undefined }), body: fc.constantFrom(1, 2), pause: fc.boolean(),
+  }), { minLength: 1, maxLength: 40 });
+  let round = 0;
+  await fc.assert(fc.asyncProperty(kinds, fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 7 }), async (wanted, connections, groupSize) => {
+    const prefix = `${++round}-`;
+    const intake = new GroupCommit(db.command, { connections, groupSize });
+    const orders: NewOrder[] = [];
+    const answers: Promise<IntakeOutcome>[] = [];
+    for (const { sku, key, body, pause } of wanted) {
+      const one = order(sku, key === undefined ? undefined : prefix + key, body);
+      orders.push(one);
+      answers.push(intake.accept(one));
+      if (pause) await new Promise((resolve) => setImmediate(resolve));
+    }
+    const outcomes = await Promise.all(answers);
+    const owners = new Map<string, { orderId: string; body: number }>();
+    orders.forEach((one, i) => {
+      if (outcomes[i]!.result !== 'accepted' || !one.idempotency) return;
+      assert.ok(!owners.has(one.idempotency.key), 'one order for a key');
+      owners.set(one.idempotency.key, { orderId: one.orderId, body: one.idempotency.fingerprint[0]! });
+    });
+    orders.forEach((one, i) => {
+      const outcome = outcomes[i]!;
+      const owner = one.idempotency && owners.get(one.idempotency.key);
+      switch (outcome.result) {
+        case 'accepted': assert.equal(outcome.orderId, one.orderId); assert.notEqual(one.items[0]!.sku, 'nope'); break;
+        case 'replayed': assert.equal(outcome.orderId, owner!.orderId); assert.equal(one.idempotency!.fingerprint[0], owner!.body); break;
+        case 'mismatch': assert.notEqual(one.idempotency!.fingerprint[0], owner!.body); break;
+        case 'unknown-sku': assert.deepEqual(outcome.skus, ['nope']); break;
+      }
+    });
+    const { rows } = await db.admin.query<{ order_id: string }>('SELECT order_id FROM orders.orders WHERE order_id = ANY ($1)', [orders.map(({ orderId }) => orderId)]);
+    const stored = orders.filter((_, i) => outcomes[i]!.result === 'accepted').map(({ orderId }) => orderId);
+    assert.deepEqual(rows.map(({ order_id }) => order_id).sort(), stored.sort());
+  }), { numRuns: 150 });
+});
+
+test('an order that the database can not take fails alone', async () => {
+  const bad = { ...order(), traceparent: 'no\u0000such text' };
+  const intake = new GroupCommit(db.command, { connections: 1 });
+  const answers = await Promise.allSettled([...Array.from({ length: 20 }, () => order()), bad, ...Array.from({ length: 20 }, () => order())].map((one) => intake.accept(one)));
+  assert.deepEqual(answers.map(({ status }) => status), answers.map((_, i) => (i === 20 ? 'rejected' : 'fulfilled')));
+  assert.equal((await db.admin.query('SELECT FROM orders.orders')).rowCount, 40);
+});
+
+test('beyond what may wait, orders are refused at once and nothing is lost', async () => {
+  const { seen, pool } = watched(db.command);
+  const gate = Promise.withResolvers<void>();
+  seen.gate = gate.promise;
+  const intake = new GroupCommit(pool, { connections: 1, maxWaiting: 5 });
+  const first = intake.accept(order());
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  const waiting = Array.from({ length: 5 }, () => intake.accept(order()));
+  await assert.rejects(intake.accept(order()), (error) => error instanceof Problem && error.problem === 'unavailable' && error.headers['retry-after'] === '1');
+  gate.resolve();
+  assert.deepEqual((await Promise.all([first, ...waiting])).map(({ result }) => result), Array(6).fill('accepted'));
+});
