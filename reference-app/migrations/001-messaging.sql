@@ -155,7 +155,8 @@ BEGIN
 
   FOR p IN SELECT * FROM messaging.partition q WHERE q.upper <= now() - CASE q.parent WHEN 'outbox' THEN p_outbox ELSE p_inbox END ORDER BY q.upper LOOP
     IF p.parent = 'outbox' AND to_regclass(format('messaging.%I', p.name)) IS NOT NULL THEN
-      -- First the lock, so that nobody who still writes to it is overlooked.
+      -- First the lock, so that nobody who still writes to it is overlooked; of the parent before it, as those do who read or write.
+      LOCK TABLE ONLY messaging.outbox IN ACCESS EXCLUSIVE MODE;
       EXECUTE format('LOCK TABLE messaging.%I IN ACCESS EXCLUSIVE MODE', p.name);
       EXECUTE format('SELECT EXISTS (SELECT FROM messaging.%I o WHERE (o.xid, o.id) > (SELECT c.xid, c.id FROM messaging.relay_cursor c ORDER BY c.xid, c.id LIMIT 1))', p.name)
       INTO unpublished;
