@@ -35,6 +35,12 @@ test('names of Services lead to where they are here; other hosts stay', () => {
     ['http://127.0.0.1:44100/orders', 'http://127.0.0.1:44100', 'http://api-write:9/x', 'https://example.com:3000', '127.0.0.1', '44100']);
 });
 
+test('history is kept for ever, as the summary compares all of it, unless the template says how long', () => {
+  const names = ['OUTBOX', 'INBOX', 'IDEMPOTENCY_KEY', 'NOTIFICATION'].map((what) => `${what}_RETENTION_HOURS`);
+  assert.deepEqual(names.map((name) => environmentOf({})[name]), ['0', '0', '0', '0']);
+  assert.deepEqual(names.map((name) => environmentOf({ INBOX_RETENTION_HOURS: '720' })[name]), ['0', '720', '0', '0']);
+});
+
 test('every call to AWS stays on this machine, with credentials that are nobody\'s', () => {
   const environment = environmentOf({ AWS_ACCESS_KEY_ID: 'real', AWS_REGION: 'us-west-2', HOST: '0.0.0.0' });
   assert.deepEqual(['HOST', 'AWS_REGION', 'AWS_ACCESS_KEY_ID', 'AWS_ENDPOINT_URL_EVENTBRIDGE', 'AWS_ENDPOINT_URL', 'AWS_EC2_METADATA_DISABLED'].map((name) => environment[name]),

@@ -11,11 +11,19 @@ export interface LocalAddresses {
 }
 
 /**
+ * What the outbox relay deletes when it is old. The summary compares all of a run's history, and a data folder may be kept for weeks.
+ * Only the relay reads them, so every process may have them.
+ */
+const KEPT_FOR_EVER = {
+  OUTBOX_RETENTION_HOURS: '0', INBOX_RETENTION_HOURS: '0', IDEMPOTENCY_KEY_RETENTION_HOURS: '0', NOTIFICATION_RETENTION_HOURS: '0',
+};
+
+/**
  * The environment of a container on this machine: what its template gives, with the ports that all programs of one machine
  * have to share, and the endpoints that stand for AWS.
  */
 export function localEnvironment(spec: ContainerSpec, ports: ReadonlyMap<number, number>, local: LocalAddresses): Record<string, string> {
-  const environment: Record<string, string> = { ...spec.environment };
+  const environment: Record<string, string> = { ...KEPT_FOR_EVER, ...spec.environment };
   for (const [name, value] of Object.entries(environment)) {
     environment[name] = withLocalPort(name, withDatabasePort(name, withServiceAddress(value, local), local), ports);
   }
