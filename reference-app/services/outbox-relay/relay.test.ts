@@ -8,7 +8,7 @@ import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
 import { appendToOutbox } from '../shared/messaging/outbox.ts';
 import { withTransaction, type Queryable } from '../shared/database.ts';
-import { registry } from '../shared/telemetry.ts';
+import { createLogger, registry } from '../shared/telemetry.ts';
 import { eventually, MIGRATIONS, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
 import { runRelay, type Relay, type RelayOptions } from './relay.ts';
 
@@ -297,4 +297,72 @@ test('a relay without a schema waits for it', async () => {
   await (bare as Queryable).query(await readFile(join(MIGRATIONS, '001-messaging.sql'), 'utf8'));
   await eventually(() => relay.leads(), Boolean);
   await relay.stop();
+});
+
+test('several relays share the shards fairly, an order stays in one, and a relay that goes leaves its shards to the others', async () => {
+  await db.admin.query('SELECT messaging.set_relay_shards(4)');
+  // Two processes have a pool each.
+  const first = start();
+  await eventually(() => first.shards().length, (n) => n === 4);
+  const second = start();
+  await eventually(() => [first.shards().length, second.shards().length].join(), (shares) => shares === '2,2');
+  const orders = Array.from({ length: 60 }, () => newId());
+  const events = [1, 2, 3].flatMap((sequence) => orders.map((orderId) => event(orderId, sequence)));
+  const random = randomFrom(5);
+  bus.answer = () => (random() < 0.2 ? { ErrorCode: 'ThrottlingException' } : { EventId: newId() });
+  for (let at = 0; at < events.length; at += 20) await withTransaction(db.command, (tx) => appendToOutbox(tx, events.slice(at, at + 20)));
+  await settled();
+  assert.deepEqual(ids(bus.accepted).sort(), ids(events).sort());
+  for (const orderId of orders) {
+    assert.deepEqual(bus.accepted.filter(({ subject }) => subject === orderId).map(({ sequence }) => sequence), ['1', '2', '3']);
+  }
+  assert.equal(bus.overlaps, 0);
+  await first.stop();
+  await eventually(() => second.shards().length, (n) => n === 4);
+  const last = orders.map((orderId) => event(orderId, 4));
+  await withTransaction(db.command, (tx) => appendToOutbox(tx, last));
+  await settled();
+  assert.deepEqual(ids(bus.accepted.slice(events.length)).sort(), ids(last).sort());
+});
+
+test('the number of shards can change while events flow: nothing is lost, and order within an aggregate stays', async () => {
+  start();
+  start();
+  const orders = Array.from({ length: 20 }, () => newId());
+  const sent: EventEnvelope[] = [];
+  for (const [round, shards] of [3, 1, 5, 2].entries()) {
+    const events = orders.map((orderId) => event(orderId, round + 1));
+    sent.push(...events);
+    await withTransaction(db.command, (tx) => appendToOutbox(tx, events));
+    await db.admin.query('SELECT messaging.set_relay_shards($1)', [shards]);
+  }
+  await settled();
+  await eventually(() => new Set(ids(bus.accepted)).size, (n) => n === sent.length);
+  for (const orderId of orders) {
+    // What had been published and not yet written down may come again; a first time never comes before an earlier event.
+    const firsts = [...new Set(bus.accepted.filter(({ subject }) => subject === orderId).map(({ sequence }) => sequence))];
+    assert.deepEqual(firsts, ['1', '2', '3', '4']);
+  }
+  await assert.rejects(db.admin.query('SELECT messaging.set_relay_shards(0)'), /1 to 32 shards, not 0/);
+});
+
+test('a transaction that is open for long shows in the age of the oldest event and by its name', async () => {
+  const lines: string[] = [];
+  start({ logger: createLogger({ service: 'test', level: 'warn' }, { write: (line: string) => void lines.push(line) }), heldBackWarningSeconds: 1 });
+  const other = await server.pool({ database: db.name, max: 1 }).connect();
+  await other.query(`SET application_name = 'somebody'`);
+  await other.query('BEGIN');
+  await other.query('SELECT pg_current_xact_id()');
+  const waiting = event(newId(), 1);
+  await withTransaction(db.command, (tx) => appendToOutbox(tx, [waiting]));
+  const gauge = async (name: string) => (await registry.getSingleMetric(name)!.get()).values.find(({ labels }) => labels['shard'] === 0)?.value ?? 0;
+  await eventually(() => gauge('outbox_oldest_pending_age_seconds'), (seconds) => seconds > 1);
+  await eventually(() => gauge('outbox_held_back_seconds'), (seconds) => seconds > 1);
+  assert.equal(bus.accepted.length, 0);
+  await eventually(() => lines.join(''), (log) => log.includes('"applicationName":"somebody"'));
+  await other.query('COMMIT');
+  other.release();
+  await settled();
+  assert.deepEqual(ids(bus.accepted), [waiting.id]);
+  await eventually(() => gauge('outbox_held_back_seconds'), (seconds) => seconds === 0);
 });

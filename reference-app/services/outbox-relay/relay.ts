@@ -30,6 +30,8 @@ export interface RelayOptions extends PublisherOptions {
   readonly maxBackOffMs?: number;
   /** An entry that fails so often, for a reason that is not known to pass, counts as refused. @default 60 */
   readonly maxAttempts?: number;
+  /** A transaction that holds events back for so long is named in the log; ours live for milliseconds. @default 10 */
+  readonly heldBackWarningSeconds?: number;
   /** What is kept of history, by the leader of the first shard. @default - everything, for ever */
   readonly retention?: Retention;
 }
@@ -61,8 +63,6 @@ export const MAX_SHARDS = 32;
 
 /** The lock of a leader: "outbox", and the shard. */
 const LOCK = 0x6f757462;
-/** A transaction of ours lives for milliseconds; one that holds events back for so long deserves a word. */
-const HELD_BACK_WARNING_SECONDS = 10;
 
 type Settings = Required<Omit<RelayOptions, 'retention'>> & Pick<RelayOptions, 'retention'>;
 
@@ -87,6 +87,7 @@ class OutboxRelay implements Relay {
   constructor(options: RelayOptions) {
     this.#options = {
       pageSize: 1_000, windowSize: 10_000, concurrency: 16, idleMs: 25, standbyMs: 500, firstBackOffMs: 50, maxBackOffMs: 2_000, maxAttempts: 60,
+      heldBackWarningSeconds: 10,
       ...options,
     };
   }
@@ -185,7 +186,8 @@ class ShardRelay {
         await client.query('SET tcp_keepalives_idle = 1; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 4000');
         // A plan that is made while the outbox is small must not scan it when it has grown.
         await client.query('SET enable_seqscan = off');
-        await client.query({ ...SIGN_ON, values: [LOCK] });
+        // Once for each relay: all have a part in the first shard.
+        if (this.shard === 0) await client.query({ ...SIGN_ON, values: [LOCK] });
         exists = await this.#standBy(client, () => {
           if (failures > 0) this.#log.info('the database can be used');
           failures = 0;
@@ -415,7 +417,7 @@ class Term {
       : { rows: [] };
     const seconds = holder?.seconds ?? 0;
     heldBack.set({ shard: this.#place.shard }, seconds);
-    if (seconds < HELD_BACK_WARNING_SECONDS) {
+    if (seconds < this.#options.heldBackWarningSeconds) {
       this.#warnedOf = undefined;
     } else if (this.#warnedOf !== holder!.pid) {
       this.#warnedOf = holder!.pid!;

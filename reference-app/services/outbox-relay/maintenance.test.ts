@@ -1,0 +1,197 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
+import type { Handler } from '../shared/messaging/handler.ts';
+import { handledBefore, handleOnce } from '../shared/messaging/inbox.ts';
+import { appendToOutbox } from '../shared/messaging/outbox.ts';
+import { eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
+import { Maintenance } from './maintenance.ts';
+import { MAINTAIN, PRUNE } from './statements.ts';
+
+let server: TestServer;
+before(async () => {
+  server = await startTestServer();
+});
+after(() => server.stop());
+
+function event(orderId = newId(), id = newId()): EventEnvelope<'order.created'> {
+  return newEvent({
+    id, type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, cause: { id: newId() },
+    data: { orderId, customerId: 'c', items: [{ sku: 'A', quantity: 1 }], createdAt: new Date().toISOString() },
+  });
+}
+
+/** As the relay does it, with its role. */
+async function maintain(db: TestDatabase, keep: string | null, width = '1 day'): Promise<string[]> {
+  const done: string[] = [];
+  for (;;) {
+    const { rows: [row] } = await db.command.query<{ done: string | null }>({ ...MAINTAIN, values: [keep, keep, width] });
+    if (row!.done === null) return done;
+    done.push(row!.done);
+  }
+}
+
+const partitionsOf = async (db: TestDatabase, parent: string) =>
+  (await db.admin.query<{ name: string }>(`SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = $1::regclass ORDER BY 1`, [parent])).rows.map(({ name }) => name);
+/** A database whose partitions are of seconds, so that a test sees them come and go; those of days that the migration has made are gone. */
+async function fastDatabase(): Promise<TestDatabase> {
+  const db = await server.database();
+  for (const parent of ['outbox', 'inbox']) {
+    for (const name of await partitionsOf(db, `messaging.${parent}`)) if (!name.endsWith('_default')) await db.admin.query(`DROP TABLE ${name}`);
+  }
+  await db.admin.query('TRUNCATE messaging.partition');
+  return db;
+}
+/** Until the partition that has the rows of the outbox is older than a second. */
+const untilOld = (db: TestDatabase) => eventually(async () => (await db.admin.query<{ old: boolean }>(
+  `SELECT bool_and(p.upper < now() - interval '1 second') AS old FROM messaging.outbox o JOIN messaging.partition p ON o.tableoid = to_regclass('messaging.' || p.name)`)).rows[0]!.old, Boolean);
+const publishAll = (db: TestDatabase) =>
+  db.admin.query(`UPDATE messaging.relay_cursor SET (xid, id, created_at) = (SELECT xid, id, created_at FROM messaging.outbox ORDER BY xid DESC, id DESC LIMIT 1)`);
+const count = async (db: TestDatabase, table: string) => (await db.admin.query<{ n: number }>(`SELECT count(*)::int AS n FROM ${table}`)).rows[0]!.n;
+
+test('partitions are made ahead, and what is written lies in them and not in the default one', async () => {
+  const db = await server.database();
+  assert.deepEqual(await maintain(db, null), [], 'the migration has made them');
+  assert.equal((await partitionsOf(db, 'messaging.outbox')).length, 1 + 3);
+  assert.equal((await partitionsOf(db, 'messaging.inbox')).length, 1 + 3);
+  const events = [event(), event()];
+  await appendToOutbox(db.command, events);
+  await db.command.query('SELECT messaging.remember($1, $2)', ['test', events.map(({ id }) => id)]);
+  assert.deepEqual([await count(db, 'messaging.outbox'), await count(db, 'messaging.outbox_default'), await count(db, 'messaging.inbox'), await count(db, 'messaging.inbox_default')], [2, 0, 2, 0]);
+  await db.drop();
+});
+
+test('a partition goes when all of it is old and published, and not before', async () => {
+  const db = await fastDatabase();
+  await maintain(db, null, '1 second');
+  await appendToOutbox(db.command, [event(), event()]);
+  await untilOld(db);
+  await maintain(db, '1 second', '1 second');
+  assert.equal(await count(db, 'messaging.outbox'), 2, 'they are not published');
+  await publishAll(db);
+  await maintain(db, null, '1 second');
+  assert.equal(await count(db, 'messaging.outbox'), 2, 'null keeps for ever');
+  const done = await maintain(db, '1 second', '1 second');
+  assert.ok(done.some((one) => /dropped outbox/.test(one)), done.join());
+  assert.equal(await count(db, 'messaging.outbox'), 0);
+  const { rows } = await db.admin.query(`SELECT parent FROM messaging.forgotten ORDER BY 1`);
+  assert.deepEqual(rows, [{ parent: 'inbox' }, { parent: 'outbox' }]);
+  await db.drop();
+});
+
+test('an event of a transaction that is still open is not overlooked', async () => {
+  const db = await fastDatabase();
+  await maintain(db, null, '1 second');
+  await appendToOutbox(db.command, [event()]);
+  await publishAll(db);
+  const writer = await db.command.connect();
+  await writer.query('BEGIN');
+  await appendToOutbox(writer, [event()]);
+  try {
+    await untilOld(db);
+    // The writer holds the partition, so the step gives up rather than wait.
+    await assert.rejects(maintain(db, '1 second', '1 second'), { code: '55P03' });
+    await writer.query('COMMIT');
+  } finally {
+    writer.release();
+  }
+  await maintain(db, '1 second', '1 second');
+  assert.equal(await count(db, 'messaging.outbox'), 2, 'the second is not published');
+  await db.drop();
+});
+
+test('when nobody made partitions in time the default one takes the rows, and they are deleted when they are old', async () => {
+  const db = await fastDatabase();
+  const events = [event(), event()];
+  await appendToOutbox(db.command, events);
+  await db.command.query('SELECT messaging.remember($1, $2)', ['test', events.map(({ id }) => id)]);
+  await maintain(db, null);
+  await appendToOutbox(db.command, [event()]);
+  assert.equal(await count(db, 'messaging.outbox_default'), 3);
+  const prune = async () => (await db.command.query<{ rows: number }>({ ...PRUNE, values: ['1 hour', '1 hour', '1 hour', '1 hour', 100] })).rows[0]!.rows;
+  await db.admin.query(`UPDATE messaging.outbox_default SET created_at = created_at - interval '2 hours'; UPDATE messaging.inbox_default SET processed_at = processed_at - interval '2 hours'`);
+  assert.equal(Number(await prune()), 2, 'the inbox; the outbox is not published');
+  await publishAll(db);
+  assert.equal(Number(await prune()), 3);
+  assert.deepEqual([await count(db, 'messaging.outbox'), await count(db, 'messaging.inbox')], [0, 0]);
+  await db.drop();
+});
+
+test('old idempotency keys and sent notifications go, young and unsent ones stay', async () => {
+  const db = await server.database();
+  await db.admin.query(`INSERT INTO orders.idempotency_key (key, body_hash, order_id, created_at) VALUES ('old', '', gen_random_uuid(), now() - interval '2 days'), ('young', '', gen_random_uuid(), now())`);
+  const old = `messaging.first_id(now() - interval '2 days')`;
+  await db.admin.query(`INSERT INTO notification.notification (order_id, outcome, sent_at) VALUES
+    (${old}, 'SENT', now() - interval '2 days'), (${old}, 'UNSENT', NULL), ($1, 'YOUNG', now())`, [newId()]);
+  await db.command.query({ ...PRUNE, values: ['1 day', '1 day', '1 day', '1 day', 100] });
+  assert.deepEqual((await db.admin.query('SELECT key FROM orders.idempotency_key')).rows, [{ key: 'young' }]);
+  assert.deepEqual((await db.admin.query('SELECT outcome FROM notification.notification ORDER BY 1')).rows, [{ outcome: 'UNSENT' }, { outcome: 'YOUNG' }]);
+  await db.drop();
+});
+
+test('a replay of what the inbox has forgotten counts as handled; ids without time never do', async () => {
+  const db = await server.database();
+  let effects = 0;
+  const handler: Handler<'order.created'> = {
+    name: 'counting', types: ['order.created'],
+    async handle(events, pool) {
+      const known = await handledBefore('counting', events, pool);
+      const fresh = events.filter(({ id }) => !known.has(id));
+      effects += fresh.length;
+      if (fresh.length > 0) await pool.query('SELECT messaging.remember($1, $2)', ['counting', fresh.map(({ id }) => id)]);
+      return events.map(({ id }) => ({ eventId: id, result: known.has(id) ? 'duplicate' : 'ok' }));
+    },
+  };
+  const ancient = event(newId(), (await db.admin.query<{ id: string }>(`SELECT messaging.first_id(now() - interval '40 days') AS id`)).rows[0]!.id);
+  const foreign = event(newId(), '00000000-0000-4000-8000-000000000001');
+  await db.admin.query(`INSERT INTO messaging.forgotten VALUES ('inbox', now() - interval '30 days')`);
+  const outcomes = await handleOnce(handler, [ancient, foreign, event()], db.command);
+  assert.deepEqual(outcomes.map(({ result }) => result), ['duplicate', 'ok', 'ok']);
+  assert.equal(effects, 2);
+  await db.drop();
+});
+
+test('maintenance beside traffic loses nothing', async () => {
+  const db = await server.database();
+  const maintenance = new Maintenance(db.command, {
+    partitionHours: 1 / 3600, outboxHours: 1 / 3600, inboxHours: 3 / 3600, idempotencyKeyHours: 1, notificationHours: 1, everyMs: 50,
+  }, silentLogger());
+  // The days that the migration made ahead are in the way of partitions of a second.
+  const ids: string[] = [];
+  const until = Date.now() + 4_000;
+  await Promise.all([1, 2].map(async () => {
+    while (Date.now() < until) {
+      const events = [event(), event()];
+      await appendToOutbox(db.command, events);
+      ids.push(...events.map(({ id }) => id));
+    }
+  }));
+  await maintenance.stop();
+  const { rows: [row] } = await db.admin.query<{ missing: number }>('SELECT count(*)::int AS missing FROM unnest($1::uuid[]) AS e WHERE e NOT IN (SELECT event_id FROM messaging.outbox)', [ids]);
+  assert.equal(row!.missing, 0);
+  await db.drop();
+});
+
+test('partitions of seconds come and go under a steady stream', async () => {
+  const db = await fastDatabase();
+  const maintenance = new Maintenance(db.command, {
+    partitionHours: 1 / 3600, outboxHours: 2 / 3600, inboxHours: 2 / 3600, idempotencyKeyHours: 1, notificationHours: 1, everyMs: 50,
+  }, silentLogger());
+  const forgotten = async () => (await db.admin.query<{ n: number }>(`SELECT count(*)::int AS n FROM messaging.forgotten WHERE before > now() - interval '5 seconds'`)).rows[0]!.n;
+  let written = 0;
+  await eventually(async () => {
+    await appendToOutbox(db.command, [event()]);
+    await publishAll(db);
+    written++;
+    return forgotten();
+  }, (parents) => parents === 2);
+  await eventually(async () => {
+    await appendToOutbox(db.command, [event()]);
+    await publishAll(db);
+    written++;
+    return count(db, 'messaging.outbox');
+  }, (left) => left < written / 2);
+  assert.ok((await partitionsOf(db, 'messaging.outbox')).length < 10);
+  await maintenance.stop();
+  await db.drop();
+});
