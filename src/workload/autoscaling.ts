@@ -1,4 +1,5 @@
-import { Token } from 'aws-cdk-lib';
+import { horizontalPodAutoscaler } from '../private/horizontal-pod-autoscaler';
+import { Replicas, replicasOf, requireAtLeast } from '../private/replicas';
 
 /**
  * Replicas by CPU.
@@ -76,39 +77,22 @@ export abstract class Autoscaling {
 }
 
 class CpuAutoscaling extends Autoscaling {
-  private readonly minReplicas: number;
-  private readonly maxReplicas: number;
+  private readonly replicas: Replicas;
   private readonly targetUtilizationPercent: number;
 
   constructor(options: CpuAutoscalingOptions) {
     super();
-    this.minReplicas = options.minReplicas ?? 2;
-    this.maxReplicas = options.maxReplicas ?? Math.max(10, this.minReplicas);
+    this.replicas = replicasOf(options, 2, 1);
     this.targetUtilizationPercent = options.targetUtilizationPercent ?? 70;
-    requireAtLeast('minReplicas', this.minReplicas, 1);
-    requireAtLeast('maxReplicas', this.maxReplicas, 1);
     requireAtLeast('targetUtilizationPercent', this.targetUtilizationPercent, 1);
-    if (!Token.isUnresolved(this.minReplicas) && !Token.isUnresolved(this.maxReplicas) && this.maxReplicas < this.minReplicas) {
-      throw new Error(`maxReplicas (${this.maxReplicas}) must not be less than minReplicas (${this.minReplicas})`);
-    }
   }
 
   public bind(options: AutoscalingBindOptions): AutoscalingConfig {
     return {
-      manifests: [{
-        apiVersion: 'autoscaling/v2',
-        kind: 'HorizontalPodAutoscaler',
-        metadata: { name: options.deploymentName, namespace: options.namespace },
-        spec: {
-          scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: options.deploymentName },
-          minReplicas: this.minReplicas,
-          maxReplicas: this.maxReplicas,
-          metrics: [{
-            type: 'Resource',
-            resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: this.targetUtilizationPercent } },
-          }],
-        },
-      }],
+      manifests: [horizontalPodAutoscaler(options, this.replicas, {
+        type: 'Resource',
+        resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: this.targetUtilizationPercent } },
+      })],
     };
   }
 }
@@ -121,11 +105,5 @@ class FixedReplicas extends Autoscaling {
 
   public bind(_options: AutoscalingBindOptions): AutoscalingConfig {
     return { replicas: this.replicas };
-  }
-}
-
-function requireAtLeast(name: string, value: number, least: number) {
-  if (!Token.isUnresolved(value) && !(Number.isInteger(value) && value >= least)) {
-    throw new Error(`${name} must be a whole number of at least ${least}, got ${value}`);
   }
 }

@@ -1,0 +1,120 @@
+import { Duration } from 'aws-cdk-lib';
+import type * as sqs from 'aws-cdk-lib/aws-sqs';
+import { horizontalPodAutoscaler } from './horizontal-pod-autoscaler';
+import { Replicas, replicasOf, requireAtLeast } from './replicas';
+import type { ExternalMetricScalingOptions, KedaScalingOptions, QueueLatencyOptions } from '../consumer/queue-scaling';
+import { Autoscaling, AutoscalingBindOptions, AutoscalingConfig } from '../workload/autoscaling';
+
+/**
+ * How many messages one replica may have before it: as many as it processes in the acceptable latency.
+ */
+export function messagesPerReplica(options: QueueLatencyOptions): number {
+  const { acceptableLatency, messageProcessingTime, concurrency = 1 } = options;
+  requireAtLeast('concurrency', concurrency, 1);
+  const latency = milliseconds('acceptableLatency', acceptableLatency);
+  const processing = milliseconds('messageProcessingTime', messageProcessingTime);
+  if (processing > latency) {
+    throw new Error(`messageProcessingTime (${messageProcessingTime.toHumanString()}) is more than acceptableLatency `
+      + `(${acceptableLatency.toHumanString()}), so no number of replicas is enough: accept more, or make the processing faster`);
+  }
+  return Math.floor(latency * concurrency / processing);
+}
+
+function milliseconds(name: string, duration: Duration): number {
+  if (duration.isUnresolved()) {
+    throw new Error(`${name} must be known at synthesis, as the backlog per replica is computed from it; got a token`);
+  }
+  if (duration.toMilliseconds() <= 0) {
+    throw new Error(`${name} must be more than 0`);
+  }
+  return duration.toMilliseconds();
+}
+
+/** What KEDA is told, computed from what is wanted. */
+export interface KedaSettings extends Replicas {
+  readonly queueLength: number;
+  readonly pollingSeconds: number;
+  readonly cooldownSeconds: number;
+}
+
+export function kedaSettings(options: KedaScalingOptions): KedaSettings {
+  const settings = {
+    ...replicasOf(options, 1, 0),
+    queueLength: messagesPerReplica(options),
+    pollingSeconds: options.pollingInterval?.toSeconds()
+      ?? Math.min(30, Math.max(5, Math.floor(options.acceptableLatency.toMilliseconds() / 4000))),
+    cooldownSeconds: (options.cooldown ?? Duration.minutes(5)).toSeconds(),
+  };
+  requireAtLeast('pollingInterval in seconds', settings.pollingSeconds, 1);
+  requireAtLeast('cooldown in seconds', settings.cooldownSeconds, 0);
+  return settings;
+}
+
+/** A ScaledObject of KEDA. */
+export class KedaAutoscaling extends Autoscaling {
+  constructor(private readonly queue: sqs.IQueue, private readonly settings: KedaSettings) {
+    super();
+  }
+
+  public bind({ deploymentName, namespace }: AutoscalingBindOptions): AutoscalingConfig {
+    const apiVersion = 'keda.sh/v1alpha1';
+    const metadata = { name: deploymentName, namespace };
+    return {
+      manifests: [
+        // The operator's own identity: KEDA finds the workload's only in an annotation, which EKS Pod Identity doesn't set.
+        { apiVersion, kind: 'TriggerAuthentication', metadata, spec: { podIdentity: { provider: 'aws' } } },
+        {
+          apiVersion,
+          kind: 'ScaledObject',
+          metadata,
+          spec: {
+            scaleTargetRef: { name: deploymentName },
+            minReplicaCount: this.settings.minReplicas,
+            maxReplicaCount: this.settings.maxReplicas,
+            pollingInterval: this.settings.pollingSeconds,
+            cooldownPeriod: this.settings.cooldownSeconds,
+            triggers: [{
+              type: 'aws-sqs-queue',
+              authenticationRef: { name: deploymentName },
+              metadata: {
+                queueURL: this.queue.queueUrl,
+                awsRegion: this.queue.env.region,
+                queueLength: String(this.settings.queueLength),
+                activationQueueLength: '0',
+                // A message in work keeps its replica.
+                scaleOnInFlight: 'true',
+                scaleOnDelayed: 'false',
+              },
+            }],
+          },
+        },
+      ],
+    };
+  }
+}
+
+/** A HorizontalPodAutoscaler on a metric that an adapter serves as `external.metrics.k8s.io`. */
+export class ExternalMetricAutoscaling extends Autoscaling {
+  private readonly replicas: Replicas;
+  private readonly messages: number;
+
+  constructor(private readonly options: ExternalMetricScalingOptions) {
+    super();
+    this.messages = messagesPerReplica(options);
+    // Zero is a feature gate of Kubernetes that EKS doesn't turn on.
+    this.replicas = replicasOf(options, 1, 1);
+  }
+
+  public bind(options: AutoscalingBindOptions): AutoscalingConfig {
+    const { metricName: name, metricLabels: matchLabels } = this.options;
+    return {
+      manifests: [horizontalPodAutoscaler(options, this.replicas, {
+        type: 'External',
+        external: {
+          metric: { name, ...matchLabels === undefined ? {} : { selector: { matchLabels } } },
+          target: { type: 'AverageValue', averageValue: String(this.messages) },
+        },
+      })],
+    };
+  }
+}
