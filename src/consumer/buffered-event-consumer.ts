@@ -6,6 +6,7 @@ import type * as kms from 'aws-cdk-lib/aws-kms';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import { BufferedEventConsumerGrants } from './buffered-event-consumer-grants';
+import { ConsumerAlarms, ConsumerAlarmsOptions } from './consumer-alarms';
 import type { ConsumerTargetConfig, IConsumerTarget } from './consumer-target';
 import { invalid, refuseWith, requireDuration, requireInteger } from '../private/validation';
 
@@ -203,7 +204,26 @@ export class BufferedEventConsumer extends Construct {
   }
 
   /**
-   * How old the oldest message of the queue is, in seconds; the maximum over five minutes by default.
+   * How many messages are in work: received, and neither deleted nor visible again; the maximum over five minutes by default.
+   *
+   * Amazon SQS allows about 120,000, and then gives out no more.
+   *
+   * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
+   */
+  public metricInFlight(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.queue.metricApproximateNumberOfMessagesNotVisible({ statistic: 'Maximum', ...options });
+  }
+
+  /**
+   * How many messages were sent to the queue; the sum over five minutes by default.
+   */
+  public metricSent(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.queue.metricNumberOfMessagesSent({ statistic: 'Sum', ...options });
+  }
+
+  /**
+   * How old the oldest message of the queue is, in seconds; the maximum over five minutes by default. In a
+   * standard queue, messages that were received three times and are still there don't count.
    */
   public metricOldestMessageAge(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
     return this.queue.metricApproximateAgeOfOldestMessage({ statistic: 'Maximum', ...options });
@@ -234,6 +254,13 @@ export class BufferedEventConsumer extends Construct {
       statistic: 'Sum',
       ...options,
     }).attachTo(this);
+  }
+
+  /**
+   * The alarms that every consumer should have: messages wait too long, there are dead letters, EventBridge couldn't deliver.
+   */
+  public addAlarms(options: ConsumerAlarmsOptions): ConsumerAlarms {
+    return new ConsumerAlarms(this, 'Alarms', { consumer: this, ...options });
   }
 
   private addDeadLetterQueue(props: BufferedEventConsumerProps): sqs.Queue {

@@ -1,0 +1,138 @@
+import { Duration, Token } from 'aws-cdk-lib';
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import * as sqs from 'aws-cdk-lib/aws-sqs';
+import { Construct } from 'constructs';
+import type { BufferedEventConsumer } from './buffered-event-consumer';
+import { invalid, requireDuration } from '../private/validation';
+
+/**
+ * Options of the alarms of a consumer.
+ */
+export interface ConsumerAlarmsOptions {
+  /** What happens when an alarm goes off, such as an `SnsAction`. */
+  readonly actions: cloudwatch.IAlarmAction[];
+
+  /**
+   * What happens when an alarm is over. Tools that open an incident close it then.
+   *
+   * @default - nothing
+   */
+  readonly okActions?: cloudwatch.IAlarmAction[];
+
+  /**
+   * How old the oldest message of the queue may become. Give the same one to `QueueScaling`, or more: until the scaling has caught up,
+   * messages wait longer.
+   *
+   * @default Duration.minutes(5)
+   */
+  readonly acceptableLatency?: Duration;
+}
+
+/**
+ * Properties of the alarms of a consumer.
+ */
+export interface ConsumerAlarmsProps extends ConsumerAlarmsOptions {
+  /** The consumer that is watched. */
+  readonly consumer: BufferedEventConsumer;
+}
+
+/** The alarm goes off after so many minutes in a row, not at the first late message. */
+const LATE_MINUTES = 3;
+
+/**
+ * The alarms that every consumer should have, each with a description of what to do: messages wait too long, there are dead letters,
+ * EventBridge couldn't deliver.
+ *
+ * A metric that isn't there is well: Amazon SQS reports none for a queue that was empty and unused for six hours, and EventBridge
+ * reports no failures if there are none.
+ *
+ * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+ *
+ * @example
+ * declare const consumer: BufferedEventConsumer;
+ * declare const topic: sns.Topic;
+ *
+ * consumer.addAlarms({ actions: [new cloudwatch_actions.SnsAction(topic)], acceptableLatency: Duration.minutes(2) });
+ */
+export class ConsumerAlarms extends Construct {
+  /** The oldest message is older than `acceptableLatency` for three minutes. */
+  public readonly oldestMessageAge: cloudwatch.Alarm;
+
+  /** The dead-letter queue isn't empty. */
+  public readonly deadLetters: cloudwatch.Alarm;
+
+  /** EventBridge gave up delivering an event to the queue. */
+  public readonly failedDeliveries: cloudwatch.Alarm;
+
+  private readonly actions: cloudwatch.IAlarmAction[];
+  private readonly okActions: cloudwatch.IAlarmAction[];
+
+  constructor(scope: Construct, id: string, props: ConsumerAlarmsProps) {
+    super(scope, id);
+    const { consumer, acceptableLatency = Duration.minutes(5) } = props;
+    this.actions = props.actions;
+    this.okActions = props.okActions ?? [];
+    this.validate(consumer, acceptableLatency);
+
+    const name = consumer.node.path;
+    const period = Duration.minutes(1);
+    // Keep the ARNs out of the first sentence, which is what a pager shows.
+    const redrive = `aws sqs start-message-move-task --source-arn ${consumer.deadLetterQueue.queueArn} `
+      + `--destination-arn ${consumer.queue.queueArn}`;
+
+    this.oldestMessageAge = this.addAlarm('OldestMessageAge', {
+      metric: consumer.metricOldestMessageAge({ period }),
+      threshold: acceptableLatency.toSeconds({ integral: false }),
+      comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+      evaluationPeriods: LATE_MINUTES,
+      alarmDescription: `Messages of ${name} wait longer than ${latencyText(acceptableLatency)}. `
+        + 'Does the target run, does it fail (its log, dead letters), or is it at its limit of replicas or concurrency? '
+        + 'Raise the limit only if the database behind it bears that. Messages are lost when the retention period of the queue ends.',
+    });
+    this.deadLetters = this.addAlarm('DeadLetters', {
+      metric: consumer.metricDeadLetters({ period }),
+      threshold: 1,
+      evaluationPeriods: 1,
+      alarmDescription: `${name} has dead letters: messages that failed too often, or events that EventBridge could not deliver. `
+        + 'Receive some without deleting them, and find the cause in the log of the target. Once it is gone, move them back: '
+        + `${redrive} - they are lost when the retention period of the dead-letter queue ends, which began when they were first sent `
+        + '(in a FIFO queue, when they became dead letters).',
+    });
+    this.failedDeliveries = this.addAlarm('FailedDeliveries', {
+      metric: consumer.metricFailedDeliveries({ period }),
+      threshold: 1,
+      evaluationPeriods: 1,
+      alarmDescription: `EventBridge gave up delivering events to ${name}. `
+        + 'Look whether the queue still exists and whether its policy and its key let the rule send; repair what is missing. '
+        + `Then move back what the dead-letter queue got: ${redrive} - if it got nothing, its policy or key refuses too, `
+        + 'and the events have to be replayed from an archive of the bus.',
+    });
+  }
+
+  private addAlarm(id: string, props: cloudwatch.AlarmProps): cloudwatch.Alarm {
+    const alarm = new cloudwatch.Alarm(this, id, {
+      comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+      treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
+      ...props,
+    });
+    alarm.addAlarmAction(...this.actions);
+    alarm.addOkAction(...this.okActions);
+    return alarm;
+  }
+
+  private validate(consumer: BufferedEventConsumer, acceptableLatency: Duration): void {
+    requireDuration(this, 'acceptableLatency', acceptableLatency, Duration.seconds(1), Duration.days(14));
+    const retention = consumer.queue instanceof sqs.Queue
+      ? (consumer.queue.node.defaultChild as sqs.CfnQueue).messageRetentionPeriod ?? Duration.days(4).toSeconds()
+      : undefined;
+    if (retention === undefined || Token.isUnresolved(retention) || acceptableLatency.isUnresolved()) { return; }
+    if (acceptableLatency.toMilliseconds() >= retention * 1000) {
+      throw invalid(this, `acceptableLatency (${acceptableLatency.toHumanString()}) is not less than the retentionPeriod of the queue `
+        + `(${Duration.seconds(retention).toHumanString()}), so messages would be lost before the alarm goes off: accept less`);
+    }
+  }
+}
+
+function latencyText(latency: Duration): string {
+  return latency.isUnresolved() ? 'what is acceptable' : latency.toHumanString();
+}
