@@ -8,6 +8,7 @@ import { Construct } from 'constructs';
 import { BufferedEventConsumerGrants } from './buffered-event-consumer-grants';
 import { ConsumerAlarms, ConsumerAlarmsOptions } from './consumer-alarms';
 import type { ConsumerTargetConfig, IConsumerTarget } from './consumer-target';
+import { watchResources } from '../private/resource-limit';
 import { invalid, refuseWith, requireDuration, requireInteger } from '../private/validation';
 
 /**
@@ -192,6 +193,7 @@ export class BufferedEventConsumer extends Construct {
       egressPorts: props.egressPorts,
     });
     this.grants = BufferedEventConsumerGrants.fromConsumer(this);
+    watchResources(this);
   }
 
   /**

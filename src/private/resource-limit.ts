@@ -1,0 +1,49 @@
+import { Annotations, CfnResource, Stack, STACK_RESOURCE_LIMIT_CONTEXT } from 'aws-cdk-lib';
+import { CfnPolicy } from 'aws-cdk-lib/aws-iam';
+import type { IConstruct } from 'constructs';
+
+/** What CloudFormation takes, and from which part on CDK itself advises to split. */
+const [MAX_RESOURCES, ADVISED] = [500, 0.8];
+
+const consumersOf = new WeakMap<Stack, IConstruct[]>();
+
+/**
+ * Says how to split a stack before its consumers make it too big: CloudFormation takes 500 resources, and CDK's own error doesn't
+ * say what to do.
+ */
+export function watchResources(consumer: IConstruct): void {
+  const stack = Stack.of(consumer);
+  const consumers = consumersOf.get(stack);
+  if (consumers) {
+    consumers.push(consumer);
+  } else {
+    const first = [consumer];
+    consumersOf.set(stack, first);
+    stack.node.addValidation({ validate: () => checkResources(stack, first) });
+  }
+}
+
+function checkResources(stack: Stack, consumers: IConstruct[]): string[] {
+  const max = Number(stack.node.tryGetContext(STACK_RESOURCE_LIMIT_CONTEXT) ?? MAX_RESOURCES);
+  const resources = stack.node.findAll().filter((construct) => Stack.of(construct) === stack && CfnResource.isCfnResource(construct));
+  // Policies are looked at only if it matters.
+  if (max <= 0 || resources.length < ADVISED * max) { return []; }
+  const made = resources.filter((resource) => !isUnattached(stack, resource));
+  const scopes = new Set(consumers);
+  const own = made.filter((resource) => resource.node.scopes.some((scope) => scopes.has(scope)));
+  if (made.length < ADVISED * max || own.length < made.length / 2) { return []; }
+
+  const perStack = Math.floor(ADVISED * max * consumers.length / own.length);
+  const message = `The stack '${stack.node.path}' has ${made.length} resources, of which ${own.length} are from ${consumers.length} consumers; `
+    + `CloudFormation takes ${max}. Make further consumers in nested stacks, at most ${perStack} in each, such as `
+    + 'new BufferedEventConsumer(new NestedStack(this, \'Consumers1\'), …). '
+    + 'Leave consumers that are deployed where they are: in another stack they get new queues, and what is in the old ones is lost';
+  if (made.length > max) { return [`${message} [cdk-order-pipeline:tooManyResources]`]; }
+  Annotations.of(stack).addWarningV2('cdk-order-pipeline:manyResources', message);
+  return [];
+}
+
+/** A policy that nobody has isn't in the template. */
+function isUnattached(stack: Stack, resource: IConstruct): boolean {
+  return resource instanceof CfnPolicy && [resource.roles, resource.users, resource.groups].every((names) => !stack.resolve(names)?.length);
+}
