@@ -1,0 +1,53 @@
+import type { Stack } from 'aws-cdk-lib';
+import * as sns from 'aws-cdk-lib/aws-sns';
+import * as sqs from 'aws-cdk-lib/aws-sqs';
+import { AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks, ServerlessChecks } from 'cdk-nag';
+import { acceptedFindings, AcceptedFinding } from './accepted-findings';
+import { allConstructs } from './all-constructs';
+
+/** What the packs find in what the library makes; acknowledgements don't count, as they carry the prefix that `validateScope` ignores. */
+function findingsOf(stack: Stack): string[] {
+  const packs = [new AwsSolutionsChecks(), new ServerlessChecks(), new NIST80053R5Checks(), new HIPAASecurityChecks()];
+  return packs.flatMap((pack) => pack.validateScope(stack).violations).flatMap(({ ruleName, violatingResources }) => violatingResources
+    .map(({ constructPath }) => constructPath.replace(`${stack.node.path}/`, '').replace(/\/Resource$/, ''))
+    // Made by the test, not by the library.
+    .filter((path) => !/^(Brought|Test)/.test(path))
+    .map((path) => `${ruleName} at ${path}`)).sort();
+}
+
+function listed(accepted: AcceptedFinding[]): string[] {
+  return accepted.flatMap(({ rules, at }) => rules.flatMap((rule) => at.map((path) => `${rule} at ${path}`))).sort();
+}
+
+let stack: Stack;
+beforeEach(() => {
+  stack = allConstructs();
+});
+
+test('the packs find what is accepted with a reason, and nothing else', () => {
+  const [found, accepted] = [findingsOf(stack), listed(acceptedFindings)];
+  // Mend what is new; take off the list what isn't found any more.
+  expect({
+    new: found.filter((finding) => !accepted.includes(finding)),
+    notFoundAnyMore: accepted.filter((finding) => !found.includes(finding)),
+  }).toEqual({ new: [], notFoundAnyMore: [] });
+});
+
+test('each finding is listed once, with a reason', () => {
+  expect(listed(acceptedFindings)).toEqual([...new Set(listed(acceptedFindings))]);
+  expect(acceptedFindings.filter(({ reason }) => !/^[A-Z].{20,}\.$/.test(reason))).toEqual([]);
+});
+
+test('each pack looks', () => {
+  const before = findingsOf(stack);
+  new sqs.CfnQueue(stack, 'Queue');
+  new sns.CfnTopic(stack, 'Topic');
+  expect(findingsOf(stack).filter((finding) => !before.includes(finding))).toEqual([
+    'AwsSolutions-SNS3 at Topic',
+    'AwsSolutions-SQS3 at Queue',
+    'AwsSolutions-SQS4 at Queue',
+    'HIPAA.Security-SNSEncryptedKMS at Topic',
+    'NIST.800.53.R5-SNSEncryptedKMS at Topic',
+    'Serverless-SQSRedrivePolicy at Queue',
+  ]);
+});
