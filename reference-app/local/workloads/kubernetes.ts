@@ -155,11 +155,20 @@ export class KubernetesReader {
     for (const { object: scaler } of this.#objects) {
       const target = scaler.spec?.['scaleTargetRef'] as { kind?: string; name?: string } | undefined;
       if (target?.name !== object.metadata?.name || (target?.kind ?? 'Deployment') !== object.kind || !sameNamespace(scaler, object)) continue;
-      if (scaler.kind === 'HorizontalPodAutoscaler') return Number(scaler.spec?.['minReplicas'] ?? 1);
-      // KEDA scales to zero while the queue is empty; without it here, somebody has to take the first message.
-      if (scaler.kind === 'ScaledObject') return Math.max(1, Number(scaler.spec?.['minReplicaCount'] ?? 0));
+      if (scaler.kind === 'HorizontalPodAutoscaler') return this.#number(scaler.spec?.['minReplicas'] ?? 1);
+      if (scaler.kind !== 'ScaledObject') continue;
+      const least = this.#number(scaler.spec?.['minReplicaCount'] ?? 0);
+      if (least === 0) {
+        // KEDA scales to zero while the queue is empty; without it here, somebody has to take the first message.
+        this.#specs.warnings.push(`${object.kind} ${object.metadata?.name} scales to zero by KEDA, which does not run here: one replica runs all the time.`);
+      }
+      return Math.max(1, least);
     }
-    return Number(object.spec?.['replicas'] ?? 1);
+    return this.#number(object.spec?.['replicas'] ?? 1);
+  }
+
+  #number(value: unknown): number {
+    return Number(this.#needed(String(value)));
   }
 
   #pod(owner: KubernetesObject, template: PodTemplate | undefined, what: string): PodSpec | undefined {
