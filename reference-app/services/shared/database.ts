@@ -76,9 +76,7 @@ export async function withTransaction<T>(pool: Pool, work: (tx: pg.PoolClient) =
 }
 
 async function runTransaction<T>(pool: Pool, work: (tx: pg.PoolClient) => Promise<T>): Promise<T> {
-  const client = await pool.connect().catch((error: Error) => {
-    throw new ConnectError(error);
-  });
+  const client = await pool.connect();
   let broken: Error | undefined;
   // Between two statements the pool listens to nobody; the next statement reports the loss.
   const onError = (error: Error) => {
@@ -108,9 +106,11 @@ async function runTransaction<T>(pool: Pool, work: (tx: pg.PoolClient) => Promis
 /** No connection: whatever the reason, the work that wanted one is not to blame. */
 export class ConnectError extends Error {
   override readonly name = 'ConnectError';
+  readonly code: string;
 
   constructor(cause: Error) {
     super(`No connection to the database: ${cause.message}`, { cause });
+    this.code = codeOf(cause);
   }
 }
 
@@ -234,7 +234,9 @@ class SecretPool extends pg.Pool {
     options.database = this.#fixed.database ?? dbname;
     options.port = this.#fixed.port ?? port ?? 5432;
     Object.defineProperty(options, 'password', { value: password, enumerable: false, configurable: true, writable: true });
-    return await super.connect();
+    return await super.connect().catch((error: Error) => {
+      throw new ConnectError(error);
+    });
   }
 }
 

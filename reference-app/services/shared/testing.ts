@@ -1,10 +1,11 @@
+import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { startPostgres, type Postgres } from '../../local/postgres.ts';
 import { migrate } from '../migrate/migrate.ts';
-import type { Pool } from './database.ts';
+import { createPool, type Pool } from './database.ts';
 import { createLogger, type Logger } from './telemetry.ts';
 
 // Only tests import this file.
@@ -70,7 +71,12 @@ export async function startTestServer(options: { replica?: boolean } = {}): Prom
       } finally {
         client.release();
       }
-      const commandPool = pool({ database: name, user: command.username, password: command.password });
+      // As the services make it.
+      const commandPool = createPool({
+        endpoint: `${host}:${port}`, database: name, applicationName: 'test', max: 20, secretArn: 'test',
+        secrets: { send: async () => ({ SecretString: JSON.stringify(command) }) } as unknown as SecretsManagerClient,
+      });
+      pools.add(commandPool);
       const queryPool = pool({ database: name, user: query.username, password: query.password });
       return {
         name, admin, command: commandPool, query: queryPool,

@@ -235,6 +235,8 @@ test('while the database is away nothing is lost or dead-lettered, and the consu
     assert.equal(consumer.ready(), true);
     await postgres.query(`ALTER DATABASE ${own.name} ALLOW_CONNECTIONS false`);
     await postgres.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1', [own.name]);
+    // No query finds a connection that breaks then: the first that fails is a new connection that is refused.
+    await eventually(() => own.command.totalCount, (connections) => connections === 0);
     await send(url, during.map(inBus));
     await eventually(() => consumer.ready(), (ready) => !ready);
     // Longer than maxReceiveCount visibility timeouts: whoever lets go of its messages would lose them now.
