@@ -121,8 +121,12 @@ function inOrder(rows: Results['rows']): Results['rows'] {
 }
 
 async function runSoak(context: Context, options: Options, machine: Machine): Promise<number> {
-  const result = await soak(context, options.minutes!, options.rate, (sample) => context.progress(
-    `soak  minute ${number(sample.minute)} of ${options.minutes}: ${number(sample.orders)} orders, p50 ${number(sample.confirmed.p50)} ms, p99 ${number(sample.confirmed.p99)} ms, Node ${number(sample.nodeMemory)} MiB`));
+  const { out } = context;
+  const result = await soak(context, options.minutes!, options.rate, ({ minute, orders, confirmed, nodeMemory }) => {
+    const text = `soak  minute ${number(minute)} of ${options.minutes}: ${number(orders)} orders, p50 ${number(confirmed.p50)} ms, p99 ${number(confirmed.p99)} ms, Node ${number(nodeMemory)} MiB`;
+    if (out.live) context.progress(text);
+    else out.line(text);
+  });
   context.out.line(`\nSoak at ${result.rate}/s, saturation ${number(result.saturation)}/s`);
   context.out.line(soakTable(result));
   context.out.line(`drift per hour: ${JSON.stringify(result.drift)}`);
