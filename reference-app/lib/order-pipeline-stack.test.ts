@@ -99,6 +99,19 @@ describe('the stack', () => {
     const queues = ofType('AWS::SQS::Queue').filter(queue => queue.RedrivePolicy);
     assert.deepEqual(queues.map(queue => queue.RedrivePolicy.maxReceiveCount), Object.keys(defaultSettings.consumers).map(() => 5));
   });
+
+  test('has three alarms for every consumer, which tell nobody unless a topic is named', () => {
+    const alarms = ofType('AWS::CloudWatch::Alarm');
+    assert.equal(alarms.length, 3 * Object.keys(defaultSettings.consumers).length);
+    assert.deepEqual(alarms.filter(({ AlarmActions, OKActions }) => AlarmActions || OKActions), []);
+  });
+});
+
+test('the alarms tell the topic that the settings name', () => {
+  const alarmTopicArn = 'arn:aws:sns:eu-west-1:111111111111:on-call';
+  const alarms = synthesize({ ...defaultSettings, alarmTopicArn }).ofType('AWS::CloudWatch::Alarm');
+  assert.ok(alarms.length > 0);
+  for (const { AlarmActions, OKActions } of alarms) { assert.deepEqual([AlarmActions, OKActions], [[alarmTopicArn], [alarmTopicArn]]); }
 });
 
 test('the settings decide about patterns, retries and replicas', () => {

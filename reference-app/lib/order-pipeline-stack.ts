@@ -1,9 +1,11 @@
 import { KubectlV35Layer } from '@aws-cdk/lambda-layer-kubectl-v35';
 import * as cdk from 'aws-cdk-lib';
+import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as eks from 'aws-cdk-lib/aws-eks-v2';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
+import * as sns from 'aws-cdk-lib/aws-sns';
 import {
   Autoscaling,
   ConsumerTarget,
@@ -57,6 +59,8 @@ export class OrderPipelineStack extends cdk.Stack {
       queryApi: { ...program('api-read-service'), scaling: Autoscaling.cpu(settings.queryApi) },
       outboxRelay: { ...program('outbox-relay'), scaling: Autoscaling.cpu(settings.outboxRelay) },
     });
+    const { alarmTopicArn } = settings;
+    const told = alarmTopicArn ? [new SnsAction(sns.Topic.fromTopicArn(this, 'AlarmTopic', alarmTopicArn))] : [];
     for (const [serviceName, consumer] of Object.entries(settings.consumers)) {
       this.pipeline.addConsumer(constructId(serviceName), {
         eventPattern: consumer.eventPattern,
@@ -67,7 +71,7 @@ export class OrderPipelineStack extends cdk.Stack {
           processingTime: cdk.Duration.seconds(consumer.processingSeconds),
           scaling: QueueScaling.horizontalPodAutoscaler(consumer.replicas),
         }),
-      });
+      }).addAlarms({ actions: told, okActions: told });
     }
 
     new cdk.CfnOutput(this, 'EventBusName', { value: this.pipeline.eventBus.eventBusName });

@@ -22,6 +22,8 @@ export interface ConsumerSettings {
 export interface Settings {
   readonly eventSource: string;
   readonly namespace: string;
+  /** A topic of Amazon SNS that is told when an alarm goes off and when it is over; without one the alarms are only shown. */
+  readonly alarmTopicArn?: string;
   /** A role that may use kubectl beside the one that deploys. */
   readonly operatorRoleArn?: string;
   readonly database: {
