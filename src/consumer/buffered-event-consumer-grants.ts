@@ -9,22 +9,30 @@ import { grantQueue } from '../private/permissions';
 export class BufferedEventConsumerGrants {
   /** The grants of a consumer. */
   public static fromConsumer(consumer: BufferedEventConsumer): BufferedEventConsumerGrants {
-    return new BufferedEventConsumerGrants(consumer.queue, consumer.deadLetterQueue);
+    return new BufferedEventConsumerGrants(consumer.queue, consumer.deadLetterQueue,
+      consumer.ruleDeadLetterQueue === consumer.deadLetterQueue ? undefined : consumer.ruleDeadLetterQueue);
   }
 
-  private constructor(private readonly queue: sqs.IQueue, private readonly deadLetterQueue: sqs.IQueue) {
+  private constructor(
+    private readonly queue: sqs.IQueue,
+    private readonly deadLetterQueue: sqs.IQueue,
+    /** Only if it is another one. */
+    private readonly ruleDeadLetterQueue?: sqs.IQueue,
+  ) {
   }
 
   /**
    * Move dead letters back to the queue with `StartMessageMoveTask`, watch the move and cancel it.
    *
    * Name the queue as the destination: a message that EventBridge itself put into the dead-letter queue came from no queue.
+   * SQS moves nothing from a standard to a FIFO queue, so what is in a `ruleDeadLetterQueue` of its own can be received and deleted, to be
+   * published again.
    *
    * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html
    * @param grantee the identity that gets the permission
    */
   public redrive(grantee: iam.IGrantable): iam.Grant {
-    return grantQueue(this.deadLetterQueue, grantee, [
+    const grant = grantQueue(this.deadLetterQueue, grantee, [
       'sqs:StartMessageMoveTask',
       'sqs:CancelMessageMoveTask',
       'sqs:ListMessageMoveTasks',
@@ -32,6 +40,9 @@ export class BufferedEventConsumerGrants {
       'sqs:DeleteMessage',
       'sqs:GetQueueAttributes',
     ], ['kms:Decrypt']).combine(grantQueue(this.queue, grantee, ['sqs:SendMessage'], ['kms:Decrypt', 'kms:GenerateDataKey']));
+    return this.ruleDeadLetterQueue
+      ? grant.combine(grantQueue(this.ruleDeadLetterQueue, grantee, ['sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sqs:GetQueueAttributes'], ['kms:Decrypt']))
+      : grant;
   }
 
   /**
@@ -40,10 +51,8 @@ export class BufferedEventConsumerGrants {
    * @param grantee the identity that gets the permission
    */
   public inspectDeadLetters(grantee: iam.IGrantable): iam.Grant {
-    return grantQueue(this.deadLetterQueue, grantee, [
-      'sqs:ReceiveMessage',
-      'sqs:ChangeMessageVisibility',
-      'sqs:GetQueueAttributes',
-    ], ['kms:Decrypt']);
+    const actions = ['sqs:ReceiveMessage', 'sqs:ChangeMessageVisibility', 'sqs:GetQueueAttributes'];
+    const grant = grantQueue(this.deadLetterQueue, grantee, actions, ['kms:Decrypt']);
+    return this.ruleDeadLetterQueue ? grant.combine(grantQueue(this.ruleDeadLetterQueue, grantee, actions, ['kms:Decrypt'])) : grant;
   }
 }

@@ -1,4 +1,4 @@
-import { Annotations, Duration, Fn, Stack, Token } from 'aws-cdk-lib';
+import { Annotations, Aws, Duration, Fn, Names, Stack, Validations } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
@@ -8,39 +8,74 @@ import { Construct } from 'constructs';
 import { BufferedEventConsumerGrants } from './buffered-event-consumer-grants';
 import { ConsumerAlarms, ConsumerAlarmsOptions } from './consumer-alarms';
 import type { ConsumerTargetConfig, IConsumerTarget } from './consumer-target';
+import { QueueType } from './queue-type';
+import { adviseVisibilityTimeout, differ, validateConsumer } from '../private/consumer-validation';
+import { EventBusRelay } from '../private/event-bus-relay';
+import { consumeStatements, statementsText } from '../private/permissions';
 import { watchResources } from '../private/resource-limit';
-import { invalid, refuseWith, requireDuration, requireInteger } from '../private/validation';
+import { invalid } from '../private/validation';
 
 /**
  * Options of a consumer that don't say which bus it listens to.
  */
 export interface BufferedEventConsumerOptions {
-  /** Which events are consumed. At least one field is needed. */
-  readonly eventPattern: events.EventPattern;
+  /**
+   * Which events are consumed, by source, type and content. At least one field is needed.
+   *
+   * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html
+   * @default - `eventPatterns`, or none: others send to `queue`
+   */
+  readonly eventPattern?: events.EventPattern;
+
+  /**
+   * Which events are consumed, if one pattern can't say it: those that match any of them. An event that matches two comes twice.
+   *
+   * Each is a rule. Add new ones at the end: the rules keep their place in the list, and taking one out of the middle moves the others.
+   *
+   * @default - `eventPattern`
+   */
+  readonly eventPatterns?: events.EventPattern[];
 
   /** What consumes them: see `ConsumerTarget`, or implement `IConsumerTarget`. */
   readonly target: IConsumerTarget;
 
   /**
-   * The standard queue to use instead of a new one.
+   * The queue to use instead of a new one. Without an event pattern it is only consumed.
    *
    * EventBridge can't deliver into a queue that is encrypted with the AWS managed key `alias/aws/sqs`, so such a queue is an error.
    * `maxReceiveCount`, `retentionPeriod`, `visibilityTimeout` and `encryptionKey` can't be given together with it.
-   * The policy of an imported queue can't be changed: a warning then says which statement it needs.
+   * The policy of an imported queue can't be changed: a warning then says which statement it needs. Import it with `keyArn` if it is
+   * encrypted with a key.
    *
    * @default - a new queue, encrypted, for encrypted connections only
    */
   readonly queue?: sqs.IQueue;
 
   /**
-   * The standard queue for what can't be delivered by EventBridge or fails `maxReceiveCount` times.
+   * The queue for what fails `maxReceiveCount` times and, unless it is FIFO, for what can't be delivered by EventBridge.
    *
-   * @default - the dead-letter queue of `queue`, or a new one which keeps messages for 14 days
+   * @default - the dead-letter queue of `queue`, or a new one which keeps messages for 14 days and which no other queue may use
    */
   readonly deadLetterQueue?: sqs.IQueue;
 
   /**
-   * The customer managed key that encrypts the new queues. Its policy gets the statement that EventBridge needs.
+   * The standard queue for what can't be delivered by EventBridge.
+   *
+   * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
+   * @default - `deadLetterQueue`; if that is FIFO, which EventBridge doesn't take, a new one which keeps messages for 14 days
+   */
+  readonly ruleDeadLetterQueue?: sqs.IQueue;
+
+  /**
+   * Standard, fair or FIFO.
+   *
+   * @default - the type of `queue`, or standard
+   */
+  readonly queueType?: QueueType;
+
+  /**
+   * The customer managed key that encrypts the new queues. Its policy gets the statement that EventBridge needs. A dead-letter queue that
+   * is brought keeps its own key, which gets the same statement.
    *
    * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
    * @default - keys of Amazon SQS (SSE-SQS)
@@ -72,8 +107,9 @@ export interface BufferedEventConsumerOptions {
   readonly visibilityTimeout?: Duration;
 
   /**
-   * What of an event is sent to the queue.
+   * What of an event is sent to the queue, for all patterns.
    *
+   * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
    * @default - the whole event
    */
   readonly ruleInput?: events.RuleTargetInput;
@@ -98,15 +134,13 @@ export interface BufferedEventConsumerOptions {
  */
 export interface BufferedEventConsumerProps extends BufferedEventConsumerOptions {
   /**
-   * The bus whose events are consumed.
+   * The bus whose events are consumed. From a bus of another account they come through a bus that is made here; a warning says which
+   * statement the policy of the other bus needs.
    *
    * @default - the default event bus of the account
    */
   readonly eventBus?: events.IEventBus;
 }
-
-/** The longest visibility timeout of Amazon SQS. */
-const MAX_VISIBILITY = Duration.hours(12);
 
 /**
  * Consumes events of a bus through a queue: rule, queue, one dead-letter queue for both, and what processes the messages.
@@ -136,8 +170,11 @@ export class BufferedEventConsumer extends Construct {
   /** The queue of undeliverable events and failed messages. */
   public readonly deadLetterQueue: sqs.IQueue;
 
-  /** The rule that sends events to the queue. */
-  public readonly rule: events.Rule;
+  /** The queue of events that EventBridge couldn't deliver: `deadLetterQueue`, unless that is FIFO. Undefined without an event pattern. */
+  public readonly ruleDeadLetterQueue?: sqs.IQueue;
+
+  /** The rules that send events to the queue, one for each event pattern. */
+  public readonly rules: events.Rule[];
 
   /** What the target made. */
   public readonly targetConfig: ConsumerTargetConfig;
@@ -148,43 +185,60 @@ export class BufferedEventConsumer extends Construct {
   /** Permissions for operators. */
   public readonly grants: BufferedEventConsumerGrants;
 
-  /** The statement by which the queue's policy lets the rule send. Add it yourself to an imported queue. */
-  public readonly queuePolicyStatement: iam.PolicyStatement;
+  /** The statement by which the queue's policy lets the rules send. Add it yourself to an imported queue. Undefined without rules. */
+  public readonly queuePolicyStatement?: iam.PolicyStatement;
 
-  /** The statement by which the dead-letter queue's policy lets the rule send. Add it yourself to an imported queue. */
-  public readonly deadLetterQueuePolicyStatement: iam.PolicyStatement;
+  /**
+   * The statement by which the policy of `ruleDeadLetterQueue` lets the rules send. Add it yourself to an imported queue. Undefined
+   * without rules.
+   */
+  public readonly deadLetterQueuePolicyStatement?: iam.PolicyStatement;
 
-  /** The statement by which the policy of a customer managed key lets EventBridge send. Add it yourself to an imported key. */
-  public readonly keyPolicyStatement: iam.PolicyStatement;
+  /**
+   * The statement by which the policy of a customer managed key lets EventBridge send. Add it yourself to an imported key. Undefined
+   * without rules.
+   */
+  public readonly keyPolicyStatement?: iam.PolicyStatement;
 
+  /** The statement by which the bus of another account lets this one make its rules. Add it yourself to an imported bus. */
+  public readonly eventBusPolicyStatement?: iam.PolicyStatement;
+
+  /** The statements that let the target consume the queue. Add them yourself to a role that can't be changed here. */
+  public readonly consumePolicyStatements: iam.PolicyStatement[];
+
+  /** The redrive policy that the queue has to have, as JSON. Set it yourself on an imported queue. */
+  public readonly redrivePolicy: string;
+
+  /** The bus that the rules are on: of this account. */
   private readonly eventBus?: events.IEventBus;
 
   constructor(scope: Construct, id: string, props: BufferedEventConsumerProps) {
     super(scope, id);
-    this.eventBus = props.eventBus;
+    const patterns = props.eventPatterns ?? (props.eventPattern ? [props.eventPattern] : []);
     const processingTime = props.target.processingTime ?? Duration.seconds(30);
-    this.validate(props, processingTime);
+    validateConsumer(this, props, patterns, processingTime);
 
-    this.deadLetterQueue = props.deadLetterQueue ?? deadLetterQueueOf(props.queue) ?? this.addDeadLetterQueue(props);
+    const brought = props.deadLetterQueue ?? deadLetterQueueOf(props.queue);
+    this.deadLetterQueue = brought ?? this.addDeadLetterQueue('DeadLetterQueue', props, props.queue?.fifo ?? props.queueType?.fifo);
     this.queue = props.queue ?? this.addQueue(props, processingTime);
-    this.rule = new events.Rule(this, 'Rule', {
-      eventBus: props.eventBus,
-      eventPattern: props.eventPattern,
-      targets: [{
-        // Not the target of aws-events-targets: its permissions are wider, and it leaves out the dead-letter queue's key.
-        bind: () => ({
-          arn: this.queue.queueArn,
-          deadLetterConfig: { arn: this.deadLetterQueue.queueArn },
-          input: props.ruleInput,
-        }),
-      }],
-    });
+    this.redrivePolicy = Stack.of(this).toJsonString(this.redriveFields(props.maxReceiveCount));
+    if (!brought) { this.reserveDeadLetterQueue(props); }
 
-    this.queuePolicyStatement = this.allowRule(this.queue);
-    this.deadLetterQueuePolicyStatement = this.allowRule(this.deadLetterQueue);
-    this.keyPolicyStatement = this.allowEventBridgeToUseKey();
-    this.applyPolicies();
+    const relay = this.isForeign(props.eventBus) ? new EventBusRelay(this, 'Relay', props.eventBus) : undefined;
+    this.eventBus = relay?.eventBus ?? props.eventBus;
+    this.ruleDeadLetterQueue = patterns.length > 0 ? this.ruleDeadLetterQueueOf(props) : undefined;
+    this.rules = patterns.map((pattern, index) => this.addRule(index === 0 ? 'Rule' : `Rule${index + 1}`, pattern, props));
+    const relayed = this.rules.map((rule) => relay?.addRule(rule.node.id, rule, this.ruleDeadLetterQueue!.queueArn).attrArn ?? []).flat();
+    if (this.ruleDeadLetterQueue) {
+      const ruleArns = this.rules.map((rule) => rule.ruleArn);
+      this.queuePolicyStatement = this.allowRules(this.queue, ruleArns);
+      this.deadLetterQueuePolicyStatement = this.allowRules(this.ruleDeadLetterQueue, [...ruleArns, ...relayed]);
+      this.keyPolicyStatement = this.allowEventBridgeToUseKey(relay && props.eventBus);
+      this.eventBusPolicyStatement = relay?.policyStatement;
+      this.applyPolicies(props.eventBus);
+    }
 
+    this.consumePolicyStatements = consumeStatements(this.queue);
     this.environment = { QUEUE_URL: this.queue.queueUrl, ...props.environment };
     this.targetConfig = props.target.bind(this, {
       queue: this.queue,
@@ -239,23 +293,22 @@ export class BufferedEventConsumer extends Construct {
   }
 
   /**
-   * How many events EventBridge finally could not deliver to the queue; the sum over five minutes by default.
+   * How many events EventBridge finally could not deliver to the queue, by any of the rules; the sum over five minutes by default.
    *
    * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html
    */
-  public metricFailedDeliveries(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    const onDefaultBus = !this.eventBus || this.eventBus.eventBusName === 'default';
-    return new cloudwatch.Metric({
-      namespace: 'AWS/Events',
-      metricName: 'FailedInvocations',
-      dimensionsMap: onDefaultBus ? { RuleName: this.rule.ruleName } : {
-        EventBusName: this.eventBus.eventBusName,
-        // CloudFormation's reference to a rule of a custom bus is `bus|rule`.
-        RuleName: Fn.select(1, Fn.split('|', this.rule.ruleName)),
-      },
-      statistic: 'Sum',
-      ...options,
-    }).attachTo(this);
+  public metricFailedDeliveries(options?: cloudwatch.MetricOptions): cloudwatch.IMetric {
+    const [first, ...others] = this.rules.map((rule) => this.metricFailedInvocations(rule, options));
+    if (!first) { throw invalid(this, 'metricFailedDeliveries() needs an eventPattern: without one nothing is delivered by EventBridge'); }
+    if (others.length === 0) { return first; }
+    return new cloudwatch.MathExpression({
+      // EventBridge reports nothing for a rule without failures, and a sum with nothing is nothing.
+      expression: 'SUM(FILL(METRICS(), 0))',
+      usingMetrics: Object.fromEntries([first, ...others].map((metric, index) => [`rule${index + 1}`, metric])),
+      label: options?.label ?? 'FailedInvocations',
+      color: options?.color,
+      period: options?.period,
+    });
   }
 
   /**
@@ -265,122 +318,156 @@ export class BufferedEventConsumer extends Construct {
     return new ConsumerAlarms(this, 'Alarms', { consumer: this, ...options });
   }
 
-  private addDeadLetterQueue(props: BufferedEventConsumerProps): sqs.Queue {
-    return new sqs.Queue(this, 'DeadLetterQueue', {
+  private metricFailedInvocations(rule: events.Rule, options?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    const onDefaultBus = !this.eventBus || this.eventBus.eventBusName === 'default';
+    return new cloudwatch.Metric({
+      namespace: 'AWS/Events',
+      metricName: 'FailedInvocations',
+      dimensionsMap: onDefaultBus ? { RuleName: rule.ruleName } : {
+        EventBusName: this.eventBus.eventBusName,
+        // CloudFormation's reference to a rule of a custom bus is `bus|rule`.
+        RuleName: Fn.select(1, Fn.split('|', rule.ruleName)),
+      },
+      statistic: 'Sum',
+      ...options,
+    }).attachTo(this);
+  }
+
+  private addDeadLetterQueue(id: string, props: BufferedEventConsumerProps, fifo?: boolean): sqs.Queue {
+    return new sqs.Queue(this, id, {
       ...encryption(props.encryptionKey ?? props.queue?.encryptionMasterKey),
+      fifo: fifo || undefined,
       enforceSSL: true,
       retentionPeriod: Duration.days(14),
     });
   }
 
   private addQueue(props: BufferedEventConsumerProps, processingTime: Duration): sqs.Queue {
+    const { queueType = QueueType.standard(), maxReceiveCount = 5 } = props;
     return new sqs.Queue(this, 'Queue', {
       ...encryption(props.encryptionKey),
+      // The id of an event makes it unique.
+      ...queueType.fifo && { fifo: true, contentBasedDeduplication: true },
       enforceSSL: true,
       retentionPeriod: props.retentionPeriod ?? Duration.days(4),
-      visibilityTimeout: props.visibilityTimeout ?? this.adviseVisibilityTimeout(processingTime, props.target.maxBatchingWindow),
-      deadLetterQueue: { queue: this.deadLetterQueue, maxReceiveCount: props.maxReceiveCount ?? 5 },
+      visibilityTimeout: props.visibilityTimeout ?? adviseVisibilityTimeout(this, processingTime, props.target.maxBatchingWindow),
+      deadLetterQueue: { queue: this.deadLetterQueue, maxReceiveCount },
     });
   }
 
-  private adviseVisibilityTimeout(processingTime: Duration, maxBatchingWindow: Duration = Duration.seconds(0)): Duration {
-    if (processingTime.isUnresolved() || maxBatchingWindow.isUnresolved()) {
-      throw invalid(this, 'visibilityTimeout must be given, as the processing time or the batching window of target is a token');
-    }
-    const advised = Math.ceil((6 * processingTime.toMilliseconds() + maxBatchingWindow.toMilliseconds()) / 1000);
-    return Duration.seconds(Math.min(advised, MAX_VISIBILITY.toSeconds()));
+  private redriveFields(maxReceiveCount: number = 5): object {
+    return { deadLetterTargetArn: this.deadLetterQueue.queueArn, maxReceiveCount };
   }
 
-  private allowRule(queue: sqs.IQueue): iam.PolicyStatement {
+  /** Lets only the queue use the new dead-letter queue. */
+  private reserveDeadLetterQueue({ queue: brought }: BufferedEventConsumerProps): void {
+    const resource = this.deadLetterQueue.node.defaultChild as sqs.CfnQueue;
+    const queueArn = brought ? brought.queueArn : this.nameQueue(this.queue.node.defaultChild as sqs.CfnQueue);
+    resource.redriveAllowPolicy = { redrivePermission: sqs.RedrivePermission.BY_QUEUE, sourceQueueArns: [queueArn] };
+    if (!brought) { return; }
+    acknowledgeLastQueue(this.deadLetterQueue);
+    if (!(brought instanceof sqs.Queue)) {
+      Annotations.of(this).addWarningV2('cdk-order-pipeline:queueRedrivePolicyNotUpdated',
+        `queue '${brought.node.path}' is imported, so its redrive policy stays as it is: bring its deadLetterQueue, or give it this one `
+        + `(redrivePolicy): ${JSON.stringify(Stack.of(this).resolve(this.redriveFields()))}`);
+    }
+  }
+
+  /**
+   * Gives the queue a name that is known before it is made, and returns its ARN. The queue refers to the dead-letter queue, which has to
+   * name the queue: references both ways would be a cycle. The stack's id makes the name unique, as CloudFormation's own names are.
+   */
+  private nameQueue(queue: sqs.CfnQueue): string {
+    const readable = Names.uniqueResourceName(this.queue, { maxLength: 38 });
+    const name = `${readable}-${Fn.select(2, Fn.split('/', Aws.STACK_ID))}${this.queue.fifo ? '.fifo' : ''}`;
+    queue.queueName = name;
+    return Stack.of(this).formatArn({ service: 'sqs', resource: name });
+  }
+
+  /** EventBridge doesn't take a FIFO queue for what it can't deliver. */
+  private ruleDeadLetterQueueOf(props: BufferedEventConsumerProps): sqs.IQueue {
+    if (props.ruleDeadLetterQueue) { return props.ruleDeadLetterQueue; }
+    if (!this.deadLetterQueue.fifo) { return this.deadLetterQueue; }
+    const queue = this.addDeadLetterQueue('RuleDeadLetterQueue', props);
+    (queue.node.defaultChild as sqs.CfnQueue).redriveAllowPolicy = { redrivePermission: sqs.RedrivePermission.DENY_ALL };
+    acknowledgeLastQueue(queue);
+    return queue;
+  }
+
+  private addRule(id: string, eventPattern: events.EventPattern, { ruleInput, queueType }: BufferedEventConsumerProps): events.Rule {
+    const messageGroupId = (queueType ?? (this.queue.fifo ? QueueType.fifo() : QueueType.standard()))._groupOf(this, id);
+    const rule = new events.Rule(this, id, {
+      eventBus: this.eventBus,
+      eventPattern,
+      targets: [{
+        // Not the target of aws-events-targets: its permissions are wider, and it leaves out the dead-letter queue's key.
+        bind: () => ({
+          arn: this.queue.queueArn,
+          deadLetterConfig: { arn: this.ruleDeadLetterQueue!.queueArn },
+          input: ruleInput,
+          sqsParameters: messageGroupId === undefined ? undefined : { messageGroupId },
+        }),
+      }],
+    });
+    if (id === 'Rule' && this.queue.fifo && ruleInput) { this.warnOfEqualMessages(rule, ruleInput); }
+    return rule;
+  }
+
+  private warnOfEqualMessages(rule: events.Rule, ruleInput: events.RuleTargetInput): void {
+    const { inputPath, inputPathsMap = {} } = ruleInput.bind(rule);
+    if ([inputPath, ...Object.values(inputPathsMap)].some((path) => path === '$' || path === '$.id')) { return; }
+    Annotations.of(this).addWarningV2('cdk-order-pipeline:fifoDropsEqualMessages',
+      'ruleInput leaves out the id of the event, so a FIFO queue takes two events of equal content within five minutes for one and drops the '
+      + 'second: put EventField.eventId into it, or leave ruleInput out');
+  }
+
+  private isForeign(eventBus?: events.IEventBus): eventBus is events.IEventBus {
+    return eventBus !== undefined && differ(eventBus.env.account, Stack.of(this).account);
+  }
+
+  private allowRules(queue: sqs.IQueue, ruleArns: string[]): iam.PolicyStatement {
+    // The rule needs the queue, so the stack of a queue elsewhere can't need the rule's.
+    const elsewhere = queue instanceof sqs.Queue && Stack.of(queue) !== Stack.of(this);
     return new iam.PolicyStatement({
       principals: [new iam.ServicePrincipal('events.amazonaws.com')],
       actions: ['sqs:SendMessage'],
       resources: [queue.queueArn],
-      conditions: { ArnEquals: { 'aws:SourceArn': this.rule.ruleArn } },
+      conditions: elsewhere
+        ? { StringEquals: { 'aws:SourceAccount': Stack.of(this).account } }
+        : { ArnEquals: { 'aws:SourceArn': ruleArns.length === 1 ? ruleArns[0] : ruleArns } },
     });
   }
 
-  private allowEventBridgeToUseKey(): iam.PolicyStatement {
+  private allowEventBridgeToUseKey(foreign?: events.IEventBus): iam.PolicyStatement {
+    const { account } = Stack.of(this);
     return new iam.PolicyStatement({
       principals: [new iam.ServicePrincipal('events.amazonaws.com')],
       actions: ['kms:Decrypt', 'kms:GenerateDataKey*'],
       resources: ['*'],
       // Not the rule's ARN: the rule needs the queue, the queue needs the key.
-      conditions: { StringEquals: { 'aws:SourceAccount': Stack.of(this).account } },
+      conditions: { StringEquals: { 'aws:SourceAccount': foreign ? [account, foreign.env.account] : account } },
     });
   }
 
   /** Adds the statements where that is possible, and says what is missing where it is not. */
-  private applyPolicies(): void {
-    const add = (prop: string, property: string, statement: iam.PolicyStatement, result: iam.AddToResourcePolicyResult) => {
+  private applyPolicies(eventBus?: events.IEventBus): void {
+    const add = (prop: string, id: string, property: string, statement: iam.PolicyStatement, result: iam.AddToResourcePolicyResult) => {
       if (!result.statementAdded) {
-        Annotations.of(this).addWarningV2(`cdk-order-pipeline:${prop}PolicyNotUpdated`,
+        Annotations.of(this).addWarningV2(`cdk-order-pipeline:${id}PolicyNotUpdated`,
           `${prop} is imported, so its policy stays as it is and EventBridge can't deliver unless it has this statement (${property}): ` +
-          JSON.stringify(Stack.of(this).resolve(statement.toStatementJson())));
+          statementsText(this, [statement]));
       }
     };
-    add('queue', 'queuePolicyStatement', this.queuePolicyStatement, this.queue.addToResourcePolicy(this.queuePolicyStatement));
-    add('deadLetterQueue', 'deadLetterQueuePolicyStatement', this.deadLetterQueuePolicyStatement,
-      this.deadLetterQueue.addToResourcePolicy(this.deadLetterQueuePolicyStatement));
-    for (const key of new Set([this.queue.encryptionMasterKey, this.deadLetterQueue.encryptionMasterKey])) {
-      if (key) { add('encryptionKey', 'keyPolicyStatement', this.keyPolicyStatement, key.addToResourcePolicy(this.keyPolicyStatement, true)); }
+    const dead = this.ruleDeadLetterQueue!;
+    add('queue', 'queue', 'queuePolicyStatement', this.queuePolicyStatement!, this.queue.addToResourcePolicy(this.queuePolicyStatement!));
+    add(dead === this.deadLetterQueue ? 'deadLetterQueue' : 'ruleDeadLetterQueue', 'deadLetterQueue', 'deadLetterQueuePolicyStatement',
+      this.deadLetterQueuePolicyStatement!, dead.addToResourcePolicy(this.deadLetterQueuePolicyStatement!));
+    for (const [key, queues] of keysOf({ queue: this.queue, [dead === this.deadLetterQueue ? 'deadLetterQueue' : 'ruleDeadLetterQueue']: dead })) {
+      add(`the encryption key of ${queues.join(' and ')}`, 'encryptionKey', 'keyPolicyStatement', this.keyPolicyStatement!,
+        key.addToResourcePolicy(this.keyPolicyStatement!, true));
     }
-  }
-
-  private validate(props: BufferedEventConsumerProps, processingTime: Duration): void {
-    if (Object.values(props.eventPattern).every((field) => field === undefined)) {
-      throw invalid(this, 'eventPattern is empty: name at least one field, such as detailType');
-    }
-    requireInteger(this, 'maxReceiveCount', props.maxReceiveCount, 1, 1000);
-    requireDuration(this, 'retentionPeriod', props.retentionPeriod, Duration.minutes(1), Duration.days(14));
-    requireDuration(this, 'target.processingTime', processingTime, Duration.millis(1), MAX_VISIBILITY);
-    requireDuration(this, 'visibilityTimeout', props.visibilityTimeout, Duration.seconds(0), MAX_VISIBILITY);
-    this.validateVisibility('visibilityTimeout', props.visibilityTimeout, processingTime);
-    this.validateQueue('deadLetterQueue', props.deadLetterQueue);
-    this.validateQueue('queue', props.queue);
-    if (props.queue) {
-      const { maxReceiveCount, retentionPeriod, visibilityTimeout, encryptionKey } = props;
-      refuseWith(this, 'queue', { maxReceiveCount, retentionPeriod, visibilityTimeout, encryptionKey });
-      this.validateOwnQueue(props.queue, processingTime, props.deadLetterQueue);
-    }
-  }
-
-  private validateVisibility(name: string, visibilityTimeout: Duration | undefined, processingTime: Duration): void {
-    if (!visibilityTimeout || visibilityTimeout.isUnresolved() || processingTime.isUnresolved()) { return; }
-    if (visibilityTimeout.toMilliseconds() < processingTime.toMilliseconds()) {
-      throw invalid(this, `${name} (${visibilityTimeout.toHumanString()}) is less than the processing time of target ` +
-        `(${processingTime.toHumanString()}), so a message would be processed twice at a time: make it six times as long`);
-    }
-  }
-
-  private validateQueue(name: string, queue?: sqs.IQueue): void {
-    if (!queue) { return; }
-    if (queue.encryptionType === sqs.QueueEncryption.KMS_MANAGED) {
-      throw invalid(this, `${name} is encrypted with the key alias/aws/sqs, which EventBridge can't use: ` +
-        'encrypt it with QueueEncryption.SQS_MANAGED or with a customer managed key');
-    }
-    if (queue.fifo) {
-      throw invalid(this, `${name} is a FIFO queue, which would put all events of the rule into one group: bring a standard queue`);
-    }
-    const [region, own] = [queue.env.region, Stack.of(this).region];
-    if (!Token.isUnresolved(region) && !Token.isUnresolved(own) && region !== own) {
-      throw invalid(this, `${name} is in ${region}, but EventBridge delivers to queues of its own region only, which is ${own}`);
-    }
-  }
-
-  /** What is known of a queue that is brought, but made in this app. */
-  private validateOwnQueue(queue: sqs.IQueue, processingTime: Duration, deadLetterQueue?: sqs.IQueue): void {
-    if (!(queue instanceof sqs.Queue)) { return; }
-    const { visibilityTimeout } = queue.node.defaultChild as sqs.CfnQueue;
-    if (!Token.isUnresolved(visibilityTimeout)) {
-      this.validateVisibility('the visibilityTimeout of queue', Duration.seconds(visibilityTimeout ?? 30), processingTime);
-    }
-    const own = queue.deadLetterQueue?.queue;
-    if (!own) {
-      Annotations.of(this).addWarningV2('cdk-order-pipeline:queueWithoutDeadLetterQueue',
-        `queue '${queue.node.path}' has no deadLetterQueue: a message that always fails is received again until it expires`);
-    } else if (deadLetterQueue && deadLetterQueue !== own) {
-      throw invalid(this, 'deadLetterQueue is not the one of queue: leave it out, or give queue the same one');
+    if (this.eventBusPolicyStatement) {
+      add('eventBus', 'eventBus', 'eventBusPolicyStatement', this.eventBusPolicyStatement, addToBus(eventBus!, this.eventBusPolicyStatement, this));
     }
   }
 }
@@ -391,4 +478,26 @@ function deadLetterQueueOf(queue?: sqs.IQueue): sqs.IQueue | undefined {
 
 function encryption(key?: kms.IKey): sqs.QueueProps {
   return key ? { encryption: sqs.QueueEncryption.KMS, encryptionMasterKey: key } : { encryption: sqs.QueueEncryption.SQS_MANAGED };
+}
+
+function keysOf(queues: { [name: string]: sqs.IQueue }): Map<kms.IKey, string[]> {
+  const keys = new Map<kms.IKey, string[]>();
+  for (const [name, { encryptionMasterKey: key }] of Object.entries(queues)) {
+    if (key) { keys.set(key, [...keys.get(key) ?? [], name]); }
+  }
+  return keys;
+}
+
+function addToBus(bus: events.IEventBus, statement: iam.PolicyStatement, scope: Construct): iam.AddToResourcePolicyResult {
+  if (!(bus instanceof events.EventBus)) { return { statementAdded: false }; }
+  statement.sid = Names.uniqueResourceName(scope, { maxLength: 64 });
+  return bus.addToResourcePolicy(statement);
+}
+
+/** A dead-letter queue that no queue of this stack names looks to cdk-nag as if it needed one itself. */
+function acknowledgeLastQueue(queue: sqs.IQueue): void {
+  Validations.of(queue).acknowledge({
+    id: 'AwsSolutions::AwsSolutions-SQS3',
+    reason: 'This is a dead-letter queue: of EventBridge, or of a queue that is defined elsewhere.',
+  });
 }

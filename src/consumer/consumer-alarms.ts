@@ -61,8 +61,8 @@ export class ConsumerAlarms extends Construct {
   /** The dead-letter queue isn't empty. */
   public readonly deadLetters: cloudwatch.Alarm;
 
-  /** EventBridge gave up delivering an event to the queue. */
-  public readonly failedDeliveries: cloudwatch.Alarm;
+  /** EventBridge gave up delivering an event to the queue. Undefined if the consumer has no rule. */
+  public readonly failedDeliveries?: cloudwatch.Alarm;
 
   private readonly actions: cloudwatch.IAlarmAction[];
   private readonly okActions: cloudwatch.IAlarmAction[];
@@ -98,14 +98,22 @@ export class ConsumerAlarms extends Construct {
         + `${redrive} - they are lost when the retention period of the dead-letter queue ends, which began when they were first sent `
         + '(in a FIFO queue, when they became dead letters).',
     });
-    this.failedDeliveries = this.addAlarm('FailedDeliveries', {
+    if (consumer.rules.length > 0) { this.failedDeliveries = this.addFailedDeliveries(consumer, period, redrive); }
+  }
+
+  private addFailedDeliveries(consumer: BufferedEventConsumer, period: Duration, redrive: string): cloudwatch.Alarm {
+    const undelivered = consumer.ruleDeadLetterQueue === consumer.deadLetterQueue
+      ? `Then move back what the dead-letter queue got: ${redrive}`
+      // Amazon SQS moves messages between queues of one type only.
+      : `Then publish again what is in ${consumer.ruleDeadLetterQueue?.queueArn}`;
+    return this.addAlarm('FailedDeliveries', {
       metric: consumer.metricFailedDeliveries({ period }),
       threshold: 1,
       evaluationPeriods: 1,
-      alarmDescription: `EventBridge gave up delivering events to ${name}. `
+      alarmDescription: `EventBridge gave up delivering events to ${consumer.node.path}. `
         + 'Look whether the queue still exists and whether its policy and its key let the rule send; repair what is missing. '
-        + `Then move back what the dead-letter queue got: ${redrive} - if it got nothing, its policy or key refuses too, `
-        + 'and the events have to be replayed from an archive of the bus.',
+        + `${undelivered} - if nothing is there, the policy or key of that queue refuses too, and the events have to be replayed from `
+        + 'an archive of the bus.',
     });
   }
 

@@ -1,8 +1,8 @@
-import type { Duration } from 'aws-cdk-lib';
+import { Annotations, Duration } from 'aws-cdk-lib';
 import type * as iam from 'aws-cdk-lib/aws-iam';
 import type { Construct } from 'constructs';
 import type { ConsumerTargetBindOptions, ConsumerTargetConfig, IConsumerTarget } from './consumer-target';
-import { grantConsume } from '../private/permissions';
+import { attachConsumePolicy, consumeStatements, grantConsume, statementsText } from '../private/permissions';
 
 /**
  * Options of a consumer that runs elsewhere.
@@ -22,8 +22,22 @@ export class ExternalConsumerTarget implements IConsumerTarget {
     this.processingTime = options.processingTime;
   }
 
-  public bind(_scope: Construct, options: ConsumerTargetBindOptions): ConsumerTargetConfig {
-    grantConsume(options.queue, this.grantee);
+  public bind(scope: Construct, options: ConsumerTargetBindOptions): ConsumerTargetConfig {
+    if (!this.allow(scope, options)) {
+      Annotations.of(scope).addWarningV2('cdk-order-pipeline:consumerRoleNotUpdated',
+        "the identity of the target can't be changed here, so it can't consume the queue unless it has these statements "
+        + `(consumePolicyStatements): ${statementsText(scope, consumeStatements(options.queue))}`);
+    }
     return { grantee: this.grantee };
   }
+
+  private allow(scope: Construct, { queue }: ConsumerTargetBindOptions): boolean {
+    return isIdentity(this.grantee)
+      ? attachConsumePolicy(scope, 'Policy', this.grantee, queue) !== undefined
+      : grantConsume(queue, this.grantee).success;
+  }
+}
+
+function isIdentity(grantee: iam.IGrantable): grantee is iam.IIdentity {
+  return 'attachInlinePolicy' in grantee;
 }

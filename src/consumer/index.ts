@@ -6,3 +6,4 @@ export type { ExternalConsumerOptions } from './external-consumer-target';
 export type { KubernetesConsumerOptions } from './kubernetes-consumer-target';
 export type { LambdaConsumerOptions } from './lambda-consumer-target';
 export * from './queue-scaling';
+export * from './queue-type';

@@ -1,18 +1,19 @@
 import { Annotations, Duration, Names, Stack, Token } from 'aws-cdk-lib';
-import * as iam from 'aws-cdk-lib/aws-iam';
+import type * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import type * as sqs from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
 import type { ConsumerTargetBindOptions, ConsumerTargetConfig, IConsumerTarget } from './consumer-target';
-import { grantConsume } from '../private/permissions';
-import { invalid, requireDuration, requireInteger } from '../private/validation';
+import { attachConsumePolicy, consumeStatements, statementsText } from '../private/permissions';
+import { refersTo } from '../private/references';
+import { invalid, refuseBoth, requireDuration, requireInteger } from '../private/validation';
 
 /**
  * Options of a consumer on Lambda.
  */
 export interface LambdaConsumerOptions {
   /**
-   * The most messages that one invocation gets: 1 to 10, or to 10,000 with `maxBatchingWindow`.
+   * The most messages that one invocation gets: 1 to 10, or to 10,000 with `maxBatchingWindow`. From a FIFO queue it is 10 at most.
    *
    * @see https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
    * @default 10
@@ -20,14 +21,25 @@ export interface LambdaConsumerOptions {
   readonly batchSize?: number;
 
   /**
-   * How long messages are gathered for a batch, up to 5 minutes.
+   * How long messages are gathered for a batch, up to 5 minutes. Lambda doesn't gather those of a FIFO queue.
    *
    * @default - no time: a batch is what is there
    */
   readonly maxBatchingWindow?: Duration;
 
   /**
+   * Which messages the function gets: at least one of the filters has to match, up to 10. Lambda deletes the others from the queue.
+   *
+   * What an event pattern can tell is better told there: what a rule doesn't match costs nothing.
+   *
+   * @see https://docs.aws.amazon.com/lambda/latest/dg/with-sqs-filtering.html
+   * @default - all
+   */
+  readonly filters?: { [key: string]: any }[];
+
+  /**
    * The most invocations that the queue has at a time, 2 to 1,000. It is what protects a database from a backlog.
+   * It can't be given together with `minPollers` and `maxPollers`.
    *
    * @see https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
    * @default - only the account's and the function's own limits
@@ -35,7 +47,24 @@ export interface LambdaConsumerOptions {
   readonly maxConcurrency?: number;
 
   /**
-   * The longest time that the processing of one batch may take. An imported function needs it, as its timeout is unknown.
+   * How many event pollers are always ready (provisioned mode), 2 to 200. Each takes 1 MB per second and makes up to 10 invocations at a
+   * time; they cost something also when nothing is to do.
+   *
+   * @see https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+   * @default - 2 if `maxPollers` is given, or else none: Lambda polls as it needs
+   */
+  readonly minPollers?: number;
+
+  /**
+   * How many event pollers there are at most (provisioned mode), 2 to 2,000. Ten times as many invocations may run at a time.
+   *
+   * @default - 200 if `minPollers` is given, or else none: Lambda polls as it needs
+   */
+  readonly maxPollers?: number;
+
+  /**
+   * The longest time that the processing of one batch may take, not less than the timeout of the function. An imported function needs
+   * it, as its timeout is unknown.
    *
    * @default - the timeout of the function
    */
@@ -60,30 +89,41 @@ export class LambdaConsumerTarget implements IConsumerTarget {
     this.definition = underlying instanceof lambda.Function ? underlying : undefined;
     this.maxBatchingWindow = options.maxBatchingWindow;
 
-    const processingTime = options.processingTime ?? (this.definition && (this.definition.timeout ?? DEFAULT_TIMEOUT));
+    const timeout = this.definition && (this.definition.timeout ?? DEFAULT_TIMEOUT);
+    const processingTime = options.processingTime ?? timeout;
     if (!processingTime) {
       throw invalid(fn, 'processingTime must be given to ConsumerTarget.lambdaFunction for an imported function, as its timeout is unknown');
     }
     this.processingTime = processingTime;
-    this.validate();
+    this.validate(timeout);
   }
 
   public bind(scope: Construct, options: ConsumerTargetBindOptions): ConsumerTargetConfig {
+    this.validateFor(options.queue);
     const { QUEUE_URL: _, ...environment } = options.environment;
     const owner = this.owner(scope, environment);
     const id = (name: string) => owner === scope ? name : `${name}-${Names.nodeUniqueId(scope.node)}`;
+    const { batchSize, maxBatchingWindow, maxConcurrency, filters, minPollers, maxPollers } = this.options;
 
     this.addEnvironment(scope, environment);
     const mapping = new lambda.EventSourceMapping(owner, id('EventSourceMapping'), {
       target: this.fn,
       eventSourceArn: options.queue.queueArn,
-      batchSize: this.options.batchSize,
-      maxBatchingWindow: this.options.maxBatchingWindow,
-      maxConcurrency: this.options.maxConcurrency,
+      batchSize,
+      maxBatchingWindow,
+      maxConcurrency,
+      filters,
+      provisionedPollerConfig: minPollers === undefined && maxPollers === undefined ? undefined : {
+        // The mapping's own validation is that of Kafka; for SQS, 2 is the least and what Lambda takes if nothing is said.
+        minimumPollers: minPollers ?? 2,
+        maximumPollers: maxPollers,
+      },
       reportBatchItemFailures: true,
     });
     // Lambda refuses a mapping to a queue that the function can't read.
-    mapping.node.addDependency(...this.allow(scope, owner, id('Policy'), options.queue));
+    const policy = this.allow(scope, owner, id('Policy'), options.queue);
+    if (policy) { mapping.node.addDependency(policy); }
+    this.warnOfReserved(scope);
     return { grantee: this.fn, connections: this.fn.isBoundToVpc ? this.fn : undefined };
   }
 
@@ -93,7 +133,7 @@ export class LambdaConsumerTarget implements IConsumerTarget {
    */
   private owner(scope: Construct, environment: { [name: string]: string }): Construct {
     const definition = this.definition;
-    const other = definition && Stack.of(definition) !== Stack.of(scope) && Object.keys(environment).length > 0;
+    const other = definition && Stack.of(definition) !== Stack.of(scope) && refersTo(environment, scope);
     return other ? definition : scope;
   }
 
@@ -108,25 +148,62 @@ export class LambdaConsumerTarget implements IConsumerTarget {
     }
   }
 
-  private allow(scope: Construct, owner: Construct, id: string, queue: sqs.IQueue): iam.Policy[] {
-    if (!this.fn.role) {
+  private allow(scope: Construct, owner: Construct, id: string, queue: sqs.IQueue): iam.Policy | undefined {
+    const policy = this.fn.role && attachConsumePolicy(owner, id, this.fn.role, queue);
+    if (!policy) {
+      const why = this.fn.role ? "has a role that can't be changed here" : 'was imported without its role';
       Annotations.of(scope).addWarningV2('cdk-order-pipeline:functionRoleUnknown',
-        `the function '${this.fn.node.path}' was imported without its role, so it was not allowed to consume '${queue.node.path}': ` +
-        'allow its role sqs:ReceiveMessage, sqs:DeleteMessage and sqs:GetQueueAttributes on the queue');
-      return [];
+        `the function '${this.fn.node.path}' ${why}, so it can't consume '${queue.node.path}' unless its role has these statements `
+        + `(consumePolicyStatements): ${statementsText(scope, consumeStatements(queue))}`);
     }
-    const policy = new iam.Policy(owner, id, { roles: [this.fn.role] });
-    grantConsume(queue, policy);
-    return [policy];
+    return policy;
   }
 
-  private validate(): void {
-    const { batchSize, maxBatchingWindow, maxConcurrency } = this.options;
+  private warnOfReserved(scope: Construct): void {
+    const reserved = (this.definition?.node.defaultChild as lambda.CfnFunction | undefined)?.reservedConcurrentExecutions;
+    const { maxConcurrency } = this.options;
+    if (known(reserved) && known(maxConcurrency) && maxConcurrency > reserved) {
+      Annotations.of(scope).addWarningV2('cdk-order-pipeline:maxConcurrencyAboveReserved',
+        `maxConcurrency (${maxConcurrency}) is more than the reserved concurrency of the function (${reserved}), so batches are throttled and `
+        + 'may become dead letters without having been tried: reserve at least as much');
+    }
+  }
+
+  private validate(timeout?: Duration): void {
+    const { batchSize, maxBatchingWindow, maxConcurrency, filters, minPollers, maxPollers } = this.options;
     requireDuration(this.fn, 'maxBatchingWindow', maxBatchingWindow, Duration.seconds(0), Duration.minutes(5));
     requireInteger(this.fn, 'maxConcurrency', maxConcurrency, 2, 1000);
     requireInteger(this.fn, 'batchSize', batchSize, 1, 10_000);
-    if (batchSize !== undefined && !Token.isUnresolved(batchSize) && batchSize > 10 && !maxBatchingWindow) {
+    requireInteger(this.fn, 'minPollers', minPollers, 2, 200);
+    requireInteger(this.fn, 'maxPollers', maxPollers, 2, 2000);
+    refuseBoth(this.fn, { maxConcurrency, minPollers });
+    refuseBoth(this.fn, { maxConcurrency, maxPollers });
+    if (known(minPollers) && known(maxPollers) && maxPollers < minPollers) {
+      throw invalid(this.fn, `maxPollers (${maxPollers}) must not be less than minPollers (${minPollers})`);
+    }
+    if (known(batchSize) && batchSize > 10 && !maxBatchingWindow) {
       throw invalid(this.fn, `batchSize of more than 10 needs maxBatchingWindow, got ${batchSize}`);
     }
+    if (filters && (filters.length === 0 || filters.length > 10)) {
+      throw invalid(this.fn, `filters must be 1 to 10, got ${filters.length}`);
+    }
+    const resolved = timeout && !timeout.isUnresolved() && !this.processingTime.isUnresolved();
+    if (resolved && this.processingTime.toMilliseconds() < timeout.toMilliseconds()) {
+      throw invalid(this.fn, `processingTime (${this.processingTime.toHumanString()}) is less than the timeout of the function `
+        + `(${timeout.toHumanString()}), which is what Lambda goes by: leave processingTime out, or lower the timeout`);
+    }
   }
+
+  private validateFor(queue: sqs.IQueue): void {
+    if (!queue.fifo) { return; }
+    const { batchSize, maxBatchingWindow } = this.options;
+    if (maxBatchingWindow) {
+      throw invalid(this.fn, "maxBatchingWindow can't be given for a FIFO queue: Lambda gathers messages of standard queues only");
+    }
+    requireInteger(this.fn, 'batchSize for a FIFO queue', batchSize, 1, 10);
+  }
+}
+
+function known(value: number | undefined): value is number {
+  return value !== undefined && !Token.isUnresolved(value);
 }

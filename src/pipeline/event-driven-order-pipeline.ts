@@ -174,11 +174,13 @@ export class EventDrivenOrderPipeline extends Construct {
     const { database, ...consumerOptions } = options;
     const side = database ?? DatabaseSide.COMMAND;
     const ownQueues = !options.queue && !options.deadLetterQueue;
+    const own = (pattern: events.EventPattern) => ({ ...pattern, source: pattern.source ?? [this.eventSource] });
     const consumer = new BufferedEventConsumer(this, id, {
       ...consumerOptions,
-      eventBus: this.eventBus,
+      eventBus: options.eventPattern || options.eventPatterns ? this.eventBus : undefined,
       encryptionKey: options.encryptionKey ?? (ownQueues ? this.encryptionKey : undefined),
-      eventPattern: { ...options.eventPattern, source: options.eventPattern.source ?? [this.eventSource] },
+      eventPattern: options.eventPattern && own(options.eventPattern),
+      eventPatterns: options.eventPatterns?.map(own),
       environment: { ...this.environment(side), ...options.environment },
       egressPorts: [...this.egressPorts(side), ...options.egressPorts ?? []],
     });

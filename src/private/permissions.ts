@@ -2,6 +2,7 @@ import { Stack } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import type * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import type * as sqs from 'aws-cdk-lib/aws-sqs';
+import type { Construct, IConstruct } from 'constructs';
 
 /** Actions on one queue, and what its key needs for them. Narrower than the grants of the queue itself. */
 export function grantQueue(queue: sqs.IQueue, grantee: iam.IGrantable, actions: string[], keyActions: string[]): iam.Grant {
@@ -9,14 +10,42 @@ export function grantQueue(queue: sqs.IQueue, grantee: iam.IGrantable, actions: 
   return queue.encryptionMasterKey ? grant.combine(queue.encryptionMasterKey.grant(grantee, ...keyActions)) : grant;
 }
 
+const CONSUME = [
+  'sqs:ReceiveMessage',
+  'sqs:DeleteMessage',
+  'sqs:ChangeMessageVisibility',
+  'sqs:GetQueueAttributes',
+];
+
 /** Receive, extend and delete messages, and read how many there are. */
 export function grantConsume(queue: sqs.IQueue, grantee: iam.IGrantable): iam.Grant {
-  return grantQueue(queue, grantee, [
-    'sqs:ReceiveMessage',
-    'sqs:DeleteMessage',
-    'sqs:ChangeMessageVisibility',
-    'sqs:GetQueueAttributes',
-  ], ['kms:Decrypt']);
+  return grantQueue(queue, grantee, CONSUME, ['kms:Decrypt']);
+}
+
+/** What `grantConsume` gives, for identities that can't be changed here. */
+export function consumeStatements(queue: sqs.IQueue): iam.PolicyStatement[] {
+  const key = queue.encryptionMasterKey;
+  return [
+    new iam.PolicyStatement({ actions: CONSUME, resources: [queue.queueArn] }),
+    ...key ? [new iam.PolicyStatement({ actions: ['kms:Decrypt'], resources: [key.keyArn] })] : [],
+  ];
+}
+
+/**
+ * A policy that lets an identity consume a queue, in a scope of the caller's choice: the stack of a role must not need the one of
+ * the queue. Undefined if the identity takes no policy, as one of another account or an imported one without policy updates.
+ */
+export function attachConsumePolicy(scope: Construct, id: string, identity: iam.IIdentity, queue: sqs.IQueue): iam.Policy | undefined {
+  const policy = new iam.Policy(scope, id);
+  grantConsume(queue, policy);
+  identity.attachInlinePolicy(policy);
+  const { roles, users, groups } = policy.node.defaultChild as iam.CfnPolicy;
+  return Stack.of(scope).resolve([roles, users, groups]).flat().some(Boolean) ? policy : undefined;
+}
+
+/** JSON of statements, for a warning. */
+export function statementsText(scope: IConstruct, statements: iam.PolicyStatement[]): string {
+  return statements.map((statement) => JSON.stringify(Stack.of(scope).resolve(statement.toStatementJson()))).join(', ');
 }
 
 /** Read the value of a secret and nothing else of it. */

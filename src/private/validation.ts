@@ -32,3 +32,16 @@ export function refuseWith(scope: IConstruct, brought: string, configured: { [pr
     }
   }
 }
+
+/** Refuses props that say something about what isn't there. */
+export function refuseWithout(scope: IConstruct, needed: string, configured: { [prop: string]: unknown }): void {
+  for (const [prop, value] of Object.entries(configured)) {
+    if (value !== undefined) { throw invalid(scope, `${prop} needs ${needed}: give that too, or leave ${prop} out`); }
+  }
+}
+
+/** Refuses two props that say the same. */
+export function refuseBoth(scope: IConstruct, props: { [prop: string]: unknown }): void {
+  const given = Object.entries(props).filter(([, value]) => value !== undefined).map(([prop]) => prop);
+  if (given.length > 1) { throw invalid(scope, `${given.join(' and ')} can't be given together: choose one`); }
+}

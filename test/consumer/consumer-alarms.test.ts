@@ -5,7 +5,7 @@ import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as sns from 'aws-cdk-lib/aws-sns';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
-import { BufferedEventConsumer, BufferedEventConsumerProps, ConsumerAlarmsOptions, ConsumerTarget } from '../../src';
+import { BufferedEventConsumer, BufferedEventConsumerProps, ConsumerAlarmsOptions, ConsumerTarget, QueueType } from '../../src';
 
 let stack: Stack;
 beforeEach(() => {
@@ -68,7 +68,7 @@ test('every consumer gets three alarms, which take no data for no trouble', () =
     expect.objectContaining({
       Namespace: 'AWS/Events',
       MetricName: 'FailedInvocations',
-      Dimensions: [{ Name: 'RuleName', Value: stack.resolve(consumer.rule.ruleName) }],
+      Dimensions: [{ Name: 'RuleName', Value: stack.resolve(consumer.rules[0]!.ruleName) }],
       Statistic: 'Sum',
       Period: 60,
       EvaluationPeriods: 1,
@@ -81,7 +81,7 @@ test('every consumer gets three alarms, which take no data for no trouble', () =
 
 test('the alarms are properties, for dashboards and composite alarms', () => {
   const made = consumerOf().addAlarms(options());
-  expect([made.oldestMessageAge, made.deadLetters, made.failedDeliveries].map(({ node }) => node.path)).toEqual([
+  expect([made.oldestMessageAge, made.deadLetters, made.failedDeliveries].map((alarm) => alarm?.node.path)).toEqual([
     'Shop/Stock/Alarms/OldestMessageAge', 'Shop/Stock/Alarms/DeadLetters', 'Shop/Stock/Alarms/FailedDeliveries',
   ]);
 });
@@ -91,6 +91,24 @@ test('the failures are those of the consumer\'s rule on its bus', () => {
   expect(alarmOf('FailedInvocations').Dimensions).toEqual([
     { Name: 'EventBusName', Value: 'shop' }, { Name: 'RuleName', Value: expect.anything() },
   ]);
+});
+
+test('the failures of several rules are one alarm', () => {
+  const consumer = consumerOf({ eventPattern: undefined, eventPatterns: [{ source: ['shop'] }, { source: ['store'] }] });
+  consumer.addAlarms(options());
+  const [expression, ...rules] = alarms()[2].Metrics as { MetricStat?: { Metric: unknown; Period: number }; Expression?: string }[];
+  expect(expression).toMatchObject({ Expression: expect.stringContaining('SUM') });
+  expect(rules.map(({ MetricStat }) => MetricStat)).toEqual(consumer.rules.map((rule) => expect.objectContaining({
+    Metric: expect.objectContaining({ MetricName: 'FailedInvocations', Dimensions: [{ Name: 'RuleName', Value: stack.resolve(rule.ruleName) }] }),
+    Period: 60,
+  })));
+});
+
+test('nothing is delivered to a queue without a rule, so nothing fails', () => {
+  const queue = new sqs.Queue(stack, 'Own', { deadLetterQueue: { queue: new sqs.Queue(stack, 'Dead'), maxReceiveCount: 3 } });
+  const made = consumerOf({ eventPattern: undefined, queue }).addAlarms(options());
+  expect(made.failedDeliveries).toBeUndefined();
+  expect(alarms().map(({ MetricName }) => MetricName)).toEqual(['ApproximateAgeOfOldestMessage', 'ApproximateNumberOfMessagesVisible']);
 });
 
 test('actions are called by all alarms', () => {
@@ -163,6 +181,14 @@ describe('a description says what to do', () => {
     expect(text(metricName)).toContain('Shop/Stock');
     expect(text(metricName)).toContain(`aws sqs start-message-move-task --source-arn ${JSON.stringify(stack.resolve(consumer.deadLetterQueue.queueArn))} `
       + `--destination-arn ${JSON.stringify(stack.resolve(consumer.queue.queueArn))}`);
+  });
+
+  test('a FIFO queue gets nothing back from a standard one', () => {
+    const consumer = consumerOf({ queueType: QueueType.fifo() });
+    consumer.addAlarms(options());
+    expect(text('FailedInvocations')).toContain(`publish again what is in ${JSON.stringify(stack.resolve(consumer.ruleDeadLetterQueue!.queueArn))}`);
+    expect(text('FailedInvocations')).not.toContain('start-message-move-task');
+    expect(text('ApproximateNumberOfMessagesVisible')).toContain('start-message-move-task');
   });
 
   test('and is not longer than Amazon CloudWatch takes', () => {

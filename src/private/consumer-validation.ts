@@ -1,0 +1,163 @@
+import { Annotations, Duration, Stack, Token } from 'aws-cdk-lib';
+import type * as events from 'aws-cdk-lib/aws-events';
+import type * as kms from 'aws-cdk-lib/aws-kms';
+import * as sqs from 'aws-cdk-lib/aws-sqs';
+import type { Construct } from 'constructs';
+import { invalid, refuseBoth, refuseWith, refuseWithout, requireDuration, requireInteger } from './validation';
+import type { BufferedEventConsumerProps } from '../consumer/buffered-event-consumer';
+
+/** The longest visibility timeout of Amazon SQS. */
+const MAX_VISIBILITY = Duration.hours(12);
+
+/** Refuses what can't work, and warns of what is known to end badly. */
+export function validateConsumer(
+  scope: Construct, props: BufferedEventConsumerProps, patterns: events.EventPattern[], processingTime: Duration,
+): void {
+  validatePatterns(scope, props, patterns);
+  requireInteger(scope, 'maxReceiveCount', props.maxReceiveCount, 1, 1000);
+  requireDuration(scope, 'retentionPeriod', props.retentionPeriod, Duration.minutes(1), Duration.days(14));
+  requireDuration(scope, 'target.processingTime', processingTime, Duration.millis(1), MAX_VISIBILITY);
+  requireDuration(scope, 'visibilityTimeout', props.visibilityTimeout, Duration.seconds(0), MAX_VISIBILITY);
+  validateVisibility(scope, 'visibilityTimeout', props.visibilityTimeout, processingTime, props.target.maxBatchingWindow);
+  if (props.encryptionKey && isAwsManaged(props.encryptionKey)) { throw awsManagedKey(scope, 'encryptionKey'); }
+
+  const { queue, deadLetterQueue, ruleDeadLetterQueue } = props;
+  if (queue) {
+    const { maxReceiveCount, retentionPeriod, visibilityTimeout, encryptionKey } = props;
+    refuseWith(scope, 'queue', { maxReceiveCount, retentionPeriod, visibilityTimeout, encryptionKey });
+  }
+  for (const [name, brought] of Object.entries({ deadLetterQueue, queue, ruleDeadLetterQueue })) {
+    if (brought) { validateQueue(scope, name, brought, patterns.length > 0); }
+  }
+  validateTypes(scope, props);
+  if (queue instanceof sqs.Queue) { validateOwnQueue(scope, queue, props, patterns.length > 0, processingTime); }
+  if (!queue && deadLetterQueue instanceof sqs.Queue) { validateOwnDeadLetterQueue(scope, deadLetterQueue); }
+}
+
+/** Six times the processing time and the batching window, as AWS advises for Lambda. */
+export function adviseVisibilityTimeout(scope: Construct, processingTime: Duration, maxBatchingWindow?: Duration): Duration {
+  const advised = advisedVisibility(processingTime, maxBatchingWindow);
+  if (advised === undefined) {
+    throw invalid(scope, 'visibilityTimeout must be given, as the processing time or the batching window of target is a token');
+  }
+  return Duration.seconds(advised);
+}
+
+function advisedVisibility(processingTime: Duration, maxBatchingWindow: Duration = Duration.seconds(0)): number | undefined {
+  if (processingTime.isUnresolved() || maxBatchingWindow.isUnresolved()) { return undefined; }
+  const advised = Math.ceil((6 * processingTime.toMilliseconds() + maxBatchingWindow.toMilliseconds()) / 1000);
+  return Math.min(advised, MAX_VISIBILITY.toSeconds());
+}
+
+function validatePatterns(scope: Construct, props: BufferedEventConsumerProps, patterns: events.EventPattern[]): void {
+  const { eventPattern, eventPatterns, eventBus, ruleInput, ruleDeadLetterQueue, queue } = props;
+  refuseBoth(scope, { eventPattern, eventPatterns });
+  if (patterns.length === 0) {
+    if (!queue) {
+      throw invalid(scope, 'eventPattern is missing: give it, or eventPatterns, or bring a queue that others send to');
+    }
+    refuseWithout(scope, 'eventPattern', { eventBus, ruleInput, ruleDeadLetterQueue });
+  }
+  const texts = patterns.map((pattern) => JSON.stringify(pattern));
+  texts.forEach((text, index) => {
+    const name = eventPattern ? 'eventPattern' : `eventPatterns[${index}]`;
+    if (text === '{}') { throw invalid(scope, `${name} is empty: name at least one field, such as detailType`); }
+    const first = texts.indexOf(text);
+    if (first !== index) {
+      throw invalid(scope, `${name} is the same as eventPatterns[${first}], so each of its events would be delivered twice: leave one out`);
+    }
+  });
+  const { region: own } = Stack.of(scope);
+  if (eventBus && differ(eventBus.env.region, own)) {
+    throw invalid(scope, `eventBus is in ${eventBus.env.region}, but the rule and its queue are in ${own}: send the events to a bus of ${own} first`);
+  }
+}
+
+function validateVisibility(
+  scope: Construct, name: string, visibilityTimeout: Duration | undefined, processingTime: Duration, maxBatchingWindow?: Duration,
+): void {
+  if (!visibilityTimeout || visibilityTimeout.isUnresolved() || processingTime.isUnresolved()) { return; }
+  if (visibilityTimeout.toMilliseconds() < processingTime.toMilliseconds()) {
+    throw invalid(scope, `${name} (${visibilityTimeout.toHumanString()}) is less than the processing time of target ` +
+      `(${processingTime.toHumanString()}), so a message would be processed twice at a time: make it six times as long`);
+  }
+  const advised = advisedVisibility(processingTime, maxBatchingWindow);
+  if (advised !== undefined && visibilityTimeout.toMilliseconds() < advised * 1000) {
+    Annotations.of(scope).addWarningV2('cdk-order-pipeline:visibilityTimeoutBelowAdvised',
+      `${name} (${visibilityTimeout.toHumanString()}) is less than AWS advises (${Duration.seconds(advised).toHumanString()}: six times the `
+      + 'processing time, and the batching window): a batch that waits for its turn or is tried again may be received twice');
+  }
+}
+
+function validateQueue(scope: Construct, name: string, queue: sqs.IQueue, delivered: boolean): void {
+  if (queue.encryptionType === sqs.QueueEncryption.KMS_MANAGED || queue.encryptionMasterKey && isAwsManaged(queue.encryptionMasterKey)) {
+    if (delivered) { throw awsManagedKey(scope, name); }
+  }
+  if (!delivered) { return; }
+  const { region, account } = Stack.of(scope);
+  if (differ(queue.env.region, region)) {
+    throw invalid(scope, `${name} is in ${queue.env.region}, but EventBridge delivers to queues of its own region only, which is ${region}`);
+  }
+  if (differ(queue.env.account, account)) {
+    throw invalid(scope, `${name} is of account ${queue.env.account}, to which EventBridge delivers only with a role of the bus's account: `
+      + `make the consumer in a stack of account ${queue.env.account}; its eventBus may be of another account`);
+  }
+}
+
+/** A queue and its dead-letter queue are of one type; EventBridge takes standard dead-letter queues only. */
+function validateTypes(scope: Construct, { queue, queueType, deadLetterQueue, ruleDeadLetterQueue }: BufferedEventConsumerProps): void {
+  const typeOf = (fifo: boolean) => fifo ? 'FIFO' : 'standard';
+  if (queue && queueType && queueType.fifo !== queue.fifo) {
+    throw invalid(scope, `queueType is ${typeOf(queueType.fifo)}, but queue is ${typeOf(queue.fifo)}: give the type of queue, or leave queueType out`);
+  }
+  const fifo = queue?.fifo ?? queueType?.fifo ?? false;
+  if (deadLetterQueue && deadLetterQueue.fifo !== fifo) {
+    throw invalid(scope, `deadLetterQueue is ${typeOf(deadLetterQueue.fifo)}, but the queue is ${typeOf(fifo)}, and SQS wants both of one type`);
+  }
+  if (ruleDeadLetterQueue?.fifo) {
+    throw invalid(scope, 'ruleDeadLetterQueue is FIFO, but EventBridge takes only standard queues for what it can\'t deliver');
+  }
+}
+
+/** What is known of a queue that is brought, but made in this app. */
+function validateOwnQueue(
+  scope: Construct, queue: sqs.Queue, { deadLetterQueue, target }: BufferedEventConsumerProps, delivered: boolean, processingTime: Duration,
+): void {
+  const { visibilityTimeout, contentBasedDeduplication } = queue.node.defaultChild as sqs.CfnQueue;
+  if (!Token.isUnresolved(visibilityTimeout)) {
+    validateVisibility(scope, 'the visibilityTimeout of queue', Duration.seconds(visibilityTimeout ?? 30), processingTime, target.maxBatchingWindow);
+  }
+  if (delivered && queue.fifo && !Token.isUnresolved(contentBasedDeduplication) && !contentBasedDeduplication) {
+    throw invalid(scope, 'queue has no contentBasedDeduplication, without which EventBridge can\'t send to a FIFO queue: set it where queue is defined');
+  }
+  const own = queue.deadLetterQueue?.queue;
+  if (!own) {
+    Annotations.of(scope).addWarningV2('cdk-order-pipeline:queueWithoutDeadLetterQueue',
+      `queue '${queue.node.path}' has no deadLetterQueue: a message that always fails is received again until it expires`);
+  } else if (deadLetterQueue && deadLetterQueue !== own) {
+    throw invalid(scope, 'deadLetterQueue is not the one of queue: leave it out, or give queue the same one');
+  }
+}
+
+function validateOwnDeadLetterQueue(scope: Construct, deadLetterQueue: sqs.Queue): void {
+  const { redriveAllowPolicy } = deadLetterQueue.node.defaultChild as sqs.CfnQueue;
+  if (redriveAllowPolicy?.redrivePermission === sqs.RedrivePermission.DENY_ALL) {
+    throw invalid(scope, 'the redriveAllowPolicy of deadLetterQueue lets no queue use it: allow the queue of this consumer, or all');
+  }
+}
+
+function isAwsManaged(key: kms.IKey): boolean {
+  const alias = 'aliasName' in key ? String(key.aliasName) : '';
+  return [alias, key.keyArn].some((name) => /(^|:)alias\/aws\//.test(name));
+}
+
+function awsManagedKey(scope: Construct, name: string): Error {
+  const what = name === 'encryptionKey' ? 'is a key that AWS manages' : 'is encrypted with the key alias/aws/sqs';
+  return invalid(scope, `${name} ${what}, which EventBridge can't use, as nobody can add the permission to its policy: `
+    + (name === 'encryptionKey' ? 'give a customer managed key, or none for SSE-SQS' : 'encrypt it with QueueEncryption.SQS_MANAGED or with a customer managed key'));
+}
+
+/** Whether two values are known and not the same. */
+export function differ(one: string, other: string): boolean {
+  return !Token.isUnresolved(one) && !Token.isUnresolved(other) && one !== other;
+}
