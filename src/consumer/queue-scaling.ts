@@ -57,7 +57,8 @@ export interface KedaScalingOptions extends QueueLatencyOptions {
   readonly minReplicas?: number;
 
   /**
-   * How often KEDA asks for the length of the queue. It is a request to Amazon SQS each time.
+   * How often KEDA asks for the length of the queue. It is one request to Amazon SQS each time, and the HorizontalPodAutoscaler that KEDA
+   * makes gets the same answer until the next one.
    *
    * @default - a quarter of `acceptableLatency`, but at least 5 and at most 30 seconds
    */

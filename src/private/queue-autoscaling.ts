@@ -76,6 +76,8 @@ export class KedaAutoscaling extends Autoscaling {
             triggers: [{
               type: 'aws-sqs-queue',
               authenticationRef: { name: deploymentName },
+              // Else each look of the HorizontalPodAutoscaler, every 15 seconds, is a request beside those of the polling interval.
+              useCachedMetrics: true,
               metadata: {
                 queueURL: this.queue.queueUrl,
                 awsRegion: this.queue.env.region,

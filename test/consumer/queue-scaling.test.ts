@@ -63,6 +63,7 @@ describe('KEDA', () => {
         triggers: [{
           type: 'aws-sqs-queue',
           authenticationRef: { name: 'stock' },
+          useCachedMetrics: true,
           metadata: {
             queueURL: expect.stringMatching(/^\$\{ConsumerQueue/),
             awsRegion: 'eu-west-1',
