@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { cpSync } from 'node:fs';
 import { connect } from 'node:net';
 import { describe, test } from 'node:test';
 import type { TestContext } from 'node:test';
@@ -62,6 +63,30 @@ test('after a restart every message is where it was: waiting, in flight with its
   assert.deepEqual(counts, { b: '2', c: '1' });
   const fifo = await second.client.send(new ReceiveMessageCommand({ QueueUrl: second.sqs.queueUrl('slow.fifo', account), MaxNumberOfMessages: 10 }));
   assert.equal(fifo.Messages?.[0]?.Body, '1');
+});
+
+test('a killed run loses no message, brings back none that is done, and soon knows who has one', async (context) => {
+  const dataDir = temporaryFolder(context);
+  const running = await endpoint(context, dataDir);
+  const { client, QueueUrl } = running;
+  await client.send(new SendMessageBatchCommand({ QueueUrl, Entries: ['a', 'b', 'c'].map((Id) => ({ Id, MessageBody: Id })) }));
+  const { Messages: [a] = [] } = await client.send(new ReceiveMessageCommand({ QueueUrl }));
+  await client.send(new DeleteMessageCommand({ QueueUrl, ReceiptHandle: a?.ReceiptHandle }));
+  await client.send(new ReceiveMessageCommand({ QueueUrl }));
+  // The files of this moment are what the next start would find.
+  const leftBehind = async () => {
+    const copy = temporaryFolder(context);
+    cpSync(dataDir, copy, { recursive: true });
+    const next = await endpoint(context, copy);
+    const left = [next.sqs.bodies('orders').sort(), next.sqs.depth('orders').inFlight] as const;
+    await next.stop();
+    return left;
+  };
+  assert.deepEqual((await leftBehind())[0], ['b', 'c']);
+  assert.deepEqual(await eventually(async () => {
+    const left = await leftBehind();
+    return left[1] === 1 ? left : undefined;
+  }, 'the receipt'), [['b', 'c'], 1]);
 });
 
 test('what is received too often moves to the dead-letter queue and is there after a restart, once', async (context) => {

@@ -85,6 +85,8 @@ export class SqsEndpoint {
   readonly #redrive: Redrive;
   readonly #fairQueues: FairQueues;
   readonly #policies = new Map<string, unknown[]>();
+  /** What the policies say: queue, service, source → whether it may send. */
+  readonly #allowed = new Map<string, boolean>();
   readonly url: string;
 
   private constructor(
@@ -162,6 +164,17 @@ export class SqsEndpoint {
 
   addPolicy(queueNames: readonly string[], statements: readonly unknown[]): void {
     for (const name of queueNames) this.#policies.set(name, [...this.#policies.get(name) ?? [], ...statements]);
+    this.#allowed.clear();
+  }
+
+  #allows(queue: FauxqsQueue, caller: Caller): boolean {
+    const key = `${queue.name} ${caller.service} ${caller.sourceArn} ${caller.sourceAccount}`;
+    let allowed = this.#allowed.get(key);
+    if (allowed === undefined) {
+      allowed = allowsSend(this.#policies.get(queue.name) ?? [], queue.arn, caller);
+      this.#allowed.set(key, allowed);
+    }
+    return allowed;
   }
 
   /** Queues of earlier runs that no template has any more, and that still hold messages. */
@@ -175,7 +188,7 @@ export class SqsEndpoint {
   ): void {
     const queue = this.#store.getQueueByArn(queueArn);
     if (!queue) throw new DeliveryError('NO_RESOURCE', `There is no queue ${queueArn}.`);
-    if (!allowsSend(this.#policies.get(queue.name) ?? [], queueArn, caller)) {
+    if (!this.#allows(queue, caller)) {
       throw new DeliveryError('NO_PERMISSIONS', `The policy of queue ${queue.name} does not let ${caller.service} send for ${caller.sourceArn}.`);
     }
     const attributes = Object.fromEntries(

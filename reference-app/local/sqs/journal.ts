@@ -27,6 +27,17 @@ export interface Deduplication {
   readonly at: number;
 }
 
+/** What a receive changes; `deadline` and `receiptHandle` are null once the message is back. */
+interface Receipt {
+  receiptHandle: string | null;
+  deadline: number | null;
+  readonly count: number;
+  readonly first: number | null;
+}
+
+/** Most messages are deleted sooner, and then nobody needs to know that they had been received. */
+const RECEIPT_DELAY_MS = 250;
+
 /**
  * Writes down what is in the queues, so that neither a restart nor a killed run loses a message. It stands in for fauxqs's own
  * persistence, which (2.4) fails on `ChangeMessageVisibility` to 0 and waits for the disk at every single step.
@@ -35,6 +46,11 @@ export interface Deduplication {
 export class QueueJournal {
   readonly #database: DatabaseSync;
   readonly #statements;
+  /** Message id → its row: an index over random ids would cost more to write than the messages. */
+  readonly #positions = new Map<string, number | bigint>();
+  /** By message id, not written yet. A killed run forgets them, and what they are about is handed out again, as queues may. */
+  readonly #receipts = new Map<string, Receipt>();
+  #receiptsDue: NodeJS.Timeout | undefined;
   /** Ends when what is written now is committed. */
   #commit: Promise<void> | undefined;
 
@@ -42,14 +58,17 @@ export class QueueJournal {
     mkdirSync(folder, { recursive: true });
     this.#database = new DatabaseSync(join(folder, 'queues.db'));
     // NORMAL: what is committed survives the end of the process, however it ends; only a power cut may take the last moments.
+    // A checkpoint waits for the disk, so there are few. Nobody else opens the file, so it needs no locks.
     this.#database.exec(`
+      pragma page_size = 16384;
+      pragma locking_mode = exclusive;
       pragma journal_mode = wal;
       pragma synchronous = normal;
-      create table if not exists message (
-        position integer primary key autoincrement, id text not null unique, queue text not null, message text not null,
+      pragma wal_autocheckpoint = 4096;
+      create table if not exists queued (
+        position integer primary key autoincrement, queue text not null, message text not null, body text not null,
         receipt_handle text, visibility_deadline integer, receive_count integer not null, first_received integer
       );
-      create index if not exists message_queue on message (queue, position);
       create table if not exists sequence (queue text primary key, counter integer not null);
       create table if not exists move_task (position integer primary key autoincrement, id text not null unique, task text not null);
       create table if not exists deduplication (
@@ -57,15 +76,13 @@ export class QueueJournal {
       );
       create index if not exists deduplication_age on deduplication (at);`);
     this.#statements = {
-      insert: this.#database.prepare(`insert into message (id, queue, message, receive_count, first_received) values (?, ?, ?, ?, ?)
-        on conflict (id) do update set queue = excluded.queue, message = excluded.message, receipt_handle = null, visibility_deadline = null,
-          receive_count = excluded.receive_count, first_received = excluded.first_received`),
-      remove: this.#database.prepare('delete from message where id = ?'),
-      inflight: this.#database.prepare(`update message set receipt_handle = ?, visibility_deadline = ?, receive_count = ?, first_received = ? where id = ?`),
-      ready: this.#database.prepare('update message set receipt_handle = null, visibility_deadline = null where id = ?'),
-      purge: this.#database.prepare('delete from message where queue = ?'),
-      load: this.#database.prepare('select * from message where queue = ? order by position'),
-      queues: this.#database.prepare('select queue, count(*) as messages from message group by queue'),
+      insert: this.#database.prepare('insert into queued (queue, message, body, receive_count, first_received) values (?, ?, ?, ?, ?)'),
+      remove: this.#database.prepare('delete from queued where position = ?'),
+      receipt: this.#database.prepare(`update queued set receipt_handle = ?, visibility_deadline = ?, receive_count = ?, first_received = ? where position = ?`),
+      ready: this.#database.prepare('update queued set receipt_handle = null, visibility_deadline = null where position = ?'),
+      purge: this.#database.prepare('delete from queued where queue = ?'),
+      load: this.#database.prepare('select * from queued where queue = ? order by position'),
+      queues: this.#database.prepare('select queue, count(*) as messages from queued group by queue'),
       saveCounter: this.#database.prepare('insert into sequence values (?, ?) on conflict (queue) do update set counter = excluded.counter'),
       saveMoveTask: this.#database.prepare('insert into move_task (id, task) values (?, ?) on conflict (id) do update set task = excluded.task'),
       removeMoveTask: this.#database.prepare('delete from move_task where id = ?'),
@@ -108,26 +125,56 @@ export class QueueJournal {
     await this.#commit;
   }
 
-  insertMessage(queue: string, message: QueueMessage): void {
+  insertMessage(queue: string, { body, ...message }: QueueMessage): void {
     this.#write();
-    this.#statements.insert.run(
-      message.messageId, queue, JSON.stringify(message), message.approximateReceiveCount, message.approximateFirstReceiveTimestamp ?? null,
+    const { messageId, approximateReceiveCount, approximateFirstReceiveTimestamp } = message;
+    this.#remove(messageId);
+    const { lastInsertRowid } = this.#statements.insert.run(
+      queue, JSON.stringify(message), body, approximateReceiveCount, approximateFirstReceiveTimestamp ?? null,
     );
+    this.#positions.set(messageId, lastInsertRowid);
   }
 
   deleteMessage(id: string): void {
     this.#write();
-    this.#statements.remove.run(id);
+    this.#remove(id);
+  }
+
+  #remove(id: string): void {
+    const position = this.#positions.get(id);
+    if (position === undefined) return;
+    this.#statements.remove.run(position);
+    this.#positions.delete(id);
+    this.#receipts.delete(id);
   }
 
   updateMessageInflight(id: string, receiptHandle: string, deadline: number, count: number, first: number | undefined): void {
+    this.#receipts.set(id, { receiptHandle, deadline, count, first: first ?? null });
+    this.#receiptsDue ??= setTimeout(() => this.#writeReceipts(), RECEIPT_DELAY_MS).unref();
+  }
+
+  #writeReceipts(): void {
+    clearTimeout(this.#receiptsDue);
+    this.#receiptsDue = undefined;
+    if (this.#receipts.size === 0) return;
     this.#write();
-    this.#statements.inflight.run(receiptHandle, deadline, count, first ?? null, id);
+    for (const [id, { receiptHandle, deadline, count, first }] of this.#receipts) {
+      const position = this.#positions.get(id);
+      if (position !== undefined) this.#statements.receipt.run(receiptHandle, deadline, count, first, position);
+    }
+    this.#receipts.clear();
   }
 
   updateMessageReady(id: string): void {
+    const receipt = this.#receipts.get(id);
+    if (receipt) {
+      receipt.receiptHandle = receipt.deadline = null;
+      return;
+    }
+    const position = this.#positions.get(id);
+    if (position === undefined) return;
     this.#write();
-    this.#statements.ready.run(id);
+    this.#statements.ready.run(position);
   }
 
   deleteQueueMessages(queue: string): void {
@@ -149,14 +196,19 @@ export class QueueJournal {
   }
 
   load(queue: string): JournalEntry[] {
-    return this.#statements.load.all(queue).map((row) => ({
-      message: {
-        ...JSON.parse(String(row['message'])) as QueueMessage,
+    return this.#statements.load.all(queue).map((row) => {
+      const message = {
+        ...JSON.parse(String(row['message'])) as Omit<QueueMessage, 'body'>,
+        body: String(row['body']),
         approximateReceiveCount: Number(row['receive_count']),
         ...(row['first_received'] !== null && { approximateFirstReceiveTimestamp: Number(row['first_received']) }),
-      },
-      ...(row['receipt_handle'] !== null && { receiptHandle: String(row['receipt_handle']), visibilityDeadline: Number(row['visibility_deadline']) }),
-    }));
+      };
+      this.#positions.set(message.messageId, Number(row['position']));
+      return {
+        message,
+        ...(row['receipt_handle'] !== null && { receiptHandle: String(row['receipt_handle']), visibilityDeadline: Number(row['visibility_deadline']) }),
+      };
+    });
   }
 
   sequenceCounter(queue: string): number {
@@ -198,6 +250,7 @@ export class QueueJournal {
   }
 
   close(): void {
+    this.#writeReceipts();
     this.#end();
     this.#database.close();
   }
