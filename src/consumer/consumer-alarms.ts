@@ -20,8 +20,8 @@ export interface ConsumerAlarmsOptions {
   readonly okActions?: cloudwatch.IAlarmAction[];
 
   /**
-   * How old the oldest message of the queue may become. Give the same one to `QueueScaling`, or more: until the scaling has caught up,
-   * messages wait longer.
+   * How old the oldest message of the queue may become. If `QueueScaling` aims at a latency, give more than that, such as twice as much:
+   * under load, messages wait about as long as it aims at, and longer until a new replica runs.
    *
    * @default Duration.minutes(5)
    */

@@ -10,8 +10,9 @@ import { Autoscaling, CpuAutoscalingOptions } from '../workload';
  */
 export interface QueueLatencyOptions {
   /**
-   * How long a message may take from the queue to the end of its processing. It is what the scaling aims at and no promise:
-   * a replica more takes until the next look at the queue and then the start of a pod.
+   * How long a message may take from the queue to the end of its processing. It is what the scaling aims at and no promise: under a
+   * steady load, messages wait about as long, as fewer replicas are enough then; and a replica more takes until the next look at the
+   * queue and then the start of a pod.
    */
   readonly acceptableLatency: Duration;
 
