@@ -19,8 +19,14 @@ export const acceptedFindings: AcceptedFinding[] = [
     reason: 'It is a dead-letter queue itself, which the rule can\'t tell.',
     at: [
       'Lambda/DeadLetterQueue', 'Kubernetes/DeadLetterQueue', 'Keda/DeadLetterQueue', 'ExternalMetric/DeadLetterQueue',
-      'External/DeadLetterQueue', 'OwnKey/DeadLetterQueue', 'Pipeline/Stock/DeadLetterQueue',
+      'External/DeadLetterQueue', 'OwnKey/DeadLetterQueue', 'Fifo/DeadLetterQueue', 'Fifo/RuleDeadLetterQueue', 'Fair/DeadLetterQueue',
+      'BroughtQueue/DeadLetterQueue', 'Relayed/DeadLetterQueue', 'Pipeline/Stock/DeadLetterQueue',
     ],
+  },
+  {
+    rules: ['AwsSolutions-SQS3'],
+    reason: 'This is a dead-letter queue: of EventBridge, or of a queue that is defined elsewhere.',
+    at: ['Fifo/RuleDeadLetterQueue', 'BroughtQueue/DeadLetterQueue'],
   },
   {
     rules: ['Serverless-LambdaEventSourceMappingDestination'],
@@ -37,7 +43,7 @@ export const acceptedFindings: AcceptedFinding[] = [
       'Keda/ScalerPolicy', 'Keda/Workload/Role/DefaultPolicy',
       'ExternalMetric/ScalerPolicy', 'ExternalMetric/Workload/Role/DefaultPolicy',
       'External/Policy',
-      'OwnKey/Policy',
+      'OwnKey/Policy', 'Fifo/Policy', 'Fair/Policy', 'BroughtQueue/Policy', 'Relayed/Policy', 'Relayed/Relay/Role/DefaultPolicy',
       'Pipeline/Migration/Role/DefaultPolicy', 'Pipeline/CommandApi/Role/DefaultPolicy', 'Pipeline/QueryApi/Role/DefaultPolicy',
       'Pipeline/OutboxRelay/Role/DefaultPolicy', 'Pipeline/Stock/Workload/Role/DefaultPolicy',
     ],

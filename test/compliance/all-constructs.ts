@@ -1,14 +1,16 @@
 import { App, Duration, Stack } from 'aws-cdk-lib';
 import * as cloudwatch_actions from 'aws-cdk-lib/aws-cloudwatch-actions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as sns from 'aws-cdk-lib/aws-sns';
+import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import {
   BufferedEventConsumer, ConsumerTarget, CqrsAuroraCluster, EventDrivenOrderPipeline, IConsumerTarget, KubernetesAccess, KubernetesJob,
-  KubernetesWorkload, OrderEventBus, QueueScaling, WorkloadImage,
+  KubernetesWorkload, OrderEventBus, QueueScaling, QueueType, WorkloadImage,
 } from '../../src';
 import { testKubernetes } from '../cluster';
 
@@ -42,6 +44,18 @@ export function allConstructs(): Stack {
   }
   new BufferedEventConsumer(stack, 'OwnKey', {
     eventPattern, encryptionKey: key, target: ConsumerTarget.external(role('Other'), { processingTime: Duration.seconds(10) }),
+  }).addAlarms(alarms);
+
+  const target = () => ConsumerTarget.external(role(`Role${stack.node.children.length}`), { processingTime: Duration.seconds(10) });
+  new BufferedEventConsumer(stack, 'Fifo', { eventPattern, queueType: QueueType.fifo(), target: target() }).addAlarms(alarms);
+  new BufferedEventConsumer(stack, 'Fair', {
+    eventPatterns: [eventPattern, { detailType: ['OrderConfirmed'] }], queueType: QueueType.fair(), target: target(),
+  }).addAlarms(alarms);
+  new BufferedEventConsumer(stack, 'BroughtQueue', { queue: new sqs.Queue(brought, 'Queue'), target: target() }).addAlarms(alarms);
+  new BufferedEventConsumer(stack, 'Relayed', {
+    eventPattern,
+    eventBus: events.EventBus.fromEventBusArn(brought, 'Bus', 'arn:aws:events:eu-west-1:999999999999:event-bus/shop'),
+    target: target(),
   }).addAlarms(alarms);
 
   new OrderEventBus(stack, 'Bus');
