@@ -20,6 +20,7 @@ export function evaluate(value: unknown): unknown {
     case 'Fn::Join': return resolved[1].join(resolved[0]);
     case 'Fn::Select': return resolved[1][resolved[0]];
     case 'Fn::Split': return resolved[1].split(resolved[0]);
+    case 'Fn::ImportValue': return `\${${resolved}}`;
     default: throw new Error(`${name} is not known here`);
   }
 }

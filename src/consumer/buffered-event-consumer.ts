@@ -459,10 +459,11 @@ export class BufferedEventConsumer extends Construct {
       }
     };
     const dead = this.ruleDeadLetterQueue!;
+    const deadName = dead === this.deadLetterQueue ? 'deadLetterQueue' : 'ruleDeadLetterQueue';
     add('queue', 'queue', 'queuePolicyStatement', this.queuePolicyStatement!, this.queue.addToResourcePolicy(this.queuePolicyStatement!));
-    add(dead === this.deadLetterQueue ? 'deadLetterQueue' : 'ruleDeadLetterQueue', 'deadLetterQueue', 'deadLetterQueuePolicyStatement',
+    add(deadName, 'deadLetterQueue', 'deadLetterQueuePolicyStatement',
       this.deadLetterQueuePolicyStatement!, dead.addToResourcePolicy(this.deadLetterQueuePolicyStatement!));
-    for (const [key, queues] of keysOf({ queue: this.queue, [dead === this.deadLetterQueue ? 'deadLetterQueue' : 'ruleDeadLetterQueue']: dead })) {
+    for (const { key, queues } of keysOf({ queue: this.queue, [deadName]: dead })) {
       add(`the encryption key of ${queues.join(' and ')}`, 'encryptionKey', 'keyPolicyStatement', this.keyPolicyStatement!,
         key.addToResourcePolicy(this.keyPolicyStatement!, true));
     }
@@ -480,12 +481,15 @@ function encryption(key?: kms.IKey): sqs.QueueProps {
   return key ? { encryption: sqs.QueueEncryption.KMS, encryptionMasterKey: key } : { encryption: sqs.QueueEncryption.SQS_MANAGED };
 }
 
-function keysOf(queues: { [name: string]: sqs.IQueue }): Map<kms.IKey, string[]> {
-  const keys = new Map<kms.IKey, string[]>();
+/** The keys of queues, each once, and which queues it encrypts. */
+function keysOf(queues: { [name: string]: sqs.IQueue }): { key: kms.IKey; queues: string[] }[] {
+  const found: { key: kms.IKey; queues: string[] }[] = [];
   for (const [name, { encryptionMasterKey: key }] of Object.entries(queues)) {
-    if (key) { keys.set(key, [...keys.get(key) ?? [], name]); }
+    if (!key) { continue; }
+    const same = found.find((other) => other.key.keyArn === key.keyArn);
+    if (same) { same.queues.push(name); } else { found.push({ key, queues: [name] }); }
   }
-  return keys;
+  return found;
 }
 
 function addToBus(bus: events.IEventBus, statement: iam.PolicyStatement, scope: Construct): iam.AddToResourcePolicyResult {

@@ -1,5 +1,5 @@
 import { Annotations, Duration } from 'aws-cdk-lib';
-import type * as iam from 'aws-cdk-lib/aws-iam';
+import * as iam from 'aws-cdk-lib/aws-iam';
 import type { Construct } from 'constructs';
 import type { ConsumerTargetBindOptions, ConsumerTargetConfig, IConsumerTarget } from './consumer-target';
 import { attachConsumePolicy, consumeStatements, grantConsume, statementsText } from '../private/permissions';
@@ -31,8 +31,12 @@ export class ExternalConsumerTarget implements IConsumerTarget {
     return { grantee: this.grantee };
   }
 
+  /**
+   * A role that is made in this app has the permission in its own stack, since that needs the consumer's anyway: the process has to
+   * know `QUEUE_URL`.
+   */
   private allow(scope: Construct, { queue }: ConsumerTargetBindOptions): boolean {
-    return isIdentity(this.grantee)
+    return isIdentity(this.grantee) && !(this.grantee instanceof iam.Role)
       ? attachConsumePolicy(scope, 'Policy', this.grantee, queue) !== undefined
       : grantConsume(queue, this.grantee).success;
   }

@@ -112,7 +112,7 @@ describe('a queue without a bus', () => {
     expect(consumer.rules).toEqual([]);
     expect(consumer.ruleDeadLetterQueue).toBeUndefined();
     expect([consumer.queuePolicyStatement, consumer.keyPolicyStatement]).toEqual([undefined, undefined]);
-    expect(Object.keys(template().toJSON().Resources).filter((id) => id.startsWith('Consumer'))).toEqual([expect.stringMatching(/^ConsumerPolicy/)]);
+    expect(Object.keys(template().toJSON().Resources).filter((id) => id.startsWith('Consumer'))).toEqual([]);
     expect(warnings()).toEqual([]);
     expect(() => consumer.metricFailedDeliveries()).toThrow('metricFailedDeliveries() needs an eventPattern');
   });
@@ -390,6 +390,11 @@ describe('another account', () => {
     expect(stack.resolve(consumer.keyPolicyStatement!.toStatementJson()).Condition)
       .toEqual({ StringEquals: { 'aws:SourceAccount': ['111122223333', '999999999999'] } });
     expect(unacknowledgedFindings(stack)).toEqual([]);
+  });
+
+  test('has a bus whose logical ids here stay', () => {
+    consumerOf({ eventPattern: created, eventBus: events.EventBus.fromEventBusArn(stack, 'Central', foreign) });
+    expectLogicalIds(stack, join(__dirname, 'consumer-foreign-bus.logical-ids.json'));
   });
 
   test('has to let this one make its rules, which is warned of with the statement', () => {
