@@ -123,6 +123,8 @@ export interface QueueScalingBindOptions {
  *
  * The Deployment states no number of replicas when something scales it, so a deployment doesn't reset what was reached.
  *
+ * Lambda scales by itself. What bounds it like `maxReplicas` are `maxConcurrency` and `maxPollers` of `ConsumerTarget.lambdaFunction`.
+ *
  * @example
  * declare const kedaOperatorRole: iam.IRole;
  *

@@ -1,4 +1,4 @@
-import { Duration } from 'aws-cdk-lib';
+import { Duration, Token } from 'aws-cdk-lib';
 import type * as sqs from 'aws-cdk-lib/aws-sqs';
 import { horizontalPodAutoscaler } from './horizontal-pod-autoscaler';
 import { Replicas, replicasOf, requireAtLeast } from './replicas';
@@ -105,6 +105,12 @@ export class ExternalMetricAutoscaling extends Autoscaling {
     this.messages = messagesPerReplica(options);
     // Zero is a feature gate of Kubernetes that EKS doesn't turn on.
     this.replicas = replicasOf(options, 1, 1);
+    for (const [name, value] of Object.entries(options.metricLabels ?? {})) {
+      if (!Token.isUnresolved(value) && !/^([a-z0-9]([\w.-]{0,61}[a-z0-9])?)?$/i.test(value)) {
+        throw new Error(`metricLabels.${name} must be at most 63 letters, digits, '-', '_' and '.', and begin and end with a letter or digit, as `
+          + `Kubernetes takes no other labels; got '${value}'`);
+      }
+    }
   }
 
   public bind(options: AutoscalingBindOptions): AutoscalingConfig {

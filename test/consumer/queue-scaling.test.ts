@@ -237,6 +237,14 @@ describe('an external metric', () => {
     }, 1);
   });
 
+  test.each([['a name that is too long', 'q'.repeat(64)], ['a URL', 'https://sqs/queue'], ['a sign at its end', 'queue-']])('refuses %s as a label', (_, queue) => {
+    expect(() => external({ metricLabels: { queue } })).toThrow('metricLabels.queue must be at most 63 letters');
+  });
+
+  test.each([['q'.repeat(63)], ['a'], [''], ['Shop_Stock.1-b'], [Token.asString({ Ref: 'Queue' })]])('takes the label %j', (queue) => {
+    expect(() => external({ metricLabels: { queue } })).not.toThrow();
+  });
+
   test('can\'t go down to zero', () => {
     expect(() => external({ minReplicas: 0 })).toThrow('minReplicas must be a whole number of at least 1, got 0');
   });
