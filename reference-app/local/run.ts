@@ -12,7 +12,8 @@ import type { World } from './model.ts';
 import { freePort, LOOPBACK } from './ports.ts';
 import { letPass } from './postgres.ts';
 import type { DatabaseAddress } from './postgres.ts';
-import { Balancer } from './processes/balancer.ts';
+import { BalancerThread } from './processes/balancer-thread.ts';
+import type { RemoteBalancer } from './processes/balancer-thread.ts';
 import { Leftovers } from './processes/leftovers.ts';
 import { runJob, Workload } from './processes/workload.ts';
 import type { Host } from './processes/workload.ts';
@@ -253,7 +254,8 @@ async function start(
   if (uncalled > 0) ignored.set('functions that no queue calls: custom resources and other triggers', uncalled);
 
   const workloads: Workload[] = [];
-  const balancers: Balancer[] = [];
+  const balancers: RemoteBalancer[] = [];
+  const balancerThread = new BalancerThread();
   const local: LocalAddresses & { services: { name: string; ports: Map<number, number> }[] } = {
     region, endpoints, services: [], databasePorts: declaredDatabasePorts(databases),
   };
@@ -268,7 +270,7 @@ async function start(
       for (const balancer of balancers) balancer.drain();
       await Promise.all(workloads.filter(exposed).map((workload) => workload.stop()));
       await Promise.all(workloads.filter((workload) => !exposed(workload)).map((workload) => workload.stop()));
-      for (const balancer of balancers) balancer.stop();
+      await balancerThread.close();
     },
   });
   for (const service of specs.services) await expose(service);
@@ -278,7 +280,7 @@ async function start(
     const here = new Map<number, number>();
     for (const [index, port] of service.ports.entries()) {
       const name = index === 0 ? service.name : `${service.name}:${port.name ?? port.port}`;
-      const balancer = await Balancer.start(name, ports[name] ?? 0, () => behind.flatMap((workload) => workload.ports(port.targetPort)));
+      const balancer = await balancerThread.start(name, ports[name] ?? 0, () => behind.flatMap((workload) => workload.ports(port.targetPort)));
       balancers.push(balancer);
       here.set(port.port, balancer.port);
       for (const workload of behind) urls.set(workload, [...urls.get(workload) ?? [], `http://${LOOPBACK}:${balancer.port}`]);

@@ -15,8 +15,8 @@ import { atEnd, eventually, temporaryFolder } from './testing/temporary.ts';
 const account = '000000000000';
 const arn = (name: string) => `arn:aws:sqs:us-east-1:${account}:${name}`;
 
-async function endpoint(context: TestContext, dataDir: string) {
-  const sqs = await SqsEndpoint.start({ dataDir, region: 'us-east-1' });
+async function endpoint(context: TestContext, dataDir: string, gatheringMs?: number) {
+  const sqs = await SqsEndpoint.start({ dataDir, region: 'us-east-1', ...(gatheringMs !== undefined && { gatheringMs }) });
   const dead = JSON.stringify({ deadLetterTargetArn: arn('dead'), maxReceiveCount: 2 });
   sqs.createQueue({ name: 'dead', arn: arn('dead'), attributes: {} }, account);
   sqs.createQueue({ name: 'orders', arn: arn('orders'), attributes: { VisibilityTimeout: '60', RedrivePolicy: dead } }, account);
@@ -150,6 +150,36 @@ test('a message ends one long poll, not all of them, and a burst as many as it c
   assert.deepEqual(received, [1, 10, 2]);
   for (let message = 0; message < 11; message++) sqs.deliver(arn('orders'), '3', caller);
   await Promise.all(polls);
+});
+
+test('while messages come one after another, long polls get several at a time, and the first at once', async (context) => {
+  const { sqs, client, QueueUrl } = await endpoint(context, temporaryFolder(context), 2_000);
+  sqs.addPolicy(['orders'], [{ Effect: 'Allow', Principal: '*', Action: '*' }]);
+  const deliver = () => sqs.deliver(arn('orders'), 'm', { service: 'events.amazonaws.com', sourceArn: 'arn', sourceAccount: account });
+  const received: number[] = [];
+  const poll = async () => {
+    const { Messages = [] } = await client.send(new ReceiveMessageCommand({ QueueUrl, MaxNumberOfMessages: 10, WaitTimeSeconds: 20 }));
+    received.push(Messages.length);
+  };
+  const polls = Array.from({ length: 3 }, poll);
+  await eventually(() => sqs.waiting('orders') === 3, 'three long polls');
+  const began = performance.now();
+  deliver();
+  await eventually(() => received.length === 1, 'the first message');
+  assert.ok(performance.now() - began < 1_500);
+  for (let message = 0; message < 4; message++) {
+    deliver();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  // One that comes now waits for more, one that can't wait does not.
+  const late = poll();
+  const { Messages = [] } = await client.send(new ReceiveMessageCommand({ QueueUrl, WaitTimeSeconds: 0 }));
+  assert.deepEqual([received, Messages.length], [[1], 1]);
+  await eventually(() => received.length === 2, 'the others');
+  assert.deepEqual(received, [1, 3]);
+  for (let message = 0; message < 20; message++) deliver();
+  await Promise.all([...polls, late]);
+  assert.deepEqual(received.slice(2), [10, 10]);
 });
 
 describe('deliveries of EventBridge', () => {

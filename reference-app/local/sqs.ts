@@ -4,6 +4,8 @@ import type { FastifyInstance } from 'fastify';
 import { LOOPBACK, portError } from './ports.ts';
 import { FairQueues, receiveGroupsInBatches, rememberDuplicates } from './sqs/fifo.ts';
 import type { FifoQueue } from './sqs/fifo.ts';
+import { Gathering } from './sqs/gathering.ts';
+import type { PolledQueue } from './sqs/gathering.ts';
 import { QueueJournal } from './sqs/journal.ts';
 import type { QueueMessage } from './sqs/journal.ts';
 import { allowsSend } from './sqs/policy.ts';
@@ -11,7 +13,7 @@ import type { Caller } from './sqs/policy.ts';
 import { Redrive } from './sqs/redrive.ts';
 import type { MovableQueue } from './sqs/redrive.ts';
 
-interface FauxqsQueue extends MovableQueue, FifoQueue {
+interface FauxqsQueue extends MovableQueue, FifoQueue, PolledQueue {
   readonly name: string;
   readonly url: string;
   readonly arn: string;
@@ -27,8 +29,6 @@ interface FauxqsQueue extends MovableQueue, FifoQueue {
   changeVisibility(receiptHandle: string, seconds: number): void;
   getAttribute(name: string): string | undefined;
   processTimers(): void;
-  readonly pollWaiters: { readonly timer: NodeJS.Timeout; resolve(): void }[];
-  notifyWaiters(): void;
   nextSequenceNumber(): string;
 }
 
@@ -84,13 +84,15 @@ export class SqsEndpoint {
   readonly #journal: QueueJournal;
   readonly #redrive: Redrive;
   readonly #fairQueues: FairQueues;
+  readonly #gathering: Gathering;
   readonly #policies = new Map<string, unknown[]>();
   /** What the policies say: queue, service, source → whether it may send. */
   readonly #allowed = new Map<string, boolean>();
   readonly url: string;
 
   private constructor(
-    store: FauxqsStore, storeClass: FauxqsStoreClass, app: FastifyInstance, journal: QueueJournal, redrive: Redrive, fairQueues: FairQueues, url: string,
+    store: FauxqsStore, storeClass: FauxqsStoreClass, app: FastifyInstance, journal: QueueJournal, redrive: Redrive, fairQueues: FairQueues,
+    gathering: Gathering, url: string,
   ) {
     this.#store = store;
     this.#storeClass = storeClass;
@@ -98,10 +100,11 @@ export class SqsEndpoint {
     this.#journal = journal;
     this.#redrive = redrive;
     this.#fairQueues = fairQueues;
+    this.#gathering = gathering;
     this.url = url;
   }
 
-  static async start(options: { dataDir: string; port?: number; region: string }): Promise<SqsEndpoint> {
+  static async start(options: { dataDir: string; port?: number; region: string; gatheringMs?: number }): Promise<SqsEndpoint> {
     const entry = fileURLToPath(import.meta.resolve('fauxqs'));
     const { buildApp } = await import('fauxqs') as unknown as { buildApp(options: object): FastifyInstance };
     const { SqsStore } = await import(pathToFileURL(join(dirname(entry), 'sqs', 'sqsStore.js')).href) as { SqsStore: FauxqsStoreClass };
@@ -115,10 +118,11 @@ export class SqsEndpoint {
     giveBackUndelivered(app, store);
     const redrive = new Redrive(app, store, journal, SqsStore.createMessage);
     const fairQueues = new FairQueues(app);
+    const gathering = new Gathering(app, options.gatheringMs);
     const port = options.port ?? 0;
     try {
       const address = await app.listen({ host: LOOPBACK, port });
-      return new SqsEndpoint(store, SqsStore, app, journal, redrive, fairQueues, address.replace(/\/$/, ''));
+      return new SqsEndpoint(store, SqsStore, app, journal, redrive, fairQueues, gathering, address.replace(/\/$/, ''));
     } catch (error) {
       journal.close();
       throw portError(error, 'sqs', port);
@@ -151,7 +155,7 @@ export class SqsEndpoint {
     }
     queue.sequenceCounter = this.#journal.sequenceCounter(queue.name);
     if (queue.attributes['FifoQueue'] !== 'true') {
-      wakeNoMoreThanNeeded(queue);
+      this.#gathering.attach(queue);
       this.#fairQueues.attach(queue);
     } else {
       receiveGroupsInBatches(queue);
@@ -253,25 +257,6 @@ export class SqsEndpoint {
     await this.#app.close();
     this.#journal.close();
   }
-}
-
-/**
- * fauxqs wakes every long poll for every message, and all but one go away with nothing and ask again. Here as many are
- * woken as the messages of one turn can fill.
- */
-function wakeNoMoreThanNeeded(queue: FauxqsQueue): void {
-  let scheduled = false;
-  queue.notifyWaiters = () => {
-    if (scheduled) return;
-    scheduled = true;
-    setImmediate(() => {
-      scheduled = false;
-      for (const waiter of queue.pollWaiters.splice(0, Math.ceil(queue.messages.length / 10))) {
-        clearTimeout(waiter.timer);
-        waiter.resolve();
-      }
-    });
-  };
 }
 
 /**

@@ -1,6 +1,6 @@
 import { connect, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
-import { LOOPBACK, portError } from '../ports.ts';
+import { LOOPBACK } from '../ports.ts';
 
 /** How long a new connection waits for a replica while none is ready. */
 const PATIENCE_MS = 5_000;
@@ -8,22 +8,22 @@ const PATIENCE_MS = 5_000;
 /** Stands for a Kubernetes Service: spreads TCP connections over the replicas that are ready. */
 export class Balancer {
   readonly #server: Server;
-  readonly #backends: () => number[];
+  readonly #backends: () => number[] | Promise<number[]>;
   readonly #open = new Set<Socket>();
   #next = 0;
   #stopping = false;
   #port = 0;
 
-  private constructor(backends: () => number[]) {
+  private constructor(backends: () => number[] | Promise<number[]>) {
     this.#backends = backends;
     // Half-open, since a client may end its side and still wait for the answer.
     this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => void this.#serve(client));
   }
 
-  static async start(name: string, port: number, backends: () => number[]): Promise<Balancer> {
+  static async start(port: number, backends: () => number[] | Promise<number[]>): Promise<Balancer> {
     const balancer = new Balancer(backends);
     await new Promise<void>((resolve, reject) => {
-      balancer.#server.once('error', (error) => reject(portError(error, name, port)));
+      balancer.#server.once('error', reject);
       balancer.#server.listen({ host: LOOPBACK, port, exclusive: true }, resolve);
     });
     const address = balancer.#server.address();
@@ -37,7 +37,7 @@ export class Balancer {
     this.#track(client);
     const deadline = Date.now() + PATIENCE_MS;
     while (!client.destroyed && !this.#stopping) {
-      const ports = this.#backends();
+      const ports = await this.#backends();
       // Every ready replica once: one of them may just have ended.
       for (let attempt = 0; attempt < ports.length; attempt++) {
         const port = ports[this.#next++ % ports.length] ?? 0;
