@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
-import { SendMessageCommand, SQSClient, StartMessageMoveTaskCommand } from '@aws-sdk/client-sqs';
+import { GetQueueAttributesCommand, SendMessageCommand, SQSClient, StartMessageMoveTaskCommand } from '@aws-sdk/client-sqs';
 import { startLocal } from './run.ts';
 import { synthesizeConsumers } from './testing/consumers/app.ts';
 import { atEnd, eventually, temporaryFolder } from './testing/temporary.ts';
@@ -43,6 +43,16 @@ test('what a consumer may ask for runs as its template says', async (context) =>
   assert.equal(run.warnings.length, 1);
   assert.match(run.warnings[0] ?? '', /^Queue Consumers\.Refused\w* may not use Consumers\.Reserved\w* for its dead letters: its RedriveAllowPolicy refuses\./);
 
+  await context.test('a dead-letter queue names the one queue that may use it, by the name that the queue has', async () => {
+    for (const name of ['Large', 'Grouped']) {
+      const dead = queueNamed(new RegExp(`${name}DeadLetterQueue`));
+      const { Attributes } = await sqs.send(new GetQueueAttributesCommand({ QueueUrl: dead.url, AttributeNames: ['RedriveAllowPolicy'] }));
+      assert.deepEqual(JSON.parse(Attributes?.['RedriveAllowPolicy'] ?? ''), {
+        redrivePermission: 'byQueue', sourceQueueArns: [queueNamed(new RegExp(`${name}Queue`)).arn],
+      });
+    }
+  });
+
   await context.test('content filters and an input transformer, with the reserved variables', async () => {
     await put('Placed', { id: 'small', total: 99, country: 'DE' }, { id: 'barred', total: 500, country: 'XX' }, { id: 'large', total: 100, country: 'DE' });
     await eventually(() => ids(/LargeQueue/).length > 0 && empty(/LargeQueue/), 'the large order');
@@ -64,11 +74,13 @@ test('what a consumer may ask for runs as its template says', async (context) =>
 
   await context.test('a FIFO queue keeps the order when a message comes back, drops duplicates and what its function does not want', async () => {
     const kind = 'order';
-    await put('Grouped', { id: 1, kind }, { id: 2, kind, failures: 1 }, { id: 3, kind }, { id: 3, kind }, { id: 4, kind: 'noise' }, { id: 5, kind });
-    await eventually(() => ids(/^groups/).includes(5), 'the last of the group');
-    assert.deepEqual(seen(/^groups/).map(({ message, group }) => [message['id'], group]), [1, 2, 3, 5].map((id) => [id, 'all']));
-    await eventually(() => empty(/^groups\.fifo$/), 'the queue to be empty, of the noise too');
-    assert.deepEqual(queueNamed(/^groups-dead/).messages(), []);
+    await put('Grouped', { id: 1, kind }, { id: 2, kind, failures: 1 }, { id: 3, kind }, { id: 3, kind });
+    await put('GroupedToo', { id: 4, kind: 'noise' }, { id: 5, kind });
+    await eventually(() => ids(/GroupedQueue.*\.fifo$/).includes(5), 'the last of the group');
+    assert.deepEqual(seen(/GroupedQueue/).map(({ message, group }) => [message['id'], group]), [1, 2, 3, 5].map((id) => [id, 'all']));
+    await eventually(() => empty(/GroupedQueue/), 'the queue to be empty, of the noise too');
+    assert.deepEqual(queueNamed(/GroupedDeadLetterQueue/).messages(), []);
+    assert.deepEqual(queueNamed(/GroupedRuleDeadLetterQueue/).messages(), []);
   });
 
   await context.test('a queue that no rule fills', async () => {
@@ -78,7 +90,7 @@ test('what a consumer may ask for runs as its template says', async (context) =>
   });
 
   await context.test('dead letters go back to their queue, or elsewhere, and are tried anew there', async () => {
-    const { url } = queueNamed(/^Consumers-LargeQueue/);
+    const { url } = queueNamed(/LargeQueue/);
     const dead = queueNamed(/LargeDeadLetterQueue/);
     await sqs.send(new SendMessageCommand({ QueueUrl: url, MessageBody: JSON.stringify({ id: 'again', failures: 1 }) }));
     // maxReceiveCount is 1, so what fails once is a dead letter.

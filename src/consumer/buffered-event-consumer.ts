@@ -219,7 +219,7 @@ export class BufferedEventConsumer extends Construct {
     validateConsumer(this, props, patterns, processingTime);
 
     const brought = props.deadLetterQueue ?? deadLetterQueueOf(props.queue);
-    this.deadLetterQueue = brought ?? this.addDeadLetterQueue('DeadLetterQueue', props, props.queue?.fifo ?? props.queueType?.fifo);
+    this.deadLetterQueue = brought ?? this.addDeadLetterQueue('DeadLetterQueue', props, props.queue?.fifo ?? props.queueType?._fifo);
     this.queue = props.queue ?? this.addQueue(props, processingTime);
     this.redrivePolicy = Stack.of(this).toJsonString(this.redriveFields(props.maxReceiveCount));
     if (!brought) { this.reserveDeadLetterQueue(props); }
@@ -347,7 +347,7 @@ export class BufferedEventConsumer extends Construct {
     return new sqs.Queue(this, 'Queue', {
       ...encryption(props.encryptionKey),
       // The id of an event makes it unique.
-      ...queueType.fifo && { fifo: true, contentBasedDeduplication: true },
+      ...queueType._fifo && { fifo: true, contentBasedDeduplication: true },
       enforceSSL: true,
       retentionPeriod: props.retentionPeriod ?? Duration.days(4),
       visibilityTimeout: props.visibilityTimeout ?? adviseVisibilityTimeout(this, processingTime, props.target.maxBatchingWindow),

@@ -60,8 +60,8 @@ export class QueueType {
   }
 
   private constructor(
-    /** Whether it is a FIFO queue. */
-    public readonly fifo: boolean,
+    /** @internal */
+    public readonly _fifo: boolean,
     private readonly grouped: boolean,
     private readonly messageGroupId?: string,
   ) {

@@ -107,10 +107,10 @@ function validateQueue(scope: Construct, name: string, queue: sqs.IQueue, delive
 /** A queue and its dead-letter queue are of one type; EventBridge takes standard dead-letter queues only. */
 function validateTypes(scope: Construct, { queue, queueType, deadLetterQueue, ruleDeadLetterQueue }: BufferedEventConsumerProps): void {
   const typeOf = (fifo: boolean) => fifo ? 'FIFO' : 'standard';
-  if (queue && queueType && queueType.fifo !== queue.fifo) {
-    throw invalid(scope, `queueType is ${typeOf(queueType.fifo)}, but queue is ${typeOf(queue.fifo)}: give the type of queue, or leave queueType out`);
+  if (queue && queueType && queueType._fifo !== queue.fifo) {
+    throw invalid(scope, `queueType is ${typeOf(queueType._fifo)}, but queue is ${typeOf(queue.fifo)}: give the type of queue, or leave queueType out`);
   }
-  const fifo = queue?.fifo ?? queueType?.fifo ?? false;
+  const fifo = queue?.fifo ?? queueType?._fifo ?? false;
   if (deadLetterQueue && deadLetterQueue.fifo !== fifo) {
     throw invalid(scope, `deadLetterQueue is ${typeOf(deadLetterQueue.fifo)}, but the queue is ${typeOf(fifo)}, and SQS wants both of one type`);
   }

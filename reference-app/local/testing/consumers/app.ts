@@ -5,7 +5,7 @@ import * as targets from 'aws-cdk-lib/aws-events-targets';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as sources from 'aws-cdk-lib/aws-lambda-event-sources';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
-import { BufferedEventConsumer, ConsumerTarget } from 'cdk-order-pipeline';
+import { BufferedEventConsumer, ConsumerTarget, QueueType } from 'cdk-order-pipeline';
 
 /** What a consumer may ask for beside a rule and a queue: filters, transformed events, FIFO queues, several rules, no bus. */
 export function synthesizeConsumers({ outdir, seen }: { readonly outdir: string; readonly seen: string }): string {
@@ -30,7 +30,7 @@ export function synthesizeConsumers({ outdir, seen }: { readonly outdir: string;
     visibilityTimeout: cdk.Duration.seconds(2),
     target: ConsumerTarget.lambdaFunction(makeFunction('LargeFunction')),
   });
-  new cdk.CfnOutput(stack, 'LargeRule', { value: consumer.rule.ruleArn });
+  new cdk.CfnOutput(stack, 'LargeRule', { value: consumer.rules[0]?.ruleArn ?? '' });
 
   // One part of an event; and a constant instead of one, by a second rule into the same queue.
   const plain = new sqs.Queue(stack, 'Plain', { queueName: 'plain' });
@@ -40,21 +40,24 @@ export function synthesizeConsumers({ outdir, seen }: { readonly outdir: string;
   constant.addTarget(new targets.SqsQueue(plain, { message: events.RuleTargetInput.fromObject({ id: 'constant' }) }));
   makeFunction('PlainFunction').addEventSource(new sources.SqsEventSource(plain, { reportBatchItemFailures: true }));
 
-  // A FIFO queue of a rule, with filters in front of its function.
-  const dead = new sqs.Queue(stack, 'FifoDead', { queueName: 'groups-dead.fifo', fifo: true });
-  const fifo = new sqs.Queue(stack, 'Fifo', {
-    queueName: 'groups.fifo', fifo: true, contentBasedDeduplication: true, visibilityTimeout: cdk.Duration.seconds(2),
-    deadLetterQueue: { queue: dead, maxReceiveCount: 3 },
+  // A FIFO queue of two rules with one group, with filters in front of its function. Equal messages are one: the id of the event is left out.
+  new BufferedEventConsumer(stack, 'Grouped', {
+    eventBus: bus,
+    eventPatterns: [{ detailType: ['Grouped'] }, { detailType: ['GroupedToo'] }],
+    queueType: QueueType.fifo({ messageGroupId: 'all' }),
+    ruleInput: events.RuleTargetInput.fromEventPath('$.detail'),
+    maxReceiveCount: 3,
+    visibilityTimeout: cdk.Duration.seconds(2),
+    target: ConsumerTarget.lambdaFunction(makeFunction('FifoFunction'), {
+      filters: [lambda.FilterCriteria.filter({ body: { kind: lambda.FilterRule.notEquals('noise') } })],
+    }),
   });
-  const grouped = new events.Rule(stack, 'Grouped', { eventBus: bus, eventPattern: { detailType: ['Grouped'] } });
-  grouped.addTarget(new targets.SqsQueue(fifo, { messageGroupId: 'all', message: events.RuleTargetInput.fromEventPath('$.detail') }));
-  makeFunction('FifoFunction').addEventSource(new sources.SqsEventSource(fifo, {
-    reportBatchItemFailures: true, filters: [lambda.FilterCriteria.filter({ body: { kind: lambda.FilterRule.notEquals('noise') } })],
-  }));
 
   // A queue that no rule fills.
-  const direct = new sqs.Queue(stack, 'Direct', { queueName: 'direct' });
-  makeFunction('DirectFunction').addEventSource(new sources.SqsEventSource(direct, { reportBatchItemFailures: true }));
+  const direct = new sqs.Queue(stack, 'Direct', {
+    queueName: 'direct', deadLetterQueue: { queue: new sqs.Queue(stack, 'DirectDead'), maxReceiveCount: 3 },
+  });
+  new BufferedEventConsumer(stack, 'OnlyConsumed', { queue: direct, target: ConsumerTarget.lambdaFunction(makeFunction('DirectFunction')) });
 
   // A dead-letter queue that somebody else may use only.
   const reserved = new sqs.Queue(stack, 'Reserved', { redriveAllowPolicy: { redrivePermission: sqs.RedrivePermission.DENY_ALL } });
