@@ -31,7 +31,7 @@ import type { QueueDepth } from './sqs.ts';
 import { localEnvironment } from './workloads/environment.ts';
 import type { LocalAddresses } from './workloads/environment.ts';
 import { KubernetesReader } from './workloads/kubernetes.ts';
-import type { ServiceSpec, Specs } from './workloads/specs.ts';
+import type { ServiceSpec, Specs, WorkloadSpec } from './workloads/specs.ts';
 
 const READY_DEADLINE_MS = 120_000;
 
@@ -44,6 +44,8 @@ export interface LocalRunOptions {
   readonly dataDir: string;
   /** Forget what earlier runs left there. */
   readonly fresh?: boolean;
+  /** At most so many processes of each workload. @default - as many as its template has at least */
+  readonly maxReplicas?: number;
   /** By name: writer, reader, sqs, eventbridge, secretsmanager, or a Kubernetes Service. 0 or none: the system picks. */
   readonly ports?: Readonly<Record<string, number>>;
   readonly onProgress?: (step: ProgressStep) => void;
@@ -154,7 +156,7 @@ export async function startLocal(options: LocalRunOptions): Promise<LocalRun> {
 async function start(
   assembly: Assembly, options: LocalRunOptions, dataDir: string, stops: { readonly name: string; stop(): unknown }[], stop: () => Promise<void>,
 ): Promise<LocalRun> {
-  const { ports = {}, fresh = false, signal = new AbortController().signal } = options;
+  const { ports = {}, fresh = false, maxReplicas = Infinity, signal = new AbortController().signal } = options;
   const logDir = join(dataDir, 'logs');
   if (fresh) for (const name of ['logs', 'sqs', 'eventbridge', 'functions', 'secrets.json']) rmSync(join(dataDir, name), { recursive: true, force: true });
   mkdirSync(logDir, { recursive: true });
@@ -261,7 +263,7 @@ async function start(
   };
   const host: Host = { logDir, leftovers, log, environment: (spec, own) => localEnvironment(spec, own, local) };
   const urls = new Map<Workload, string[]>();
-  for (const spec of specs.workloads) workloads.push(new Workload(spec, host));
+  for (const spec of specs.workloads) workloads.push(new Workload({ ...spec, replicas: Math.min(spec.replicas, maxReplicas) }, host));
   const exposed = (workload: Workload) => urls.has(workload);
   stops.push({
     name: 'workloads',
@@ -299,7 +301,11 @@ async function start(
     await step('services', async () => {
       for (const workload of workloads) workload.start();
       await ready(workloads, warnings, signal);
-    }, () => `${workloads.reduce((sum, { pods }) => sum + pods.length, 0)} processes of ${workloads.length} workloads`);
+    }, () => {
+      const sum = (all: readonly WorkloadSpec[]) => all.reduce((count, { replicas }) => count + replicas, 0);
+      const [here, wanted] = [sum(workloads.map(({ spec }) => spec)), sum(specs.workloads)];
+      return `${here} processes of ${workloads.length} workloads${here === wanted ? '' : `, ${wanted} in the template`}`;
+    });
   }
   for (const warning of warnings) log('warn', warning);
 

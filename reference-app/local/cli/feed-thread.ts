@@ -12,7 +12,9 @@ export interface ThreadedFeed {
   readonly random?: { readonly count: number; readonly seed: number };
 }
 
-type Message = { readonly accepted: AcceptedOrder } | { readonly result: FeedResult };
+const TELLING_MS = 20;
+
+type Message = { readonly accepted: readonly AcceptedOrder[] } | { readonly result: FeedResult };
 
 export async function feedApart(plan: ThreadedFeed, signal: AbortSignal, onAccepted: (order: AcceptedOrder) => void): Promise<FeedResult> {
   const worker = new Worker(new URL(import.meta.url), { workerData: plan });
@@ -22,7 +24,7 @@ export async function feedApart(plan: ThreadedFeed, signal: AbortSignal, onAccep
     return await new Promise<FeedResult>((resolve, reject) => {
       worker.on('error', reject);
       worker.on('exit', (code) => reject(new Error(`the feeding thread ended with ${code}`)));
-      worker.on('message', (message: Message) => ('result' in message ? resolve(message.result) : onAccepted(message.accepted)));
+      worker.on('message', (message: Message) => ('result' in message ? resolve(message.result) : message.accepted.forEach(onAccepted)));
       if (signal.aborted) stop();
     });
   } finally {
@@ -39,7 +41,16 @@ if (!isMainThread && parentPort && (workerData as Partial<ThreadedFeed> | null)?
   const client = httpClient(url);
   const orders = random ? randomOrders(random.count, random.seed) : readSampleOrders();
   const send = (message: Message) => port.postMessage(message);
-  const result = await feed({ orders, rate, client, signal: stop.signal, onAccepted: (accepted) => send({ accepted }) });
+  // A message for each would cost the other thread more than the news is worth.
+  let accepted: AcceptedOrder[] = [];
+  const tell = () => {
+    if (accepted.length > 0) send({ accepted });
+    accepted = [];
+  };
+  const telling = setInterval(tell, TELLING_MS);
+  const result = await feed({ orders, rate, client, signal: stop.signal, onAccepted: (order) => accepted.push(order) });
+  clearInterval(telling);
+  tell();
   client.close();
   send({ result });
   port.close();

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { LocalRunError } from '../errors.ts';
@@ -22,6 +23,9 @@ import { printAddresses, printExamples, printWarnings } from './welcome.ts';
 
 const REPOSITORY = fileURLToPath(new URL('../../../', import.meta.url));
 const REFERENCE_APP = fileURLToPath(new URL('../../', import.meta.url));
+
+/** With fewer, a second process of everything costs more than it brings. */
+const CORES_FOR_REPLICAS = 8;
 
 const SAMPLE_RATE = 4;
 const RANDOM_RATE = 100;
@@ -114,6 +118,7 @@ async function start(options: CliOptions, progress: Steps, signal: AbortSignal):
     fresh: options.fresh,
     ports: options.ports,
     ...(options.stacks && { stacks: options.stacks }),
+    maxReplicas: options.replicas ?? (availableParallelism() < CORES_FOR_REPLICAS ? 1 : Infinity),
     signal,
     onProgress: (step) => show(step, progress),
   });

@@ -13,6 +13,8 @@ export interface CliOptions {
   /** Cloud assembly to run instead of the reference app. */
   readonly assemblyDir?: string;
   readonly stacks?: readonly string[];
+  /** Undefined: what suits the machine. */
+  readonly replicas?: number;
   readonly ports: Readonly<Record<string, number>>;
 }
 
@@ -37,6 +39,7 @@ What runs
                        orders are fed only if it holds the reference app's write and read APIs
   --stack NAME         only this stack of the assembly; may be repeated            [all stacks]
   --data DIR           folder of databases, queues, archives and logs              [.local]
+  --replicas N         at most so many processes of each workload                  [1 with fewer than 8 cores, else as the template says]
   --fresh              delete what earlier runs left in that folder first; without it their data is kept
 
 Orders
@@ -130,6 +133,7 @@ export function parseCommand(args: readonly string[], root: string, cwd: string 
       dataDir: values.data === undefined ? join(root, '.local') : resolve(cwd, values.data),
       ...(values.app !== undefined && { assemblyDir: resolve(cwd, values.app) }),
       ...(values.stack !== undefined && { stacks: values.stack }),
+      ...(values.replicas !== undefined && { replicas: integer('replicas', values.replicas, 1, 100) }),
       ports,
     },
   };
@@ -149,6 +153,7 @@ function parse(args: readonly string[]) {
         'data': { type: 'string' },
         'app': { type: 'string' },
         'stack': { type: 'string', multiple: true },
+        'replicas': { type: 'string' },
         'port': { type: 'string', multiple: true },
         'write-port': { type: 'string' },
         'read-port': { type: 'string' },
