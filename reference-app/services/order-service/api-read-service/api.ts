@@ -3,14 +3,16 @@ import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { Counter } from 'prom-client';
 import type { Registry } from 'prom-client';
-import { UUID, createApp, underBothBases } from '../../shared/http/app.ts';
+import { UUID, createApp } from '../../shared/http/app.ts';
 import { CONSISTENCY_TOKEN_HEADER, parseConsistencyToken } from '../../shared/http/consistency-token.ts';
 import { Problem, invalid } from '../../shared/http/problem.ts';
 import { queryReady } from '../../shared/http/readiness.ts';
+import { serve } from '../../shared/http/route.ts';
 import { consistentReader } from './consistent-read.ts';
 import type { Source } from './consistent-read.ts';
 import { formatCursor, parseListRequest, wantsSnake } from './list-request.ts';
 import { registerReplicaLag } from './replica-lag.ts';
+import { routes } from './routes.ts';
 import { orderById, orderList, stockBySku, timeline } from './statements.ts';
 import type { OrderRow, StockRow, TimelineRow } from './statements.ts';
 import { orderView, stockView, timelineView, toSnake } from './views.ts';
@@ -35,7 +37,7 @@ export function createReadApi({ reader, writer, logger, registry }: ReadApiDeps)
   const read = consistentReader({ reader, writer, logger, onFallback: () => fallbacks.inc() });
   const app = createApp({ logger, registry, ready: queryReady(reader, writer) });
 
-  underBothBases('/orders/:id', (url) => app.get(url, async (request, reply) => {
+  serve(app, routes.getOrder, async (request, reply) => {
     const orderId = orderIdOf(request);
     const { value, source } = await read(tokenOf(request), async (db) => (await db.query<OrderRow>(orderById(orderId))).rows[0]);
     if (!value) throw noSuchOrder(orderId);
@@ -43,16 +45,16 @@ export function createReadApi({ reader, writer, logger, registry }: ReadApiDeps)
     reply.headers({ 'etag': etag, 'cache-control': 'private, no-cache' });
     if (matches(request.headers['if-none-match'], etag)) return answer(request, reply.code(304), source);
     return answer(request, reply, source, orderView(value));
-  }));
+  });
 
-  underBothBases('/orders/:id/timeline', (url) => app.get(url, async (request, reply) => {
+  serve(app, routes.getTimeline, async (request, reply) => {
     const orderId = orderIdOf(request);
     const { value, source } = await read(tokenOf(request), async (db) => (await db.query<TimelineRow>(timeline(orderId))).rows[0]);
     if (!value) throw noSuchOrder(orderId);
     return answer(request, reply, source, timelineView(orderId, value));
-  }));
+  });
 
-  underBothBases('/orders', (url) => app.get(url, async (request, reply) => {
+  serve(app, routes.listOrders, async (request, reply) => {
     const { filter, limit } = parseListRequest(request.query);
     // One more than asked for tells whether there is a next page.
     const statement = orderList(filter, limit + 1);
@@ -62,18 +64,18 @@ export function createReadApi({ reader, writer, logger, registry }: ReadApiDeps)
     const next = rows.length > limit && last ? formatCursor(last.orderId) : null;
     if (next) {
       const query = new URLSearchParams({ ...(request.query as Record<string, string>), cursor: next });
-      reply.header('link', `<${url}?${query}>; rel="next"`);
+      reply.header('link', `<${request.routeOptions.url}?${query}>; rel="next"`);
     }
     return answer(request, reply, source, { orders: page.map(orderView), next });
-  }));
+  });
 
-  underBothBases('/inventory/:sku', (url) => app.get(url, async (request, reply) => {
+  serve(app, routes.getStock, async (request, reply) => {
     const { sku } = request.params as { sku: string };
     if (!/^[A-Za-z0-9._-]{1,64}$/.test(sku)) throw invalid('sku', 'must be 1 to 64 letters, digits, dots, underscores or hyphens');
     const { value, source } = await read(tokenOf(request), async (db) => (await db.query<StockRow>(stockBySku(sku))).rows[0]);
     if (!value) throw new Problem('sku-not-found', `sku ${sku} is not in the catalogue.`);
     return answer(request, reply, source, stockView(value));
-  }));
+  });
 
   return app;
 }

@@ -15,7 +15,8 @@ const customer = Type.Optional(Type.String({
   description: 'given once, 1 to 64 characters without control characters',
   pattern: '^[^\\p{Cc}\\p{Cs}]{1,64}$',
 }));
-const style = Type.Optional(Type.Enum(['camel', 'snake'], { description: 'camel or snake' }));
+/** `?style=snake` asks for snake_case names, as clients of `product_id` bodies expect them. */
+export const style = Type.Optional(Type.Enum(['camel', 'snake'], { description: 'camel or snake' }));
 
 export const ListQuery = Type.Object({
   customerId: customer,
@@ -43,7 +44,6 @@ export function parseListRequest(query: unknown): ListRequest {
   };
 }
 
-/** `?style=snake` asks for snake_case names, as clients of `product_id` bodies expect them. */
 export function wantsSnake(query: unknown): boolean {
   return parseStyle(query).style === 'snake';
 }

@@ -1,7 +1,62 @@
+import Type, { type Static, type TSchema } from 'typebox';
+import { OrderItem, StockLine, Timestamp, Uuid } from '../../shared/events/index.ts';
+import { ORDER_STATUSES } from './list-request.ts';
 import type { OrderRow, StockRow, TimelineRow } from './statements.ts';
 
-/** What the API shows; rows stay free to change. */
-export function orderView(row: OrderRow) {
+// What the API shows; rows stay free to change.
+
+const Status = Type.Enum(ORDER_STATUSES);
+const Version = Type.Integer({ minimum: 1, description: 'grows by one with each change of the order' });
+const orNull = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+const Pieces = Type.Integer({ minimum: 0 });
+
+export const OrderView = Type.Object({
+  orderId: Uuid,
+  customerId: Type.String(),
+  status: Status,
+  version: Version,
+  items: Type.Array(OrderItem),
+  reason: Type.Optional(Type.String({ description: 'why the order ended as it did' })),
+  shortages: Type.Optional(Type.Array(StockLine, { description: 'what was missing' })),
+  createdAt: Timestamp,
+  updatedAt: Timestamp,
+}, { title: 'Order' });
+export type OrderView = Static<typeof OrderView>;
+
+export const OrderPage = Type.Object({
+  orders: Type.Array(OrderView),
+  next: orNull(Type.String({ description: 'cursor of the next page; null on the last one' })),
+}, { title: 'OrderPage' });
+
+export const StockView = Type.Object({
+  sku: OrderItem.properties.sku,
+  name: Type.String(),
+  onHand: Pieces,
+  reserved: Pieces,
+  available: Pieces,
+}, { title: 'Stock', description: 'sums over all locations' });
+
+export const TimelineEntry = Type.Object({
+  at: Timestamp,
+  type: Type.Optional(Type.String({ description: 'type of the event' })),
+  eventId: Type.Optional(Uuid),
+  source: Type.Optional(Type.String({ description: 'the service that says it' })),
+  causationId: orNull(Type.String({ description: 'the event, or for the first one the request, that led to this' })),
+  status: Type.Optional(Type.Object({ from: orNull(Status), to: Status, version: Version }, {
+    description: 'set where the status of the order changed with this event',
+  })),
+  data: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'of the event, without the order id' })),
+}, { title: 'TimelineEntry' });
+type TimelineEntry = Static<typeof TimelineEntry>;
+
+export const TimelineView = Type.Object({
+  orderId: Uuid,
+  status: Status,
+  version: Version,
+  entries: Type.Array(TimelineEntry, { description: 'one per event, with the status change that it announces' }),
+}, { title: 'Timeline' });
+
+export function orderView(row: OrderRow): OrderView {
   return {
     orderId: row.orderId,
     customerId: row.customerId,
@@ -9,30 +64,18 @@ export function orderView(row: OrderRow) {
     version: row.version,
     items: row.items,
     ...(row.reason === null ? {} : { reason: row.reason }),
-    ...(row.shortages === null ? {} : { shortages: row.shortages }),
+    ...(row.shortages === null ? {} : { shortages: row.shortages as StockLine[] }),
     createdAt: row.createdAt.toISOString(),
     updatedAt: row.updatedAt.toISOString(),
   };
 }
 
-export function stockView({ sku, name, onHand, reserved }: StockRow) {
+export function stockView({ sku, name, onHand, reserved }: StockRow): Static<typeof StockView> {
   return { sku, name, onHand, reserved, available: onHand - reserved };
 }
 
-interface TimelineEntry {
-  readonly at: string;
-  readonly type?: string;
-  readonly eventId?: string;
-  readonly source?: string;
-  /** The event, or for the first one the request, that led to this. */
-  readonly causationId: string | null;
-  /** Set where the order's status changed with this event. */
-  readonly status?: { readonly from: string | null; readonly to: string; readonly version: number };
-  readonly data?: Readonly<Record<string, unknown>>;
-}
-
 /** One entry per event, with the status change that it announces; a change whose event is no longer kept stands alone. */
-export function timelineView(orderId: string, row: TimelineRow) {
+export function timelineView(orderId: string, row: TimelineRow): Static<typeof TimelineView> {
   const open = new Map(row.changes.map((change) => [change.eventId ?? `version ${change.version}`, change]));
   const entries: TimelineEntry[] = row.events.map((event) => {
     const change = open.get(event.id);
@@ -61,8 +104,27 @@ export function timelineView(orderId: string, row: TimelineRow) {
 export function toSnake(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(toSnake);
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [
-    key === 'sku' ? 'product_id' : key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
-    toSnake(inner),
-  ]));
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [snakeName(key), toSnake(inner)]));
+}
+
+function snakeName(name: string): string {
+  return name === 'sku' ? 'product_id' : name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+/** The schema of what `toSnake` makes of a value of a schema. */
+export function snakeSchema(schema: TSchema): TSchema {
+  const named = (node: unknown): unknown => {
+    if (Array.isArray(node)) return node.map(named);
+    if (typeof node !== 'object' || node === null) return node;
+    const { title, properties, required, ...rest } = node as { title?: string; properties?: object; required?: string[] };
+    return {
+      ...(title === undefined ? {} : { title: `${title}Snake` }),
+      ...Object.fromEntries(Object.entries(rest).map(([key, inner]) => [key, named(inner)])),
+      ...(required === undefined ? {} : { required: required.map(snakeName) }),
+      ...(properties === undefined ? {} : {
+        properties: Object.fromEntries(Object.entries(properties).map(([key, inner]) => [snakeName(key), named(inner)])),
+      }),
+    };
+  };
+  return named(schema) as TSchema;
 }

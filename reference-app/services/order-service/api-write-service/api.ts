@@ -4,14 +4,16 @@ import type { Logger } from 'pino';
 import { Counter } from 'prom-client';
 import type { Registry } from 'prom-client';
 import { newEvent, newId } from '../../shared/events/index.ts';
-import { createApp, underBothBases } from '../../shared/http/app.ts';
+import { createApp } from '../../shared/http/app.ts';
 import { CONSISTENCY_TOKEN_HEADER, formatConsistencyToken } from '../../shared/http/consistency-token.ts';
 import { invalid, Problem } from '../../shared/http/problem.ts';
 import { writerReady } from '../../shared/http/readiness.ts';
+import { serve } from '../../shared/http/route.ts';
 import { GroupCommit } from './group-commit.ts';
 import type { NewOrder } from './intake.ts';
 import { fingerprint, parseBatch, parseEntry, parseIdempotencyKey, parseOrderRequest, skuField } from './order-request.ts';
 import type { OrderRequest, Style } from './order-request.ts';
+import { routes } from './routes.ts';
 
 export interface WriteApiDeps {
   /** The writer, as the command role. */
@@ -21,8 +23,6 @@ export interface WriteApiDeps {
 }
 
 const VERSION = 1;
-/** A batch of the most orders of ordinary size fits. */
-const BATCH_BODY_LIMIT = 1024 * 1024;
 
 /** The command side: takes orders in. */
 export function createWriteApi({ pool, logger, registry }: WriteApiDeps): FastifyInstance {
@@ -57,14 +57,14 @@ export function createWriteApi({ pool, logger, registry }: WriteApiDeps): Fastif
     }
   }
 
-  underBothBases('/orders', (url) => app.post(url, async (request, reply) => {
+  serve(app, routes.createOrder, async (request, reply) => {
     const key = parseIdempotencyKey(request.headers['idempotency-key']);
     const order = parseOrderRequest(request.body);
     request.orderId = await accept(order, key, 'Idempotency-Key', request);
     return accepted(reply, request.orderId, order.style);
-  }));
+  });
 
-  underBothBases('/orders/batch', (url) => app.post(url, { bodyLimit: BATCH_BODY_LIMIT }, async (request, reply) => {
+  serve(app, routes.createOrders, async (request, reply) => {
     if (request.headers['idempotency-key'] !== undefined) {
       throw invalid('Idempotency-Key', 'is for a single order; give each order of a batch an idempotencyKey of its own');
     }
@@ -82,7 +82,7 @@ export function createWriteApi({ pool, logger, registry }: WriteApiDeps): Fastif
     // Nothing was even looked at: the whole request should come again.
     if (problems.length === results.length && problems.every(({ problem }) => problem === 'unavailable')) throw problems[0]!;
     return reply.send({ accepted: results.length - problems.length, refused: problems.length, results: results.map((result) => batchAnswer(result)) });
-  }));
+  });
   return app;
 }
 

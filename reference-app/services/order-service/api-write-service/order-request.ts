@@ -28,13 +28,23 @@ const closed = { additionalProperties: false };
 export const CamelOrder = Type.Object({
   customerId,
   items: Type.Array(Type.Object({ sku, quantity }, { ...closed, description: 'an object with sku and quantity' }), items),
-}, { ...closed, description: 'a JSON object with customerId and items' });
+}, {
+  ...closed,
+  title: 'OrderRequest',
+  description: 'a JSON object with customerId and items',
+  examples: [{ customerId: 'cust-42', items: [{ sku: 'SKU-123', quantity: 2 }] }],
+});
 
 export const SnakeOrder = Type.Object({
   customer_id: customerId,
   items: Type.Array(
     Type.Object({ product_id: sku, quantity }, { ...closed, description: 'an object with product_id and quantity' }), items),
-}, { ...closed, description: 'a JSON object with customer_id and items' });
+}, {
+  ...closed,
+  title: 'OrderRequestSnake',
+  description: 'a JSON object with customer_id and items',
+  examples: [{ customer_id: 'cust-42', items: [{ product_id: 'SKU-123', quantity: 2 }] }],
+});
 
 const parseCamel = parser(CamelOrder, 'body');
 const parseSnake = parser(SnakeOrder, 'body');
@@ -111,11 +121,19 @@ export function parseEntry(entry: unknown): { order: OrderRequest; key: string |
 
 const KEY = /^[\x21\x23-\x7e]{1,255}$/;
 const KEY_RULE = 'text of 1 to 255 visible ASCII characters without space or quote, for example a UUID';
+const Key = Type.Optional(Type.String({ pattern: KEY.source, description: KEY_RULE }));
+export const CamelEntry = Type.Object({ ...CamelOrder.properties, idempotencyKey: Key }, { ...closed, title: 'BatchEntry' });
+export const SnakeEntry = Type.Object({ ...SnakeOrder.properties, idempotency_key: Key }, { ...closed, title: 'BatchEntrySnake' });
+const KEY_HEADER = /^(?:"([\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255}))$/;
+export const IdempotencyKey = Type.String({
+  pattern: KEY_HEADER.source,
+  description: `${KEY_RULE}; quoted or bare. The same key and order again answers with the first order, another order is refused`,
+});
 
 /** The header of draft-ietf-httpapi-idempotency-key-header: a quoted string; the bare form is what most clients send. */
 export function parseIdempotencyKey(header: string | string[] | undefined): string | undefined {
   if (header === undefined) return undefined;
-  const key = /^(?:"([\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255}))$/.exec(String(header));
+  const key = KEY_HEADER.exec(String(header));
   if (!key) {
     throw invalid('Idempotency-Key', 'must be given once, as 1 to 255 visible ASCII characters without space or quote, for example a UUID');
   }

@@ -7,20 +7,20 @@ import { DETAIL_TYPES, EVENT_DATA, Timestamp, Uuid, type DetailType, type EventD
 /** The context attributes of a CloudEvent 1.0, with the extensions that every event of ours carries. */
 export const Envelope = Type.Object({
   specversion: Type.Literal('1.0'),
-  id: Uuid,
-  source: Type.String({ minLength: 1 }),
+  id: Type.String({ ...Uuid, description: 'of the event: consumers handle an id once' }),
+  source: Type.String({ minLength: 1, description: 'the service that says it' }),
   type: Type.Enum(Object.keys(EVENT_DATA) as EventType[]),
-  subject: Type.String({ minLength: 1, maxLength: 128 }),
-  time: Timestamp,
+  subject: Type.String({ minLength: 1, maxLength: 128, description: 'the order' }),
+  time: Type.String({ ...Timestamp, description: 'when it happened' }),
   datacontenttype: Type.Literal('application/json'),
-  dataschema: Type.String({ minLength: 1 }),
-  partitionkey: Type.String({ minLength: 1, maxLength: 128 }),
-  sequence: Type.String({ pattern: '^[0-9]{1,19}$' }),
-  correlationid: Type.String({ minLength: 1 }),
-  causationid: Type.String({ minLength: 1 }),
-  traceparent: Type.Optional(Type.String()),
+  dataschema: Type.String({ minLength: 1, description: 'name and major version of the schema of the data' }),
+  partitionkey: Type.String({ minLength: 1, maxLength: 128, description: 'events with the same key are about the same thing' }),
+  sequence: Type.String({ pattern: '^[0-9]{1,19}$', description: 'version of what the event is about, as its producer counts' }),
+  correlationid: Type.String({ minLength: 1, description: 'what belongs together: the order' }),
+  causationid: Type.String({ minLength: 1, description: 'the event, or the request, that led to this' }),
+  traceparent: Type.Optional(Type.String({ description: 'W3C trace context' })),
   data: Type.Object({}),
-});
+}, { description: 'A CloudEvent 1.0. `subject` and `data.orderId` are the same.' });
 
 type Attributes = Omit<Static<typeof Envelope>, 'type' | 'data'>;
 
@@ -46,6 +46,32 @@ export interface Cause {
   readonly traceparent?: string | undefined;
 }
 
+/**
+ * What `order.created` says may grow within a major version; a change that is none is a new type beside it, `order.created.v2`. The
+ * name of a type is what its versions have in common.
+ */
+export function versionOf(type: EventType): { name: string; major: number } {
+  const [, name = type, major = '1'] = /^(.+)\.v([1-9]\d*)$/.exec(type) ?? [];
+  return { name, major: Number(major) };
+}
+
+function dataSchemaOf(type: EventType): string {
+  const { name, major } = versionOf(type);
+  return `urn:cdk-order-pipeline:${name}:${major}`;
+}
+
+/** The whole event: what is checked when one is made and when one is read, and what is published as its contract. */
+export function eventSchema(type: EventType): TSchema {
+  const { properties } = Envelope;
+  const data: TSchema = EVENT_DATA[type];
+  return Type.Object({ ...properties, type: Type.Literal(type), data });
+}
+
+const TYPES = Object.keys(EVENT_DATA) as EventType[];
+const DATA_SCHEMA_OF = Object.fromEntries(TYPES.map((type) => [type, dataSchemaOf(type)])) as Record<EventType, string>;
+const envelopeValidator: Validator = Compile(Envelope as TSchema);
+const validators: ReadonlyMap<unknown, Validator> = new Map(TYPES.map((type) => [type, Compile(eventSchema(type))]));
+
 export interface NewEvent<T extends EventType> {
   readonly type: T;
   /** The service that says it, for example `/order-service`. */
@@ -60,8 +86,9 @@ export interface NewEvent<T extends EventType> {
   readonly time?: Date;
 }
 
+/** Throws an `EventFormatError` rather than to make an event that its consumers would refuse. */
 export function newEvent<T extends EventType>(event: NewEvent<T>): EventEnvelope<T> {
-  return {
+  const made = {
     specversion: '1.0',
     id: event.id ?? newId(),
     source: event.source,
@@ -69,7 +96,7 @@ export function newEvent<T extends EventType>(event: NewEvent<T>): EventEnvelope
     subject: event.subject,
     time: event.time?.toISOString() ?? now(),
     datacontenttype: 'application/json',
-    dataschema: `urn:cdk-order-pipeline:${event.type}:1`,
+    dataschema: DATA_SCHEMA_OF[event.type],
     partitionkey: event.subject,
     sequence: String(event.sequence),
     correlationid: event.cause.correlationid ?? event.subject,
@@ -77,6 +104,8 @@ export function newEvent<T extends EventType>(event: NewEvent<T>): EventEnvelope
     traceparent: continueTrace(event.cause.traceparent),
     data: event.data,
   } as EventEnvelope<T>;
+  checkEvent(made, '');
+  return made;
 }
 
 let lastMs = 0;
@@ -96,11 +125,6 @@ export function detailTypeOf(event: { type: EventType }): DetailType {
   return DETAIL_TYPES[event.type];
 }
 
-const envelopeValidator = Compile(Envelope);
-const dataValidators = Object.fromEntries(
-  Object.entries(EVENT_DATA).map(([type, schema]) => [type, Compile(schema as TSchema)]),
-) as unknown as Record<EventType, Validator>;
-
 /**
  * Reads the body of a queue message: the EventBridge envelope with the event as its detail, or (because a rule's
  * input transformer may strip it) the bare event.
@@ -111,13 +135,15 @@ export function parseEnvelope(body: unknown): EventEnvelope {
   const wrapped = 'detail-type' in json && 'detail' in json;
   const path = wrapped ? 'detail' : '';
   const event = wrapped ? json.detail : json;
-  check(envelopeValidator as unknown as Validator, event, path);
-  const envelope = event as EventEnvelope;
-  check(dataValidators[envelope.type], envelope.data, path ? `${path}.data` : 'data');
-  if (envelope.data.orderId !== envelope.subject) {
-    throw new EventFormatError(`${path ? `${path}.` : ''}subject`, 'must be data.orderId');
-  }
-  return envelope;
+  checkEvent(event, path);
+  return event;
+}
+
+/** `path` is where the event stands in what was received. */
+function checkEvent(event: unknown, path: string): asserts event is EventEnvelope {
+  check(validators.get(isRecord(event) ? event.type : undefined) ?? envelopeValidator, event, path);
+  const { data, subject } = event as EventEnvelope;
+  if (data.orderId !== subject) throw new EventFormatError(path ? `${path}.subject` : 'subject', 'must be data.orderId');
 }
 
 function check(validator: Validator, value: unknown, path: string): void {

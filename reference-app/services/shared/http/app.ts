@@ -16,6 +16,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** From now on /readyz says no and every answer closes its connection; requests are still served. */
     drain(): void;
+    /** What is served: address → methods. */
+    readonly served: ReadonlyMap<string, ReadonlySet<string>>;
   }
   interface FastifyRequest {
     /** W3C trace context of this request's own span, continuing the caller's trace if there was one. */
@@ -72,6 +74,7 @@ export function createApp({ logger, registry, ready }: AppOptions): FastifyInsta
   app.decorate('drain', () => {
     draining = true;
   });
+  app.decorate('served', routes);
   app.decorateRequest('traceparent', '');
   app.decorateRequest('orderId', undefined);
   app.addHook('preClose', async () => app.drain());

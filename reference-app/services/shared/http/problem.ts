@@ -1,3 +1,5 @@
+import Type from 'typebox';
+
 /**
  * The catalogue of problems that the HTTP APIs answer (RFC 9457). A `type` is a promise to clients: add new ones, never
  * rename. Details say what is wrong and how to put it right; they never carry a stack trace or a database message.
@@ -35,7 +37,25 @@ export const PROBLEMS = {
 
 export type ProblemName = keyof typeof PROBLEMS;
 
+export function problemType(name: ProblemName): string {
+  return `urn:cdk-order-pipeline:problem:${name}`;
+}
+
 export const PROBLEM_MEDIA_TYPE = 'application/problem+json; charset=utf-8';
+
+/** The body as clients see it; a problem may carry more fields of its own. */
+export const ProblemDetails = Type.Object({
+  type: Type.Enum(Object.keys(PROBLEMS).map((name) => problemType(name as ProblemName)), { description: 'what kind of problem it is; never changes' }),
+  title: Type.String({ description: 'the kind in words' }),
+  status: Type.Integer({ minimum: 400, maximum: 599, description: 'the HTTP status' }),
+  detail: Type.String({ description: 'what is wrong here, and how to put it right' }),
+  instance: Type.Optional(Type.String({ description: 'the path of the request' })),
+  errors: Type.Optional(Type.Array(Type.Object({
+    field: Type.String({ description: 'where: `items[0].quantity` in the body, a parameter or a header' }),
+    message: Type.String({ description: 'what is wrong with it and what would be right' }),
+  }, { title: 'FieldError' }))),
+  traceId: Type.Optional(Type.String({ pattern: '^[0-9a-f]{32}$', description: 'finds the request in the logs' })),
+}, { title: 'Problem', description: 'RFC 9457 problem details' });
 
 export interface ProblemBody {
   readonly type: string;
@@ -80,7 +100,7 @@ export class Problem extends Error {
 
   toBody(context: { instance?: string; traceId?: string } = {}): ProblemBody {
     return {
-      type: `urn:cdk-order-pipeline:problem:${this.problem}`,
+      type: problemType(this.problem),
       title: PROBLEMS[this.problem].title,
       status: this.status,
       detail: this.message,

@@ -1,0 +1,36 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, relative } from 'node:path';
+import { parseArgs } from 'node:util';
+import { outdated } from './contracts/documents.ts';
+
+const HELP = `Writes what follows from the schemas of events and routes: contracts/, docs/api/.
+
+  node scripts/contracts.ts            writes what is not up to date; refuses a change that events in the archive can't bear
+  node scripts/contracts.ts --check    writes nothing, and fails if something would be written
+`;
+
+const { values } = parseArgs({ options: { check: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } } });
+if (values.help) {
+  console.log(HELP);
+} else {
+  await run(values.check);
+}
+
+async function run(checkOnly: boolean): Promise<void> {
+  const { files, problems } = await outdated();
+  if (problems.length > 0) {
+    console.error(problems.join('\n'));
+    process.exitCode = 1;
+    return;
+  }
+  for (const [path, text] of files) {
+    console.log(`${checkOnly ? 'not up to date' : 'written'}: ${relative(process.cwd(), path)}`);
+    if (checkOnly) continue;
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, text);
+  }
+  if (files.size === 0) console.log('up to date');
+  else if (checkOnly) process.exitCode = 1;
+  // Documents show the published contracts.
+  else await run(false);
+}

@@ -1,0 +1,113 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { JsonSchema } from './json-schema.ts';
+
+/** A difference that somebody would notice: events in the archive, or consumers that run now. */
+export interface Conflict {
+  /** `data.items[].quantity` */
+  readonly field: string;
+  readonly problem: string;
+}
+
+/** Keywords that say something to people only. */
+const ANNOTATIONS = new Set(['$schema', '$id', '$comment', 'title', 'description', 'examples', 'default', 'deprecated']);
+const LOWER = new Set(['minimum', 'exclusiveMinimum', 'minLength', 'minItems', 'minProperties']);
+const UPPER = new Set(['maximum', 'exclusiveMaximum', 'maxLength', 'maxItems', 'maxProperties']);
+
+const IN_ARCHIVE = 'events in the archive may have it otherwise';
+const AT_CONSUMERS = 'consumers that run now would refuse the event';
+
+/**
+ * What is not compatible in `now` with `published`. Compatible is both: what was published stays readable (the archive is replayed
+ * into later code), and what will be published is readable by consumers of before (they are not all replaced at once). So a field
+ * that is there stays as it is, and an object may get optional fields. What this can't judge counts as a conflict.
+ */
+export function conflicts(published: JsonSchema, now: JsonSchema, field = ''): Conflict[] {
+  const found: Conflict[] = [];
+  const conflict = (problem: string, at = field) => {
+    found.push({ field: at || 'the event', problem });
+  };
+  const keywords = new Set([...Object.keys(published), ...Object.keys(now)].filter((keyword) => !ANNOTATIONS.has(keyword)));
+  for (const keyword of keywords) {
+    const before = published[keyword];
+    const after = now[keyword];
+    if (keyword === 'properties') {
+      found.push(...conflictsOfProperties(published, now, field));
+    } else if (keyword === 'required') {
+      // With the properties.
+    } else if (keyword === 'items' && isSchema(before) && isSchema(after)) {
+      found.push(...conflicts(before, after, `${field}[]`));
+    } else if (keyword === 'anyOf' && Array.isArray(before) && Array.isArray(after) && before.length === after.length) {
+      before.forEach((one: JsonSchema, i) => found.push(...conflicts(one, after[i] as JsonSchema, field)));
+    } else if (keyword === 'enum' && Array.isArray(before) && Array.isArray(after)) {
+      const missing = (from: unknown[], to: unknown[]) => from.filter((value) => !to.includes(value)).map((value) => JSON.stringify(value)).join(', ');
+      const gone = missing(before, after);
+      const added = missing(after, before);
+      if (gone) conflict(`can't be ${gone} any more; events in the archive may say so`);
+      if (added) conflict(`can be ${added} now; consumers that run now would refuse it`);
+    } else if (!isDeepStrictEqual(before, after)) {
+      const bound = LOWER.has(keyword) ? 1 : UPPER.has(keyword) ? -1 : 0;
+      if (bound !== 0) {
+        const [b, a] = [before, after].map((limit) => (limit === undefined ? -Infinity : Number(limit) * bound)) as [number, number];
+        conflict(`has ${a > b ? 'a narrower' : 'a wider'} ${keyword} (${text(before)} → ${text(after)}); ${a > b ? IN_ARCHIVE : AT_CONSUMERS}`);
+      } else {
+        conflict(`has another ${keyword} (${text(before)} → ${text(after)}); ${IN_ARCHIVE}, or ${AT_CONSUMERS}`);
+      }
+    }
+  }
+  return found;
+}
+
+function conflictsOfProperties(published: JsonSchema, now: JsonSchema, parent: string): Conflict[] {
+  const found: Conflict[] = [];
+  const { properties: before = {}, required: requiredBefore = [] } = published;
+  const { properties: after = {}, required: requiredAfter = [] } = now;
+  for (const name of new Set([...Object.keys(before), ...Object.keys(after)])) {
+    const field = parent ? `${parent}.${name}` : name;
+    const was = Object.hasOwn(before, name) ? before[name] : undefined;
+    const is = Object.hasOwn(after, name) ? after[name] : undefined;
+    const [neededBefore, neededAfter] = [requiredBefore.includes(name), requiredAfter.includes(name)];
+    if (was && !is) {
+      found.push({
+        field,
+        problem: neededBefore ? 'was removed; consumers that run now need it'
+          : 'was removed; events in the archive have it, so that its name must not come back with another meaning (keep it, optional)',
+      });
+      continue;
+    }
+    if (neededAfter && !neededBefore) found.push({ field, problem: `${was ? 'became' : 'is new and'} required; events in the archive lack it` });
+    if (neededBefore && !neededAfter) found.push({ field, problem: 'became optional; consumers that run now need it' });
+    if (was && is) found.push(...conflicts(was, is, field));
+  }
+  return found;
+}
+
+/** Objects that refuse unknown fields: nothing could ever be added to them. */
+export function closedObjects(schema: JsonSchema, field = ''): Conflict[] {
+  const { properties = {}, items, anyOf = [] } = schema;
+  const open = schema['additionalProperties'] === undefined && schema['unevaluatedProperties'] === undefined;
+  return [
+    ...(open ? [] : [{ field: field || 'the event', problem: 'says what other fields it may have; consumers would refuse a field that is added later (leave it open)' }]),
+    ...Object.entries(properties).flatMap(([name, property]) => closedObjects(property, field ? `${field}.${name}` : name)),
+    ...(items ? closedObjects(items, `${field}[]`) : []),
+    ...anyOf.flatMap((one) => closedObjects(one, field)),
+  ];
+}
+
+/** The same without what says something to people only. */
+export function withoutAnnotations(schema: JsonSchema): JsonSchema {
+  const { properties, items, anyOf, ...rest } = schema;
+  return {
+    ...Object.fromEntries(Object.entries(rest).filter(([keyword]) => !ANNOTATIONS.has(keyword))),
+    ...(properties && { properties: Object.fromEntries(Object.entries(properties).map(([name, one]) => [name, withoutAnnotations(one)])) }),
+    ...(items && { items: withoutAnnotations(items) }),
+    ...(anyOf && { anyOf: anyOf.map(withoutAnnotations) }),
+  };
+}
+
+function isSchema(value: unknown): value is JsonSchema {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function text(value: unknown): string {
+  return value === undefined ? 'none' : JSON.stringify(value);
+}

@@ -1,0 +1,75 @@
+import { readFile, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DETAIL_TYPES, EVENT_DATA, eventSchema, parseEnvelope, versionOf, type EventType } from '../../services/shared/events/index.ts';
+import { defaultSettings } from '../../lib/settings.ts';
+import { routes as readRoutes } from '../../services/order-service/api-read-service/routes.ts';
+import { routes as writeRoutes } from '../../services/order-service/api-write-service/routes.ts';
+import { asyncApi } from './asyncapi.ts';
+import { formatJson, jsonSchema, type JsonSchema } from './json-schema.ts';
+import { openApi } from './openapi.ts';
+import { page } from './page.ts';
+import { planContracts, type Contract, type Plan, type Published } from './published.ts';
+
+export const APP = join(import.meta.dirname, '../..');
+export const CONTRACTS = join(APP, 'contracts');
+export const DOCS = join(APP, '../docs/api');
+
+/** Every event that the code knows. */
+export function currentContracts(): Contract[] {
+  return (Object.keys(EVENT_DATA) as EventType[]).map((type) => {
+    const detailType = DETAIL_TYPES[type];
+    const { properties, ...rest } = jsonSchema(eventSchema(type));
+    const { description, ...data } = jsonSchema(EVENT_DATA[type]);
+    const schema = { ...(description === undefined ? {} : { description }), ...rest, properties: { ...properties, data } };
+    return { type, ...versionOf(type), detailType, schema };
+  });
+}
+
+export async function publishedContracts(directory = CONTRACTS): Promise<Published[]> {
+  const files = await readdir(directory, { recursive: true }).catch(() => []);
+  const published = await Promise.all(files.map(async (file) => {
+    const [, name, major, minor] = /^([^/\\]+)[/\\](\d+)\.(\d+)\.json$/.exec(file) ?? [];
+    if (name === undefined) return [];
+    const schema = JSON.parse(await readFile(join(directory, file), 'utf8')) as JsonSchema;
+    return [{ name, major: Number(major), minor: Number(minor), schema }];
+  }));
+  return published.flat();
+}
+
+export async function plan(): Promise<Plan> {
+  return planContracts(currentContracts(), await publishedContracts(), parseEnvelope);
+}
+
+/** What the services serve and what the queues get. */
+export async function documents(): Promise<{ openapi: object; asyncapi: object }> {
+  return {
+    openapi: openApi([
+      { name: 'write', description: 'Commands: the write service takes orders in.', port: 3000, routes: writeRoutes },
+      { name: 'read', description: 'Queries: the read service shows orders and stock.', port: 3001, routes: readRoutes },
+    ]),
+    asyncapi: asyncApi(defaultSettings.eventSource, currentContracts(), await publishedContracts(), Object.entries(defaultSettings.consumers).map(
+      ([name, { eventPattern: { detailType = [] } }]) => ({ name, detailTypes: detailType }))),
+  };
+}
+
+export interface Outdated {
+  /** Path → what should stand there. */
+  readonly files: ReadonlyMap<string, string>;
+  readonly problems: readonly string[];
+}
+
+/** What is not as it should be. The documents show published samples: they follow once contracts are written. */
+export async function outdated(): Promise<Outdated> {
+  const { writes, problems } = await plan();
+  if (problems.length > 0 || writes.size > 0) {
+    return { files: new Map([...writes].map(([path, text]) => [join(CONTRACTS, path), text])), problems };
+  }
+  const { openapi, asyncapi } = await documents();
+  const wanted = new Map([
+    [join(DOCS, 'openapi.json'), formatJson(openapi)],
+    [join(DOCS, 'asyncapi.json'), formatJson(asyncapi)],
+    [join(DOCS, 'index.html'), page(openapi as never, asyncapi as never)],
+  ]);
+  const found = await Promise.all([...wanted.keys()].map((path) => readFile(path, 'utf8').catch(() => '')));
+  return { files: new Map([...wanted].filter(([, text], n) => text !== found[n])), problems };
+}
