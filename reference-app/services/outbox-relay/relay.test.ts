@@ -219,7 +219,7 @@ test('an entry that fails for an unknown reason is given up after many tries, a 
 });
 
 test('a call has at most 256 KB, and an event that is larger by itself is kept aside', async () => {
-  const large = (bytes: number) => event(newId(), 1, 'x'.repeat(bytes));
+  const large = (bytes: number) => ({ ...event(newId(), 1), extension: 'x'.repeat(bytes) });
   const events = [...Array.from({ length: 12 }, () => large(60_000)), large(300_000), ...Array.from({ length: 12 }, () => large(100_000))];
   await withTransaction(db.command, (tx) => appendToOutbox(tx, events));
   start();
