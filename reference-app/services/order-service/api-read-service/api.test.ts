@@ -6,6 +6,8 @@ import fc from 'fast-check';
 import type { FastifyInstance } from 'fastify';
 import pg from 'pg';
 import { Registry } from 'prom-client';
+import { watchAnswers, type Watch } from '../../../scripts/contracts/answers.ts';
+import { documents } from '../../../scripts/contracts/documents.ts';
 import { newEvent, newId } from '../../shared/events/index.ts';
 import { formatConsistencyToken } from '../../shared/http/consistency-token.ts';
 import type { ProblemBody } from '../../shared/http/problem.ts';
@@ -33,6 +35,7 @@ describe('api-read-service', () => {
   let reader: pg.Pool;
   let writeApp: FastifyInstance;
   let readApp: FastifyInstance;
+  let watch: Watch;
   let writeUrl: string;
   let url: string;
   const registry = new Registry();
@@ -49,10 +52,12 @@ describe('api-read-service', () => {
     writeApp = createWriteApi({ pool: db.command, logger: silentLogger(), registry: new Registry() });
     writeUrl = await writeApp.listen({ host: '127.0.0.1', port: 0 });
     readApp = createReadApi({ reader, writer: db.query, logger: silentLogger(), registry });
+    watch = watchAnswers(readApp, (await documents()).openapi);
     url = await readApp.listen({ host: '127.0.0.1', port: 0 });
   });
   after(async () => {
     await readApp?.close();
+    assert.deepEqual(watch.violations, [], 'every answer is as the OpenAPI document says');
     await writeApp?.close();
     await reader?.end();
     await server?.stop();

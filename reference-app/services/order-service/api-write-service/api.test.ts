@@ -7,6 +7,8 @@ import fc from 'fast-check';
 import type { FastifyInstance } from 'fastify';
 import pg from 'pg';
 import { Registry } from 'prom-client';
+import { watchAnswers, type Watch } from '../../../scripts/contracts/answers.ts';
+import { documents } from '../../../scripts/contracts/documents.ts';
 import { parseEnvelope } from '../../shared/events/index.ts';
 import { parseConsistencyToken } from '../../shared/http/consistency-token.ts';
 import type { ProblemBody } from '../../shared/http/problem.ts';
@@ -28,6 +30,7 @@ describe('api-write-service', () => {
   let server: TestServer;
   let db: TestDatabase;
   let app: FastifyInstance;
+  let watch: Watch;
   let url: string;
   const registry = new Registry();
 
@@ -36,10 +39,12 @@ describe('api-write-service', () => {
     db = await server.database();
     await db.admin.query('INSERT INTO inventory.product (sku, name) SELECT sku, sku FROM unnest($1::text[]) AS s (sku)', [SKUS]);
     app = createWriteApi({ pool: db.command, logger: silentLogger(), registry });
+    watch = watchAnswers(app, (await documents()).openapi);
     url = await app.listen({ host: '127.0.0.1', port: 0 });
   });
   after(async () => {
     await app?.close();
+    assert.deepEqual(watch.violations, [], 'every answer is as the OpenAPI document says');
     await server?.stop();
   });
 
