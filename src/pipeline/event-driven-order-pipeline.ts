@@ -173,12 +173,11 @@ export class EventDrivenOrderPipeline extends Construct {
   public addConsumer(id: string, options: PipelineConsumerOptions): BufferedEventConsumer {
     const { database, ...consumerOptions } = options;
     const side = database ?? DatabaseSide.COMMAND;
-    const ownQueues = !options.queue && !options.deadLetterQueue;
     const own = (pattern: events.EventPattern) => ({ ...pattern, source: pattern.source ?? [this.eventSource] });
     const consumer = new BufferedEventConsumer(this, id, {
       ...consumerOptions,
       eventBus: options.eventPattern || options.eventPatterns ? this.eventBus : undefined,
-      encryptionKey: options.encryptionKey ?? (ownQueues ? this.encryptionKey : undefined),
+      encryptionKey: options.encryptionKey ?? (options.queue ? undefined : this.encryptionKey),
       eventPattern: options.eventPattern && own(options.eventPattern),
       eventPatterns: options.eventPatterns?.map(own),
       environment: { ...this.environment(side), ...options.environment },

@@ -5,6 +5,7 @@ import * as events from 'aws-cdk-lib/aws-events';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import {
   Autoscaling,
@@ -209,6 +210,32 @@ describe('consumers', () => {
       eventPattern: { source: ['com.partner'] }, target: ConsumerTarget.kubernetes(kubernetes, { image }), database: DatabaseSide.NONE,
     });
     Template.fromStack(stack).hasResourceProperties('AWS::Events::Rule', { EventPattern: { source: ['com.partner'] } });
+  });
+
+  test('have the source of the pipeline in each of several patterns', () => {
+    const consumer = pipelineOf({ eventSource: 'com.example.shop' }).addConsumer('Mail', {
+      eventPatterns: [{ detailType: ['OrderConfirmed'] }, { source: ['com.partner'] }],
+      target: ConsumerTarget.kubernetes(kubernetes, { image }),
+    });
+    const patterns = consumer.rules.map((rule) => stack.resolve((rule.node.defaultChild as events.CfnRule).eventPattern));
+    expect(patterns).toEqual([{ 'source': ['com.example.shop'], 'detail-type': ['OrderConfirmed'] }, { source: ['com.partner'] }]);
+  });
+
+  test('may only consume a queue that something else fills', () => {
+    const queue = new sqs.Queue(stack, 'Queue');
+    const consumer = pipelineOf().addConsumer('Labels', { queue, target: ConsumerTarget.kubernetes(kubernetes, { image }) });
+    expect(consumer.rules).toEqual([]);
+    expect(consumer.queue).toBe(queue);
+  });
+
+  test('encrypt the new queue with the key of the pipeline, whatever the brought dead-letter queue has', () => {
+    const encryptionKey = new kms.Key(stack, 'Key');
+    const consumer = pipelineOf({ encryptionKey }).addConsumer('Stock', {
+      eventPattern: { detailType: ['OrderCreated'] },
+      deadLetterQueue: new sqs.Queue(stack, 'Dead'),
+      target: ConsumerTarget.kubernetes(kubernetes, { image }),
+    });
+    expect(consumer.queue.encryptionMasterKey).toBe(encryptionKey);
   });
 
   test('work with the command side unless told otherwise', () => {
