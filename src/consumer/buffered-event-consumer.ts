@@ -1,7 +1,7 @@
 import { Annotations, Aws, Duration, Fn, Names, Stack, Validations } from 'aws-cdk-lib';
-import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
-import * as events from 'aws-cdk-lib/aws-events';
-import * as iam from 'aws-cdk-lib/aws-iam';
+import type * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import type * as events from 'aws-cdk-lib/aws-events';
+import type * as iam from 'aws-cdk-lib/aws-iam';
 import type * as kms from 'aws-cdk-lib/aws-kms';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
@@ -9,9 +9,9 @@ import { BufferedEventConsumerGrants } from './buffered-event-consumer-grants';
 import { ConsumerAlarms, ConsumerAlarmsOptions } from './consumer-alarms';
 import type { ConsumerTargetConfig, IConsumerTarget } from './consumer-target';
 import { QueueType } from './queue-type';
-import { adviseVisibilityTimeout, differ, validateConsumer } from '../private/consumer-validation';
-import { EventBusRelay } from '../private/event-bus-relay';
-import { consumeStatements, statementsText } from '../private/permissions';
+import { adviseVisibilityTimeout, validateConsumer } from '../private/consumer-validation';
+import { EventDelivery } from '../private/event-delivery';
+import { consumeStatements } from '../private/permissions';
 import { watchResources } from '../private/resource-limit';
 import { invalid } from '../private/validation';
 
@@ -209,8 +209,7 @@ export class BufferedEventConsumer extends Construct {
   /** The redrive policy that the queue has to have, as JSON. Set it yourself on an imported queue. */
   public readonly redrivePolicy: string;
 
-  /** The bus that the rules are on: of this account. */
-  private readonly eventBus?: events.IEventBus;
+  private readonly delivery?: EventDelivery;
 
   constructor(scope: Construct, id: string, props: BufferedEventConsumerProps) {
     super(scope, id);
@@ -224,19 +223,23 @@ export class BufferedEventConsumer extends Construct {
     this.redrivePolicy = Stack.of(this).toJsonString(this.redriveFields(props.maxReceiveCount));
     if (!brought) { this.reserveDeadLetterQueue(props); }
 
-    const relay = this.isForeign(props.eventBus) ? new EventBusRelay(this, 'Relay', props.eventBus) : undefined;
-    this.eventBus = relay?.eventBus ?? props.eventBus;
-    this.ruleDeadLetterQueue = patterns.length > 0 ? this.ruleDeadLetterQueueOf(props) : undefined;
-    this.rules = patterns.map((pattern, index) => this.addRule(index === 0 ? 'Rule' : `Rule${index + 1}`, pattern, props));
-    const relayed = this.rules.map((rule) => relay?.addRule(rule.node.id, rule, this.ruleDeadLetterQueue!.queueArn).attrArn ?? []).flat();
-    if (this.ruleDeadLetterQueue) {
-      const ruleArns = this.rules.map((rule) => rule.ruleArn);
-      this.queuePolicyStatement = this.allowRules(this.queue, ruleArns);
-      this.deadLetterQueuePolicyStatement = this.allowRules(this.ruleDeadLetterQueue, [...ruleArns, ...relayed]);
-      this.keyPolicyStatement = this.allowEventBridgeToUseKey(relay && props.eventBus);
-      this.eventBusPolicyStatement = relay?.policyStatement;
-      this.applyPolicies(props.eventBus);
+    if (patterns.length > 0) {
+      this.ruleDeadLetterQueue = this.ruleDeadLetterQueueOf(props);
+      this.delivery = new EventDelivery(this, {
+        eventBus: props.eventBus,
+        patterns,
+        ruleInput: props.ruleInput,
+        queue: this.queue,
+        queueType: props.queueType ?? (this.queue.fifo ? QueueType.fifo() : QueueType.standard()),
+        deadLetterQueue: this.ruleDeadLetterQueue,
+        deadLetterQueueName: this.ruleDeadLetterQueue === this.deadLetterQueue ? 'deadLetterQueue' : 'ruleDeadLetterQueue',
+      });
     }
+    this.rules = this.delivery?.rules ?? [];
+    this.queuePolicyStatement = this.delivery?.queueStatement;
+    this.deadLetterQueuePolicyStatement = this.delivery?.deadLetterQueueStatement;
+    this.keyPolicyStatement = this.delivery?.keyStatement;
+    this.eventBusPolicyStatement = this.delivery?.eventBusStatement;
 
     this.consumePolicyStatements = consumeStatements(this.queue);
     this.environment = { QUEUE_URL: this.queue.queueUrl, ...props.environment };
@@ -298,17 +301,10 @@ export class BufferedEventConsumer extends Construct {
    * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html
    */
   public metricFailedDeliveries(options?: cloudwatch.MetricOptions): cloudwatch.IMetric {
-    const [first, ...others] = this.rules.map((rule) => this.metricFailedInvocations(rule, options));
-    if (!first) { throw invalid(this, 'metricFailedDeliveries() needs an eventPattern: without one nothing is delivered by EventBridge'); }
-    if (others.length === 0) { return first; }
-    return new cloudwatch.MathExpression({
-      // EventBridge reports nothing for a rule without failures, and a sum with nothing is nothing.
-      expression: 'SUM(FILL(METRICS(), 0))',
-      usingMetrics: Object.fromEntries([first, ...others].map((metric, index) => [`rule${index + 1}`, metric])),
-      label: options?.label ?? 'FailedInvocations',
-      color: options?.color,
-      period: options?.period,
-    });
+    if (!this.delivery) {
+      throw invalid(this, 'metricFailedDeliveries() needs an eventPattern: without one nothing is delivered by EventBridge');
+    }
+    return this.delivery.metricFailures(options);
   }
 
   /**
@@ -318,25 +314,10 @@ export class BufferedEventConsumer extends Construct {
     return new ConsumerAlarms(this, 'Alarms', { consumer: this, ...options });
   }
 
-  private metricFailedInvocations(rule: events.Rule, options?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    const onDefaultBus = !this.eventBus || this.eventBus.eventBusName === 'default';
-    return new cloudwatch.Metric({
-      namespace: 'AWS/Events',
-      metricName: 'FailedInvocations',
-      dimensionsMap: onDefaultBus ? { RuleName: rule.ruleName } : {
-        EventBusName: this.eventBus.eventBusName,
-        // CloudFormation's reference to a rule of a custom bus is `bus|rule`.
-        RuleName: Fn.select(1, Fn.split('|', rule.ruleName)),
-      },
-      statistic: 'Sum',
-      ...options,
-    }).attachTo(this);
-  }
-
   private addDeadLetterQueue(id: string, props: BufferedEventConsumerProps, fifo?: boolean): sqs.Queue {
     return new sqs.Queue(this, id, {
       ...encryption(props.encryptionKey ?? props.queue?.encryptionMasterKey),
-      fifo: fifo || undefined,
+      fifo: fifo ? true : undefined,
       enforceSSL: true,
       retentionPeriod: Duration.days(14),
     });
@@ -393,84 +374,6 @@ export class BufferedEventConsumer extends Construct {
     acknowledgeLastQueue(queue);
     return queue;
   }
-
-  private addRule(id: string, eventPattern: events.EventPattern, { ruleInput, queueType }: BufferedEventConsumerProps): events.Rule {
-    const messageGroupId = (queueType ?? (this.queue.fifo ? QueueType.fifo() : QueueType.standard()))._groupOf(this, id);
-    const rule = new events.Rule(this, id, {
-      eventBus: this.eventBus,
-      eventPattern,
-      targets: [{
-        // Not the target of aws-events-targets: its permissions are wider, and it leaves out the dead-letter queue's key.
-        bind: () => ({
-          arn: this.queue.queueArn,
-          deadLetterConfig: { arn: this.ruleDeadLetterQueue!.queueArn },
-          input: ruleInput,
-          sqsParameters: messageGroupId === undefined ? undefined : { messageGroupId },
-        }),
-      }],
-    });
-    if (id === 'Rule' && this.queue.fifo && ruleInput) { this.warnOfEqualMessages(rule, ruleInput); }
-    return rule;
-  }
-
-  private warnOfEqualMessages(rule: events.Rule, ruleInput: events.RuleTargetInput): void {
-    const { inputPath, inputPathsMap = {} } = ruleInput.bind(rule);
-    if ([inputPath, ...Object.values(inputPathsMap)].some((path) => path === '$' || path === '$.id')) { return; }
-    Annotations.of(this).addWarningV2('cdk-order-pipeline:fifoDropsEqualMessages',
-      'ruleInput leaves out the id of the event, so a FIFO queue takes two events of equal content within five minutes for one and drops the '
-      + 'second: put EventField.eventId into it, or leave ruleInput out');
-  }
-
-  private isForeign(eventBus?: events.IEventBus): eventBus is events.IEventBus {
-    return eventBus !== undefined && differ(eventBus.env.account, Stack.of(this).account);
-  }
-
-  private allowRules(queue: sqs.IQueue, ruleArns: string[]): iam.PolicyStatement {
-    // The rule needs the queue, so the stack of a queue elsewhere can't need the rule's.
-    const elsewhere = queue instanceof sqs.Queue && Stack.of(queue) !== Stack.of(this);
-    return new iam.PolicyStatement({
-      principals: [new iam.ServicePrincipal('events.amazonaws.com')],
-      actions: ['sqs:SendMessage'],
-      resources: [queue.queueArn],
-      conditions: elsewhere
-        ? { StringEquals: { 'aws:SourceAccount': Stack.of(this).account } }
-        : { ArnEquals: { 'aws:SourceArn': ruleArns.length === 1 ? ruleArns[0] : ruleArns } },
-    });
-  }
-
-  private allowEventBridgeToUseKey(foreign?: events.IEventBus): iam.PolicyStatement {
-    const { account } = Stack.of(this);
-    return new iam.PolicyStatement({
-      principals: [new iam.ServicePrincipal('events.amazonaws.com')],
-      actions: ['kms:Decrypt', 'kms:GenerateDataKey*'],
-      resources: ['*'],
-      // Not the rule's ARN: the rule needs the queue, the queue needs the key.
-      conditions: { StringEquals: { 'aws:SourceAccount': foreign ? [account, foreign.env.account] : account } },
-    });
-  }
-
-  /** Adds the statements where that is possible, and says what is missing where it is not. */
-  private applyPolicies(eventBus?: events.IEventBus): void {
-    const add = (prop: string, id: string, property: string, statement: iam.PolicyStatement, result: iam.AddToResourcePolicyResult) => {
-      if (!result.statementAdded) {
-        Annotations.of(this).addWarningV2(`cdk-order-pipeline:${id}PolicyNotUpdated`,
-          `${prop} is imported, so its policy stays as it is and EventBridge can't deliver unless it has this statement (${property}): ` +
-          statementsText(this, [statement]));
-      }
-    };
-    const dead = this.ruleDeadLetterQueue!;
-    const deadName = dead === this.deadLetterQueue ? 'deadLetterQueue' : 'ruleDeadLetterQueue';
-    add('queue', 'queue', 'queuePolicyStatement', this.queuePolicyStatement!, this.queue.addToResourcePolicy(this.queuePolicyStatement!));
-    add(deadName, 'deadLetterQueue', 'deadLetterQueuePolicyStatement',
-      this.deadLetterQueuePolicyStatement!, dead.addToResourcePolicy(this.deadLetterQueuePolicyStatement!));
-    for (const { key, queues } of keysOf({ queue: this.queue, [deadName]: dead })) {
-      add(`the encryption key of ${queues.join(' and ')}`, 'encryptionKey', 'keyPolicyStatement', this.keyPolicyStatement!,
-        key.addToResourcePolicy(this.keyPolicyStatement!, true));
-    }
-    if (this.eventBusPolicyStatement) {
-      add('eventBus', 'eventBus', 'eventBusPolicyStatement', this.eventBusPolicyStatement, addToBus(eventBus!, this.eventBusPolicyStatement, this));
-    }
-  }
 }
 
 function deadLetterQueueOf(queue?: sqs.IQueue): sqs.IQueue | undefined {
@@ -479,23 +382,6 @@ function deadLetterQueueOf(queue?: sqs.IQueue): sqs.IQueue | undefined {
 
 function encryption(key?: kms.IKey): sqs.QueueProps {
   return key ? { encryption: sqs.QueueEncryption.KMS, encryptionMasterKey: key } : { encryption: sqs.QueueEncryption.SQS_MANAGED };
-}
-
-/** The keys of queues, each once, and which queues it encrypts. */
-function keysOf(queues: { [name: string]: sqs.IQueue }): { key: kms.IKey; queues: string[] }[] {
-  const found: { key: kms.IKey; queues: string[] }[] = [];
-  for (const [name, { encryptionMasterKey: key }] of Object.entries(queues)) {
-    if (!key) { continue; }
-    const same = found.find((other) => other.key.keyArn === key.keyArn);
-    if (same) { same.queues.push(name); } else { found.push({ key, queues: [name] }); }
-  }
-  return found;
-}
-
-function addToBus(bus: events.IEventBus, statement: iam.PolicyStatement, scope: Construct): iam.AddToResourcePolicyResult {
-  if (!(bus instanceof events.EventBus)) { return { statementAdded: false }; }
-  statement.sid = Names.uniqueResourceName(scope, { maxLength: 64 });
-  return bus.addToResourcePolicy(statement);
 }
 
 /** A dead-letter queue that no queue of this stack names looks to cdk-nag as if it needed one itself. */

@@ -1,0 +1,182 @@
+import { Annotations, Fn, Names, Stack } from 'aws-cdk-lib';
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import * as events from 'aws-cdk-lib/aws-events';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import type * as kms from 'aws-cdk-lib/aws-kms';
+import * as sqs from 'aws-cdk-lib/aws-sqs';
+import type { Construct } from 'constructs';
+import { differ } from './consumer-validation';
+import { EventBusRelay } from './event-bus-relay';
+import { statementsText } from './permissions';
+import type { QueueType } from '../consumer/queue-type';
+
+/**
+ * What is delivered, and where to.
+ */
+export interface EventDeliveryOptions {
+  readonly eventBus?: events.IEventBus;
+  readonly patterns: events.EventPattern[];
+  readonly ruleInput?: events.RuleTargetInput;
+  readonly queue: sqs.IQueue;
+  readonly queueType: QueueType;
+  /** For what can't be delivered: a standard queue. */
+  readonly deadLetterQueue: sqs.IQueue;
+  /** What the consumer calls it. */
+  readonly deadLetterQueueName: string;
+}
+
+/** The rules of a consumer, and what lets them send. */
+export class EventDelivery {
+  public readonly rules: events.Rule[];
+  public readonly queueStatement: iam.PolicyStatement;
+  public readonly deadLetterQueueStatement: iam.PolicyStatement;
+  public readonly keyStatement: iam.PolicyStatement;
+  public readonly eventBusStatement?: iam.PolicyStatement;
+
+  /** The bus that the rules are on: of this account. */
+  private readonly eventBus?: events.IEventBus;
+  /** Whose rules send. */
+  private readonly accounts: string[];
+
+  constructor(private readonly scope: Construct, private readonly options: EventDeliveryOptions) {
+    const { eventBus, queue, deadLetterQueue } = options;
+    const { account } = Stack.of(scope);
+    const foreign = eventBus && differ(eventBus.env.account, account) ? eventBus : undefined;
+    const relay = foreign && new EventBusRelay(scope, 'Relay', foreign);
+    this.accounts = foreign ? [account, foreign.env.account] : [account];
+    this.eventBus = relay?.eventBus ?? eventBus;
+
+    this.rules = options.patterns.map((pattern, index) => this.addRule(index === 0 ? 'Rule' : `Rule${index + 1}`, pattern));
+    const relayed = relay ? this.rules.map((rule) => relay.addRule(rule.node.id, rule, deadLetterQueue.queueArn).attrArn) : [];
+    const ruleArns = this.rules.map((rule) => rule.ruleArn);
+    this.queueStatement = this.allowRules(queue, ruleArns, [account]);
+    this.deadLetterQueueStatement = this.allowRules(deadLetterQueue, [...ruleArns, ...relayed], this.accounts);
+    this.keyStatement = this.allowEventBridgeToUseKey();
+    this.eventBusStatement = relay?.policyStatement;
+    this.applyPolicies();
+    this.warnOfEqualMessages();
+  }
+
+  public metricFailures(options?: cloudwatch.MetricOptions): cloudwatch.IMetric {
+    const metrics = this.rules.map((rule) => this.metricFailuresOf(rule, options));
+    return metrics.length === 1 ? metrics[0]! : new cloudwatch.MathExpression({
+      // EventBridge reports nothing for a rule without failures, and a sum with nothing is nothing.
+      expression: 'SUM(FILL(METRICS(), 0))',
+      usingMetrics: Object.fromEntries(metrics.map((metric, index) => [`rule${index + 1}`, metric])),
+      label: options?.label ?? 'FailedInvocations',
+      color: options?.color,
+      period: options?.period,
+    });
+  }
+
+  private metricFailuresOf(rule: events.Rule, options?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    const onDefaultBus = !this.eventBus || this.eventBus.eventBusName === 'default';
+    return new cloudwatch.Metric({
+      namespace: 'AWS/Events',
+      metricName: 'FailedInvocations',
+      dimensionsMap: onDefaultBus ? { RuleName: rule.ruleName } : {
+        EventBusName: this.eventBus.eventBusName,
+        // CloudFormation's reference to a rule of a custom bus is `bus|rule`.
+        RuleName: Fn.select(1, Fn.split('|', rule.ruleName)),
+      },
+      statistic: 'Sum',
+      ...options,
+    }).attachTo(this.scope);
+  }
+
+  private addRule(id: string, eventPattern: events.EventPattern): events.Rule {
+    const { queue, queueType, deadLetterQueue, ruleInput } = this.options;
+    const messageGroupId = queueType._groupOf(this.scope, id);
+    return new events.Rule(this.scope, id, {
+      eventBus: this.eventBus,
+      eventPattern,
+      targets: [{
+        // Not the target of aws-events-targets: its permissions are wider, and it leaves out the dead-letter queue's key.
+        bind: () => ({
+          arn: queue.queueArn,
+          deadLetterConfig: { arn: deadLetterQueue.queueArn },
+          input: ruleInput,
+          sqsParameters: messageGroupId === undefined ? undefined : { messageGroupId },
+        }),
+      }],
+    });
+  }
+
+  private allowRules(queue: sqs.IQueue, ruleArns: string[], accounts: string[]): iam.PolicyStatement {
+    // The rule needs the queue, so the stack of a queue elsewhere can't need the rule's.
+    const elsewhere = queue instanceof sqs.Queue && Stack.of(queue) !== Stack.of(this.scope);
+    return new iam.PolicyStatement({
+      principals: [new iam.ServicePrincipal('events.amazonaws.com')],
+      actions: ['sqs:SendMessage'],
+      resources: [queue.queueArn],
+      conditions: elsewhere
+        ? { StringEquals: { 'aws:SourceAccount': oneOrAll(accounts) } }
+        : { ArnEquals: { 'aws:SourceArn': oneOrAll(ruleArns) } },
+    });
+  }
+
+  private allowEventBridgeToUseKey(): iam.PolicyStatement {
+    return new iam.PolicyStatement({
+      principals: [new iam.ServicePrincipal('events.amazonaws.com')],
+      actions: ['kms:Decrypt', 'kms:GenerateDataKey*'],
+      resources: ['*'],
+      // Not the rule's ARN: the rule needs the queue, the queue needs the key.
+      conditions: { StringEquals: { 'aws:SourceAccount': oneOrAll(this.accounts) } },
+    });
+  }
+
+  /** Adds the statements where that is possible, and says what is missing where it is not. */
+  private applyPolicies(): void {
+    const { eventBus, queue, deadLetterQueue, deadLetterQueueName } = this.options;
+    this.apply('queue', 'queue', 'queuePolicyStatement', this.queueStatement, queue.addToResourcePolicy(this.queueStatement));
+    this.apply(deadLetterQueueName, 'deadLetterQueue', 'deadLetterQueuePolicyStatement', this.deadLetterQueueStatement,
+      deadLetterQueue.addToResourcePolicy(this.deadLetterQueueStatement));
+    for (const { key, queues } of keysOf({ queue, [deadLetterQueueName]: deadLetterQueue })) {
+      this.apply(`the encryption key of ${queues.join(' and ')}`, 'encryptionKey', 'keyPolicyStatement', this.keyStatement,
+        key.addToResourcePolicy(this.keyStatement, true));
+    }
+    if (eventBus && this.eventBusStatement) {
+      this.apply('eventBus', 'eventBus', 'eventBusPolicyStatement', this.eventBusStatement, this.addToBus(eventBus, this.eventBusStatement));
+    }
+  }
+
+  private apply(
+    what: string, id: string, property: string, statement: iam.PolicyStatement, { statementAdded }: iam.AddToResourcePolicyResult,
+  ): void {
+    if (statementAdded) { return; }
+    Annotations.of(this.scope).addWarningV2(`cdk-order-pipeline:${id}PolicyNotUpdated`,
+      `${what} is imported, so its policy stays as it is and EventBridge can't deliver unless it has this statement (${property}): `
+      + statementsText(this.scope, [statement]));
+  }
+
+  private addToBus(eventBus: events.IEventBus, statement: iam.PolicyStatement): iam.AddToResourcePolicyResult {
+    if (!(eventBus instanceof events.EventBus)) { return { statementAdded: false }; }
+    statement.sid = Names.uniqueResourceName(this.scope, { maxLength: 64 });
+    return eventBus.addToResourcePolicy(statement);
+  }
+
+  private warnOfEqualMessages(): void {
+    const { queue, ruleInput } = this.options;
+    if (!queue.fifo || !ruleInput) { return; }
+    const { inputPath, inputPathsMap = {} } = ruleInput.bind(this.rules[0]!);
+    if ([inputPath, ...Object.values(inputPathsMap)].some((path) => path === '$' || path === '$.id')) { return; }
+    Annotations.of(this.scope).addWarningV2('cdk-order-pipeline:fifoDropsEqualMessages',
+      'ruleInput leaves out the id of the event, so a FIFO queue takes two events of equal content within five minutes for one and drops the '
+      + 'second: put EventField.eventId into it, or leave ruleInput out');
+  }
+}
+
+function oneOrAll(values: string[]): string | string[] {
+  return values.length === 1 ? values[0]! : values;
+}
+
+/** The keys of queues, each once, and which queues it encrypts. */
+function keysOf(queues: { [name: string]: sqs.IQueue }): { key: kms.IKey; queues: string[] }[] {
+  const found: { key: kms.IKey; queues: string[] }[] = [];
+  for (const [name, { encryptionMasterKey: key }] of Object.entries(queues)) {
+    if (!key) { continue; }
+    const same = found.find((other) => other.key.keyArn === key.keyArn);
+    if (same) { same.queues.push(name); } else { found.push({ key, queues: [name] }); }
+  }
+  return found;
+}
