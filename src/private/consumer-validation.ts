@@ -6,8 +6,9 @@ import type { Construct } from 'constructs';
 import { invalid, refuseBoth, refuseWith, refuseWithout, requireDuration, requireInteger } from './validation';
 import type { BufferedEventConsumerProps } from '../consumer/buffered-event-consumer';
 
-/** The longest visibility timeout of Amazon SQS. */
+/** The longest visibility timeout and retention period of Amazon SQS. */
 const MAX_VISIBILITY = Duration.hours(12);
+const MAX_RETENTION = Duration.days(14);
 
 /** Refuses what can't work, and warns of what is known to end badly. */
 export function validateConsumer(
@@ -15,7 +16,7 @@ export function validateConsumer(
 ): void {
   validatePatterns(scope, props, patterns);
   requireInteger(scope, 'maxReceiveCount', props.maxReceiveCount, 1, 1000);
-  requireDuration(scope, 'retentionPeriod', props.retentionPeriod, Duration.minutes(1), Duration.days(14));
+  requireDuration(scope, 'retentionPeriod', props.retentionPeriod, Duration.minutes(1), MAX_RETENTION);
   requireDuration(scope, 'target.processingTime', processingTime, Duration.millis(1), MAX_VISIBILITY);
   requireDuration(scope, 'visibilityTimeout', props.visibilityTimeout, Duration.seconds(0), MAX_VISIBILITY);
   validateVisibility(scope, 'visibilityTimeout', props.visibilityTimeout, processingTime, props.target.maxBatchingWindow);
@@ -30,6 +31,7 @@ export function validateConsumer(
     if (brought) { validateQueue(scope, name, brought, patterns.length > 0); }
   }
   validateTypes(scope, props);
+  warnOfRetention(scope, props);
   if (queue instanceof sqs.Queue) { validateOwnQueue(scope, queue, props, patterns.length > 0, processingTime); }
   if (!queue && deadLetterQueue instanceof sqs.Queue) { validateOwnDeadLetterQueue(scope, deadLetterQueue); }
 }
@@ -116,6 +118,16 @@ function validateTypes(scope: Construct, { queue, queueType, deadLetterQueue, ru
   }
   if (ruleDeadLetterQueue?.fifo) {
     throw invalid(scope, 'ruleDeadLetterQueue is FIFO, but EventBridge takes only standard queues for what it can\'t deliver');
+  }
+}
+
+/** A dead letter of a standard queue is as old as the message was. */
+function warnOfRetention(scope: Construct, { retentionPeriod, queueType, deadLetterQueue }: BufferedEventConsumerProps): void {
+  if (!retentionPeriod || retentionPeriod.isUnresolved() || deadLetterQueue || queueType?._fifo) { return; }
+  if (retentionPeriod.toSeconds() === MAX_RETENTION.toSeconds()) {
+    Annotations.of(scope).addWarningV2('cdk-order-pipeline:noTimeForDeadLetters',
+      'retentionPeriod is 14 days, which is all that the dead-letter queue has: what fails after a long wait is lost soon after it became a '
+      + 'dead letter. Leave it some of them');
   }
 }
 

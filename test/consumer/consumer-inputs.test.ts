@@ -342,6 +342,15 @@ describe('the visibility timeout', () => {
   });
 });
 
+test.each<[string, Partial<BufferedEventConsumerProps>, boolean]>([
+  ['14 days', { retentionPeriod: Duration.days(14) }, true],
+  ['14 days of a FIFO queue, where dead letters begin anew', { retentionPeriod: Duration.days(14), queueType: QueueType.fifo() }, false],
+  ['13 days', { retentionPeriod: Duration.days(13) }, false],
+])('a retention period of %s leaves dead letters their time, or is warned of', (_, props, warned) => {
+  consumerOf({ eventPattern: created, ...props });
+  expect(warnings()).toEqual(warned ? [expect.stringMatching(/noTimeForDeadLetters/)] : []);
+});
+
 describe('a key', () => {
   test.each<[string, () => kms.IKey]>([
     ['by its alias', () => kms.Alias.fromAliasName(stack, 'Key', 'alias/aws/sqs')],
