@@ -1,15 +1,17 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, relative } from 'node:path';
 import { parseArgs } from 'node:util';
-import { outdated } from './contracts/documents.ts';
+import { outdated, publishedContracts, releasedContracts } from './contracts/documents.ts';
+import { changedSince } from './contracts/published.ts';
 
 const HELP = `Writes what follows from the schemas of events and routes: contracts/, docs/api/.
 
   node scripts/contracts.ts            writes what is not up to date; refuses a change that events in the archive can't bear
   node scripts/contracts.ts --check    writes nothing, and fails if something would be written
+    --against REVISION                 what is published there (for example origin/main) must still be there
 `;
 
-const { values } = parseArgs({ options: { check: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } } });
+const { values } = parseArgs({ options: { check: { type: 'boolean', default: false }, against: { type: 'string' }, help: { type: 'boolean', default: false } } });
 if (values.help) {
   console.log(HELP);
 } else {
@@ -17,7 +19,8 @@ if (values.help) {
 }
 
 async function run(checkOnly: boolean): Promise<void> {
-  const { files, problems } = await outdated();
+  const { files, problems: found } = await outdated();
+  const problems = [...found, ...(values.against === undefined ? [] : changedSince(await releasedContracts(values.against), await publishedContracts()))];
   if (problems.length > 0) {
     console.error(problems.join('\n'));
     process.exitCode = 1;

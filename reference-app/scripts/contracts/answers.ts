@@ -12,7 +12,7 @@ interface Content { readonly [mediaType: string]: { readonly schema: JsonSchema 
 interface Operation {
   readonly operationId: string;
   readonly parameters?: readonly Parameter[];
-  readonly requestBody?: { readonly content: Content };
+  readonly requestBody?: { readonly required: boolean; readonly content: Content };
   readonly responses: Readonly<Record<string, { readonly headers?: Readonly<Record<string, Described>>; readonly content?: Content }>>;
 }
 interface Document {
@@ -109,7 +109,9 @@ function checker(document: Document) {
       const wrong = value !== undefined && errors(schema, value);
       if (wrong) problems.push(`was taken with ${name} ${JSON.stringify(value)}: ${wrong}`);
     }
-    const wrong = requestBody && !JUDGED_BY_PARTS.includes(operationId) && errors(Object.values(requestBody.content)[0]!.schema, request.body);
+    if (!requestBody || JUDGED_BY_PARTS.includes(operationId)) return problems;
+    if (request.body === undefined || request.body === null) return requestBody.required ? [...problems, 'was taken without a body'] : problems;
+    const wrong = errors(Object.values(requestBody.content)[0]!.schema, request.body);
     if (wrong) problems.push(`was taken with a body that is not described: ${wrong}`);
     return problems;
   }

@@ -8,7 +8,7 @@ import { arbitraryOf } from './arbitrary.ts';
 import { closedObjects, conflicts } from './compatibility.ts';
 import { currentContracts } from './documents.ts';
 import type { JsonSchema } from './json-schema.ts';
-import { planContracts, type Contract, type Published } from './published.ts';
+import { changedSince, planContracts, type Contract, type Published } from './published.ts';
 
 const created = currentContracts().find(({ type }) => type === 'order.created')!;
 type Mutable = { -readonly [K in keyof JsonSchema]: any };
@@ -114,6 +114,14 @@ describe('what was published', () => {
     assert.match(planContracts([now], two.slice(1), bears).problems.join('\n'), /contracts\/order\.created\/1\.0\.json is missing/);
     const bare = two.map((one) => ({ ...one, schema: { ...one.schema, examples: [] } }));
     assert.match(planContracts([now], bare, bears).problems.join('\n'), /order\.created\/1\.1\.json: has no samples/);
+  });
+
+  test('stays as it was released', () => {
+    const rewritten = two.map((one) => ({ ...one, schema: { ...one.schema, required: [] } }));
+    assert.deepEqual(changedSince(two, two), []);
+    assert.deepEqual(changedSince(two, two.slice(1)), ['contracts/order.created/1.0.json is gone; events of it are in the archive (restore the file).']);
+    assert.equal(changedSince(two, rewritten).length, 2);
+    assert.deepEqual(changedSince(two, two.map((one) => ({ ...one, schema: { ...one.schema, description: 'in other words' } }))), []);
   });
 
   test('stays readable, whatever the code refuses beyond its schema', () => {

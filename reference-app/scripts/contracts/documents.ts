@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process';
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { DETAIL_TYPES, EVENT_DATA, eventSchema, parseEnvelope, versionOf, type EventType } from '../../services/shared/events/index.ts';
 import { defaultSettings } from '../../lib/settings.ts';
 import { routes as readRoutes } from '../../services/order-service/api-read-service/routes.ts';
@@ -27,16 +29,23 @@ export function currentContracts(): Contract[] {
 
 export async function publishedContracts(directory = CONTRACTS): Promise<Published[]> {
   const files = await readdir(directory, { recursive: true }).catch(() => []);
-  const published = await Promise.all(files.map(async (file) => {
-    const [, name, major, minor] = /^([^/\\]+)[/\\](\d+)\.(\d+)\.json$/.exec(file) ?? [];
-    if (name === undefined) return [];
-    const schema = JSON.parse(await readFile(join(directory, file), 'utf8')) as JsonSchema;
-    return [{ name, major: Number(major), minor: Number(minor), schema }];
-  }));
-  return published.flat();
+  return (await Promise.all(files.map((file) => published(file, () => readFile(join(directory, file), 'utf8'))))).flat();
 }
 
-export async function plan(): Promise<Plan> {
+/** As they were in another version of the repository, `origin/main`. */
+export async function releasedContracts(revision: string): Promise<Published[]> {
+  const git = async (...args: string[]) => (await promisify(execFile)('git', args, { cwd: APP, maxBuffer: 64 * 1024 * 1024 })).stdout;
+  const files = (await git('ls-tree', '-r', '--name-only', revision, 'contracts/')).split('\n');
+  return (await Promise.all(files.map(async (file) => published(file.replace(/^contracts\//, ''), () => git('show', `${revision}:./${file}`))))).flat();
+}
+
+/** A file of that name, if it is one of a contract. */
+async function published(file: string, read: () => Promise<string>): Promise<Published[]> {
+  const [, name, major, minor] = /^([^/\\]+)[/\\](\d+)\.(\d+)\.json$/.exec(file) ?? [];
+  return name === undefined ? [] : [{ name, major: Number(major), minor: Number(minor), schema: JSON.parse(await read()) as JsonSchema }];
+}
+
+async function plan(): Promise<Plan> {
   return planContracts(currentContracts(), await publishedContracts(), parseEnvelope);
 }
 

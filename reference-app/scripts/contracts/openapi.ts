@@ -76,7 +76,7 @@ const HEALTH: Readonly<Record<string, { description: string; answers: Readonly<R
 };
 
 function operation(api: Api, operationId: string, route: Route, components: Components): Json {
-  const { summary, description, params, query, headers, body, bodyType = 'application/json', bodyLimit = BODY_LIMIT } = route;
+  const { summary, description, params, query, headers, body, bodyTypes = ['application/json'], bodyIsOptional = false, bodyLimit = BODY_LIMIT } = route;
   const parameters = [
     ...components.parameters('path', params),
     ...components.parameters('query', query),
@@ -92,9 +92,9 @@ function operation(api: Api, operationId: string, route: Route, components: Comp
     parameters,
     ...(body && {
       requestBody: {
-        required: true,
+        required: !bodyIsOptional,
         description: `At most ${Math.round(bodyLimit / 1024)} KiB.`,
-        content: { [bodyType]: { schema: components.hoist(jsonSchema(body)) } },
+        content: Object.fromEntries(bodyTypes.map((mediaType) => [mediaType, { schema: components.hoist(jsonSchema(body)) }])),
       },
     }),
     responses: {

@@ -9,7 +9,7 @@ interface Content { readonly [mediaType: string]: { readonly schema: JsonSchema 
 interface Response { description: string; headers?: Record<string, Header>; content?: Content }
 interface Operation {
   operationId: string; tags: string[]; summary: string; description?: string; parameters?: (Parameter | Ref)[];
-  requestBody?: { description: string; content: Content }; responses: Record<string, Response>; servers: { url: string; description: string }[];
+  requestBody?: { required: boolean; description: string; content: Content }; responses: Record<string, Response>; servers: { url: string; description: string }[];
 }
 export interface OpenApiDocument {
   info: { title: string; description: string };
@@ -107,7 +107,8 @@ function operationRows(method: string, path: string, operation: Operation, schem
     own.length > 0 ? table(['Name', 'In', 'What'], own.map((parameter) => parameterRow(parameter, schemas))) : '',
     ...(requestBody ? [
       '<h5>Request</h5>',
-      ...Object.entries(requestBody.content).map(([mediaType, { schema }]) => `<p class="note">${escape(mediaType)}. ${prose(requestBody.description)}</p>\n${body(schema, schemas)}`),
+      `<p class="note">${Object.keys(requestBody.content).map(escape).join(' or ')}${requestBody.required ? '' : ', or none'}. ${prose(requestBody.description)}</p>`,
+      body(Object.values(requestBody.content)[0]!.schema, schemas),
     ] : []),
     ...answers.filter((response) => !problems.includes(response)).flatMap(([status, { description: what, headers = {}, content = {} }]) => {
       const special = Object.entries(headers).filter(([, header]) => header.$ref === undefined);

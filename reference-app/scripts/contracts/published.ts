@@ -49,7 +49,7 @@ export function planContracts(current: readonly Contract[], published: readonly 
     if (gap >= 0) problems.push(`${name} v${major}: contracts/${fileOf({ name, major, minor: gap })} is missing; what was published stays (restore the file).`);
     if (!latest) {
       problems.push(...closed);
-      if (closed.length === 0) writes.set(fileOf({ name, major, minor: 0 }), formatJson(published1(contract, 0, sampleEvents(contract))));
+      if (closed.length === 0) writes.set(fileOf({ name, major, minor: 0 }), formatJson(fileContents(contract, 0, sampleEvents(contract))));
       continue;
     }
     const found = new Map(versions.flatMap((version) => conflicts(version.schema, schema).map((conflict) => [conflict.field + conflict.problem, { version, ...conflict }])));
@@ -61,9 +61,9 @@ export function planContracts(current: readonly Contract[], published: readonly 
     if (found.size + closed.length > 0) continue;
     if (!isDeepStrictEqual(withoutAnnotations(latest.schema), withoutAnnotations(schema))) {
       const minor = latest.minor + 1;
-      writes.set(fileOf({ name, major, minor }), formatJson(published1(contract, minor, sampleEvents(contract))));
+      writes.set(fileOf({ name, major, minor }), formatJson(fileContents(contract, minor, sampleEvents(contract))));
     } else {
-      const same = published1(contract, latest.minor, latest.schema.examples ?? []);
+      const same = fileContents(contract, latest.minor, latest.schema.examples ?? []);
       if (!isDeepStrictEqual(same, latest.schema)) writes.set(fileOf(latest), formatJson(same));
     }
   }
@@ -86,7 +86,17 @@ export function planContracts(current: readonly Contract[], published: readonly 
   return { writes, problems };
 }
 
-function published1({ name, major, detailType, schema }: Contract, minor: number, examples: readonly unknown[]): JsonSchema {
+/** What was released and is not there any more as it was. */
+export function changedSince(released: readonly Published[], published: readonly Published[]): string[] {
+  const said = ({ schema }: Published) => ({ ...withoutAnnotations(schema), examples: schema.examples });
+  return released.flatMap((was) => {
+    const is = published.find((one) => fileOf(one) === fileOf(was));
+    if (is && isDeepStrictEqual(said(was), said(is))) return [];
+    return [`contracts/${fileOf(was)} ${is ? 'says something else' : 'is gone'}; events of it are in the archive (restore the file).`];
+  });
+}
+
+function fileContents({ name, major, detailType, schema }: Contract, minor: number, examples: readonly unknown[]): JsonSchema {
   const { title: _title, description, ...rest } = schema;
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
@@ -107,6 +117,7 @@ function howToVersion({ name, major, type, detailType }: Contract): string {
     `  2. Consumers take both: '${next}' among the types of their handlers, '${nextDetailType}' in their event patterns. Deploy them first.`,
     `  3. The producer publishes both until no consumer asks for ${type}, then only ${next}. The schema of ${type} stays: the archive has events of it.`,
     `  4. node scripts/contracts.ts writes contracts/${name}/${major + 1}.0.json. Commit it.`,
-    `  A field that is merely new needs none of this: make it optional.`,
+    `A field that is merely new needs none of this: make it optional. What no environment has published yet has no archive either: delete`,
+    `its files in contracts/${name}/ and let them be written again.`,
   ].join('\n');
 }

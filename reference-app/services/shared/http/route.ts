@@ -33,7 +33,9 @@ export interface Route {
   readonly headers?: TObject;
   readonly body?: TSchema;
   /** @default application/json */
-  readonly bodyType?: string;
+  readonly bodyTypes?: readonly string[];
+  /** The request may come without a body. @default false */
+  readonly bodyIsOptional?: boolean;
   /** In bytes. @default BODY_LIMIT */
   readonly bodyLimit?: number;
   readonly answers: { readonly [status: number]: Answer };
