@@ -25,7 +25,8 @@ export interface RemoteBalancer {
 
 /** Runs balancers in a thread of their own: the main one serves queues and buses, and what it has to pass on would wait for that. */
 export class BalancerThread {
-  readonly #worker = new Worker(new URL(import.meta.url), { workerData: ROLE });
+  // Not the arguments of this process: a thread refuses those that say where the program comes from.
+  readonly #worker = new Worker(new URL(import.meta.url), { workerData: ROLE, execArgv: [] });
   readonly #balancers: { readonly backends: () => number[]; readonly started: PromiseWithResolvers<number> }[] = [];
 
   constructor() {
