@@ -46,6 +46,8 @@ export interface LocalRunOptions {
   readonly fresh?: boolean;
   /** At most so many processes of each workload. @default - as many as its template has at least */
   readonly maxReplicas?: number;
+  /** Where Node.js processes leave a profile when they end. */
+  readonly profileDir?: string;
   /** By name: writer, reader, sqs, eventbridge, secretsmanager, or a Kubernetes Service. 0 or none: the system picks. */
   readonly ports?: Readonly<Record<string, number>>;
   readonly onProgress?: (step: ProgressStep) => void;
@@ -100,7 +102,7 @@ export interface LocalRun {
   readonly jobs: readonly string[];
   readonly endpoints: { readonly sqs: string; readonly eventbridge: string; readonly secretsManager: string };
   /** The first database of the assembly, as its superuser; undefined when it has none. */
-  readonly database?: { readonly writer: DatabaseAddress; readonly reader?: DatabaseAddress; readonly passwordFile: string };
+  readonly database?: { readonly writer: DatabaseAddress; readonly reader?: DatabaseAddress; readonly passwordFile: string; pids(): number[] };
   readonly queues: readonly LocalQueue[];
   readonly buses: readonly { readonly name: string; readonly arn: string }[];
   readonly rules: readonly { readonly name: string; readonly busName: string; readonly arn: string; readonly targetArns: readonly string[] }[];
@@ -156,7 +158,7 @@ export async function startLocal(options: LocalRunOptions): Promise<LocalRun> {
 async function start(
   assembly: Assembly, options: LocalRunOptions, dataDir: string, stops: { readonly name: string; stop(): unknown }[], stop: () => Promise<void>,
 ): Promise<LocalRun> {
-  const { ports = {}, fresh = false, maxReplicas = Infinity, signal = new AbortController().signal } = options;
+  const { ports = {}, fresh = false, maxReplicas = Infinity, profileDir, signal = new AbortController().signal } = options;
   const logDir = join(dataDir, 'logs');
   if (fresh) for (const name of ['logs', 'sqs', 'eventbridge', 'functions', 'secrets.json']) rmSync(join(dataDir, name), { recursive: true, force: true });
   mkdirSync(logDir, { recursive: true });
@@ -261,7 +263,14 @@ async function start(
   const local: LocalAddresses & { services: { name: string; ports: Map<number, number> }[] } = {
     region, endpoints, services: [], databasePorts: declaredDatabasePorts(databases),
   };
-  const host: Host = { logDir, leftovers, log, environment: (spec, own) => localEnvironment(spec, own, local) };
+  const host: Host = {
+    logDir, leftovers, log,
+    environment: (spec, own) => {
+      const environment = localEnvironment(spec, own, local);
+      if (profileDir !== undefined) environment['NODE_OPTIONS'] = `${environment['NODE_OPTIONS'] ?? ''} --cpu-prof --cpu-prof-dir="${profileDir}"`;
+      return environment;
+    },
+  };
   const urls = new Map<Workload, string[]>();
   for (const spec of specs.workloads) workloads.push(new Workload({ ...spec, replicas: Math.min(spec.replicas, maxReplicas) }, host));
   const exposed = (workload: Workload) => urls.has(workload);
@@ -329,6 +338,7 @@ async function start(
         writer: { ...first.server.writer, database: first.name },
         ...(first.server.reader && { reader: { ...first.server.reader, database: first.name } }),
         passwordFile: first.server.passwordFile,
+        pids: () => first.server.pids(),
       },
     }),
     queues: queues.map((queue) => {

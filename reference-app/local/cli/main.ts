@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,6 +18,8 @@ import { openPipeline } from './pipeline.ts';
 import type { Pipeline } from './pipeline.ts';
 import { screen, seconds, steps } from './screen.ts';
 import type { Screen, Steps } from './screen.ts';
+import { profileThisThread } from './profile.ts';
+import { countProcessorTime, printProcessorTime } from './processor-time.ts';
 import { printSummary } from './summary.ts';
 import { printAddresses, printExamples, printWarnings } from './welcome.ts';
 
@@ -105,6 +107,7 @@ async function start(options: CliOptions, progress: Steps, signal: AbortSignal):
       `${options.dataDir} is in use by the local run with process id ${holder}: stop that one, or choose another folder with --data.`,
     );
   }
+  if (options.profileDir !== undefined) mkdirSync(options.profileDir, { recursive: true });
   let { assemblyDir } = options;
   if (assemblyDir === undefined) {
     assemblyDir = join(options.dataDir, 'assembly');
@@ -118,6 +121,7 @@ async function start(options: CliOptions, progress: Steps, signal: AbortSignal):
     fresh: options.fresh,
     ports: options.ports,
     ...(options.stacks && { stacks: options.stacks }),
+    ...(options.profileDir !== undefined && { profileDir: options.profileDir }),
     maxReplicas: options.replicas ?? (availableParallelism() < CORES_FOR_REPLICAS ? 1 : Infinity),
     signal,
     onProgress: (step) => show(step, progress),
@@ -171,15 +175,23 @@ async function feedAndShow(pipeline: Pipeline, options: CliOptions, out: Screen,
     if (!options.exit) printExamples(out, pipeline);
     return 0;
   }
+  const processorTime = countProcessorTime(pipeline.run);
+  const profiled = options.profileDir === undefined ? undefined : await profileThisThread(options.profileDir);
   const fed = options.orders === undefined
     ? await showSamples(pipeline, options, out, signal)
     : await feedRandom(pipeline, options, options.orders, out, signal);
   const settled = !signal.aborted && await settleAndShow(pipeline, out, signal);
   if (signal.aborted) return INTERRUPTED;
+  const used = processorTime?.();
+  await profiled?.();
   const summary = await pipeline.summarize(fed, settled);
   out.line();
   printSummary(out, summary, fed);
-  if (options.json) process.stdout.write(`${JSON.stringify(summary)}\n`);
+  if (used && options.orders !== undefined) {
+    out.line();
+    printProcessorTime(out, used, options.orders);
+  }
+  if (options.json) process.stdout.write(`${JSON.stringify({ ...summary, ...(used && { processorTime: used }) })}\n`);
   if (!options.exit) printExamples(out, pipeline, fed.accepted[0]?.orderId);
   return summary.ok ? 0 : 1;
 }

@@ -17,10 +17,10 @@ test('nothing given runs the sample orders in the folder of the repository and s
 test('every option arrives, paths from where the command was typed', () => {
   assert.deepEqual(
     options('--orders', '1000', '--rate=200.5', '--seed', '7', '--exit', '--fresh', '--json', '--data', 'd', '--app', '../cdk.out',
-      '--stack', 'A', '--stack', 'B', '--replicas', '3', '--port', 'writer=5432', '--write-port', '3000', '--read-port', '0'),
+      '--stack', 'A', '--stack', 'B', '--replicas', '3', '--profile', 'p', '--port', 'writer=5432', '--write-port', '3000', '--read-port', '0'),
     {
       orders: 1000, rate: 200.5, seed: 7, exit: true, fresh: true, json: true,
-      dataDir: '/home/me/d', assemblyDir: '/home/cdk.out', stacks: ['A', 'B'], replicas: 3,
+      dataDir: '/home/me/d', assemblyDir: '/home/cdk.out', stacks: ['A', 'B'], replicas: 3, profileDir: '/home/me/p',
       ports: { 'writer': 5432, 'api-write-service': 3000, 'api-read-service': 0 },
     },
   );

@@ -10,6 +10,7 @@ export interface CliOptions {
   readonly fresh: boolean;
   readonly json: boolean;
   readonly dataDir: string;
+  readonly profileDir?: string;
   /** Cloud assembly to run instead of the reference app. */
   readonly assemblyDir?: string;
   readonly stacks?: readonly string[];
@@ -55,6 +56,7 @@ Addresses (all on 127.0.0.1)
 
 Output
   --json               the summary as one JSON object on standard output; progress goes to standard error
+  --profile DIR        CPU profiles of the Node.js processes and of the endpoints, for a browser's developer tools
   --help, --version
   Colours are used on a terminal only, and not if NO_COLOR is set.
 
@@ -133,6 +135,7 @@ export function parseCommand(args: readonly string[], root: string, cwd: string 
       dataDir: values.data === undefined ? join(root, '.local') : resolve(cwd, values.data),
       ...(values.app !== undefined && { assemblyDir: resolve(cwd, values.app) }),
       ...(values.stack !== undefined && { stacks: values.stack }),
+      ...(values.profile !== undefined && { profileDir: resolve(cwd, values.profile) }),
       ...(values.replicas !== undefined && { replicas: integer('replicas', values.replicas, 1, 100) }),
       ports,
     },
@@ -154,6 +157,7 @@ function parse(args: readonly string[]) {
         'app': { type: 'string' },
         'stack': { type: 'string', multiple: true },
         'replicas': { type: 'string' },
+        'profile': { type: 'string' },
         'port': { type: 'string', multiple: true },
         'write-port': { type: 'string' },
         'read-port': { type: 'string' },
