@@ -11,7 +11,9 @@ const HELP = `Writes what follows from the schemas of events and routes: contrac
     --against REVISION                 what is published there (for example origin/main) must still be there
 `;
 
-const { values } = parseArgs({ options: { check: { type: 'boolean', default: false }, against: { type: 'string' }, help: { type: 'boolean', default: false } } });
+const { values } = parseArgs({
+  options: { check: { type: 'boolean', default: false }, against: { type: 'string' }, help: { type: 'boolean', default: false } },
+});
 if (values.help) {
   console.log(HELP);
 } else {

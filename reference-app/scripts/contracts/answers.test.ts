@@ -46,7 +46,8 @@ describe('the running services answer as the document says', () => {
     method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: typeof body === 'string' ? body : JSON.stringify(body),
   });
   const get = (path: string, headers: Record<string, string> = {}) => fetch(readUrl + path, { headers });
-  const statuses = (watch: Watch, operation: string) => [...watch.seen].filter((name) => name.startsWith(`${operation} `)).map((name) => Number(name.split(' ')[1])).sort();
+  const statuses = (watch: Watch, operation: string) => [...watch.seen].filter((name) => name.startsWith(`${operation} `))
+    .map((name) => Number(name.split(' ')[1])).sort();
 
   it('takes orders', async () => {
     for (const base of ['', '/api']) {
@@ -64,7 +65,10 @@ describe('the running services answer as the document says', () => {
 
   it('takes batches', async () => {
     const key = newId();
-    const orders = [camel, snake, { ...camel, idempotencyKey: key }, { ...snake, idempotency_key: key, customer_id: 'other' }, { ...camel, items: [{ sku: 'no-such', quantity: 1 }] }, { nonsense: 1 }];
+    const orders = [
+      camel, snake, { ...camel, idempotencyKey: key }, { ...snake, idempotency_key: key, customer_id: 'other' },
+      { ...camel, items: [{ sku: 'no-such', quantity: 1 }] }, { nonsense: 1 },
+    ];
     await post('/orders/batch', { orders });
     await post('/orders/batch', { orders: [] });
     await post('/orders/batch', '[');
@@ -85,7 +89,9 @@ describe('the running services answer as the document says', () => {
     await get(`/orders/${orderId}`, { 'consistency-token': '?' });
     await get(`/orders/${orderId}`, { 'consistency-token': formatConsistencyToken({ orderId, version: 9 }) });
     await get(`/orders/${orderId}/timeline`, { 'consistency-token': formatConsistencyToken({ orderId, version: 9 }) });
-    for (const query of ['', '?limit=1', '?limit=1&style=snake', '?customerId=cust-1&status=PENDING', '?customer_id=cust-1', '?limit=none']) await get(`/orders${query}`, token);
+    for (const query of ['', '?limit=1', '?limit=1&style=snake', '?customerId=cust-1&status=PENDING', '?customer_id=cust-1', '?limit=none']) {
+      await get(`/orders${query}`, token);
+    }
     await get('/orders', { 'consistency-token': formatConsistencyToken({ orderId, version: 9 }) });
     for (const sku of ['SKU-123', 'SKU-123?style=snake', 'no-such', '%20']) await get(`/inventory/${sku}`);
     await get('/inventory/SKU-123', { 'consistency-token': formatConsistencyToken({ orderId, version: 9 }) });
@@ -112,7 +118,8 @@ describe('the running services answer as the document says', () => {
     }
     await get('/orders', {});
     await fetch(`${writeUrl}/orders`, { method: 'DELETE' });
-    assert.deepEqual([...writes.seen].filter((name) => /^(livez|readyz|metrics|no operation) /.test(name)).sort(), ['livez 200', 'metrics 200', 'no operation 404', 'no operation 405', 'readyz 200']);
+    assert.deepEqual([...writes.seen].filter((name) => /^(livez|readyz|metrics|no operation) /.test(name)).sort(),
+      ['livez 200', 'metrics 200', 'no operation 404', 'no operation 405', 'readyz 200']);
   });
 
   it('answers also without a database', async () => {
@@ -139,11 +146,12 @@ describe('the watch', () => {
       [418, {}, {}, /this status is not described/],
       [400, { 'content-type': 'application/json' }, {}, /media type application\/json is not described/],
       [404, {}, {}, /this status is not described/],
-      [422, { 'content-type': 'application/problem+json' }, { type: 'urn:cdk-order-pipeline:problem:validation', title: '', status: 422, detail: '' }, /body: .*constant/],
+      [422, { 'content-type': 'application/problem+json' },
+        { type: 'urn:cdk-order-pipeline:problem:validation', title: '', status: 422, detail: '' }, /body: .*constant/],
     ];
     for (const [status, headers, body, expected] of answers) {
       const app = Fastify();
-      app.post('/orders', async (_request, reply) => reply.code(status).headers(headers).send(typeof body === 'object' && headers['content-type'] ? JSON.stringify(body) : body));
+      app.post('/orders', async (_request, reply) => reply.code(status).headers(headers).send(headers['content-type'] ? JSON.stringify(body) : body));
       const watch = watchAnswers(app, openapi);
       await app.inject({ method: 'POST', url: '/orders', payload: { customerId: 'c', items: [{ sku: 'S', quantity: 1 }] } });
       assert.match(watch.violations.join('\n'), expected);

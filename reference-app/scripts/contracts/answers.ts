@@ -62,7 +62,9 @@ function checker(document: Document) {
   const ajv = new Ajv2020({ strict: false });
   addFormats.default(ajv);
   const refer = <T>(value: T): T => JSON.parse(JSON.stringify(value).replaceAll('#/components/schemas/', 'document#/$defs/')) as T;
-  ajv.addSchema({ $id: 'document', $defs: refer(Object.fromEntries(Object.entries(schemas).map(([title, schema]) => [title, title === 'Problem' ? schema : closed(schema)]))) });
+  // A problem may have fields of its own.
+  const $defs = Object.fromEntries(Object.entries(schemas).map(([title, schema]) => [title, title === 'Problem' ? schema : closed(schema)]));
+  ajv.addSchema({ $id: 'document', $defs: refer($defs) });
   const validators = new Map<JsonSchema, ValidateFunction>();
   const errors = (schema: JsonSchema, value: unknown): string | undefined => {
     let validate = validators.get(schema);
@@ -123,7 +125,10 @@ function closed(schema: JsonSchema): JsonSchema {
   const isDescribed = Object.keys(properties).length > 0;
   return {
     ...schema,
-    ...(isDescribed && { properties: Object.fromEntries(Object.entries(properties).map(([name, one]) => [name, closed(one)])), additionalProperties: false }),
+    ...(isDescribed && {
+      properties: Object.fromEntries(Object.entries(properties).map(([name, one]) => [name, closed(one)])),
+      additionalProperties: false,
+    }),
     ...(items && { items: closed(items) }),
     ...(anyOf && { anyOf: anyOf.map(closed) }),
   };

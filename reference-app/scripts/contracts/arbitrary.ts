@@ -38,7 +38,8 @@ export function arbitraryOf(schema: JsonSchema, options: ArbitraryOptions = {}):
     case 'string': {
       if (schema['format'] === 'uuid') return known(schema, ['type', 'format'], fc.uuid());
       if (schema['format'] === 'date-time') {
-        return known(schema, ['type', 'format'], fc.date({ min: new Date('2020-01-01'), max: new Date('2100-01-01'), noInvalidDate: true }).map((date) => date.toISOString()));
+        const dates = fc.date({ min: new Date('2020-01-01'), max: new Date('2100-01-01'), noInvalidDate: true });
+        return known(schema, ['type', 'format'], dates.map((date) => date.toISOString()));
       }
       const pattern = typeof schema['pattern'] === 'string' ? new RegExp(schema['pattern'], 'u') : /(?:)/u;
       const fits = (value: string) => [...value].length >= (minLength ?? 0) && [...value].length <= (maxLength ?? Infinity) && pattern.test(value);

@@ -11,7 +11,9 @@ export interface Subscription {
 type Json = Record<string, unknown>;
 
 /** The AsyncAPI 3 document of the events: the bus, and a queue for each consumer. Samples are those of the published contracts. */
-export function asyncApi(eventSource: string, contracts: readonly Contract[], published: readonly Published[], subscriptions: readonly Subscription[]): Json {
+export function asyncApi(
+  eventSource: string, contracts: readonly Contract[], published: readonly Published[], subscriptions: readonly Subscription[],
+): Json {
   const messages = contracts.map((contract) => message(contract, published));
   const channelMessages = (wanted: (detailType: string) => boolean) => Object.fromEntries(
     contracts.filter(({ detailType }) => wanted(detailType)).map(({ detailType }) => [detailType, { $ref: `#/components/messages/${detailType}` }]));

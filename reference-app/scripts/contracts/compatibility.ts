@@ -86,7 +86,10 @@ export function closedObjects(schema: JsonSchema, field = ''): Conflict[] {
   const { properties = {}, items, anyOf = [] } = schema;
   const open = schema['additionalProperties'] === undefined && schema['unevaluatedProperties'] === undefined;
   return [
-    ...(open ? [] : [{ field: field || 'the event', problem: 'says what other fields it may have; consumers would refuse a field that is added later (leave it open)' }]),
+    ...(open ? [] : [{
+      field: field || 'the event',
+      problem: 'says what other fields it may have; consumers would refuse a field that is added later (leave it open)',
+    }]),
     ...Object.entries(properties).flatMap(([name, property]) => closedObjects(property, field ? `${field}.${name}` : name)),
     ...(items ? closedObjects(items, `${field}[]`) : []),
     ...anyOf.flatMap((one) => closedObjects(one, field)),

@@ -32,7 +32,8 @@ function* nodes(value: unknown, path: readonly string[] = []): Generator<{ path:
 }
 
 function at(document: object, pointer: string): unknown {
-  return pointer.replace(/^#\//, '').split('/').reduce<unknown>((node, key) => (node as Record<string, unknown> | undefined)?.[key.replaceAll('~1', '/')], document);
+  const keys = pointer.replace(/^#\//, '').split('/').map((key) => key.replaceAll('~1', '/'));
+  return keys.reduce<unknown>((node, key) => (node as Record<string, unknown> | undefined)?.[key], document);
 }
 
 const specification = async (name: string) => JSON.parse(await readFile(join(import.meta.dirname, 'specifications', name), 'utf8')) as object;
@@ -73,7 +74,9 @@ for (const [name, document] of Object.entries({ openapi, asyncapi })) {
     for (const { path, node } of nodes(document)) {
       if ('payload' in node && 'examples' in node) {
         const validate = ajv.getSchema(`document${(node['payload'] as { $ref: string }).$ref.replace('#/components/schemas/', '#/$defs/')}`)!;
-        for (const { payload } of node['examples'] as { payload: unknown }[]) assert.ok(validate(payload), `${path.join('/')}: ${JSON.stringify(validate.errors)}`);
+        for (const { payload } of node['examples'] as { payload: unknown }[]) {
+          assert.ok(validate(payload), `${path.join('/')}: ${JSON.stringify(validate.errors)}`);
+        }
       }
     }
   });

@@ -59,7 +59,10 @@ export function openApi(apis: readonly Api[]): Json {
     },
     servers: apis.flatMap((api) => [serverOf(api), serverOf(api, '/api')]),
     security: [],
-    tags: [...apis.map(({ name, description }) => ({ name, description })), { name: 'health', description: 'For probes and monitoring; on every service.' }],
+    tags: [
+      ...apis.map(({ name, description }) => ({ name, description })),
+      { name: 'health', description: 'For probes and monitoring; on every service.' },
+    ],
     paths,
     components: {
       schemas: Object.fromEntries(Object.entries(schemas).sort(([a], [b]) => (a < b ? -1 : 1))),
@@ -71,7 +74,10 @@ export function openApi(apis: readonly Api[]): Json {
 
 const HEALTH: Readonly<Record<string, { description: string; answers: Readonly<Record<number, string>> }>> = {
   '/livez': { description: 'Whether the process lives', answers: { 200: 'It does.' } },
-  '/readyz': { description: 'Whether requests should be sent', answers: { 200: 'They should.', 503: 'The database does not answer, or the service is stopping.' } },
+  '/readyz': {
+    description: 'Whether requests should be sent',
+    answers: { 200: 'They should.', 503: 'The database does not answer, or the service is stopping.' },
+  },
   '/metrics': { description: 'Metrics for Prometheus', answers: { 200: 'In the text format 0.0.4.' } },
 };
 

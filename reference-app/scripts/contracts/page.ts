@@ -9,7 +9,8 @@ interface Content { readonly [mediaType: string]: { readonly schema: JsonSchema 
 interface Response { description: string; headers?: Record<string, Header>; content?: Content }
 interface Operation {
   operationId: string; tags: string[]; summary: string; description?: string; parameters?: (Parameter | Ref)[];
-  requestBody?: { required: boolean; description: string; content: Content }; responses: Record<string, Response>; servers: { url: string; description: string }[];
+  requestBody?: { required: boolean; description: string; content: Content };
+  responses: Record<string, Response>; servers: { url: string; description: string }[];
 }
 export interface OpenApiDocument {
   info: { title: string; description: string };
@@ -27,7 +28,8 @@ export interface AsyncApiDocument {
 }
 
 export function page(openapi: OpenApiDocument, asyncapi: AsyncApiDocument): string {
-  const operations = Object.entries(openapi.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, operation]) => ({ path, method: method.toUpperCase(), operation })));
+  const operations = Object.entries(openapi.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({ path, method: method.toUpperCase(), operation })));
   const groups = openapi.tags.map((tag) => ({ ...tag, operations: operations.filter(({ operation }) => operation.tags.includes(tag.name)) }));
   const messages = Object.entries(asyncapi.components.messages);
   const rows = [
@@ -45,7 +47,7 @@ export function page(openapi: OpenApiDocument, asyncapi: AsyncApiDocument): stri
     ...groups.flatMap((group) => [
       `<p class="group">${escape(group.name)}</p>`,
       '<ul>',
-      ...group.operations.map(({ method, path, operation }) => `<li><a href="#${operation.operationId}"><b class="${method.toLowerCase()}">${method}</b> ${escape(path)}</a></li>`),
+      ...group.operations.map(({ method, path, operation }) => `<li><a href="#${operation.operationId}">${verb(method)} ${escape(path)}</a></li>`),
       '</ul>',
     ]),
     '<ul>',
@@ -84,7 +86,8 @@ export function page(openapi: OpenApiDocument, asyncapi: AsyncApiDocument): stri
     table(['Event', 'Consumers'], messages.map(([name, { title }]) => [
       `<a href="#${name}">${name}</a> <code>${escape(title)}</code>`, consumersOf(name, asyncapi).map(escape).join(', ') || 'none',
     ])),
-    ...Object.values(asyncapi.operations).filter(({ action }) => action === 'send').map(({ title, summary }) => `<p><b>${escape(title)}.</b> ${prose(summary)}</p>`),
+    ...Object.values(asyncapi.operations).filter(({ action }) => action === 'send')
+      .map(({ title, summary }) => `<p><b>${escape(title)}.</b> ${prose(summary)}</p>`),
     '</section>',
     '</main>',
     '</body>',
@@ -100,26 +103,27 @@ function operationRows(method: string, path: string, operation: Operation, schem
   const problems = answers.filter(([, { content }]) => content && PROBLEM in content);
   return [
     `<section id="${operationId}">`,
-    `<h4><b class="${method.toLowerCase()}">${method}</b> <code>${escape(path)}</code> ${escape(summary)}</h4>`,
+    `<h4>${verb(method)} <code>${escape(path)}</code> ${escape(summary)}</h4>`,
     `<p class="note">${[...new Set(servers.map(({ description: name }) => escape(name)))].join(' and ')} service</p>`,
     description ? `<p>${prose(description)}</p>` : '',
     own.length > 0 ? '<h5>Parameters</h5>' : '',
     own.length > 0 ? table(['Name', 'In', 'What'], own.map((parameter) => parameterRow(parameter, schemas))) : '',
     ...(requestBody ? [
       '<h5>Request</h5>',
-      `<p class="note">${Object.keys(requestBody.content).map(escape).join(' or ')}${requestBody.required ? '' : ', or none'}. ${prose(requestBody.description)}</p>`,
+      `<p class="note">${[...Object.keys(requestBody.content), ...(requestBody.required ? [] : ['none'])].map(escape).join(' or ')}. `
+        + `${prose(requestBody.description)}</p>`,
       body(Object.values(requestBody.content)[0]!.schema, schemas),
     ] : []),
     ...answers.filter((response) => !problems.includes(response)).flatMap(([status, { description: what, headers = {}, content = {} }]) => {
       const special = Object.entries(headers).filter(([, header]) => header.$ref === undefined);
       return [
-        `<h5><b class="s${status[0]}">${status}</b> ${prose(what)}</h5>`,
+        `<h5>${code(status)} ${prose(what)}</h5>`,
         special.length > 0 ? table(['Header', 'What'], special.map(([name, header]) => headerRow(name, header, schemas))) : '',
         ...Object.entries(content).map(([mediaType, { schema }]) => `<p class="note">${escape(mediaType)}</p>\n${body(schema, schemas)}`),
       ];
     }),
     problems.length > 0 ? '<h5>Problems</h5>' : '',
-    problems.length > 0 ? table(['Status', '<a href="#problems">Problem</a>'], problems.map(([status, { description: what }]) => [`<b class="s${status[0]}">${status}</b>`, prose(what)])) : '',
+    problems.length > 0 ? table(['Status', '<a href="#problems">Problem</a>'], problems.map(([status, { description: what }]) => [code(status), prose(what)])) : '',
     '</section>',
   ];
 }
@@ -146,8 +150,9 @@ function problemRows(schema: JsonSchema, operations: readonly Placed[], schemas:
     table(['Type', 'Answered by'], types.map((type) => {
       const name = last({ $ref: type.replaceAll(':', '/') });
       const by = operations.filter(({ operation }) => Object.values(operation.responses).some(({ description }) => description.includes(`\`${name}\``)));
+      const isEvery = operations.every((one) => by.includes(one) || one.operation.tags.includes('health'));
       const ids = by.map(({ operation: { operationId } }) => `<a href="#${operationId}">${operationId}</a>`);
-      return [`<code>${escape(type)}</code>`, by.length > 0 && operations.every((one) => by.includes(one) || one.operation.tags.includes('health')) ? 'every operation' : ids.join(', ') || 'addresses that are none'];
+      return [`<code>${escape(type)}</code>`, isEvery ? 'every operation' : ids.join(', ') || 'addresses that are none'];
     })),
     '</section>',
   ];
@@ -173,13 +178,14 @@ function messageRows(name: string, { title, summary, examples = [] }: Message, {
     summary ? `<p>${prose(summary)}</p>` : '',
     '<h5>data</h5>',
     fields(schemas[name]!, schemas),
-    ...examples.map(({ name: sample, payload }) => `<details><summary>Sample: ${escape(sample)}</summary><pre>${escape(JSON.stringify(payload, undefined, 2))}</pre></details>`),
+    ...examples.map(({ name: sample, payload }) => `<details><summary>Sample: ${escape(sample)}</summary>${pre(payload)}</details>`),
     '</section>',
   ];
 }
 
 function consumersOf(name: string, { operations, channels }: AsyncApiDocument): string[] {
-  return Object.values(operations).filter(({ action, channel }) => action === 'receive' && name in channels[last(channel)]!.messages).map(({ title }) => title);
+  return Object.values(operations).filter(({ action, channel }) => action === 'receive' && name in channels[last(channel)]!.messages)
+    .map(({ title }) => title);
 }
 
 /** A body with its fields and examples; alternatives to the first can be unfolded. */
@@ -190,7 +196,7 @@ function body(schema: JsonSchema, schemas: Record<string, JsonSchema>): string {
   }
   const resolved = resolve(schema, schemas);
   const name = schema.$ref ? `<p><b>${escape(last(schema as Ref))}</b> ${prose(resolved.description ?? '')}</p>\n` : '';
-  const examples = (resolved.examples ?? []).map((example) => `\n<pre>${escape(JSON.stringify(example, undefined, 2))}</pre>`).join('');
+  const examples = (resolved.examples ?? []).map((example) => `\n${pre(example)}`).join('');
   return `${name}${resolved.properties ? fields(resolved, schemas) : `<p>${kind(resolved, schemas)}</p>`}${examples}`;
 }
 
@@ -206,7 +212,10 @@ function fieldRows(schema: JsonSchema, schemas: Record<string, JsonSchema>, pare
     const path = parent + name;
     const item = field.items && resolve(field.items, schemas);
     return [
-      [`<code>${escape(path)}</code>${required.includes(name) ? '' : ' <em>optional</em>'}`, `${prose(field.description ?? '')} ${kind(property, schemas)}`],
+      [
+        `<code>${escape(path)}</code>${required.includes(name) ? '' : ' <em>optional</em>'}`,
+        `${prose(field.description ?? '')} ${kind(property, schemas)}`,
+      ],
       ...fieldRows(field, schemas, `${path}.`),
       ...(item ? fieldRows(item, schemas, `${path}[].`) : []),
       ...(item?.anyOf ?? []).flatMap((one) => [
@@ -249,7 +258,20 @@ function resolve(schema: JsonSchema, schemas: Record<string, JsonSchema>): JsonS
   const parts = schema.allOf.map((part) => resolve(part, schemas));
   const properties: Record<string, JsonSchema> = {};
   for (const part of parts) for (const [name, one] of Object.entries(part.properties ?? {})) properties[name] = { ...properties[name], ...one };
-  return { type: 'object', description: parts.find((part) => part.description)?.description ?? '', properties, required: parts.flatMap((part) => part.required ?? []) };
+  const description = parts.find((part) => part.description)?.description ?? '';
+  return { type: 'object', description, properties, required: parts.flatMap((part) => part.required ?? []) };
+}
+
+function verb(method: string): string {
+  return `<b class="${method.toLowerCase()}">${method}</b>`;
+}
+
+function code(status: string): string {
+  return `<b class="s${status[0]}">${status}</b>`;
+}
+
+function pre(value: unknown): string {
+  return `<pre>${escape(JSON.stringify(value, undefined, 2))}</pre>`;
 }
 
 function last({ $ref }: Ref): string {
@@ -295,4 +317,8 @@ p.note { margin: .2rem 0; font-size: 13px; }
 .group { text-transform: capitalize; margin-bottom: .2rem; }
 .get { color: light-dark(#0a5c9e, #6cb6ff); } .post, .patch, .put { color: light-dark(#1a7f37, #57d37c); } .delete { color: light-dark(#b3261e, #ff8a80); }
 .s2, .s3 { color: light-dark(#1a7f37, #57d37c); } .s4 { color: light-dark(#9a6700, #e3b341); } .s5 { color: light-dark(#b3261e, #ff8a80); }
-@media (max-width: 60rem) { body { display: block; } nav { position: static; height: auto; border-right: 0; border-bottom: 1px solid var(--line); } main { padding: 1rem; } }`;
+@media (max-width: 60rem) {
+  body { display: block; }
+  nav { position: static; height: auto; border-right: 0; border-bottom: 1px solid var(--line); }
+  main { padding: 1rem; }
+}`;

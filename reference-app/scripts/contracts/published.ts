@@ -46,13 +46,17 @@ export function planContracts(current: readonly Contract[], published: readonly 
     const closed = closedObjects(schema).map(({ field, problem }) => `${name} v${major}: ${field} ${problem}.`);
     const latest = versions.at(-1);
     const gap = versions.findIndex(({ minor }, i) => minor !== i);
-    if (gap >= 0) problems.push(`${name} v${major}: contracts/${fileOf({ name, major, minor: gap })} is missing; what was published stays (restore the file).`);
+    if (gap >= 0) {
+      problems.push(`${name} v${major}: contracts/${fileOf({ name, major, minor: gap })} is missing; what was published stays (restore the file).`);
+    }
     if (!latest) {
       problems.push(...closed);
       if (closed.length === 0) writes.set(fileOf({ name, major, minor: 0 }), formatJson(fileContents(contract, 0, sampleEvents(contract))));
       continue;
     }
-    const found = new Map(versions.flatMap((version) => conflicts(version.schema, schema).map((conflict) => [conflict.field + conflict.problem, { version, ...conflict }])));
+    // What conflicts with several versions is said once.
+    const found = new Map(versions.flatMap((version) =>
+      conflicts(version.schema, schema).map((conflict) => [conflict.field + conflict.problem, { version, ...conflict }])));
     for (const { version, field, problem } of found.values()) {
       problems.push(`${name} v${major}: ${field} ${problem}.\n  Published as contracts/${fileOf(version)}.`);
     }
@@ -112,7 +116,7 @@ function howToVersion({ name, major, type, detailType }: Contract): string {
   const next = `${name}.v${major + 1}`;
   const nextDetailType = `${detailType.replace(/V\d+$/, '')}V${major + 1}`;
   return [
-    `How to change ${name} nevertheless: leave ${type} as it was published and make a version 2 of it that stands beside it.`.replace('version 2', `version ${major + 1}`),
+    `How to change ${name} nevertheless: leave ${type} as it was published and make a version ${major + 1} of it that stands beside it.`,
     `  1. services/shared/events/schemas.ts: add '${next}' to EVENT_DATA with the new schema, and '${next}': '${nextDetailType}' to DETAIL_TYPES.`,
     `  2. Consumers take both: '${next}' among the types of their handlers, '${nextDetailType}' in their event patterns. Deploy them first.`,
     `  3. The producer publishes both until no consumer asks for ${type}, then only ${next}. The schema of ${type} stays: the archive has events of it.`,

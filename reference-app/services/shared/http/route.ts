@@ -54,7 +54,9 @@ export function serve(app: FastifyInstance, route: Route, handler: (request: Fas
 const Trace = Type.String({ pattern: '^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$', description: 'W3C trace context' });
 
 export const COMMON_REQUEST_HEADERS = Type.Object({
-  'traceparent': Type.Optional(Type.String({ description: 'W3C trace context of the caller; the request and every event that follows from it continue the trace' })),
+  'traceparent': Type.Optional(Type.String({
+    description: 'W3C trace context of the caller; the request and every event that follows from it continue the trace',
+  })),
   'X-Request-Id': Type.Optional(Type.String({ description: 'a UUID by which the caller knows the request; anything else is replaced' })),
 });
 
@@ -66,6 +68,8 @@ export const COMMON_HEADERS = Type.Object({
 });
 
 /** Headers of requests and answers that mean the same wherever they stand. */
-export const ConsistencyToken = Type.String({ pattern: '^[A-Za-z0-9_-]+$', description: 'what was written: a read that carries it shows nothing older; opaque' });
+export const ConsistencyToken = Type.String({
+  pattern: '^[A-Za-z0-9_-]+$', description: 'what was written: a read that carries it shows nothing older; opaque',
+});
 export const ETag = Type.String({ pattern: '^"[0-9]+"$', description: 'version of the order' });
 export const RetryAfter = Type.String({ pattern: '^[0-9]+$', description: 'seconds after which it is worth to try again' });
