@@ -27,17 +27,6 @@ export interface Deduplication {
   readonly at: number;
 }
 
-/** What a receive changes; `deadline` and `receiptHandle` are null once the message is back. */
-interface Receipt {
-  receiptHandle: string | null;
-  deadline: number | null;
-  readonly count: number;
-  readonly first: number | null;
-}
-
-/** Most messages are deleted sooner, and then nobody needs to know that they had been received. */
-const RECEIPT_DELAY_MS = 250;
-
 /**
  * Writes down what is in the queues, so that neither a restart nor a killed run loses a message. It stands in for fauxqs's own
  * persistence, which (2.4) fails on `ChangeMessageVisibility` to 0 and waits for the disk at every single step.
@@ -48,9 +37,6 @@ export class QueueJournal {
   readonly #statements;
   /** Message id → its row: an index over random ids would cost more to write than the messages. */
   readonly #positions = new Map<string, number | bigint>();
-  /** By message id, not written yet. A killed run forgets them, and what they are about is handed out again, as queues may. */
-  readonly #receipts = new Map<string, Receipt>();
-  #receiptsDue: NodeJS.Timeout | undefined;
   /** Ends when what is written now is committed. */
   #commit: Promise<void> | undefined;
 
@@ -78,7 +64,7 @@ export class QueueJournal {
     this.#statements = {
       insert: this.#database.prepare('insert into queued (queue, message, body, receive_count, first_received) values (?, ?, ?, ?, ?)'),
       remove: this.#database.prepare('delete from queued where position = ?'),
-      receipt: this.#database.prepare(`update queued set receipt_handle = ?, visibility_deadline = ?, receive_count = ?, first_received = ? where position = ?`),
+      inflight: this.#database.prepare(`update queued set receipt_handle = ?, visibility_deadline = ?, receive_count = ?, first_received = ? where position = ?`),
       ready: this.#database.prepare('update queued set receipt_handle = null, visibility_deadline = null where position = ?'),
       purge: this.#database.prepare('delete from queued where queue = ?'),
       load: this.#database.prepare('select * from queued where queue = ? order by position'),
@@ -145,32 +131,16 @@ export class QueueJournal {
     if (position === undefined) return;
     this.#statements.remove.run(position);
     this.#positions.delete(id);
-    this.#receipts.delete(id);
   }
 
   updateMessageInflight(id: string, receiptHandle: string, deadline: number, count: number, first: number | undefined): void {
-    this.#receipts.set(id, { receiptHandle, deadline, count, first: first ?? null });
-    this.#receiptsDue ??= setTimeout(() => this.#writeReceipts(), RECEIPT_DELAY_MS).unref();
-  }
-
-  #writeReceipts(): void {
-    clearTimeout(this.#receiptsDue);
-    this.#receiptsDue = undefined;
-    if (this.#receipts.size === 0) return;
+    const position = this.#positions.get(id);
+    if (position === undefined) return;
     this.#write();
-    for (const [id, { receiptHandle, deadline, count, first }] of this.#receipts) {
-      const position = this.#positions.get(id);
-      if (position !== undefined) this.#statements.receipt.run(receiptHandle, deadline, count, first, position);
-    }
-    this.#receipts.clear();
+    this.#statements.inflight.run(receiptHandle, deadline, count, first ?? null, position);
   }
 
   updateMessageReady(id: string): void {
-    const receipt = this.#receipts.get(id);
-    if (receipt) {
-      receipt.receiptHandle = receipt.deadline = null;
-      return;
-    }
     const position = this.#positions.get(id);
     if (position === undefined) return;
     this.#write();
@@ -250,7 +220,6 @@ export class QueueJournal {
   }
 
   close(): void {
-    this.#writeReceipts();
     this.#end();
     this.#database.close();
   }
