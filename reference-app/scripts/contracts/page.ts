@@ -305,6 +305,7 @@ table { border-collapse: collapse; width: 100%; margin: .3rem 0 .8rem; font-size
 th, td { text-align: left; vertical-align: top; padding: .25rem .5rem; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 td:first-child { width: 34%; }
 td:first-child:has(> b) { width: 4rem; }
+th { overflow-wrap: normal; }
 td:nth-child(2):not(:last-child) { white-space: nowrap; }
 code, pre { font: 12.5px/1.45 ui-monospace, monospace; background: var(--code); border-radius: 3px; }
 code { padding: 0 .25em; }

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { DETAIL_TYPES, EVENT_TYPES, EventFormatError, newEvent, newId, parseEnvelope, type EventEnvelope, type EventType } from './index.ts';
+import Format from 'typebox/format';
+import {
+  DETAIL_TYPES, EVENT_TYPES, EventFormatError, newEvent, newId, parseEnvelope, versionOf, type EventEnvelope, type EventType, type NewEvent,
+} from './index.ts';
 
 const orderId = newId();
 const created: EventEnvelope<'order.created'> = newEvent({
@@ -58,6 +61,42 @@ for (const [name, body, field] of refusals) {
   });
 }
 
+test('a time is one that PostgreSQL reads too', () => {
+  const isTime = (time: string) => {
+    try {
+      parseEnvelope({ ...created, time });
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  for (const time of ['2026-11-21T10:00:00Z', '2026-11-21T10:00:00.123456Z', '2024-02-29T23:59:59Z', '2026-01-31T00:00:00Z', '2026-11-21T10:00:00+02:00']) {
+    assert.ok(isTime(time), time);
+  }
+  const wrong = [
+    '2026-11-21', '2026-11-21T10:00:00', '2026-02-29T10:00:00Z', '2026-04-31T10:00:00Z', '2026-13-01T10:00:00Z', '2026-00-01T10:00:00Z',
+    '2026-11-00T10:00:00Z', '2026-11-21T24:00:00Z', '2026-11-21T10:60:00Z', '2026-11-21T10:00:00Z[Europe/Berlin]', '', 'now',
+  ];
+  for (const time of wrong) assert.ok(!isTime(time), time);
+  // The short way says yes only where the thorough one does.
+  fc.assert(fc.property(fc.stringMatching(/^20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9]Z$/), (time) => {
+    assert.equal(isTime(time), Format.IsDateTime(time), time);
+  }), { numRuns: 1_000 });
+});
+
+test('nothing is made that would be refused', () => {
+  const make = (values: Partial<NewEvent<'order.created'>>) => newEvent({
+    type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, cause: { id: 'request-1' }, data: created.data, ...values,
+  });
+  const wrong: [Partial<NewEvent<'order.created'>>, string][] = [
+    [{ source: '' }, 'source'], [{ subject: newId() }, 'subject'], [{ sequence: 1.5 }, 'sequence'], [{ cause: { id: '' } }, 'causationid'], [{ id: '1' }, 'id'],
+    [{ data: { ...created.data, items: [] } }, 'data.items'], [{ data: { ...created.data, customerId: undefined as never } }, 'data.customerId'],
+    [{ data: { ...created.data, createdAt: new Date() as never } }, 'data.createdAt'],
+  ];
+  for (const [values, field] of wrong) assert.throws(() => make(values), (error) => error instanceof EventFormatError && error.field === field, field);
+  assert.equal(make({}).type, 'order.created');
+});
+
 test('whatever a message holds, it is an event or it is refused with a field', () => {
   fc.assert(fc.property(fc.oneof(fc.jsonValue(), fc.string(), fc.record({ 'detail-type': fc.string(), 'detail': fc.jsonValue() })), (body) => {
     assert.throws(() => parseEnvelope(body), EventFormatError);
@@ -66,6 +105,11 @@ test('whatever a message holds, it is an event or it is refused with a field', (
 
 test('every type has one detail-type, and back', () => {
   for (const type of Object.keys(DETAIL_TYPES) as EventType[]) assert.equal(EVENT_TYPES[DETAIL_TYPES[type]], type);
+});
+
+test('a type says its version', () => {
+  assert.deepEqual(versionOf('order.created'), { name: 'order.created', major: 1 });
+  assert.deepEqual(versionOf('order.created.v12' as EventType), { name: 'order.created', major: 12 });
 });
 
 test('ids grow with time', () => {
