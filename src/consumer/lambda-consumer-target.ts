@@ -6,7 +6,7 @@ import type { Construct } from 'constructs';
 import type { ConsumerTargetBindOptions, ConsumerTargetConfig, IConsumerTarget } from './consumer-target';
 import { attachConsumePolicy, consumeStatements, statementsText } from '../private/permissions';
 import { refersTo } from '../private/references';
-import { invalid, refuseBoth, requireDuration, requireInteger } from '../private/validation';
+import { invalid, refuseBoth, requireDuration, requireInteger, requireSeconds } from '../private/validation';
 
 /**
  * Options of a consumer on Lambda.
@@ -172,6 +172,7 @@ export class LambdaConsumerTarget implements IConsumerTarget {
   private validate(timeout?: Duration): void {
     const { batchSize, maxBatchingWindow, maxConcurrency, filters, minPollers, maxPollers } = this.options;
     requireDuration(this.fn, 'maxBatchingWindow', maxBatchingWindow, Duration.seconds(0), Duration.minutes(5));
+    requireSeconds(this.fn, { maxBatchingWindow });
     requireInteger(this.fn, 'maxConcurrency', maxConcurrency, 2, 1000);
     requireInteger(this.fn, 'batchSize', batchSize, 1, 10_000);
     requireInteger(this.fn, 'minPollers', minPollers, 2, 200);
@@ -181,8 +182,9 @@ export class LambdaConsumerTarget implements IConsumerTarget {
     if (known(minPollers) && known(maxPollers) && maxPollers < minPollers) {
       throw invalid(this.fn, `maxPollers (${maxPollers}) must not be less than minPollers (${minPollers})`);
     }
-    if (known(batchSize) && batchSize > 10 && !maxBatchingWindow) {
-      throw invalid(this.fn, `batchSize of more than 10 needs maxBatchingWindow, got ${batchSize}`);
+    const gathers = maxBatchingWindow && (maxBatchingWindow.isUnresolved() || maxBatchingWindow.toMilliseconds() > 0);
+    if (known(batchSize) && batchSize > 10 && !gathers) {
+      throw invalid(this.fn, `batchSize of more than 10 needs maxBatchingWindow of at least 1 second, got ${batchSize}`);
     }
     if (filters && (filters.length === 0 || filters.length > 10)) {
       throw invalid(this.fn, `filters must be 1 to 10, got ${filters.length}`);

@@ -3,7 +3,7 @@ import type * as events from 'aws-cdk-lib/aws-events';
 import type * as kms from 'aws-cdk-lib/aws-kms';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
-import { invalid, refuseBoth, refuseWith, refuseWithout, requireDuration, requireInteger } from './validation';
+import { invalid, refuseBoth, refuseWith, refuseWithout, requireDuration, requireInteger, requireSeconds } from './validation';
 import type { BufferedEventConsumerProps } from '../consumer/buffered-event-consumer';
 
 /** The longest visibility timeout and retention period of Amazon SQS. */
@@ -19,6 +19,7 @@ export function validateConsumer(
   requireDuration(scope, 'retentionPeriod', props.retentionPeriod, Duration.minutes(1), MAX_RETENTION);
   requireDuration(scope, 'target.processingTime', processingTime, Duration.millis(1), MAX_VISIBILITY);
   requireDuration(scope, 'visibilityTimeout', props.visibilityTimeout, Duration.seconds(0), MAX_VISIBILITY);
+  requireSeconds(scope, { retentionPeriod: props.retentionPeriod, visibilityTimeout: props.visibilityTimeout });
   validateVisibility(scope, 'visibilityTimeout', props.visibilityTimeout, processingTime, props.target.maxBatchingWindow);
   if (props.encryptionKey && isAwsManaged(props.encryptionKey)) { throw awsManagedKey(scope, 'encryptionKey'); }
 
@@ -27,8 +28,14 @@ export function validateConsumer(
     const { maxReceiveCount, retentionPeriod, visibilityTimeout, encryptionKey } = props;
     refuseWith(scope, 'queue', { maxReceiveCount, retentionPeriod, visibilityTimeout, encryptionKey });
   }
-  for (const [name, brought] of Object.entries({ deadLetterQueue, queue, ruleDeadLetterQueue })) {
+  const own = queue instanceof sqs.Queue ? queue.deadLetterQueue?.queue : undefined;
+  for (const [name, brought] of Object.entries({ deadLetterQueue, queue, ruleDeadLetterQueue, 'the deadLetterQueue of queue': own })) {
     if (brought) { validateQueue(scope, name, brought, patterns.length > 0); }
+  }
+  for (const [name, brought] of Object.entries({ deadLetterQueue, ruleDeadLetterQueue })) {
+    if (queue && brought && isSame(queue, brought)) {
+      throw invalid(scope, `${name} is queue itself, so what fails would come again for ever: give another queue, or leave ${name} out`);
+    }
   }
   validateTypes(scope, props);
   warnOfRetention(scope, props);
@@ -64,6 +71,8 @@ function validatePatterns(scope: Construct, props: BufferedEventConsumerProps, p
   texts.forEach((text, index) => {
     const name = eventPattern ? 'eventPattern' : `eventPatterns[${index}]`;
     if (text === '{}') { throw invalid(scope, `${name} is empty: name at least one field, such as detailType`); }
+    const empty = emptyField(patterns[index], name);
+    if (empty) { throw invalid(scope, `${empty} is empty, which EventBridge refuses: give what it has to match, or leave it out`); }
     const first = texts.indexOf(text);
     if (first !== index) {
       throw invalid(scope, `${name} is the same as eventPatterns[${first}], so each of its events would be delivered twice: leave one out`);
@@ -73,6 +82,18 @@ function validatePatterns(scope: Construct, props: BufferedEventConsumerProps, p
   if (eventBus && differ(eventBus.env.region, own)) {
     throw invalid(scope, `eventBus is in ${eventBus.env.region}, but the rule and its queue are in ${own}: send the events to a bus of ${own} first`);
   }
+}
+
+/** The first field of a pattern that has no condition. */
+function emptyField(value: unknown, path: string): string | undefined {
+  if (typeof value !== 'object' || value === null || Token.isUnresolved(value)) { return undefined; }
+  const fields = Object.entries(value).filter(([, field]) => field !== undefined);
+  if (fields.length === 0) { return path; }
+  for (const [name, field] of fields) {
+    const empty = emptyField(field, Array.isArray(value) ? `${path}[${name}]` : `${path}.${name}`);
+    if (empty) { return empty; }
+  }
+  return undefined;
 }
 
 function validateVisibility(
@@ -156,6 +177,11 @@ function validateOwnDeadLetterQueue(scope: Construct, deadLetterQueue: sqs.Queue
   if (redriveAllowPolicy?.redrivePermission === sqs.RedrivePermission.DENY_ALL) {
     throw invalid(scope, 'the redriveAllowPolicy of deadLetterQueue lets no queue use it: allow the queue of this consumer, or all');
   }
+}
+
+function isSame(one: sqs.IQueue, other: sqs.IQueue): boolean {
+  // An imported queue may come twice.
+  return one === other || !Token.isUnresolved(one.queueArn) && one.queueArn === other.queueArn;
 }
 
 function isAwsManaged(key: kms.IKey): boolean {

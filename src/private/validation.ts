@@ -24,6 +24,15 @@ export function requireDuration(scope: IConstruct, name: string, value: Duration
   }
 }
 
+/** Refuses fractions of a second, which CloudFormation doesn't have. */
+export function requireSeconds(scope: IConstruct, durations: { [name: string]: Duration | undefined }): void {
+  for (const [name, value] of Object.entries(durations)) {
+    if (value && !value.isUnresolved() && value.toMilliseconds() % 1000 !== 0) {
+      throw invalid(scope, `${name} must be whole seconds, got ${value.toMilliseconds() / 1000}`);
+    }
+  }
+}
+
 /** Refuses props that would configure a resource which was brought from outside. */
 export function refuseWith(scope: IConstruct, brought: string, configured: { [prop: string]: unknown }): void {
   for (const [prop, value] of Object.entries(configured)) {

@@ -194,7 +194,7 @@ describe('a Lambda function', () => {
   });
 
   test.each<[LambdaConsumerOptions, string]>([
-    [{ batchSize: 11 }, 'batchSize of more than 10 needs maxBatchingWindow, got 11'],
+    [{ batchSize: 11 }, 'batchSize of more than 10 needs maxBatchingWindow of at least 1 second, got 11'],
     [{ batchSize: 0 }, 'batchSize must be a whole number between 1 and 10000, got 0'],
     [{ batchSize: 10_001, maxBatchingWindow: Duration.seconds(1) }, 'batchSize must be a whole number between 1 and 10000, got 10001'],
     [{ maxBatchingWindow: Duration.minutes(6) }, 'maxBatchingWindow must be between 0 seconds and 5 minutes, got 6 minutes'],
