@@ -23,8 +23,8 @@ CREATE TABLE messaging.relay_cursor (
   epoch      int         NOT NULL DEFAULT 1,
   xid        xid8        NOT NULL DEFAULT '0',
   id         bigint      NOT NULL DEFAULT 0,
-  -- When the row at the cursor was written: reads need not look at partitions that are older by an hour.
-  created_at timestamptz NOT NULL DEFAULT '-infinity',
+  -- What comes after the cursor was written after this: reads need not look at partitions that are older by an hour.
+  since      timestamptz NOT NULL DEFAULT '-infinity',
   updated_at timestamptz NOT NULL DEFAULT now()
 );
 INSERT INTO messaging.relay_cursor (shard) VALUES (0);
@@ -39,10 +39,22 @@ BEGIN
   IF p_shards = (SELECT count(*) FROM messaging.relay_cursor) THEN
     RETURN;
   END IF;
-  WITH before AS (DELETE FROM messaging.relay_cursor RETURNING epoch, xid, id, created_at)
-  INSERT INTO messaging.relay_cursor (shard, epoch, xid, id, created_at)
-  SELECT s, b.epoch + 1, b.xid, b.id, b.created_at
+  WITH before AS (DELETE FROM messaging.relay_cursor RETURNING epoch, xid, id, since)
+  INSERT INTO messaging.relay_cursor (shard, epoch, xid, id, since)
+  SELECT s, b.epoch + 1, b.xid, b.id, b.since
   FROM generate_series(0, p_shards - 1) AS s, (SELECT * FROM before ORDER BY xid, id LIMIT 1) AS b;
+END $$;
+
+-- For the owner, once, after a dump was restored into another cluster: there the transaction ids begin anew, so the cursor and what it has not
+-- passed would be in the future for ever. What was published stays so.
+CREATE FUNCTION messaging.adopt_outbox() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  passed messaging.relay_cursor;
+BEGIN
+  LOCK TABLE messaging.relay_cursor IN EXCLUSIVE MODE;
+  SELECT * INTO passed FROM messaging.relay_cursor ORDER BY xid, id LIMIT 1;
+  UPDATE messaging.outbox o SET xid = CASE WHEN (o.xid, o.id) > (passed.xid, passed.id) THEN pg_current_xact_id() ELSE '1' END;
+  UPDATE messaging.relay_cursor SET xid = '1', id = (SELECT coalesce(max(o.id), 0) FROM messaging.outbox o), since = '-infinity', epoch = epoch + 1;
 END $$;
 
 -- What the bus refused for good, kept for an operator.
@@ -125,10 +137,11 @@ $$;
 -- kept (NULL: for ever) and, for the outbox, published. Answers what it did, or NULL when nothing is left to do. A step locks the whole
 -- table, but only for a moment: rather than make traffic wait for the lock, it fails with lock_not_available and can be tried again.
 CREATE FUNCTION messaging.maintain(p_outbox interval, p_inbox interval, p_width interval) RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
+-- Whether a partition has unpublished rows is asked under a lock that everybody waits for: by the index, or it takes as long as reading all of it.
+SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   p record;
-  at timestamptz;
   name text;
   unpublished boolean;
 BEGIN
@@ -195,12 +208,13 @@ BEGIN
   RETURN total;
 END $$;
 
--- The transaction that the outbox waits for: the relay reads nothing that may still get company from an older transaction. Its
--- owner may see other sessions, which the command role may not.
-CREATE FUNCTION messaging.oldest_transaction(OUT seconds float8, OUT pid int, OUT application_name text)
+-- The transaction that the outbox waits for: the relay reads nothing that may still get company from an older transaction, of any database of
+-- the cluster. Its owner may see other sessions, which the command role may not. One that is prepared has no session: its name and no pid.
+CREATE FUNCTION messaging.oldest_transaction(OUT seconds float8, OUT pid int, OUT application_name text, OUT database text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT extract(epoch FROM clock_timestamp() - a.xact_start)::float8, a.pid, a.application_name
-  FROM pg_stat_activity a
-  WHERE a.datname = current_database() AND a.backend_xid IS NOT NULL AND a.pid <> pg_backend_pid()
-  ORDER BY a.xact_start LIMIT 1
+  SELECT extract(epoch FROM clock_timestamp() - t.since)::float8, t.pid, t.name, t.database
+  FROM (SELECT a.xact_start AS since, a.pid, a.application_name AS name, a.datname AS database FROM pg_stat_activity a
+        WHERE a.backend_xid IS NOT NULL AND a.pid <> pg_backend_pid()
+        UNION ALL SELECT x.prepared, NULL, x.gid, x.database FROM pg_prepared_xacts x) AS t
+  ORDER BY t.since LIMIT 1
 $$;

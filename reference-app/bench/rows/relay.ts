@@ -64,7 +64,7 @@ export const relayRow: Row = {
         await acceptOrders(Array.from({ length: 1_000 }, () => newOrder(randomOrder(UNIFORM, context.random))), pool);
       }
       await database.admin.query('VACUUM (ANALYZE) messaging.outbox');
-      const rewind = () => database.admin.query(`UPDATE messaging.relay_cursor SET xid = '0', id = 0, created_at = '-infinity'`);
+      const rewind = () => database.admin.query(`UPDATE messaging.relay_cursor SET xid = '0', id = 0, since = '-infinity'`);
       const baseline: Variant = {
         name: 'naive, one row per transaction',
         async prepare() { await rewind(); },

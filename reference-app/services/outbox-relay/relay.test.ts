@@ -346,10 +346,60 @@ test('the number of shards can change while events flow: nothing is lost, and or
   await assert.rejects(db.admin.query('SELECT messaging.set_relay_shards(0)'), /1 to 32 shards, not 0/);
 });
 
-test('a transaction that is open for long shows in the age of the oldest event and by its name', async () => {
+test('events that wait for an older transaction are published however long that takes', async () => {
+  start();
+  const long = await db.admin.connect();
+  await long.query('BEGIN');
+  await long.query('SELECT pg_current_xact_id()');
+  const meanwhile = Array.from({ length: 20 }, () => event(newId(), 1));
+  await withTransaction(db.command, (tx) => appendToOutbox(tx, meanwhile));
+  const late = event(newId(), 1);
+  // As if the commit came two hours later.
+  await appendToOutbox(long, [late]);
+  await long.query(`UPDATE messaging.outbox SET created_at = created_at + interval '2 hours' WHERE event_id = $1`, [late.id]);
+  await long.query('COMMIT');
+  long.release();
+  await settled();
+  assert.deepEqual(ids(bus.accepted).sort(), ids([...meanwhile, late]).sort());
+});
+
+test('where reads begin follows what is published', async () => {
+  start();
+  const since = () => db.admin.query<{ since: string }>(`SELECT since::text FROM messaging.relay_cursor`).then(({ rows }) => rows[0]!.since);
+  const moved = async (from: string) => eventually(async () => {
+    await withTransaction(db.command, (tx) => appendToOutbox(tx, [event(newId(), 1)]));
+    return since();
+  }, (now) => now !== from && now !== '-infinity');
+  await moved(await moved('-infinity'));
+});
+
+test('a relay in a restored database says what to do, and then publishes what was not published', async () => {
+  const relay = start();
+  const before = [event(newId(), 1), event(newId(), 1)];
+  await withTransaction(db.command, (tx) => appendToOutbox(tx, before));
+  await settled();
+  await relay.stop();
+  // A cluster whose transaction ids have not come that far.
+  await db.admin.query(`UPDATE messaging.outbox SET xid = (xid::text::bigint + 1000000)::text::xid8`);
+  await db.admin.query(`UPDATE messaging.relay_cursor SET xid = (xid::text::bigint + 1000000)::text::xid8`);
+  const after = [event(newId(), 1), event(newId(), 1)];
+  await withTransaction(db.command, (tx) => appendToOutbox(tx, after));
+  await db.admin.query(`UPDATE messaging.outbox SET xid = (xid::text::bigint + 2000000)::text::xid8 WHERE event_id = ANY ($1)`, [ids(after)]);
+  const lines: string[] = [];
+  const restored = start({ logger: createLogger({ service: 'test', level: 'warn' }, { write: (line: string) => void lines.push(line) }) });
+  await eventually(() => lines.join(''), (log) => log.includes('SELECT messaging.adopt_outbox()'));
+  assert.equal(restored.ready(), false);
+  await db.admin.query('SELECT messaging.adopt_outbox()');
+  await eventually(() => restored.ready(), (ready) => ready);
+  await settled();
+  assert.deepEqual(ids(bus.accepted), ids([...before, ...after]));
+  assert.equal(lines.length, 1);
+});
+
+test('a transaction that is open for long shows in the age of the oldest event and by its name, in whatever database', async () => {
   const lines: string[] = [];
   start({ logger: createLogger({ service: 'test', level: 'warn' }, { write: (line: string) => void lines.push(line) }), heldBackWarningSeconds: 1 });
-  const other = await server.pool({ database: db.name, max: 1 }).connect();
+  const other = await server.pool({ database: 'postgres', max: 1 }).connect();
   await other.query(`SET application_name = 'somebody'`);
   await other.query('BEGIN');
   await other.query('SELECT pg_current_xact_id()');
@@ -359,7 +409,7 @@ test('a transaction that is open for long shows in the age of the oldest event a
   await eventually(() => gauge('outbox_oldest_pending_age_seconds'), (seconds) => seconds > 1);
   await eventually(() => gauge('outbox_held_back_seconds'), (seconds) => seconds > 1);
   assert.equal(bus.accepted.length, 0);
-  await eventually(() => lines.join(''), (log) => log.includes('"applicationName":"somebody"'));
+  await eventually(() => lines.join(''), (log) => log.includes('"applicationName":"somebody","database":"postgres"'));
   await other.query('COMMIT');
   other.release();
   await settled();

@@ -6,7 +6,7 @@ import { registry, type Logger } from '../shared/telemetry.ts';
 import { publish, type PublisherOptions } from './publisher.ts';
 import { Maintenance, type Retention } from './maintenance.ts';
 import {
-  BURY, MOVE_CURSOR, OLDEST_PENDING, OLDEST_TRANSACTION, READ, READ_CURSOR, READ_SHARD, READ_SHARES, SIGN_ON, TRY_LEAD,
+  BURY, MOVE_CURSOR, OBSERVE, OLDEST_PENDING, OLDEST_TRANSACTION, READ, READ_CURSOR, READ_SHARD, READ_SHARES, SIGN_ON, TRY_LEAD,
 } from './statements.ts';
 import { Window, type Item, type OutboxRow } from './window.ts';
 
@@ -141,6 +141,7 @@ interface Shares {
   readonly shards: number;
   readonly epoch: number;
   readonly relays: number;
+  readonly ahead: boolean;
 }
 
 interface Host {
@@ -221,6 +222,9 @@ class ShardRelay {
         if (this.shard > 0) return false;
         throw new Error('messaging.relay_cursor has no row: run the migrations.');
       }
+      if (shares!.ahead) {
+        throw new Error('messaging.relay_cursor is ahead of the transaction ids of this cluster, as after a dump was restored: run SELECT messaging.adopt_outbox() as the owner.');
+      }
       answered();
       this.#host.seen(shares!);
       if (this.#host.mayLead()) {
@@ -263,11 +267,11 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
 interface Position {
   readonly xid: string;
   readonly id: string;
-  /** As text of PostgreSQL's, which may be -infinity. */
-  readonly created_at: string;
 }
 
 interface Cursor extends Position {
+  /** As text of PostgreSQL's, which may be -infinity. */
+  readonly since: string;
   readonly epoch: number;
 }
 
@@ -289,10 +293,14 @@ class Term {
   #read: Position;
   /** Published up to here, and not yet written down. */
   #done: OutboxRow | undefined;
+  /** What is not published yet was written after this. */
+  #since: string;
+  /** What becomes `#since` once the cursor has reached this transaction. */
+  #observed: { readonly xid: string; readonly at: string } | undefined;
   readonly #calls = new Set<Promise<void>>();
   #refused: { item: Item; error: string }[] = [];
   #measuredAt = 0;
-  #warnedOf: number | undefined;
+  #warnedOf: number | null | undefined;
   #deposed = false;
   #wake: () => void = () => {};
 
@@ -300,6 +308,7 @@ class Term {
     this.#client = client;
     this.#place = place;
     this.#read = cursor;
+    this.#since = cursor.since;
     this.#epoch = cursor.epoch;
     this.#options = options;
     this.#host = host;
@@ -332,15 +341,15 @@ class Term {
 
   async #readPage(): Promise<number> {
     const { shard, shards } = this.#place;
-    const values: unknown[] = [this.#read.xid, this.#read.id, this.#read.created_at, this.#options.pageSize];
+    const values: unknown[] = [this.#read.xid, this.#read.id, this.#since, this.#options.pageSize];
     const { rows } = await this.#client.query<{
       xid: string; id: string; event_id: string; aggregate_id: string; detail_type: string; envelope: string | null; created_at: Date;
     }>(shards === 1 ? { ...READ, values } : { ...READ_SHARD, values: [...values, shard, shards] });
     const last = rows.at(-1);
-    if (last) this.#read = { xid: last.xid, id: last.id, created_at: last.created_at.toISOString() };
+    if (last) this.#read = { xid: last.xid, id: last.id };
     this.#window.add(rows.map((row) => ({
       xid: row.xid, id: row.id, eventId: row.event_id, aggregateId: row.aggregate_id,
-      detailType: row.detail_type, envelope: row.envelope, time: row.created_at, createdAt: row.created_at,
+      detailType: row.detail_type, envelope: row.envelope, time: row.created_at,
     })));
     return rows.length;
   }
@@ -391,8 +400,12 @@ class Term {
     }
     this.#done = this.#window.advance() ?? this.#done;
     if (!this.#done) return;
-    const { xid, id, createdAt } = this.#done;
-    const { rowCount } = await this.#client.query({ ...MOVE_CURSOR, values: [this.#place.shard, this.#epoch, xid, id, createdAt] });
+    const { xid, id } = this.#done;
+    if (this.#observed && BigInt(xid) >= BigInt(this.#observed.xid)) {
+      this.#since = this.#observed.at;
+      this.#observed = undefined;
+    }
+    const { rowCount } = await this.#client.query({ ...MOVE_CURSOR, values: [this.#place.shard, this.#epoch, xid, id, this.#since] });
     this.#done = undefined;
     // The number of shards has been changed.
     if (rowCount === 0) this.#deposed = true;
@@ -402,6 +415,7 @@ class Term {
     if (Date.now() - this.#measuredAt < Math.min(1_000, this.#options.standbyMs)) return;
     this.#measuredAt = Date.now();
     const { shard, shards } = this.#place;
+    this.#observed ??= (await this.#client.query<{ xid: string; at: string }>(OBSERVE)).rows[0];
     const { rows: [oldest] } = await this.#client.query<{ age: number; held: boolean }>({ ...OLDEST_PENDING, values: [shard, shards] });
     oldestPending.set({ shard }, Math.max(0, oldest?.age ?? 0));
     await this.#measureHolder(oldest?.held ?? false);
@@ -413,15 +427,15 @@ class Term {
   /** Events that are committed and must wait for an older transaction: whose it is, and how old. */
   async #measureHolder(held: boolean): Promise<void> {
     const { rows: [holder] } = held
-      ? await this.#client.query<{ seconds: number | null; pid: number | null; application_name: string | null }>(OLDEST_TRANSACTION)
+      ? await this.#client.query<{ seconds: number | null; pid: number | null; application_name: string | null; database: string | null }>(OLDEST_TRANSACTION)
       : { rows: [] };
     const seconds = holder?.seconds ?? 0;
     heldBack.set({ shard: this.#place.shard }, seconds);
     if (seconds < this.#options.heldBackWarningSeconds) {
       this.#warnedOf = undefined;
     } else if (this.#warnedOf !== holder!.pid) {
-      this.#warnedOf = holder!.pid!;
-      this.#log.warn({ seconds: Math.round(seconds), pid: holder!.pid, applicationName: holder!.application_name }, 'a transaction that is open for long holds events back');
+      this.#warnedOf = holder!.pid;
+      this.#log.warn({ seconds: Math.round(seconds), pid: holder!.pid, applicationName: holder!.application_name, database: holder!.database }, 'a transaction that is open for long holds events back');
     }
   }
 

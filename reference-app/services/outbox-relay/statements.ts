@@ -1,7 +1,7 @@
 /**
  * Rows of transactions that are all over, in commit-safe order. A transaction that still runs has an xid at or after
- * the snapshot's xmin, so no row can appear behind the cursor later. Rows after the cursor were written at most an hour
- * before it (no transaction lives that long), which leaves one or two partitions to look at.
+ * the snapshot's xmin, so no row can appear behind the cursor later. Rows after the cursor were written after its `since`, by a clock
+ * that is not an hour wrong, which leaves one or two partitions to look at.
  */
 export const READ = {
   name: 'relay-read',
@@ -20,13 +20,16 @@ export const READ_SHARD = {
 
 export const READ_CURSOR = {
   name: 'relay-read-cursor',
-  text: 'SELECT xid::text, id::text, created_at::text, epoch FROM messaging.relay_cursor WHERE shard = $1',
+  text: 'SELECT xid::text, id::text, since::text, epoch FROM messaging.relay_cursor WHERE shard = $1',
 };
 
 export const MOVE_CURSOR = {
   name: 'relay-move-cursor',
-  text: 'UPDATE messaging.relay_cursor SET xid = $3::xid8, id = $4::bigint, created_at = $5, updated_at = now() WHERE shard = $1 AND epoch = $2',
+  text: 'UPDATE messaging.relay_cursor SET xid = $3::xid8, id = $4::bigint, since = $5, updated_at = now() WHERE shard = $1 AND epoch = $2',
 };
+
+/** Whoever gets a transaction id from now on gets this one or a later one, and writes after this time. The time comes first: the snapshot is taken later. */
+export const OBSERVE = { name: 'relay-observe', text: 'SELECT statement_timestamp()::text AS at, pg_snapshot_xmax(pg_current_snapshot())::text AS xid' };
 
 /** The oldest that is not published, also when the relay may not read it yet. */
 export const OLDEST_PENDING = {
@@ -35,14 +38,14 @@ export const OLDEST_PENDING = {
          FROM messaging.relay_cursor c
          CROSS JOIN LATERAL (
            SELECT created_at, xid FROM messaging.outbox
-           WHERE (xid, id) > (c.xid, c.id) AND created_at > c.created_at - interval '1 hour'
+           WHERE (xid, id) > (c.xid, c.id) AND created_at > c.since - interval '1 hour'
              AND (hashtext(aggregate_id) & 2147483647) % $2::int = $1::int
            ORDER BY xid, id LIMIT 1
          ) o
          WHERE c.shard = $1`,
 };
 
-export const OLDEST_TRANSACTION = { name: 'relay-oldest-transaction', text: 'SELECT seconds, pid, application_name FROM messaging.oldest_transaction()' };
+export const OLDEST_TRANSACTION = { name: 'relay-oldest-transaction', text: 'SELECT seconds, pid, application_name, database FROM messaging.oldest_transaction()' };
 
 export const BURY = {
   name: 'relay-bury',
@@ -56,10 +59,10 @@ export const BURY = {
 /** Held by every relay, so that they can be counted. */
 export const SIGN_ON = { name: 'relay-sign-on', text: 'SELECT pg_try_advisory_lock_shared($1, -1)' };
 
-/** How many shards there are, of which epoch, and for how many relays. */
+/** How many shards there are, of which epoch, and for how many relays; and whether a cursor is where this cluster has not been yet. */
 export const READ_SHARES = {
   name: 'relay-read-shares',
-  text: `SELECT count(*)::int AS shards, max(epoch) AS epoch,
+  text: `SELECT count(*)::int AS shards, max(epoch) AS epoch, coalesce(bool_or(xid >= pg_snapshot_xmax(pg_current_snapshot())), false) AS ahead,
            (SELECT count(DISTINCT pid)::int FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
               AND classid = $1::int::oid AND objid = 4294967295 AND granted) AS relays
          FROM messaging.relay_cursor`,

@@ -7,7 +7,6 @@ export interface OutboxRow extends Omit<OutboxEvent, 'envelope'> {
   readonly id: string;
   readonly eventId: string;
   readonly aggregateId: string;
-  readonly createdAt: Date;
 }
 
 export interface Item {

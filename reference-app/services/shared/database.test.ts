@@ -1,5 +1,6 @@
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import assert from 'node:assert/strict';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import { SecretsManager } from '../../local/secrets-manager.ts';
 import { createPool, isLoopback, isUnavailable, parseEndpoint, withTransaction, type Pool } from './database.ts';
@@ -91,6 +92,35 @@ test('a connection that breaks in a transaction is not used again, and does not 
     await tx.query('SELECT 1');
   }), isUnavailable);
   assert.equal(await withTransaction(admin, async (tx) => (await tx.query<{ n: number }>('SELECT 1 AS n')).rows[0]!.n), 1);
+});
+
+test('a server that is gone without a word is noticed, and the next query finds the new one', async () => {
+  const { host, port, user, password } = server.postgres.writer;
+  const pairs: { client: Socket; upstream: Socket }[] = [];
+  const proxy = createServer((socket) => {
+    const upstream = connect(port, host);
+    pairs.push({ client: socket, upstream });
+    for (const end of [socket, upstream]) end.on('error', () => undefined);
+    socket.pipe(upstream).pipe(socket);
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const secretArn = secrets.put({ name: 'mute', secretString: JSON.stringify({ username: user, password, dbname: 'postgres' }) }).ARN;
+  const pool = createPool({
+    endpoint: `127.0.0.1:${(proxy.address() as AddressInfo).port}`, secretArn, applicationName: 'mute', secrets: client, max: 1, statementTimeoutMs: 100,
+  });
+  await pool.query('SELECT 1');
+  for (const { client: socket, upstream } of pairs) {
+    socket.unpipe();
+    upstream.unpipe();
+  }
+  await assert.rejects(pool.query('SELECT 1'), isUnavailable);
+  await pool.query('SELECT 1');
+  await pool.end();
+  for (const { client: socket, upstream } of pairs) {
+    socket.destroy();
+    upstream.destroy();
+  }
+  await new Promise((resolve) => proxy.close(resolve));
 });
 
 test('endpoints', () => {

@@ -48,6 +48,8 @@ export function createPool(options: PoolOptions): Pool {
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     statement_timeout: options.statementTimeoutMs ?? 30_000,
+    // For a server that is gone without a word: the network would tell after minutes.
+    query_timeout: (options.statementTimeoutMs ?? 30_000) + 5_000,
     idle_in_transaction_session_timeout: 30_000,
     types: { getTypeParser },
     onConnect: async (client) => {
@@ -130,7 +132,7 @@ export function isUnavailable(error: unknown): boolean {
   if (['25006', '3D000', '3F000', '42P01', '42501', '42883', '42703', '42704'].includes(code)) return true;
   if (['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'EAI_AGAIN', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'].includes(code)) return true;
   const message = error instanceof Error ? error.message : '';
-  return /Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|timeout expired/i.test(message);
+  return /Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|timeout expired|Query read timeout/i.test(message);
 }
 
 /** The secret can't be read: Secrets Manager is away, access is refused, or the content is wrong. */
