@@ -114,6 +114,8 @@ library.package.setScript('start', 'node reference-app/local/cli.ts');
 library.package.setScript('pretest', 'node scripts/setup.mjs');
 library.package.setScript('prebench', 'node scripts/setup.mjs');
 library.package.setScript('bench', 'node reference-app/bench/bench.ts');
+library.package.setScript('prebench:synth', 'node scripts/setup.mjs');
+library.package.setScript('bench:synth', 'node --expose-gc --disable-warning=MODULE_TYPELESS_PACKAGE_JSON scripts/benchmark-synth.mjs');
 
 // The reference app has a tsconfig of its own.
 library.tsconfigDev.file.addOverride('include', ['src/**/*.ts', 'test/**/*.ts', 'examples/**/*.ts', '.projenrc.ts']);
