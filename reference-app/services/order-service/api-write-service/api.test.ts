@@ -572,9 +572,8 @@ describe('api-write-service', () => {
       await killer;
       const stored = Number((await counts())!.orders) - before;
       assert.ok(accepted > 0);
-      // A 503 may stand for an order whose commit was the last thing to get through; a 202 never for less than one.
+      // A 503 may stand for orders whose commit was the last thing to get through, the whole group of them; a 202 never for less than one.
       assert.ok(stored >= accepted && stored <= 300, `${stored} stored, ${accepted} accepted`);
-      assert.ok(stored - accepted <= 3, `${stored} stored, ${accepted} accepted`);
       const { rows } = await db.admin.query(`SELECT count(*)::int AS n FROM orders.orders o
         WHERE (SELECT count(*) FROM messaging.outbox b WHERE b.aggregate_id = o.order_id::text) <> 1
            OR (SELECT count(*) FROM orders.status_change c WHERE c.order_id = o.order_id) <> 1`);
