@@ -3,7 +3,7 @@ import type * as events from 'aws-cdk-lib/aws-events';
 import type * as kms from 'aws-cdk-lib/aws-kms';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
-import { invalid, refuseBoth, refuseWith, refuseWithout, requireDuration, requireInteger, requireSeconds } from './validation';
+import { differ, invalid, refuseBoth, refuseWith, refuseWithout, requireDuration, requireInteger, requireSeconds } from './validation';
 import type { BufferedEventConsumerProps } from '../consumer/buffered-event-consumer';
 
 /** The longest visibility timeout and retention period of Amazon SQS. */
@@ -193,9 +193,4 @@ function awsManagedKey(scope: Construct, name: string): Error {
   const what = name === 'encryptionKey' ? 'is a key that AWS manages' : 'is encrypted with the key alias/aws/sqs';
   return invalid(scope, `${name} ${what}, which EventBridge can't use, as nobody can add the permission to its policy: `
     + (name === 'encryptionKey' ? 'give a customer managed key, or none for SSE-SQS' : 'encrypt it with QueueEncryption.SQS_MANAGED or with a customer managed key'));
-}
-
-/** Whether two values are known and not the same. */
-export function differ(one: string, other: string): boolean {
-  return !Token.isUnresolved(one) && !Token.isUnresolved(other) && one !== other;
 }

@@ -52,7 +52,7 @@ export class EventBusRelay extends Construct {
         deadLetterConfig: { arn: deadLetterQueueArn },
       }],
     });
-    relayed.node.addDependency(this.role);
+    relayed.node.addDependency(this.role, rule);
     return relayed;
   }
 }

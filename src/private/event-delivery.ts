@@ -1,13 +1,13 @@
-import { Annotations, Fn, Names, Stack } from 'aws-cdk-lib';
+import { Annotations, Fn, Names, Stack, Stage, Token } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import type * as kms from 'aws-cdk-lib/aws-kms';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
-import type { Construct } from 'constructs';
-import { differ } from './consumer-validation';
+import type { Construct, IDependable } from 'constructs';
 import { EventBusRelay } from './event-bus-relay';
 import { statementsText } from './permissions';
+import { differ } from './validation';
 import type { QueueType } from '../consumer/queue-type';
 
 /**
@@ -47,14 +47,17 @@ export class EventDelivery {
     this.eventBus = relay?.eventBus ?? eventBus;
 
     this.rules = options.patterns.map((pattern, index) => this.addRule(index === 0 ? 'Rule' : `Rule${index + 1}`, pattern));
-    const relayed = relay ? this.rules.map((rule) => relay.addRule(rule.node.id, rule, deadLetterQueue.queueArn).attrArn) : [];
+    const relayed = relay ? this.rules.map((rule) => relay.addRule(rule.node.id, rule, deadLetterQueue.queueArn)) : [];
     const ruleArns = this.rules.map((rule) => rule.ruleArn);
     this.queueStatement = this.allowRules(queue, ruleArns, [account]);
-    this.deadLetterQueueStatement = this.allowRules(deadLetterQueue, [...ruleArns, ...relayed], this.accounts);
+    this.deadLetterQueueStatement = this.allowRules(deadLetterQueue, [...ruleArns, ...relayed.map((rule) => rule.attrArn)], this.accounts);
     this.keyStatement = this.allowEventBridgeToUseKey();
     this.eventBusStatement = relay?.policyStatement;
-    this.applyPolicies();
+    // What comes before the way onwards is there would be lost.
+    const policies = this.applyPolicies();
+    relayed.forEach((rule) => rule.node.addDependency(...policies));
     this.warnOfEqualMessages();
+    this.warnOfUnknownAccount();
   }
 
   public metricFailures(options?: cloudwatch.MetricOptions): cloudwatch.IMetric {
@@ -125,10 +128,13 @@ export class EventDelivery {
     });
   }
 
-  /** Adds the statements where that is possible, and says what is missing where it is not. */
-  private applyPolicies(): void {
+  /**
+   * Adds the statements where that is possible, and says what is missing where it is not. Returns the policies that a rule of another bus
+   * needs before it: not the dead-letter queue's, which needs the rule.
+   */
+  private applyPolicies(): IDependable[] {
     const { eventBus, queue, deadLetterQueue, deadLetterQueueName } = this.options;
-    this.apply('queue', 'queue', 'queuePolicyStatement', this.queueStatement, queue.addToResourcePolicy(this.queueStatement));
+    const needed = [this.apply('queue', 'queue', 'queuePolicyStatement', this.queueStatement, queue.addToResourcePolicy(this.queueStatement))];
     this.apply(deadLetterQueueName, 'deadLetterQueue', 'deadLetterQueuePolicyStatement', this.deadLetterQueueStatement,
       deadLetterQueue.addToResourcePolicy(this.deadLetterQueueStatement));
     for (const { key, queues } of keysOf({ queue, [deadLetterQueueName]: deadLetterQueue })) {
@@ -136,23 +142,36 @@ export class EventDelivery {
         key.addToResourcePolicy(this.keyStatement, true));
     }
     if (eventBus && this.eventBusStatement) {
-      this.apply('eventBus', 'eventBus', 'eventBusPolicyStatement', this.eventBusStatement, this.addToBus(eventBus, this.eventBusStatement));
+      const policy = this.apply(
+        'eventBus', 'eventBus', 'eventBusPolicyStatement', this.eventBusStatement, this.addToBus(eventBus, this.eventBusStatement));
+      // Stages are deployed apart.
+      if (Stage.of(eventBus) === Stage.of(this.scope)) { needed.push(policy); }
     }
+    return needed.filter((policy) => policy !== undefined);
   }
 
   private apply(
-    what: string, id: string, property: string, statement: iam.PolicyStatement, { statementAdded }: iam.AddToResourcePolicyResult,
-  ): void {
-    if (statementAdded) { return; }
+    what: string, id: string, property: string, statement: iam.PolicyStatement, { statementAdded, policyDependable }: iam.AddToResourcePolicyResult,
+  ): IDependable | undefined {
+    if (statementAdded) { return policyDependable; }
     Annotations.of(this.scope).addWarningV2(`cdk-order-pipeline:${id}PolicyNotUpdated`,
       `${what} is imported, so its policy stays as it is and EventBridge can't deliver unless it has this statement (${property}): `
       + statementsText(this.scope, [statement]));
+    return undefined;
   }
 
   private addToBus(eventBus: events.IEventBus, statement: iam.PolicyStatement): iam.AddToResourcePolicyResult {
     if (!(eventBus instanceof events.EventBus)) { return { statementAdded: false }; }
     statement.sid = Names.uniqueResourceName(this.scope, { maxLength: 64 });
     return eventBus.addToResourcePolicy(statement);
+  }
+
+  private warnOfUnknownAccount(): void {
+    const { eventBus } = this.options;
+    if (!eventBus || Token.isUnresolved(eventBus.env.account) || !Token.isUnresolved(Stack.of(this.scope).account)) { return; }
+    Annotations.of(this.scope).addWarningV2('cdk-order-pipeline:eventBusAccountNotCompared',
+      `eventBus is of account ${eventBus.env.account}, but the stack doesn't say which account it is of, so the rule is made on a bus of that `
+      + 'name in the account of the stack: give the stack an env with an account, or import the bus by its name if it is of the same account');
   }
 
   private warnOfEqualMessages(): void {

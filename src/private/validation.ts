@@ -54,3 +54,8 @@ export function refuseBoth(scope: IConstruct, props: { [prop: string]: unknown }
   const given = Object.entries(props).filter(([, value]) => value !== undefined).map(([prop]) => prop);
   if (given.length > 1) { throw invalid(scope, `${given.join(' and ')} can't be given together: choose one`); }
 }
+
+/** Whether two values are known and not the same. */
+export function differ(one: string, other: string): boolean {
+  return !Token.isUnresolved(one) && !Token.isUnresolved(other) && one !== other;
+}
