@@ -2,7 +2,7 @@ import { Annotations, Duration } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import type { Construct } from 'constructs';
 import type { ConsumerTargetBindOptions, ConsumerTargetConfig, IConsumerTarget } from './consumer-target';
-import { attachConsumePolicy, consumeStatements, grantConsume, statementsText } from '../private/permissions';
+import { admitConsumer, attachConsumePolicy, consumeStatements, grantConsume, statementsText } from '../private/permissions';
 
 /**
  * Options of a consumer that runs elsewhere.
@@ -23,6 +23,7 @@ export class ExternalConsumerTarget implements IConsumerTarget {
   }
 
   public bind(scope: Construct, options: ConsumerTargetBindOptions): ConsumerTargetConfig {
+    admitConsumer(options.queue, this.grantee);
     if (!this.allow(scope, options)) {
       Annotations.of(scope).addWarningV2('cdk-order-pipeline:consumerRoleNotUpdated',
         "the identity of the target can't be changed here, so it can't consume the queue unless it has these statements "

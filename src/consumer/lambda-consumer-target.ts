@@ -6,7 +6,7 @@ import type { Construct } from 'constructs';
 import type { ConsumerTargetBindOptions, ConsumerTargetConfig, IConsumerTarget } from './consumer-target';
 import { attachConsumePolicy, consumeStatements, statementsText } from '../private/permissions';
 import { refersTo } from '../private/references';
-import { invalid, refuseBoth, requireDuration, requireInteger, requireSeconds } from '../private/validation';
+import { differ, invalid, refuseBoth, requireDuration, requireInteger, requireSeconds } from '../private/validation';
 
 /**
  * Options of a consumer on Lambda.
@@ -100,6 +100,7 @@ export class LambdaConsumerTarget implements IConsumerTarget {
 
   public bind(scope: Construct, options: ConsumerTargetBindOptions): ConsumerTargetConfig {
     this.validateFor(options.queue);
+    this.validatePlace(scope);
     const { QUEUE_URL: _, ...environment } = options.environment;
     const owner = this.owner(scope, environment);
     const id = (name: string) => owner === scope ? name : `${name}-${Names.nodeUniqueId(scope.node)}`;
@@ -193,6 +194,16 @@ export class LambdaConsumerTarget implements IConsumerTarget {
     if (resolved && this.processingTime.toMilliseconds() < timeout.toMilliseconds()) {
       throw invalid(this.fn, `processingTime (${this.processingTime.toHumanString()}) is less than the timeout of the function `
         + `(${timeout.toHumanString()}), which is what Lambda goes by: leave processingTime out, or lower the timeout`);
+    }
+  }
+
+  private validatePlace(scope: Construct): void {
+    const { account, region } = Stack.of(scope);
+    for (const [what, own, other] of [['region', region, this.fn.env.region], ['account', account, this.fn.env.account]]) {
+      if (differ(own!, other!)) {
+        throw invalid(scope, `the function '${this.fn.node.path}' is in ${what} ${other}, but its event source mapping would be in ${own}: `
+          + `make the consumer in a stack of ${what} ${other}`);
+      }
     }
   }
 

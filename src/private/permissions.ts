@@ -1,13 +1,36 @@
 import { Stack } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
+import * as kms from 'aws-cdk-lib/aws-kms';
 import type * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import type * as sqs from 'aws-cdk-lib/aws-sqs';
 import type { Construct, IConstruct } from 'constructs';
+import { differ } from './validation';
 
 /** Actions on one queue, and what its key needs for them. Narrower than the grants of the queue itself. */
 export function grantQueue(queue: sqs.IQueue, grantee: iam.IGrantable, actions: string[], keyActions: string[]): iam.Grant {
   const grant = iam.Grant.addToPrincipal({ grantee, actions, resourceArns: [queue.queueArn] });
-  return queue.encryptionMasterKey ? grant.combine(queue.encryptionMasterKey.grant(grantee, ...keyActions)) : grant;
+  const key = queue.encryptionMasterKey;
+  if (!key) { return grant; }
+  return grant.combine(importedAliasOf(key)
+    ? iam.Grant.addToPrincipal({ grantee, actions: keyActions, ...keyResource(key) })
+    : key.grant(grantee, ...keyActions));
+}
+
+/** An alias of which the key is unknown. Its own grant gives nothing unless a feature flag says so. */
+function importedAliasOf(key: kms.IKey): string | undefined {
+  if (key instanceof kms.Alias) { return undefined; }
+  return 'aliasName' in key ? String(key.aliasName) : /:(alias\/[^:]+)$/.exec(key.keyArn)?.[1];
+}
+
+/** A key in a policy. The ARN of an alias is none there: https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html */
+function keyResource(key: kms.IKey): { resourceArns: string[]; conditions?: { [operator: string]: { [name: string]: unknown } } } {
+  const alias = importedAliasOf(key);
+  if (!alias) { return { resourceArns: [key.keyArn] }; }
+  const { account, region } = key.env;
+  return {
+    resourceArns: [Stack.of(key).formatArn({ service: 'kms', account, region, resource: 'key', resourceName: '*' })],
+    conditions: { 'ForAnyValue:StringEquals': { 'kms:ResourceAliases': alias } },
+  };
 }
 
 const CONSUME = [
@@ -25,10 +48,24 @@ export function grantConsume(queue: sqs.IQueue, grantee: iam.IGrantable): iam.Gr
 /** What `grantConsume` gives, for identities that can't be changed here. */
 export function consumeStatements(queue: sqs.IQueue): iam.PolicyStatement[] {
   const key = queue.encryptionMasterKey;
-  return [
-    new iam.PolicyStatement({ actions: CONSUME, resources: [queue.queueArn] }),
-    ...key ? [new iam.PolicyStatement({ actions: ['kms:Decrypt'], resources: [key.keyArn] })] : [],
-  ];
+  const statements = [new iam.PolicyStatement({ actions: CONSUME, resources: [queue.queueArn] })];
+  if (key) {
+    const { resourceArns: resources, conditions } = keyResource(key);
+    statements.push(new iam.PolicyStatement({ actions: ['kms:Decrypt'], resources, conditions }));
+  }
+  return statements;
+}
+
+/**
+ * Lets an identity of another account in by the policies of queue and key, as far as they can be changed. Its own policy has to allow it,
+ * too.
+ */
+export function admitConsumer(queue: sqs.IQueue, grantee: iam.IGrantable): void {
+  const { principalAccount } = grantee.grantPrincipal;
+  if (principalAccount === undefined || !differ(principalAccount, queue.env.account)) { return; }
+  const principals = [grantee.grantPrincipal];
+  queue.addToResourcePolicy(new iam.PolicyStatement({ principals, actions: CONSUME, resources: [queue.queueArn] }));
+  queue.encryptionMasterKey?.addToResourcePolicy(new iam.PolicyStatement({ principals, actions: ['kms:Decrypt'], resources: ['*'] }), true);
 }
 
 /**
