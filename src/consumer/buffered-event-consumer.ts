@@ -1,4 +1,4 @@
-import { Annotations, Aws, Duration, Fn, Names, Stack, Validations } from 'aws-cdk-lib';
+import { Annotations, Aws, Duration, Fn, Lazy, Names, Stack, Validations } from 'aws-cdk-lib';
 import type * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import type * as events from 'aws-cdk-lib/aws-events';
 import type * as iam from 'aws-cdk-lib/aws-iam';
@@ -362,7 +362,8 @@ export class BufferedEventConsumer extends Construct {
     const readable = Names.uniqueResourceName(this.queue, { maxLength: 38 });
     const name = `${readable}-${Fn.select(2, Fn.split('/', Aws.STACK_ID))}${this.queue.fifo ? '.fifo' : ''}`;
     queue.queueName = name;
-    return Stack.of(this).formatArn({ service: 'sqs', resource: name });
+    // Also if somebody names it otherwise.
+    return Stack.of(this).formatArn({ service: 'sqs', resource: Lazy.string({ produce: () => queue.queueName }) });
   }
 
   /** EventBridge doesn't take a FIFO queue for what it can't deliver. */

@@ -1,7 +1,8 @@
-import { App, Duration, Stack } from 'aws-cdk-lib';
+import { App, Duration, Stack, Stage } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
-import type * as events from 'aws-cdk-lib/aws-events';
+import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
+import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { BufferedEventConsumer, BufferedEventConsumerProps, ConsumerTarget, IConsumerTarget, LambdaConsumerOptions } from '../../src';
@@ -57,10 +58,107 @@ describe('what would only fail once it is deployed', () => {
     expect(() => consumerOf({ [name]: Duration.millis(200_500) })).toThrow(`${name} must be whole seconds, got 200.5`);
   });
 
+  test.each([
+    ['region', 'us-east-1', 'arn:aws:lambda:us-east-1:111122223333:function:orders'],
+    ['account', '999999999999', 'arn:aws:lambda:eu-west-1:999999999999:function:orders'],
+  ])('a function of another %s', (what, other, arn) => {
+    const fn = lambda.Function.fromFunctionArn(stack, 'Function', arn);
+    expect(() => consumerOf({ target: ConsumerTarget.lambdaFunction(fn, { processingTime: Duration.seconds(3) }) }))
+      .toThrow(new RegExp(`^the function 'Test/Function' is in ${what} ${other}, but its event source mapping would be in .*`
+        + `: make the consumer in a stack of ${what} ${other}`));
+  });
+
   test.each<[LambdaConsumerOptions, string]>([
     [{ batchSize: 11, maxBatchingWindow: Duration.seconds(0) }, 'batchSize of more than 10 needs maxBatchingWindow of at least 1 second, got 11'],
     [{ maxBatchingWindow: Duration.millis(500) }, 'maxBatchingWindow must be whole seconds, got 0.5'],
   ])('of Lambda: %j', (options, message) => {
     expect(() => consumerOf({ target: ConsumerTarget.lambdaFunction(functionOf(), options) })).toThrow(message);
   });
+});
+
+const ids = (type: string) => Object.keys(Template.fromStack(stack).findResources(type));
+const statementsOf = (...types: string[]) => types.flatMap((type) => Object.values(Template.fromStack(stack).findResources(type)))
+  .flatMap(({ Properties }) => (Properties.PolicyDocument ?? Properties.KeyPolicy).Statement);
+const warnings = () => Annotations.fromStack(stack).findWarning('*', Match.anyValue()).map(({ entry }) => String(entry.data));
+
+describe('a key that is known by its alias', () => {
+  test.each<[string, () => kms.IKey]>([
+    ['name', () => kms.Alias.fromAliasName(stack, 'Key', 'alias/orders')],
+    ['ARN', () => kms.Key.fromKeyArn(stack, 'Key', 'arn:aws:kms:eu-west-1:111122223333:alias/orders')],
+  ])('may be used by what consumes: by its %s', (_, key) => {
+    const consumer = consumerOf({ encryptionKey: key(), target: ConsumerTarget.lambdaFunction(functionOf()) });
+    const [, decrypt] = consumer.consumePolicyStatements.map((statement) => stack.resolve(statement.toStatementJson()));
+    // The ARN of an alias is no resource in a policy.
+    expect(decrypt).toEqual({
+      Effect: 'Allow',
+      Action: 'kms:Decrypt',
+      Resource: expect.anything(),
+      Condition: { 'ForAnyValue:StringEquals': { 'kms:ResourceAliases': 'alias/orders' } },
+    });
+    expect(JSON.stringify(decrypt.Resource)).toContain(':kms:eu-west-1:111122223333:key/*');
+    expect(statementsOf('AWS::IAM::Policy')).toContainEqual(decrypt);
+  });
+
+  test('and made in this app is used as the key that it is', () => {
+    const key = new kms.Key(stack, 'Key');
+    consumerOf({ encryptionKey: key.addAlias('alias/orders') });
+    expect(statementsOf('AWS::IAM::Policy')).toContainEqual({ Effect: 'Allow', Action: 'kms:Decrypt', Resource: stack.resolve(key.keyArn) });
+  });
+});
+
+test('a queue that gets another name may still use its dead-letter queue', () => {
+  const consumer = consumerOf();
+  (consumer.queue.node.defaultChild as sqs.CfnQueue).queueName = 'orders';
+  const [dead] = Object.values(Template.fromStack(stack).findResources('AWS::SQS::Queue'))
+    .filter(({ Properties }) => Properties.RedriveAllowPolicy);
+  expect(JSON.stringify(dead!.Properties.RedriveAllowPolicy)).toContain(':sqs:eu-west-1:111122223333:orders"');
+});
+
+describe('a bus of another account', () => {
+  const elsewhere = { account: '999999999999', region: 'eu-west-1' };
+
+  test('has its rule when everything behind it is there', () => {
+    const bus = events.EventBus.fromEventBusArn(stack, 'Central', 'arn:aws:events:eu-west-1:999999999999:event-bus/central');
+    consumerOf({ eventBus: bus });
+    const rules = Template.fromStack(stack).findResources('AWS::Events::Rule');
+    const [relayed] = Object.values(rules).filter(({ Properties }) => JSON.stringify(Properties.EventBusName).includes('central'));
+    const here = Object.keys(rules).find((id) => rules[id] !== relayed)!;
+    const queuePolicy = ids('AWS::SQS::QueuePolicy').find((id) => id.startsWith('ConsumerQueue'));
+    expect(relayed!.DependsOn).toEqual(expect.arrayContaining([here, queuePolicy]));
+  });
+
+  test('that is made in this app is deployed before', () => {
+    const bus = new events.EventBus(new Stack(app, 'Owner', { env: elsewhere }), 'Bus', { eventBusName: 'central' });
+    consumerOf({ eventBus: bus });
+    expect(app.synth().getStackByName('Test').dependencies.map(({ id }) => id)).toContain('Owner');
+  });
+
+  test('may be in another stage', () => {
+    const owner = new Stack(new Stage(app, 'Platform'), 'Owner', { env: elsewhere });
+    stack = new Stack(new Stage(app, 'Team'), 'Test', { env });
+    consumerOf({ eventBus: new events.EventBus(owner, 'Bus', { eventBusName: 'central' }) });
+    expect(() => app.synth()).not.toThrow();
+  });
+
+  test('is warned of in a stack that doesn\'t say its account', () => {
+    stack = new Stack(app, 'Agnostic');
+    const arn = 'arn:aws:events:eu-west-1:999999999999:event-bus/default';
+    consumerOf({ eventBus: events.EventBus.fromEventBusArn(stack, 'Central', arn) });
+    expect(warnings()).toEqual([expect.stringMatching(/^eventBus is of account 999999999999, .*:eventBusAccountNotCompared/)]);
+  });
+});
+
+test('an external process of another account is let in by queue and key, and its role has to be changed there', () => {
+  const role = iam.Role.fromRoleArn(stack, 'Foreign', 'arn:aws:iam::999999999999:role/orders');
+  consumerOf({ encryptionKey: new kms.Key(stack, 'Key'), target: ConsumerTarget.external(role, { processingTime: Duration.seconds(30) }) });
+  const principal = { Effect: 'Allow', Principal: { AWS: 'arn:aws:iam::999999999999:role/orders' } };
+  expect(statementsOf('AWS::SQS::QueuePolicy', 'AWS::KMS::Key')).toEqual(expect.arrayContaining([
+    {
+      ...principal,
+      Action: ['sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sqs:ChangeMessageVisibility', 'sqs:GetQueueAttributes'],
+      Resource: { 'Fn::GetAtt': [ids('AWS::SQS::Queue').find((id) => id.startsWith('ConsumerQueue')), 'Arn'] },
+    },
+    { ...principal, Action: 'kms:Decrypt', Resource: '*' },
+  ]));
+  expect(warnings()).toEqual([expect.stringMatching(/cdk-order-pipeline:consumerRoleNotUpdated/)]);
 });
