@@ -143,13 +143,22 @@ function validateTypes(scope: Construct, { queue, queueType, deadLetterQueue, ru
 }
 
 /** A dead letter of a standard queue is as old as the message was. */
-function warnOfRetention(scope: Construct, { retentionPeriod, queueType, deadLetterQueue }: BufferedEventConsumerProps): void {
-  if (!retentionPeriod || retentionPeriod.isUnresolved() || deadLetterQueue || queueType?._fifo) { return; }
-  if (retentionPeriod.toSeconds() === MAX_RETENTION.toSeconds()) {
-    Annotations.of(scope).addWarningV2('cdk-order-pipeline:noTimeForDeadLetters',
-      'retentionPeriod is 14 days, which is all that the dead-letter queue has: what fails after a long wait is lost soon after it became a '
-      + 'dead letter. Leave it some of them');
-  }
+function warnOfRetention(scope: Construct, { queue, queueType, deadLetterQueue, retentionPeriod }: BufferedEventConsumerProps): void {
+  if (queue?.fifo ?? queueType?._fifo) { return; }
+  const kept = queue ? retentionOf(queue) : retentionPeriod ?? Duration.days(4);
+  const dead = deadLetterQueue ?? (queue instanceof sqs.Queue ? queue.deadLetterQueue?.queue : undefined);
+  const deadKept = dead ? retentionOf(dead) : MAX_RETENTION;
+  if (!kept || !deadKept || kept.isUnresolved() || deadKept.isUnresolved() || kept.toSeconds() < deadKept.toSeconds()) { return; }
+  Annotations.of(scope).addWarningV2('cdk-order-pipeline:noTimeForDeadLetters',
+    `the retentionPeriod is ${kept.toHumanString()}, but the dead-letter queue has ${deadKept.toHumanString()} from when a message was sent: what fails `
+    + 'after a long wait is lost soon after it became a dead letter. Let the dead-letter queue keep messages longer than the queue');
+}
+
+/** How long a queue keeps messages, if it is made in this app. */
+function retentionOf(queue: sqs.IQueue): Duration | undefined {
+  if (!(queue instanceof sqs.Queue)) { return undefined; }
+  const { messageRetentionPeriod } = queue.node.defaultChild as sqs.CfnQueue;
+  return Token.isUnresolved(messageRetentionPeriod) ? undefined : Duration.seconds(messageRetentionPeriod ?? 4 * 86_400);
 }
 
 /** What is known of a queue that is brought, but made in this app. */

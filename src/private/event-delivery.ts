@@ -151,9 +151,9 @@ export class EventDelivery {
   }
 
   private apply(
-    what: string, id: string, property: string, statement: iam.PolicyStatement, { statementAdded, policyDependable }: iam.AddToResourcePolicyResult,
+    what: string, id: string, property: string, statement: iam.PolicyStatement, added: iam.AddToResourcePolicyResult,
   ): IDependable | undefined {
-    if (statementAdded) { return policyDependable; }
+    if (added.statementAdded) { return added.policyDependable; }
     Annotations.of(this.scope).addWarningV2(`cdk-order-pipeline:${id}PolicyNotUpdated`,
       `${what} is imported, so its policy stays as it is and EventBridge can't deliver unless it has this statement (${property}): `
       + statementsText(this.scope, [statement]));

@@ -252,7 +252,7 @@ describe('a customer managed key', () => {
 
 describe('a brought queue', () => {
   test('is used with its own dead-letter queue', () => {
-    const dead = new sqs.Queue(stack, 'Dead');
+    const dead = new sqs.Queue(stack, 'Dead', { retentionPeriod: Duration.days(14) });
     const queue = new sqs.Queue(stack, 'Queue', { deadLetterQueue: { queue: dead, maxReceiveCount: 9 }, visibilityTimeout: Duration.minutes(3) });
     const consumer = consumerOf({ queue });
 

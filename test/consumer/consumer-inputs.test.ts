@@ -106,7 +106,7 @@ describe('several event patterns', () => {
 
 describe('a queue without a bus', () => {
   test('is only consumed', () => {
-    const dead = new sqs.Queue(stack, 'Dead');
+    const dead = new sqs.Queue(stack, 'Dead', { retentionPeriod: Duration.days(14) });
     const queue = new sqs.Queue(stack, 'Queue', { deadLetterQueue: { queue: dead, maxReceiveCount: 3 }, visibilityTimeout: Duration.minutes(3) });
     const consumer = consumerOf({ queue });
     expect(consumer.rules).toEqual([]);
@@ -336,18 +336,37 @@ describe('the visibility timeout', () => {
   });
 
   test('of a brought queue is warned of too', () => {
-    const queue = new sqs.Queue(stack, 'Queue', { deadLetterQueue: { queue: new sqs.Queue(stack, 'Dead'), maxReceiveCount: 3 } });
+    const dead = new sqs.Queue(stack, 'Dead', { retentionPeriod: Duration.days(14) });
+    const queue = new sqs.Queue(stack, 'Queue', { deadLetterQueue: { queue: dead, maxReceiveCount: 3 } });
     consumerOf({ eventPattern: created, queue });
     expect(warnings()).toEqual([expect.stringMatching(/^the visibilityTimeout of queue \(30 seconds\) is less than AWS advises/)]);
   });
 });
 
-test.each<[string, Partial<BufferedEventConsumerProps>, boolean]>([
-  ['14 days', { retentionPeriod: Duration.days(14) }, true],
-  ['14 days of a FIFO queue, where dead letters begin anew', { retentionPeriod: Duration.days(14), queueType: QueueType.fifo() }, false],
-  ['13 days', { retentionPeriod: Duration.days(13) }, false],
+const kept = (days: number, deadDays: number, fifo?: true): Partial<BufferedEventConsumerProps> => {
+  const dead = new sqs.Queue(stack, 'Dead', { fifo, retentionPeriod: Duration.days(deadDays) });
+  return {
+    queue: new sqs.Queue(stack, 'Queue', {
+      fifo,
+      contentBasedDeduplication: fifo,
+      retentionPeriod: Duration.days(days),
+      visibilityTimeout: Duration.minutes(3),
+      deadLetterQueue: { queue: dead, maxReceiveCount: 3 },
+    }),
+  };
+};
+test.each<[string, () => Partial<BufferedEventConsumerProps>, boolean]>([
+  ['14 days', () => ({ retentionPeriod: Duration.days(14) }), true],
+  ['14 days of a FIFO queue, where dead letters begin anew', () => ({ retentionPeriod: Duration.days(14), queueType: QueueType.fifo() }), false],
+  ['13 days', () => ({ retentionPeriod: Duration.days(13) }), false],
+  ['4 days, and as many of the brought dead-letter queue', () => ({ deadLetterQueue: new sqs.Queue(stack, 'Dead') }), true],
+  ['3 days, and 4 of the brought dead-letter queue',
+    () => ({ deadLetterQueue: new sqs.Queue(stack, 'Dead'), retentionPeriod: Duration.days(3) }), false],
+  ['7 days of a brought queue, and as many of its dead-letter queue', () => kept(7, 7), true],
+  ['7 days of a brought queue, and 8 of its dead-letter queue', () => kept(7, 8), false],
+  ['7 days of a brought FIFO queue, and as many of its dead-letter queue', () => kept(7, 7, true), false],
 ])('a retention period of %s leaves dead letters their time, or is warned of', (_, props, warned) => {
-  consumerOf({ eventPattern: created, ...props });
+  consumerOf({ eventPattern: created, ...props() });
   expect(warnings()).toEqual(warned ? [expect.stringMatching(/noTimeForDeadLetters/)] : []);
 });
 

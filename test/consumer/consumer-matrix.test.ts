@@ -105,7 +105,7 @@ class Fixture {
       return { queue: queueNamed('Queue', Key), deadLetterQueue: queueNamed('Dead', DeadKey) };
     }
     const encrypted = (key?: kms.IKey) => key ? { encryptionMasterKey: key } : { encryption: sqs.QueueEncryption.SQS_MANAGED };
-    const dead = () => new sqs.Queue(scope, 'Dead', encrypted(DeadKey));
+    const dead = () => new sqs.Queue(scope, 'Dead', { ...encrypted(DeadKey), retentionPeriod: Duration.days(14) });
     if (queues === 'made') { return encryption === 'separate key for dead letters' ? { deadLetterQueue: dead() } : {}; }
     return {
       queue: new sqs.Queue(scope, 'Queue', {
