@@ -34,7 +34,8 @@ export class EventBusRelay extends Construct {
         'events:PutTargets', 'events:RemoveTargets', 'events:ListTargetsByRule',
         'events:TagResource', 'events:UntagResource', 'events:ListTagsForResource',
       ],
-      resources: [`arn:${partition}:events:${region}:${owner}:rule/${resourceName}/*`],
+      // Rules of the default bus don't name it.
+      resources: [`arn:${partition}:events:${region}:${owner}:rule/${resourceName === 'default' ? '' : `${resourceName}/`}*`],
       conditions: { StringEqualsIfExists: { 'events:creatorAccount': account } },
     });
   }

@@ -127,6 +127,13 @@ describe('a bus of another account', () => {
     expect(relayed!.DependsOn).toEqual(expect.arrayContaining([here, queuePolicy]));
   });
 
+  test.each([['central', 'rule/central/*'], ['default', 'rule/*']])('has to allow its rules, by their ARNs: %s', (name, rules) => {
+    const { eventBusPolicyStatement } = consumerOf({
+      eventBus: events.EventBus.fromEventBusArn(stack, 'Central', `arn:aws:events:eu-west-1:999999999999:event-bus/${name}`),
+    });
+    expect(stack.resolve(eventBusPolicyStatement!.toStatementJson()).Resource).toBe(`arn:aws:events:eu-west-1:999999999999:${rules}`);
+  });
+
   test('that is made in this app is deployed before', () => {
     const bus = new events.EventBus(new Stack(app, 'Owner', { env: elsewhere }), 'Bus', { eventBusName: 'central' });
     consumerOf({ eventBus: bus });
