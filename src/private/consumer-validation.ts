@@ -21,7 +21,7 @@ export function validateConsumer(
   requireDuration(scope, 'visibilityTimeout', props.visibilityTimeout, Duration.seconds(0), MAX_VISIBILITY);
   requireSeconds(scope, { retentionPeriod: props.retentionPeriod, visibilityTimeout: props.visibilityTimeout });
   validateVisibility(scope, 'visibilityTimeout', props.visibilityTimeout, processingTime, props.target.maxBatchingWindow);
-  if (props.encryptionKey && isAwsManaged(props.encryptionKey)) { throw awsManagedKey(scope, 'encryptionKey'); }
+  if (props.encryptionKey) { validateKey(scope, props.encryptionKey); }
 
   const { queue, deadLetterQueue, ruleDeadLetterQueue } = props;
   if (queue) {
@@ -185,6 +185,14 @@ function validateOwnDeadLetterQueue(scope: Construct, deadLetterQueue: sqs.Queue
   const { redriveAllowPolicy } = deadLetterQueue.node.defaultChild as sqs.CfnQueue;
   if (redriveAllowPolicy?.redrivePermission === sqs.RedrivePermission.DENY_ALL) {
     throw invalid(scope, 'the redriveAllowPolicy of deadLetterQueue lets no queue use it: allow the queue of this consumer, or all');
+  }
+}
+
+function validateKey(scope: Construct, key: kms.IKey): void {
+  if (isAwsManaged(key)) { throw awsManagedKey(scope, 'encryptionKey'); }
+  const { region } = Stack.of(scope);
+  if (differ(key.env.region, region)) {
+    throw invalid(scope, `encryptionKey is in ${key.env.region}, but Amazon SQS takes keys of its own region only, which is ${region}`);
   }
 }
 

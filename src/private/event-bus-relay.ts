@@ -1,4 +1,4 @@
-import { Arn, ArnFormat, Stack } from 'aws-cdk-lib';
+import { Arn, ArnFormat, Names, Stack } from 'aws-cdk-lib';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import { Construct } from 'constructs';
@@ -22,7 +22,8 @@ export class EventBusRelay extends Construct {
   constructor(scope: Construct, id: string, private readonly from: events.IEventBus) {
     super(scope, id);
     const { account } = Stack.of(this);
-    this.eventBus = new events.EventBus(this, 'EventBus');
+    // The default name is the same in two stacks of an app that differ in `stackName` only.
+    this.eventBus = new events.EventBus(this, 'EventBus', { eventBusName: Names.uniqueResourceName(this, { maxLength: 256 }) });
     this.role = new iam.Role(this, 'Role', { assumedBy: new iam.ServicePrincipal('events.amazonaws.com') });
     this.role.addToPolicy(new iam.PolicyStatement({ actions: ['events:PutEvents'], resources: [this.eventBus.eventBusArn] }));
 

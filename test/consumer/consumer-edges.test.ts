@@ -58,6 +58,11 @@ describe('what would only fail once it is deployed', () => {
     expect(() => consumerOf({ [name]: Duration.millis(200_500) })).toThrow(`${name} must be whole seconds, got 200.5`);
   });
 
+  test('a key of another region', () => {
+    expect(() => consumerOf({ encryptionKey: kms.Key.fromKeyArn(stack, 'Key', 'arn:aws:kms:us-east-1:111122223333:key/orders') }))
+      .toThrow('encryptionKey is in us-east-1, but Amazon SQS takes keys of its own region only, which is eu-west-1');
+  });
+
   test.each([
     ['region', 'us-east-1', 'arn:aws:lambda:us-east-1:111122223333:function:orders'],
     ['account', '999999999999', 'arn:aws:lambda:eu-west-1:999999999999:function:orders'],
@@ -138,6 +143,15 @@ describe('a bus of another account', () => {
     const bus = new events.EventBus(new Stack(app, 'Owner', { env: elsewhere }), 'Bus', { eventBusName: 'central' });
     consumerOf({ eventBus: bus });
     expect(app.synth().getStackByName('Test').dependencies.map(({ id }) => id)).toContain('Owner');
+  });
+
+  test('has a bus of its own here, in each of two stacks that differ in their name', () => {
+    const names = ['Development', 'Production'].map((stackName) => {
+      stack = new Stack(new App(), 'Test', { env, stackName });
+      consumerOf({ eventBus: events.EventBus.fromEventBusArn(stack, 'Central', 'arn:aws:events:eu-west-1:999999999999:event-bus/central') });
+      return Object.values(Template.fromStack(stack).findResources('AWS::Events::EventBus')).map(({ Properties }) => Properties.Name);
+    });
+    expect(new Set(names.flat()).size).toBe(2);
   });
 
   test('may be in another stage', () => {
