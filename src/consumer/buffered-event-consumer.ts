@@ -135,7 +135,7 @@ export interface BufferedEventConsumerOptions {
 export interface BufferedEventConsumerProps extends BufferedEventConsumerOptions {
   /**
    * The bus whose events are consumed. From a bus of another account they come through a bus that is made here; a warning says which
-   * statement the policy of the other bus needs.
+   * statement the policy of the other bus needs. The `env` of the stack has to say its account then.
    *
    * @default - the default event bus of the account
    */
@@ -254,7 +254,7 @@ export class BufferedEventConsumer extends Construct {
   }
 
   /**
-   * How many messages wait in the queue; the maximum over five minutes by default.
+   * How many messages wait in the queue. The maximum over five minutes by default.
    *
    * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
    */
@@ -263,7 +263,7 @@ export class BufferedEventConsumer extends Construct {
   }
 
   /**
-   * How many messages are in work: received, and neither deleted nor visible again; the maximum over five minutes by default.
+   * How many messages are in work: received, and neither deleted nor visible again. The maximum over five minutes by default.
    *
    * Amazon SQS allows about 120,000, and then gives out no more.
    *
@@ -274,14 +274,14 @@ export class BufferedEventConsumer extends Construct {
   }
 
   /**
-   * How many messages were sent to the queue; the sum over five minutes by default.
+   * How many messages were sent to the queue. The sum over five minutes by default.
    */
   public metricSent(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
     return this.queue.metricNumberOfMessagesSent({ statistic: 'Sum', ...options });
   }
 
   /**
-   * How old the oldest message of the queue is, in seconds; the maximum over five minutes by default. In a
+   * How old the oldest message of the queue is, in seconds. The maximum over five minutes by default. In a
    * standard queue, messages that were received three times and are still there don't count.
    */
   public metricOldestMessageAge(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
@@ -289,14 +289,14 @@ export class BufferedEventConsumer extends Construct {
   }
 
   /**
-   * How many messages are in the dead-letter queue; the maximum over five minutes by default. Anything but 0 needs somebody.
+   * How many messages are in the dead-letter queue. The maximum over five minutes by default. Anything but 0 needs somebody.
    */
   public metricDeadLetters(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
     return this.deadLetterQueue.metricApproximateNumberOfMessagesVisible({ statistic: 'Maximum', ...options });
   }
 
   /**
-   * How many events EventBridge finally could not deliver to the queue, by any of the rules; the sum over five minutes by default.
+   * How many events EventBridge finally could not deliver to the queue, by any of the rules. The sum over five minutes by default.
    *
    * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html
    */
