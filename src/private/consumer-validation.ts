@@ -22,6 +22,9 @@ export function validateConsumer(
   requireSeconds(scope, { retentionPeriod: props.retentionPeriod, visibilityTimeout: props.visibilityTimeout });
   validateVisibility(scope, 'visibilityTimeout', props.visibilityTimeout, processingTime, props.target.maxBatchingWindow);
   if (props.encryptionKey) { validateKey(scope, props.encryptionKey); }
+  if (props.environment?.QUEUE_URL !== undefined) {
+    throw invalid(scope, 'environment.QUEUE_URL is the queue of this consumer, which it sets itself: give another queue another name');
+  }
 
   const { queue, deadLetterQueue, ruleDeadLetterQueue } = props;
   if (queue) {

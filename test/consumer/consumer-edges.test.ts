@@ -58,6 +58,11 @@ describe('what would only fail once it is deployed', () => {
     expect(() => consumerOf({ [name]: Duration.millis(200_500) })).toThrow(`${name} must be whole seconds, got 200.5`);
   });
 
+  test('a QUEUE_URL that isn\'t the consumer\'s', () => {
+    expect(() => consumerOf({ environment: { QUEUE_URL: 'https://sqs.eu-west-1.amazonaws.com/111122223333/invoices' } }))
+      .toThrow('environment.QUEUE_URL is the queue of this consumer, which it sets itself: give another queue another name');
+  });
+
   test('a key of another region', () => {
     expect(() => consumerOf({ encryptionKey: kms.Key.fromKeyArn(stack, 'Key', 'arn:aws:kms:us-east-1:111122223333:key/orders') }))
       .toThrow('encryptionKey is in us-east-1, but Amazon SQS takes keys of its own region only, which is eu-west-1');
