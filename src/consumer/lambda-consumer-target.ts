@@ -134,8 +134,10 @@ export class LambdaConsumerTarget implements IConsumerTarget {
    */
   private owner(scope: Construct, environment: { [name: string]: string }): Construct {
     const definition = this.definition;
-    const other = definition && Stack.of(definition) !== Stack.of(scope) && refersTo(environment, scope);
-    return other ? definition : scope;
+    if (!definition || Stack.of(definition) === Stack.of(scope)) { return scope; }
+    // What it has by itself, or by another consumer, counts too.
+    const present = (definition.node.defaultChild as lambda.CfnFunction).environment;
+    return refersTo([environment, present], scope) ? definition : scope;
   }
 
   private addEnvironment(scope: Construct, environment: { [name: string]: string }): void {

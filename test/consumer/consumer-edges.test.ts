@@ -188,3 +188,20 @@ test('an external process of another account is let in by queue and key, and its
   ]));
   expect(warnings()).toEqual([expect.stringMatching(/cdk-order-pipeline:consumerRoleNotUpdated/)]);
 });
+
+test.each<[string, (fn: lambda.Function, value: string) => void]>([
+  ['by itself', (fn, value) => fn.addEnvironment('INVOICES_URL', value)],
+  ['by another consumer', (fn, value) => new BufferedEventConsumer(stack, 'Another', {
+    eventPattern: created, target: ConsumerTarget.lambdaFunction(fn), environment: { INVOICES_URL: value },
+  })],
+])('a function of another stack that names something of this one has its mapping there: %s', (_, name) => {
+  const other = new Stack(app, 'Other', { env });
+  const fn = new lambda.Function(other, 'Function', {
+    runtime: lambda.Runtime.NODEJS_24_X, handler: 'index.handler', code: lambda.Code.fromInline('exports.handler = async () => ({});'),
+  });
+  name(fn, new sqs.Queue(stack, 'Invoices').queueUrl);
+  consumerOf({ target: ConsumerTarget.lambdaFunction(fn) });
+  // Throws if the two stacks need each other.
+  expect(app.synth().getStackByName('Test').dependencies.map(({ id }) => id)).not.toContain('Other');
+  expect(Object.keys(Template.fromStack(other).findResources('AWS::Lambda::EventSourceMapping')).length).toBeGreaterThan(0);
+});
