@@ -25,6 +25,8 @@ CREATE TABLE messaging.relay_cursor (
   id         bigint      NOT NULL DEFAULT 0,
   -- What comes after the cursor was written after this: reads need not look at partitions that are older by an hour.
   since      timestamptz NOT NULL DEFAULT '-infinity',
+  -- Set by a relay that found the cursor ahead of this cluster's transaction ids; only adopt_outbox() sets it back.
+  halted     boolean     NOT NULL DEFAULT false,
   updated_at timestamptz NOT NULL DEFAULT now()
 );
 INSERT INTO messaging.relay_cursor (shard) VALUES (0);
@@ -46,15 +48,17 @@ BEGIN
 END $$;
 
 -- For the owner, once, after a dump was restored into another cluster: there the transaction ids begin anew, so the cursor and what it has not
--- passed would be in the future for ever. What was published stays so.
+-- passed would be in the future for ever. What was published stays so; what was written here since then has its own transaction as xmin.
 CREATE FUNCTION messaging.adopt_outbox() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   passed messaging.relay_cursor;
 BEGIN
   LOCK TABLE messaging.relay_cursor IN EXCLUSIVE MODE;
   SELECT * INTO passed FROM messaging.relay_cursor ORDER BY xid, id LIMIT 1;
-  UPDATE messaging.outbox o SET xid = CASE WHEN (o.xid, o.id) > (passed.xid, passed.id) THEN pg_current_xact_id() ELSE '1' END;
-  UPDATE messaging.relay_cursor SET xid = '1', id = (SELECT coalesce(max(o.id), 0) FROM messaging.outbox o), since = '-infinity', epoch = epoch + 1;
+  UPDATE messaging.outbox o
+  SET xid = CASE WHEN (o.xid, o.id) > (passed.xid, passed.id) OR o.xmin = o.xid::xid THEN pg_current_xact_id() ELSE '1' END;
+  UPDATE messaging.relay_cursor
+  SET xid = '1', id = (SELECT coalesce(max(o.id), 0) FROM messaging.outbox o), since = '-infinity', epoch = epoch + 1, halted = false;
 END $$;
 
 -- What the bus refused for good, kept for an operator.
@@ -145,12 +149,16 @@ DECLARE
   name text;
   unpublished boolean;
 BEGIN
+  IF least(p_outbox, p_inbox, p_width) < interval '0' THEN
+    RAISE EXCEPTION 'intervals must not be negative' USING ERRCODE = 'invalid_parameter_value';
+  END IF;
   IF NOT pg_try_advisory_xact_lock(hashtext('messaging.maintain')) THEN
     RETURN NULL;
   END IF;
   FOR p IN SELECT v.parent, greatest((SELECT max(q.upper) FROM messaging.partition q WHERE q.parent = v.parent), date_bin(p_width, now(), '2000-01-01Z')) AS next
            FROM (VALUES ('outbox'), ('inbox')) AS v (parent) LOOP
-    CONTINUE WHEN p.next >= now() + 2 * p_width;
+    -- Far ahead, so that the default partition stays empty when nobody maintains for days: each new partition has to look through it.
+    CONTINUE WHEN p.next >= now() + 7 * p_width;
     name := format('%s_%s', p.parent, to_char(p.next AT TIME ZONE 'UTC', 'YYYYMMDD_HH24MISS'));
     BEGIN
       IF p.parent = 'outbox' THEN

@@ -1,9 +1,8 @@
-import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Type from 'typebox';
 import { databaseConfig, processConfig, readConfig } from '../shared/config.ts';
-import { createPool, isUnavailable, readDatabaseSecret } from '../shared/database.ts';
+import { createPool, createSecretsClient, isUnavailable, readDatabaseSecret } from '../shared/database.ts';
 import { createLogger } from '../shared/telemetry.ts';
 import { migrate } from './migrate.ts';
 
@@ -27,7 +26,7 @@ process.on('SIGINT', () => process.exit(130));
 
 try {
   const config = readConfig(Config);
-  const secrets = new SecretsManagerClient();
+  const secrets = createSecretsClient();
   const pool = createPool({
     endpoint: config.DB_WRITER_ENDPOINT, secretArn: config.DB_SECRET_ARN, applicationName: 'migrate', max: 1,
     // A migration may take its time, and waits for one that runs already.

@@ -22,15 +22,17 @@ await runWorker('outbox-relay', {
     RELAY_CONCURRENCY: Type.Integer({ minimum: 1, maximum: 100, default: 16, description: 'how many PutEvents calls to run at once' }),
   }),
   async start({ name, config, logger }) {
-    const pool = createPool({
-      endpoint: config.DB_WRITER_ENDPOINT, secretArn: config.DB_SECRET_ARN, port: config.DB_PORT, database: config.DB_NAME,
-      applicationName: name, max: MAX_SHARDS + 1, logger,
-    });
+    const database = {
+      endpoint: config.DB_WRITER_ENDPOINT, secretArn: config.DB_SECRET_ARN, port: config.DB_PORT, database: config.DB_NAME, applicationName: name, logger,
+    };
+    // Its statements are short: a server that is gone is noticed, and another one found, in seconds.
+    const pool = createPool({ ...database, max: MAX_SHARDS, statementTimeoutMs: 4_000 });
+    const maintenancePool = createPool({ ...database, max: 1 });
     const client = new EventBridgeClient({
-      requestHandler: { connectionTimeout: 3_000, requestTimeout: 10_000, httpAgent: { maxSockets: 100 }, httpsAgent: { maxSockets: 100 } },
+      requestHandler: { connectionTimeout: 3_000, requestTimeout: 10_000, throwOnRequestTimeout: true, httpAgent: { maxSockets: 100 }, httpsAgent: { maxSockets: 100 } },
     });
     const relay = runRelay({
-      pool, client, busName: config.EVENT_BUS_NAME, source: config.EVENT_SOURCE, concurrency: config.RELAY_CONCURRENCY, logger,
+      pool, maintenancePool, client, busName: config.EVENT_BUS_NAME, source: config.EVENT_SOURCE, concurrency: config.RELAY_CONCURRENCY, logger,
       retention: {
         outboxHours: config.OUTBOX_RETENTION_HOURS, inboxHours: config.INBOX_RETENTION_HOURS, idempotencyKeyHours: config.IDEMPOTENCY_KEY_RETENTION_HOURS,
         notificationHours: config.NOTIFICATION_RETENTION_HOURS, partitionHours: config.PARTITION_HOURS,
@@ -40,7 +42,7 @@ await runWorker('outbox-relay', {
       ready: () => relay.ready(),
       async stop() {
         await relay.stop();
-        await pool.end();
+        await Promise.all([pool.end(), maintenancePool.end()]);
         client.destroy();
       },
     };

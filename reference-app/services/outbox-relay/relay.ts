@@ -6,9 +6,9 @@ import { registry, type Logger } from '../shared/telemetry.ts';
 import { publish, type PublisherOptions } from './publisher.ts';
 import { Maintenance, type Retention } from './maintenance.ts';
 import {
-  BURY, MOVE_CURSOR, OBSERVE, OLDEST_PENDING, OLDEST_TRANSACTION, READ, READ_CURSOR, READ_SHARD, READ_SHARES, SIGN_ON, TRY_LEAD,
+  BURY, HALT, MOVE_CURSOR, OBSERVE, OLDEST_PENDING, OLDEST_TRANSACTION, READ, READ_CURSOR, READ_SHARD, READ_SHARES, SIGN_ON, TRY_LEAD,
 } from './statements.ts';
-import { Window, type Item, type OutboxRow } from './window.ts';
+import { Window, type Item } from './window.ts';
 
 export interface RelayOptions extends PublisherOptions {
   /** The relay keeps a connection of it for each shard, and uses one more from time to time. */
@@ -34,6 +34,8 @@ export interface RelayOptions extends PublisherOptions {
   readonly heldBackWarningSeconds?: number;
   /** What is kept of history, by the leader of the first shard. @default - everything, for ever */
   readonly retention?: Retention;
+  /** For the retention, whose statements may take longer. @default - pool */
+  readonly maintenancePool?: Pool;
 }
 
 export interface Relay {
@@ -64,7 +66,12 @@ export const MAX_SHARDS = 32;
 /** The lock of a leader: "outbox", and the shard. */
 const LOCK = 0x6f757462;
 
-type Settings = Required<Omit<RelayOptions, 'retention'>> & Pick<RelayOptions, 'retention'>;
+/** Of events in memory: a relay has to live in 256 MiB, also after an outage with large orders. */
+const MAX_WINDOW_BYTES = 32 * 2 ** 20;
+/** A position takes about a hundredth of an event. */
+const POSITIONS_PER_EVENT = 20;
+
+type Settings = Required<Omit<RelayOptions, 'retention' | 'maintenancePool'>> & Pick<RelayOptions, 'retention' | 'maintenancePool'>;
 
 /**
  * Moves events from the outbox to the bus until it is stopped. Several may run: each shard has one leader, the others wait to take
@@ -223,6 +230,7 @@ class ShardRelay {
         throw new Error('messaging.relay_cursor has no row: run the migrations.');
       }
       if (shares!.ahead) {
+        await client.query(HALT);
         throw new Error('messaging.relay_cursor is ahead of the transaction ids of this cluster, as after a dump was restored: run SELECT messaging.adopt_outbox() as the owner.');
       }
       answered();
@@ -246,16 +254,19 @@ class ShardRelay {
     if (!cursor || cursor.epoch !== shares!.epoch) return false;
     leading.set({ shard: this.shard }, 1);
     this.#log.info({ cursor }, 'leading');
-    const maintenance = this.shard === 0 && this.#options.retention ? new Maintenance(this.#options.pool, this.#options.retention, this.#log) : undefined;
+    const maintenance = this.shard === 0 && this.#options.retention ? new Maintenance(this.#options.maintenancePool ?? this.#options.pool, this.#options.retention, this.#log) : undefined;
     const term = new Term(client, { shard: this.shard, shards: shares!.shards }, cursor, this.#options, {
       ended: () => this.#stopping.aborted || isBroken() || this.#host.leadsTooMany(),
       seen: (seen) => this.#host.seen(seen),
     }, this.#log);
     try {
       await term.run();
-    } finally {
-      await maintenance?.stop();
+    } catch (error) {
+      // Whoever leads next must not wait for a statement of ours that may never be answered.
+      void maintenance?.stop();
+      throw error;
     }
+    await maintenance?.stop();
     return !isBroken();
   }
 }
@@ -292,7 +303,7 @@ class Term {
   /** Read up to here. */
   #read: Position;
   /** Published up to here, and not yet written down. */
-  #done: OutboxRow | undefined;
+  #done: Position | undefined;
   /** What is not published yet was written after this. */
   #since: string;
   /** What becomes `#since` once the cursor has reached this transaction. */
@@ -302,6 +313,7 @@ class Term {
   #measuredAt = 0;
   #warnedOf: number | null | undefined;
   #deposed = false;
+  #over = false;
   #wake: () => void = () => {};
 
   constructor(client: pg.PoolClient, place: { shard: number; shards: number }, cursor: Cursor, options: Settings, host: TermHost, log: Logger) {
@@ -320,7 +332,7 @@ class Term {
     let idle = 1;
     try {
       while (!this.#ended()) {
-        const rows = this.#window.size < this.#options.windowSize ? await this.#readPage() : 0;
+        const rows = this.#hasRoom() ? await this.#readPage() : 0;
         idle = rows > 0 ? 1 : Math.min(idle * 2, this.#options.idleMs);
         this.#send();
         await this.#writeDown();
@@ -328,15 +340,25 @@ class Term {
         // A full page says that there is more; otherwise wait for new rows, an answer, or the time of a retry.
         if (rows < this.#options.pageSize) await this.#wait(idle);
       }
-    } finally {
       // The answers of calls in flight still count: what they published must not be published again.
       await Promise.all(this.#calls);
       await this.#writeDown();
+    } finally {
+      // Without the connection it no longer leads: the calls in flight are the last ones.
+      this.#over = true;
+      await Promise.all(this.#calls);
     }
   }
 
   #ended(): boolean {
-    return this.#deposed || this.#host.ended();
+    return this.#over || this.#deposed || this.#host.ended();
+  }
+
+  /** What is published already is only a position, so one event that keeps failing does not stop the others for long. */
+  #hasRoom(): boolean {
+    const { pending, pendingBytes, size } = this.#window;
+    const { windowSize } = this.#options;
+    return pending < windowSize && pendingBytes < MAX_WINDOW_BYTES && size < POSITIONS_PER_EVENT * windowSize;
   }
 
   async #readPage(): Promise<number> {

@@ -62,11 +62,14 @@ export const SIGN_ON = { name: 'relay-sign-on', text: 'SELECT pg_try_advisory_lo
 /** How many shards there are, of which epoch, and for how many relays; and whether a cursor is where this cluster has not been yet. */
 export const READ_SHARES = {
   name: 'relay-read-shares',
-  text: `SELECT count(*)::int AS shards, max(epoch) AS epoch, coalesce(bool_or(xid >= pg_snapshot_xmax(pg_current_snapshot())), false) AS ahead,
+  text: `SELECT count(*)::int AS shards, max(epoch) AS epoch, coalesce(bool_or(halted OR xid >= pg_snapshot_xmax(pg_current_snapshot())), false) AS ahead,
            (SELECT count(DISTINCT pid)::int FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
               AND classid = $1::int::oid AND objid = 4294967295 AND granted) AS relays
          FROM messaging.relay_cursor`,
 };
+
+/** Until somebody has looked: by itself the cluster would get as far as the cursor some time, and pass by what was written until then. */
+export const HALT = { name: 'relay-halt', text: 'UPDATE messaging.relay_cursor SET halted = true WHERE NOT halted' };
 
 export const TRY_LEAD = { name: 'relay-try-lead', text: 'SELECT pg_try_advisory_lock($1, $2) AS leads' };
 

@@ -12,9 +12,16 @@ export interface OutboxRow extends Omit<OutboxEvent, 'envelope'> {
 export interface Item {
   readonly row: OutboxRow & OutboxEvent;
   readonly size: number;
+  readonly position: Position;
   attempts: number;
   /** Not before this time. */
   notBefore: number;
+}
+
+/** All that is left of an event that was published before an earlier one. */
+interface Position {
+  readonly xid: string;
+  readonly id: string;
   settled: boolean;
 }
 
@@ -25,8 +32,9 @@ export interface Item {
 export class Window {
   readonly #source: string;
   /** In cursor order; the settled ones at its front are behind the cursor. */
-  #items: (Item | { readonly row: OutboxRow; readonly settled: true })[] = [];
+  #positions: Position[] = [];
   #settled = 0;
+  #pendingBytes = 0;
   readonly #lines = new Map<string, Item[]>();
   /** First of its line, and not in flight; in order of arrival. */
   readonly #ready = new Set<Item>();
@@ -37,24 +45,29 @@ export class Window {
 
   /** Events that are not settled yet. */
   get pending(): number {
-    return this.#items.length - this.#settled;
+    return this.#positions.length - this.#settled;
+  }
+
+  get pendingBytes(): number {
+    return this.#pendingBytes;
   }
 
   /** Including those that wait for an earlier one to be settled. */
   get size(): number {
-    return this.#items.length;
+    return this.#positions.length;
   }
 
   add(rows: readonly OutboxRow[]): void {
     for (const { envelope, ...rest } of rows) {
+      const position: Position = { xid: rest.xid, id: rest.id, settled: envelope === null };
+      this.#positions.push(position);
       if (envelope === null) {
-        this.#items.push({ row: { envelope, ...rest }, settled: true });
         this.#settled++;
         continue;
       }
       const row = { envelope, ...rest };
-      const item: Item = { row, size: entrySize(row, this.#source), attempts: 0, notBefore: 0, settled: false };
-      this.#items.push(item);
+      const item: Item = { row, size: entrySize(row, this.#source), position, attempts: 0, notBefore: 0 };
+      this.#pendingBytes += item.size;
       const line = this.#lines.get(row.aggregateId);
       if (line) {
         line.push(item);
@@ -83,8 +96,9 @@ export class Window {
 
   /** Published or refused for good: the next of its aggregate may go. */
   settle(item: Item): void {
-    item.settled = true;
+    item.position.settled = true;
     this.#settled++;
+    this.#pendingBytes -= item.size;
     const line = this.#lines.get(item.row.aggregateId)!;
     line.shift();
     const next = line[0];
@@ -110,12 +124,12 @@ export class Window {
   }
 
   /** Drops the settled events at the front and returns the last of them: up to there everything is done. */
-  advance(): OutboxRow | undefined {
+  advance(): Position | undefined {
     let done = 0;
-    while (this.#items[done]?.settled) done++;
+    while (this.#positions[done]?.settled) done++;
     if (done === 0) return undefined;
-    const last = this.#items[done - 1]!.row;
-    this.#items = this.#items.slice(done);
+    const last = this.#positions[done - 1]!;
+    this.#positions = this.#positions.slice(done);
     this.#settled -= done;
     return last;
   }

@@ -19,7 +19,7 @@ export interface PoolOptions {
   readonly port?: number;
   /** @default - DB_NAME, then the secret's */
   readonly database?: string;
-  /** The longest a statement may run. @default 30 s */
+  /** The longest a statement may run; 0 for as long as it takes. @default 30 s */
   readonly statementTimeoutMs?: number;
   /** The longest a transaction may live; the relay waits for it. @default 60 s */
   readonly transactionTimeoutMs?: number;
@@ -36,6 +36,7 @@ const CONNECT_TIMEOUT_MS = 5_000;
  */
 export function createPool(options: PoolOptions): Pool {
   const { host, port } = parseEndpoint(options.endpoint);
+  const statementTimeout = options.statementTimeoutMs ?? 30_000;
   const pool = new SecretPool(new DatabaseSecret(options), {
     host,
     port: port ?? options.port ?? portFromEnvironment(),
@@ -47,10 +48,12 @@ export function createPool(options: PoolOptions): Pool {
     idleTimeoutMillis: 60_000,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
-    statement_timeout: options.statementTimeoutMs ?? 30_000,
+    statement_timeout: statementTimeout,
     // For a server that is gone without a word: the network would tell after minutes.
-    query_timeout: (options.statementTimeoutMs ?? 30_000) + 5_000,
+    ...(statementTimeout > 0 && { query_timeout: statementTimeout + 5_000 }),
     idle_in_transaction_session_timeout: 30_000,
+    // Up to PostgreSQL 17, a forbidden sequential scan that can't be avoided looks so expensive that it is compiled each time.
+    options: '-c jit=off',
     types: { getTypeParser },
     onConnect: async (client) => {
       // PostgreSQL 17 and later; as a start parameter an older server would refuse the connection.
@@ -121,6 +124,11 @@ export function isRetryable(error: unknown): boolean {
   return ['40001', '40P01'].includes(codeOf(error));
 }
 
+/** It took too long, or a lock was not free: which of a batch is to blame, if any, only shows alone. */
+export function isTimeout(error: unknown): boolean {
+  return ['57014', '55P03', '25P03', '25P04'].includes(codeOf(error));
+}
+
 /**
  * The database is away, failing over, or not set up yet (no role, no schema, no grant): waiting helps, and the work
  * in hand is not to blame.
@@ -145,6 +153,11 @@ export interface DatabaseCredentials {
   readonly password: string;
   readonly dbname?: string;
   readonly port?: number;
+}
+
+/** One that gives up when nobody answers, so that whoever waits for a connection can say why. */
+export function createSecretsClient(): SecretsManagerClient {
+  return new SecretsManagerClient({ requestHandler: { connectionTimeout: 3_000, requestTimeout: 5_000, throwOnRequestTimeout: true } });
 }
 
 /** Reads one database secret. */
@@ -179,7 +192,7 @@ class DatabaseSecret {
 
   constructor({ secretArn, secrets }: Pick<PoolOptions, 'secretArn' | 'secrets'>) {
     this.#arn = secretArn;
-    this.#client = secrets ?? new SecretsManagerClient();
+    this.#client = secrets ?? createSecretsClient();
   }
 
   read(): Promise<DatabaseCredentials> {

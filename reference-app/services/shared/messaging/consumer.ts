@@ -2,7 +2,7 @@ import {
   ChangeMessageVisibilityBatchCommand, DeleteMessageBatchCommand, GetQueueAttributesCommand, ReceiveMessageCommand, SQSClient, type Message,
 } from '@aws-sdk/client-sqs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isUnavailable, type Pool } from '../database.ts';
+import { isTimeout, isUnavailable, type Pool } from '../database.ts';
 import { parseEnvelope, type EventEnvelope, type EventType } from '../events/index.ts';
 import { traceIdOf, type Logger } from '../telemetry.ts';
 import type { Handler } from './handler.ts';
@@ -55,6 +55,8 @@ interface Failed {
 const MAX_BATCH = 10;
 const RECEIVE_GRACE_MS = 500;
 const MAX_VISIBILITY_SECONDS = 43_200;
+/** How often an event may take too long before it counts as its own fault: ten minutes, with statements of 30 s. */
+const PATIENCE = 20;
 const PROBE = 'SELECT FROM messaging.inbox LIMIT 0';
 
 /** Consumes a queue with a handler until it is stopped. Never gives up: it waits for a queue or database that is away. */
@@ -257,7 +259,9 @@ class QueueConsumer<T extends EventType> implements Consumer {
     let failures = 0;
     for (;;) {
       try {
-        const result = await handleIsolating(this.#handler, events, this.#pool, isUnavailable);
+        const result = await handleIsolating(this.#handler, events, this.#pool, (error, alone) =>
+          // Somebody's lock on a table is nobody's fault either; an event that is slow by itself has to go some time.
+          isUnavailable(error) || (alone && failures < PATIENCE && isTimeout(error)));
         batchSize.observe({ consumer: this.#handler.name }, events.length);
         return result;
       } catch (error) {
@@ -416,6 +420,6 @@ class QueueConsumer<T extends EventType> implements Consumer {
 export function createQueueClient(): SQSClient {
   return new SQSClient({
     // Longer than a long poll; more sockets than receives, so that a delete never waits for one.
-    requestHandler: { connectionTimeout: 3_000, requestTimeout: 30_000, httpAgent: { maxSockets: 200 }, httpsAgent: { maxSockets: 200 } },
+    requestHandler: { connectionTimeout: 3_000, requestTimeout: 30_000, throwOnRequestTimeout: true, httpAgent: { maxSockets: 200 }, httpsAgent: { maxSockets: 200 } },
   });
 }

@@ -65,15 +65,16 @@ export type Failure = { readonly event: EventEnvelope; readonly error: unknown }
 
 /**
  * Handles a batch whatever single events do: if its transaction fails, the halves are tried, down to the events that are
- * to blame (log₂ n more transactions for each). `giveUp` says which errors are nobody's fault; they end the search.
+ * to blame (log₂ n more transactions for each). `giveUp` says which errors are nobody's fault, of several events or of one alone; they
+ * end the search.
  */
 export async function handleIsolating<T extends EventType>(
-  handler: Handler<T>, events: readonly EventEnvelope<T>[], pool: Pool, giveUp: (error: unknown) => boolean,
+  handler: Handler<T>, events: readonly EventEnvelope<T>[], pool: Pool, giveUp: (error: unknown, alone: boolean) => boolean,
 ): Promise<{ outcomes: Outcome[]; failures: Failure[] }> {
   try {
     return { outcomes: await handleOnce(handler, events, pool), failures: [] };
   } catch (error) {
-    if (giveUp(error)) throw error;
+    if (giveUp(error, events.length === 1)) throw error;
     if (events.length === 1) return { outcomes: [], failures: [{ event: events[0]!, error }] };
     const middle = Math.ceil(events.length / 2);
     // One after the other: the first half may be what the second follows from.
