@@ -155,7 +155,8 @@ export class EventDelivery {
   ): IDependable | undefined {
     if (added.statementAdded) { return added.policyDependable; }
     Annotations.of(this.scope).addWarningV2(`cdk-order-pipeline:${id}PolicyNotUpdated`,
-      `${what} is imported, so its policy stays as it is and EventBridge can't deliver unless it has this statement (${property}): `
+      `${what} is imported, so its policy stays as it is and ${id === 'eventBus' ? 'no rule can be made on it' : 'EventBridge can\'t deliver'} `
+      + `unless it has this statement (${property}): `
       + statementsText(this.scope, [statement]));
     return undefined;
   }
