@@ -115,7 +115,7 @@ export interface BufferedEventConsumerOptions {
   readonly ruleInput?: events.RuleTargetInput;
 
   /**
-   * Environment variables for the target, beside `QUEUE_URL`.
+   * Environment variables for the target, beside `QUEUE_URL`, which is the consumer's own.
    *
    * @default - none
    */

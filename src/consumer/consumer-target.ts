@@ -118,7 +118,8 @@ export abstract class ConsumerTarget {
 
   /**
    * A process that runs elsewhere and is not made here. It gets permission to consume the queue; the values that
-   * it needs are in the consumer's `environment`.
+   * it needs are in the consumer's `environment`. If it is of another account, queue and key let it in, and its own policy has to
+   * allow it there.
    *
    * @param grantee the identity of the process
    */
