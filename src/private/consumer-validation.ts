@@ -178,7 +178,8 @@ function validateOwnQueue(
   const own = queue.deadLetterQueue?.queue;
   if (!own) {
     Annotations.of(scope).addWarningV2('cdk-order-pipeline:queueWithoutDeadLetterQueue',
-      `queue '${queue.node.path}' has no deadLetterQueue: a message that always fails is received again until it expires`);
+      `queue '${queue.node.path}' has no deadLetterQueue: a message that always fails is received again until it expires. Set it where queue is `
+      + `defined${deadLetterQueue ? '; the deadLetterQueue given here only gets what EventBridge can\'t deliver' : ''}`);
   } else if (deadLetterQueue && deadLetterQueue !== own) {
     throw invalid(scope, 'deadLetterQueue is not the one of queue: leave it out, or give queue the same one');
   }

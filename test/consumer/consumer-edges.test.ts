@@ -205,3 +205,12 @@ test.each<[string, (fn: lambda.Function, value: string) => void]>([
   expect(app.synth().getStackByName('Test').dependencies.map(({ id }) => id)).not.toContain('Other');
   expect(Object.keys(Template.fromStack(other).findResources('AWS::Lambda::EventSourceMapping')).length).toBeGreaterThan(0);
 });
+
+test('a dead-letter queue that a brought queue doesn\'t have itself is only that of EventBridge, which is said', () => {
+  consumerOf({
+    queue: new sqs.Queue(stack, 'Queue', { visibilityTimeout: Duration.minutes(3) }),
+    deadLetterQueue: new sqs.Queue(stack, 'Dead', { retentionPeriod: Duration.days(14) }),
+  });
+  expect(warnings()).toEqual([expect.stringContaining(
+    'Set it where queue is defined; the deadLetterQueue given here only gets what EventBridge can\'t deliver')]);
+});
