@@ -64,6 +64,37 @@ test('connections limit statements and transactions, and count in numbers', asyn
   await pool.end();
 });
 
+test('an error of the statement does not cost the connection; what a new connection helps against does', async () => {
+  const { user, password } = server.postgres.writer;
+  const secretArn = secrets.put({ name: 'errors', secretString: JSON.stringify({ username: user, password, dbname: 'postgres' }) }).ARN;
+  const pool = createPool({ endpoint: endpoint(), secretArn, applicationName: 'errors', secrets: client, max: 1, statementTimeoutMs: 100 });
+  const pid = async () => (await pool.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows[0]!.pid;
+  await pool.query('CREATE TABLE once (id int PRIMARY KEY, n int NOT NULL); INSERT INTO once VALUES (1, 1)');
+  const first = await pid();
+  const insert = { name: 'insert', text: 'INSERT INTO once VALUES ($1, $2)' };
+  for (let n = 0; n < 5; n++) {
+    await assert.rejects(pool.query({ ...insert, values: [1, 1] }), { code: '23505' });
+    await assert.rejects(pool.query({ ...insert, values: ['x', 1] }), { code: '22P02' });
+    await assert.rejects(pool.query('INSERT INTO once VALUES ($1, NULL)', [2]), { code: '23502' });
+    await assert.rejects(pool.query('SELECT pg_sleep(5)'), { code: '57014' });
+    await assert.rejects(pool.query(`DO $$ BEGIN RAISE serialization_failure; END $$`), { code: '40001' });
+  }
+  await pool.query({ ...insert, values: [2, 2] });
+  assert.equal(await pid(), first);
+  // A statement that was prepared before the table changed works again on a new connection only.
+  const star = { name: 'star', text: 'SELECT * FROM once WHERE id = $1', values: [2] };
+  await pool.query(star);
+  await admin.query('ALTER TABLE once ADD COLUMN more int');
+  await assert.rejects(pool.query(star), { code: '0A000' });
+  assert.deepEqual((await pool.query(star)).rows, [{ id: 2, n: 2, more: null }]);
+  const second = await pid();
+  assert.notEqual(second, first);
+  await assert.rejects(pool.query('SELECT pg_terminate_backend(pg_backend_pid())'), { code: '57P01' });
+  assert.notEqual(await pid(), second);
+  assert.deepEqual([pool.totalCount, pool.waitingCount], [1, 0]);
+  await pool.end();
+});
+
 test('a deadlock runs the transaction again; what fails for good leaves nothing', async () => {
   await admin.query('CREATE TABLE pair (id int PRIMARY KEY, n int); INSERT INTO pair VALUES (1, 0), (2, 0)');
   let tries = 0;

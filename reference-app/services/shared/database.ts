@@ -208,6 +208,32 @@ class DatabaseSecret {
   }
 }
 
+/** Runs the work on the client and gives it back to its pool, which closes it unless all is well with the connection. */
+export async function onClient<T>(client: pg.PoolClient, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  let broken: Error | undefined;
+  const onError = (error: Error) => {
+    broken = error;
+  };
+  client.on('error', onError);
+  try {
+    return await work(client);
+  } catch (error) {
+    if (!isOfStatement(error)) broken ??= error as Error;
+    throw error;
+  } finally {
+    client.removeListener('error', onError);
+    client.release(broken);
+  }
+}
+
+/**
+ * The statement or its data are to blame (data, constraints, conflicts, locks, time), the connection isn't. Others stay out: a new
+ * connection helps against a prepared statement that has got stale (0A000) or a writer that has become a reader (25006).
+ */
+function isOfStatement(error: unknown): boolean {
+  return (error as { severity?: unknown } | undefined)?.severity === 'ERROR' && /^(2[123]|40|P0|55P03|57014)/.test(codeOf(error));
+}
+
 type ConnectCallback = (error: Error | undefined, client: pg.PoolClient | undefined, done: (release?: Error | boolean) => void) => void;
 
 class SecretPool extends pg.Pool {
@@ -229,6 +255,18 @@ class SecretPool extends pg.Pool {
       (connected) => callback(undefined, connected, connected.release),
       (error: Error) => callback(error, undefined, () => {}),
     );
+  }
+
+  /**
+   * Like the pool's own, which closes the connection with every error: a conflict is no reason for a new one, with TLS and password,
+   * just when the database is busy. Without the forms with a callback. `any` stands for the overloads, which callers see.
+   */
+  override query(...statement: unknown[]): any {
+    return this.#query(statement as [string]);
+  }
+
+  async #query(statement: [string]): Promise<pg.QueryResult> {
+    return await onClient(await this.connect(), (client) => client.query(...statement));
   }
 
   async #connect(): Promise<pg.PoolClient> {

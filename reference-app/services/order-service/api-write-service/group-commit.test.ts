@@ -32,9 +32,10 @@ function order(sku = 'A', key?: string, body = 1): NewOrder {
 }
 
 /** Counts the calls, and lets the test hold them up. */
-function watched(pool: Pool) {
+function watched(pool: Pool, onCall = () => {}) {
   const seen = { calls: 0, atOnce: 0, most: 0, gate: Promise.resolve() };
   const query = async (...args: Parameters<Pool['query']>) => {
+    onCall();
     seen.calls++;
     seen.most = Math.max(seen.most, ++seen.atOnce);
     try {
@@ -108,6 +109,31 @@ test('an order that the database can not take fails alone', async () => {
   const answers = await Promise.allSettled([...Array.from({ length: 20 }, () => order()), bad, ...Array.from({ length: 20 }, () => order())].map((one) => intake.accept(one)));
   assert.deepEqual(answers.map(({ status }) => status), answers.map((_, i) => (i === 20 ? 'rejected' : 'fulfilled')));
   assert.equal((await db.admin.query('SELECT FROM orders.orders')).rowCount, 40);
+});
+
+test('a conflict is tried again after a moment, on the same connection', async () => {
+  await db.admin.query(`CREATE SEQUENCE tries;
+    CREATE FUNCTION taken_meanwhile() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    BEGIN
+      IF nextval('public.tries') <= 5 THEN RAISE unique_violation; END IF;
+      RETURN NEW;
+    END $$;
+    CREATE TRIGGER taken_meanwhile BEFORE INSERT ON orders.idempotency_key FOR EACH ROW EXECUTE FUNCTION taken_meanwhile()`);
+  try {
+    let opened = 0;
+    const count = () => opened++;
+    db.command.on('connect', count);
+    const calls: number[] = [];
+    const { pool } = watched(db.command, () => void calls.push(performance.now()));
+    assert.equal((await new GroupCommit(pool, { connections: 1 }).accept(order('A', 'contended'))).result, 'accepted');
+    db.command.off('connect', count);
+    assert.equal(calls.length, 6);
+    // A timer may be a little early.
+    assert.deepEqual(calls.slice(1).map((at, i) => at - calls[i]! >= 4), Array(5).fill(true), String(calls));
+    assert.ok(opened <= 1, `${opened} connections`);
+  } finally {
+    await db.admin.query('DROP FUNCTION taken_meanwhile CASCADE; DROP SEQUENCE tries');
+  }
 });
 
 test('beyond what may wait, orders are refused at once and nothing is lost', async () => {

@@ -24,6 +24,7 @@ const RETRY_DELAYS_MS = [20, 200];
 const RETRY_WITHIN_MS = 2_000;
 /** Another transaction took a key of the group: the next try sees it, so each try gets at least one order further. */
 const CONFLICT_ATTEMPTS = 10;
+const CONFLICT_DELAY_MS = 5;
 
 /**
  * Takes orders one by one and commits them in groups: a group is what has arrived when a connection gets free, so there is no timer,
@@ -108,7 +109,11 @@ export class GroupCommit {
       try {
         return await acceptOrders(orders, this.#pool);
       } catch (error) {
-        if (isConflict(error) && conflicts++ < CONFLICT_ATTEMPTS) continue;
+        if (isConflict(error) && conflicts++ < CONFLICT_ATTEMPTS) {
+          // Not all who wait for the same key at the same moment.
+          await sleep(CONFLICT_DELAY_MS * (1 + Math.random()));
+          continue;
+        }
         const delay = RETRY_DELAYS_MS[failures++];
         if (!isTemporary(error) || delay === undefined || Date.now() - start > RETRY_WITHIN_MS) throw error;
         await sleep(delay);
