@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe, it, type TestContext } from 'node:test';
 import fc from 'fast-check';
 import type { FastifyInstance } from 'fastify';
 import pg from 'pg';
@@ -16,7 +16,7 @@ import { eventually, silentLogger, startTestServer } from '../../shared/testing.
 import type { TestDatabase, TestServer } from '../../shared/testing.ts';
 import { createWriteApi } from '../api-write-service/api.ts';
 import { createReadApi } from './api.ts';
-import { orderList } from './statements.ts';
+import { STATEMENT_TIMEOUT_MS, orderList } from './statements.ts';
 
 const SKUS = ['SKU-123', 'SKU-101', 'SKU-102'];
 
@@ -63,10 +63,10 @@ describe('api-read-service', () => {
     await server?.stop();
   });
 
-  function replicaPool(): pg.Pool {
+  function replicaPool(options: pg.PoolConfig = {}): pg.Pool {
     const { host, port } = server.postgres.reader!;
     const { user, password, database } = db.query.options;
-    const pool = new pg.Pool({ host, port, user, password, database, max: 8 });
+    const pool = new pg.Pool({ host, port, user, password, database, max: 8, ...options });
     pool.on('error', () => undefined);
     return pool;
   }
@@ -92,6 +92,30 @@ describe('api-read-service', () => {
     } finally {
       await server.postgres.resumeReplay();
     }
+  }
+
+  /** Whoever reads orders on the replica waits as long as the work runs (on the writer as well); stock is free. */
+  async function whileLocked(work: () => Promise<void>): Promise<void> {
+    const client = await db.admin.connect();
+    try {
+      await client.query('BEGIN; LOCK TABLE orders.orders IN ACCESS EXCLUSIVE MODE; SELECT pg_switch_wal()');
+      await eventually(async () => (await reader.query(`SELECT FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted`)).rowCount, (n) => n !== 0);
+      await work();
+    } finally {
+      await client.query('ROLLBACK');
+      client.release();
+    }
+    await eventually(() => reader.query({ text: 'SELECT FROM orders.orders LIMIT 1', query_timeout: 1_000 } as pg.QueryConfig).then(() => true, () => false), Boolean);
+  }
+
+  /** The API with another replica, which it closes in the end. */
+  async function serveFrom(t: TestContext, replica: pg.Pool): Promise<string> {
+    const app = createReadApi({ reader: replica, writer: db.query, logger: silentLogger(), registry: new Registry() });
+    t.after(async () => {
+      await app.close();
+      void replica.end();
+    });
+    return await app.listen({ host: '127.0.0.1', port: 0 });
   }
 
   async function assertProblem(answer: Response, status: number, type: string, field?: string): Promise<void> {
@@ -284,6 +308,81 @@ describe('api-read-service', () => {
       assert.equal((await fetch(`${base}/readyz`)).status, 200);
     });
 
+    for (const [who, limits] of [['the server', { statement_timeout: STATEMENT_TIMEOUT_MS }], ['the client', {}]] as const) {
+      it(`lets a query that takes too long fail alone, and keeps reading the replica (ended by ${who})`, async (t) => {
+        const base = await serveFrom(t, replicaPool(limits));
+        const { orderId } = await order();
+        await whileLocked(async () => {
+          const start = Date.now();
+          const stock = () => fetch(`${base}/inventory/SKU-123`);
+          // More than there are connections: the other client waits until one of the slow ones is given up.
+          const slow = Array.from({ length: 8 }, () => fetch(`${base}/orders?status=PENDING`));
+          slow.push(fetch(`${base}/orders/${orderId}`));
+          const beside = await stock();
+          assert.deepEqual([beside.status, beside.headers.get('read-source')], [200, 'replica']);
+          for (const answer of await Promise.all(slow)) {
+            assert.equal(answer.headers.get('retry-after'), '5');
+            await assertProblem(answer, 503, 'unavailable');
+          }
+          assert.ok(Date.now() - start >= STATEMENT_TIMEOUT_MS);
+          const later = await stock();
+          assert.deepEqual([later.status, later.headers.get('read-source')], [200, 'replica']);
+        });
+        assert.match(await (await fetch(`${base}/metrics`)).text(), /^read_your_writes_fallback_total 0$/m);
+        const answer = await fetch(`${base}/orders/${orderId}`);
+        assert.deepEqual([answer.status, answer.headers.get('read-source')], [200, 'replica']);
+      });
+    }
+
+    it('says 503 when queries have all connections to the replica for too long', async (t) => {
+      const base = await serveFrom(t, replicaPool({ statement_timeout: STATEMENT_TIMEOUT_MS, max: 1 }));
+      await whileLocked(async () => {
+        const asked = [fetch(`${base}/orders`), fetch(`${base}/orders`)];
+        await eventually(async () => (await reader.query(`SELECT FROM pg_locks WHERE NOT granted`)).rowCount, (n) => n === 1);
+        const third = await fetch(`${base}/inventory/SKU-123`);
+        assert.equal(third.headers.get('retry-after'), '1');
+        await assertProblem(third, 503, 'unavailable');
+        for (const answer of await Promise.all(asked)) await assertProblem(answer, 503, 'unavailable');
+        const answer = await fetch(`${base}/inventory/SKU-123`);
+        assert.deepEqual([answer.status, answer.headers.get('read-source')], [200, 'replica']);
+      });
+    });
+
+    it('finds out by the look-up for a token, or by the next connection, that the replica has gone without a word', async (t) => {
+      const { host, port } = server.postgres.reader!;
+      for (const withToken of [true, false]) {
+        const sockets: Socket[] = [];
+        let mute = false;
+        const proxy = createServer((socket) => {
+          sockets.push(socket.on('error', () => undefined));
+          if (mute) return;
+          const upstream = connect(port, host);
+          sockets.push(upstream.on('error', () => undefined));
+          socket.pipe(upstream).pipe(socket);
+        });
+        await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+        t.after(() => {
+          for (const socket of sockets) socket.destroy();
+          proxy.close();
+        });
+        const base = await serveFrom(t, replicaPool({ host: '127.0.0.1', port: (proxy.address() as AddressInfo).port, max: 1 }));
+        const { orderId, token } = await order();
+        await onReplica(orderId);
+        const ask = async (headers: Record<string, string> = {}) => {
+          const answer = await fetch(`${base}/orders/${orderId}`, { headers });
+          return [answer.status, answer.headers.get('read-source')];
+        };
+        assert.deepEqual(await ask(), [200, 'replica']);
+        mute = true;
+        for (const socket of sockets) socket.unpipe();
+        if (!withToken) assert.deepEqual(await ask(), [503, null]);
+        assert.deepEqual(await ask(withToken ? { 'consistency-token': token } : {}), [200, 'writer']);
+        const start = Date.now();
+        assert.deepEqual(await ask(), [200, 'writer']);
+        assert.ok(Date.now() - start < 1_000, 'nobody waits for a replica that is known to be away');
+      }
+    });
+
     it('answers from the replica when the writer is away, with 503 and never 404 for what the replica lacks', async (t) => {
       const gone = nowhere();
       const app = createReadApi({ reader, writer: gone, logger: silentLogger(), registry: new Registry() });
@@ -448,6 +547,48 @@ describe('api-read-service', () => {
         }
       }
       await db.admin.query(`DELETE FROM orders.orders WHERE customer_id LIKE 'bulk-%'`);
+    });
+  });
+
+  describe('the list by status, with many orders that have left it', () => {
+    // As orders of today: newest first, they stand before all that wait.
+    const insert = (status: string, count: number) => db.admin.query(`INSERT INTO orders.orders (order_id, customer_id, status, version)
+      SELECT overlay(gen_random_uuid()::text PLACING '7fffffff-ffff-7' FROM 1 FOR 15)::uuid, 'settled', $1, 1 FROM generate_series(1, $2)`, [status, count]);
+    const settle = () => db.admin.query(`UPDATE orders.orders SET status = 'CONFIRMED', version = 2 WHERE status = 'PENDING' AND customer_id = 'settled'`);
+    /** Pages that the replica looks at, once it has all of the writer's. */
+    async function pagesRead(): Promise<number> {
+      const { rows: [now] } = await db.admin.query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn() AS lsn');
+      await eventually(async () => (await reader.query<{ there: boolean }>('SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn AS there', [now!.lsn])).rows[0]!.there, Boolean);
+      const { text, values } = orderList({ status: 'PENDING' }, 1);
+      const { rows } = await reader.query<{ 'QUERY PLAN': { Plan: Record<string, number> }[] }>(`EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${text}`, values);
+      const { Plan: plan } = rows[0]!['QUERY PLAN'][0]!;
+      return plan['Shared Hit Blocks']! + plan['Shared Read Blocks']!;
+    }
+
+    it('costs the same on the replica after a vacuum, and there is one after 50,000 orders however large the table', async () => {
+      await order();
+      await insert('COMPLETED', 300_000);
+      await db.admin.query('VACUUM (ANALYZE) orders.orders');
+      // On few pages: by default vacuum would not care for the indexes.
+      await insert('PENDING', 2_000);
+      await settle();
+      assert.ok(await pagesRead() >= 1_000);
+      await eventually(async () => {
+        // Not before the replica has said that nobody reads the old rows there.
+        await db.admin.query('VACUUM orders.orders');
+        return await pagesRead();
+      }, (pages) => pages < 50);
+      // By default a table of this size is vacuumed after 60,000.
+      await insert('PENDING', 55_000);
+      await settle();
+      await db.admin.query(`ALTER SYSTEM SET autovacuum_naptime = '1s'`);
+      try {
+        await db.admin.query('SELECT pg_reload_conf()');
+        await eventually(pagesRead, (pages) => pages < 500, 60_000);
+      } finally {
+        await db.admin.query('ALTER SYSTEM RESET autovacuum_naptime');
+        await db.admin.query('SELECT pg_reload_conf()');
+      }
     });
   });
 

@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool, PoolClient } from 'pg';
 import type { Logger } from 'pino';
-import { isRetryable, isUnavailable } from '../../shared/database.ts';
+import { isRetryable, isUnavailable, onClient } from '../../shared/database.ts';
 import type { ConsistencyToken } from '../../shared/http/consistency-token.ts';
-import { unavailable } from '../../shared/http/problem.ts';
+import { Problem, unavailable } from '../../shared/http/problem.ts';
 import { orderVersion } from './statements.ts';
 
 export type Source = 'replica' | 'writer';
@@ -25,22 +25,29 @@ export interface ConsistentReadOptions {
 /** How long a replica may take to show what its client wrote before the writer is asked. */
 const WAIT_MS = 200;
 const POLL_MS = 10;
-/** A replica that has not answered by then is treated as away. */
-const REPLICA_TIMEOUT_MS = 1_500;
+/** The longest to wait for a connection to the replica; longer than a statement may hold one. */
+const CONNECT_TIMEOUT_MS = 2_000;
 /** After a failure one request in this time tries the replica again, so that not every one waits for the same failure. */
 const REST_MS = 2_000;
+/** What takes too long will do so again. */
+const RETRY_SLOW_SECONDS = 5;
 /** Fallbacks in line for a connection beyond this are refused: the writer is there for orders first. */
 const MAX_WAITING = 200;
+
+/** What PostgreSQL says when statement_timeout is over. */
+const QUERY_CANCELED = '57014';
 
 const BEHIND = Symbol('behind');
 
 /**
  * Reads from the replica, and from the writer when the replica doesn't show (yet) what the client may know of: what its
- * token names, or anything at all that the replica misses. So "not found" is only ever the writer's word.
+ * token names, or anything at all that the replica misses. So "not found" is only ever the writer's word. A query that takes too
+ * long says nothing about the replica, and would be a burden to the writer: it fails alone.
  */
 export function consistentReader({ reader, writer, logger, onFallback }: ConsistentReadOptions) {
   let down = false;
   let nextTry = 0;
+  let lastAnswer = -Infinity;
 
   async function fromReplica<T>(token: ConsistencyToken | undefined, query: Query<T>): Promise<T | undefined> {
     if (down) {
@@ -48,11 +55,11 @@ export function consistentReader({ reader, writer, logger, onFallback }: Consist
       nextTry = Date.now() + REST_MS;
     }
     try {
-      const value = await within(REPLICA_TIMEOUT_MS, untilShown(token, query));
-      down = false;
-      return value;
+      return await untilShown(token, query);
     } catch (error) {
-      if (!isTemporary(error)) throw error;
+      if (error instanceof Problem || !isTemporary(error)) throw error;
+      // It had to go out of the way of what the writer sent; the replica is well.
+      if (isRetryable(error)) return undefined;
       down = true;
       nextTry = Date.now() + REST_MS;
       logger.warn({ err: error }, 'the replica did not answer; asking the writer');
@@ -63,20 +70,36 @@ export function consistentReader({ reader, writer, logger, onFallback }: Consist
   async function untilShown<T>(token: ConsistencyToken | undefined, query: Query<T>): Promise<T | undefined> {
     const deadline = Date.now() + WAIT_MS;
     for (;;) {
-      const value = await attempt(reader, token, query);
+      const value = await attempt(await connectToReplica(), token, query, onAnswer);
       if (value !== BEHIND) return value;
       if (Date.now() >= deadline) return undefined;
       await delay(POLL_MS);
     }
   }
 
+  async function connectToReplica(): Promise<PoolClient> {
+    const start = Date.now();
+    const connecting = reader.connect();
+    const client = await within(CONNECT_TIMEOUT_MS, connecting);
+    if (client) return client;
+    connecting.then((late) => late.release(), () => undefined);
+    // It answers others: their queries have all of the connections.
+    if (lastAnswer >= start) throw unavailable('Too many reads wait for the replica; try again in a moment.');
+    throw Object.assign(new Error(`no connection to the replica within ${CONNECT_TIMEOUT_MS} ms`), { code: 'ETIMEDOUT' });
+  }
+
+  function onAnswer(): void {
+    down = false;
+    lastAnswer = Date.now();
+  }
+
   async function fromWriter<T>(token: ConsistencyToken | undefined, query: Query<T>): Promise<T | undefined> {
     if (writer.waitingCount >= MAX_WAITING) throw unavailable('Too many reads wait for the writer; try again in a moment.');
     try {
-      const value = await attempt(writer, token, query);
+      const value = await attempt(await writer.connect(), token, query);
       if (value !== BEHIND) return value;
     } catch (error) {
-      if (!isTemporary(error)) throw error;
+      if (error instanceof Problem || !isTemporary(error)) throw error;
       throw unavailable('Neither the replica nor the writer could answer; try again in a moment.', error);
     }
     throw unavailable('What the Consistency-Token names can not be seen yet; try again in a moment.');
@@ -91,32 +114,35 @@ export function consistentReader({ reader, writer, logger, onFallback }: Consist
 }
 
 /** Token and query go over one connection: behind a reader endpoint two connections may be two replicas. */
-async function attempt<T>(pool: Pool, token: ConsistencyToken | undefined, query: Query<T>): Promise<T | undefined | typeof BEHIND> {
-  const client = await pool.connect();
-  let broken: Error | undefined;
-  const onError = (error: Error) => {
-    broken = error;
-  };
-  client.on('error', onError);
+async function attempt<T>(
+  client: PoolClient, token: ConsistencyToken | undefined, query: Query<T>, onAnswer = () => {},
+): Promise<T | undefined | typeof BEHIND> {
+  let looksUp = true;
   try {
-    if (token) {
-      const { rows } = await client.query<{ version: number }>(orderVersion(token.orderId));
-      if ((rows[0]?.version ?? 0) < token.version) return BEHIND;
-    }
-    return await query(client);
+    return await onClient(client, async () => {
+      if (token) {
+        const { rows } = await client.query<{ version: number }>(orderVersion(token.orderId));
+        onAnswer();
+        if ((rows[0]?.version ?? 0) < token.version) return BEHIND;
+      }
+      looksUp = false;
+      const value = await query(client);
+      onAnswer();
+      return value;
+    });
   } catch (error) {
-    broken ??= error as Error;
-    throw error;
-  } finally {
-    client.removeListener('error', onError);
-    client.release(broken);
+    if (looksUp || !isTimeout(error)) throw error;
+    // Ended by the server, which so has answered.
+    if (codeOf(error) === QUERY_CANCELED) onAnswer();
+    throw unavailable('The query took too long and was ended; ask for less, or try again later.', error, RETRY_SLOW_SECONDS);
   }
 }
 
-async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+/** Undefined when it takes longer. */
+async function within<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`timeout: no answer within ${ms} ms`)), ms);
+  const timeout = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, ms, undefined);
   });
   try {
     return await Promise.race([work, timeout]);
@@ -126,5 +152,13 @@ async function within<T>(ms: number, work: Promise<T>): Promise<T> {
 }
 
 function isTemporary(error: unknown): boolean {
-  return isUnavailable(error) || isRetryable(error) || (error instanceof Error && /timeout/i.test(error.message));
+  return isUnavailable(error) || isRetryable(error) || isTimeout(error);
+}
+
+function isTimeout(error: unknown): boolean {
+  return codeOf(error) === QUERY_CANCELED || (error as Error).message === 'Query read timeout';
+}
+
+function codeOf(error: unknown): unknown {
+  return (error as { code?: unknown }).code;
 }

@@ -4,6 +4,7 @@ import { createPool } from '../../shared/database.ts';
 import { runService } from '../../shared/service.ts';
 import { registry } from '../../shared/telemetry.ts';
 import { createReadApi } from './api.ts';
+import { STATEMENT_TIMEOUT_MS } from './statements.ts';
 
 const config = Type.Object({
   ...processConfig(3001),
@@ -17,7 +18,7 @@ const config = Type.Object({
 await runService('api-read-service', {
   config,
   async start({ config: env, logger, name }) {
-    const common = { secretArn: env.DB_SECRET_ARN, logger, statementTimeoutMs: 2_000 };
+    const common = { secretArn: env.DB_SECRET_ARN, logger, statementTimeoutMs: STATEMENT_TIMEOUT_MS };
     const reader = createPool({ ...common, endpoint: env.DB_READER_ENDPOINT, applicationName: name, max: env.DB_POOL_SIZE });
     const writer = createPool({
       ...common, endpoint: env.DB_WRITER_ENDPOINT, applicationName: `${name}-fallback`, max: env.DB_FALLBACK_POOL_SIZE,

@@ -1,14 +1,16 @@
 import type { QueryConfig } from 'pg';
 
-/** A replica that hangs must not hold its readers for longer than this; they go to the writer instead. */
-const READ_TIMEOUT_MS = 1_500;
+/** The longest a statement may run: the server ends it, and keeps the connection. */
+export const STATEMENT_TIMEOUT_MS = 1_500;
+/** When the server doesn't even do that. */
+const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 250;
 
 interface Statement extends QueryConfig {
   readonly query_timeout: number;
 }
 
 const statement = (name: string | undefined, text: string, values: unknown[]): Statement =>
-  ({ ...(name === undefined ? {} : { name }), text, values, query_timeout: READ_TIMEOUT_MS });
+  ({ ...(name === undefined ? {} : { name }), text, values, query_timeout: QUERY_TIMEOUT_MS });
 
 export interface OrderRow {
   readonly orderId: string;
