@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import pg from 'pg';
 import type { Pool } from '../shared/database.ts';
@@ -35,6 +35,20 @@ function created(items: { sku: string; quantity: number }[]): EventEnvelope<'ord
   });
 }
 
+/** Takes connections and says nothing. */
+async function silentServer() {
+  const sockets: Socket[] = [];
+  const silent = createServer((socket) => void sockets.push(socket.on('error', () => undefined)));
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  return {
+    port: (silent.address() as AddressInfo).port,
+    stop() {
+      silent.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
 async function answers(orders: readonly EventEnvelope[]) {
   const { rows } = await db.admin.query<{ envelope: string }>('SELECT envelope FROM messaging.outbox WHERE aggregate_id = ANY ($1) ORDER BY id', [orders.map(({ subject }) => subject)]);
   return rows.map(({ envelope }) => JSON.parse(envelope) as EventEnvelope<'inventory.validated'>);
@@ -67,10 +81,9 @@ test('reads the replica, not the writer: stock that has not arrived there is not
   }
 });
 
-test('advice never holds up an order: a reader that hangs or refuses is replaced by the writer', async () => {
-  const silent = createServer(() => undefined);
-  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
-  const { port } = silent.address() as AddressInfo;
+test('advice never holds up an order: a reader that hangs or refuses is replaced by the writer', async (t) => {
+  const { port, stop } = await silentServer();
+  t.after(stop);
   const hanging = new pg.Pool({ host: '127.0.0.1', port, user: 'x', connectionTimeoutMillis: 60_000 });
   const refused = new pg.Pool({ host: '127.0.0.1', port: 1, user: 'x' });
   for (const reader of [hanging, refused]) {
@@ -78,7 +91,27 @@ test('advice never holds up an order: a reader that hangs or refuses is replaced
     await handleOnce(createStockHandler({ reader, writer: db.command, logger: silentLogger(), readerTimeoutMs: 100 }), orders, db.command);
     assert.equal((await answers(orders))[0]!.data.lines[0]!.available, 7);
   }
-  silent.close();
-  void hanging.end();
   await refused.end();
+});
+
+test('a reader that did not answer is left alone for a while', async (t) => {
+  const { port, stop } = await silentServer();
+  t.after(stop);
+  const hanging = new pg.Pool({ host: '127.0.0.1', port, user: 'x', connectionTimeoutMillis: 60_000, max: 100 });
+  const handle = async (handler: ReturnType<typeof createStockHandler>) => {
+    const orders = [created([{ sku: 'A', quantity: 1 }])];
+    await handleOnce(handler, orders, db.command);
+    assert.equal((await answers(orders))[0]!.data.lines[0]!.available, 7);
+  };
+  // Each time that it is asked opens a connection, as none gets ready.
+  const resting = createStockHandler({ reader: hanging, writer: db.command, logger: silentLogger(), readerTimeoutMs: 100, readerRestMs: 60_000 });
+  for (let n = 0; n < 5; n++) await handle(resting);
+  await Promise.all(Array.from({ length: 5 }, () => handle(resting)));
+  assert.equal(hanging.totalCount, 1);
+  const rested = createStockHandler({ reader: hanging, writer: db.command, logger: silentLogger(), readerTimeoutMs: 100, readerRestMs: 1 });
+  await handle(rested);
+  await eventually(async () => {
+    await handle(rested);
+    return hanging.totalCount;
+  }, (asked) => asked >= 3);
 });

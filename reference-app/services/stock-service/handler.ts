@@ -26,17 +26,27 @@ export interface StockHandlerOptions {
   readonly logger: Logger;
   /** @default 1 s */
   readonly readerTimeoutMs?: number;
+  /** A reader that did not answer is asked again after this; until then no batch waits for it. @default 5 s */
+  readonly readerRestMs?: number;
 }
 
 /** OrderCreated → StockValidated: tells early whether the stock will probably do. */
-export function createStockHandler({ reader, writer, logger, readerTimeoutMs = 1_000 }: StockHandlerOptions): Handler<'order.created'> {
+export function createStockHandler({
+  reader, writer, logger, readerTimeoutMs = 1_000, readerRestMs = 5_000,
+}: StockHandlerOptions): Handler<'order.created'> {
   let readerAnswers = true;
+  let nextTry = 0;
 
   async function readStock(events: readonly EventEnvelope<'order.created'>[]): Promise<Stock> {
     const wanted = new Set<string>();
     for (const { data: { items } } of events) for (const { sku } of items) wanted.add(sku);
     const skus = textArray([...wanted]);
     const asOf = new Date();
+    if (!readerAnswers) {
+      if (Date.now() < nextTry) return { available: await availableIn(writer, skus), asOf };
+      // One batch tries; those beside it go on with the writer.
+      nextTry = Date.now() + readerRestMs;
+    }
     try {
       const stock = await Promise.race([
         availableIn(reader, skus),
@@ -48,6 +58,7 @@ export function createStockHandler({ reader, writer, logger, readerTimeoutMs = 1
     } catch (error) {
       if (readerAnswers) logger.warn({ err: error }, 'the reader does not answer; reading stock from the writer');
       readerAnswers = false;
+      nextTry = Date.now() + readerRestMs;
       return { available: await availableIn(writer, skus), asOf: new Date() };
     }
   }
