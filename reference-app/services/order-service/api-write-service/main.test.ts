@@ -23,6 +23,8 @@ describe('API processes', () => {
     db = await server.database();
     await db.admin.query(`INSERT INTO inventory.product (sku, name) VALUES ('SKU-123', 'Thing')`);
     for (const [name, pool] of [['command', db.command], ['query', db.query]] as const) {
+      // A pool knows its login when it has connected.
+      await pool.query('SELECT');
       const { user, password } = pool.options;
       secrets.put({ name, secretString: JSON.stringify({ username: user, password }) });
     }
