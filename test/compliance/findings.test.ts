@@ -10,7 +10,7 @@ import { allConstructs } from './all-constructs';
 function findingsOf(stack: Stack): string[] {
   const packs = [new AwsSolutionsChecks(), new ServerlessChecks(), new NIST80053R5Checks(), new HIPAASecurityChecks()];
   return packs.flatMap((pack) => pack.validateScope(stack).violations).flatMap(({ ruleName, violatingResources }) => violatingResources
-    .map(({ constructPath }) => constructPath.replace(`${stack.node.path}/`, '').replace(/\/Resource$/, ''))
+    .map(({ constructPath }) => constructPath!.replace(`${stack.node.path}/`, '').replace(/\/Resource$/, ''))
     // Made by the test, not by the library.
     .filter((path) => !/^(Brought|TestKubectl\w*|TestCluster|TestVpc)\//.test(path))
     .map((path) => `${ruleName} at ${path}`)).sort();
