@@ -42,6 +42,11 @@ export interface Settings {
 
 const replicas: Replicas = { minReplicas: 2, maxReplicas: 10 };
 
+/** What an order goes through after its creation. */
+const CHANGES = [
+  'OrderConfirmed', 'OrderRejected', 'OrderUpdateRequested', 'OrderUpdated', 'OrderUpdateRejected', 'OrderCancelRequested', 'OrderCancelled', 'OrderExpired',
+];
+
 /** Everything that one would want to change. */
 export const defaultSettings: Settings = {
   eventSource: 'com.example.orders',
@@ -62,20 +67,24 @@ export const defaultSettings: Settings = {
       replicas,
       maxReceiveCount: 5,
       processingSeconds: 5,
-      eventPattern: { detailType: ['StockValidated', 'OrderConfirmed'] },
+      // One event of each version of an order, up to the last that can concern stock.
+      eventPattern: {
+        detailType: ['StockValidated', 'OrderConfirmed', 'OrderUpdateRequested', 'OrderUpdated', 'OrderUpdateRejected', 'OrderCancelRequested', 'OrderExpired'],
+      },
     },
     'order-status': {
       replicas,
       maxReceiveCount: 5,
       processingSeconds: 5,
-      eventPattern: { detailType: ['InventoryUpdated'], detail: { data: { outcome: ['RESERVED', 'REJECTED'] } } },
+      eventPattern: { detailType: ['InventoryUpdated'], detail: { data: { outcome: ['RESERVED', 'REJECTED', 'RELEASED', 'RETURNED'] } } },
     },
     'notification-service': {
       replicas,
       maxReceiveCount: 5,
       processingSeconds: 5,
       eventPattern: {
-        detailType: ['OrderConfirmed', 'OrderRejected', 'InventoryUpdated'],
+        // All versions of an order but the first.
+        detailType: [...CHANGES, 'InventoryUpdated'],
         // Events of the order have no outcome; of the inventory's only the deduction is worth a notice.
         detail: { data: { outcome: ['DEDUCTED', { exists: false }] } },
       },
@@ -84,7 +93,7 @@ export const defaultSettings: Settings = {
       replicas,
       maxReceiveCount: 5,
       processingSeconds: 5,
-      eventPattern: { detailType: ['OrderCreated', 'OrderConfirmed', 'OrderRejected', 'InventoryUpdated'] },
+      eventPattern: { detailType: ['OrderCreated', ...CHANGES, 'InventoryUpdated'] },
     },
   },
 };

@@ -118,6 +118,74 @@ BEGIN
   SELECT * FROM unnest(p_event_ids, p_aggregate_ids, p_detail_types, string_to_array(p_envelopes, E'\n'));
 END $$;
 
+-- Events that came before an earlier version of their order, per consumer. Not in the inbox until they are applied; kept afterwards for the
+-- order's timeline.
+CREATE TABLE messaging.parked (
+  consumer   text        NOT NULL COLLATE "C",
+  event_id   uuid        NOT NULL,
+  order_id   uuid        NOT NULL,
+  version    bigint      NOT NULL,
+  envelope   text        NOT NULL,
+  reason     text,
+  parked_at  timestamptz NOT NULL DEFAULT now(),
+  tried_at   timestamptz NOT NULL DEFAULT now(),
+  applied_at timestamptz,
+  PRIMARY KEY (event_id, consumer)
+);
+CREATE INDEX parked_waiting ON messaging.parked (consumer, order_id, version) WHERE applied_at IS NULL;
+CREATE INDEX parked_order_id ON messaging.parked (order_id);
+
+-- p_envelopes are JSON documents, a line each.
+CREATE FUNCTION messaging.park(p_consumer text, p_event_ids uuid[], p_order_ids uuid[], p_versions bigint[], p_envelopes text, p_reasons text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO messaging.parked (consumer, event_id, order_id, version, envelope, reason)
+  SELECT p_consumer, e.event_id, e.order_id, e.version, e.envelope, e.reason
+  FROM unnest(p_event_ids, p_order_ids, p_versions, string_to_array(p_envelopes, E'\n'), p_reasons) AS e (event_id, order_id, version, envelope, reason)
+  ORDER BY e.event_id
+  ON CONFLICT DO NOTHING;
+END $$;
+
+-- What waits for versions of these orders, the lowest first.
+CREATE FUNCTION messaging.waiting(p_consumer text, p_order_ids uuid[], p_limit int) RETURNS SETOF text
+LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+  RETURN QUERY SELECT p.envelope FROM messaging.parked p
+  WHERE p.consumer = p_consumer AND p.order_id = ANY (p_order_ids) AND p.applied_at IS NULL ORDER BY p.order_id, p.version LIMIT p_limit;
+END $$;
+
+-- What has waited for so many seconds since it was last looked at, for who looks at it now. Several may ask at once.
+CREATE FUNCTION messaging.waiting_since(p_consumer text, p_seconds float8, p_limit int) RETURNS SETOF text
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+BEGIN
+  RETURN QUERY
+  UPDATE messaging.parked p SET tried_at = now()
+  WHERE p.ctid = ANY (ARRAY(
+    SELECT w.ctid FROM messaging.parked w
+    WHERE w.consumer = p_consumer AND w.applied_at IS NULL AND w.tried_at <= now() - make_interval(secs => p_seconds)
+    ORDER BY w.tried_at LIMIT p_limit FOR UPDATE SKIP LOCKED))
+  RETURNING p.envelope;
+END $$;
+
+CREATE FUNCTION messaging.unpark(p_consumer text, p_event_ids uuid[]) RETURNS void
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+  UPDATE messaging.parked p SET applied_at = clock_timestamp()
+  WHERE p.consumer = p_consumer AND p.event_id = ANY (p_event_ids) AND p.applied_at IS NULL;
+END $$;
+
+-- What a consumer gave up, as far as it could still say so; handled if the inbox has it since then.
+CREATE TABLE messaging.dead_letter (
+  consumer text        NOT NULL COLLATE "C",
+  event_id uuid        NOT NULL,
+  order_id uuid        NOT NULL,
+  type     text        NOT NULL,
+  error    text        NOT NULL,
+  at       timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (event_id, consumer)
+);
+CREATE INDEX dead_letter_order_id ON messaging.dead_letter (order_id);
+
 -- Retention: outbox and inbox are dropped by the partition, not deleted by the row, so they leave no bloat.
 
 CREATE TABLE messaging.partition (
@@ -207,6 +275,13 @@ BEGIN
   GET DIAGNOSTICS gone = ROW_COUNT; total := total + gone;
   DELETE FROM orders.idempotency_key k WHERE k.key = ANY (ARRAY(
     SELECT d.key FROM orders.idempotency_key d WHERE d.created_at < now() - p_keys ORDER BY d.created_at LIMIT p_limit));
+  GET DIAGNOSTICS gone = ROW_COUNT; total := total + gone;
+  -- The timeline is kept as long as its events.
+  DELETE FROM messaging.parked p WHERE p.ctid = ANY (ARRAY(
+    SELECT d.ctid FROM messaging.parked d WHERE d.applied_at < now() - p_outbox LIMIT p_limit));
+  GET DIAGNOSTICS gone = ROW_COUNT; total := total + gone;
+  DELETE FROM messaging.dead_letter l WHERE l.ctid = ANY (ARRAY(
+    SELECT d.ctid FROM messaging.dead_letter d WHERE d.at < now() - p_outbox LIMIT p_limit));
   GET DIAGNOSTICS gone = ROW_COUNT; total := total + gone;
   -- Order ids begin with their time, so the primary key finds the old ones.
   DELETE FROM notification.notification n WHERE n.ctid = ANY (ARRAY(

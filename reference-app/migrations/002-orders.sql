@@ -1,5 +1,28 @@
 CREATE SCHEMA orders;
 
+-- What may follow what. Made from services/order-service/lifecycle/transitions.ts by generate.ts beside it.
+-- transitions: begin
+CREATE FUNCTION orders.is_transition(p_from text, p_to text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+  SELECT (p_from || '>' || p_to) IN (
+    'PENDING>CONFIRMED',
+    'PENDING>REJECTED',
+    'PENDING>CANCEL_PENDING',
+    'PENDING>EXPIRED',
+    'CONFIRMED>UPDATE_PENDING',
+    'CONFIRMED>CANCEL_PENDING',
+    'UPDATE_PENDING>CONFIRMED',
+    'UPDATE_PENDING>EXPIRED',
+    'CANCEL_PENDING>CANCELLED',
+    'CANCEL_PENDING>EXPIRED',
+    'CONFIRMED>FULFILLING',
+    'FULFILLING>SHIPPED',
+    'SHIPPED>DELIVERED',
+    'DELIVERED>COMPLETED',
+    'FULFILLING>FAILED',
+    'SHIPPED>FAILED')
+$$;
+-- transitions: end
+
 CREATE TABLE orders.orders (
   order_id    uuid        PRIMARY KEY,
   customer_id text        NOT NULL COLLATE "C",
@@ -11,6 +34,8 @@ CREATE TABLE orders.orders (
   updated_at  timestamptz NOT NULL DEFAULT now(),
   -- [{"sku": …, "quantity": …}] by SKU, each once: always read and written whole, and a row per line would be most of what intake writes
   items       jsonb       NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(items) = 'array'),
+  -- The items that an update asks for, as long as it is not decided on.
+  requested   jsonb       CHECK (requested IS NULL OR status = 'UPDATE_PENDING'),
   reason      text,
   shortages   jsonb,
   traceparent text
@@ -24,6 +49,14 @@ CREATE TABLE orders.orders (
 CREATE INDEX orders_customer_id_order_id ON orders.orders (customer_id, order_id DESC);
 CREATE INDEX orders_status_order_id ON orders.orders (status, order_id DESC);
 
+-- Whoever writes: no status but by the table of transitions, and never without a new version.
+CREATE FUNCTION orders.refuse_transition() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'Order % can not go from % to %', OLD.order_id, OLD.status, NEW.status USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER orders_transition BEFORE UPDATE OF status ON orders.orders FOR EACH ROW
+  WHEN (NOT orders.is_transition(OLD.status, NEW.status) OR NEW.version <> OLD.version + 1) EXECUTE FUNCTION orders.refuse_transition();
+
 CREATE VIEW orders.order_line AS
   SELECT o.order_id, l.sku, l.quantity FROM orders.orders o, jsonb_to_recordset(o.items) AS l (sku text, quantity int);
 
@@ -34,6 +67,7 @@ CREATE TABLE orders.status_change (
   version     int         NOT NULL CHECK (version >= 1),
   from_status text        CHECK ((from_status IS NULL) = (version = 1)),
   to_status   text        NOT NULL,
+  CHECK (CASE WHEN from_status IS NULL THEN to_status = 'PENDING' ELSE orders.is_transition(from_status, to_status) END),
   event_id    uuid        NOT NULL,
   cause_id    text,
   at          timestamptz NOT NULL DEFAULT now(),
@@ -44,6 +78,8 @@ CREATE TABLE orders.idempotency_key (
   key        text        PRIMARY KEY COLLATE "C",
   body_hash  bytea       NOT NULL,
   order_id   uuid        NOT NULL,
+  -- Of the order, made by the request.
+  version    int         NOT NULL DEFAULT 1,
   created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX idempotency_key_created_at ON orders.idempotency_key (created_at);
@@ -83,25 +119,35 @@ BEGIN
   PERFORM messaging.publish(p_event_ids, p_order_ids::text[], array_fill('OrderCreated'::text, ARRAY[cardinality(p_order_ids)]), p_envelopes);
 END $$;
 
--- What settling orders needs to know: which events were handled, and what the orders are. Of one snapshot, without locks.
+-- What deciding about orders needs to know: which events were handled, and what the orders are. Of one snapshot, without locks. The
+-- second group is about those of them that an update or a cancellation waits for.
 CREATE FUNCTION orders.states(
   p_consumer text, p_event_ids uuid[], p_order_ids uuid[],
-  OUT handled uuid[], OUT order_ids uuid[], OUT statuses text[], OUT versions int[], OUT customer_ids text[], OUT created_ms bigint[])
+  OUT handled uuid[],
+  OUT order_ids uuid[], OUT statuses text[], OUT versions int[], OUT customer_ids text[], OUT created_ms bigint[], OUT last_event_ids uuid[],
+  OUT changing_ids uuid[], OUT changing_items text, OUT changing_requested text, OUT changing_reasons text[])
 LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
   handled := messaging.handled(p_consumer, p_event_ids);
-  SELECT array_agg(o.order_id), array_agg(o.status), array_agg(o.version), array_agg(o.customer_id), array_agg(floor(extract(epoch FROM o.created_at) * 1000)::bigint)
-  INTO order_ids, statuses, versions, customer_ids, created_ms
-  FROM orders.orders o WHERE o.order_id = ANY (p_order_ids);
+  SELECT array_agg(o.order_id), array_agg(o.status), array_agg(o.version), array_agg(o.customer_id), array_agg(floor(extract(epoch FROM o.created_at) * 1000)::bigint),
+         array_agg(c.event_id),
+         array_agg(o.order_id) FILTER (WHERE o.status IN ('UPDATE_PENDING', 'CANCEL_PENDING')),
+         string_agg(o.items::text, E'\n') FILTER (WHERE o.status IN ('UPDATE_PENDING', 'CANCEL_PENDING')),
+         string_agg(coalesce(o.requested, '[]')::text, E'\n') FILTER (WHERE o.status IN ('UPDATE_PENDING', 'CANCEL_PENDING')),
+         array_agg(coalesce(o.reason, '')) FILTER (WHERE o.status IN ('UPDATE_PENDING', 'CANCEL_PENDING'))
+  INTO order_ids, statuses, versions, customer_ids, created_ms, last_event_ids, changing_ids, changing_items, changing_requested, changing_reasons
+  FROM orders.orders o LEFT JOIN orders.status_change c ON c.order_id = o.order_id AND c.version = o.version
+  WHERE o.order_id = ANY (p_order_ids);
 END $$;
 
--- Writes what was decided about pending orders, in one transaction: inbox, order, history, outbox. p_order_ids come sorted, which is the
--- order of their locks; p_versions are those that the decision was made on. p_shortages are JSON documents, a line each, empty for none.
--- Fails when an order is not as it was read any more, or another transaction has handled one of the events.
+-- Writes what was decided about orders, in one transaction: inbox, order, history, outbox. p_order_ids come sorted, which is the
+-- order of their locks; p_versions and p_from are those that the decision was made on. p_items, p_requested and p_shortages are JSON documents, a
+-- line each; empty for items that stay, and for none. Fails when an order is not as it was read any more, or another transaction has
+-- handled one of the events.
 CREATE FUNCTION orders.settle(
   p_consumer text, p_handled uuid[],
-  p_order_ids text, p_versions int[], p_statuses text[], p_reasons text[], p_shortages text, p_at timestamptz, p_cause_ids text[],
-  p_event_ids uuid[], p_detail_types text[], p_envelopes text)
+  p_order_ids text, p_versions int[], p_from text[], p_statuses text[], p_items text, p_requested text, p_reasons text[], p_shortages text,
+  p_at timestamptz, p_cause_ids text[], p_event_ids uuid[], p_detail_types text[], p_envelopes text)
 RETURNS void
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
@@ -110,8 +156,10 @@ DECLARE
 BEGIN
   PERFORM messaging.remember(p_consumer, p_handled);
   UPDATE orders.orders o
-  SET status = d.status, version = d.version + 1, updated_at = p_at, reason = d.reason, shortages = nullif(d.shortages, '')::jsonb
-  FROM unnest(ids, p_versions, p_statuses, p_reasons, string_to_array(p_shortages, E'\n')) AS d (order_id, version, status, reason, shortages)
+  SET status = d.status, version = d.version + 1, updated_at = p_at, items = coalesce(nullif(d.items, '')::jsonb, o.items),
+      requested = nullif(d.requested, '')::jsonb, reason = d.reason, shortages = nullif(d.shortages, '')::jsonb
+  FROM unnest(ids, p_versions, p_from, p_statuses, string_to_array(p_items, E'\n'), string_to_array(p_requested, E'\n'), p_reasons, string_to_array(p_shortages, E'\n'))
+    AS d (order_id, version, from_status, status, items, requested, reason, shortages)
   -- The version says the status too. With the status here, the planner walks the index of the few pending orders and of the many that were.
   WHERE o.order_id = d.order_id AND o.version = d.version;
   GET DIAGNOSTICS changed = ROW_COUNT;
@@ -119,7 +167,57 @@ BEGIN
     RAISE EXCEPTION 'Orders have changed meanwhile: % of % are as they were read', changed, cardinality(ids) USING ERRCODE = 'serialization_failure';
   END IF;
   INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id, cause_id, at)
-  SELECT d.order_id, d.version + 1, 'PENDING', d.status, d.event_id, d.cause_id, p_at
-  FROM unnest(ids, p_versions, p_statuses, p_event_ids, p_cause_ids) AS d (order_id, version, status, event_id, cause_id);
+  SELECT d.order_id, d.version + 1, d.from_status, d.status, d.event_id, d.cause_id, p_at
+  FROM unnest(ids, p_versions, p_from, p_statuses, p_event_ids, p_cause_ids) AS d (order_id, version, from_status, status, event_id, cause_id);
   PERFORM messaging.publish(p_event_ids, p_order_ids::text[], p_detail_types, p_envelopes);
+END $$;
+
+-- What a client's command needs to know: the order, whether the key was used before, and which of the SKUs are unknown.
+CREATE FUNCTION orders.for_command(
+  p_order_id uuid, p_key text, p_skus text[],
+  OUT status text, OUT version int, OUT customer_id text, OUT created_at timestamptz, OUT items jsonb, OUT last_event_id uuid,
+  OUT key_order_id uuid, OUT key_version int, OUT key_hash bytea, OUT unknown_skus text[])
+LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+  SELECT o.status, o.version, o.customer_id, o.created_at, o.items, c.event_id INTO status, version, customer_id, created_at, items, last_event_id
+  FROM orders.orders o LEFT JOIN orders.status_change c ON c.order_id = o.order_id AND c.version = o.version WHERE o.order_id = p_order_id;
+  SELECT k.order_id, k.version, k.body_hash INTO key_order_id, key_version, key_hash FROM orders.idempotency_key k WHERE k.key = p_key;
+  unknown_skus := ARRAY(SELECT s FROM unnest(p_skus) AS s WHERE NOT EXISTS (SELECT FROM inventory.product p WHERE p.sku = s));
+END $$;
+
+-- Writes a client's command: its key (NULL for none) and what orders.settle writes. Fails with unique_violation when the key was taken meanwhile.
+CREATE FUNCTION orders.request(
+  p_key text, p_hash bytea,
+  p_order_ids text, p_versions int[], p_from text[], p_statuses text[], p_items text, p_requested text, p_reasons text[], p_shortages text,
+  p_at timestamptz, p_cause_ids text[], p_event_ids uuid[], p_detail_types text[], p_envelopes text)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF p_key IS NOT NULL THEN
+    INSERT INTO orders.idempotency_key (key, body_hash, order_id, version) VALUES (p_key, p_hash, (p_order_ids::uuid[])[1], p_versions[1] + 1);
+  END IF;
+  PERFORM orders.settle('', '{}', p_order_ids, p_versions, p_from, p_statuses, p_items, p_requested, p_reasons, p_shortages, p_at, p_cause_ids, p_event_ids, p_detail_types, p_envelopes);
+END $$;
+
+-- Orders that have been in one of the statuses for longer than they may, oldest first, and no other sweeper's: locked until the end of the transaction. An
+-- order is not older than its id, so the index on status and id finds them without looking at those that still have time.
+CREATE FUNCTION orders.overdue(p_statuses text[], p_age interval, p_limit int)
+RETURNS TABLE (order_id uuid, status text, version int, customer_id text, created_at timestamptz, last_event_id uuid)
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+  one text;
+  found_rows int;
+BEGIN
+  FOREACH one IN ARRAY p_statuses LOOP
+    RETURN QUERY
+    WITH late AS (
+      SELECT o.order_id, o.status, o.version, o.customer_id, o.created_at FROM orders.orders o
+      WHERE o.status = one AND o.order_id < messaging.first_id(now() - p_age + interval '10 seconds') AND o.updated_at < now() - p_age
+      ORDER BY o.order_id LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED)
+    SELECT l.order_id, l.status, l.version, l.customer_id, l.created_at,
+           (SELECT c.event_id FROM orders.status_change c WHERE c.order_id = l.order_id AND c.version = l.version)
+    FROM late l;
+    GET DIAGNOSTICS found_rows = ROW_COUNT;
+    p_limit := p_limit - found_rows;
+    EXIT WHEN p_limit <= 0;
+  END LOOP;
 END $$;

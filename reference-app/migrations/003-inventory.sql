@@ -15,11 +15,11 @@ CREATE TABLE inventory.stock_level (
 ) WITH (fillfactor = 20);
 
 -- Ledger: what makes the counters auditable, and at the same time the reservations. The document is an order, or a receipt or
--- adjustment itself. The reservation of an order goes through versions: the decision (RESERVE, or REJECT, so that a second
--- StockValidated can't reserve what the first could not), then COMMIT or RELEASE, and RETURN of what was committed. The event that
--- says a version is its InventoryUpdated; the one of version 1 gives the reservation its id.
+-- adjustment itself. The reservation of an order has a version for each of the order's: the decision (RESERVE, or REJECT, so that a second
+-- StockValidated can't reserve what the first could not), then COMMIT or RELEASE, RETURN of what was committed, and RESERVE of what
+-- an update wants on top. The event that says a version is its InventoryUpdated; the one of version 1 gives the reservation its id.
 --
--- Every version has a line 1, so the key lets only one of two transactions decide about a version.
+-- Every version has a line 1 (if nothing moves, without location), so the key lets only one of two transactions decide about a version.
 CREATE TABLE inventory.ledger (
   document_id    uuid        NOT NULL DEFAULT gen_random_uuid(),
   version        int         NOT NULL DEFAULT 1 CHECK (version >= 1),
@@ -33,16 +33,16 @@ CREATE TABLE inventory.ledger (
   at             timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (document_id, version, line),
   CONSTRAINT ledger_deltas CHECK (CASE type
-    WHEN 'RESERVE'    THEN delta_on_hand = 0 AND delta_reserved > 0
+    WHEN 'RESERVE'    THEN delta_on_hand = 0 AND delta_reserved >= 0
     WHEN 'COMMIT'     THEN delta_on_hand < 0 AND delta_reserved = delta_on_hand
     WHEN 'REJECT'     THEN delta_on_hand = 0 AND delta_reserved = 0
-    WHEN 'RELEASE'    THEN delta_on_hand = 0 AND delta_reserved < 0
-    WHEN 'RETURN'     THEN delta_on_hand > 0 AND delta_reserved = 0
+    WHEN 'RELEASE'    THEN delta_on_hand = 0 AND delta_reserved <= 0
+    WHEN 'RETURN'     THEN delta_on_hand >= 0 AND delta_reserved = 0
     WHEN 'RECEIPT'    THEN delta_on_hand >= 0 AND delta_reserved = 0
     WHEN 'ADJUSTMENT' THEN delta_reserved = 0
     ELSE false END),
-  -- What was rejected stands nowhere; only what no order caused has no event.
-  CHECK ((location IS NULL) = (type = 'REJECT')),
+  -- What moves nothing for an order stands nowhere; only what no order caused has no event.
+  CHECK ((location IS NULL) = (delta_on_hand = 0 AND delta_reserved = 0 AND event_id IS NOT NULL)),
   CHECK ((event_id IS NULL) = (type IN ('RECEIPT', 'ADJUSTMENT')))
 );
 
@@ -55,13 +55,11 @@ CREATE TRIGGER ledger_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON invento
 
 -- What the ledger says about each order now; for people and checks.
 CREATE VIEW inventory.reservation AS
-  SELECT DISTINCT ON (l.document_id) l.document_id AS order_id, decision.event_id AS reservation_id, l.version,
-         CASE l.type WHEN 'RESERVE' THEN 'HELD' WHEN 'COMMIT' THEN 'COMMITTED' WHEN 'RELEASE' THEN 'RELEASED' WHEN 'RETURN' THEN 'RETURNED' ELSE 'REJECTED' END AS state,
-         decision.at AS created_at, l.at AS updated_at
-  FROM inventory.ledger l
-  JOIN inventory.ledger decision ON decision.document_id = l.document_id AND decision.version = 1 AND decision.line = 1
-  WHERE l.line = 1 AND l.type NOT IN ('RECEIPT', 'ADJUSTMENT')
-  ORDER BY l.document_id DESC, l.version DESC;
+  SELECT l.document_id AS order_id, (array_agg(l.event_id ORDER BY l.version, l.line))[1] AS reservation_id, max(l.version) AS version,
+         CASE WHEN sum(l.delta_reserved) > 0 THEN 'HELD' WHEN sum(l.delta_on_hand) < 0 THEN 'COMMITTED'
+              WHEN bool_or(l.type = 'RETURN') THEN 'RETURNED' WHEN bool_or(l.type = 'RESERVE') THEN 'RELEASED' ELSE 'REJECTED' END AS state,
+         min(l.at) AS created_at, max(l.at) AS updated_at
+  FROM inventory.ledger l WHERE l.event_id IS NOT NULL GROUP BY l.document_id;
 
 -- Of each SKU, over all locations; those that are nowhere are left out.
 CREATE FUNCTION inventory.available(p_skus text[], OUT skus text[], OUT available int[])
@@ -76,15 +74,15 @@ END $$;
 CREATE FUNCTION inventory.read(
   p_consumer text, p_event_ids uuid[], p_order_ids uuid[], p_skus text[],
   OUT handled uuid[],
-  OUT entry_order_id uuid[], OUT entry_version int[], OUT entry_type text[], OUT entry_sku text[], OUT entry_location text[],
-  OUT entry_quantity int[], OUT entry_event_id uuid[],
+  OUT entry_order_id uuid[], OUT entry_version int[], OUT entry_sku text[], OUT entry_location text[],
+  OUT entry_on_hand int[], OUT entry_reserved int[], OUT entry_event_id uuid[],
   OUT stock_sku text[], OUT stock_location text[], OUT stock_on_hand int[], OUT stock_reserved int[])
 LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
   handled := messaging.handled(p_consumer, p_event_ids);
-  SELECT array_agg(l.document_id), array_agg(l.version), array_agg(l.type), array_agg(l.sku), array_agg(coalesce(l.location, '-')),
-         array_agg(greatest(abs(l.delta_on_hand), abs(l.delta_reserved))), array_agg(l.event_id)
-  INTO entry_order_id, entry_version, entry_type, entry_sku, entry_location, entry_quantity, entry_event_id
+  SELECT array_agg(l.document_id), array_agg(l.version), array_agg(l.sku), array_agg(coalesce(l.location, '-')),
+         array_agg(l.delta_on_hand), array_agg(l.delta_reserved), array_agg(l.event_id)
+  INTO entry_order_id, entry_version, entry_sku, entry_location, entry_on_hand, entry_reserved, entry_event_id
   FROM inventory.ledger l WHERE l.document_id = ANY (p_order_ids);
   SELECT array_agg(s.sku), array_agg(s.location), array_agg(s.on_hand), array_agg(s.reserved)
   INTO stock_sku, stock_location, stock_on_hand, stock_reserved

@@ -1,8 +1,9 @@
 CREATE SCHEMA notification;
 
--- One row per order and outcome; it waits with sent_at NULL until the sender has delivered it.
+-- One row per version of an order and outcome; it waits with sent_at NULL until the sender has delivered it.
 CREATE TABLE notification.notification (
   order_id      uuid        NOT NULL,
+  version       int         NOT NULL,
   outcome       text        NOT NULL,
   customer_id   text,
   channel       text,
@@ -12,7 +13,7 @@ CREATE TABLE notification.notification (
   last_error    text,
   sent_at       timestamptz,
   traceparent   text,
-  PRIMARY KEY (order_id, outcome)
+  PRIMARY KEY (order_id, version, outcome)
 ) WITH (fillfactor = 70);
 CREATE INDEX notification_unsent ON notification.notification (claimed_until) WHERE sent_at IS NULL;
 
@@ -20,22 +21,22 @@ CREATE INDEX notification_unsent ON notification.notification (claimed_until) WH
 -- things were recorded (an earlier event may have said the same of the order). An event with outcome NULL
 -- is only remembered. A deduction does not say whose order it is; the order does.
 CREATE FUNCTION notification.record(
-  p_consumer text, p_event_ids uuid[], p_order_ids uuid[], p_outcomes text[], p_customer_ids text[], p_traceparents text[],
-  OUT handled uuid[], OUT recorded_order_ids uuid[], OUT recorded_outcomes text[])
+  p_consumer text, p_event_ids uuid[], p_order_ids uuid[], p_versions int[], p_outcomes text[], p_customer_ids text[], p_traceparents text[],
+  OUT handled uuid[], OUT recorded_order_ids uuid[], OUT recorded_versions int[], OUT recorded_outcomes text[])
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
   handled := messaging.handled(p_consumer, p_event_ids);
   PERFORM messaging.remember(p_consumer, ARRAY(SELECT e FROM unnest(p_event_ids) AS e WHERE e <> ALL (handled)));
   WITH told AS (
-    INSERT INTO notification.notification (order_id, outcome, customer_id, traceparent)
-    SELECT d.order_id, d.outcome, coalesce(d.customer_id, (SELECT o.customer_id FROM orders.orders o WHERE o.order_id = d.order_id)), d.traceparent
-    FROM unnest(p_event_ids, p_order_ids, p_outcomes, p_customer_ids, p_traceparents) AS d (event_id, order_id, outcome, customer_id, traceparent)
+    INSERT INTO notification.notification (order_id, version, outcome, customer_id, traceparent)
+    SELECT d.order_id, d.version, d.outcome, coalesce(d.customer_id, (SELECT o.customer_id FROM orders.orders o WHERE o.order_id = d.order_id)), d.traceparent
+    FROM unnest(p_event_ids, p_order_ids, p_versions, p_outcomes, p_customer_ids, p_traceparents) AS d (event_id, order_id, version, outcome, customer_id, traceparent)
     WHERE d.outcome IS NOT NULL AND d.event_id <> ALL (handled)
-    ORDER BY d.order_id, d.outcome
-    ON CONFLICT (order_id, outcome) DO NOTHING
-    RETURNING order_id, outcome
+    ORDER BY d.order_id, d.version, d.outcome
+    ON CONFLICT (order_id, version, outcome) DO NOTHING
+    RETURNING order_id, version, outcome
   )
-  SELECT array_agg(t.order_id), array_agg(t.outcome) INTO recorded_order_ids, recorded_outcomes FROM told t;
+  SELECT array_agg(t.order_id), array_agg(t.version), array_agg(t.outcome) INTO recorded_order_ids, recorded_versions, recorded_outcomes FROM told t;
 END $$;
 
 -- Takes notifications that wait, so that no other sender has them for so many seconds. Several may claim at once.
@@ -50,19 +51,20 @@ BEGIN
   RETURNING n.*;
 END $$;
 
-CREATE FUNCTION notification.sent(p_order_ids uuid[], p_outcomes text[], p_channel text) RETURNS void
+CREATE FUNCTION notification.sent(p_order_ids uuid[], p_versions int[], p_outcomes text[], p_channel text) RETURNS void
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
   UPDATE notification.notification n SET sent_at = now(), channel = p_channel, last_error = NULL
-  FROM unnest(p_order_ids, p_outcomes) AS d (order_id, outcome) WHERE n.order_id = d.order_id AND n.outcome = d.outcome;
+  FROM unnest(p_order_ids, p_versions, p_outcomes) AS d (order_id, version, outcome) WHERE n.order_id = d.order_id AND n.version = d.version AND n.outcome = d.outcome;
 END $$;
 
 -- They are tried again after so many seconds each.
-CREATE FUNCTION notification.failed(p_order_ids uuid[], p_outcomes text[], p_errors text[], p_waits float8[]) RETURNS void
+CREATE FUNCTION notification.failed(p_order_ids uuid[], p_versions int[], p_outcomes text[], p_errors text[], p_waits float8[]) RETURNS void
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
   UPDATE notification.notification n SET last_error = d.error, claimed_until = now() + make_interval(secs => d.wait)
-  FROM unnest(p_order_ids, p_outcomes, p_errors, p_waits) AS d (order_id, outcome, error, wait) WHERE n.order_id = d.order_id AND n.outcome = d.outcome;
+  FROM unnest(p_order_ids, p_versions, p_outcomes, p_errors, p_waits) AS d (order_id, version, outcome, error, wait)
+  WHERE n.order_id = d.order_id AND n.version = d.version AND n.outcome = d.outcome;
 END $$;
 
 CREATE SCHEMA analytics;
@@ -73,6 +75,9 @@ CREATE TABLE analytics.order_minute (
   accepted                int              NOT NULL DEFAULT 0,
   confirmed               int              NOT NULL DEFAULT 0,
   rejected                int              NOT NULL DEFAULT 0,
+  updated                 int              NOT NULL DEFAULT 0,
+  cancelled               int              NOT NULL DEFAULT 0,
+  expired                 int              NOT NULL DEFAULT 0,
   units_accepted          bigint           NOT NULL DEFAULT 0,
   units_confirmed         bigint           NOT NULL DEFAULT 0,
   units_rejected          bigint           NOT NULL DEFAULT 0,
@@ -97,7 +102,7 @@ CREATE TABLE analytics.sku_minute (
 CREATE FUNCTION analytics.add(
   p_consumer text, p_handled uuid[],
   s_minutes timestamptz[], s_skus text[], s_ordered bigint[], s_reserved bigint[], s_deducted bigint[], s_rejections int[],
-  m_minutes timestamptz[], m_accepted int[], m_confirmed int[], m_rejected int[], m_units_accepted bigint[], m_units_confirmed bigint[], m_units_rejected bigint[],
+  m_minutes timestamptz[], m_accepted int[], m_confirmed int[], m_rejected int[], m_updated int[], m_cancelled int[], m_expired int[], m_units_accepted bigint[], m_units_confirmed bigint[], m_units_rejected bigint[],
   m_units_deducted bigint[], m_seconds float8[], m_seconds_max float8[])
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -108,10 +113,11 @@ BEGIN
     units_ordered = t.units_ordered + excluded.units_ordered, units_reserved = t.units_reserved + excluded.units_reserved,
     units_deducted = t.units_deducted + excluded.units_deducted, rejections = t.rejections + excluded.rejections;
   INSERT INTO analytics.order_minute AS t
-    (minute, accepted, confirmed, rejected, units_accepted, units_confirmed, units_rejected, units_deducted, seconds_to_terminal_sum, seconds_to_terminal_max)
-  SELECT * FROM unnest(m_minutes, m_accepted, m_confirmed, m_rejected, m_units_accepted, m_units_confirmed, m_units_rejected, m_units_deducted, m_seconds, m_seconds_max)
+    (minute, accepted, confirmed, rejected, updated, cancelled, expired, units_accepted, units_confirmed, units_rejected, units_deducted, seconds_to_terminal_sum, seconds_to_terminal_max)
+  SELECT * FROM unnest(m_minutes, m_accepted, m_confirmed, m_rejected, m_updated, m_cancelled, m_expired, m_units_accepted, m_units_confirmed, m_units_rejected, m_units_deducted, m_seconds, m_seconds_max)
   ON CONFLICT (minute) DO UPDATE SET
     accepted = t.accepted + excluded.accepted, confirmed = t.confirmed + excluded.confirmed, rejected = t.rejected + excluded.rejected,
+    updated = t.updated + excluded.updated, cancelled = t.cancelled + excluded.cancelled, expired = t.expired + excluded.expired,
     units_accepted = t.units_accepted + excluded.units_accepted, units_confirmed = t.units_confirmed + excluded.units_confirmed,
     units_rejected = t.units_rejected + excluded.units_rejected, units_deducted = t.units_deducted + excluded.units_deducted,
     seconds_to_terminal_sum = t.seconds_to_terminal_sum + excluded.seconds_to_terminal_sum,

@@ -8,7 +8,7 @@ GRANT SELECT, INSERT, UPDATE ON orders.orders TO :command;
 GRANT SELECT ON orders.order_line TO :command;
 GRANT SELECT, INSERT ON orders.status_change TO :command;
 GRANT SELECT, INSERT ON orders.idempotency_key TO :command;
-GRANT EXECUTE ON FUNCTION orders.accept, orders.states, orders.settle TO :command;
+GRANT EXECUTE ON FUNCTION orders.accept, orders.is_transition, orders.states, orders.settle, orders.for_command, orders.request, orders.overdue TO :command;
 
 GRANT SELECT ON inventory.product TO :command;
 GRANT SELECT, UPDATE ON inventory.stock_level TO :command;
@@ -18,9 +18,11 @@ GRANT EXECUTE ON FUNCTION inventory.available, inventory.read, inventory.claim, 
 GRANT EXECUTE ON FUNCTION notification.record, notification.claim, notification.sent, notification.failed, analytics.add TO :command;
 GRANT SELECT, INSERT, UPDATE ON notification.notification, analytics.order_minute, analytics.sku_minute TO :command;
 
-GRANT EXECUTE ON FUNCTION messaging.handled, messaging.first_id, messaging.remember, messaging.publish, messaging.maintain, messaging.prune, messaging.oldest_transaction TO :command;
+GRANT EXECUTE ON FUNCTION messaging.handled, messaging.first_id, messaging.remember, messaging.publish, messaging.maintain, messaging.prune, messaging.oldest_transaction,
+  messaging.park, messaging.waiting, messaging.waiting_since, messaging.unpark TO :command;
 GRANT SELECT ON messaging.forgotten TO :command;
 GRANT SELECT, INSERT ON messaging.outbox, messaging.outbox_dead TO :command;
+GRANT SELECT, INSERT, UPDATE ON messaging.parked, messaging.dead_letter TO :command;
 GRANT SELECT, UPDATE ON messaging.relay_cursor TO :command;
 -- DELETE: an event that must be tried again gives its inbox row back.
 GRANT SELECT, INSERT, DELETE ON messaging.inbox TO :command;
@@ -29,4 +31,4 @@ GRANT USAGE ON SCHEMA orders, inventory, messaging TO :query;
 GRANT SELECT ON orders.orders, orders.order_line, orders.status_change TO :query;
 GRANT SELECT ON inventory.product, inventory.stock_level TO :query;
 -- The timeline of an order.
-GRANT SELECT ON messaging.outbox TO :query;
+GRANT SELECT ON messaging.outbox, messaging.outbox_dead, messaging.parked, messaging.dead_letter, messaging.inbox TO :query;

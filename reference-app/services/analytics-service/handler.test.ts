@@ -25,7 +25,9 @@ function journey(confirms: boolean, createdAtSecond: number): Counted[] {
   const levels = lines.map((line) => ({ ...line, deltaOnHand: 0, deltaReserved: 0, onHand: 9, reserved: 0 }));
   const updated = (outcome: 'RESERVED' | 'REJECTED' | 'DEDUCTED', time: Date) => newEvent({
     ...common, type: 'inventory.updated', source: '/inventory-service', time,
-    data: { orderId, reservationId: newId(), outcome, lines: levels, shortages: outcome === 'REJECTED' ? [{ sku: 'B', requested: 3, available: 0 }] : [] },
+    data: {
+      orderId, reservationId: newId(), outcome, lines: levels.map((line) => ({ ...line, deltaOnHand: outcome === 'DEDUCTED' ? -line.quantity : 0 })),
+      shortages: outcome === 'REJECTED' ? [{ sku: 'B', requested: 3, available: 0 }] : [] },
   });
   const created = newEvent({ ...common, type: 'order.created', source: '/order-service', time: at(0, createdAtSecond), data: { orderId, customerId: 'c', items: lines, createdAt } });
   return confirms

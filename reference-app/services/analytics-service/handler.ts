@@ -1,9 +1,11 @@
 import type { EventEnvelope } from '../shared/events/index.ts';
-import { handledBefore } from '../shared/messaging/inbox.ts';
-import type { Handler } from '../shared/messaging/handler.ts';
+import { gate, gateIds } from '../shared/messaging/gate.ts';
+import type { Handler, Outcome } from '../shared/messaging/handler.ts';
+import { handledIds } from '../shared/messaging/inbox.ts';
 import { numberArray, textArray, uuidArray } from '../shared/sql-arrays.ts';
 
-type Counted = 'order.created' | 'order.confirmed' | 'order.rejected' | 'inventory.updated';
+type Counted = 'order.created' | 'order.confirmed' | 'order.rejected' | 'order.update-requested' | 'order.updated' | 'order.update-rejected'
+  | 'order.cancel-requested' | 'order.cancelled' | 'order.expired' | 'inventory.updated';
 
 const NAME = 'analytics-service';
 
@@ -11,25 +13,27 @@ const ADD = {
   name: 'analytics-add',
   text: `SELECT analytics.add($1, $2::text::uuid[],
            $3::text::timestamptz[], $4::text::text[], $5::text::bigint[], $6::text::bigint[], $7::text::bigint[], $8::text::int[],
-           $9::text::timestamptz[], $10::text::int[], $11::text::int[], $12::text::int[], $13::text::bigint[], $14::text::bigint[], $15::text::bigint[],
-           $16::text::bigint[], $17::text::float8[], $18::text::float8[])`,
+           $9::text::timestamptz[], $10::text::int[], $11::text::int[], $12::text::int[], $13::text::int[], $14::text::int[], $15::text::int[],
+           $16::text::bigint[], $17::text::bigint[], $18::text::bigint[], $19::text::bigint[], $20::text::float8[], $21::text::float8[])`,
 };
 
 /** Counts what happened, by the minute in which it happened, whenever it is heard of. */
 export const analyticsHandler: Handler<Counted> = {
   name: NAME,
-  types: ['order.created', 'order.confirmed', 'order.rejected', 'inventory.updated'],
+  types: [
+    'order.created', 'order.confirmed', 'order.rejected', 'order.update-requested', 'order.updated', 'order.update-rejected',
+    'order.cancel-requested', 'order.cancelled', 'order.expired', 'inventory.updated',
+  ],
   async handle(events, pool) {
-    const known = await handledBefore(NAME, events, pool);
-    const fresh = events.filter(({ id }) => !known.has(id.toLowerCase()));
-    if (fresh.length > 0) await pool.query({ ...ADD, values: [NAME, uuidArray(fresh.map(({ id }) => id)), ...countsOf(fresh)] });
-    return events.map(({ id }) => ({ eventId: id, result: known.has(id.toLowerCase()) ? 'duplicate' : 'ok' }));
+    const { turn, others } = gate(events, await handledIds(NAME, gateIds(events), pool));
+    if (turn.length > 0) await pool.query({ ...ADD, values: [NAME, uuidArray(turn.map(({ id }) => id)), ...countsOf(turn)] });
+    return [...turn.map(({ id }): Outcome => ({ eventId: id, result: 'ok' })), ...others];
   },
 };
 
 interface Minute {
   readonly at: string;
-  accepted: number; confirmed: number; rejected: number;
+  accepted: number; confirmed: number; rejected: number; updated: number; cancelled: number; expired: number;
   unitsAccepted: number; unitsConfirmed: number; unitsRejected: number; unitsDeducted: number;
   secondsSum: number; secondsMax: number;
   readonly skus: Map<string, Sku>;
@@ -50,6 +54,7 @@ function countsOf(events: readonly EventEnvelope<Counted>[]): string[] {
     ofSku(({ ordered }) => ordered), ofSku(({ reserved }) => reserved), ofSku(({ deducted }) => deducted), ofSku(({ rejections }) => rejections),
     textArray(sorted.map(({ at }) => at)),
     of(({ accepted }) => accepted), of(({ confirmed }) => confirmed), of(({ rejected }) => rejected),
+    of(({ updated }) => updated), of(({ cancelled }) => cancelled), of(({ expired }) => expired),
     of(({ unitsAccepted }) => unitsAccepted), of(({ unitsConfirmed }) => unitsConfirmed), of(({ unitsRejected }) => unitsRejected),
     of(({ unitsDeducted }) => unitsDeducted), of(({ secondsSum }) => secondsSum), of(({ secondsMax }) => secondsMax),
   ];
@@ -60,7 +65,7 @@ function minuteOf(minutes: Map<number, Minute>, time: string): Minute {
   let minute = minutes.get(start);
   if (!minute) {
     minute = {
-      at: new Date(start * 60_000).toISOString(), accepted: 0, confirmed: 0, rejected: 0,
+      at: new Date(start * 60_000).toISOString(), accepted: 0, confirmed: 0, rejected: 0, updated: 0, cancelled: 0, expired: 0,
       unitsAccepted: 0, unitsConfirmed: 0, unitsRejected: 0, unitsDeducted: 0, secondsSum: 0, secondsMax: 0, skus: new Map(),
     };
     minutes.set(start, minute);
@@ -83,6 +88,19 @@ function count(event: EventEnvelope<Counted>, minute: Minute): void {
     case 'order.rejected':
       minute.rejected++;
       return addSeconds(minute, event.data.createdAt, event.data.rejectedAt);
+    case 'order.updated':
+      minute.updated++;
+      return;
+    case 'order.cancelled':
+      minute.cancelled++;
+      return;
+    case 'order.expired':
+      minute.expired++;
+      return;
+    case 'order.update-requested':
+    case 'order.update-rejected':
+    case 'order.cancel-requested':
+      return;
     case 'inventory.updated':
       // The decision on stock is the one on the order; only it knows the units.
       switch (event.data.outcome) {
@@ -93,7 +111,9 @@ function count(event: EventEnvelope<Counted>, minute: Minute): void {
           }
           return;
         case 'DEDUCTED':
-          for (const { sku, quantity } of event.data.lines) {
+          // An update may take of one product and return of another.
+          for (const { sku, deltaOnHand } of event.data.lines) {
+            const quantity = Math.max(0, -deltaOnHand);
             minute.unitsDeducted += quantity;
             skuOf(minute, sku).deducted += quantity;
           }

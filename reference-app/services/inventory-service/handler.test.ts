@@ -27,10 +27,10 @@ function validated(orderId: string, lines: Lines): Validated {
   });
 }
 
-function cancelled(orderId: string): EventEnvelope<'order.cancelled'> {
+function cancelled(orderId: string, version = 2): EventEnvelope<'order.cancel-requested'> {
   return newEvent({
-    type: 'order.cancelled', source: '/order-service', subject: orderId, sequence: 3, cause: { id: newId() },
-    data: { orderId, customerId: 'c', version: 3, reason: 'the customer wanted it', cancelledAt: new Date().toISOString() },
+    type: 'order.cancel-requested', source: '/order-service', subject: orderId, sequence: version, cause: { id: newId() },
+    data: { orderId, customerId: 'c', version, reason: 'the customer wanted it', requestedAt: new Date().toISOString() },
   });
 }
 
@@ -52,7 +52,7 @@ async function receive(stock: readonly (readonly [string, string, number])[]): P
 
 async function reset(): Promise<void> {
   await db.admin.query(`ALTER TABLE inventory.ledger DISABLE TRIGGER ledger_append_only;
-    TRUNCATE inventory.ledger, inventory.stock_level, inventory.product, messaging.inbox, messaging.outbox;
+    TRUNCATE inventory.ledger, inventory.stock_level, inventory.product, messaging.inbox, messaging.outbox, messaging.parked;
     ALTER TABLE inventory.ledger ENABLE TRIGGER ledger_append_only`);
 }
 
@@ -180,15 +180,18 @@ test('a rejected order stays rejected when stock has come meanwhile', async () =
   assert.equal((await updates()).length, 1);
 });
 
-test('a confirmation that overtakes its reservation is tried again, and works then', async () => {
+test('a confirmation that overtakes its reservation is parked, and applied with it', async () => {
   await reset();
   await receive([['A', 'MAIN', 3]]);
   const orderId = newId();
   const event = confirmed(orderId);
-  assert.equal((await handleOnce(inventoryHandler, [event], db.command))[0]?.result, 'retry');
+  assert.equal((await handleOnce(inventoryHandler, [event], db.command))[0]?.result, 'parked');
+  assert.equal((await handleOnce(inventoryHandler, [event], db.command))[0]?.result, 'parked', 'a second copy changes nothing');
   await handleOnce(inventoryHandler, [validated(orderId, [{ sku: 'A', requested: 1 }])], db.command);
-  assert.equal((await handleOnce(inventoryHandler, [event], db.command))[0]?.result, 'ok');
+  assert.deepEqual((await updates()).map(({ data: { outcome } }) => outcome), ['RESERVED', 'DEDUCTED']);
   assert.equal((await handleOnce(inventoryHandler, [event], db.command))[0]?.result, 'duplicate');
+  const { rows } = await db.admin.query('SELECT version::int, applied_at IS NOT NULL AS applied FROM messaging.parked WHERE order_id = $1', [orderId]);
+  assert.deepEqual(rows, [{ version: 2, applied: true }]);
   await assertInvariants();
 });
 
@@ -234,7 +237,7 @@ test('a cancelled order gives back what it holds or has taken, whichever of its 
   const orders = Array.from({ length: 60 }, newId);
   // Each third of them: cancelled while held, cancelled after the deduction, and not cancelled.
   const events = orders.flatMap((orderId, i) => [
-    validated(orderId, [{ sku: 'A', requested: 2 }]), ...(i % 3 > 0 ? [confirmed(orderId)] : []), ...(i % 3 < 2 ? [cancelled(orderId), cancelled(orderId)] : []),
+    validated(orderId, [{ sku: 'A', requested: 2 }]), ...(i % 3 > 0 ? [confirmed(orderId)] : []), ...(i % 3 < 2 ? [cancelled(orderId, 2 + (i % 3)), cancelled(orderId, 2 + (i % 3))] : []),
   ]);
   for (let at = 0, size = 1; at < events.length; at += size, size = (size * 5) % 23) await handleOnce(inventoryHandler, events.slice(at, at + size), db.command);
   const { rows } = await db.admin.query('SELECT state, version, count(*)::int FROM inventory.reservation GROUP BY 1, 2 ORDER BY 1');
@@ -247,10 +250,11 @@ test('a cancelled order gives back what it holds or has taken, whichever of its 
   await assertInvariants();
 
   const late = newId();
-  assert.deepEqual((await handleOnce(inventoryHandler, [cancelled(late)], db.command)).map(({ result }) => result), ['retry'], 'nothing was decided that it could undo');
+  assert.deepEqual((await handleOnce(inventoryHandler, [cancelled(late)], db.command)).map(({ result }) => result), ['parked'], 'nothing was decided that it could undo');
   await db.admin.query('UPDATE inventory.stock_level SET on_hand = 0');
   await handleOnce(inventoryHandler, [validated(late, [{ sku: 'A', requested: 1 }])], db.command);
-  assert.deepEqual((await handleOnce(inventoryHandler, [cancelled(late)], db.command)).map(({ result }) => result), ['ignored'], 'what was rejected holds nothing');
+  assert.deepEqual((await updates()).filter(({ subject }) => subject === late).map(({ sequence, data: { outcome, lines } }) => [sequence, outcome, lines.length]),
+    [['1', 'REJECTED', 1], ['2', 'RELEASED', 0]], 'what was rejected holds nothing');
 });
 
 /** The pool, but something else happens once between the read and the write of the batch. */
@@ -303,10 +307,10 @@ test('an event or an order that another worker decides between the read and the 
   const mine = [event, validated(other, [{ sku: 'A', requested: 2 }]), confirmed(newId())];
   const theirs = [event, validated(other, [{ sku: 'A', requested: 2 }])];
   const outcomes = await handleOnce(inventoryHandler, mine, meanwhile(() => handleOnce(inventoryHandler, theirs, db.command)));
-  assert.deepEqual(outcomes.map(({ result }) => result), ['duplicate', 'duplicate', 'retry']);
+  assert.deepEqual(outcomes.map(({ result }) => result), ['duplicate', 'duplicate', 'parked']);
   assert.equal((await updates()).length, 2);
   const { rows: [inbox] } = await db.admin.query('SELECT count(*)::int AS known FROM messaging.inbox');
-  assert.equal(inbox.known, 3, 'what is to be tried again is not remembered');
+  assert.equal(inbox.known, 3, 'what waits is not remembered');
   await assertInvariants();
 });
 

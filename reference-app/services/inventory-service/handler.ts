@@ -1,7 +1,7 @@
 import { Counter } from 'prom-client';
 import { isRetryable, withTransaction, type Pool } from '../shared/database.ts';
 import type { EventEnvelope } from '../shared/events/index.ts';
-import type { Handler, Outcome } from '../shared/messaging/handler.ts';
+import { isOpen, type Handler, type Outcome } from '../shared/messaging/handler.ts';
 import { registry } from '../shared/telemetry.ts';
 import { decide, type Caused, type Decision, type Known } from './decide.ts';
 import { claim, forget, read, readClaimed, write } from './statements.ts';
@@ -13,12 +13,12 @@ const reservations = new Counter({
 const NAME = 'inventory-service';
 
 /**
- * Decides on stock: StockValidated → reserved or rejected, OrderConfirmed → deducted, OrderCancelled → released or returned. Each
- * answers InventoryUpdated. Whatever the advice in StockValidated says, the writer decides; it is only a copy of the order's lines here.
+ * Decides on stock: StockValidated → reserved or rejected; OrderConfirmed → deducted; OrderUpdateRequested → what is wanted on top is reserved
+ * or rejected; OrderUpdated → the difference is deducted or returned; what ends the order → released or returned. Each answers InventoryUpdated. Whatever the advice in StockValidated says, the writer decides; it is only a copy of the order's lines here.
  */
 export const inventoryHandler: Handler<Caused> = {
   name: NAME,
-  types: ['inventory.validated', 'order.confirmed', 'order.cancelled'],
+  types: ['inventory.validated', 'order.confirmed', 'order.update-requested', 'order.updated', 'order.update-rejected', 'order.cancel-requested', 'order.expired'],
   async handle(events, pool) {
     const known = await read(pool, NAME, events);
     const decision = decide(events, known);
@@ -43,7 +43,7 @@ async function handleExactly(events: readonly EventEnvelope<Caused>[], pool: Poo
     const claimed = await claim(tx, NAME, events);
     const handled = new Set(events.map(({ id }) => id.toLowerCase()).filter((id) => !claimed.has(id)));
     const decision = decide(events, await readClaimed(tx, NAME, events, handled));
-    await forget(tx, NAME, decision.outcomes.filter(({ result }) => result === 'retry').map(({ eventId }) => eventId));
+    await forget(tx, NAME, decision.outcomes.filter(isOpen).map(({ eventId }) => eventId));
     await write(tx, NAME, [], decision);
     return decision;
   }));
@@ -51,7 +51,7 @@ async function handleExactly(events: readonly EventEnvelope<Caused>[], pool: Poo
 
 /** What the inbox has to know from now on. */
 function done({ outcomes }: Decision, { handled }: Known): string[] {
-  return outcomes.filter(({ eventId, result }) => result !== 'retry' && !handled.has(eventId.toLowerCase())).map(({ eventId }) => eventId);
+  return outcomes.filter((outcome) => !isOpen(outcome) && !handled.has(outcome.eventId.toLowerCase())).map(({ eventId }) => eventId);
 }
 
 /** Another transaction was first at an event, a reservation or the stock, or they stood in each other's way. */

@@ -1,13 +1,13 @@
 import type { Queryable } from '../shared/database.ts';
 import { newEvent, type EventEnvelope } from '../shared/events/index.ts';
 import { arrayOf, lines, numberArray, textArray, uuidArray } from '../shared/sql-arrays.ts';
-import type { Caused, Decision, Entry, Known, Level, Step } from './decide.ts';
+import type { Caused, Decision, Entry, Known, Level } from './decide.ts';
 
 // Each is one call of a function that a migration makes (migrations/003-inventory.sql).
 
 const READ = {
   name: 'inventory-read',
-  text: `SELECT handled::text, entry_order_id::text, entry_version::text, entry_type::text, entry_sku::text, entry_location::text, entry_quantity::text,
+  text: `SELECT handled::text, entry_order_id::text, entry_version::text, entry_sku::text, entry_location::text, entry_on_hand::text, entry_reserved::text,
            entry_event_id::text, stock_sku::text, stock_location::text, stock_on_hand::text, stock_reserved::text
          FROM inventory.read($1, $2::text::uuid[], $3::text::uuid[], $4::text::text[])`,
 };
@@ -26,7 +26,10 @@ const WRITE = {
            $14::text::text[], $15::text::text[], $16::text::int[], $17::text::int[])`,
 };
 
-type Row = Record<`entry_${'order_id' | 'version' | 'type' | 'sku' | 'location' | 'quantity' | 'event_id'}` | `stock_${'sku' | 'location' | 'on_hand' | 'reserved'}`, string | null> & { handled: string };
+/** Of a line that moves nothing; no location is called so. */
+const NOWHERE = '-';
+
+type Row = Record<`entry_${'order_id' | 'version' | 'sku' | 'location' | 'on_hand' | 'reserved' | 'event_id'}` | `stock_${'sku' | 'location' | 'on_hand' | 'reserved'}`, string | null> & { handled: string };
 type Events = readonly EventEnvelope<Caused>[];
 
 /** What is known for a first try. That an order was decided before, by another event, the key of the ledger will tell. */
@@ -41,13 +44,14 @@ export async function readClaimed(tx: Queryable, consumer: string, events: Event
 
 async function ask(database: Queryable, values: [consumer: string, eventIds: string, orderIds: string, skus: string]): Promise<Known> {
   const { rows: [row] } = await database.query<Row>({ ...READ, values });
-  const { handled, entry_order_id, entry_version, entry_type, entry_sku, entry_location, entry_quantity, entry_event_id, stock_sku, stock_location, stock_on_hand, stock_reserved } = row!;
-  const [version, type, sku, location, quantity, eventId] = [entry_version, entry_type, entry_sku, entry_location, entry_quantity, entry_event_id].map(arrayOf) as Columns<6>;
+  const { handled, entry_order_id, entry_version, entry_sku, entry_location, entry_on_hand, entry_reserved, entry_event_id, stock_sku, stock_location, stock_on_hand, stock_reserved } = row!;
+  const [version, sku, location, movedOnHand, movedReserved, eventId] = [entry_version, entry_sku, entry_location, entry_on_hand, entry_reserved, entry_event_id].map(arrayOf) as Columns<6>;
   const [place, onHand, reserved] = [stock_location, stock_on_hand, stock_reserved].map(arrayOf) as Columns<3>;
   return {
     handled: new Set(arrayOf(handled)),
     entries: arrayOf(entry_order_id).map((orderId, i): Entry => ({
-      orderId, version: Number(version[i]), type: type[i] as Step, sku: sku[i]!, location: location[i]!, quantity: Number(quantity[i]), eventId: eventId[i]!,
+      orderId, version: Number(version[i]), sku: sku[i]!, location: location[i] === NOWHERE ? null : location[i]!,
+      onHand: Number(movedOnHand[i]), reserved: Number(movedReserved[i]), eventId: eventId[i]!,
     })),
     stock: arrayOf(stock_sku).map((one, i): Level => ({ sku: one, location: place[i]!, onHand: Number(onHand[i]), reserved: Number(reserved[i]) })),
   };
@@ -72,7 +76,7 @@ export async function write(database: Queryable, consumer: string, handled: read
   const entryEvents: number[] = [];
   const entryLines: number[] = [];
   const entryTypes: string[] = [];
-  changes.forEach(({ type, movements: own }, i) => own.forEach((_, line) => {
+  changes.forEach(({ movements: own }, i) => own.forEach(({ type }, line) => {
     entryEvents.push(i + 1);
     entryLines.push(line + 1);
     entryTypes.push(type);
@@ -100,6 +104,9 @@ function orderIds(events: Events): string {
 
 function skus(events: Events): string {
   const all = new Set<string>();
-  for (const event of events) if (event.type === 'inventory.validated') for (const { sku } of event.data.lines) all.add(sku);
+  for (const event of events) {
+    if (event.type === 'inventory.validated') for (const { sku } of event.data.lines) all.add(sku);
+    else if (event.type === 'order.update-requested') for (const { sku } of event.data.new) all.add(sku);
+  }
   return textArray([...all]);
 }

@@ -10,19 +10,20 @@ const sent = new Counter({ name: 'notifications_total', help: 'Attempts to send 
 const CLAIM = {
   name: 'notification-claim',
   // A claim, not a transaction that stays open while it sends: the relay waits for open transactions.
-  text: 'SELECT order_id, outcome, customer_id, traceparent, attempts FROM notification.claim($1, $2)',
+  text: 'SELECT order_id, version, outcome, customer_id, traceparent, attempts FROM notification.claim($1, $2)',
 };
 const SENT = {
   name: 'notification-sent',
-  text: 'SELECT notification.sent($1::text::uuid[], $2::text::text[], $3)',
+  text: 'SELECT notification.sent($1::text::uuid[], $2::text::int[], $3::text::text[], $4)',
 };
 const FAILED = {
   name: 'notification-failed',
-  text: 'SELECT notification.failed($1::text::uuid[], $2::text::text[], $3::text::text[], $4::text::float8[])',
+  text: 'SELECT notification.failed($1::text::uuid[], $2::text::int[], $3::text::text[], $4::text::text[], $5::text::float8[])',
 };
 
 interface Claimed {
   order_id: string;
+  version: number;
   outcome: string;
   customer_id: string | null;
   traceparent: string | null;
@@ -61,9 +62,9 @@ export function runDelivery({
     if (rows.length === 0) return 0;
     const results = await Promise.allSettled(rows.map(async (row) => sender.send({
       orderId: row.order_id, outcome: row.outcome, customerId: row.customer_id ?? undefined, traceparent: row.traceparent ?? undefined,
-    }, `${row.order_id}/${row.outcome}`)));
+    }, `${row.order_id}/${row.version}/${row.outcome}`)));
     const done = rows.filter((_, i) => results[i]!.status === 'fulfilled');
-    if (done.length > 0) await pool.query({ ...SENT, values: [uuidArray(done.map((row) => row.order_id)), textArray(done.map((row) => row.outcome)), sender.channel] });
+    if (done.length > 0) await pool.query({ ...SENT, values: [uuidArray(done.map((row) => row.order_id)), numberArray(done.map((row) => row.version)), textArray(done.map((row) => row.outcome)), sender.channel] });
     sent.inc({ channel: sender.channel, result: 'sent' }, done.length);
     const failed = rows.flatMap((row, i) => {
       const result = results[i]!;
@@ -77,7 +78,7 @@ export function runDelivery({
       await pool.query({
         ...FAILED,
         values: [
-          uuidArray(failed.map(({ row }) => row.order_id)), textArray(failed.map(({ row }) => row.outcome)), textArray(failed.map(({ error }) => error)),
+          uuidArray(failed.map(({ row }) => row.order_id)), numberArray(failed.map(({ row }) => row.version)), textArray(failed.map(({ row }) => row.outcome)), textArray(failed.map(({ error }) => error)),
           numberArray(failed.map(({ row }) => Math.min(firstBackOffSeconds * 2 ** Math.min(row.attempts - 1, 20), 3_600))),
         ],
       });

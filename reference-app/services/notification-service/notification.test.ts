@@ -63,7 +63,7 @@ test('one record per order and outcome, whatever comes twice, sent with the cust
   await eventually(unsent, (n) => n === 0);
   await delivery.stop();
   assert.deepEqual(sender.sent.map(({ outcome, customerId }) => [outcome, customerId]).sort(), [['CONFIRMED', 'jane'], ['DEDUCTED', 'jane']]);
-  assert.deepEqual([...sender.keys].sort(), [`${orderId}/CONFIRMED`, `${orderId}/DEDUCTED`]);
+  assert.deepEqual([...sender.keys].sort(), [`${orderId}/1/DEDUCTED`, `${orderId}/2/CONFIRMED`]);
   const { rows } = await db.admin.query('SELECT channel, attempts FROM notification.notification WHERE order_id = $1', [orderId]);
   assert.deepEqual(rows, [{ channel: 'test', attempts: 1 }, { channel: 'test', attempts: 1 }]);
 });

@@ -4,14 +4,18 @@ import type { Logger } from 'pino';
 import { Counter } from 'prom-client';
 import type { Registry } from 'prom-client';
 import { newEvent, newId } from '../../shared/events/index.ts';
-import { createApp } from '../../shared/http/app.ts';
+import { UUID, createApp, jsonBody } from '../../shared/http/app.ts';
 import { CONSISTENCY_TOKEN_HEADER, formatConsistencyToken } from '../../shared/http/consistency-token.ts';
 import { invalid, Problem } from '../../shared/http/problem.ts';
 import { writerReady } from '../../shared/http/readiness.ts';
 import { serve } from '../../shared/http/route.ts';
 import { GroupCommit } from './group-commit.ts';
 import type { NewOrder } from './intake.ts';
-import { fingerprint, parseBatch, parseEntry, parseIdempotencyKey, parseOrderRequest, skuField } from './order-request.ts';
+import { createChanger, type Changed } from './change.ts';
+import {
+  commandFingerprint, fingerprint, parseBatch, parseCancellation, parseEntry, parseIdempotencyKey, parseIfMatch, parseOrderRequest, parsePatch, skuField,
+  unknownSkuProblem,
+} from './order-request.ts';
 import type { OrderRequest, Style } from './order-request.ts';
 import { routes } from './routes.ts';
 
@@ -34,7 +38,9 @@ export function createWriteApi({ pool, logger, registry }: WriteApiDeps): Fastif
     registers: [registry],
   });
   const intake = new GroupCommit(pool);
+  const change = createChanger(pool, registry);
   const app = createApp({ logger, registry, ready: writerReady(pool) });
+  app.addContentTypeParser('application/merge-patch+json', { parseAs: 'buffer' }, jsonBody);
 
   /** The id of the order, stored now or before under the same key; throws a `Problem` if it is refused. `keyField` is where the key was given. */
   async function accept(order: OrderRequest, key: string | undefined, keyField: string, request: FastifyRequest): Promise<string> {
@@ -53,7 +59,7 @@ export function createWriteApi({ pool, logger, registry }: WriteApiDeps): Fastif
         throw new Problem('idempotency-mismatch', `${keyField} ${message}`, { errors: [{ field: keyField, message }] });
       }
       case 'unknown-sku':
-        throw unknownSkus(order, outcome.skus);
+        throw unknownSkuProblem(order.items, outcome.skus, (n) => skuField(order.style, n));
     }
   }
 
@@ -83,7 +89,41 @@ export function createWriteApi({ pool, logger, registry }: WriteApiDeps): Fastif
     if (problems.length === results.length && problems.every(({ problem }) => problem === 'unavailable')) throw problems[0]!;
     return reply.send({ accepted: results.length - problems.length, refused: problems.length, results: results.map((result) => batchAnswer(result)) });
   });
+  /** What all commands have in common: which order, which version of it, and whether it was asked for before. */
+  function commandOf(request: FastifyRequest, body: unknown) {
+    const { id } = request.params as { id: string };
+    if (!UUID.test(id)) throw invalid('id', 'must be an order id from POST /orders, for example 019a9c5e-7d3b-7c41-9b1f-3f5f0a6f2d11');
+    const orderId = request.orderId = id.toLowerCase();
+    const key = parseIdempotencyKey(request.headers['idempotency-key']);
+    return {
+      orderId, versions: parseIfMatch(request.headers['if-match']), cause: { id: request.id, correlationid: orderId, traceparent: request.traceparent },
+      key: key === undefined ? undefined : { key, fingerprint: commandFingerprint(orderId, body) },
+    };
+  }
+
+  serve(app, routes.updateOrder, async (request, reply) => {
+    const { style, items } = parsePatch(request.body);
+    const command = commandOf(request, ['update', items]);
+    const changed = await change({ ...command, request: { command: 'update', items }, field: (n) => skuField(style, n) });
+    return commanded(reply, command.orderId, changed, style);
+  });
+
+  serve(app, routes.cancelOrder, async (request, reply) => {
+    const reason = parseCancellation(request.body);
+    const command = commandOf(request, ['cancel', reason]);
+    return commanded(reply, command.orderId, await change({ ...command, request: { command: 'cancel', reason } }), 'camel');
+  });
   return app;
+}
+
+/** A command that is not refused. */
+function commanded(reply: FastifyReply, orderId: string, { version, status }: Changed, style: Style): FastifyReply {
+  reply.code(202).headers({
+    'location': `/orders/${orderId}`,
+    'etag': `"${version}"`,
+    [CONSISTENCY_TOKEN_HEADER]: formatConsistencyToken({ orderId, version }),
+  });
+  return reply.send(style === 'snake' ? { order_id: orderId, status } : { orderId, status });
 }
 
 type BatchResult = { readonly style: Style; readonly orderId: string } | { readonly problem: Problem };
@@ -127,11 +167,4 @@ function accepted(reply: FastifyReply, orderId: string, style: Style): FastifyRe
     [CONSISTENCY_TOKEN_HEADER]: formatConsistencyToken({ orderId, version: VERSION }),
   });
   return reply.send(style === 'snake' ? { order_id: orderId, status: 'PENDING' } : { orderId, status: 'PENDING' });
-}
-
-function unknownSkus({ style, items }: OrderRequest, skus: readonly string[]): Problem {
-  const errors = items.flatMap(({ sku }, n) => (skus.includes(sku)
-    ? [{ field: skuField(style, n), message: `names "${sku}", which is not in the catalogue; use a SKU that GET /inventory/{sku} knows` }]
-    : []));
-  return new Problem('unknown-sku', errors.map((e) => `${e.field} ${e.message}`).join('; '), { errors });
 }

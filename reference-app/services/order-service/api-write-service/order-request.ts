@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import Type from 'typebox';
-import { invalid, invalidFields } from '../../shared/http/problem.ts';
+import { invalid, invalidFields, Problem } from '../../shared/http/problem.ts';
 import { parser } from '../../shared/http/validation.ts';
 
 /** Names of the fields: ours, or those of clients that were written for snake case. The answer uses the client's. */
@@ -46,6 +46,14 @@ export const SnakeOrder = Type.Object({
   examples: [{ customer_id: 'cust-42', items: [{ product_id: 'SKU-123', quantity: 2 }] }],
 });
 
+/** A merge patch of an order: only its items can be changed, and a list takes the place of the old one (RFC 7396). */
+export const CamelPatch = Type.Object({ items: CamelOrder.properties.items }, { ...closed, description: 'a JSON object with items' });
+export const SnakePatch = Type.Object({ items: SnakeOrder.properties.items }, { ...closed, description: 'a JSON object with items' });
+
+export const Cancellation = Type.Object({
+  reason: Type.Optional(Type.String({ description: 'text of 1 to 200 characters without control characters', pattern: '^(?=.*\\S)[^\\p{Cc}\\p{Cs}]{1,200}$' })),
+}, { ...closed, description: 'a JSON object with a reason, or nothing' });
+
 const parseCamel = parser(CamelOrder, 'body');
 const parseSnake = parser(SnakeOrder, 'body');
 
@@ -73,7 +81,7 @@ function fromSnake(body: unknown): OrderRequest {
   };
 }
 
-function refuseDuplicates({ style, items: lines }: OrderRequest): void {
+function refuseDuplicates({ style, items: lines }: Pick<OrderRequest, 'style' | 'items'>): void {
   const first = new Map<string, number>();
   const errors = lines.flatMap((line, n) => {
     const before = first.get(line.sku);
@@ -89,6 +97,52 @@ function refuseDuplicates({ style, items: lines }: OrderRequest): void {
 
 export function skuField(style: Style, n: number): string {
   return `items[${n}].${style === 'snake' ? 'product_id' : 'sku'}`;
+}
+
+const parseCamelPatch = parser(CamelPatch, 'body');
+const parseSnakePatch = parser(SnakePatch, 'body');
+const parseReason = parser(Cancellation, 'body');
+
+/** The items that the order shall have. */
+export function parsePatch(body: unknown): Pick<OrderRequest, 'style' | 'items'> {
+  const request = styleOf(body) === 'snake'
+    ? { style: 'snake' as const, items: parseSnakePatch(body).items.map((item) => ({ sku: item.product_id, quantity: item.quantity })) }
+    : { style: 'camel' as const, items: parseCamelPatch(body).items };
+  refuseDuplicates(request);
+  return request;
+}
+
+export function parseCancellation(body: unknown): string {
+  return body === undefined || body === null ? NO_REASON : parseReason(body).reason ?? NO_REASON;
+}
+
+const NO_REASON = 'CUSTOMER_REQUEST';
+
+/** The versions that a command may be about: undefined for whatever it is now, `*`. */
+export function parseIfMatch(header: string | undefined): ReadonlySet<number> | undefined {
+  if (header === undefined || header.trim() === '') {
+    const message = 'is missing; send the ETag of the last answer about the order, or * for whatever it is now';
+    throw new Problem('precondition-required', `If-Match ${message}`, { errors: [{ field: 'If-Match', message }] });
+  }
+  if (header.trim() === '*') return undefined;
+  const tags = header.split(',').map((tag) => tag.trim());
+  if (!tags.every((tag) => /^(W\/)?"[\x21\x23-\x7e]*"$/.test(tag))) {
+    throw invalid('If-Match', 'must be the ETag of an answer about the order, with its quotes, for example "1"');
+  }
+  // Others, weak ones too, match no version.
+  return new Set(tags.filter((tag) => /^"[1-9]\d{0,8}"$/.test(tag)).map((tag) => Number(tag.slice(1, -1))));
+}
+
+/** Of a command: the same key may not be used for another order or another change. */
+export function commandFingerprint(orderId: string, command: unknown): Buffer {
+  return createHash('sha256').update(JSON.stringify([orderId, command])).digest();
+}
+
+export function unknownSkuProblem(items: readonly { readonly sku: string }[], unknown: readonly string[], field: (n: number) => string): Problem {
+  const errors = items.flatMap(({ sku: name }, n) => (unknown.includes(name)
+    ? [{ field: field(n), message: `names "${name}", which is not in the catalogue; use a SKU that GET /inventory/{sku} knows` }]
+    : []));
+  return new Problem('unknown-sku', errors.map((e) => `${e.field} ${e.message}`).join('; '), { errors });
 }
 
 /** Says whether two requests ask for the same, whatever their white space, order of fields or style. */

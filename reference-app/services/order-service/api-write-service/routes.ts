@@ -2,7 +2,7 @@ import Type from 'typebox';
 import { Uuid } from '../../shared/events/index.ts';
 import { ProblemDetails } from '../../shared/http/problem.ts';
 import { ConsistencyToken, ETag, type Routes } from '../../shared/http/route.ts';
-import { BATCH_LIMIT, CamelEntry, CamelOrder, IdempotencyKey, SnakeEntry, SnakeOrder } from './order-request.ts';
+import { BATCH_LIMIT, CamelEntry, CamelOrder, CamelPatch, Cancellation, IdempotencyKey, SnakeEntry, SnakeOrder, SnakePatch } from './order-request.ts';
 
 /** A batch of the most orders of ordinary size fits. */
 const BATCH_BODY_LIMIT = 1024 * 1024;
@@ -11,6 +11,24 @@ const Location = Type.String({ format: 'uri-reference', description: 'address of
 const Pending = Type.Literal('PENDING');
 const accepted = { outcome: Type.Literal('accepted'), status: Pending, location: Location };
 const Count = Type.Integer({ minimum: 0, maximum: BATCH_LIMIT });
+
+const params = Type.Object({ id: Type.String({ ...Uuid, description: 'order id from POST /orders' }) });
+const commandHeaders = Type.Object({
+  'If-Match': Type.String({ description: 'the ETag of the last answer about the order, or * for whatever it is now', examples: ['"2"'] }),
+  'Idempotency-Key': Type.Optional(IdempotencyKey),
+});
+const changed = (description: string, status: 'UPDATE_PENDING' | 'CANCEL_PENDING', ...others: string[]) => {
+  const statuses = Type.Enum([status, ...others]);
+  return {
+    description,
+    headers: Type.Object({ 'Location': Location, 'ETag': ETag, 'Consistency-Token': ConsistencyToken }),
+    body: Type.Union([
+      Type.Object({ orderId: Uuid, status: statuses }, { title: `Order_${status}` }),
+      Type.Object({ order_id: Uuid, status: statuses }, { title: `Order_${status}_Snake` }),
+    ]),
+  };
+};
+const commandProblems = ['order-not-found', 'illegal-transition', 'precondition-failed', 'precondition-required', 'idempotency-mismatch', 'unavailable'] as const;
 
 export const routes = {
   createOrder: {
@@ -56,5 +74,34 @@ export const routes = {
       },
     },
     problems: ['unavailable'],
+  },
+  updateOrder: {
+    method: 'PATCH',
+    path: '/orders/:id',
+    summary: 'Change the items of an order',
+    description: 'A merge patch (RFC 7396): the list of items takes the place of the old one. Stock is decided afterwards, about the difference only; if it does not do, '
+      + 'the order stays as it was. Possible when the order is CONFIRMED.',
+    params,
+    headers: commandHeaders,
+    body: Type.Union([CamelPatch, SnakePatch]),
+    bodyTypes: ['application/merge-patch+json', 'application/json'],
+    answers: {
+      202: changed('The order is locked until it is decided, or has those items already.', 'UPDATE_PENDING', 'CONFIRMED'),
+    },
+    problems: ['unknown-sku', ...commandProblems],
+  },
+  cancelOrder: {
+    method: 'POST',
+    path: '/orders/:id/cancel',
+    summary: 'Cancel an order',
+    description: 'Possible when the order is PENDING or CONFIRMED. It is CANCELLED when its stock was given back.',
+    params,
+    headers: commandHeaders,
+    body: Cancellation,
+    bodyIsOptional: true,
+    answers: {
+      202: changed('The order is locked until its stock is given back.', 'CANCEL_PENDING'),
+    },
+    problems: commandProblems,
   },
 } as const satisfies Routes;

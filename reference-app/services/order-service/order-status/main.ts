@@ -1,5 +1,14 @@
 import Type from 'typebox';
 import { runConsumerWorker } from '../../shared/worker.ts';
+import { runSweeper } from '../lifecycle/sweeper.ts';
 import { orderStatusHandler } from './handler.ts';
 
-await runConsumerWorker('order-status', Type.Object({}), () => ({ handler: orderStatusHandler }));
+const config = Type.Object({
+  ORDER_DEADLINE_SECONDS: Type.Integer({ minimum: 1, default: 1_800, description: 'how many seconds an order may wait in one status before it expires' }),
+  SWEEP_SECONDS: Type.Integer({ minimum: 1, default: 10, description: 'how often to look for orders past their deadline, in seconds' }),
+});
+
+await runConsumerWorker('order-status', config, ({ config: env, writer, logger }) => ({
+  handler: orderStatusHandler,
+  beside: runSweeper({ pool: writer, logger, deadlineSeconds: env.ORDER_DEADLINE_SECONDS, everyMs: env.SWEEP_SECONDS * 1_000 }),
+}));

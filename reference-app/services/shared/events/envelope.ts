@@ -16,6 +16,7 @@ export const Envelope = Type.Object({
   dataschema: Type.String({ minLength: 1, description: 'name and major version of the schema of the data' }),
   partitionkey: Type.String({ minLength: 1, maxLength: 128, description: 'events with the same key are about the same thing' }),
   sequence: Type.String({ pattern: '^[0-9]{1,19}$', description: 'version of what the event is about, as its producer counts' }),
+  previousid: Type.Optional(Type.String({ ...Uuid, description: 'of an order\'s events: the event of the version before' })),
   correlationid: Type.String({ minLength: 1, description: 'what belongs together: the order' }),
   causationid: Type.String({ minLength: 1, description: 'the event, or the request, that led to this' }),
   traceparent: Type.Optional(Type.String({ description: 'W3C trace context' })),
@@ -78,8 +79,10 @@ export interface NewEvent<T extends EventType> {
   readonly source: string;
   /** The order id, which is also the partition key. */
   readonly subject: string;
-  /** The version of the producing aggregate. */
+  /** The version of the order that it is or answers. */
   readonly sequence: number | string;
+  /** The event of the version before. */
+  readonly previous?: string | undefined;
   readonly data: EventData<T>;
   readonly cause: Cause;
   readonly id?: string;
@@ -104,6 +107,7 @@ export function newEvent<T extends EventType>(event: NewEvent<T>): EventEnvelope
     traceparent: continueTrace(event.cause.traceparent),
     data: event.data,
   } as EventEnvelope<T>;
+  if (event.previous !== undefined) made.previousid = event.previous;
   checkEvent(made, '');
   return made;
 }

@@ -58,8 +58,9 @@ export const InventoryUpdated = Type.Object({
   lines: lines(InventoryLine),
   shortages: lines(StockLine),
 }, {
-  description: 'What a decision did to the stock of an order. `lines` holds every line of the order (deltas are zero when REJECTED). Counts are '
-    + 'sums over all locations: what the deciding transaction knew with what it changed; where stock was not scarce, others may have changed it meanwhile.',
+  description: 'What a decision did to the stock of an order. `lines` holds what moves: every line of a new order (deltas are zero when REJECTED), the '
+    + 'differences of an update. Counts are sums over all locations: what the deciding transaction knew with what it changed; where stock was not scarce, others may '
+    + 'have changed it meanwhile. The sequence of the event is the version of the order that it answers.',
 });
 export type InventoryUpdated = Static<typeof InventoryUpdated>;
 
@@ -92,10 +93,69 @@ export const OrderCancelled = Type.Object({
   reason: Type.String({ minLength: 1, maxLength: 200 }),
   cancelledAt: Timestamp,
   createdAt: Type.Optional(Timestamp),
-}, { description: 'The order was cancelled; what it holds is to be released.' });
+}, { description: 'The order was cancelled; it holds no stock any more.' });
 export type OrderCancelled = Static<typeof OrderCancelled>;
 
-/** The data of every event of the stock-only profile, by its CloudEvents type. */
+const Items = Type.Array(OrderItem, { minItems: 1, maxItems: MAX_ITEMS });
+const Pieces = Type.Integer({ minimum: 0, maximum: 10_000, description: 'pieces, 0 for what the order does not have' });
+const ChangedItem = Type.Object({ sku: Sku, from: Pieces, to: Pieces });
+export type ChangedItem = Static<typeof ChangedItem>;
+const Changed = Type.Array(ChangedItem, { minItems: 1, maxItems: MAX_ITEMS });
+
+export const OrderUpdateRequested = Type.Object({
+  orderId: Uuid,
+  customerId: CustomerId,
+  version: Version,
+  old: Items,
+  new: Items,
+  changed: Changed,
+  requestedAt: Timestamp,
+}, { description: 'Other items are asked for. The order is locked until the inventory has answered.' });
+export type OrderUpdateRequested = Static<typeof OrderUpdateRequested>;
+
+export const OrderUpdated = Type.Object({
+  orderId: Uuid,
+  customerId: CustomerId,
+  version: Version,
+  old: Items,
+  new: Items,
+  changed: Changed,
+  updatedAt: Timestamp,
+  createdAt: Type.Optional(Timestamp),
+}, { description: 'The order has the items that were asked for; what they need on top is reserved.' });
+export type OrderUpdated = Static<typeof OrderUpdated>;
+
+export const OrderUpdateRejected = Type.Object({
+  orderId: Uuid,
+  customerId: CustomerId,
+  version: Version,
+  reason: Type.Enum(['INSUFFICIENT_STOCK']),
+  shortages: lines(StockLine),
+  rejectedAt: Timestamp,
+  createdAt: Type.Optional(Timestamp),
+}, { description: 'The order stays as it was before it was asked to change.' });
+export type OrderUpdateRejected = Static<typeof OrderUpdateRejected>;
+
+export const OrderCancelRequested = Type.Object({
+  orderId: Uuid,
+  customerId: CustomerId,
+  version: Version,
+  reason: Type.String({ minLength: 1, maxLength: 200 }),
+  requestedAt: Timestamp,
+}, { description: 'The order shall be cancelled. It is locked until the inventory has given its stock back.' });
+export type OrderCancelRequested = Static<typeof OrderCancelRequested>;
+
+export const OrderExpired = Type.Object({
+  orderId: Uuid,
+  customerId: CustomerId,
+  version: Version,
+  status: Type.String({ minLength: 1, maxLength: 32, description: 'what the order was until then' }),
+  expiredAt: Timestamp,
+  createdAt: Type.Optional(Timestamp),
+}, { description: 'What the order waited for did not come in time; what it holds is to be released.' });
+export type OrderExpired = Static<typeof OrderExpired>;
+
+/** The data of every event of the stock-only and the fan-out profile, by its CloudEvents type. */
 export const EVENT_DATA = {
   'order.created': OrderCreated,
   'inventory.validated': StockValidated,
@@ -103,6 +163,11 @@ export const EVENT_DATA = {
   'order.confirmed': OrderConfirmed,
   'order.rejected': OrderRejected,
   'order.cancelled': OrderCancelled,
+  'order.update-requested': OrderUpdateRequested,
+  'order.updated': OrderUpdated,
+  'order.update-rejected': OrderUpdateRejected,
+  'order.cancel-requested': OrderCancelRequested,
+  'order.expired': OrderExpired,
 } as const;
 export type EventType = keyof typeof EVENT_DATA;
 export type EventData<T extends EventType> = Static<(typeof EVENT_DATA)[T]>;
@@ -115,6 +180,11 @@ export const DETAIL_TYPES = {
   'order.confirmed': 'OrderConfirmed',
   'order.rejected': 'OrderRejected',
   'order.cancelled': 'OrderCancelled',
+  'order.update-requested': 'OrderUpdateRequested',
+  'order.updated': 'OrderUpdated',
+  'order.update-rejected': 'OrderUpdateRejected',
+  'order.cancel-requested': 'OrderCancelRequested',
+  'order.expired': 'OrderExpired',
 } as const satisfies Record<EventType, string>;
 export type DetailType = (typeof DETAIL_TYPES)[EventType];
 

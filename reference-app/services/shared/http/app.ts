@@ -128,13 +128,7 @@ export function createApp({ logger, registry, ready }: AppOptions): FastifyInsta
   });
 
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-    try {
-      done(null, parseJson(request, body as Buffer));
-    } catch (error) {
-      done(error as Error);
-    }
-  });
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, jsonBody);
 
   for (const path of HEALTH_PATHS) {
     app.get(path, async (_request, reply) => {
@@ -143,6 +137,15 @@ export function createApp({ logger, registry, ready }: AppOptions): FastifyInsta
     });
   }
   return app;
+}
+
+/** A parser of a content type that is JSON. */
+export function jsonBody(request: FastifyRequest, body: string | Buffer, done: (error: Error | null, value?: unknown) => void): void {
+  try {
+    done(null, parseJson(request, body as Buffer));
+  } catch (error) {
+    done(error as Error);
+  }
 }
 
 /** Registers a route at its own address and under `/api`. */

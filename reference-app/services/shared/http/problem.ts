@@ -27,9 +27,12 @@ export const PROBLEMS = {
   'sku-not-found': { status: 404, title: 'There is no such SKU' },
   'method-not-allowed': { status: 405, title: 'This address does not take this method' },
   'request-timeout': { status: 408, title: 'The request did not arrive in time' },
+  'illegal-transition': { status: 409, title: 'The order can not be changed like this now' },
+  'precondition-failed': { status: 412, title: 'The order has changed since' },
   'payload-too-large': { status: 413, title: 'The body is too large' },
   'unsupported-media-type': { status: 415, title: 'The body is not of a supported media type' },
   'idempotency-mismatch': { status: 422, title: 'The idempotency key was used with another request' },
+  'precondition-required': { status: 428, title: 'The request must say which version of the order it is about' },
   'headers-too-large': { status: 431, title: 'The request headers are too large' },
   'internal': { status: 500, title: 'The service failed to answer' },
   'unavailable': { status: 503, title: 'The service cannot answer at the moment' },
@@ -65,12 +68,17 @@ export interface ProblemBody {
   readonly instance?: string;
   readonly errors?: readonly FieldError[];
   readonly traceId?: string;
+  /** Of illegal-transition: what the order is, and what a client may ask for now. */
+  readonly orderStatus?: string;
+  readonly allowed?: readonly string[];
 }
 
 export interface ProblemOptions {
   readonly errors?: readonly FieldError[];
   readonly headers?: Readonly<Record<string, string>>;
   readonly cause?: unknown;
+  /** Members that the type of problem has beside the common ones. */
+  readonly members?: Pick<ProblemBody, 'orderStatus' | 'allowed'>;
 }
 
 /** Thrown by handlers, turned into the answer by the error handler of the application. */
@@ -78,6 +86,7 @@ export class Problem extends Error {
   readonly problem: ProblemName;
   readonly errors: readonly FieldError[] | undefined;
   readonly headers: Readonly<Record<string, string>>;
+  readonly members: ProblemOptions['members'];
 
   constructor(problem: ProblemName, detail: string, options: ProblemOptions = {}) {
     super(detail, { cause: options.cause });
@@ -85,6 +94,7 @@ export class Problem extends Error {
     this.problem = problem;
     this.errors = options.errors;
     this.headers = options.headers ?? {};
+    this.members = options.members;
   }
 
   get status(): number {
@@ -104,6 +114,7 @@ export class Problem extends Error {
       title: PROBLEMS[this.problem].title,
       status: this.status,
       detail: this.message,
+      ...this.members,
       ...context,
       ...(this.errors ? { errors: this.errors } : {}),
     };

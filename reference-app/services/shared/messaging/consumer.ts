@@ -6,7 +6,8 @@ import { isTimeout, isUnavailable, type Pool } from '../database.ts';
 import { parseEnvelope, type EventEnvelope, type EventType } from '../events/index.ts';
 import { traceIdOf, type Logger } from '../telemetry.ts';
 import type { Handler } from './handler.ts';
-import { handleIsolating } from './inbox.ts';
+import { handleIsolating, handleOverdue } from './inbox.ts';
+import { noteDeadLetters } from './dead-letters.ts';
 import { batchSize, endToEndLatency, eventsConsumed, inHand } from './metrics.ts';
 
 export interface ConsumerOptions<T extends EventType> {
@@ -52,6 +53,8 @@ interface Failed {
   readonly invalid?: boolean;
 }
 
+/** Parked events are applied with what closes their gap; so often is looked for what was left behind. */
+const PARKED_SECONDS = 1;
 const MAX_BATCH = 10;
 const RECEIVE_GRACE_MS = 500;
 const MAX_VISIBILITY_SECONDS = 43_200;
@@ -145,7 +148,9 @@ class QueueConsumer<T extends EventType> implements Consumer {
     if (this.#isStopping) return;
     this.#log.info({ visibilitySeconds: this.#visibilitySeconds, maxReceiveCount: this.#maxReceiveCount }, 'consuming');
     void this.#keepHeld();
+    const parked = this.#keepParked();
     await Promise.all(Array.from({ length: this.#receivers }, () => this.#receive()));
+    await parked;
   }
 
   // --- receiving -----------------------------------------------------------------------------------------------
@@ -281,6 +286,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
   #giveBack(failed: readonly Failed[]): void {
     if (failed.length === 0) return;
     const seconds = new Map<Held, number>();
+    const dead: { event: EventEnvelope; error: string }[] = [];
     for (const { held, error, event, invalid } of failed) {
       const last = this.#maxReceiveCount !== undefined && held.receiveCount >= this.#maxReceiveCount;
       this.#count(event?.type ?? 'invalid', last ? 'dead' : 'retry');
@@ -292,12 +298,21 @@ class QueueConsumer<T extends EventType> implements Consumer {
         ...(event ? { eventId: event.id, type: event.type, orderId: event.subject, traceId: traceIdOf(event.traceparent) } : {}),
       };
       this.#log[last ? 'error' : 'warn'](fields, last ? 'event failed for the last time; it goes to the dead-letter queue' : 'event failed; it will come again');
+      if (last && event) dead.push({ event, error: error instanceof Error ? error.message : String(error) });
       // Without a dead-letter queue even a hopeless message must not spin.
       const doublings = invalid && this.#maxReceiveCount !== undefined ? 0 : Math.min(held.receiveCount - 1, 20);
       seconds.set(held, last ? 0 : Math.min(this.#backOff.first * 2 ** doublings, this.#backOff.max));
     }
     const held = [...seconds.keys()];
-    this.#settle(this.#changeVisibility(held, (one) => seconds.get(one)!), held);
+    const noted = dead.length > 0 ? this.#noteDead(dead) : undefined;
+    this.#settle(Promise.all([noted, this.#changeVisibility(held, (one) => seconds.get(one)!)]).then(() => undefined), held);
+  }
+
+  /** For the timeline of the order; the message itself goes to the dead-letter queue, whether this works or not. */
+  async #noteDead(dead: readonly { event: EventEnvelope; error: string }[]): Promise<void> {
+    await noteDeadLetters(this.#handler.name, dead, this.#pool).catch((error: unknown) => {
+      this.#log.warn({ err: error }, 'dead letters could not be noted for the timeline of their orders');
+    });
   }
 
   #count(type: string, result: string, count = 1): void {
@@ -366,6 +381,22 @@ class QueueConsumer<T extends EventType> implements Consumer {
         held.visibleAt = Date.now() + visibility;
       });
       await this.#changeVisibility(expiring, () => this.#visibilitySeconds);
+    }
+  }
+
+  /** Tries parked events again, whoever parked them. */
+  async #keepParked(): Promise<void> {
+    while (!this.#isStopping) {
+      try {
+        if (this.#blocked === 0) {
+          await handleOverdue(this.#handler, PARKED_SECONDS, this.#pool, (event, error) => {
+            this.#log.warn({ err: error, eventId: event.id, type: event.type, orderId: event.subject }, 'a parked event could not be applied; it waits on');
+          });
+        }
+      } catch (error) {
+        this.#log.debug({ err: error }, 'parked events have to wait');
+      }
+      await sleep(PARKED_SECONDS * 1000 * (1 - Math.random() / 4), undefined, { signal: this.#stopping.signal }).catch(() => undefined);
     }
   }
 

@@ -1,10 +1,13 @@
 import type { Pool } from '../database.ts';
 import type { EventEnvelope, EventType } from '../events/index.ts';
 
-/** ok: done now; duplicate: done before; ignored: nothing to do; retry: not yet, give it back (nothing was written for it). */
+/**
+ * ok: done now; duplicate: done before; ignored: nothing to do. Of the others nothing was written. parked: an earlier version of the order
+ * comes first, and the host keeps the event until then; retry: not yet for another reason, give it back.
+ */
 export interface Outcome {
   readonly eventId: string;
-  readonly result: 'ok' | 'duplicate' | 'ignored' | 'retry';
+  readonly result: 'ok' | 'duplicate' | 'ignored' | 'parked' | 'retry';
   readonly reason?: string;
   /** Called after the commit: metrics, and effects outside of the database. Not called for a transaction that fails. */
   readonly committed?: () => void;
@@ -22,4 +25,9 @@ export interface Handler<T extends EventType = EventType> {
   readonly types: readonly T[];
   /** The ids are distinct. An outcome for each, once what follows from it is committed. */
   handle(events: readonly EventEnvelope<T>[], pool: Pool): Promise<Outcome[]>;
+}
+
+/** The event is not done with, so it must not be remembered. */
+export function isOpen({ result }: Outcome): boolean {
+  return result === 'parked' || result === 'retry';
 }

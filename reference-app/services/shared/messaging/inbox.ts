@@ -3,6 +3,7 @@ import type { EventEnvelope, EventType } from '../events/index.ts';
 import { uuidArray } from '../sql-arrays.ts';
 import type { Handler, Outcome } from './handler.ts';
 import { publishParameters, publishValues } from './outbox.ts';
+import { applyOverdue, applyWaiting, park } from './parking.ts';
 
 const HANDLED = { name: 'inbox-handled', text: 'SELECT messaging.handled($1, $2::text::uuid[]) AS handled' };
 const REMEMBER = { name: 'inbox-remember', text: 'SELECT messaging.remember($1, $2::text::uuid[])' };
@@ -10,26 +11,47 @@ const ANSWER = { name: 'inbox-answer', text: `SELECT messaging.remember($1, $2::
 const ATTEMPTS = 4;
 
 /**
- * Lets the handler handle the events, each with effect once. Events of types that it does not want are remembered too: a rule may
- * be wider than its consumer, and nothing it sent may look lost.
+ * Lets the handler handle the events, each with effect once, and after them what waited for them. Events of types that it does not want
+ * are remembered too: a rule may be wider than its consumer, and nothing it sent may look lost.
  */
 export async function handleOnce<T extends EventType>(handler: Handler<T>, events: readonly EventEnvelope<T>[], pool: Pool): Promise<Outcome[]> {
   const wanted: EventEnvelope<T>[] = [];
   const others: EventEnvelope<T>[] = [];
   for (const event of events) ((handler.types as readonly EventType[]).includes(event.type) ? wanted : others).push(event);
-  const outcomes = wanted.length > 0 ? await again(() => handler.handle(wanted, pool)) : [];
+  const outcomes = wanted.length > 0 ? await handleWanted(handler, wanted, pool) : [];
+  if (others.length > 0) outcomes.push(...await again(() => ignore(handler.name, others, pool)));
+  await park(handler.name, wanted, outcomes, pool);
+  outcomes.forEach((outcome) => outcome.committed?.());
+  try {
+    await applyWaiting(handler.name, wanted, outcomes, (waiting) => handleWanted(handler, waiting, pool), pool);
+  } catch {
+    // The batch is done with. What waits goes on waiting; the poll tries it again and says why it can't.
+  }
+  return outcomes;
+}
+
+/** Tries what has been parked for so many seconds; see `applyOverdue`. */
+export async function handleOverdue<T extends EventType>(handler: Handler<T>, seconds: number, pool: Pool, failed: (event: EventEnvelope, error: unknown) => void): Promise<void> {
+  await applyOverdue(handler, (waiting) => handleWanted(handler, waiting, pool), seconds, pool, failed);
+}
+
+async function handleWanted<T extends EventType>(handler: Handler<T>, events: readonly EventEnvelope<T>[], pool: Pool): Promise<Outcome[]> {
+  const outcomes = await again(() => handler.handle(events, pool));
   const answered = new Set(outcomes.map(({ eventId }) => eventId));
-  for (const { id } of wanted) {
+  for (const { id } of events) {
     if (!answered.has(id)) throw new Error(`The handler ${handler.name} gave no outcome for the event ${id}.`);
   }
-  if (others.length > 0) outcomes.push(...await again(() => ignore(handler.name, others, pool)));
-  outcomes.forEach((outcome) => outcome.committed?.());
   return outcomes;
 }
 
 /** Which of the events were handled before. */
 export async function handledBefore(consumer: string, events: readonly EventEnvelope[], pool: Pool): Promise<Set<string>> {
-  const { rows: [row] } = await pool.query<{ handled: string[] }>({ ...HANDLED, values: [consumer, uuidArray(events.map(({ id }) => id))] });
+  return handledIds(consumer, events.map(({ id }) => id), pool);
+}
+
+/** Which of the ids the consumer has handled. */
+export async function handledIds(consumer: string, ids: readonly string[], pool: Pool): Promise<Set<string>> {
+  const { rows: [row] } = await pool.query<{ handled: string[] }>({ ...HANDLED, values: [consumer, uuidArray(ids)] });
   return new Set(row!.handled);
 }
 

@@ -3,7 +3,7 @@ import { LATENCY_BUCKETS, registry } from '../telemetry.ts';
 
 export const eventsConsumed = new Counter({
   name: 'events_consumed_total',
-  help: 'Events by what became of them: ok, duplicate, ignored, retry, dead',
+  help: 'Events by what became of them: ok, duplicate, ignored, parked, retry, dead',
   labelNames: ['type', 'consumer', 'result'],
   registers: [registry],
 });

@@ -1,0 +1,41 @@
+import { STATUSES, TRANSITIONS, type Status, type Trigger } from './transitions.ts';
+
+/** From and to, each pair once. */
+function pairs(): [Status, Status][] {
+  return [...new Map(TRANSITIONS.map(({ from, to }): [string, [Status, Status]] => [`${from}>${to}`, [from, to]])).values()];
+}
+
+/** The guard in the database: one expression, so that it is part of the statement and no call. */
+export function renderSql(): string {
+  const list = pairs().map(([from, to]) => `    '${from}>${to}'`).join(',\n');
+  return [
+    'CREATE FUNCTION orders.is_transition(p_from text, p_to text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$',
+    `  SELECT (p_from || '>' || p_to) IN (\n${list})`,
+    '$$;',
+  ].join('\n');
+}
+
+const WORDS: Readonly<Record<Trigger, string>> = {
+  update: 'PATCH', cancel: 'cancel', reserved: 'stock reserved', rejected: 'stock short', released: 'stock given back', deadline: 'deadline',
+  fulfil: 'fulfil', ship: 'ship', deliver: 'deliver', complete: 'complete', fail: 'technical failure',
+};
+
+export function renderDiagram(): string {
+  return [
+    '```mermaid',
+    'stateDiagram-v2',
+    '  [*] --> PENDING: POST',
+    ...TRANSITIONS.map(({ from, on, to }) => `  ${from} --> ${to}: ${WORDS[on]}`),
+    ...Object.entries(STATUSES).filter(([, kind]) => kind === 'final').map(([status]) => `  ${status} --> [*]`),
+    '```',
+  ].join('\n');
+}
+
+/** A row per transition, with the event that says it. */
+export function renderTable(): string {
+  return [
+    '| from | on | to | event |',
+    '|---|---|---|---|',
+    ...TRANSITIONS.map(({ from, on, to, event }) => `| ${from} | ${WORDS[on]} | ${to} | ${event ? `\`${event}\`` : 'commerce profile'} |`),
+  ].join('\n');
+}

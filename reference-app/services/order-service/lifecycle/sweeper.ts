@@ -1,0 +1,70 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { withTransaction, type Pool } from '../../shared/database.ts';
+import type { RunningService } from '../../shared/service.ts';
+import type { Logger } from '../../shared/telemetry.ts';
+import { decideExpiry } from './decide.ts';
+import { countChanges, ordersOverdue } from './metrics.ts';
+import { claimOverdue, settle } from './statements.ts';
+import { EXPIRING, type Status } from './transitions.ts';
+
+export interface SweeperOptions {
+  readonly pool: Pool;
+  readonly logger: Logger;
+  /** How long an order may wait in one status. */
+  readonly deadlineSeconds: number;
+  /** @default 10 s */
+  readonly everyMs?: number;
+}
+
+const LIMIT = 200;
+
+/** Ends what has waited for too long: the order expires, and by its event the inventory gives its stock back. Answers how many did. */
+export async function sweep(pool: Pool, deadlineSeconds: number): Promise<number> {
+  const at = new Date();
+  // The claim is what makes it safe to sweep from several places; whoever answers at this moment waits for it and then is late.
+  const { changes, orders } = await withTransaction(pool, async (tx) => {
+    const overdue = await claimOverdue(tx, EXPIRING, deadlineSeconds, LIMIT);
+    const made = overdue.flatMap((order) => decideExpiry(order, at) ?? []);
+    await settle(tx, '', [], made, at);
+    return { changes: made, orders: new Map(overdue.map((order) => [order.orderId, order])) };
+  });
+  countChanges(changes, orders, at);
+  return changes.length;
+}
+
+/** Sweeps until it is stopped. Many may run at once. */
+export function runSweeper({ pool, logger, deadlineSeconds, everyMs = 10_000 }: SweeperOptions): RunningService {
+  const stopping = new AbortController();
+  const loop = (async () => {
+    while (!stopping.signal.aborted) {
+      try {
+        await measure(pool, deadlineSeconds);
+        let expired = 0;
+        for (let count = LIMIT; count === LIMIT && !stopping.signal.aborted; expired += count) count = await sweep(pool, deadlineSeconds);
+        if (expired > 0) logger.warn({ expired, deadlineSeconds }, 'orders have expired');
+      } catch (error) {
+        logger.warn({ err: error }, 'the sweep of overdue orders has to wait');
+      }
+      // Not in step with the other sweepers.
+      await sleep(everyMs * (1 - Math.random() / 4), undefined, { signal: stopping.signal }).catch(() => undefined);
+    }
+  })();
+  return {
+    async stop() {
+      stopping.abort();
+      await loop;
+    },
+  };
+}
+
+const COUNT = {
+  name: 'orders-count-overdue',
+  text: `SELECT o.status, count(*)::int AS count FROM unnest($1::text[]) AS s (status) JOIN orders.orders o ON o.status = s.status
+         WHERE o.order_id < messaging.first_id(now() - make_interval(secs => $2) + interval '10 seconds') AND o.updated_at < now() - make_interval(secs => $2)
+         GROUP BY o.status`,
+};
+
+async function measure(pool: Pool, deadlineSeconds: number): Promise<void> {
+  const { rows } = await pool.query<{ status: Status; count: number }>({ ...COUNT, values: [EXPIRING, deadlineSeconds] });
+  for (const status of EXPIRING) ordersOverdue.set({ status }, rows.find((row) => row.status === status)?.count ?? 0);
+}
