@@ -67,7 +67,7 @@ CREATE TABLE orders.status_change (
   version     int         NOT NULL CHECK (version >= 1),
   from_status text        CHECK ((from_status IS NULL) = (version = 1)),
   to_status   text        NOT NULL,
-  CHECK (CASE WHEN from_status IS NULL THEN to_status = 'PENDING' ELSE orders.is_transition(from_status, to_status) END),
+  CONSTRAINT status_change_transition CHECK (CASE WHEN from_status IS NULL THEN to_status = 'PENDING' ELSE orders.is_transition(from_status, to_status) END),
   event_id    uuid        NOT NULL,
   cause_id    text,
   at          timestamptz NOT NULL DEFAULT now(),

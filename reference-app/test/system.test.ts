@@ -248,7 +248,7 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
         SELECT document_id, version + 1, line, sku, location, type, delta_on_hand, 0, event_id FROM inventory.ledger WHERE type = 'COMMIT' AND sku = 'SKU-102' LIMIT 1 RETURNING *)
       UPDATE inventory.stock_level l SET on_hand = on_hand + doubled.delta_on_hand FROM doubled WHERE l.sku = doubled.sku`);
     assert.deepEqual(failedIds(await system.pipeline.checkInvariants()), ['I4', 'I5', 'I10', 'I11']);
-    await database.query(`UPDATE orders.orders SET status = 'PENDING' WHERE order_id = (SELECT order_id FROM orders.orders WHERE status = 'REJECTED' LIMIT 1)`);
+    await database.query(`ALTER TABLE orders.orders DISABLE TRIGGER orders_transition; UPDATE orders.orders SET status = 'PENDING' WHERE order_id = (SELECT order_id FROM orders.orders WHERE status = 'REJECTED' LIMIT 1)`);
     assert.deepEqual(failedIds(await system.pipeline.checkInvariants()), ['I4', 'I5', 'I6', 'I10', 'I11']);
     await database.query(`DELETE FROM orders.orders WHERE order_id = ANY (ARRAY[]::uuid[]); ALTER TABLE inventory.stock_level DROP CONSTRAINT stock_level_check;
       UPDATE inventory.stock_level SET reserved = on_hand + 1 WHERE sku = 'SKU-103'`);

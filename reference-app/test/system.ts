@@ -80,7 +80,7 @@ export async function startSystem(assemblyDir: string, dataDir: string): Promise
 }
 
 export function assertAllTrue(results: readonly InvariantResult[]): void {
-  assert.deepEqual(results.map(({ id }) => id), ['I1', 'I3', 'I4', 'I5', 'I6', 'I9', 'I10', 'I11']);
+  assert.deepEqual(results.map(({ id }) => id), ['I1', 'I3', 'I4', 'I5', 'I6', 'I7', 'I8', 'I9', 'I10', 'I11']);
   assert.deepEqual(results.filter(({ ok }) => !ok), []);
 }
 

@@ -69,6 +69,8 @@ that made the order terminal (database clock), orders per second, and these inva
   I4   counters equal the ledger
   I5   at most one deduction per order line
   I6   every order reached a terminal state, or has an open dead letter
+  I7   each consumer applied the versions of an order one after the other
+  I8   only transitions of the table happened
   I9   an order that came to nothing holds no stock
   I10  every committed change has its event and every event its change
   I11  delivered + in flight + dead = published, per subscription

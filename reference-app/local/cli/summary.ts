@@ -107,6 +107,8 @@ const TITLES: Record<InvariantResult['id'], string> = {
   I4: 'counters equal the ledger',
   I5: 'at most one deduction per order line',
   I6: 'every order terminal, or with an open dead letter',
+  I7: 'versions of an order applied one after the other',
+  I8: 'only transitions of the table',
   I9: 'an order that came to nothing holds no stock',
   I10: 'every change has its event, every event its change',
   I11: 'handled + in flight + dead = published',
