@@ -31,4 +31,5 @@ GRANT USAGE ON SCHEMA orders, inventory, messaging TO :query;
 GRANT SELECT ON orders.orders, orders.order_line, orders.status_change TO :query;
 GRANT SELECT ON inventory.product, inventory.stock_level TO :query;
 -- The timeline of an order.
-GRANT SELECT ON messaging.outbox, messaging.outbox_dead, messaging.parked, messaging.dead_letter, messaging.inbox TO :query;
+GRANT SELECT ON messaging.outbox, messaging.outbox_dead, messaging.parked TO :query;
+GRANT EXECUTE ON FUNCTION messaging.dead_letters TO :query;

@@ -121,8 +121,8 @@ test('old idempotency keys and sent notifications go, young and unsent ones stay
   const db = await server.database();
   await db.admin.query(`INSERT INTO orders.idempotency_key (key, body_hash, order_id, created_at) VALUES ('old', '', gen_random_uuid(), now() - interval '2 days'), ('young', '', gen_random_uuid(), now())`);
   const old = `messaging.first_id(now() - interval '2 days')`;
-  await db.admin.query(`INSERT INTO notification.notification (order_id, outcome, sent_at) VALUES
-    (${old}, 'SENT', now() - interval '2 days'), (${old}, 'UNSENT', NULL), ($1, 'YOUNG', now())`, [newId()]);
+  await db.admin.query(`INSERT INTO notification.notification (order_id, version, outcome, sent_at) VALUES
+    (${old}, 2, 'SENT', now() - interval '2 days'), (${old}, 2, 'UNSENT', NULL), ($1, 2, 'YOUNG', now())`, [newId()]);
   await db.command.query({ ...PRUNE, values: ['1 day', '1 day', '1 day', '1 day', 100] });
   assert.deepEqual((await db.admin.query('SELECT key FROM orders.idempotency_key')).rows, [{ key: 'young' }]);
   assert.deepEqual((await db.admin.query('SELECT outcome FROM notification.notification ORDER BY 1')).rows, [{ outcome: 'UNSENT' }, { outcome: 'YOUNG' }]);

@@ -392,8 +392,10 @@ class QueueConsumer<T extends EventType> implements Consumer {
           await handleOverdue(this.#handler, PARKED_SECONDS, this.#pool, (event, error) => {
             this.#log.warn({ err: error, eventId: event.id, type: event.type, orderId: event.subject }, 'a parked event could not be applied; it waits on');
           });
+          this.#databaseAnswers = true;
         }
       } catch (error) {
+        if (isUnavailable(error)) this.#databaseAnswers = false;
         this.#log.debug({ err: error }, 'parked events have to wait');
       }
       await sleep(PARKED_SECONDS * 1000 * (1 - Math.random() / 4), undefined, { signal: this.#stopping.signal }).catch(() => undefined);
