@@ -386,7 +386,9 @@ class QueueConsumer<T extends EventType> implements Consumer {
 
   /** Tries parked events again, whoever parked them. */
   async #keepParked(): Promise<void> {
-    while (!this.#isStopping) {
+    for (;;) {
+      await sleep(PARKED_SECONDS * 1000 * (1 - Math.random() / 4), undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+      if (this.#isStopping) return;
       try {
         if (this.#blocked === 0) {
           await handleOverdue(this.#handler, PARKED_SECONDS, this.#pool, (event, error) => {
@@ -398,7 +400,6 @@ class QueueConsumer<T extends EventType> implements Consumer {
         if (isUnavailable(error)) this.#databaseAnswers = false;
         this.#log.debug({ err: error }, 'parked events have to wait');
       }
-      await sleep(PARKED_SECONDS * 1000 * (1 - Math.random() / 4), undefined, { signal: this.#stopping.signal }).catch(() => undefined);
     }
   }
 

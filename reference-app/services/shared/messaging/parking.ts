@@ -13,7 +13,7 @@ const PARK = {
   name: 'parking-park',
   text: 'SELECT messaging.park($1, $2::text::uuid[], $3::text::uuid[], $4::text::bigint[], $5, $6::text::text[])',
 };
-const WAITING = { name: 'parking-waiting', text: 'SELECT e AS envelope FROM messaging.waiting($1, $2::text::uuid[], $3) AS e' };
+const WAITING = { name: 'parking-waiting', text: 'SELECT e AS envelope FROM messaging.waiting($1, $2, $3) AS e' };
 const WAITING_SINCE = { name: 'parking-waiting-since', text: 'SELECT e AS envelope FROM messaging.waiting_since($1, $2, $3) AS e' };
 const UNPARK = { name: 'parking-unpark', text: 'SELECT messaging.unpark($1, $2::text::uuid[])' };
 const MEASURE = {
@@ -44,8 +44,10 @@ export async function park(consumer: string, events: readonly EventEnvelope[], o
  * one that parks behind it at the same moment, the one that commits last sees what the other did.
  */
 export async function applyWaiting<T extends EventType>(consumer: string, events: readonly EventEnvelope<T>[], outcomes: readonly Outcome[], handle: Handle<T>, pool: Pool): Promise<void> {
-  const moved = new Set(outcomes.filter(({ result }) => result === 'ok' || result === 'ignored' || result === 'parked').map(({ eventId }) => eventId));
-  let orders = new Set(events.filter(({ id }) => moved.has(id)).map(({ subject }) => subject));
+  const still = new Set<string>();
+  for (const { eventId, result } of outcomes) if (result === 'duplicate' || result === 'retry') still.add(eventId);
+  let orders = new Set<string>();
+  for (const { id, subject } of events) if (!still.has(id)) orders.add(subject);
   while (orders.size > 0) {
     const { rows } = await pool.query<{ envelope: string }>({ ...WAITING, values: [consumer, uuidArray([...orders]), LIMIT] });
     if (rows.length === 0) return;
