@@ -98,7 +98,7 @@ export const CHECKS: readonly Check[] = [
                  format('at %s: counters %s on hand, %s reserved; ledger %s and %s', coalesce(c.location, m.location), c.on_hand, c.reserved, m.on_hand, m.reserved) AS detail
             FROM inventory.stock_level c
             FULL JOIN (SELECT sku, location, sum(delta_on_hand) AS on_hand, sum(delta_reserved) AS reserved
-                         FROM inventory.ledger WHERE type <> 'REJECT' GROUP BY sku, location) AS m USING (sku, location)
+                         FROM inventory.ledger WHERE location IS NOT NULL GROUP BY sku, location) AS m USING (sku, location)
            WHERE c.on_hand IS DISTINCT FROM m.on_hand OR c.reserved IS DISTINCT FROM m.reserved`,
   },
   {

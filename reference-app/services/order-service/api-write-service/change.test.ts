@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { Registry } from 'prom-client';
+import { CHECKS } from '../../../local/invariants-sql.ts';
+import { watchAnswers, type Watch } from '../../../scripts/contracts/answers.ts';
+import { documents } from '../../../scripts/contracts/documents.ts';
 import { analyticsHandler } from '../../analytics-service/handler.ts';
 import { inventoryHandler } from '../../inventory-service/handler.ts';
 import { createNotificationHandler } from '../../notification-service/handler.ts';
@@ -18,6 +21,7 @@ describe('commands about orders', () => {
   let server: TestServer;
   let db: TestDatabase;
   let app: ReturnType<typeof createWriteApi>;
+  let watch: Watch;
   let seen = 0;
   before(async () => {
     server = await startTestServer();
@@ -26,8 +30,10 @@ describe('commands about orders', () => {
       INSERT INTO inventory.stock_level (sku, on_hand) VALUES ('A', 1000), ('B', 1000), ('C', 3);
       INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) SELECT sku, location, 'RECEIPT', on_hand, 0 FROM inventory.stock_level`);
     app = createWriteApi({ pool: db.command, logger: silentLogger(), registry: new Registry() });
+    watch = watchAnswers(app, (await documents()).openapi);
   });
   after(async () => {
+    assert.deepEqual(watch.violations, [], 'every answer is as the OpenAPI document says');
     await app.close();
     await server.stop();
   });
@@ -179,5 +185,53 @@ describe('commands about orders', () => {
     assert.equal((await patch(id, '"4"', [{ sku: 'A', quantity: 9 }], key)).status, 422);
     assert.equal((await cancel(id, '"4"', undefined, key)).status, 422);
     assert.deepEqual((await state(id)).stock, [{ sku: 'A', held: 0, taken: 4 }]);
+  });
+
+  it('an order and what takes its place have at most a hundred products together', async () => {
+    const many = (from: number, count: number) => Array.from({ length: count }, (_, i) => ({ sku: `M${from + i}`, quantity: 1 }));
+    await db.admin.query(`INSERT INTO inventory.product SELECT 'M' || n, 'M' FROM generate_series(1, 160) n; INSERT INTO inventory.stock_level (sku, on_hand) SELECT 'M' || n, 10 FROM generate_series(1, 160) n;
+      INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) SELECT 'M' || n, 'MAIN', 'RECEIPT', 10, 0 FROM generate_series(1, 160) n`);
+    const id = await create(many(1, 60));
+    await settle();
+    const answer = await patch(id, '"2"', many(61, 60));
+    assert.deepEqual([answer.status, answer.body.errors], [400, [{ field: 'items', message: 'and those that they take the place of are 120 products; at most 100 together, so change the order in two steps' }]]);
+    assert.equal((await patch(id, '"2"', many(41, 60))).status, 202);
+    await settle();
+    assert.deepEqual((await state(id)).stock.map(({ sku }) => sku).sort(), many(41, 60).map(({ sku }) => sku).sort());
+  });
+
+  it('two hundred clients update and cancel the same ten orders at once: each hears 202, 409, 412 or 428, and every invariant holds', async () => {
+    const orders = await Promise.all(Array.from({ length: 10 }, () => create([{ sku: 'A', quantity: 2 }, { sku: 'B', quantity: 1 }])));
+    await settle();
+    let running = 0;
+    const statuses = new Map<number, number>();
+    const client = async (n: number) => {
+      running++;
+      let etag = '"2"';
+      for (let i = 0; i < 6; i++) {
+        const id = orders[(n + i * 3) % orders.length]!;
+        const headers: Record<string, string> = (n + i) % 17 === 0 ? {} : { 'if-match': (n + i) % 5 === 0 ? '*' : etag };
+        const answer = (n * 7 + i) % 40 === 39
+          ? await send('POST', `/orders/${id}/cancel`, undefined, headers)
+          : await send('PATCH', `/orders/${id}`, { items: [{ sku: 'A', quantity: 1 + ((n + i) % 5) }, { sku: i % 2 ? 'B' : 'C', quantity: 1 }] }, headers);
+        statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1);
+        etag = answer.etag ?? etag;
+      }
+      running--;
+    };
+    const clients = Promise.all(Array.from({ length: 200 }, (_, n) => client(n)));
+    // The consumers work beside them.
+    do await settle(); while (running > 0);
+    await clients;
+    await settle();
+    assert.deepEqual([...statuses.keys()].filter((status) => ![202, 409, 412, 428].includes(status)), [], JSON.stringify([...statuses]));
+    for (const status of [202, 409, 412, 428]) assert.ok(statuses.get(status)! > 0, `some were answered with ${status}: ${JSON.stringify([...statuses])}`);
+    for (const { invariant, what, sql, parameters } of CHECKS) {
+      if (invariant === 'I1' || /relay_cursor/.test(sql)) continue;
+      const { rows } = await db.admin.query(sql, (parameters ?? []).map(() => []));
+      assert.deepEqual(rows, [], `${invariant}: ${what}`);
+    }
+    const { rows } = await db.admin.query('SELECT order_id FROM messaging.parked WHERE applied_at IS NULL');
+    assert.deepEqual(rows, []);
   });
 });

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Counter, type Registry } from 'prom-client';
 import { isRetryable, isUnavailable, type Pool } from '../../shared/database.ts';
-import type { Cause } from '../../shared/events/index.ts';
-import { Problem, unavailable } from '../../shared/http/problem.ts';
+import { MAX_ITEMS, type Cause } from '../../shared/events/index.ts';
+import { invalid, Problem, unavailable } from '../../shared/http/problem.ts';
 import { decideCommand, type CommandRequest } from '../lifecycle/decide.ts';
 import { readForCommand, request as write } from '../lifecycle/statements.ts';
 import { transitionOf, type Status } from '../lifecycle/transitions.ts';
@@ -54,6 +54,11 @@ export function createChanger(pool: Pool, registry: Registry): (change: ChangeRe
       throw new Problem('precondition-failed', `If-Match ${message}`, { headers, errors: [{ field: 'If-Match', message }] });
     }
     if (known.unknownSkus.length > 0 && request.command === 'update' && transitionOf(order.status, 'update')) throw unknownSkuProblem(request.items, known.unknownSkus, field!);
+    if (request.command === 'update') {
+      // An event about a change has a line for each product in it.
+      const products = new Set([...skus, ...order.items!.map(({ sku }) => sku)]).size;
+      if (products > MAX_ITEMS) throw invalid('items', `and those that they take the place of are ${products} products; at most ${MAX_ITEMS} together, so change the order in two steps`);
+    }
     const at = new Date();
     const decision = decideCommand(order, request, cause, at);
     switch (decision.result) {

@@ -58,6 +58,8 @@ export const ProblemDetails = Type.Object({
     message: Type.String({ description: 'what is wrong with it and what would be right' }),
   }, { title: 'FieldError' }))),
   traceId: Type.Optional(Type.String({ pattern: '^[0-9a-f]{32}$', description: 'finds the request in the logs' })),
+  orderStatus: Type.Optional(Type.String({ description: 'of illegal-transition: what the order is' })),
+  allowed: Type.Optional(Type.Array(Type.String(), { description: 'of illegal-transition: what can be asked of the order now' })),
 }, { title: 'Problem', description: 'RFC 9457 problem details' });
 
 export interface ProblemBody {
