@@ -42,9 +42,12 @@ export class MemoryWorld implements World {
     return this.#orders.get(this.#ids[order]!)!;
   }
 
-  async look(order: number): Promise<Look> {
-    const { status, version } = this.#order(order);
-    return { status, version };
+  async look(): Promise<Look[]> {
+    for (const { sku, location, onHand, reserved } of this.#stock) assert.ok(reserved >= 0 && reserved <= onHand, `I3: ${sku} at ${location}: ${reserved} of ${onHand} reserved`);
+    return this.#ids.map((id) => {
+      const { status, version } = this.#orders.get(id)!;
+      return { status, version };
+    });
   }
 
   async create(items: Items): Promise<void> {
@@ -96,10 +99,6 @@ export class MemoryWorld implements World {
         moved = true;
       }
     }
-  }
-
-  async checkNow(): Promise<void> {
-    for (const { sku, location, onHand, reserved } of this.#stock) assert.ok(reserved >= 0 && reserved <= onHand, `I3: ${sku} at ${location}: ${reserved} of ${onHand} reserved`);
   }
 
   async checkAtRest(): Promise<void> {
