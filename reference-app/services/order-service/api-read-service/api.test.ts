@@ -11,7 +11,9 @@ import { documents } from '../../../scripts/contracts/documents.ts';
 import { newEvent, newId } from '../../shared/events/index.ts';
 import { formatConsistencyToken } from '../../shared/http/consistency-token.ts';
 import type { ProblemBody } from '../../shared/http/problem.ts';
+import { noteDeadLetters } from '../../shared/messaging/dead-letters.ts';
 import { appendToOutbox } from '../../shared/messaging/outbox.ts';
+import { park } from '../../shared/messaging/parking.ts';
 import { eventually, silentLogger, startTestServer } from '../../shared/testing.ts';
 import type { TestDatabase, TestServer } from '../../shared/testing.ts';
 import { createWriteApi } from '../api-write-service/api.ts';
@@ -633,6 +635,40 @@ describe('api-read-service', () => {
         const [first] = later.entries;
         return later.entries.length === 3 && first?.type === undefined && first?.status?.to === 'PENDING';
       });
+    });
+
+    it('shows commands, and events that were parked or given up, until when', async () => {
+      const { orderId } = await order('patient');
+      const requested = newEvent({
+        type: 'order.cancel-requested', source: '/order-service', subject: orderId, sequence: 2, cause: { id: newId() },
+        data: { orderId, customerId: 'patient', version: 2, reason: 'too late', requestedAt: new Date().toISOString() },
+      });
+      await appendToOutbox(db.command, [requested]);
+      await db.command.query(`WITH change AS (
+          INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id, cause_id) VALUES ($1, 2, 'PENDING', 'CANCEL_PENDING', $2, $3)
+        ) UPDATE orders.orders SET status = 'CANCEL_PENDING', version = 2 WHERE order_id = $1`, [orderId, requested.id, requested.causationid]);
+      await park('inventory-service', [requested], [{ eventId: requested.id, result: 'parked', reason: 'version 1 of the order comes first' }], db.command);
+      await noteDeadLetters('order-status', [{ event: requested, error: 'division by zero' }], db.command);
+      await db.admin.query(`INSERT INTO messaging.outbox_dead (xid, id, event_id, aggregate_id, detail_type, envelope, error) SELECT xid, id, event_id, aggregate_id, detail_type, envelope, 'too large'
+        FROM messaging.outbox WHERE event_id = $1`, [requested.id]);
+      interface Entry {
+        at: string; type: string; causationId: string; command?: string; status?: object;
+        parked?: { consumer: string; version: number; reason: string; appliedAt: string | null }; deadLetter?: { consumer: string; error: string; handledAt: string | null };
+      }
+      const entries = async () => (await (await get(`/orders/${orderId}/timeline`, { 'consistency-token': formatConsistencyToken({ orderId, version: 2 }) })).json() as { entries: Entry[] }).entries;
+      const before = await eventually(entries, (all) => all.length === 5);
+      assert.deepEqual(before.filter(({ command }) => command).map(({ type, command }) => [type, command]), [['order.created', 'create'], ['order.cancel-requested', 'cancel']]);
+      assert.equal(before.find(({ command }) => command === 'cancel')!.causationId, requested.causationid);
+      assert.deepEqual(before.flatMap(({ parked }) => parked ?? []), [{ consumer: 'inventory-service', version: 2, reason: 'version 1 of the order comes first', appliedAt: null }]);
+      assert.deepEqual(before.flatMap(({ deadLetter }) => deadLetter ?? []).sort((a, b) => (a.consumer < b.consumer ? -1 : 1)), [
+        { consumer: 'bus', error: 'too large', handledAt: null }, { consumer: 'order-status', error: 'division by zero', handledAt: null },
+      ]);
+      assert.ok(before.filter(({ parked, deadLetter }) => parked ?? deadLetter).every(({ type, causationId }) => type === 'order.cancel-requested' && causationId === requested.id));
+      assert.deepEqual(before.map(({ at }) => at), before.map(({ at }) => at).sort());
+      // The gap is closed, and the dead letter was moved back and handled.
+      await db.command.query('SELECT messaging.unpark($1, $2)', ['inventory-service', [requested.id]]);
+      await db.command.query('SELECT messaging.remember($1, $2)', ['order-status', [requested.id]]);
+      await eventually(entries, (all) => all.every(({ parked, deadLetter }) => parked?.appliedAt !== null && (deadLetter?.consumer === 'bus' || deadLetter?.handledAt !== null)));
     });
 
     it('is 404 for no order', async () => {

@@ -64,6 +64,16 @@ export interface TimelineRow {
   readonly version: number;
   readonly events: TimelineEvent[];
   readonly changes: StatusChange[];
+  readonly parked: (Stop & { readonly version: number; readonly reason: string | null; readonly appliedAt: string | null })[];
+  readonly deadLetters: (Stop & { readonly error: string; readonly handledAt: string | null })[];
+}
+
+/** Where an event did not get on. */
+interface Stop {
+  readonly consumer: string;
+  readonly eventId: string;
+  readonly type: string;
+  readonly at: string;
 }
 
 export interface TimelineEvent {
@@ -94,7 +104,14 @@ SELECT o.status, o.version,
         WHERE b.aggregate_id = o.order_id::text) AS events,
        (SELECT coalesce(json_agg(json_build_object('version', c.version, 'from', c.from_status, 'to', c.to_status,
                  'eventId', c.event_id, 'causeId', c.cause_id, 'at', c.at) ORDER BY c.version), '[]')
-        FROM orders.status_change c WHERE c.order_id = o.order_id) AS changes
+        FROM orders.status_change c WHERE c.order_id = o.order_id) AS changes,
+       (SELECT coalesce(json_agg(json_build_object('consumer', p.consumer, 'eventId', p.event_id, 'type', p.envelope::json ->> 'type', 'version', p.version,
+                 'reason', p.reason, 'at', p.parked_at, 'appliedAt', p.applied_at)), '[]')
+        FROM messaging.parked p WHERE p.order_id = o.order_id) AS parked,
+       (SELECT coalesce(json_agg(json_build_object('consumer', d.consumer, 'eventId', d.event_id, 'type', d.type, 'error', d.error, 'at', d.at, 'handledAt', d.handled_at)), '[]')
+        FROM (SELECT l.consumer, l.event_id, l.type, l.error, l.at, l.handled_at FROM messaging.dead_letters(o.order_id) l
+              UNION ALL
+              SELECT 'bus', u.event_id, u.envelope::json ->> 'type', u.error, u.failed_at, NULL FROM messaging.outbox_dead u WHERE u.aggregate_id = o.order_id::text) d) AS "deadLetters"
 FROM orders.orders o WHERE o.order_id = $1`, [orderId]);
 
 export interface StockRow {

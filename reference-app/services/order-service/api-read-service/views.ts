@@ -45,6 +45,13 @@ export const TimelineEntry = Type.Object({
   status: Type.Optional(Type.Object({ from: orNull(Status), to: Status, version: Version }, {
     description: 'set where the status of the order changed with this event',
   })),
+  command: Type.Optional(Type.Enum(['create', 'update', 'cancel'], { description: 'set where a client asked for it; the cause is the id of the request' })),
+  parked: Type.Optional(Type.Object({
+    consumer: Type.String(), version: Version, reason: orNull(Type.String()), appliedAt: orNull(Timestamp),
+  }, { description: 'the event came to a consumer before an earlier version of the order; it was applied when that had come, or waits still' })),
+  deadLetter: Type.Optional(Type.Object({
+    consumer: Type.String({ description: 'who gave the event up; `bus` if it was never published' }), error: Type.String(), handledAt: orNull(Timestamp),
+  }, { description: 'the event is in a dead-letter queue, or was until it was handled' })),
   data: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'of the event, without the order id' })),
 }, { title: 'TimelineEntry' });
 type TimelineEntry = Static<typeof TimelineEntry>;
@@ -53,7 +60,7 @@ export const TimelineView = Type.Object({
   orderId: Uuid,
   status: Status,
   version: Version,
-  entries: Type.Array(TimelineEntry, { description: 'one per event, with the status change that it announces' }),
+  entries: Type.Array(TimelineEntry, { description: 'one per event, with the command that it records or the status change that it announces, and one for each time that an event was parked or given up' }),
 }, { title: 'Timeline' });
 
 export function orderView(row: OrderRow): OrderView {
@@ -74,6 +81,9 @@ export function stockView({ sku, name, onHand, reserved }: StockRow): Static<typ
   return { sku, name, onHand, reserved, available: onHand - reserved };
 }
 
+/** Events that record what a client asked for. */
+const COMMANDS: Readonly<Record<string, TimelineEntry['command']>> = { 'order.created': 'create', 'order.update-requested': 'update', 'order.cancel-requested': 'cancel' };
+
 /** One entry per event, with the status change that it announces; a change whose event is no longer kept stands alone. */
 export function timelineView(orderId: string, row: TimelineRow): Static<typeof TimelineView> {
   const open = new Map(row.changes.map((change) => [change.eventId ?? `version ${change.version}`, change]));
@@ -81,6 +91,7 @@ export function timelineView(orderId: string, row: TimelineRow): Static<typeof T
     const change = open.get(event.id);
     open.delete(event.id);
     const { orderId: _same, ...data } = event.data;
+    const command = COMMANDS[event.type];
     return {
       at: event.time,
       type: event.type,
@@ -88,13 +99,22 @@ export function timelineView(orderId: string, row: TimelineRow): Static<typeof T
       source: event.source,
       causationId: event.causationid,
       ...(change ? { status: { from: change.from, to: change.to, version: change.version } } : {}),
+      ...(command ? { command } : {}),
       data,
     };
   });
-  if (open.size > 0) {
-    for (const { at, causeId, from, to, version } of open.values()) {
-      entries.push({ at: new Date(at).toISOString(), causationId: causeId, status: { from, to, version } });
-    }
+  const time = (at: string) => new Date(at).toISOString();
+  const others: TimelineEntry[] = [
+    ...[...open.values()].map(({ at, causeId, from, to, version }) => ({ at: time(at), causationId: causeId, status: { from, to, version } })),
+    ...row.parked.map(({ at, type, eventId, consumer, version, reason, appliedAt }) => ({
+      at: time(at), type, eventId, causationId: eventId, parked: { consumer, version, reason, appliedAt: appliedAt && time(appliedAt) },
+    })),
+    ...row.deadLetters.map(({ at, type, eventId, consumer, error, handledAt }) => ({
+      at: time(at), type, eventId, causationId: eventId, deadLetter: { consumer, error, handledAt: handledAt && time(handledAt) },
+    })),
+  ];
+  if (others.length > 0) {
+    entries.push(...others);
     entries.sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
   }
   return { orderId, status: row.status, version: row.version, entries };

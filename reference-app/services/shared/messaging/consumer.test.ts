@@ -154,6 +154,8 @@ test('poison events end in the dead-letter queue after maxReceiveCount tries, an
   assert.equal(tries.get(poison.id), 3);
   assert.ok(allOnce(await effects(good)));
   assert.deepEqual(await effects([poison]), [0]);
+  const { rows: noted } = await db.admin.query('SELECT consumer, event_id, order_id, type, error FROM messaging.dead_letter');
+  assert.deepEqual(noted, [{ consumer: 'poison-test', event_id: poison.id, order_id: poison.subject, type: 'order.created', error: 'division by zero' }], 'for the timeline of the order');
   assert.deepEqual((await receiveAll(deadLetterUrl)).sort(), [poisonBody, '{ not json', wrongField].map((body) => (typeof body === 'string' ? body : JSON.stringify(body))).sort());
 });
 

@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import fc from 'fast-check';
+import { analyticsHandler } from '../../analytics-service/handler.ts';
+import { createNotificationHandler } from '../../notification-service/handler.ts';
+import type { Pool } from '../database.ts';
+import { newEvent, newId, type EventEnvelope } from '../events/index.ts';
+import { registry } from '../telemetry.ts';
+import { startTestServer, type TestDatabase, type TestServer } from '../testing.ts';
+import { gate } from './gate.ts';
+import type { Handler } from './handler.ts';
+import { handleOnce, handleOverdue } from './inbox.ts';
+
+let server: TestServer;
+let db: TestDatabase;
+before(async () => {
+  server = await startTestServer();
+  db = await server.database();
+});
+after(() => server.stop());
+
+const analytics = analyticsHandler as unknown as Handler;
+
+/** The events of an order that is confirmed, updated again and again, and cancelled, as far as they are the order's. */
+function journey(versions: number): EventEnvelope[] {
+  const orderId = newId();
+  const at = new Date().toISOString();
+  const items = [{ sku: 'A', quantity: 1 }];
+  const events: EventEnvelope[] = [];
+  for (let version = 1; version <= versions; version++) {
+    const common = { source: '/order-service', subject: orderId, sequence: version, previous: events.at(-1)?.id, cause: { id: newId() } };
+    const said = { orderId, customerId: 'c', version };
+    const change = { old: items, new: items, changed: [{ sku: 'A', from: 1, to: 2 }] };
+    events.push(
+      version === 1 ? newEvent({ ...common, type: 'order.created', data: { orderId, customerId: 'c', items, createdAt: at } })
+        : version === 2 ? newEvent({ ...common, type: 'order.confirmed', data: { ...said, confirmedAt: at } })
+          : version === versions ? newEvent({ ...common, type: 'order.cancel-requested', data: { ...said, reason: 'x', requestedAt: at } })
+            : version % 2 ? newEvent({ ...common, type: 'order.update-requested', data: { ...said, ...change, requestedAt: at } })
+              : newEvent({ ...common, type: 'order.updated', data: { ...said, ...change, updatedAt: at } }));
+  }
+  return events;
+}
+
+async function parkedOf(events: readonly EventEnvelope[]) {
+  const { rows } = await db.admin.query<{ version: number; applied: boolean }>(
+    'SELECT version::int, applied_at IS NOT NULL AS applied FROM messaging.parked WHERE order_id = $1 ORDER BY version', [events[0]!.subject]);
+  return rows;
+}
+
+test('the gate lets each event pass in its turn, whatever the order of a batch, and tells the others what they wait for', () => {
+  fc.assert(fc.property(fc.integer({ min: 1, max: 9 }), fc.array(fc.nat()), fc.nat(9), (versions, order, missing) => {
+    const events = journey(versions);
+    const batch = events.filter((_, i) => i !== missing).map((event, i) => ({ event, at: order[i] ?? 0 })).sort((a, b) => a.at - b.at).map(({ event }) => event);
+    const { turn, others } = gate(batch, new Set());
+    assert.deepEqual(turn.map(({ sequence }) => Number(sequence)), Array.from({ length: Math.min(missing, versions) }, (_, i) => i + 1));
+    assert.ok(others.every(({ result }) => result === 'parked'));
+    assert.equal(turn.length + others.length, batch.length);
+    // With the missing one handled before, and the rest again.
+    const handled = new Set(events.filter((_, i) => i === missing || i === 0).map(({ id }) => id));
+    assert.ok(gate(batch, handled).others.every(({ eventId, result }) => result === 'duplicate' && handled.has(eventId)));
+  }));
+});
+
+test('events in the worst order are parked, and applied one after the other as soon as the first comes', async () => {
+  const events = journey(7);
+  for (const event of [...events.slice(1)].reverse()) assert.deepEqual((await handleOnce(analytics, [event], db.command)).map(({ result }) => result), ['parked']);
+  assert.deepEqual(await parkedOf(events), [2, 3, 4, 5, 6, 7].map((version) => ({ version, applied: false })));
+  const before = await counter('parked');
+  await handleOverdue(analytics, 0, db.command, assert.fail);
+  assert.match(await registry.metrics(), /^events_parked\{consumer="analytics-service"\} 6$/m);
+  assert.deepEqual((await handleOnce(analytics, [events[0]!], db.command)).map(({ result }) => result), ['ok']);
+  assert.deepEqual(await parkedOf(events), [2, 3, 4, 5, 6, 7].map((version) => ({ version, applied: true })));
+  assert.equal(await counter('parked'), before, 'what is applied from the park counts as what it is then');
+  await handleOverdue(analytics, 0, db.command, assert.fail);
+  assert.match(await registry.metrics(), /^events_parked\{consumer="analytics-service"\} 0$/m);
+  // All of it again is all known.
+  assert.ok((await handleOnce(analytics, events, db.command)).every(({ result }) => result === 'duplicate'));
+});
+
+async function counter(result: string): Promise<number> {
+  const lines = (await registry.metrics()).split('\n').filter((line) => line.startsWith('events_consumed_total') && line.includes(`result="${result}"`));
+  return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+}
+
+test('customers are told of versions in order, though the first is never sent to the notification-service', async () => {
+  const events = journey(5);
+  const notification = createNotificationHandler(() => undefined) as unknown as Handler;
+  assert.deepEqual((await handleOnce(notification, [events[3]!, events[2]!], db.command)).map(({ result }) => result).sort(), ['parked', 'parked']);
+  await handleOnce(notification, [events[1]!], db.command);
+  const { rows } = await db.admin.query('SELECT outcome, version FROM notification.notification WHERE order_id = $1 ORDER BY version', [events[0]!.subject]);
+  assert.deepEqual(rows, [{ outcome: 'CONFIRMED', version: 2 }, { outcome: 'UPDATED', version: 4 }]);
+});
+
+/** The pool, but something else happens once before or after a statement. */
+function meanwhile(name: string, happens: () => Promise<unknown>): Pool {
+  let waiting = true;
+  return new Proxy(db.command, {
+    get(target, property) {
+      if (property === 'query') {
+        return async (config: { name: string }) => {
+          const answer: unknown = await target.query(config as never);
+          if (config.name === name && waiting) {
+            waiting = false;
+            await happens();
+          }
+          return answer;
+        };
+      }
+      const value: unknown = Reflect.get(target, property);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+test('who parks and who closes the gap at the same moment: whoever commits last applies', async () => {
+  // The second version is parked after the first was read to be missing, and has come since.
+  const [first, second] = journey(2) as [EventEnvelope, EventEnvelope];
+  await handleOnce(analytics, [second], meanwhile('inbox-handled', () => handleOnce(analytics, [first], db.command)));
+  assert.deepEqual(await parkedOf([first]), [{ version: 2, applied: true }]);
+  // The first version is written after it was looked whether anything waits.
+  const [early, late] = journey(2) as [EventEnvelope, EventEnvelope];
+  await handleOnce(analytics, [early], meanwhile('inbox-handled', () => handleOnce(analytics, [late], db.command)));
+  assert.deepEqual(await parkedOf([early]), [{ version: 2, applied: true }]);
+});
+
+test('what a process left behind that ended between two commits is applied by whoever looks next', async () => {
+  const [first, second, third] = journey(3) as [EventEnvelope, EventEnvelope, EventEnvelope];
+  await handleOnce(analytics, [second, third], db.command);
+  const dying: Handler = { ...analytics, handle: async (events, pool) => {
+    const outcomes = await analytics.handle(events, pool);
+    throw Object.assign(new Error('killed'), { outcomes });
+  } };
+  await assert.rejects(handleOnce(dying, [first], db.command), /killed/);
+  assert.deepEqual(await parkedOf([first]), [{ version: 2, applied: false }, { version: 3, applied: false }]);
+  await Promise.all([1, 2, 3].map(() => handleOverdue(analytics, 0, db.command, assert.fail)));
+  assert.deepEqual(await parkedOf([first]), [{ version: 2, applied: true }, { version: 3, applied: true }]);
+});
+
+test('a parked event that can not be applied waits on, and is told of; the others of the queue are not held up', async () => {
+  const [first, second] = journey(2) as [EventEnvelope, EventEnvelope];
+  const failing: Handler = { ...analytics, async handle(events, pool) {
+    if (events.some(({ id }) => id === second.id) && (await db.admin.query('SELECT FROM messaging.inbox WHERE event_id = $1', [first.id])).rowCount) throw new Error('no luck');
+    return analytics.handle(events, pool);
+  } };
+  await handleOnce(failing, [second], db.command);
+  assert.deepEqual((await handleOnce(failing, [first], db.command)).map(({ result }) => result), ['ok']);
+  const failed: string[] = [];
+  await handleOverdue(failing, 0, db.command, (event, error) => failed.push(`${event.id}: ${(error as Error).message}`));
+  assert.deepEqual(failed, [`${second.id}: no luck`]);
+  assert.deepEqual(await parkedOf([first]), [{ version: 2, applied: false }]);
+  await handleOverdue(analytics, 0, db.command, assert.fail);
+  assert.deepEqual(await parkedOf([first]), [{ version: 2, applied: true }]);
+});
+
+test('a consumer applies what waits for it without any message', async () => {
+  const [first, second] = journey(2) as [EventEnvelope, EventEnvelope];
+  await handleOnce(analytics, [second], db.command);
+  await db.admin.query('INSERT INTO messaging.inbox (consumer, event_id) VALUES ($1, $2)', [analytics.name, first.id]);
+  const { runConsumer } = await import('./consumer.ts');
+  const { silentLogger, eventually } = await import('../testing.ts');
+  const empty = { send: async (command: { constructor: { name: string } }) => {
+    if (command.constructor.name !== 'ReceiveMessageCommand') return { Attributes: {} };
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    return { Messages: [] };
+  } };
+  const consumer = runConsumer({ handler: analytics, queueUrl: 'http://127.0.0.1/none', pool: db.command, sqs: empty as never, logger: silentLogger() });
+  try {
+    await eventually(() => parkedOf([first]), (rows) => rows.every(({ applied }) => applied));
+  } finally {
+    await consumer.stop();
+  }
+});
