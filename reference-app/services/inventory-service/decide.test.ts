@@ -16,7 +16,7 @@ function eventOf({ kind, order, lines, version = 1 }: { kind: Kind; order: numbe
   const at = new Date().toISOString();
   const of = { orderId, customerId: 'c', version };
   const items = [...new Map(lines.map(({ sku, requested }) => [sku, requested]))].map(([sku, quantity]) => ({ sku, quantity }));
-  const change = { ...of, old: items, new: items, changed: [] };
+  const change = { ...of, old: items, new: items, changed: [{ sku: 'A', from: 0, to: 1 }] };
   switch (kind) {
     case 'validated': return newEvent({ ...common, type: 'inventory.validated', data: { orderId, lines: lines.map((line) => ({ ...line, available: 0 })), sufficient: true, asOf: at } });
     case 'confirmed': return newEvent({ ...common, type: 'order.confirmed', data: { ...of, confirmedAt: at } });
