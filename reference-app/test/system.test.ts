@@ -90,6 +90,41 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
       ['order.created', 'inventory.validated', 'inventory.updated', 'order.confirmed', 'inventory.updated']);
   });
 
+  test('updates and cancels an order; its timeline shows each step with its cause, and its stock goes out and comes back', async () => {
+    const client = httpClient(system.pipeline.writeUrl);
+    const stock = async (sku: string) => (await get(read(`/inventory/${sku}`))).json;
+    const before = await stock('SKU-124');
+    const { json: { orderId } } = await post(write('/orders'), { customerId: 'seed-3', items: [{ sku: 'SKU-124', quantity: 1 }] });
+    const send = async (method: string, path: string, etag: string, body?: object) => {
+      const answer = await client.send(method, path, { ...(body && { body: JSON.stringify(body) }), headers: { 'if-match': etag } });
+      return { status: answer.status, etag: answer.headers.etag, json: JSON.parse(answer.body) as Record<string, unknown> };
+    };
+    const settled = (version: number) => until(`order ${orderId} is at version ${version}`, () => get(read(`/orders/${orderId}`)), ({ json }) => json.version === version);
+    assert.equal((await settled(2)).json.status, 'CONFIRMED');
+    const updated = await send('PATCH', `/orders/${orderId}`, '"2"', { items: [{ sku: 'SKU-124', quantity: 3 }] });
+    assert.deepEqual([updated.status, updated.etag, updated.json.status], [202, '"3"', 'UPDATE_PENDING']);
+    const { json: changed } = await settled(4);
+    assert.deepEqual([changed.status, changed.items], ['CONFIRMED', [{ sku: 'SKU-124', quantity: 3 }]]);
+    await until('the stock is deducted', () => stock('SKU-124'), ({ onHand, reserved }) => onHand === before.onHand - 3 && reserved === before.reserved);
+    assert.equal((await send('POST', `/orders/${orderId}/cancel`, '"2"')).status, 412);
+    assert.equal((await send('POST', `/orders/${orderId}/cancel`, '"4"', { reason: 'changed my mind' })).status, 202);
+    const { json: cancelled } = await settled(6);
+    assert.deepEqual([cancelled.status, cancelled.reason], ['CANCELLED', 'changed my mind']);
+    await until('the stock is back', () => stock('SKU-124'), ({ onHand, reserved }) => onHand === before.onHand && reserved === before.reserved);
+    const late = await send('PATCH', `/orders/${orderId}`, '*', { items: [{ sku: 'SKU-124', quantity: 9 }] });
+    assert.deepEqual([late.status, late.json.orderStatus, late.json.allowed], [409, 'CANCELLED', []]);
+    client.close();
+
+    const { entries } = (await get(read(`/orders/${orderId}/timeline`))).json as { entries: { type: string; eventId: string; causationId: string; command?: string; status?: { to: string }; data: { outcome?: string } }[] };
+    assert.deepEqual(entries.flatMap(({ status }) => status?.to ?? []), ['PENDING', 'CONFIRMED', 'UPDATE_PENDING', 'CONFIRMED', 'CANCEL_PENDING', 'CANCELLED']);
+    assert.deepEqual(entries.flatMap(({ command }) => command ?? []), ['create', 'update', 'cancel']);
+    assert.deepEqual(entries.filter(({ type }) => type === 'inventory.updated').map(({ data }) => data.outcome), ['RESERVED', 'DEDUCTED', 'RESERVED', 'DEDUCTED', 'RETURNED']);
+    const ids = new Set(entries.map(({ eventId }) => eventId));
+    assert.ok(entries.every(({ causationId, command }) => command !== undefined || ids.has(causationId)), 'what no client asked for follows from another event');
+    assert.ok(await system.pipeline.settle());
+    assertAllTrue(await system.pipeline.checkInvariants());
+  });
+
   test('refuses bad input by field, and stores and publishes nothing', async () => {
     const counts = async () => (await system.pipeline.database.query('SELECT (SELECT count(*) FROM orders.orders) AS orders, (SELECT count(*) FROM messaging.outbox) AS events')).rows[0];
     await system.pipeline.settle();

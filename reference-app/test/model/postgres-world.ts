@@ -11,7 +11,7 @@ import { STATUSES, type Command } from '../../services/order-service/lifecycle/t
 import { orderStatusHandler } from '../../services/order-service/order-status/handler.ts';
 import { newId, type EventEnvelope } from '../../services/shared/events/index.ts';
 import type { Handler, Outcome } from '../../services/shared/messaging/handler.ts';
-import { handleOnce } from '../../services/shared/messaging/inbox.ts';
+import { handleOnce, handleOverdue } from '../../services/shared/messaging/inbox.ts';
 import { silentLogger, type TestDatabase } from '../../services/shared/testing.ts';
 import { createStockHandler } from '../../services/stock-service/handler.ts';
 import { CONSUMERS, STOCK, SUBSCRIPTIONS, type Look, type Plant, type Reached, type World } from './world.ts';
@@ -52,12 +52,10 @@ export class PostgresWorld implements World {
     this.#db = db;
     this.#app = app;
     this.#reached = reached;
-    const stock = createStockHandler({ reader: db.command, writer: db.command, logger: silentLogger() });
-    const listeners = [analyticsHandler, createNotificationHandler(() => undefined)] as unknown as Handler[];
+    const [stock, inventory, status, ...listeners] = handlersOf(db);
     const handlers = [
-      stock, plant.gate === false ? ungatedInventory(db) : inventoryHandler, plant.guard === false ? unguardedStatus(db) : orderStatusHandler,
-      ...(plant.gate === false ? listeners.map(ungated) : listeners),
-    ] as unknown as Handler[];
+      stock!, plant.gate === false ? ungatedInventory(db) : inventory!, plant.guard === false ? unguardedStatus(db) : status!, ...(plant.gate === false ? listeners.map(ungated) : listeners),
+    ];
     this.#handlers = new Map(handlers.map((handler) => [handler.name, handler]));
   }
 
@@ -191,6 +189,40 @@ export async function checkAll(db: TestDatabase): Promise<void> {
     `SELECT ${[['accepted', 'OrderCreated'], ['confirmed', 'OrderConfirmed'], ['rejected', 'OrderRejected'], ['updated', 'OrderUpdated'], ['cancelled', 'OrderCancelled'], ['expired', 'OrderExpired']]
       .map(([name, type]) => `count(*) FILTER (WHERE detail_type = '${type}')::int AS ${name}`).join(', ')} FROM messaging.outbox`);
   assert.deepEqual(counted, happened, 'I11: each event had its effect once');
+}
+
+/** A hash of each table that the services write. */
+export async function hashes(db: TestDatabase): Promise<Record<string, string>> {
+  const { rows: tables } = await db.admin.query<{ name: string }>(
+    `SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname IN ('orders', 'inventory', 'messaging', 'notification', 'analytics') AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1`);
+  const all: Record<string, string> = {};
+  for (const { name } of tables) {
+    const { rows: [row] } = await db.admin.query<{ hash: string }>(`SELECT count(*) || ' ' || coalesce(md5(string_agg(t::text, E'\\n' ORDER BY t::text)), '') AS hash FROM ${name} t`);
+    all[name] = row!.hash;
+  }
+  return all;
+}
+
+/** All events that ever were, to everybody who gets them, in any order and batches. */
+export async function replay(db: TestDatabase, random: () => number): Promise<number> {
+  const { rows } = await db.admin.query<{ envelope: string }>('SELECT envelope FROM messaging.outbox');
+  const events = rows.map(({ envelope }) => ({ event: JSON.parse(envelope) as EventEnvelope, at: random() })).sort((a, b) => a.at - b.at).map(({ event }) => event);
+  for (const handler of handlersOf(db)) {
+    const wanted = events.filter(({ type }) => SUBSCRIPTIONS[handler.name]!.includes(type));
+    for (let at = 0; at < wanted.length;) {
+      const batch = wanted.slice(at, at += 1 + Math.floor(random() * 300));
+      for (const { result } of await handleOnce(handler, batch, db.command)) assert.equal(result, 'duplicate');
+    }
+    await handleOverdue(handler, 0, db.command, assert.fail);
+  }
+  return events.length;
+}
+
+function handlersOf(db: TestDatabase): Handler[] {
+  return [
+    createStockHandler({ reader: db.command, writer: db.command, logger: silentLogger() }), inventoryHandler, orderStatusHandler, analyticsHandler, createNotificationHandler(() => undefined),
+  ] as unknown as Handler[];
 }
 
 // --- what it looks like without -----------------------------------------------------------------------------------

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
+import { seeded } from '../../local/cli/random.ts';
 import { startTestServer, type TestDatabase, type TestServer } from '../../services/shared/testing.ts';
-import { checkAll, plantIn, PostgresWorld, stockUp } from './postgres-world.ts';
+import { checkAll, hashes, plantIn, PostgresWorld, replay, stockUp } from './postgres-world.ts';
 import { play, Reached, stepsArbitrary, type Plant } from './world.ts';
 
-const RUNS = Number(process.env.MODEL_RUNS ?? 400);
+const RUNS = Number(process.env.MODEL_RUNS ?? 1_000);
 const AT_ONCE = 4;
 
 let server: TestServer;
@@ -20,7 +21,7 @@ function property(db: TestDatabase, app: ReturnType<typeof PostgresWorld.api>, p
   return fc.asyncProperty(stepsArbitrary, (steps) => play(steps, new PostgresWorld(db, app, plant, reached)));
 }
 
-test(`${RUNS} random histories on the services and PostgreSQL, ${AT_ONCE} at a time: the invariants hold`, async () => {
+test(`${RUNS} random histories on the services and PostgreSQL, ${AT_ONCE} at a time: the invariants hold, and a replay of all of it changes no row`, async () => {
   const db = await server.database();
   await stockUp(db);
   const app = PostgresWorld.api(db);
@@ -30,6 +31,10 @@ test(`${RUNS} random histories on the services and PostgreSQL, ${AT_ONCE} at a t
     await Promise.all(Array.from({ length: AT_ONCE }, () => fc.assert(property(db, app, {}, reached), { numRuns: Math.ceil(RUNS / AT_ONCE), endOnFailure: true })));
     await checkAll(db);
     if (RUNS >= 200) reached.check();
+    const before = await hashes(db);
+    const events = await replay(db, seeded(1));
+    assert.ok(events >= RUNS, `${events} events`);
+    assert.deepEqual(await hashes(db), before, 'I12');
   } finally {
     await app.close();
     await db.drop();
