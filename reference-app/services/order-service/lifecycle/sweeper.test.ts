@@ -3,6 +3,7 @@ import { after, before, test } from 'node:test';
 import { inventoryHandler } from '../../inventory-service/handler.ts';
 import { newEvent, newId, type EventEnvelope } from '../../shared/events/index.ts';
 import { handleOnce } from '../../shared/messaging/inbox.ts';
+import { registry } from '../../shared/telemetry.ts';
 import { eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../../shared/testing.ts';
 import { orderStatusHandler } from '../order-status/handler.ts';
 import { runSweeper, sweep } from './sweeper.ts';
@@ -89,4 +90,30 @@ test('sweepers share the work: each order expires once, while others answer', as
   assert.equal((await expiredEvents()).length - before, expired);
   const { rows: twice } = await db.admin.query('SELECT order_id FROM orders.status_change WHERE order_id = ANY ($1) GROUP BY 1 HAVING count(*) > 1', [late]);
   assert.deepEqual(twice, []);
+});
+
+test('a sweeper does not wait for an order that somebody else works on, and leaves it to them', async () => {
+  const [busy, free] = await Promise.all([order('PENDING', 2 * HOUR), order('PENDING', 2 * HOUR)]);
+  const client = await db.admin.connect();
+  try {
+    await client.query('BEGIN');
+    await client.query('SELECT FROM orders.orders WHERE order_id = $1 FOR UPDATE', [busy]);
+    const swept = await Promise.race([sweep(db.command, 3_600), new Promise<string>((resolve) => setTimeout(() => resolve('it waits'), 5_000).unref())]);
+    assert.equal(swept, 1);
+  } finally {
+    await client.query('ROLLBACK');
+    client.release();
+  }
+  const { rows: [row] } = await db.admin.query('SELECT status FROM orders.orders WHERE order_id = $1', [free]);
+  assert.equal(row.status, 'EXPIRED');
+  assert.equal(await sweep(db.command, 3_600), 1);
+});
+
+test('what is past its deadline shows in the metrics until it is swept', async () => {
+  await Promise.all([order('PENDING', 2 * HOUR), order('CANCEL_PENDING', 2 * HOUR)]);
+  const overdue = async () => [...(await registry.metrics()).matchAll(/^orders_overdue\{status="(\w+)"\} (\d+)$/gm)].map(([, status, count]) => `${status} ${count}`).sort();
+  const sweeper = runSweeper({ pool: db.command, logger: silentLogger(), deadlineSeconds: 3_600, everyMs: 5 });
+  await eventually(overdue, (all) => all.length === EXPIRING.length && all.every((line) => line.endsWith(' 0')));
+  await sweeper.stop();
+  assert.equal(await sweep(db.command, 3_600), 0);
 });
