@@ -6,7 +6,7 @@ import { handleOnce } from '../../shared/messaging/inbox.ts';
 import { registry } from '../../shared/telemetry.ts';
 import { eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../../shared/testing.ts';
 import { orderStatusHandler } from '../order-status/handler.ts';
-import { runSweeper, sweep } from './sweeper.ts';
+import { measureOverdue, runSweeper, sweep } from './sweeper.ts';
 import { EXPIRING, type Status } from './transitions.ts';
 
 let server: TestServer;
@@ -112,8 +112,9 @@ test('a sweeper does not wait for an order that somebody else works on, and leav
 test('what is past its deadline shows in the metrics until it is swept', async () => {
   await Promise.all([order('PENDING', 2 * HOUR), order('CANCEL_PENDING', 2 * HOUR)]);
   const overdue = async () => [...(await registry.metrics()).matchAll(/^orders_overdue\{status="(\w+)"\} (\d+)$/gm)].map(([, status, count]) => `${status} ${count}`).sort();
-  const sweeper = runSweeper({ pool: db.command, logger: silentLogger(), deadlineSeconds: 3_600, everyMs: 5 });
-  await eventually(overdue, (all) => all.length === EXPIRING.length && all.every((line) => line.endsWith(' 0')));
-  await sweeper.stop();
-  assert.equal(await sweep(db.command, 3_600), 0);
+  await measureOverdue(db.command, 3_600);
+  assert.deepEqual(await overdue(), ['CANCEL_PENDING 1', 'PENDING 1', 'UPDATE_PENDING 0']);
+  assert.equal(await sweep(db.command, 3_600), 2);
+  await measureOverdue(db.command, 3_600);
+  assert.deepEqual(await overdue(), ['CANCEL_PENDING 0', 'PENDING 0', 'UPDATE_PENDING 0']);
 });

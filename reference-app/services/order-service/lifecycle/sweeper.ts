@@ -38,7 +38,7 @@ export function runSweeper({ pool, logger, deadlineSeconds, everyMs = 10_000 }: 
   const loop = (async () => {
     while (!stopping.signal.aborted) {
       try {
-        await measure(pool, deadlineSeconds);
+        await measureOverdue(pool, deadlineSeconds);
         let expired = 0;
         for (let count = LIMIT; count === LIMIT && !stopping.signal.aborted; expired += count) count = await sweep(pool, deadlineSeconds);
         if (expired > 0) logger.warn({ expired, deadlineSeconds }, 'orders have expired');
@@ -64,7 +64,8 @@ const COUNT = {
          GROUP BY o.status`,
 };
 
-async function measure(pool: Pool, deadlineSeconds: number): Promise<void> {
+/** For the metric. */
+export async function measureOverdue(pool: Pool, deadlineSeconds: number): Promise<void> {
   const { rows } = await pool.query<{ status: Status; count: number }>({ ...COUNT, values: [EXPIRING, deadlineSeconds] });
   for (const status of EXPIRING) ordersOverdue.set({ status }, rows.find((row) => row.status === status)?.count ?? 0);
 }
