@@ -198,8 +198,8 @@ BEGIN
   PERFORM orders.settle('', '{}', p_order_ids, p_versions, p_from, p_statuses, p_items, p_requested, p_reasons, p_shortages, p_at, p_cause_ids, p_event_ids, p_detail_types, p_envelopes);
 END $$;
 
--- Orders that have been in one of the statuses for longer than they may, oldest first, and no other sweeper's: locked until the end of the transaction. An
--- order is not older than its id, so the index on status and id finds them without looking at those that still have time.
+-- Orders that have been in one of the statuses for longer than they may, oldest first, and no other sweeper's: locked until the end of the transaction.
+-- Found by the index on the status: nothing may be asked of the id, or the planner walks all orders that are old enough.
 CREATE FUNCTION orders.overdue(p_statuses text[], p_age interval, p_limit int)
 RETURNS TABLE (order_id uuid, status text, version int, customer_id text, created_at timestamptz, last_event_id uuid)
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
@@ -211,8 +211,8 @@ BEGIN
     RETURN QUERY
     WITH late AS (
       SELECT o.order_id, o.status, o.version, o.customer_id, o.created_at FROM orders.orders o
-      WHERE o.status = one AND o.order_id < messaging.first_id(now() - p_age + interval '10 seconds') AND o.updated_at < now() - p_age
-      ORDER BY o.order_id LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED)
+      WHERE o.status = one AND o.updated_at < now() - p_age
+      ORDER BY o.updated_at LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED)
     SELECT l.order_id, l.status, l.version, l.customer_id, l.created_at,
            (SELECT c.event_id FROM orders.status_change c WHERE c.order_id = l.order_id AND c.version = l.version)
     FROM late l;
@@ -220,4 +220,14 @@ BEGIN
     p_limit := p_limit - found_rows;
     EXIT WHEN p_limit <= 0;
   END LOOP;
+END $$;
+
+-- How many there are, for the metric.
+CREATE FUNCTION orders.count_overdue(p_statuses text[], p_age interval) RETURNS TABLE (status text, count bigint)
+LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+  RETURN QUERY
+  SELECT s, (SELECT count(*) FROM orders.orders o
+             WHERE o.status = s AND o.updated_at < now() - p_age)
+  FROM unnest(p_statuses) AS s;
 END $$;

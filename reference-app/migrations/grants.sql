@@ -8,7 +8,7 @@ GRANT SELECT, INSERT, UPDATE ON orders.orders TO :command;
 GRANT SELECT ON orders.order_line TO :command;
 GRANT SELECT, INSERT ON orders.status_change TO :command;
 GRANT SELECT, INSERT ON orders.idempotency_key TO :command;
-GRANT EXECUTE ON FUNCTION orders.accept, orders.is_transition, orders.states, orders.settle, orders.for_command, orders.request, orders.overdue TO :command;
+GRANT EXECUTE ON FUNCTION orders.accept, orders.is_transition, orders.states, orders.settle, orders.for_command, orders.request, orders.overdue, orders.count_overdue TO :command;
 
 GRANT SELECT ON inventory.product TO :command;
 GRANT SELECT, UPDATE ON inventory.stock_level TO :command;

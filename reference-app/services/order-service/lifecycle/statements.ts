@@ -21,6 +21,8 @@ const REQUEST = { name: 'orders-request', text: `SELECT orders.request($1, $2, $
 const FOR_COMMAND = { name: 'orders-for-command', text: 'SELECT * FROM orders.for_command($1, $2, $3::text::text[])' };
 const OVERDUE = { name: 'orders-overdue', text: 'SELECT * FROM orders.overdue($1, make_interval(secs => $2), $3)' };
 
+const COUNT_OVERDUE = { name: 'orders-count-overdue', text: 'SELECT status, count::int AS count FROM orders.count_overdue($1, make_interval(secs => $2))' };
+
 export interface Known {
   /** Ids of events and orders are in lower case. */
   readonly handled: ReadonlySet<string>;
@@ -103,4 +105,8 @@ export async function claimOverdue(tx: Queryable, statuses: readonly Status[], s
   return rows.map((row) => ({
     orderId: row.order_id, status: row.status, version: row.version, customerId: row.customer_id, createdAt: row.created_at, lastEventId: row.last_event_id ?? undefined,
   }));
+}
+
+export async function countOverdue(database: Queryable, statuses: readonly Status[], seconds: number): Promise<{ status: Status; count: number }[]> {
+  return (await database.query<{ status: Status; count: number }>({ ...COUNT_OVERDUE, values: [statuses, seconds] })).rows;
 }

@@ -4,8 +4,8 @@ import type { RunningService } from '../../shared/service.ts';
 import type { Logger } from '../../shared/telemetry.ts';
 import { decideExpiry } from './decide.ts';
 import { countChanges, ordersOverdue } from './metrics.ts';
-import { claimOverdue, settle } from './statements.ts';
-import { EXPIRING, type Status } from './transitions.ts';
+import { claimOverdue, countOverdue, settle } from './statements.ts';
+import { EXPIRING } from './transitions.ts';
 
 export interface SweeperOptions {
   readonly pool: Pool;
@@ -57,15 +57,7 @@ export function runSweeper({ pool, logger, deadlineSeconds, everyMs = 10_000 }: 
   };
 }
 
-const COUNT = {
-  name: 'orders-count-overdue',
-  text: `SELECT o.status, count(*)::int AS count FROM unnest($1::text[]) AS s (status) JOIN orders.orders o ON o.status = s.status
-         WHERE o.order_id < messaging.first_id(now() - make_interval(secs => $2) + interval '10 seconds') AND o.updated_at < now() - make_interval(secs => $2)
-         GROUP BY o.status`,
-};
-
 /** For the metric. */
 export async function measureOverdue(pool: Pool, deadlineSeconds: number): Promise<void> {
-  const { rows } = await pool.query<{ status: Status; count: number }>({ ...COUNT, values: [EXPIRING, deadlineSeconds] });
-  for (const status of EXPIRING) ordersOverdue.set({ status }, rows.find((row) => row.status === status)?.count ?? 0);
+  for (const { status, count } of await countOverdue(pool, EXPIRING, deadlineSeconds)) ordersOverdue.set({ status }, count);
 }
