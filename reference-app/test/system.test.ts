@@ -103,6 +103,9 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
     assert.equal((await settled(2)).json.status, 'CONFIRMED');
     const updated = await send('PATCH', `/orders/${orderId}`, '"2"', { items: [{ sku: 'SKU-124', quantity: 3 }] });
     assert.deepEqual([updated.status, updated.etag, updated.json.status], [202, '"3"', 'UPDATE_PENDING']);
+    // It may be decided before it is read; until then both are shown.
+    const { json: locked } = await get(read(`/orders/${orderId}`));
+    if (locked.version === 3) assert.deepEqual([locked.items, locked.requestedItems], [[{ sku: 'SKU-124', quantity: 1 }], [{ sku: 'SKU-124', quantity: 3 }]]);
     const { json: changed } = await settled(4);
     assert.deepEqual([changed.status, changed.items], ['CONFIRMED', [{ sku: 'SKU-124', quantity: 3 }]]);
     await until('the stock is deducted', () => stock('SKU-124'), ({ onHand, reserved }) => onHand === before.onHand - 3 && reserved === before.reserved);

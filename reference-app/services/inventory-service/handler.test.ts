@@ -6,6 +6,7 @@ import type { Pool } from '../shared/database.ts';
 import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
 import { handleIsolating, handleOnce } from '../shared/messaging/inbox.ts';
 import { startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
+import type { Caused } from './decide.ts';
 import { inventoryHandler } from './handler.ts';
 
 let server: TestServer;
@@ -347,4 +348,43 @@ test('scarce stock, four workers, duplicates and another order of arrival: sells
   const { rows } = await db.admin.query('SELECT state, count(*)::int FROM inventory.reservation GROUP BY 1 ORDER BY 1');
   assert.deepEqual(rows, [{ state: 'HELD', count: 600 }, { state: 'REJECTED', count: 1_400 }]);
   await assertInvariants();
+});
+
+test('six workers, all events of all orders in any order, twice and in any batches: each order goes through all of its versions, and all stock is back', async () => {
+  await reset();
+  await receive([['A', 'EAST', 300], ['A', 'MAIN', 9_000], ['B', 'MAIN', 9_000]]);
+  const at = new Date().toISOString();
+  const orders = Array.from({ length: 150 }, newId);
+  const events = orders.flatMap((orderId): EventEnvelope<Caused>[] => {
+    const common = (version: number) => ({ source: '/order-service', subject: orderId, sequence: version, cause: { id: newId() } });
+    const [old, wanted] = [[{ sku: 'A', quantity: 3 }], [{ sku: 'A', quantity: 1 }, { sku: 'B', quantity: 4 }]];
+    const change = { orderId, customerId: 'c', old, new: wanted, changed: [{ sku: 'A', from: 3, to: 1 }, { sku: 'B', from: 0, to: 4 }] };
+    return [
+      validated(orderId, [{ sku: 'A', requested: 3 }]), confirmed(orderId),
+      newEvent({ ...common(3), type: 'order.update-requested', data: { ...change, version: 3, requestedAt: at } }),
+      newEvent({ ...common(4), type: 'order.updated', data: { ...change, version: 4, updatedAt: at } }),
+      cancelled(orderId, 5),
+    ];
+  });
+  const messages = [...events, ...events].map((event) => ({ event, at: Math.random() })).sort((a, b) => a.at - b.at).map(({ event }) => event);
+  await Promise.all(Array.from({ length: 6 }, async () => {
+    while (messages.length > 0) {
+      const batch = [...new Map(messages.splice(0, 1 + Math.floor(Math.random() * 40)).map((event) => [event.id, event])).values()];
+      const { failures } = await handleIsolating(inventoryHandler, batch, db.command, () => true);
+      assert.deepEqual(failures, []);
+    }
+  }));
+  const { rows: waiting } = await db.admin.query('SELECT order_id, version FROM messaging.parked WHERE applied_at IS NULL');
+  assert.deepEqual(waiting, [], 'nothing waits, and nobody had to look again');
+  const { rows: [parked] } = await db.admin.query('SELECT count(*)::int AS count FROM messaging.parked');
+  assert.ok(parked.count > 100, `only ${parked.count} events were parked`);
+  const { rows } = await db.admin.query('SELECT state, version, count(*)::int FROM inventory.reservation GROUP BY 1, 2');
+  assert.deepEqual(rows, [{ state: 'RETURNED', version: 5, count: orders.length }]);
+  const { rows: stock } = await db.admin.query('SELECT sku, sum(on_hand)::int AS on_hand, sum(reserved)::int AS reserved FROM inventory.stock_level GROUP BY 1 ORDER BY 1');
+  assert.deepEqual(stock, [{ sku: 'A', on_hand: 9_300, reserved: 0 }, { sku: 'B', on_hand: 9_000, reserved: 0 }]);
+  const outcomes = (await updates()).filter(({ subject }) => subject === orders[0]).sort((a, b) => Number(a.sequence) - Number(b.sequence)).map(({ data: { outcome, lines } }) =>
+    [outcome, ...lines.map(({ sku, deltaOnHand, deltaReserved }) => `${sku} ${deltaOnHand} ${deltaReserved}`)]);
+  assert.deepEqual(outcomes, [
+    ['RESERVED', 'A 0 3'], ['DEDUCTED', 'A -3 -3'], ['RESERVED', 'B 0 4'], ['DEDUCTED', 'B -4 -4', 'A 2 0'], ['RETURNED', 'A 1 0', 'B 4 0'],
+  ]);
 });

@@ -594,6 +594,15 @@ describe('api-read-service', () => {
     });
   });
 
+  it('shows what an update asks for beside what the order has, until it is decided', async () => {
+    const { orderId } = await order('changer');
+    for (const [version, from, to, requested] of [[2, 'PENDING', 'CONFIRMED', null], [3, 'CONFIRMED', 'UPDATE_PENDING', [{ sku: 'SKU-123', quantity: 7 }]], [4, 'UPDATE_PENDING', 'CONFIRMED', null]] as const) {
+      await db.admin.query('UPDATE orders.orders SET status = $2, version = $3, requested = $4 WHERE order_id = $1 AND status = $5', [orderId, to, version, requested && JSON.stringify(requested), from]);
+      const answer = await (await get(`/orders/${orderId}`, { 'consistency-token': formatConsistencyToken({ orderId, version }) })).json() as { status: string; requestedItems?: object[] };
+      assert.deepEqual([answer.status, answer.requestedItems], [to, requested ?? undefined]);
+    }
+  });
+
   describe('timeline', () => {
     it('shows events and status changes in order, with times and cause', async () => {
       const { orderId } = await order('historian');

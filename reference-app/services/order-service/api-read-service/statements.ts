@@ -22,11 +22,12 @@ export interface OrderRow {
   readonly reason: string | null;
   readonly shortages: unknown;
   readonly items: { readonly sku: string; readonly quantity: number }[];
+  readonly requested: { readonly sku: string; readonly quantity: number }[] | null;
 }
 
 const ORDER = `
 SELECT o.order_id AS "orderId", o.customer_id AS "customerId", o.status, o.version, o.created_at AS "createdAt",
-       o.updated_at AS "updatedAt", o.reason, o.shortages, o.items
+       o.updated_at AS "updatedAt", o.reason, o.shortages, o.items, o.requested
 FROM orders.orders o`;
 
 export const orderById = (orderId: string) => statement('order-by-id', `${ORDER} WHERE o.order_id = $1`, [orderId]);
