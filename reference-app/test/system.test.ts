@@ -264,10 +264,7 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
     system = await startSystem(assembly, join(folder.path, 'data'));
     assert.equal((await get(read(`/orders/${first.json.orderId}`))).status, 200);
     assert.equal(deadLetters(system.run).length, 2, 'the poison of before');
-    // What a consumer has received when it stops goes back, so nothing waits for a visibility timeout.
-    const restarted = Date.now();
     assert.ok(await system.pipeline.settle());
-    assert.ok(Date.now() - restarted < 20_000, `it took ${Date.now() - restarted} ms to come to rest`);
     const summary = await system.pipeline.summarize(fed, true);
     assert.equal(summary.orders.confirmed + summary.orders.rejected, 100);
     assertAllTrue(summary.invariants);

@@ -122,7 +122,7 @@ class OutboxRelay implements Relay {
 
   #add(shard: number): void {
     const relay = new ShardRelay(shard, this.#options, this.#stopping.signal, {
-      mayLead: () => this.shards().length < this.#share,
+      mayLead: () => [...this.#shards.values()].filter(({ claims }) => claims).length < this.#share,
       leadsTooMany: () => this.shards().length > this.#share,
       seen: (seen) => this.#seen(seen),
     });
@@ -163,6 +163,8 @@ class ShardRelay {
   readonly ended: Promise<void>;
   databaseAnswers = false;
   leads = false;
+  /** It leads, or is about to ask for the lock. */
+  claims = false;
   readonly #options: Settings;
   readonly #log: Logger;
   readonly #stopping: AbortSignal;
@@ -207,7 +209,7 @@ class ShardRelay {
         if (failures++ === 0) this.#log.warn({ err: error }, 'the database can not be used; waiting');
         await pause(Math.min(50 * 2 ** failures, 1_000) * (1 - Math.random() / 2), this.#stopping);
       } finally {
-        this.leads = false;
+        this.claims = this.leads = false;
         leading.set({ shard: this.shard }, 0);
         oldestPending.set({ shard: this.shard }, 0);
         heldBack.set({ shard: this.shard }, 0);
@@ -237,9 +239,9 @@ class ShardRelay {
       this.#host.seen(shares!);
       if (this.#host.mayLead()) {
         // At once, so that several shards of one relay don't each take the last one of its share.
-        this.leads = true;
+        this.claims = true;
         const { rows: [row] } = await client.query<{ leads: boolean }>({ ...TRY_LEAD, values: [LOCK, this.shard] });
-        this.leads = row!.leads;
+        this.claims = this.leads = row!.leads;
         if (this.leads) return true;
       }
       await pause(this.#options.standbyMs, this.#stopping);

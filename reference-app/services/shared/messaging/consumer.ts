@@ -56,7 +56,7 @@ interface Failed {
 /** Parked events are applied with what closes their gap; so often is looked for what was left behind. */
 const PARKED_SECONDS = 1;
 const MAX_BATCH = 10;
-const RECEIVE_GRACE_MS = 500;
+const RECEIVE_GRACE_MS = 1_000;
 const MAX_VISIBILITY_SECONDS = 43_200;
 /** How often an event may take too long before it counts as its own fault: ten minutes, with statements of 30 s. */
 const PATIENCE = 20;
