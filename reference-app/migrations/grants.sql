@@ -1,6 +1,6 @@
 -- Applied on every run, whole: what is not listed here is taken away. :command and :query are the role names.
-REVOKE ALL ON ALL TABLES IN SCHEMA orders, inventory, notification, analytics, messaging FROM PUBLIC, :command, :query;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA orders, inventory, notification, analytics, messaging FROM PUBLIC, :command, :query;
+REVOKE ALL ON ALL TABLES IN SCHEMA orders, inventory, notification, analytics, messaging, fan_out FROM PUBLIC, :command, :query;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA orders, inventory, notification, analytics, messaging, fan_out FROM PUBLIC, :command, :query;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA orders, inventory, notification, analytics, messaging TO :command;
@@ -26,6 +26,11 @@ GRANT SELECT, INSERT, UPDATE ON messaging.parked, messaging.dead_letter TO :comm
 GRANT SELECT, UPDATE ON messaging.relay_cursor TO :command;
 -- DELETE: an event that must be tried again gives its inbox row back.
 GRANT SELECT, INSERT, DELETE ON messaging.inbox TO :command;
+
+GRANT USAGE ON SCHEMA fan_out TO :command;
+GRANT SELECT, INSERT, UPDATE ON fan_out.progress, fan_out.orders, fan_out.order_minute, fan_out.notification TO :command;
+GRANT SELECT, INSERT, DELETE ON fan_out.parked TO :command;
+GRANT EXECUTE ON FUNCTION fan_out.take TO :command;
 
 GRANT USAGE ON SCHEMA orders, inventory, messaging TO :query;
 GRANT SELECT ON orders.orders, orders.order_line, orders.status_change TO :query;

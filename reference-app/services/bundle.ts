@@ -19,17 +19,29 @@ export const ENTRIES = {
   'migrate': 'migrate/main.ts',
 } as const;
 
+/** The image of the fan-out profile. */
+export const FAN_OUT_ENTRIES = {
+  'order-consumer': 'fan-out/order-consumer/main.ts',
+  'analytics-consumer': 'fan-out/analytics-consumer/main.ts',
+  'notification-consumer': 'fan-out/notification-consumer/main.ts',
+  'migrate': 'migrate/main.ts',
+} as const;
+
+export function bundleFanOut(target = join(APP, 'dist', 'fan-out-image')): Promise<string> {
+  return bundleServices(target, FAN_OUT_ENTRIES);
+}
+
 /**
  * Makes the folder that is the services' image: one JavaScript file per process, the migrations, the first data and the
  * Dockerfile. The same sources give the same bytes, so the asset's hash changes with the code only.
  */
-export async function bundleServices(target = join(APP, 'dist', 'image')): Promise<string> {
+export async function bundleServices(target = join(APP, 'dist', 'image'), entries: Readonly<Record<string, string>> = ENTRIES): Promise<string> {
   await mkdir(dirname(target), { recursive: true });
   // Made beside and moved, so that neither a failed nor a concurrent build leaves half of one.
   const draft = await mkdtemp(`${target}-`);
   try {
     await build({
-      entryPoints: Object.fromEntries(Object.entries(ENTRIES).map(([name, path]) => [name, join(SERVICES, path)])),
+      entryPoints: Object.fromEntries(Object.entries(entries).map(([name, path]) => [name, join(SERVICES, path)])),
       outdir: draft,
       bundle: true,
       platform: 'node',
