@@ -5,8 +5,8 @@ import { LocalRunError } from '../errors.ts';
 
 const LAST_LINES = 40;
 
-/** Runs a CDK app as the CDK command line does: the command and context of its cdk.json, and the output folder by environment. */
-export async function synthesize(appDir: string, outDir: string, signal: AbortSignal): Promise<void> {
+/** Runs a CDK app as the CDK command line does: the command and context of its cdk.json with `more` of it, and the output folder by environment. */
+export async function synthesize(appDir: string, outDir: string, signal: AbortSignal, more: object = {}): Promise<void> {
   const { app, context = {} } = JSON.parse(readFileSync(`${appDir}/cdk.json`, 'utf8')) as { app: string; context?: object };
   // What earlier syntheses left there would lie beside the new assets for ever.
   rmSync(outDir, { recursive: true, force: true });
@@ -22,7 +22,7 @@ export async function synthesize(appDir: string, outDir: string, signal: AbortSi
       ...process.env,
       PATH: [dirname(process.execPath), process.env['PATH']].join(delimiter),
       CDK_OUTDIR: outDir,
-      CDK_CONTEXT_JSON: JSON.stringify(context),
+      CDK_CONTEXT_JSON: JSON.stringify({ ...context, ...more }),
     },
   });
   let output = '';

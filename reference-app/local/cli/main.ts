@@ -8,6 +8,8 @@ import { signal as signalProcess } from '../processes/identity.ts';
 import { startLocal } from '../run.ts';
 import type { LocalRun, ProgressStep } from '../run.ts';
 import { synthesize } from './assembly.ts';
+import { openFanOut } from './fan-out.ts';
+import { feedAndShowFanOut } from './fan-out-screen.ts';
 import { feedApart } from './feed-thread.ts';
 import type { FeedResult } from './feed.ts';
 import { Journeys } from './journeys.ts';
@@ -16,7 +18,7 @@ import type { CliOptions } from './options.ts';
 import { readSampleOrders } from './orders.ts';
 import { openPipeline } from './pipeline.ts';
 import type { Pipeline } from './pipeline.ts';
-import { screen, seconds, steps } from './screen.ts';
+import { periodically, screen, seconds, steps } from './screen.ts';
 import type { Screen, Steps } from './screen.ts';
 import { profileThisThread } from './profile.ts';
 import { countProcessorTime, printProcessorTime } from './processor-time.ts';
@@ -112,7 +114,7 @@ async function start(options: CliOptions, progress: Steps, signal: AbortSignal):
   if (assemblyDir === undefined) {
     assemblyDir = join(options.dataDir, 'assembly');
     progress.begin('Bundle the services, synthesize the reference app');
-    await synthesize(REFERENCE_APP, assemblyDir, signal);
+    await synthesize(REFERENCE_APP, assemblyDir, signal, { profile: options.profile });
     progress.end();
   }
   return await startLocal({
@@ -147,6 +149,7 @@ function show({ name, state, detail }: ProgressStep, progress: Steps): void {
 
 /** From the start of the system to the moment in which it shall stop; the exit code. */
 async function operate(run: LocalRun, options: CliOptions, out: Screen, signal: AbortSignal): Promise<number> {
+  if (options.profile === 'fan-out') return await operateFanOut(run, options, out, signal);
   const pipeline = await openPipeline(run, options.fresh);
   try {
     printWarnings(out, run);
@@ -157,17 +160,34 @@ async function operate(run: LocalRun, options: CliOptions, out: Screen, signal: 
     } else {
       out.line('No orders are fed: these stacks do not have the write and read APIs of the reference app.');
     }
-    if (options.exit) return signal.aborted ? INTERRUPTED : code;
-    if (!signal.aborted) {
-      out.line();
-      out.line(`Running. Ctrl-C stops it; the data stay in ${options.dataDir}.`);
-      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-    }
-    // A person has ended what was made to be ended so.
-    return code;
+    return await stay(code, options, out, signal);
   } finally {
     await pipeline?.close();
   }
+}
+
+async function operateFanOut(run: LocalRun, options: CliOptions, out: Screen, signal: AbortSignal): Promise<number> {
+  const fanOut = await openFanOut(run);
+  try {
+    printWarnings(out, run);
+    printAddresses(out, run);
+    const code = await feedAndShowFanOut(fanOut, run, options, out, signal);
+    return await stay(code, options, out, signal);
+  } finally {
+    await fanOut.close();
+  }
+}
+
+/** Unattended it ends here, otherwise when somebody ends it. */
+async function stay(code: number, options: CliOptions, out: Screen, signal: AbortSignal): Promise<number> {
+  if (options.exit) return signal.aborted ? INTERRUPTED : code;
+  if (!signal.aborted) {
+    out.line();
+    out.line(`Running. Ctrl-C stops it; the data stay in ${options.dataDir}.`);
+    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+  }
+  // A person has ended what was made to be ended so.
+  return code;
 }
 
 async function feedAndShow(pipeline: Pipeline, options: CliOptions, out: Screen, signal: AbortSignal): Promise<number> {
@@ -236,16 +256,4 @@ async function settleAndShow(pipeline: Pipeline, out: Screen, signal: AbortSigna
   } finally {
     end();
   }
-}
-
-const LIVE_MS = 100;
-const PIPED_MS = 5_000;
-
-/** Shows a changing text: in place on a terminal, as a line now and then elsewhere. */
-function periodically(out: Screen, text: () => string): () => void {
-  const timer = setInterval(() => (out.live ? out.status([text()]) : text() && out.line(text())), out.live ? LIVE_MS : PIPED_MS);
-  return () => {
-    clearInterval(timer);
-    out.status([]);
-  };
 }

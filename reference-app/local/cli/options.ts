@@ -1,7 +1,12 @@
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
+/** Which of the reference app's systems. */
+export const PROFILES = ['order-pipeline', 'fan-out'] as const;
+export type Profile = (typeof PROFILES)[number];
+
 export interface CliOptions {
+  readonly profile: Profile;
   /** Undefined: the sample orders of the data file. */
   readonly orders?: number;
   readonly rate?: number;
@@ -36,10 +41,12 @@ PostgreSQL and a streaming replica, local SQS and EventBridge endpoints, and one
 Usage: npm start -- [options]
 
 What runs
+  --profile NAME       order-pipeline, or fan-out: one bus, three consumers with a queue each, and the publisher that creates,
+                       updates and cancels orders on the bus                       [order-pipeline]
   --app DIR            run this cloud assembly (the output folder of \`cdk synth\`) instead of the reference app;
                        orders are fed only if it holds the reference app's write and read APIs
   --stack NAME         only this stack of the assembly; may be repeated            [all stacks]
-  --data DIR           folder of databases, queues, archives and logs              [.local]
+  --data DIR           folder of databases, queues, archives and logs              [.local, .local/fan-out]
   --replicas N         at most so many processes of each workload                  [1 with fewer than 8 cores, else as the template says]
   --fresh              delete what earlier runs left in that folder first; without it their data is kept
 
@@ -82,6 +89,7 @@ Examples
   npm start -- --orders 1000 --rate 200 --exit           # unattended
   npm start -- --write-port 3000 --read-port 3001 --orders 0
   npm start -- --app ../shop/cdk.out --stack Shop
+  npm start -- --profile fan-out --orders 100 --rate 20 --exit
 `;
 
 function integer(option: string, text: string, min: number, max: number): number {
@@ -114,6 +122,9 @@ export function parseCommand(args: readonly string[], root: string, cwd: string 
     if (value === '' || (Array.isArray(value) && value.includes(''))) throw new UsageError(`--${name} wants a value, not an empty one.`);
   }
 
+  const profile = PROFILES.find((name) => name === (values.profile ?? 'order-pipeline'));
+  if (!profile) throw new UsageError(`--profile wants ${PROFILES.join(' or ')}, not '${values.profile}'.`);
+
   const ports: Record<string, number> = {};
   const asked: [option: string, name: string, port: number][] = (values.port ?? []).map((text) => ['port', ...named(text)]);
   if (values['write-port'] !== undefined) asked.push(['write-port', WRITE_API, integer('write-port', values['write-port'], 0, 65535)]);
@@ -128,13 +139,14 @@ export function parseCommand(args: readonly string[], root: string, cwd: string 
   return {
     kind: 'run',
     options: {
+      profile,
       ...(values.orders !== undefined && { orders: integer('orders', values.orders, 0, 100_000_000) }),
       ...(values.rate !== undefined && { rate: positive('rate', values.rate, 100_000) }),
       seed: integer('seed', values.seed ?? '1', 0, 2 ** 32 - 1),
       exit: values.exit ?? false,
       fresh: values.fresh ?? false,
       json: values.json ?? false,
-      dataDir: values.data === undefined ? join(root, '.local') : resolve(cwd, values.data),
+      dataDir: values.data === undefined ? join(root, '.local', ...(profile === 'fan-out' ? ['fan-out'] : [])) : resolve(cwd, values.data),
       ...(values.app !== undefined && { assemblyDir: resolve(cwd, values.app) }),
       ...(values.stack !== undefined && { stacks: values.stack }),
       ...(values.profile !== undefined && { profileDir: resolve(cwd, values.profile) }),
@@ -149,6 +161,7 @@ function parse(args: readonly string[]) {
     return parseArgs({
       args: [...args],
       options: {
+        'profile': { type: 'string' },
         'orders': { type: 'string' },
         'rate': { type: 'string' },
         'seed': { type: 'string' },

@@ -85,3 +85,15 @@ export function steps(out: Screen): Steps {
 export function seconds(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
+
+const LIVE_MS = 100;
+const PIPED_MS = 5_000;
+
+/** Shows a changing text: in place on a terminal, as a line now and then elsewhere. */
+export function periodically(out: Screen, text: () => string): () => void {
+  const timer = setInterval(() => (out.live ? out.status([text()]) : text() && out.line(text())), out.live ? LIVE_MS : PIPED_MS);
+  return () => {
+    clearInterval(timer);
+    out.status([]);
+  };
+}
