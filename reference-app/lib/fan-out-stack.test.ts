@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import * as cdk from 'aws-cdk-lib';
+import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json' with { type: 'json' };
+import { AwsSolutionsChecks } from 'cdk-nag';
+import { WorkloadImage } from 'cdk-order-pipeline';
+import { compilePattern, matchesPattern } from '../local/eventbridge/pattern.ts';
+import { FAN_OUT_ENTRIES } from '../services/bundle.ts';
+import { FanOutStack } from './fan-out-stack.ts';
+import { defaultSettings, type Settings } from './settings.ts';
+
+const scratch = mkdtempSync(join(tmpdir(), 'fan-out-stack-'));
+const image = join(scratch, 'image');
+mkdirSync(image);
+writeFileSync(join(image, 'Dockerfile'), 'FROM scratch\n');
+after(() => rmSync(scratch, { recursive: true }));
+
+function synthesize(settings?: Settings, checks = false) {
+  const app = new cdk.App({ context: recommendedFlags, outdir: mkdtempSync(join(scratch, 'assembly-')) });
+  if (checks) { cdk.Validations.of(app).addPlugins(new AwsSolutionsChecks(app)); }
+  new FanOutStack(app, 'FanOut', { image: WorkloadImage.fromDirectory(image), settings });
+  const assembly = app.synth();
+  // Templates are read as they are.
+  const template: any = assembly.getStackByName('FanOut').template;
+  const resources: [string, any][] = Object.entries(template.Resources);
+  const ofType = (type: string) => resources.filter(([, resource]) => resource.Type === type).map(([id, { Properties }]) => ({ id, ...Properties }));
+  return { directory: assembly.directory, outputs: template.Outputs, ofType };
+}
+
+/** A manifest, with the logical ids in the place of what only the deployment knows. */
+function render({ 'Fn::Join': [, parts] }: { 'Fn::Join': [string, any[]] }) {
+  return JSON.parse(parts.map((part) => (typeof part === 'string' ? part : String(part.Ref ?? part['Fn::GetAtt']?.join('.')))).join(''));
+}
+
+const QUEUES = { OrderProcessingQueue: 'order-consumer', AnalyticsQueue: 'analytics-consumer', NotificationQueue: 'notification-consumer' };
+const VARIABLES = { OrderProcessingQueue: 'ORDER_PROCESSING_QUEUE_URL', AnalyticsQueue: 'ANALYTICS_QUEUE_URL', NotificationQueue: 'NOTIFICATION_QUEUE_URL' };
+
+describe('the fan-out stack', () => {
+  const { ofType, outputs } = synthesize();
+  const queues = ofType('AWS::SQS::Queue');
+  const named = queues.filter(({ QueueName }) => QueueName in QUEUES);
+  const deployments = ofType('Custom::AWSCDK-EKS-KubernetesResource').flatMap(({ Manifest }) => (typeof Manifest === 'string' ? JSON.parse(Manifest) : render(Manifest)))
+    .filter(({ kind }) => kind === 'Deployment');
+
+  test('is less than sixty lines', () => {
+    assert.ok(readFileSync(new URL('fan-out-stack.ts', import.meta.url), 'utf8').trimEnd().split('\n').length < 60);
+  });
+
+  test('has one bus with an archive, and a queue of seed 3\'s name for each consumer', () => {
+    assert.equal(ofType('AWS::Events::EventBus').length, 1);
+    assert.equal(ofType('AWS::Events::Archive').length, 1);
+    assert.deepEqual(named.map(({ QueueName }) => QueueName), Object.keys(QUEUES));
+    assert.equal(queues.length, 6);
+  });
+
+  test('each queue has dead letters of its own, which let no other queue in', () => {
+    const dead = named.map(({ QueueName, RedrivePolicy }) => {
+      assert.equal(RedrivePolicy.maxReceiveCount, 5);
+      const { id, RedriveAllowPolicy } = queues.find((queue) => queue.id === RedrivePolicy.deadLetterTargetArn['Fn::GetAtt'][0])!;
+      assert.equal(RedriveAllowPolicy.redrivePermission, 'byQueue');
+      assert.deepEqual(RedriveAllowPolicy.sourceQueueArns.map((arn: { 'Fn::Join': [string, unknown[]] }) => arn['Fn::Join'][1].at(-1)), [`:${QueueName}`]);
+      return id;
+    });
+    assert.equal(new Set(dead).size, 3);
+  });
+
+  test('every order event goes to all three, and nobody else\'s', () => {
+    const rules = ofType('AWS::Events::Rule');
+    assert.deepEqual(rules.map(({ Targets }) => Targets.map(({ Arn }: any) => Arn['Fn::GetAtt'][0])), named.map(({ id }) => [id]));
+    const matched = (source: string, detailType: string) => rules.filter(({ EventPattern }) => matchesPattern(compilePattern(EventPattern), { source, 'detail-type': detailType, 'detail': {} })).length;
+    for (const detailType of ['OrderCreated', 'OrderUpdated', 'OrderCancelled']) {
+      assert.equal(matched('com.example.orders', detailType), 3);
+      assert.equal(matched('com.example.payments', detailType), 0);
+    }
+  });
+
+  test('every consumer is told its queue by seed 3\'s variable, and only its own', () => {
+    const told = named.map(({ id, QueueName }) => {
+      const deployment = deployments.find(({ metadata }) => metadata.name === QUEUES[QueueName as keyof typeof QUEUES]);
+      const [container] = deployment.spec.template.spec.containers;
+      const environment: { name: string; value: string }[] = container.env;
+      assert.deepEqual(container.command, ['node', `${deployment.metadata.name}.js`]);
+      return environment.filter(({ name }) => name.endsWith('_QUEUE_URL')).map(({ name, value }) => [name, value === id]);
+    });
+    assert.deepEqual(told, Object.values(VARIABLES).map((variable) => [[variable, true]]));
+    assert.deepEqual(deployments.map(({ metadata }) => `${metadata.name}`).sort(), Object.keys(FAN_OUT_ENTRIES).filter((name) => name !== 'migrate').sort());
+  });
+
+  test('says in its outputs what goes into an .env file', () => {
+    assert.deepEqual(Object.values<any>(outputs).map(({ Description }) => Description.split(' ')[0]), ['EVENT_BUS_NAME', ...Object.values(VARIABLES)]);
+    assert.deepEqual(named.map(({ QueueName }) => outputs[`${QueueName}Url`].Value), named.map(({ id }) => ({ Ref: id })));
+  });
+
+  test('watches every consumer', () => {
+    assert.equal(ofType('AWS::CloudWatch::Alarm').length, 9);
+  });
+});
+
+test('the alarms tell the topic that the settings name', () => {
+  const alarmTopicArn = 'arn:aws:sns:eu-west-1:111111111111:on-call';
+  for (const { AlarmActions } of synthesize({ ...defaultSettings, alarmTopicArn }).ofType('AWS::CloudWatch::Alarm')) assert.deepEqual(AlarmActions, [alarmTopicArn]);
+});
+
+test('the checks find nothing, and what was accepted stands in the report with its reason', () => {
+  const { directory } = synthesize(undefined, true);
+  const { pluginReports }: { pluginReports: { pluginName: string; violations: unknown[]; suppressedViolations?: { ruleName: string; reason: string }[] }[] } =
+    JSON.parse(readFileSync(join(directory, 'validation-report.json'), 'utf8'));
+  assert.deepEqual(pluginReports.map(({ pluginName, violations }) => [pluginName, violations]), [['AwsSolutions', []], ['CloudFormation Validate', []]]);
+  assert.ok(pluginReports.flatMap(({ suppressedViolations }) => suppressedViolations ?? []).every(({ reason }) => reason));
+});
