@@ -11,15 +11,19 @@ function options(...args: string[]) {
 }
 
 test('nothing given runs the sample orders in the folder of the repository and stays up', () => {
-  assert.deepEqual(options(), { seed: 1, exit: false, fresh: false, json: false, dataDir: '/repo/.local', ports: {} });
+  assert.deepEqual(options(), { profile: 'order-pipeline', seed: 1, exit: false, fresh: false, json: false, dataDir: '/repo/.local', ports: {} });
+});
+
+test('each profile keeps its data in a folder of its own', () => {
+  assert.deepEqual(options('--profile', 'fan-out'), { profile: 'fan-out', seed: 1, exit: false, fresh: false, json: false, dataDir: '/repo/.local/fan-out', ports: {} });
 });
 
 test('every option arrives, paths from where the command was typed', () => {
   assert.deepEqual(
     options('--orders', '1000', '--rate=200.5', '--seed', '7', '--exit', '--fresh', '--json', '--data', 'd', '--app', '../cdk.out',
-      '--stack', 'A', '--stack', 'B', '--replicas', '3', '--profile', 'p', '--port', 'writer=5432', '--write-port', '3000', '--read-port', '0'),
+      '--stack', 'A', '--stack', 'B', '--replicas', '3', '--cpu-profile', 'p', '--port', 'writer=5432', '--write-port', '3000', '--read-port', '0'),
     {
-      orders: 1000, rate: 200.5, seed: 7, exit: true, fresh: true, json: true,
+      profile: 'order-pipeline', orders: 1000, rate: 200.5, seed: 7, exit: true, fresh: true, json: true,
       dataDir: '/home/me/d', assemblyDir: '/home/cdk.out', stacks: ['A', 'B'], replicas: 3, profileDir: '/home/me/p',
       ports: { 'writer': 5432, 'api-write-service': 3000, 'api-read-service': 0 },
     },
@@ -44,6 +48,7 @@ for (const [args, sentence] of [
   [['--seed=1.5'], /--seed wants a whole number/],
   [['--exit=yes'], /--exit takes no value/],
   [['--data='], /--data wants a value/],
+  [['--profile', 'kafka'], /--profile wants order-pipeline or fan-out, not 'kafka'/],
   [['--port', '3000'], /--port wants NAME=PORT/],
   [['--port', 'writer=70000'], /--port writer wants a whole number from 0 to 65535/],
   [['--write-port=http'], /--write-port wants a whole number/],
@@ -61,7 +66,7 @@ for (const [args, sentence] of [
 }
 
 test('the help tells every option', () => {
-  const names = 'orders rate seed exit fresh json data app stack port write-port read-port help version';
+  const names = 'profile cpu-profile orders rate seed exit fresh json data app stack port write-port read-port help version';
   for (const name of names.split(' ')) {
     assert.ok(HELP.includes(`--${name}`), name);
   }
