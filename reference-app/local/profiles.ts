@@ -1,5 +1,5 @@
 /**
- * Which packages the processor time of the Node.js processes goes to: `node local/profiles.ts <folder of npm start -- --profile>`, as long
+ * Which packages the processor time of the Node.js processes goes to: `node local/profiles.ts <folder of npm start -- --cpu-profile>`, as long
  * as the assembly that was run is there with its source maps. Node.js's own functions count for the package that called them; what
  * nobody called, such as the turns of promises and what sockets bring, stands for itself.
  */

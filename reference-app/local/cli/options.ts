@@ -63,7 +63,7 @@ Addresses (all on 127.0.0.1)
 
 Output
   --json               the summary as one JSON object on standard output; progress goes to standard error
-  --profile DIR        CPU profiles of the Node.js processes and of the endpoints, for a browser's developer tools
+  --cpu-profile DIR    CPU profiles of the Node.js processes and of the endpoints, for a browser's developer tools
   --help, --version
   Colours are used on a terminal only, and not if NO_COLOR is set.
 
@@ -149,7 +149,7 @@ export function parseCommand(args: readonly string[], root: string, cwd: string 
       dataDir: values.data === undefined ? join(root, '.local', ...(profile === 'fan-out' ? ['fan-out'] : [])) : resolve(cwd, values.data),
       ...(values.app !== undefined && { assemblyDir: resolve(cwd, values.app) }),
       ...(values.stack !== undefined && { stacks: values.stack }),
-      ...(values.profile !== undefined && { profileDir: resolve(cwd, values.profile) }),
+      ...(values['cpu-profile'] !== undefined && { profileDir: resolve(cwd, values['cpu-profile']) }),
       ...(values.replicas !== undefined && { replicas: integer('replicas', values.replicas, 1, 100) }),
       ports,
     },
@@ -172,7 +172,7 @@ function parse(args: readonly string[]) {
         'app': { type: 'string' },
         'stack': { type: 'string', multiple: true },
         'replicas': { type: 'string' },
-        'profile': { type: 'string' },
+        'cpu-profile': { type: 'string' },
         'port': { type: 'string', multiple: true },
         'write-port': { type: 'string' },
         'read-port': { type: 'string' },
