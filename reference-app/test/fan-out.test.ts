@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { DescribeArchiveCommand, EventBridgeClient, ListArchivesCommand, PutEventsCommand, StartReplayCommand } from '@aws-sdk/client-eventbridge';
+import pg from 'pg';
+import { openFanOut } from '../local/cli/fan-out.ts';
+import type { FanOut, FanOutSummary } from '../local/cli/fan-out.ts';
+import { startLocal } from '../local/run.ts';
+import type { LocalRun } from '../local/run.ts';
+import { scratch, until } from './system.ts';
+
+const CLI = fileURLToPath(new URL('../local/cli.ts', import.meta.url));
+const CONSUMERS = ['order-consumer', 'analytics-consumer', 'notification-consumer'];
+const CHECKS = ['I1', 'I7', 'orders', 'analytics', 'notifications', 'dead'];
+
+let folder: Awaited<ReturnType<typeof scratch>>;
+before(async () => { folder = await scratch(); });
+after(() => folder.remove());
+
+function start(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [CLI, ...args], { env: { ...process.env, NODE_OPTIONS: '' } }, (error, out, err) => resolve({ code: error ? Number(error.code) : 0, out, err }));
+  });
+}
+
+test('npm start -- --profile fan-out: the stack as it is synthesized, every event handled by every consumer', { timeout: 300_000 }, async () => {
+  const { code, out, err } = await start('--profile', 'fan-out', '--data', join(folder.path, 'data'), '--orders', '30', '--rate', '15', '--exit', '--json');
+  assert.equal(code, 0, err);
+  const summary = JSON.parse(out) as FanOutSummary;
+  assert.deepEqual(summary.publisher.published, { OrderCreated: 30, OrderUpdated: 30, OrderCancelled: 30 });
+  assert.ok(summary.publisher.duplicates > 0);
+  assert.deepEqual(summary.consumers.map(({ name, queue }) => [name, queue]), CONSUMERS.map((name, i) => [name, ['OrderProcessingQueue', 'AnalyticsQueue', 'NotificationQueue'][i]]));
+  for (const { received, expected, handled, duplicates, deadLetters } of summary.consumers) {
+    assert.deepEqual({ received, expected, handled, duplicates, deadLetters }, {
+      received: 90 + summary.publisher.duplicates, expected: 90, handled: 90, duplicates: summary.publisher.duplicates, deadLetters: 0,
+    });
+  }
+  assert.deepEqual(summary.checks.map(({ id, ok }) => [id, ok]), CHECKS.map((id) => [id, true]));
+  assert.equal(summary.ok, true);
+  assert.doesNotMatch(err, /warning/);
+  for (const words of ['Start the services', 'order-consumer', '✓ I7', 'Stop PostgreSQL']) assert.ok(err.includes(words), words);
+});
+
+test('another system\'s assembly is refused in one sentence', { timeout: 60_000 }, async () => {
+  const { code, err } = await start('--profile', 'fan-out', '--app', join(folder.path, 'nowhere'), '--data', join(folder.path, 'none'), '--exit', '--json');
+  assert.equal(code, 1);
+  assert.match(err, /^There is no cloud assembly in/m);
+});
+
+test('killed consumers, poison, a replay of everything: nothing is lost and nothing happens twice', { timeout: 300_000 }, async (t) => {
+  const run = await startLocal({ assemblyDir: join(folder.path, 'data/assembly'), dataDir: join(folder.path, 'faults') });
+  const ends: (() => unknown)[] = [() => run.stop()];
+  // What uses the run ends before it.
+  t.after(async () => { for (const end of ends.reverse()) await end(); });
+  assert.deepEqual(run.warnings, []);
+  const fanOut = await openFanOut(run);
+  const client = new EventBridgeClient({ endpoint: run.endpoints.eventbridge, region: run.region, credentials: { accessKeyId: 'local', secretAccessKey: 'local' } });
+  const database = new pg.Pool({ ...run.database!.writer, max: 1 });
+  ends.push(() => fanOut.close(), () => client.destroy(), () => database.end());
+
+  let published = 0;
+  const feed = await fanOut.feed({
+    orders: 60, rate: 60, seed: 3, pauseMs: 500,
+    onPublished: () => {
+      // Each once, in the middle of it.
+      if (++published % 50 === 0) run.kill(CONSUMERS[published / 50 - 1]!);
+    },
+  });
+  assert.equal(feed.events.length, 180);
+  await client.send(new PutEventsCommand({ Entries: [{ EventBusName: fanOut.busName, Source: 'com.example.orders', DetailType: 'OrderCreated', Detail: '{"orderId":"?"}' }] }));
+  // The bus and a killed consumer's messages: these come again after their visibility timeout.
+  assert.equal(await fanOut.settle(), true);
+  const summary = await fanOut.summarize(feed, true);
+  assert.equal(summary.restarts >= 3, true);
+  assert.deepEqual(summary.checks.filter(({ ok }) => !ok).map(({ id, violations }) => [id, violations.length]), [['dead', 3]]);
+  assert.deepEqual(summary.consumers.map(({ handled, deadLetters }) => [handled, deadLetters]), CONSUMERS.map(() => [180, 1]));
+  assert.equal(summary.ok, false);
+
+  await replayEverything(run, fanOut, client, database);
+  await plantedLoss(fanOut, feed, database);
+});
+
+const ROWS = `SELECT md5(concat(
+  (SELECT string_agg(o::text, '|' ORDER BY order_id) FROM fan_out.orders o), (SELECT string_agg(m::text, '|' ORDER BY minute) FROM fan_out.order_minute m),
+  (SELECT string_agg(n::text, '|' ORDER BY order_id, version) FROM fan_out.notification n), (SELECT string_agg(p::text, '|' ORDER BY order_id, consumer) FROM fan_out.progress p),
+  (SELECT string_agg(i::text, '|' ORDER BY event_id, consumer) FROM messaging.inbox i))) AS hash`;
+
+async function replayEverything(run: LocalRun, fanOut: FanOut, client: EventBridgeClient, database: pg.Pool): Promise<void> {
+  const hash = async () => (await database.query<{ hash: string }>(ROWS)).rows[0]!.hash;
+  const delivered = () => run.eventBridge.deliveries().reduce((sum, rule) => sum + rule.delivered, 0);
+  const [before, deliveredBefore] = [await hash(), delivered()];
+  const { Archives: [archive] = [] } = await client.send(new ListArchivesCommand({}));
+  const { ArchiveArn: archiveArn } = await client.send(new DescribeArchiveCommand({ ArchiveName: archive!.ArchiveName }));
+  const bus = run.buses.find(({ name }) => name === fanOut.busName)!;
+  await client.send(new StartReplayCommand({
+    ReplayName: 'everything', EventSourceArn: archiveArn, EventStartTime: new Date(Date.now() - 3_600_000), EventEndTime: new Date(), Destination: { Arn: bus.arn },
+  }));
+  // All events again, with the copies and the poison, to three consumers.
+  await until('the replay is delivered', delivered, (now) => now >= deliveredBefore + 3 * 181, 60_000);
+  assert.equal(await fanOut.settle(), true);
+  assert.equal(await hash(), before);
+}
+
+/** The checks are worth something: one lost effect and one lost event are found. */
+async function plantedLoss(fanOut: FanOut, feed: Awaited<ReturnType<FanOut['feed']>>, database: pg.Pool): Promise<void> {
+  await database.query(`DELETE FROM messaging.inbox WHERE consumer = 'analytics-consumer' AND event_id = $1`, [feed.events[0]!.id]);
+  await database.query('DELETE FROM fan_out.notification WHERE order_id = $1 AND version = 2', [feed.events[0]!.subject]);
+  await database.query(`UPDATE fan_out.progress SET version = 2 WHERE order_id = $1 AND consumer = 'order-consumer'`, [feed.events[0]!.subject]);
+  await database.query(`UPDATE fan_out.orders SET status = 'PENDING' WHERE order_id = $1`, [feed.events[1]!.subject]);
+  await database.query('UPDATE fan_out.order_minute SET created = created + 1 WHERE minute = (SELECT min(minute) FROM fan_out.order_minute)');
+  const { checks } = await fanOut.summarize(feed, true);
+  assert.deepEqual(checks.filter(({ ok }) => !ok).map(({ id }) => id), CHECKS);
+}
