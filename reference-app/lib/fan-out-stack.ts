@@ -44,11 +44,7 @@ export class FanOutStack extends cdk.Stack {
         environment: { ...database.commandEnvironment, [variable]: cdk.Lazy.string({ produce: () => consumer.queue.queueUrl }) },
         egressPorts,
       });
-      const queueName = `${name}Queue`;
-      (consumer.queue.node.defaultChild as sqs.CfnQueue).queueName = queueName;
-      // The dead-letter queue serves this queue alone, which it knows by its name.
-      const redriveAllowPolicy = { redrivePermission: 'byQueue', sourceQueueArns: [this.formatArn({ service: 'sqs', resource: queueName })] };
-      Object.assign(consumer.deadLetterQueue.node.defaultChild as sqs.CfnQueue, { redriveAllowPolicy });
+      (consumer.queue.node.defaultChild as sqs.CfnQueue).queueName = `${name}Queue`;
       database.grants.command(consumer.targetConfig.grantee!);
       database.connections.allowDefaultPortFrom(consumer.targetConfig.connections!);
       consumer.addAlarms({ actions: told, okActions: told });
