@@ -29,7 +29,6 @@ GRANT SELECT, INSERT, DELETE ON messaging.inbox TO :command;
 
 GRANT USAGE ON SCHEMA fan_out TO :command;
 GRANT SELECT, INSERT, UPDATE ON fan_out.progress, fan_out.orders, fan_out.order_minute, fan_out.notification TO :command;
-GRANT SELECT, INSERT, DELETE ON fan_out.parked TO :command;
 GRANT EXECUTE ON FUNCTION fan_out.take TO :command;
 
 GRANT USAGE ON SCHEMA orders, inventory, messaging TO :query;

@@ -50,8 +50,8 @@ async function settle(fanOut: FanOut, out: Screen, signal: AbortSignal): Promise
   try {
     return await fanOut.settle({
       signal,
-      onProgress: ({ waiting, unsent }) => {
-        text = `  ${waiting} messages in queues, ${unsent} notifications to send`;
+      onProgress: ({ waiting, parked, unsent }) => {
+        text = `  ${waiting} messages in queues, ${parked} events too early, ${unsent} notifications to send`;
       },
     });
   } finally {

@@ -35,6 +35,8 @@ export interface FanOutFeedOptions {
 export interface FanOutProgress {
   /** Messages waiting, delayed or in flight, dead letters left out. */
   readonly waiting: number;
+  /** Events that wait for an earlier version of their order. */
+  readonly parked: number;
   /** Notifications still to be sent. */
   readonly unsent: number;
 }
@@ -85,10 +87,11 @@ interface Analytics { readonly created: number; readonly updated: number; readon
 
 const ANALYTICS = `SELECT coalesce(sum(created), 0)::int AS created, coalesce(sum(updated), 0)::int AS updated, coalesce(sum(cancelled), 0)::int AS cancelled,
   coalesce(sum(units), 0)::int AS units FROM fan_out.order_minute`;
-const UNSENT = 'SELECT count(*)::int AS unsent FROM fan_out.notification WHERE sent_at IS NULL';
-const HANDLED = `SELECT i.event_id::text AS id FROM messaging.inbox i WHERE i.consumer = $1 AND i.event_id = ANY ($2::uuid[])
-  AND NOT EXISTS (SELECT FROM fan_out.parked p WHERE p.event_id = i.event_id AND p.consumer = i.consumer)`;
-const PROGRESS = 'SELECT order_id::text AS "orderId", version::int, early::int FROM fan_out.progress WHERE consumer = $1 AND order_id = ANY ($2::uuid[])';
+const OPEN = `SELECT (SELECT count(*) FROM fan_out.notification WHERE sent_at IS NULL)::int AS unsent,
+  (SELECT count(*) FROM messaging.parked WHERE applied_at IS NULL AND parked_at > $1)::int AS parked`;
+const HANDLED = `SELECT i.event_id::text AS id FROM messaging.inbox i WHERE i.consumer = $1 AND i.event_id = ANY ($2::uuid[])`;
+const PROGRESS = 'SELECT order_id::text AS "orderId", version::int FROM fan_out.progress WHERE consumer = $1 AND order_id = ANY ($2::uuid[])';
+const EARLY = 'SELECT count(*)::int AS early FROM messaging.parked WHERE consumer = $1 AND order_id = ANY ($2::uuid[])';
 const ORDERS = 'SELECT order_id::text AS "orderId", version::int, status, items FROM fan_out.orders WHERE order_id = ANY ($1::uuid[])';
 const SENT = 'SELECT order_id::text AS "orderId", version::int, attempts FROM fan_out.notification WHERE order_id = ANY ($1::uuid[]) AND sent_at IS NOT NULL';
 
@@ -104,6 +107,8 @@ export async function openFanOut(run: LocalRun): Promise<FanOut> {
     throw new LocalRunError('--profile fan-out wants a run of the fan-out stack: leave --app away, or give it an assembly with that stack.');
   }
   const before = (await database.query<Analytics>(ANALYTICS)).rows[0]!;
+  // What waits from earlier runs is not this one's fault.
+  const { rows: [{ opened } = {}] } = await database.query<{ opened?: Date }>('SELECT now() AS opened');
   const deadBefore = new Set(deadLetters(run));
 
   return {
@@ -136,11 +141,11 @@ export async function openFanOut(run: LocalRun): Promise<FanOut> {
       while (!signal?.aborted) {
         // Queues first: a consumer writes what is to be sent before its message is gone.
         const waiting = messagesWaiting(run);
-        const { unsent } = (await database.query<{ unsent: number }>(UNSENT)).rows[0]!;
-        onProgress?.({ waiting, unsent });
-        quiet = waiting === 0 && unsent === 0 ? quiet + 1 : 0;
+        const { parked, unsent } = (await database.query<{ parked: number; unsent: number }>(OPEN, [opened])).rows[0]!;
+        onProgress?.({ waiting, parked, unsent });
+        quiet = waiting + parked + unsent === 0 ? quiet + 1 : 0;
         if (quiet === 2) return true;
-        const now = JSON.stringify([waiting, unsent, deadLetters(run).length]);
+        const now = JSON.stringify([waiting, parked, unsent, deadLetters(run).length]);
         if (now !== last) deadline = performance.now() + stallMs;
         last = now;
         if (performance.now() > deadline) return false;
@@ -162,7 +167,7 @@ export async function openFanOut(run: LocalRun): Promise<FanOut> {
         for (const { id, type, subject } of expected) {
           if (!handled.has(id) && !elsewhere.has(id)) missing.push(`${type} of order ${subject}: not handled by ${consumer}, nor in its queues`);
         }
-        const progress = (await database.query<{ orderId: string; version: number; early: number }>(PROGRESS, [consumer, orderIds])).rows;
+        const progress = (await database.query<{ orderId: string; version: number }>(PROGRESS, [consumer, orderIds])).rows;
         const versions = new Map(progress.map(({ orderId, version }) => [orderId, version]));
         for (const [orderId, own] of Map.groupBy(expected, ({ subject }) => subject)) {
           if (versions.get(orderId) !== own.length) gaps.push(`order ${orderId}: ${own.length} versions published, ${consumer} is at ${versions.get(orderId) ?? 0}`);
@@ -174,7 +179,7 @@ export async function openFanOut(run: LocalRun): Promise<FanOut> {
           expected: expected.length,
           handled: handled.size,
           duplicates: await duplicatesOf(run.services.find(({ name }) => name === consumer)),
-          early: progress.reduce((sum, { early }) => sum + early, 0),
+          early: (await database.query<{ early: number }>(EARLY, [consumer, orderIds])).rows[0]!.early,
           deadLetters: dead.get(queue)?.length ?? 0,
         });
       }

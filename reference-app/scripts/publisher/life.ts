@@ -40,14 +40,14 @@ function life(customerId: string, old: readonly OrderItem[], more: number): Life
       data: { orderId, customerId, items, createdAt: new Date().toISOString() },
     }),
     update: (created) => newEvent({
-      ...order, type: 'order.updated', sequence: 2, cause: created,
+      ...order, type: 'order.updated', sequence: 2, previous: created.id, cause: created,
       data: {
         orderId, customerId, version: 2, old: items, new: items.map((item) => (item === first ? { ...item, quantity: changed.to } : item)), changed: [changed],
         updatedAt: new Date().toISOString(), createdAt: created.time,
       },
     }),
     cancel: (updated) => newEvent({
-      ...order, type: 'order.cancelled', sequence: 3, cause: updated,
+      ...order, type: 'order.cancelled', sequence: 3, previous: updated.id, cause: updated,
       data: { orderId, customerId, version: 3, reason: 'cancelled by the customer', cancelledAt: new Date().toISOString() },
     }),
   };

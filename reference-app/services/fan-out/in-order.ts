@@ -1,7 +1,7 @@
 import { withTransaction, type Queryable } from '../shared/database.ts';
 import { EVENT_DATA, EventFormatError, type EventEnvelope, type EventType } from '../shared/events/index.ts';
 import type { Handler, Outcome } from '../shared/messaging/handler.ts';
-import { lines, numberArray, uuidArray } from '../shared/sql-arrays.ts';
+import { numberArray, uuidArray } from '../shared/sql-arrays.ts';
 
 export type OrderEventType = Extract<EventType, `order.${string}`>;
 export type OrderEvent = EventEnvelope<OrderEventType>;
@@ -11,47 +11,47 @@ const TYPES = (Object.keys(EVENT_DATA) as EventType[]).filter((type): type is Or
 
 const TAKE = {
   name: 'fan-out-take',
-  text: 'SELECT handled, early, late, due FROM fan_out.take($1, $2::text::uuid[], $3::text::uuid[], $4::text::bigint[], $5)',
+  text: 'SELECT handled, early, late FROM fan_out.take($1, $2::text::uuid[], $3::text::uuid[], $4::text::bigint[])',
 };
 
+/** Ids of events whose turn it is not. */
 interface Taken {
   readonly handled: readonly string[];
-  /** Kept until the versions before them are there. */
+  /** A version before it is missing. */
   readonly early: readonly string[];
-  /** Of a version that was there already. */
+  /** Its version was there already. */
   readonly late: readonly string[];
-  readonly due: string | null;
 }
 
 /**
- * A consumer that applies the events of each order once and by their versions, however they come: what is early is kept in the
- * database, and applied with what closes the gap. `apply` gets the events whose turn it is and writes what follows from them.
+ * A consumer that applies the events of each order once and by their versions, however they come; the host keeps what is early. `apply`
+ * gets the events whose turn it is, those of an order by their versions, and writes what follows from them.
  */
 export function inOrder(name: string, apply: (events: readonly OrderEvent[], tx: Queryable) => Promise<void>, committed?: () => void): Handler<OrderEventType> {
   return {
     name,
     types: TYPES,
-    async handle(events, pool) {
-      const versions = events.map(versionOf);
-      // One attempt: the host repeats what another transaction was in the way of.
-      const taken = await withTransaction(pool, async (tx) => {
-        const { rows: [row] } = await tx.query<Taken>({
-          ...TAKE,
-          values: [name, uuidArray(events.map(({ id }) => id)), uuidArray(events.map(({ subject }) => subject)), numberArray(versions), lines(events.map((event) => JSON.stringify(event)))],
-        });
-        const due = row!.due?.split('\n').map((line) => JSON.parse(line) as OrderEvent) ?? [];
-        if (due.length > 0) await apply(due, tx);
-        return row!;
-      }, 1);
-      const [handled, early, late] = [new Set(taken.handled), new Set(taken.early), new Set(taken.late)];
-      return events.map(({ id }, i): Outcome => {
-        const eventId = id.toLowerCase();
-        if (handled.has(eventId)) return { eventId: id, result: 'duplicate' };
-        if (late.has(eventId)) return { eventId: id, result: 'duplicate', reason: `version ${versions[i]} of the order was there already` };
-        if (early.has(eventId)) return { eventId: id, result: 'ok', reason: `kept until version ${versions[i]! - 1} of the order is there` };
-        return { eventId: id, result: 'ok', ...(committed && { committed }) };
+    // One attempt: the host repeats what another transaction was in the way of.
+    handle: (events, pool) => withTransaction(pool, async (tx) => {
+      const versions = new Map(events.map((event) => [event.id, versionOf(event)]));
+      const { rows: [taken] } = await tx.query<Taken>({
+        ...TAKE, values: [name, uuidArray(events.map(({ id }) => id)), uuidArray(events.map(({ subject }) => subject)), numberArray([...versions.values()])],
       });
-    },
+      const [handled, early, late] = [new Set(taken!.handled), new Set(taken!.early), new Set(taken!.late)];
+      const due: OrderEvent[] = [];
+      const outcomes = events.map((event): Outcome => {
+        const eventId = event.id;
+        const id = eventId.toLowerCase();
+        const version = versions.get(eventId)!;
+        if (handled.has(id)) return { eventId, result: 'duplicate' };
+        if (late.has(id)) return { eventId, result: 'duplicate', reason: `version ${version} of the order was there already` };
+        if (early.has(id)) return { eventId, result: 'parked', reason: `version ${version - 1} of the order comes first` };
+        due.push(event);
+        return { eventId, result: 'ok', ...(committed && { committed }) };
+      });
+      if (due.length > 0) await apply(due.sort((a, b) => versions.get(a.id)! - versions.get(b.id)!), tx);
+      return outcomes;
+    }, 1),
   };
 }
 
