@@ -129,6 +129,13 @@ test('another event of a version that was there changes nothing', async () => {
   assert.deepEqual((await written() as unknown[][]).slice(0, 5), before.slice(0, 5));
 });
 
+test('of two events of one version that come at the same moment, one counts', async () => {
+  const all = histories(10);
+  await handleOnce(analyticsHandler, all.map(([created]) => created!), db.command);
+  await Promise.all(all.flatMap(([, updated]) => [updated!, { ...updated!, id: newId() }]).map((event) => handleUntilDone(analyticsHandler, [event])));
+  assert.deepEqual((await db.admin.query('SELECT sum(created)::int AS created, sum(updated)::int AS updated FROM fan_out.order_minute')).rows, [{ created: 10, updated: 10 }]);
+});
+
 test('versions that others give an order are steps too, and an end is an end', async () => {
   const [[created, updated]] = histories(1) as [[LifeEvent, LifeEvent]];
   assert.ok(updated.type === 'order.updated');
