@@ -111,6 +111,7 @@ library.npmrc.addConfig('omit-lockfile-registry-resolved', 'true');
 // `scripts/setup.mjs` installs and compiles what is missing or stale, so that each works alone.
 library.package.setScript('prestart', 'node scripts/setup.mjs');
 library.package.setScript('start', 'node reference-app/local/cli.ts');
+library.package.setScript('prepublisher', 'node scripts/setup.mjs');
 library.package.setScript('publisher', 'node reference-app/scripts/publisher.ts');
 library.package.setScript('pretest', 'node scripts/setup.mjs');
 library.package.setScript('prebench', 'node scripts/setup.mjs');
