@@ -48,6 +48,19 @@ CREATE TABLE fan_out.orders (
   items       jsonb  NOT NULL
 ) WITH (fillfactor = 70);
 
+-- What is NULL is as it was; an order without a creation has no items, which its table refuses. A terminal order stays what it is.
+CREATE FUNCTION fan_out.save(p_order_ids uuid[], p_customer_ids text[], p_versions bigint[], p_statuses text[], p_items text[]) RETURNS void
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+  INSERT INTO fan_out.orders AS o (order_id, customer_id, version, status, items)
+  SELECT n.order_id, n.customer_id, n.version, coalesce(n.status, b.status), coalesce(n.items::jsonb, b.items)
+  FROM unnest(p_order_ids, p_customer_ids, p_versions, p_statuses, p_items) AS n (order_id, customer_id, version, status, items)
+  LEFT JOIN fan_out.orders b ON b.order_id = n.order_id
+  ORDER BY n.order_id
+  ON CONFLICT (order_id) DO UPDATE SET version = excluded.version, status = excluded.status, items = excluded.items
+  WHERE o.status NOT IN ('REJECTED', 'CANCELLED', 'EXPIRED');
+END $$;
+
 CREATE TABLE fan_out.order_minute (
   minute    timestamptz PRIMARY KEY,
   created   bigint NOT NULL,
@@ -71,3 +84,25 @@ CREATE TABLE fan_out.notification (
   PRIMARY KEY (order_id, version)
 ) WITH (fillfactor = 70);
 CREATE INDEX notification_unsent ON fan_out.notification (due_at) WHERE sent_at IS NULL;
+
+-- What waits to be sent, held until the transaction ends. Not the cancellation before the creation: what another process sends right now
+-- counts as unsent.
+CREATE FUNCTION fan_out.claim(p_limit int) RETURNS SETOF fan_out.notification
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+  RETURN QUERY
+  SELECT n.* FROM fan_out.notification n
+  WHERE n.sent_at IS NULL AND n.due_at <= now()
+    AND NOT EXISTS (SELECT FROM fan_out.notification e WHERE e.order_id = n.order_id AND e.version < n.version AND e.sent_at IS NULL)
+  ORDER BY n.due_at LIMIT p_limit FOR UPDATE SKIP LOCKED;
+END $$;
+
+-- p_waits are the seconds until the next try, 0 for what is sent.
+CREATE FUNCTION fan_out.settle(p_order_ids uuid[], p_versions bigint[], p_waits float8[]) RETURNS void
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+  UPDATE fan_out.notification n
+  SET attempts = n.attempts + 1, sent_at = CASE WHEN s.wait = 0 THEN now() END, due_at = now() + make_interval(secs => s.wait)
+  FROM unnest(p_order_ids, p_versions, p_waits) AS s (order_id, version, wait)
+  WHERE n.order_id = s.order_id AND n.version = s.version;
+END $$;

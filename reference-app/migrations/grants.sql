@@ -29,7 +29,7 @@ GRANT SELECT, INSERT, DELETE ON messaging.inbox TO :command;
 
 GRANT USAGE ON SCHEMA fan_out TO :command;
 GRANT SELECT, INSERT, UPDATE ON fan_out.progress, fan_out.orders, fan_out.order_minute, fan_out.notification TO :command;
-GRANT EXECUTE ON FUNCTION fan_out.take TO :command;
+GRANT EXECUTE ON FUNCTION fan_out.take, fan_out.save, fan_out.claim, fan_out.settle TO :command;
 
 GRANT USAGE ON SCHEMA orders, inventory, messaging TO :query;
 GRANT SELECT ON orders.orders, orders.order_line, orders.status_change TO :query;

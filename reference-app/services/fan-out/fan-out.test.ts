@@ -186,3 +186,25 @@ test('customers are told once and in order, however many send and however often 
   for (const outcomes of told.values()) assert.deepEqual(outcomes, ['CREATED', 'UPDATED', 'CANCELLED']);
   assert.deepEqual((await db.admin.query('SELECT DISTINCT attempts FROM fan_out.notification')).rows, [{ attempts: 2 }]);
 });
+
+test('no step scans a table that grows, though its plans were made while the tables were nearly empty', async () => {
+  const growing = ['fan_out.notification', 'fan_out.orders', 'fan_out.progress', 'messaging.parked'];
+  // One connection for all of it, as a process keeps its own: with prepared statements and their plans.
+  const pool = server.pool({ database: db.name, max: 1 });
+  const sender = { channel: 'test', send: async () => {} };
+  const journey = async (orders: number) => {
+    const [created, updated, cancelled] = [0, 1, 2].map((i) => histories(orders).map((history) => history[i]!));
+    for (const handler of HANDLERS) {
+      for (const batch of [created!, cancelled!, updated!]) await handleOnce(handler, batch, pool);
+    }
+    const delivery = runDelivery({ pool, sender, logger: silentLogger(), pollMs: 5 });
+    await eventually(async () => (await pool.query('SELECT count(*)::int AS unsent FROM fan_out.claim(1)')).rows[0].unsent, (unsent) => unsent === 0);
+    await delivery.stop();
+  };
+  for (let i = 0; i < 8; i++) await journey(2);
+  await db.admin.query('ANALYZE');
+  for (let i = 0; i < 3; i++) await journey(200);
+  await pool.query('SELECT pg_stat_force_next_flush()');
+  const { rows } = await db.admin.query(`SELECT schemaname || '.' || relname AS name, seq_tup_read::int AS rows FROM pg_stat_user_tables WHERE schemaname || '.' || relname = ANY ($1) ORDER BY 1`, [growing]);
+  assert.deepEqual(rows, growing.map((name) => ({ name, rows: 0 })));
+});

@@ -6,17 +6,11 @@ import { traceIdOf, type Logger } from '../../shared/telemetry.ts';
 
 const CLAIM = {
   name: 'notification-consumer-claim',
-  // Not the cancellation before the creation: what another process sends right now counts as unsent.
-  text: `SELECT n.order_id, n.version, n.outcome, n.customer_id, n.traceparent, n.attempts FROM fan_out.notification n
-         WHERE n.sent_at IS NULL AND n.due_at <= now()
-           AND NOT EXISTS (SELECT FROM fan_out.notification e WHERE e.order_id = n.order_id AND e.version < n.version AND e.sent_at IS NULL)
-         ORDER BY n.due_at LIMIT $1 FOR UPDATE SKIP LOCKED`,
+  text: 'SELECT order_id, version, outcome, customer_id, traceparent, attempts FROM fan_out.claim($1)',
 };
 const SETTLE = {
   name: 'notification-consumer-settle',
-  text: `UPDATE fan_out.notification n SET attempts = n.attempts + 1, sent_at = CASE WHEN s.wait = 0 THEN now() END, due_at = now() + make_interval(secs => s.wait)
-         FROM unnest($1::text::uuid[], $2::text::bigint[], $3::text::float8[]) AS s (order_id, version, wait)
-         WHERE n.order_id = s.order_id AND n.version = s.version`,
+  text: 'SELECT fan_out.settle($1::text::uuid[], $2::text::bigint[], $3::text::float8[])',
 };
 
 interface Claimed {
