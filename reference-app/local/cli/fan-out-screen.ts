@@ -6,7 +6,8 @@ import { periodically, seconds } from './screen.ts';
 import type { Screen } from './screen.ts';
 
 const SAMPLES = 5;
-const RATE = 2;
+const SAMPLE_RATE = 2;
+const RATE = 100;
 const INTERRUPTED = 130;
 
 /** Publishes, waits until all is done and says what became of it; the exit code. */
@@ -26,7 +27,8 @@ export async function feedAndShowFanOut(fanOut: FanOut, run: LocalRun, options: 
   return summary.ok ? 0 : 1;
 }
 
-async function publish(fanOut: FanOut, { orders = SAMPLES, rate = RATE, seed }: CliOptions, out: Screen, signal: AbortSignal): Promise<FanOutFeed> {
+async function publish(fanOut: FanOut, options: CliOptions, out: Screen, signal: AbortSignal): Promise<FanOutFeed> {
+  const { orders = SAMPLES, rate = options.orders === undefined ? SAMPLE_RATE : RATE, seed } = options;
   out.line(out.paint('bold', `${orders} orders`) + `, ${rate} per second, seed ${seed}: each is created, updated and cancelled`);
   const started = performance.now();
   let published = 0;

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import pg from 'pg';
+import { defaultSettings } from '../../lib/settings.ts';
 import type { LifeEvent } from '../../scripts/publisher/life.ts';
 import { publishOrders } from '../../scripts/publisher/publish.ts';
 import type { PublisherReport } from '../../scripts/publisher/publish.ts';
@@ -120,7 +121,7 @@ export async function openFanOut(run: LocalRun): Promise<FanOut> {
       });
       try {
         const report = await publishOrders({
-          client, busName: bus.name, source: 'com.example.orders', orders, rate, seed, pauseMs, duplicates: DUPLICATES, patienceMs: 30_000,
+          client, busName: bus.name, source: defaultSettings.eventSource, orders, rate, seed, pauseMs, duplicates: DUPLICATES, patienceMs: 30_000,
           ...(signal && { signal }),
           onPublished: (event) => {
             events.push(event);

@@ -51,8 +51,8 @@ What runs
   --fresh              delete what earlier runs left in that folder first; without it their data is kept
 
 Orders
-  --orders N           feed N random orders; 0 feeds none                          [the sample orders of reference-app/data/orders.json]
-  --rate R             orders per second, sent on time whatever the answers take   [100 with --orders, else 4]
+  --orders N           feed N random orders; 0 feeds none                          [the sample orders of reference-app/data/orders.json; fan-out: 5]
+  --rate R             orders per second, sent on time whatever the answers take   [100 with --orders, else 4; fan-out: 2]
   --seed S             seed of the random orders: the same seed feeds the same     [1]
   --exit               stop after the orders, with a summary, and tell by the exit code whether every invariant holds
 
@@ -82,7 +82,10 @@ that made the order terminal (database clock), orders per second, and these inva
   I10  every committed change has its event and every event its change
   I11  delivered + in flight + dead = published, per subscription
 
-Exit codes: 0 all well; 1 an invariant failed, an order got no answer or the run broke; 2 wrong usage; 130 interrupted.
+With --profile fan-out: what the publisher published, what each consumer received and handled, copies, dead letters, and whether every consumer has
+what its rules say and made of it what the events say.
+
+Exit codes: 0 all well; 1 an invariant or check failed, an order got no answer or the run broke; 2 wrong usage; 130 interrupted.
 
 Examples
   npm start                                              # start, show 24 sample orders, stay up
