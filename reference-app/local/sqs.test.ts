@@ -203,3 +203,18 @@ test('a taken port names its option', async (context) => {
   await assert.rejects(SqsEndpoint.start({ dataDir: temporaryFolder(context), region: 'us-east-1', port: Number(new URL(sqs.url).port) }),
     (error) => error instanceof PortTakenError && error.message.includes('--port sqs='));
 });
+
+test('a long poll that its client has given up takes no message', async (context) => {
+  const { client, QueueUrl, sqs } = await endpoint(context, temporaryFolder(context));
+  for (let round = 0; round < 40; round++) {
+    const givenUp = new AbortController();
+    const polls = [1, 2, 3].map(() => client.send(new ReceiveMessageCommand({ QueueUrl, WaitTimeSeconds: 20 }), { abortSignal: givenUp.signal }).catch(() => undefined));
+    await eventually(() => sqs.waiting('orders') === 3, 'the polls');
+    givenUp.abort();
+    await Promise.all(polls);
+    await client.send(new SendMessageCommand({ QueueUrl, MessageBody: String(round) }));
+    const { Messages: [message] = [] } = await client.send(new ReceiveMessageCommand({ QueueUrl, WaitTimeSeconds: 1 }));
+    assert.equal(message?.Body, String(round));
+    await client.send(new DeleteMessageCommand({ QueueUrl, ReceiptHandle: message!.ReceiptHandle }));
+  }
+});

@@ -8,12 +8,14 @@ import { Gathering } from './sqs/gathering.ts';
 import type { PolledQueue } from './sqs/gathering.ts';
 import { QueueJournal } from './sqs/journal.ts';
 import type { QueueMessage } from './sqs/journal.ts';
+import { isGone, OpenPolls } from './sqs/open-polls.ts';
+import type { WaitingQueue } from './sqs/open-polls.ts';
 import { allowsSend } from './sqs/policy.ts';
 import type { Caller } from './sqs/policy.ts';
 import { Redrive } from './sqs/redrive.ts';
 import type { MovableQueue } from './sqs/redrive.ts';
 
-interface FauxqsQueue extends MovableQueue, FifoQueue, PolledQueue {
+interface FauxqsQueue extends MovableQueue, FifoQueue, PolledQueue, WaitingQueue {
   readonly name: string;
   readonly url: string;
   readonly arn: string;
@@ -85,6 +87,7 @@ export class SqsEndpoint {
   readonly #redrive: Redrive;
   readonly #fairQueues: FairQueues;
   readonly #gathering: Gathering;
+  readonly #openPolls: OpenPolls;
   readonly #policies = new Map<string, unknown[]>();
   /** What the policies say: queue, service, source → whether it may send. */
   readonly #allowed = new Map<string, boolean>();
@@ -92,7 +95,7 @@ export class SqsEndpoint {
 
   private constructor(
     store: FauxqsStore, storeClass: FauxqsStoreClass, app: FastifyInstance, journal: QueueJournal, redrive: Redrive, fairQueues: FairQueues,
-    gathering: Gathering, url: string,
+    gathering: Gathering, openPolls: OpenPolls, url: string,
   ) {
     this.#store = store;
     this.#storeClass = storeClass;
@@ -101,6 +104,7 @@ export class SqsEndpoint {
     this.#redrive = redrive;
     this.#fairQueues = fairQueues;
     this.#gathering = gathering;
+    this.#openPolls = openPolls;
     this.url = url;
   }
 
@@ -119,10 +123,11 @@ export class SqsEndpoint {
     const redrive = new Redrive(app, store, journal, SqsStore.createMessage);
     const fairQueues = new FairQueues(app);
     const gathering = new Gathering(app, options.gatheringMs);
+    const openPolls = new OpenPolls(app);
     const port = options.port ?? 0;
     try {
       const address = await app.listen({ host: LOOPBACK, port });
-      return new SqsEndpoint(store, SqsStore, app, journal, redrive, fairQueues, gathering, address.replace(/\/$/, ''));
+      return new SqsEndpoint(store, SqsStore, app, journal, redrive, fairQueues, gathering, openPolls, address.replace(/\/$/, ''));
     } catch (error) {
       journal.close();
       throw portError(error, 'sqs', port);
@@ -161,6 +166,7 @@ export class SqsEndpoint {
       receiveGroupsInBatches(queue);
       rememberDuplicates(queue, this.#journal);
     }
+    this.#openPolls.attach(queue);
     // From here on every change is written down.
     (queue as unknown as { persistence: QueueJournal }).persistence = this.#journal;
     this.#redrive.attach(queue);
@@ -265,7 +271,7 @@ export class SqsEndpoint {
  */
 function giveBackUndelivered(app: FastifyInstance, store: FauxqsStore): void {
   app.addHook('onSend', async (request, _reply, payload) => {
-    if (!request.raw.socket.destroyed || typeof payload !== 'string' || !payload.includes('ReceiptHandle')) return payload;
+    if (!isGone(request.raw.socket) || typeof payload !== 'string' || !payload.includes('ReceiptHandle')) return payload;
     const { QueueUrl } = request.body as { QueueUrl?: string };
     const queue = store.getQueueByName(QueueUrl?.split('/').at(-1) ?? '');
     for (const { ReceiptHandle } of (JSON.parse(payload) as { Messages?: { ReceiptHandle: string }[] }).Messages ?? []) {

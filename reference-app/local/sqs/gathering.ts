@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
+import { isGone } from './open-polls.ts';
 
 /** What long polls are to a fauxqs queue. */
 export interface PolledQueue {
@@ -27,12 +28,14 @@ export class Gathering {
   /** `ms`: for how long a queue that has just given messages away gathers more. */
   constructor(app: FastifyInstance, ms = GATHERING_MS) {
     this.#ms = ms;
-    app.addHook('preHandler', async (request) => {
+    app.addHook('preHandler', async (request, reply) => {
       if (request.headers['x-amz-target'] !== 'AmazonSQS.ReceiveMessage') return;
       const { QueueUrl = '', MaxNumberOfMessages = 1, WaitTimeSeconds = 0 } = request.body as {
         QueueUrl?: string; MaxNumberOfMessages?: number; WaitTimeSeconds?: number;
       };
       if (WaitTimeSeconds > 0) await this.#polls.get(QueueUrl.split('/').at(-1) ?? '')?.receive(MaxNumberOfMessages);
+      // Its client went away meanwhile; the messages are for somebody else.
+      if (isGone(request.raw.socket)) reply.hijack();
     });
   }
 
