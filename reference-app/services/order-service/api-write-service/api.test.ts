@@ -557,12 +557,15 @@ describe('api-write-service', () => {
         while (killing) {
           await db.admin.query(
             'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1 ORDER BY random() LIMIT 2', [`${db.name}_command`]);
-          await new Promise((resolve) => setTimeout(resolve, 5));
+          await new Promise((resolve) => setTimeout(resolve, 5 + Math.random() * 40));
         }
       })();
       let accepted = 0;
-      for (let round = 0; round < 10; round++) {
+      let sent = 0;
+      // However slow the machine is, some get through.
+      for (let round = 0; round < 10 || (accepted === 0 && round < 200); round++) {
         const answers = await Promise.all(Array.from({ length: 30 }, () => post(camel)));
+        sent += answers.length;
         for (const answer of answers) {
           assert.ok([202, 503].includes(answer.status), String(answer.status));
           if (answer.status === 202) accepted++;
@@ -573,7 +576,7 @@ describe('api-write-service', () => {
       const stored = Number((await counts())!.orders) - before;
       assert.ok(accepted > 0);
       // A 503 may stand for orders whose commit was the last thing to get through, the whole group of them; a 202 never for less than one.
-      assert.ok(stored >= accepted && stored <= 300, `${stored} stored, ${accepted} accepted`);
+      assert.ok(stored >= accepted && stored <= sent, `${stored} stored, ${accepted} accepted, ${sent} sent`);
       const { rows } = await db.admin.query(`SELECT count(*)::int AS n FROM orders.orders o
         WHERE (SELECT count(*) FROM messaging.outbox b WHERE b.aggregate_id = o.order_id::text) <> 1
            OR (SELECT count(*) FROM orders.status_change c WHERE c.order_id = o.order_id) <> 1`);
