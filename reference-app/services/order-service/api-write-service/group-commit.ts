@@ -4,7 +4,7 @@ import { unavailable } from '../../shared/http/problem.ts';
 import { acceptOrders, type IntakeOutcome, type NewOrder } from './intake.ts';
 
 export interface GroupCommitOptions {
-  /** Commits at once. Few: what arrives during one is in the next, and larger groups are cheaper. @default 2, and never more than the pool has */
+  /** Commits at once. Few: what arrives during one is in the next, and larger groups are cheaper. @default 4, and never more than the pool has */
   readonly connections?: number;
   /** The most orders of one commit. @default 500 */
   readonly groupSize?: number;
@@ -41,7 +41,7 @@ export class GroupCommit {
 
   constructor(pool: Pool, options: GroupCommitOptions = {}) {
     this.#pool = pool;
-    this.#connections = Math.min(options.connections ?? 2, pool.options.max ?? Infinity);
+    this.#connections = Math.min(options.connections ?? 4, pool.options.max ?? Infinity);
     this.#groupSize = options.groupSize ?? 500;
     this.#maxWaiting = options.maxWaiting ?? 10_000;
   }
