@@ -47,7 +47,7 @@ async function main(): Promise<number> {
   const machine = describeMachine();
   out.line(`processor  ${machine.processor}`);
   out.line(`fsync      ${number(machine.fsyncsPerSecond)}/s`);
-  const context = createContext({ rounds: options.rounds, sliceMs: options.sliceMs, seed: options.seed, out });
+  const context = createContext({ rounds: options.rounds, sliceMs: options.sliceMs, seed: options.seed, out, usedLog: !options.quick });
   for (const name of ['SIGINT', 'SIGTERM'] as const) {
     process.once(name, () => {
       interrupted = true;

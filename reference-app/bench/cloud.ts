@@ -37,7 +37,7 @@ export async function startCloudServer(): Promise<CloudServer | string> {
     const { code, stderr } = error as { code?: string; stderr?: Buffer };
     return code === 'ENOENT' ? 'it needs a C compiler (cc)' : `the C compiler refused: ${stderr?.toString().trim()}`;
   }
-  const server = await startBenchServer({ preload: { library, env: { SLOW_SYNC_US: String(SLOW_SYNC_US) } } });
+  const server = await startBenchServer({ usedLog: true, preload: { library, env: { SLOW_SYNC_US: String(SLOW_SYNC_US) } } });
   const child = spawn(proxy, [String(server.address.port), String(ROUND_TRIP_US / 2)], { stdio: ['pipe', 'pipe', 'inherit'] });
   const port = await new Promise<number>((resolve, reject) => {
     child.once('error', reject);

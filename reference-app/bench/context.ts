@@ -28,13 +28,25 @@ export interface Row {
   run(context: Context): Promise<RowResult>;
 }
 
-export function createContext({ rounds, sliceMs, seed, out }: { rounds: number; sliceMs: number; seed: number; out: Screen }): Context {
+export interface ContextOptions {
+  readonly rounds: number;
+  readonly sliceMs: number;
+  readonly seed: number;
+  readonly out: Screen;
+  /** See `ServerOptions`. Not worth its time where only counts matter. */
+  readonly usedLog: boolean;
+}
+
+export function createContext({ rounds, sliceMs, seed, out, usedLog }: ContextOptions): Context {
   const random = seeded(seed);
   let server: Promise<BenchServer> | undefined;
   const progress = (text: string) => out.status([text]);
   return {
     rounds, sliceMs, random, out, progress,
-    server: () => (server ??= startBenchServer()),
+    server() {
+      if (!server) progress('starting PostgreSQL');
+      return (server ??= startBenchServer({ usedLog }));
+    },
     meter: (running, others) => processorMeter(running.postmaster, others),
     async slices(label, options) {
       const all = { rounds, sliceMs, random, ...options };

@@ -123,6 +123,8 @@ const METHOD = `## Method
 - Naive (\`reference-app/bench/naive.ts\`) handles one message at a time with one transaction per order, \`SELECT … FOR UPDATE\` per line, prepared
   statements and sorted locks; once with a single worker and once with as many as suit it best.
 - Batched is the services' own code: the handlers through the inbox host, the consumer with its batcher, the relay, the intake of the write API.
+- PostgreSQL starts with 4 GB of log files to use again, as one has that ran for a while: a new one stops all commits for each 16 MB of new
+  log to fill a file with zeros, which says nothing about the hours after and hits what writes fastest most.
 - Every row ends with the checks of the invariants; if one fails, there is no number.
 - Processor time is that of PostgreSQL's processes (without autovacuum and checkpointer) and of Node.js with all its threads, so the load
   generator is in it.
