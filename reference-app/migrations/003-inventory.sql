@@ -125,8 +125,8 @@ BEGIN
   PERFORM messaging.remember(p_consumer, p_handled);
   INSERT INTO inventory.ledger (document_id, version, line, type, sku, location, delta_on_hand, delta_reserved, event_id)
   SELECT order_ids[e.event], p_versions[e.event], e.line, e.type, e.sku, e.location, e.on_hand, e.reserved, p_event_ids[e.event]
-  FROM unnest(p_entry_event, p_entry_line, p_entry_type, p_entry_sku, p_entry_location, p_entry_on_hand, p_entry_reserved)
-    AS e (event, line, type, sku, location, on_hand, reserved);
+  FROM (SELECT unnest(p_entry_event), unnest(p_entry_line), unnest(p_entry_type), unnest(p_entry_sku), unnest(p_entry_location),
+               unnest(p_entry_on_hand), unnest(p_entry_reserved)) AS e (event, line, type, sku, location, on_hand, reserved);
   PERFORM messaging.publish(p_event_ids, p_order_ids::text[], array_fill('InventoryUpdated'::text, ARRAY[cardinality(p_event_ids)]), p_envelopes);
   UPDATE inventory.stock_level s SET on_hand = s.on_hand + d.on_hand, reserved = s.reserved + d.reserved
   FROM unnest(p_stock_sku, p_stock_location, p_stock_on_hand, p_stock_reserved) AS d (sku, location, on_hand, reserved)
