@@ -18,6 +18,7 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
+/** Fewer orders are not worth a commit at the same time as another. */
 const MIN_SHARE = 50;
 const RETRY_DELAYS_MS = [20, 200];
 /** A database that takes this long to fail is not tried again: the client should hear of it. */
@@ -59,11 +60,11 @@ export class GroupCommit {
 
   /** At the end of this turn of the event loop, so that requests that arrived together go together. */
   #schedule(): void {
-    if (this.#scheduled || this.#running >= this.#connections || this.#waiting.length === 0) return;
+    if (this.#scheduled || !this.#isWorthACommit()) return;
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      if (this.#running >= this.#connections || this.#waiting.length === 0) return;
+      if (!this.#isWorthACommit()) return;
       this.#running++;
       void this.#commit(this.#waiting.splice(0, this.#nextSize())).finally(() => {
         this.#running--;
@@ -73,7 +74,12 @@ export class GroupCommit {
     });
   }
 
-  /** An even share for each free connection, since two work at once; but a small group is not worth a commit of its own. */
+  /** A few orders wait for the commit that is under way: one of their own beside it would cost more than it gains. */
+  #isWorthACommit(): boolean {
+    return this.#running < this.#connections && this.#waiting.length >= (this.#running === 0 ? 1 : MIN_SHARE);
+  }
+
+  /** An even share for each free connection, since several work at once; but a small group is not worth a commit of its own. */
   #nextSize(): number {
     const share = Math.ceil(this.#waiting.length / (this.#connections - this.#running + 1));
     return Math.min(Math.max(share, MIN_SHARE), this.#groupSize);

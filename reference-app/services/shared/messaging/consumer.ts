@@ -56,6 +56,8 @@ interface Failed {
 /** Parked events are applied with what closes their gap; so often is looked for what was left behind. */
 const PARKED_SECONDS = 1;
 const MAX_BATCH = 10;
+/** Fewer events are not worth a second transaction at the same time. */
+const MIN_SHARE = 100;
 const RECEIVE_GRACE_MS = 1_000;
 const MAX_VISIBILITY_SECONDS = 43_200;
 /** How often an event may take too long before it counts as its own fault: ten minutes, with statements of 30 s. */
@@ -194,9 +196,10 @@ class QueueConsumer<T extends EventType> implements Consumer {
     this.#startBatches();
   }
 
-  // No timer: a batch starts when a transaction slot is free, so that batches are small when idle and large under load.
+  // No timer: a batch starts when a transaction slot is free, so that batches are small when idle and large under load. What
+  // arrives during a transaction goes with the next one, unless it is worth one of its own.
   #startBatches(): void {
-    while (this.#waiting.length > 0 && this.#batches.size < this.#concurrency && !this.#isStopping) {
+    while (this.#waiting.length >= (this.#batches.size === 0 ? 1 : MIN_SHARE) && this.#batches.size < this.#concurrency && !this.#isStopping) {
       const batch: Promise<void> = this.#process(this.#waiting.splice(0, this.#batchSize)).finally(() => {
         this.#batches.delete(batch);
         this.#notify();
