@@ -73,7 +73,7 @@ export function lineCharts(charts: readonly LineChart[]): string {
 
 function lineChart({ title, x, y, series, logX }: LineChart, width: number, height: number): string {
   const left = 80;
-  const right = width - 170;
+  const right = width - (series.length > 1 ? 170 : 40);
   const top = 36;
   const bottom = height - 42;
   const points = series.flatMap(({ points: own }) => own).filter(([, value]) => Number.isFinite(value));
@@ -84,10 +84,9 @@ function lineChart({ title, x, y, series, logX }: LineChart, width: number, heig
   const px = (value: number) => left + ((along(value) - minX) / (maxX - minX || 1)) * (right - left);
   const py = (value: number) => bottom - (value / maxY) * (bottom - top);
   const parts = [
-    `<text class="title" x="12" y="20">${escape(title)}</text>`,
+    `<text class="title" x="12" y="20">${escape(title)} (${escape(y)})</text>`,
     `<line class="axis" x1="${left}" x2="${right}" y1="${bottom}" y2="${bottom}"/>`,
     `<text x="${right}" y="${bottom + 32}" text-anchor="end">${escape(x)}</text>`,
-    `<text x="12" y="${top + 2}">${escape(y)}</text>`,
   ];
   for (const share of [0, 0.5, 1]) {
     parts.push(`<line class="grid" x1="${left}" x2="${right}" y1="${py(maxY * share).toFixed(1)}" y2="${py(maxY * share).toFixed(1)}"/>`);
@@ -95,7 +94,10 @@ function lineChart({ title, x, y, series, logX }: LineChart, width: number, heig
   }
   const ticks = [...new Set(points.map(([value]) => value))].sort((a, b) => a - b);
   const every = Math.ceil(ticks.length / 10);
+  let free = -Infinity;
   ticks.filter((_, i) => i % every === 0).forEach((tick) => {
+    if (px(tick) < free) return;
+    free = px(tick) + 60;
     parts.push(`<text x="${px(tick).toFixed(1)}" y="${bottom + 16}" text-anchor="middle">${tick.toLocaleString('en-US')}</text>`);
   });
   series.forEach(({ name, points: own }, i) => {
@@ -103,7 +105,7 @@ function lineChart({ title, x, y, series, logX }: LineChart, width: number, heig
     const path = own.filter(([, value]) => Number.isFinite(value)).map(([a, b]) => `${px(a).toFixed(1)},${py(b).toFixed(1)}`);
     parts.push(`<polyline class="line ${kind}" points="${path.join(' ')}" style="fill:none"/>`);
     if (path.length <= 30) parts.push(...path.map((at) => `<circle class="${kind}" cx="${at.split(',')[0]}" cy="${at.split(',')[1]}" r="3"/>`));
-    parts.push(`<rect class="${kind}" x="${right + 14}" y="${top + i * 18}" width="10" height="10"/><text x="${right + 30}" y="${top + i * 18 + 10}">${escape(name)}</text>`);
+    if (series.length > 1) parts.push(`<rect class="${kind}" x="${right + 14}" y="${top + i * 18}" width="10" height="10"/><text x="${right + 30}" y="${top + i * 18 + 10}">${escape(name)}</text>`);
   });
   return parts.join('\n');
 }
