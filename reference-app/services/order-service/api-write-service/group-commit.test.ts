@@ -64,6 +64,35 @@ test('what arrives while a commit is under way is committed together; an order a
   assert.equal(seen.most, 1);
 });
 
+test('a few orders wait for the commit that is under way, many get one of their own, and one that hangs holds up nobody', async () => {
+  const { seen, pool } = watched(db.command);
+  const intake = new GroupCommit(pool, { connections: 3 });
+  const gate = Promise.withResolvers<void>();
+  seen.gate = gate.promise;
+  const turn = () => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  const answers = [intake.accept(order())];
+  await turn();
+  answers.push(...Array.from({ length: 10 }, () => intake.accept(order())));
+  await turn();
+  assert.equal(seen.atOnce, 1);
+  answers.push(...Array.from({ length: 90 }, () => intake.accept(order())));
+  await turn();
+  assert.equal(seen.atOnce, 3);
+  gate.resolve();
+  await Promise.all(answers);
+  assert.equal(seen.calls, 3);
+
+  const hanging = Promise.withResolvers<void>();
+  seen.gate = hanging.promise;
+  const late = intake.accept(order());
+  await turn();
+  seen.gate = Promise.resolve();
+  assert.equal((await intake.accept(order())).result, 'accepted');
+  assert.equal(seen.atOnce, 1);
+  hanging.resolve();
+  assert.equal((await late).result, 'accepted');
+});
+
 test('each order gets the answer that it would have got alone, however they arrive', async () => {
   const kinds = fc.array(fc.record({
     sku: fc.constantFrom('A', 'B', 'nope'), key: fc.option(fc.constantFrom('k1', 'k2', 'k3'), { nil: undefined }), body: fc.constantFrom(1, 2), pause: fc.boolean(),

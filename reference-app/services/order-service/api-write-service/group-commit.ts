@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isRetryable, isUnavailable, type Pool } from '../../shared/database.ts';
 import { unavailable } from '../../shared/http/problem.ts';
+import { Slots } from '../../shared/slots.ts';
 import { acceptOrders, type IntakeOutcome, type NewOrder } from './intake.ts';
 
 export interface GroupCommitOptions {
@@ -33,17 +34,16 @@ const CONFLICT_DELAY_MS = 5;
  */
 export class GroupCommit {
   readonly #pool: Pool;
-  readonly #connections: number;
+  readonly #slots: Slots;
   readonly #groupSize: number;
   readonly #maxWaiting: number;
   #waiting: Waiting[] = [];
-  #running = 0;
   #scheduled = false;
 
   constructor(pool: Pool, options: GroupCommitOptions = {}) {
     this.#pool = pool;
-    this.#connections = Math.min(options.connections ?? 4, pool.options.max ?? Infinity);
     this.#groupSize = options.groupSize ?? 500;
+    this.#slots = new Slots(Math.min(options.connections ?? 4, pool.options.max ?? Infinity), Math.min(MIN_SHARE, this.#groupSize), () => this.#schedule());
     this.#maxWaiting = options.maxWaiting ?? 10_000;
   }
 
@@ -65,24 +65,19 @@ export class GroupCommit {
     setImmediate(() => {
       this.#scheduled = false;
       if (!this.#isWorthACommit()) return;
-      this.#running++;
-      void this.#commit(this.#waiting.splice(0, this.#nextSize())).finally(() => {
-        this.#running--;
-        this.#schedule();
-      });
+      const group = this.#waiting.splice(0, this.#nextSize());
+      void this.#slots.run(() => this.#commit(group));
       this.#schedule();
     });
   }
 
-  /** A few orders wait for the commit that is under way: one of their own beside it would cost more than it gains. */
   #isWorthACommit(): boolean {
-    return this.#running < this.#connections && this.#waiting.length >= (this.#running === 0 ? 1 : MIN_SHARE);
+    return this.#waiting.length > 0 && this.#slots.isFree(this.#waiting.length);
   }
 
   /** An even share for each free connection, since several work at once; but a small group is not worth a commit of its own. */
   #nextSize(): number {
-    const share = Math.ceil(this.#waiting.length / (this.#connections - this.#running + 1));
-    return Math.min(Math.max(share, MIN_SHARE), this.#groupSize);
+    return Math.min(Math.max(Math.ceil(this.#waiting.length / this.#slots.free), MIN_SHARE), this.#groupSize);
   }
 
   async #commit(group: Waiting[]): Promise<void> {

@@ -4,6 +4,7 @@ import {
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isTimeout, isUnavailable, type Pool } from '../database.ts';
 import { parseEnvelope, type EventEnvelope, type EventType } from '../events/index.ts';
+import { Slots } from '../slots.ts';
 import { traceIdOf, type Logger } from '../telemetry.ts';
 import type { Handler } from './handler.ts';
 import { handleIsolating, handleOverdue } from './inbox.ts';
@@ -80,6 +81,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
   readonly #receivers: number;
   readonly #batchSize: number;
   readonly #concurrency: number;
+  readonly #slots: Slots;
   readonly #waitTimeSeconds: number;
   readonly #backOff: { first: number; max: number };
 
@@ -113,6 +115,10 @@ class QueueConsumer<T extends EventType> implements Consumer {
     this.#receivers = options.receivers ?? 4;
     this.#batchSize = options.batchSize ?? 500;
     this.#concurrency = options.concurrency ?? 2;
+    this.#slots = new Slots(this.#concurrency, Math.min(MIN_SHARE, this.#batchSize), () => {
+      this.#notify();
+      this.#startBatches();
+    });
     this.#waitTimeSeconds = options.waitTimeSeconds ?? 20;
     this.#backOff = { first: options.firstBackOffSeconds ?? 1, max: Math.min(options.maxBackOffSeconds ?? 300, MAX_VISIBILITY_SECONDS) };
   }
@@ -199,12 +205,9 @@ class QueueConsumer<T extends EventType> implements Consumer {
   // No timer: a batch starts when a transaction slot is free, so that batches are small when idle and large under load. What
   // arrives during a transaction goes with the next one, unless it is worth one of its own.
   #startBatches(): void {
-    while (this.#waiting.length >= (this.#batches.size === 0 ? 1 : MIN_SHARE) && this.#batches.size < this.#concurrency && !this.#isStopping) {
-      const batch: Promise<void> = this.#process(this.#waiting.splice(0, this.#batchSize)).finally(() => {
-        this.#batches.delete(batch);
-        this.#notify();
-        this.#startBatches();
-      });
+    while (this.#waiting.length > 0 && this.#slots.isFree(this.#waiting.length) && !this.#isStopping) {
+      const next = this.#waiting.splice(0, this.#batchSize);
+      const batch: Promise<void> = this.#slots.run(() => this.#process(next)).finally(() => this.#batches.delete(batch));
       this.#batches.add(batch);
     }
   }
