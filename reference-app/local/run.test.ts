@@ -265,7 +265,9 @@ test('when the run is killed, none of its processes stays, and what was in the q
   child.kill('SIGKILL');
   await eventually(() => alive(pids).length === 0, 'the end of all processes, those of the containers included');
   const run = await shop.start({ visibilityTimeoutSeconds: 60 });
-  assert.deepEqual(queueOf(run, 'Orders').depth(), { visible: 0, inFlight: 1, delayed: 0 });
+  // Whether it was written down that somebody has it depends on the moment of the kill; that it is there does not.
+  const { visible, inFlight, delayed } = queueOf(run, 'Orders').depth();
+  assert.deepEqual({ there: visible + inFlight, delayed }, { there: 1, delayed: 0 });
 });
 
 test('what can not run here is named, and the rest runs', async (context) => {
