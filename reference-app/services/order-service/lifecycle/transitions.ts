@@ -64,7 +64,7 @@ export function transitionOf(from: Status, on: Trigger): Transition | undefined 
   return BY_TRIGGER.get(`${from} ${on}`);
 }
 
-/** What a client may ask for now. */
+/** The commands that this order takes in its present state. */
 export function allowedCommands(status: Status): Command[] {
   return COMMANDS.filter((command) => transitionOf(status, command));
 }

@@ -70,7 +70,7 @@ export interface ProblemBody {
   readonly instance?: string;
   readonly errors?: readonly FieldError[];
   readonly traceId?: string;
-  /** Of illegal-transition: what the order is, and what a client may ask for now. */
+  /** Of illegal-transition: what the order is, and the commands that it takes. */
   readonly orderStatus?: string;
   readonly allowed?: readonly string[];
 }
