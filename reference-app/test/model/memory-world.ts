@@ -6,7 +6,7 @@ import { decide as decideAnswers } from '../../services/order-service/order-stat
 import { newEvent, newId, type EventEnvelope } from '../../services/shared/events/index.ts';
 import { gate } from '../../services/shared/messaging/gate.ts';
 import { isOpen, type Outcome } from '../../services/shared/messaging/handler.ts';
-import { CONSUMERS, STOCK, SUBSCRIPTIONS, type Look, type Plant, type Reached, type World } from './world.ts';
+import { CONSUMERS, Queues, STOCK, SUBSCRIPTIONS, type Look, type Plant, type Reached, type World } from './world.ts';
 
 interface Stored extends Omit<Order, 'status' | 'version'> { status: Status; version: number }
 interface Step { readonly version: number; readonly from: Status | null; readonly to: Status; readonly eventId: string }
@@ -21,7 +21,7 @@ export class MemoryWorld implements World {
   readonly #outbox: EventEnvelope[] = [];
   #stock: Level[] = STOCK.map((level) => ({ ...level, reserved: 0 }));
   readonly #ledger: (Entry & { readonly type: string })[] = [];
-  readonly #queues = new Map<string, EventEnvelope[]>(CONSUMERS.map((name) => [name, []]));
+  readonly #queues = new Queues(async (consumer, batch) => this.#handle(consumer, batch));
   readonly #inbox = new Map<string, Set<string>>(CONSUMERS.map((name) => [name, new Set()]));
   readonly #parked = new Map<string, Map<string, EventEnvelope>>(CONSUMERS.map((name) => [name, new Map()]));
   /** Versions in the order in which a consumer applied them, by consumer and order. */
@@ -79,26 +79,12 @@ export class MemoryWorld implements World {
     if (change) this.#change(change);
   }
 
-  async deliver(consumer: string, picks: readonly number[], acknowledge: boolean): Promise<void> {
-    const queue = this.#queues.get(consumer)!;
-    if (queue.length === 0) return;
-    const batch = [...new Set(picks.map((pick) => pick % queue.length))].map((index) => queue[index]!);
-    const outcomes = this.#handle(consumer, batch);
-    if (!acknowledge) return;
-    const done = new Set(outcomes.filter(({ result }) => result !== 'retry').map(({ eventId }) => eventId));
-    this.#queues.set(consumer, queue.filter(({ id }) => !done.has(id)));
+  deliver(consumer: string, picks: readonly number[], acknowledge: boolean): Promise<void> {
+    return this.#queues.deliver(consumer, picks, acknowledge);
   }
 
-  async drain(): Promise<void> {
-    for (let moved = true; moved;) {
-      moved = false;
-      for (const consumer of [...CONSUMERS].reverse()) {
-        const waiting = this.#queues.get(consumer)!.length;
-        if (waiting === 0) continue;
-        await this.deliver(consumer, [waiting - 1], true);
-        moved = true;
-      }
-    }
+  drain(): Promise<void> {
+    return this.#queues.drain();
   }
 
   async checkAtRest(): Promise<void> {
@@ -265,6 +251,6 @@ export class MemoryWorld implements World {
 
   #emit(event: EventEnvelope): void {
     this.#outbox.push(event);
-    for (const consumer of CONSUMERS) if (SUBSCRIPTIONS[consumer]!.includes(event.type)) this.#queues.get(consumer)!.push(event);
+    this.#queues.publish(event);
   }
 }

@@ -14,7 +14,7 @@ import type { Handler, Outcome } from '../../services/shared/messaging/handler.t
 import { handleOnce, handleOverdue } from '../../services/shared/messaging/inbox.ts';
 import { silentLogger, type TestDatabase } from '../../services/shared/testing.ts';
 import { createStockHandler } from '../../services/stock-service/handler.ts';
-import { CONSUMERS, STOCK, SUBSCRIPTIONS, type Look, type Plant, type Reached, type World } from './world.ts';
+import { CONSUMERS, Queues, STOCK, SUBSCRIPTIONS, type Look, type Plant, type Reached, type World } from './world.ts';
 
 /** A database with stock for so many sequences: they share it, so that they also compete for it. */
 export async function stockUp(db: TestDatabase): Promise<void> {
@@ -46,7 +46,7 @@ export class PostgresWorld implements World {
   readonly #ids: string[] = [];
   #published = '0';
   readonly #events = new Map<string, EventEnvelope>();
-  readonly #queues = new Map<string, EventEnvelope[]>(CONSUMERS.map((name) => [name, []]));
+  readonly #queues = new Queues((consumer, batch) => this.#handle(consumer, batch));
 
   constructor(db: TestDatabase, app: ReturnType<typeof createWriteApi>, plant: Plant, reached: Reached) {
     this.#db = db;
@@ -109,28 +109,12 @@ export class PostgresWorld implements World {
     await this.#publish();
   }
 
-  async deliver(consumer: string, picks: readonly number[], acknowledge: boolean): Promise<void> {
-    const queue = this.#queues.get(consumer)!;
-    if (queue.length === 0) return;
-    const batch = [...new Set(picks.map((pick) => pick % queue.length))].map((index) => queue[index]!);
-    const outcomes = await handleOnce(this.#handlers.get(consumer)!, batch, this.#db.command);
-    for (const { result } of outcomes) if (result === 'parked') this.#reached.count(`parked ${consumer}`);
-    await this.#publish();
-    if (!acknowledge) return;
-    const done = new Set(outcomes.filter(({ result }) => result !== 'retry').map(({ eventId }) => eventId));
-    this.#queues.set(consumer, queue.filter(({ id }) => !done.has(id)));
+  deliver(consumer: string, picks: readonly number[], acknowledge: boolean): Promise<void> {
+    return this.#queues.deliver(consumer, picks, acknowledge);
   }
 
-  async drain(): Promise<void> {
-    for (let moved = true; moved;) {
-      moved = false;
-      for (const consumer of [...CONSUMERS].reverse()) {
-        const waiting = this.#queues.get(consumer)!.length;
-        if (waiting === 0) continue;
-        await this.deliver(consumer, [waiting - 1], true);
-        moved = true;
-      }
-    }
+  drain(): Promise<void> {
+    return this.#queues.drain();
   }
 
   /** What can be said of these orders alone; `checkAll` says it of all together. */
@@ -163,6 +147,13 @@ export class PostgresWorld implements World {
     for (const { status } of await this.look()) assert.ok(STATUSES[status] === 'final', status);
   }
 
+  async #handle(consumer: string, batch: readonly EventEnvelope[]): Promise<Outcome[]> {
+    const outcomes = await handleOnce(this.#handlers.get(consumer)!, batch, this.#db.command);
+    for (const { result } of outcomes) if (result === 'parked') this.#reached.count(`parked ${consumer}`);
+    await this.#publish();
+    return outcomes;
+  }
+
   /** The outbox of these orders to the queues; this test is the bus. */
   async #publish(): Promise<void> {
     const { rows } = await this.#db.admin.query<{ id: string; envelope: string }>('SELECT o.id::text, o.envelope FROM messaging.outbox o WHERE o.aggregate_id = ANY ($1) AND o.id > $2 ORDER BY o.id', [this.#ids, this.#published]);
@@ -170,7 +161,7 @@ export class PostgresWorld implements World {
       this.#published = id;
       const event = JSON.parse(envelope) as EventEnvelope;
       this.#events.set(event.id, event);
-      for (const consumer of CONSUMERS) if (SUBSCRIPTIONS[consumer]!.includes(event.type)) this.#queues.get(consumer)!.push(event);
+      this.#queues.publish(event);
     }
   }
 }

@@ -6,7 +6,8 @@ import { createNotificationHandler } from '../../services/notification-service/h
 import type { Items } from '../../services/order-service/lifecycle/decide.ts';
 import { allowedCommands, STATUSES, TRANSITIONS, transitionOf, type Command, type Status } from '../../services/order-service/lifecycle/transitions.ts';
 import { orderStatusHandler } from '../../services/order-service/order-status/handler.ts';
-import type { EventType } from '../../services/shared/events/index.ts';
+import type { EventEnvelope, EventType } from '../../services/shared/events/index.ts';
+import type { Outcome } from '../../services/shared/messaging/handler.ts';
 
 // The system as the model-based test drives it: orders, commands about them, and queues whose messages are delivered in any order, twice, or later. It is
 // there twice, as the pure decisions with memory around them and as the services on PostgreSQL.
@@ -67,6 +68,42 @@ export interface World {
   drain(): Promise<void>;
   /** Throws when an invariant is broken, of all, now that everything came to rest. */
   checkAtRest(): Promise<void>;
+}
+
+/** The bus and its queues, where a message stays until it is acknowledged. */
+export class Queues {
+  readonly #messages = new Map<string, EventEnvelope[]>(CONSUMERS.map((name) => [name, []]));
+  readonly #handle: (consumer: string, batch: readonly EventEnvelope[]) => Promise<readonly Outcome[]>;
+
+  constructor(handle: (consumer: string, batch: readonly EventEnvelope[]) => Promise<readonly Outcome[]>) {
+    this.#handle = handle;
+  }
+
+  publish(event: EventEnvelope): void {
+    for (const consumer of CONSUMERS) if (SUBSCRIPTIONS[consumer]!.includes(event.type)) this.#messages.get(consumer)!.push(event);
+  }
+
+  async deliver(consumer: string, picks: readonly number[], acknowledge: boolean): Promise<void> {
+    const queue = this.#messages.get(consumer)!;
+    if (queue.length === 0) return;
+    const batch = [...new Set(picks.map((pick) => pick % queue.length))].map((index) => queue[index]!);
+    const outcomes = await this.#handle(consumer, batch);
+    if (!acknowledge) return;
+    const done = new Set(outcomes.filter(({ result }) => result !== 'retry').map(({ eventId }) => eventId));
+    this.#messages.set(consumer, queue.filter(({ id }) => !done.has(id)));
+  }
+
+  async drain(): Promise<void> {
+    for (let moved = true; moved;) {
+      moved = false;
+      for (const consumer of [...CONSUMERS].reverse()) {
+        const waiting = this.#messages.get(consumer)!.length;
+        if (waiting === 0) continue;
+        await this.deliver(consumer, [waiting - 1], true);
+        moved = true;
+      }
+    }
+  }
 }
 
 /** What the table of transitions allows: the model. */

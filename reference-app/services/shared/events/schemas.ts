@@ -17,6 +17,7 @@ export const Quantity = Type.Integer({ minimum: 1, maximum: 10_000, description:
 export const OrderItem = Type.Object({ sku: Sku, quantity: Quantity });
 export type OrderItem = Static<typeof OrderItem>;
 export const MAX_ITEMS = 100;
+const Items = Type.Array(OrderItem, { minItems: 1, maxItems: MAX_ITEMS });
 
 const Count = Type.Integer({ minimum: 0, maximum: 2_147_483_647 });
 const Delta = Type.Integer({ minimum: -2_147_483_647, maximum: 2_147_483_647 });
@@ -28,7 +29,7 @@ export type StockLine = Static<typeof StockLine>;
 export const OrderCreated = Type.Object({
   orderId: Uuid,
   customerId: CustomerId,
-  items: Type.Array(OrderItem, { minItems: 1, maxItems: MAX_ITEMS }),
+  items: Items,
   createdAt: Timestamp,
 }, { description: 'An order was taken in.' });
 export type OrderCreated = Static<typeof OrderCreated>;
@@ -64,91 +65,67 @@ export const InventoryUpdated = Type.Object({
 });
 export type InventoryUpdated = Static<typeof InventoryUpdated>;
 
-const Version = Type.Integer({ minimum: 1 });
+/** What every event of a change begins with. */
+const CHANGE = { orderId: Uuid, customerId: CustomerId, version: Type.Integer({ minimum: 1 }) };
+const SHORT_OF_STOCK = { reason: Type.Enum(['INSUFFICIENT_STOCK']), shortages: lines(StockLine), rejectedAt: Timestamp, createdAt: Type.Optional(Timestamp) };
+const Reason = Type.String({ minLength: 1, maxLength: 200 });
 
 export const OrderConfirmed = Type.Object({
-  orderId: Uuid,
-  customerId: CustomerId,
-  version: Version,
+  ...CHANGE,
   confirmedAt: Timestamp,
   createdAt: Type.Optional(Timestamp),
 }, { description: 'The stock of the order is reserved; it will be delivered.' });
 export type OrderConfirmed = Static<typeof OrderConfirmed>;
 
 export const OrderRejected = Type.Object({
-  orderId: Uuid,
-  customerId: CustomerId,
-  version: Version,
-  reason: Type.Enum(['INSUFFICIENT_STOCK']),
-  shortages: lines(StockLine),
-  rejectedAt: Timestamp,
-  createdAt: Type.Optional(Timestamp),
+  ...CHANGE,
+  ...SHORT_OF_STOCK,
 }, { description: 'The order can not be fulfilled.' });
 export type OrderRejected = Static<typeof OrderRejected>;
 
 export const OrderCancelled = Type.Object({
-  orderId: Uuid,
-  customerId: CustomerId,
-  version: Version,
-  reason: Type.String({ minLength: 1, maxLength: 200 }),
+  ...CHANGE,
+  reason: Reason,
   cancelledAt: Timestamp,
   createdAt: Type.Optional(Timestamp),
 }, { description: 'The order was cancelled; it holds no stock any more.' });
 export type OrderCancelled = Static<typeof OrderCancelled>;
 
-const Items = Type.Array(OrderItem, { minItems: 1, maxItems: MAX_ITEMS });
 const Pieces = Type.Integer({ minimum: 0, maximum: 10_000, description: 'pieces, 0 for what the order does not have' });
 const ChangedItem = Type.Object({ sku: Sku, from: Pieces, to: Pieces });
 export type ChangedItem = Static<typeof ChangedItem>;
-const Changed = Type.Array(ChangedItem, { minItems: 1, maxItems: MAX_ITEMS });
+const ITEMS_CHANGED = { old: Items, new: Items, changed: Type.Array(ChangedItem, { minItems: 1, maxItems: MAX_ITEMS }) };
 
 export const OrderUpdateRequested = Type.Object({
-  orderId: Uuid,
-  customerId: CustomerId,
-  version: Version,
-  old: Items,
-  new: Items,
-  changed: Changed,
+  ...CHANGE,
+  ...ITEMS_CHANGED,
   requestedAt: Timestamp,
 }, { description: 'Other items are asked for. The order is locked until the inventory has answered.' });
 export type OrderUpdateRequested = Static<typeof OrderUpdateRequested>;
 
 export const OrderUpdated = Type.Object({
-  orderId: Uuid,
-  customerId: CustomerId,
-  version: Version,
-  old: Items,
-  new: Items,
-  changed: Changed,
+  ...CHANGE,
+  ...ITEMS_CHANGED,
   updatedAt: Timestamp,
   createdAt: Type.Optional(Timestamp),
 }, { description: 'The order has the items that were asked for; what they need on top is reserved.' });
 export type OrderUpdated = Static<typeof OrderUpdated>;
 
 export const OrderUpdateRejected = Type.Object({
-  orderId: Uuid,
-  customerId: CustomerId,
-  version: Version,
-  reason: Type.Enum(['INSUFFICIENT_STOCK']),
-  shortages: lines(StockLine),
-  rejectedAt: Timestamp,
-  createdAt: Type.Optional(Timestamp),
+  ...CHANGE,
+  ...SHORT_OF_STOCK,
 }, { description: 'The order stays as it was before it was asked to change.' });
 export type OrderUpdateRejected = Static<typeof OrderUpdateRejected>;
 
 export const OrderCancelRequested = Type.Object({
-  orderId: Uuid,
-  customerId: CustomerId,
-  version: Version,
-  reason: Type.String({ minLength: 1, maxLength: 200 }),
+  ...CHANGE,
+  reason: Reason,
   requestedAt: Timestamp,
 }, { description: 'The order shall be cancelled. It is locked until the inventory has given its stock back.' });
 export type OrderCancelRequested = Static<typeof OrderCancelRequested>;
 
 export const OrderExpired = Type.Object({
-  orderId: Uuid,
-  customerId: CustomerId,
-  version: Version,
+  ...CHANGE,
   status: Type.String({ minLength: 1, maxLength: 32, description: 'what the order was until then' }),
   expiredAt: Timestamp,
   createdAt: Type.Optional(Timestamp),
