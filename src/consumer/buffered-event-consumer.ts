@@ -1,4 +1,4 @@
-import { Annotations, Aws, Duration, Fn, Lazy, Names, Stack, Validations } from 'aws-cdk-lib';
+import { Annotations, Aws, Duration, Fn, Lazy, Names, Stack } from 'aws-cdk-lib';
 import type * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import type * as events from 'aws-cdk-lib/aws-events';
 import type * as iam from 'aws-cdk-lib/aws-iam';
@@ -8,11 +8,12 @@ import { Construct } from 'constructs';
 import { BufferedEventConsumerGrants } from './buffered-event-consumer-grants';
 import { ConsumerAlarms, ConsumerAlarmsOptions } from './consumer-alarms';
 import type { ConsumerTargetConfig, IConsumerTarget } from './consumer-target';
+import { adviseVisibilityTimeout, validateConsumer } from './private/consumer-validation';
+import { EventDelivery } from './private/event-delivery';
 import { QueueType } from './queue-type';
-import { adviseVisibilityTimeout, validateConsumer } from '../private/consumer-validation';
-import { EventDelivery } from '../private/event-delivery';
+import { acknowledge } from '../private/acknowledge';
 import { consumeStatements } from '../private/permissions';
-import { watchResources } from '../private/resource-limit';
+import { watchResources } from './private/resource-limit';
 import { invalid } from '../private/validation';
 
 /**
@@ -387,8 +388,5 @@ function encryption(key?: kms.IKey): sqs.QueueProps {
 
 /** A dead-letter queue that no queue of this stack names looks to cdk-nag as if it needed one itself. */
 function acknowledgeLastQueue(queue: sqs.IQueue): void {
-  Validations.of(queue).acknowledge({
-    id: 'AwsSolutions::AwsSolutions-SQS3',
-    reason: 'This is a dead-letter queue: of EventBridge, or of a queue that is defined elsewhere.',
-  });
+  acknowledge(queue, 'AwsSolutions::AwsSolutions-SQS3', 'This is a dead-letter queue: of EventBridge, or of a queue that is defined elsewhere.');
 }

@@ -2,8 +2,8 @@ import { Annotations, Duration, Stack } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import type * as sqs from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
-import { ExternalMetricAutoscaling, KedaAutoscaling, KedaSettings, kedaSettings } from '../private/queue-autoscaling';
 import { Autoscaling, CpuAutoscalingOptions } from '../workload';
+import { ExternalMetricAutoscaling, KedaAutoscaling, KedaSettings, kedaSettings } from './private/queue-autoscaling';
 
 /**
  * How long messages may wait, from which follows how many replicas a backlog needs.

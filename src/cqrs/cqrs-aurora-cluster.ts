@@ -1,4 +1,4 @@
-import { Duration, RemovalPolicy, SecretValue, Stack, Token, Validations } from 'aws-cdk-lib';
+import { Duration, RemovalPolicy, SecretValue, Stack, Token } from 'aws-cdk-lib';
 import type * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import type * as kms from 'aws-cdk-lib/aws-kms';
@@ -7,6 +7,7 @@ import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import { databaseEnvironments, ICqrsDatabase } from './cqrs-database';
 import { CqrsDatabaseGrants } from './cqrs-database-grants';
+import { acknowledge } from '../private/acknowledge';
 import { invalid, requireDuration, requireInteger } from '../private/validation';
 
 /** Aurora capacity units: from 0 or 0.5 to 256, in steps of a half. */
@@ -242,11 +243,9 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
       },
     });
     // Metadata only; it is read by cdk-nag if that is in use.
-    Validations.of(secret).acknowledge({
-      id: 'AwsSolutions::AwsSolutions-SMG4',
-      reason: 'Rotating a database password takes a function in the VPC with a way to Secrets Manager, which only the owner of the VPC ' +
-        'can choose. The secret has the form that addRotationSchedule() with a hosted rotation needs.',
-    });
+    acknowledge(secret, 'AwsSolutions::AwsSolutions-SMG4',
+      'Rotating a database password takes a function in the VPC with a way to Secrets Manager, which only the owner of the VPC ' +
+        'can choose. The secret has the form that addRotationSchedule() with a hosted rotation needs.');
     return secret;
   }
 

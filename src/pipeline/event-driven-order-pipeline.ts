@@ -4,10 +4,10 @@ import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import { Construct } from 'constructs';
-import { DatabaseSide, PipelineConsumerOptions, PipelineMigrationOptions, PipelineServiceOptions } from './pipeline-options';
+import { PipelineConsumerOptions, PipelineMigrationOptions, PipelineServiceOptions } from './pipeline-options';
 import { OrderEventBus } from '../bus';
 import { BufferedEventConsumer } from '../consumer';
-import { CqrsAuroraCluster, ICqrsDatabase } from '../cqrs';
+import { CqrsAuroraCluster, DatabaseSide, ICqrsDatabase } from '../cqrs';
 import { invalid, refuseWith } from '../private/validation';
 import { Autoscaling, KubernetesAccess, KubernetesJob, KubernetesWorkload, ServiceExposure, WorkloadImage } from '../workload';
 

@@ -1,19 +1,6 @@
 import { BufferedEventConsumerOptions } from '../consumer';
+import { DatabaseSide } from '../cqrs';
 import { Autoscaling, KubernetesContainerOptions, KubernetesWorkloadOptions, ServiceExposure, WorkloadImage } from '../workload';
-
-/**
- * Which side of the database a consumer works with.
- */
-export enum DatabaseSide {
-  /** The writer and a reader, with the command role. */
-  COMMAND = 'COMMAND',
-
-  /** A reader, with the query role, which can only read. */
-  QUERY = 'QUERY',
-
-  /** None: no credentials and no network path. */
-  NONE = 'NONE',
-}
 
 /**
  * A service of the pipeline.

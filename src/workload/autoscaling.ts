@@ -1,5 +1,5 @@
-import { horizontalPodAutoscaler } from '../private/horizontal-pod-autoscaler';
-import { Replicas, replicasOf, requireAtLeast } from '../private/replicas';
+import { horizontalPodAutoscaler } from './private/horizontal-pod-autoscaler';
+import { Replicas, replicasOf, requireAtLeast } from './private/replicas';
 
 /**
  * Replicas by CPU.

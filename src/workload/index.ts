@@ -1,3 +1,4 @@
+export * from './hosted-service';
 export * from './autoscaling';
 export * from './kubernetes-access';
 export * from './kubernetes-container-options';

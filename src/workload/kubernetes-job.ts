@@ -5,8 +5,8 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import { Construct } from 'constructs';
 import { KubernetesAccess } from './kubernetes-access';
 import { KubernetesContainerOptions } from './kubernetes-container-options';
+import { KubernetesPod } from './private/kubernetes-pod';
 import { WorkloadImage } from './workload-image';
-import { KubernetesPod } from '../private/kubernetes-pod';
 
 /**
  * Properties of a job.

@@ -5,10 +5,10 @@ import { Construct } from 'constructs';
 import { Autoscaling } from './autoscaling';
 import { KubernetesAccess } from './kubernetes-access';
 import { KubernetesContainerOptions } from './kubernetes-container-options';
+import { KubernetesPod } from './private/kubernetes-pod';
 import { ServiceExposure } from './service-exposure';
 import { WorkloadImage } from './workload-image';
 import { WorkloadProbes } from './workload-probes';
-import { KubernetesPod } from '../private/kubernetes-pod';
 import { invalid } from '../private/validation';
 
 /** How long an exposed pod goes on serving after it was told to stop, until nobody calls it any more. */

@@ -14,7 +14,7 @@ test.each(pages)('%s has the headings that all such pages have', (page) => {
 
 test('every warning of a consumer is explained', () => {
   const sources = readdirSync(join(root, 'src/consumer')).map((file) => `src/consumer/${file}`);
-  const ids = [...sources, 'src/private/consumer-validation.ts', 'src/private/event-delivery.ts', 'src/private/resource-limit.ts']
+  const ids = [...sources, 'src/consumer/private/consumer-validation.ts', 'src/consumer/private/event-delivery.ts', 'src/consumer/private/resource-limit.ts']
     .flatMap((file) => text(file).match(/(?<=cdk-order-pipeline:)\w+/g) ?? []);
   expect(ids.length).toBeGreaterThan(5);
   const explained = pages.map(text).join();

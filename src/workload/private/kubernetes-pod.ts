@@ -2,10 +2,10 @@ import { Names, Stack, Token, Tokenization } from 'aws-cdk-lib';
 import * as eks from 'aws-cdk-lib/aws-eks';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import { Construct } from 'constructs';
-import { invalid, requireInteger } from './validation';
-import type { KubernetesAccess } from '../workload/kubernetes-access';
-import type { KubernetesContainerOptions } from '../workload/kubernetes-container-options';
-import type { WorkloadImage } from '../workload/workload-image';
+import { invalid, requireInteger } from '../../private/validation';
+import type { KubernetesAccess } from '../kubernetes-access';
+import type { KubernetesContainerOptions } from '../kubernetes-container-options';
+import type { WorkloadImage } from '../workload-image';
 
 type Manifest = { [key: string]: unknown };
 

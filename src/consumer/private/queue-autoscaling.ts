@@ -1,9 +1,9 @@
 import { Duration, Token } from 'aws-cdk-lib';
 import type * as sqs from 'aws-cdk-lib/aws-sqs';
-import { horizontalPodAutoscaler } from './horizontal-pod-autoscaler';
-import { Replicas, replicasOf, requireAtLeast } from './replicas';
-import type { ExternalMetricScalingOptions, KedaScalingOptions, QueueLatencyOptions } from '../consumer/queue-scaling';
-import { Autoscaling, AutoscalingBindOptions, AutoscalingConfig } from '../workload/autoscaling';
+import { Autoscaling, AutoscalingBindOptions, AutoscalingConfig } from '../../workload/autoscaling';
+import { horizontalPodAutoscaler } from '../../workload/private/horizontal-pod-autoscaler';
+import { Replicas, replicasOf, requireAtLeast } from '../../workload/private/replicas';
+import type { ExternalMetricScalingOptions, KedaScalingOptions, QueueLatencyOptions } from '../queue-scaling';
 
 /**
  * How many messages one replica may have before it: as many as it processes in the acceptable latency.

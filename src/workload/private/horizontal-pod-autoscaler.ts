@@ -1,5 +1,5 @@
 import type { Replicas } from './replicas';
-import type { AutoscalingBindOptions } from '../workload/autoscaling';
+import type { AutoscalingBindOptions } from '../autoscaling';
 
 type Manifest = { [key: string]: unknown };
 

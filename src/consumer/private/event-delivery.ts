@@ -6,9 +6,9 @@ import type * as kms from 'aws-cdk-lib/aws-kms';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import type { Construct, IDependable } from 'constructs';
 import { EventBusRelay } from './event-bus-relay';
-import { statementsText } from './permissions';
-import { differ } from './validation';
-import type { QueueType } from '../consumer/queue-type';
+import { statementsText } from '../../private/permissions';
+import { differ } from '../../private/validation';
+import type { QueueType } from '../queue-type';
 
 /**
  * What is delivered, and where to.

@@ -3,8 +3,8 @@ import type * as events from 'aws-cdk-lib/aws-events';
 import type * as kms from 'aws-cdk-lib/aws-kms';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
-import { differ, invalid, refuseBoth, refuseWith, refuseWithout, requireDuration, requireInteger, requireSeconds } from './validation';
-import type { BufferedEventConsumerProps } from '../consumer/buffered-event-consumer';
+import { differ, invalid, refuseBoth, refuseWith, refuseWithout, requireDuration, requireInteger, requireSeconds } from '../../private/validation';
+import type { BufferedEventConsumerProps } from '../buffered-event-consumer';
 
 /** The longest visibility timeout and retention period of Amazon SQS. */
 const MAX_VISIBILITY = Duration.hours(12);
