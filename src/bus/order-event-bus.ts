@@ -1,10 +1,11 @@
-import { Annotations, Duration, Stack } from 'aws-cdk-lib';
+import { Annotations, Duration, Names, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import type * as kms from 'aws-cdk-lib/aws-kms';
+import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
 import { Construct } from 'constructs';
 import { EventArchive } from './event-archive';
-import { invalid, refuseWith } from '../private/validation';
+import { invalid, refuseWith, refuseWithout } from '../private/validation';
 
 const DAY = Duration.days(1).toMilliseconds();
 
@@ -15,12 +16,12 @@ export interface OrderEventBusProps {
   /**
    * The event bus to use instead of a new one.
    *
-   * @default - a new custom event bus
+   * @default - a new custom event bus, with a name that is made of those of the stack and of the construct
    */
-  readonly eventBus?: events.IEventBus;
+  readonly eventBus?: events.IEventBusRef;
 
   /**
-   * How long events are kept for replay.
+   * Whether and how long events are kept for replay.
    *
    * @default - `EventArchive.retain(Duration.days(30))`
    */
@@ -29,23 +30,38 @@ export interface OrderEventBusProps {
   /**
    * The customer managed key that encrypts the events on the bus and in the archive.
    *
-   * The key's policy gets the statements that EventBridge needs. It can't be given together with `eventBus`.
+   * The policy of the key gets the statements that EventBridge needs. A key can't be given together with `eventBus`.
    *
    * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-encryption-event-bus-cmkey.html
    * @default - a key that AWS owns
    */
   readonly encryptionKey?: kms.IKey;
+
+  /**
+   * What happens to the archive when the stack is deleted, or when its `archive` is set to none: `DESTROY` deletes it and its events, and
+   * `RETAIN` keeps them in the account. EventBridge replays an archive only to the bus that its events came from.
+   *
+   * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-archive.html
+   * @default RemovalPolicy.DESTROY
+   */
+  readonly removalPolicy?: RemovalPolicy;
 }
 
 /**
- * The event bus of an order pipeline, with an archive from which any part of its history can be replayed.
+ * The event bus of an order pipeline, with an archive from which its events can be replayed.
+ *
+ * The archive goes with the stack, unless `removalPolicy` says otherwise.
  *
  * @example
  * const bus = new OrderEventBus(this, 'Bus', {
  *   archive: EventArchive.retain(Duration.days(90)),
  * });
  */
+@propertyInjectable
 export class OrderEventBus extends Construct {
+  /** Uniquely identifies this class for property injectors. */
+  public static readonly PROPERTY_INJECTION_ID: string = 'cdk-order-pipeline.OrderEventBus';
+
   /** The event bus: the one that was given, or a new one. */
   public readonly eventBus: events.IEventBus;
 
@@ -62,14 +78,28 @@ export class OrderEventBus extends Construct {
     if (retention && !retention.isUnresolved() && (retention.toMilliseconds() < DAY || retention.toMilliseconds() % DAY > 0)) {
       throw invalid(this, `archive must retain events for whole days, at least one, got ${retention.toHumanString()}`);
     }
+    if (props.removalPolicy === RemovalPolicy.SNAPSHOT) {
+      throw invalid(this, 'removalPolicy must be DESTROY or RETAIN: an archive has no snapshot');
+    }
+    if (!archive.enabled) { refuseWithout(this, 'an archive', { removalPolicy: props.removalPolicy }); }
     if (props.eventBus) {
       refuseWith(this, 'eventBus', { encryptionKey: props.encryptionKey });
     }
 
-    this.eventBus = props.eventBus ?? new events.EventBus(this, 'EventBus', { kmsKey: props.encryptionKey });
+    this.eventBus = props.eventBus ? this.busOf(props.eventBus) : new events.EventBus(this, 'EventBus', {
+      // The default has nothing of the stack's name, so two copies of a stack would have buses of the same name.
+      eventBusName: Names.uniqueResourceName(this, { maxLength: 256 }),
+      kmsKey: props.encryptionKey,
+    });
     if (archive.enabled) {
-      this.archive = this.eventBus.node.scope === this ? this.addArchive(retention, props.encryptionKey) : this.addArchive(retention);
+      this.archive = this.addArchive(retention, props.encryptionKey);
+      if (props.removalPolicy) { this.archive.applyRemovalPolicy(props.removalPolicy); }
     }
+  }
+
+  /** A bus that was given, with all that a bus can do. */
+  private busOf(given: events.IEventBusRef): events.IEventBus {
+    return isEventBus(given) ? given : events.EventBus.fromEventBusArn(this, 'EventBus', given.eventBusRef.eventBusArn);
   }
 
   private addArchive(retention?: Duration, key?: kms.IKey): events.Archive {
@@ -106,4 +136,8 @@ export class OrderEventBus extends Construct {
         'see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-encryption-event-bus-cmkey.html');
     }
   }
+}
+
+function isEventBus(bus: events.IEventBusRef): bus is events.IEventBus {
+  return 'grantPutEventsTo' in bus;
 }

@@ -1,13 +1,20 @@
 import { Duration, RemovalPolicy, SecretValue, Stack, Token } from 'aws-cdk-lib';
+import type * as appscaling from 'aws-cdk-lib/aws-applicationautoscaling';
 import type * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import type * as kms from 'aws-cdk-lib/aws-kms';
+import * as logs from 'aws-cdk-lib/aws-logs';
 import * as rds from 'aws-cdk-lib/aws-rds';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
 import { Construct } from 'constructs';
-import { databaseEnvironments, ICqrsDatabase } from './cqrs-database';
+import type { ICqrsDatabase } from './cqrs-database';
 import { CqrsDatabaseGrants } from './cqrs-database-grants';
+import { CqrsEngine } from './cqrs-engine';
+import { CqrsReaders } from './cqrs-readers';
+import { databaseEnvironments } from './private/database-environment';
 import { acknowledge } from '../private/acknowledge';
+import { coming } from '../private/coming';
 import { invalid, requireDuration, requireInteger } from '../private/validation';
 
 /** Aurora capacity units: from 0 or 0.5 to 256, in steps of a half. */
@@ -36,17 +43,16 @@ export interface CqrsAuroraClusterProps {
   readonly databaseName?: string;
 
   /**
-   * How many readers there are, 0 to 15. They scale together with the writer, so that they can take over from it and keep up
-   * with its changes. With 0, queries go to the writer and a failure of it takes minutes.
+   * How many readers there are, and how they are scaled.
    *
-   * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.Replication.html
-   * @default 1
+   * @default - `CqrsReaders.withWriter(1)`: one reader, always as large as the writer
    */
-  readonly readers?: number;
+  readonly readers?: CqrsReaders;
 
   /**
    * The least capacity of each instance in Aurora capacity units of about 2 GiB memory, in steps of 0.5.
-   * 0 lets the cluster pause when nobody is connected; an outbox relay that polls never lets it.
+   * 0 lets the cluster pause when nobody is connected; an outbox relay that polls never lets it. It is an error together with
+   * readers that aren't serverless.
    *
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.setting-capacity.html
    * @default 0.5
@@ -55,7 +61,7 @@ export interface CqrsAuroraClusterProps {
 
   /**
    * The most capacity of each instance in Aurora capacity units, 1 to 256 in steps of 0.5. It bounds the cost, and the number of
-   * connections is set by it.
+   * connections is set by it. It is an error together with readers that aren't serverless.
    *
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.setting-capacity.html
    * @default 16
@@ -63,11 +69,11 @@ export interface CqrsAuroraClusterProps {
   readonly maxCapacity?: number;
 
   /**
-   * The version of Aurora PostgreSQL.
+   * The database engine and its version.
    *
-   * @default - Aurora PostgreSQL 18.4
+   * @default - `CqrsEngine.postgres()`: Aurora PostgreSQL 18.4
    */
-  readonly engineVersion?: rds.AuroraPostgresEngineVersion;
+  readonly engine?: CqrsEngine;
 
   /**
    * The port of the database.
@@ -92,7 +98,27 @@ export interface CqrsAuroraClusterProps {
   readonly encryptionKey?: kms.IKey;
 
   /**
-   * What happens to the data when the stack is deleted. Deletion protection is on except with `RemovalPolicy.DESTROY`.
+   * Whether connections go through an RDS Proxy. It is not available yet: `true` is an error.
+   *
+   * @default false
+   */
+  readonly proxy?: boolean;
+
+  /**
+   * How long the database's log is kept in CloudWatch Logs. RDS makes the log group when the database first writes to it, and
+   * it stays when the stack is deleted. With a value, a function of the CDK sets the retention, which adds it and its role to the stack.
+   *
+   * @default - for ever
+   */
+  readonly logRetention?: logs.RetentionDays;
+
+  /**
+   * What happens to the data when the stack is deleted. Deletion protection is on except with `RemovalPolicy.DESTROY`: RDS refuses
+   * to delete the cluster until you switch that off.
+   *
+   * The secrets of the two roles stay in the account, except with `RemovalPolicy.DESTROY`: CloudFormation deletes them before the
+   * cluster, so a cluster that refuses its deletion would be left without its passwords, and one that is restored from
+   * its snapshot needs them.
    *
    * @default RemovalPolicy.SNAPSHOT
    */
@@ -100,25 +126,56 @@ export interface CqrsAuroraClusterProps {
 }
 
 /**
- * An Aurora PostgreSQL Serverless v2 cluster for CQRS: one writer for commands, readers for queries, and a database role for each.
+ * An Aurora cluster for CQRS: one writer for commands, readers for queries, and a database role for each. It is serverless, unless
+ * `CqrsReaders.autoscaled` says otherwise.
  *
  * Nobody can connect until `connections` or a pipeline opens the security group. TLS is required. The administrator's password is
  * made and rotated by RDS. The passwords of the two roles are generated and not rotated: that takes a function in the VPC with
  * a way to Secrets Manager, which is yours to choose; their secrets have the form that
  * `commandSecret.addRotationSchedule('Rotation', { hostedRotation: HostedRotation.postgreSqlSingleUser({ vpc }) })` needs.
  *
- * The roles are created by the migration job, which gets `adminEnvironment`.
+ * The roles are created by a migration job, which gets `adminEnvironment`: without one, nobody but the administrator can log in.
  *
  * @example
  * declare const vpc: ec2.IVpc;
  * declare const migration: iam.IGrantable;
  *
- * const database = new CqrsAuroraCluster(this, 'Database', { vpc, readers: 2, maxCapacity: 32 });
+ * const database = new CqrsAuroraCluster(this, 'Database', { vpc, readers: CqrsReaders.withWriter(2), maxCapacity: 32 });
  * database.grants.admin(migration);
  */
+@propertyInjectable
 export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
+  /** Uniquely identifies this class for property injectors. */
+  public static readonly PROPERTY_INJECTION_ID: string = 'cdk-order-pipeline.CqrsAuroraCluster';
+
   /** The cluster. */
-  public readonly cluster: rds.DatabaseCluster;
+  public readonly cluster: rds.IDatabaseCluster;
+
+  /** The security group of the instances. `connections` opens it. */
+  public readonly securityGroup: ec2.ISecurityGroup;
+
+  /** The subnets of the instances. */
+  public readonly subnetGroup: rds.ISubnetGroup;
+
+  /** The parameters of the cluster, which `addParameter` adds to. */
+  public readonly parameterGroup: rds.IParameterGroup;
+
+  /** The log of the database in CloudWatch Logs. RDS makes the group. */
+  public readonly logGroup: logs.ILogGroup;
+
+  /**
+   * What Aurora scales the number of readers by.
+   *
+   * @default - undefined: the number of readers is fixed
+   */
+  public readonly readerScaling?: appscaling.ScalableTarget;
+
+  /**
+   * The policy that scales the number of readers by their CPU use.
+   *
+   * @default - undefined: the number of readers is fixed
+   */
+  public readonly readerScalingPolicy?: appscaling.TargetTrackingScalingPolicy;
 
   public readonly writerEndpoint: rds.Endpoint;
   public readonly readerEndpoint: rds.Endpoint;
@@ -142,38 +199,50 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
   constructor(scope: Construct, id: string, props: CqrsAuroraClusterProps) {
     super(scope, id);
 
+    if (props.proxy) {
+      throw coming('RDS Proxy (proxy: true)', 'the finished CqrsAuroraCluster', 'leave proxy out, or add a proxy of your own to cluster');
+    }
     this.databaseName = props.databaseName ?? 'orders';
     const port = props.port ?? 5433;
-    const minCapacity = props.minCapacity ?? 0.5;
-    const maxCapacity = props.maxCapacity ?? 16;
     const removalPolicy = props.removalPolicy ?? RemovalPolicy.SNAPSHOT;
     this.validateDatabaseName();
     requireInteger(this, 'port', port, 1150, 65535);
-    requireInteger(this, 'readers', props.readers, 0, 15);
     requireDuration(this, 'backupRetention', props.backupRetention, Duration.days(1), Duration.days(35));
-    this.validateCapacity(minCapacity, maxCapacity);
 
-    const engine = rds.DatabaseClusterEngine.auroraPostgres({
-      // The constants of this version came after the oldest aws-cdk-lib that this package works with.
-      version: props.engineVersion ?? rds.AuroraPostgresEngineVersion.of('18.4', '18'),
-    });
-    const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', {
+    const engine = props.engine ?? CqrsEngine.postgres();
+    const { clusterEngine, parameters, log } = engine._bind();
+    const readers = props.readers ?? CqrsReaders.withWriter(1);
+    const { serverless, ...instances } = readers._bind(this);
+    const vpcSubnets = this.selectSubnets(props.vpc, props.vpcSubnets);
+    const dataOnly = removalOfParts(removalPolicy);
+    this.securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', {
       vpc: props.vpc,
       description: `Connections to the database ${this.databaseName}`,
       // A database only answers.
       allowAllOutbound: false,
     });
-    this.cluster = new rds.DatabaseCluster(this, 'Cluster', {
-      engine,
-      parameters: { 'rds.force_ssl': '1' },
-      writer: rds.ClusterInstance.serverlessV2('Writer', { publiclyAccessible: false }),
-      readers: Array.from({ length: props.readers ?? 1 }, (_, index) =>
-        rds.ClusterInstance.serverlessV2(`Reader${index + 1}`, { publiclyAccessible: false, scaleWithWriter: true })),
-      serverlessV2MinCapacity: minCapacity,
-      serverlessV2MaxCapacity: maxCapacity,
+    this.securityGroup.applyRemovalPolicy(dataOnly);
+    this.subnetGroup = new rds.SubnetGroup(this, 'SubnetGroup', {
       vpc: props.vpc,
-      vpcSubnets: this.selectSubnets(props.vpc, props.vpcSubnets),
-      securityGroups: [securityGroup],
+      vpcSubnets,
+      description: `Subnets of the database ${this.databaseName}`,
+      removalPolicy: dataOnly,
+    });
+    this.parameterGroup = new rds.ParameterGroup(this, 'ParameterGroup', {
+      engine: clusterEngine,
+      description: `Parameters of the database ${this.databaseName}`,
+      parameters,
+      removalPolicy: dataOnly,
+    });
+    this.cluster = new rds.DatabaseCluster(this, 'Cluster', {
+      ...instances,
+      ...this.capacityOf(props, serverless),
+      engine: clusterEngine,
+      parameterGroup: this.parameterGroup,
+      vpc: props.vpc,
+      vpcSubnets,
+      subnetGroup: this.subnetGroup,
+      securityGroups: [this.securityGroup],
       port,
       defaultDatabaseName: this.databaseName,
       credentials: rds.Credentials.fromPassword('cluster_admin', SecretValue.unsafePlainText('replaced by RDS below')),
@@ -181,21 +250,27 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
       storageEncrypted: true,
       storageEncryptionKey: props.encryptionKey,
       backup: { retention: props.backupRetention ?? Duration.days(7) },
-      cloudwatchLogsExports: ['postgresql'],
+      cloudwatchLogsExports: [log],
+      cloudwatchLogsRetention: props.logRetention,
       removalPolicy,
       deletionProtection: removalPolicy !== RemovalPolicy.DESTROY,
     });
+    const scaling = readers._scale(this, this.cluster);
+    this.readerScaling = scaling?.target;
+    this.readerScalingPolicy = scaling?.policy;
+    this.logGroup = logs.LogGroup.fromLogGroupName(this, 'LogGroup', `/aws/rds/cluster/${this.cluster.clusterIdentifier}/${log}`);
     this.writerEndpoint = new rds.Endpoint(this.cluster.clusterEndpoint.hostname, port);
     this.readerEndpoint = new rds.Endpoint(this.cluster.clusterReadEndpoint.hostname, port);
     this.connections = new ec2.Connections({
-      securityGroups: [securityGroup],
+      securityGroups: [this.securityGroup],
       // Not the cluster's own: its port is a token, which a network policy and some checks can't take.
       defaultPort: ec2.Port.tcp(port),
     });
     this.adminSecret = this.manageAdminPassword(props.encryptionKey);
-    this.commandSecret = this.addRoleSecret('CommandSecret', 'command', props.encryptionKey);
-    this.querySecret = this.addRoleSecret('QuerySecret', 'query', props.encryptionKey);
-    const environments = databaseEnvironments(this);
+    const secrets = { engine: engine.engineName, encryptionKey: props.encryptionKey, removalPolicy };
+    this.commandSecret = this.addRoleSecret('CommandSecret', 'command', secrets);
+    this.querySecret = this.addRoleSecret('QuerySecret', 'query', secrets);
+    const environments = databaseEnvironments(engine.engineName, this);
     this.commandEnvironment = environments.command;
     this.queryEnvironment = environments.query;
     this.adminEnvironment = environments.admin;
@@ -224,10 +299,14 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
     });
   }
 
-  private addRoleSecret(id: string, role: string, encryptionKey?: kms.IKey): secretsmanager.Secret {
+  private addRoleSecret(
+    id: string, role: string, options: { engine: string; encryptionKey?: kms.IKey; removalPolicy: RemovalPolicy },
+  ): secretsmanager.Secret {
     const secret = new secretsmanager.Secret(this, id, {
       description: `The ${role} role of the database ${this.databaseName}`,
-      encryptionKey,
+      encryptionKey: options.encryptionKey,
+      // CloudFormation deletes it before the cluster, whose endpoint stands in it, and so also before a cluster that then refuses.
+      removalPolicy: options.removalPolicy === RemovalPolicy.DESTROY ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN,
       generateSecretString: {
         generateStringKey: 'password',
         passwordLength: 32,
@@ -235,7 +314,7 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
         secretStringTemplate: Stack.of(this).toJsonString({
           username: `${this.databaseName}_${role}`,
           // What rotation needs. The host is the writer's for both, as a password can't be changed on a reader.
-          engine: 'postgres',
+          engine: options.engine,
           host: this.writerEndpoint.hostname,
           port: this.writerEndpoint.port,
           dbname: this.databaseName,
@@ -268,7 +347,17 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
     }
   }
 
-  private validateCapacity(min: number, max: number): void {
+  /** The range of capacity, which only serverless instances have. */
+  private capacityOf(props: CqrsAuroraClusterProps, serverless: boolean): { serverlessV2MinCapacity?: number; serverlessV2MaxCapacity?: number } {
+    if (!serverless) {
+      const given = (['minCapacity', 'maxCapacity'] as const).find((prop) => props[prop] !== undefined);
+      if (given) {
+        throw invalid(this, `${given} can't be given together with CqrsReaders.autoscaled, whose instanceType says how large the instances are`);
+      }
+      return {};
+    }
+    const min = props.minCapacity ?? 0.5;
+    const max = props.maxCapacity ?? 16;
     const allowed = (value: number, least: number) => Token.isUnresolved(value)
       || (value >= least && value <= MAX_CAPACITY && Number.isInteger(value * 2));
     if (!allowed(min, 0)) { throw invalid(this, `minCapacity must be between 0 and ${MAX_CAPACITY} in steps of 0.5, got ${min}`); }
@@ -276,5 +365,12 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
     if (!Token.isUnresolved(min) && !Token.isUnresolved(max) && min > max) {
       throw invalid(this, `minCapacity (${min}) must not be greater than maxCapacity (${max})`);
     }
+    return { serverlessV2MinCapacity: min, serverlessV2MaxCapacity: max };
   }
+}
+
+/** What a cluster needs stays as long as it does: what is in use can't be deleted. */
+function removalOfParts(removalPolicy: RemovalPolicy): RemovalPolicy {
+  const retained = [RemovalPolicy.RETAIN, RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE];
+  return retained.includes(removalPolicy) ? removalPolicy : RemovalPolicy.DESTROY;
 }

@@ -1,13 +1,20 @@
-import { Token, Tokenization } from 'aws-cdk-lib';
+import { Token } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as rds from 'aws-cdk-lib/aws-rds';
 import type * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { Dependable, IDependable } from 'constructs';
 import { CqrsDatabaseGrants } from './cqrs-database-grants';
+import { CqrsEngine } from './cqrs-engine';
+import { databaseEnvironments } from './private/database-environment';
 
 /**
- * A PostgreSQL database with one endpoint and one role for commands, and one of each for queries.
+ * A database with one endpoint and one role for commands, and one of each for queries.
+ *
+ * What depends on it (`job.node.addDependency(database)`) is deployed when the database can be used: its instances are there, and
+ * the network paths that stand beside it are open. That is for what starts to use the database, as a job or a trigger does. It is
+ * nothing for a construct that owns a security group which the database is opened to, as a function does: the rule needs the group.
  */
-export interface ICqrsDatabase extends ec2.IConnectable {
+export interface ICqrsDatabase extends ec2.IConnectable, IDependable {
   /** The endpoint that takes writes. */
   readonly writerEndpoint: rds.Endpoint;
 
@@ -31,8 +38,8 @@ export interface ICqrsDatabase extends ec2.IConnectable {
   readonly adminSecret?: secretsmanager.ISecret;
 
   /**
-   * Environment variables of a workload of the command side: `DB_SECRET_ARN`, `DB_WRITER_ENDPOINT`,
-   * `DB_READER_ENDPOINT`, `DB_PORT` and `DB_NAME`.
+   * Environment variables of a workload of the command side: `DB_ENGINE` (such as `postgres`), `DB_NAME`, `DB_SECRET_ARN`,
+   * `DB_WRITER_ENDPOINT` with its port `DB_PORT`, and `DB_READER_ENDPOINT` with its port `DB_READER_PORT`.
    */
   readonly commandEnvironment: { [name: string]: string };
 
@@ -66,11 +73,18 @@ export interface CqrsDatabaseAttributes {
   readonly readerEndpointAddress?: string;
 
   /**
-   * The port of both endpoints.
+   * The port of the endpoint that takes writes.
    *
    * @default 5432
    */
   readonly port?: number;
+
+  /**
+   * The port of the endpoint of the readers, as a pooler or a proxy may have one of its own.
+   *
+   * @default - the same as `port`
+   */
+  readonly readerPort?: number;
 
   /** The name of the database. */
   readonly databaseName: string;
@@ -94,6 +108,13 @@ export interface CqrsDatabaseAttributes {
    * @default - none: the network path must exist
    */
   readonly securityGroups?: ec2.ISecurityGroup[];
+
+  /**
+   * What else must be deployed before the database can be used, as a cluster that is made in the same app.
+   *
+   * @default - nothing: the database is there
+   */
+  readonly dependencies?: IDependable[];
 }
 
 /**
@@ -113,6 +134,7 @@ export interface CqrsDatabaseAttributes {
  *   commandSecret: writerRole,
  *   querySecret: readerRole,
  *   securityGroups: [securityGroup],
+ *   dependencies: [existing],
  * });
  */
 export class CqrsDatabase implements ICqrsDatabase {
@@ -135,11 +157,11 @@ export class CqrsDatabase implements ICqrsDatabase {
 
   private constructor(attributes: CqrsDatabaseAttributes) {
     const port = attributes.port ?? 5432;
-    if (!Token.isUnresolved(port) && !(Number.isInteger(port) && port >= 1 && port <= 65535)) {
-      throw new Error(`port must be a whole number between 1 and 65535, got ${port}`);
-    }
+    const readerPort = attributes.readerPort ?? port;
+    requirePort('port', port);
+    requirePort('readerPort', readerPort);
     this.writerEndpoint = new rds.Endpoint(attributes.writerEndpointAddress, port);
-    this.readerEndpoint = new rds.Endpoint(attributes.readerEndpointAddress ?? attributes.writerEndpointAddress, port);
+    this.readerEndpoint = new rds.Endpoint(attributes.readerEndpointAddress ?? attributes.writerEndpointAddress, readerPort);
     this.databaseName = attributes.databaseName;
     this.commandSecret = attributes.commandSecret;
     this.querySecret = attributes.querySecret;
@@ -149,38 +171,18 @@ export class CqrsDatabase implements ICqrsDatabase {
       command: this.commandEnvironment,
       query: this.queryEnvironment,
       admin: this.adminEnvironment,
-    } = databaseEnvironments(this));
+    } = databaseEnvironments(CqrsEngine.postgres().engineName, this));
     this.grants = CqrsDatabaseGrants.fromDatabase(this);
+    // The rules that open the security groups are made in their scope.
+    const dependencies = [...attributes.securityGroups ?? [], ...attributes.dependencies ?? []];
+    Dependable.implement(this, {
+      get dependencyRoots() { return dependencies.flatMap((dependency) => Dependable.of(dependency).dependencyRoots); },
+    });
   }
 }
 
-/**
- * What the workloads of each side find in their environment.
- *
- * @internal
- */
-export function databaseEnvironments(database: {
-  writerEndpoint: rds.Endpoint;
-  readerEndpoint: rds.Endpoint;
-  databaseName: string;
-  commandSecret: secretsmanager.ISecret;
-  querySecret: secretsmanager.ISecret;
-  adminSecret?: secretsmanager.ISecret;
-}): { command: { [name: string]: string }; query: { [name: string]: string }; admin?: { [name: string]: string } } {
-  const environment = (secret: secretsmanager.ISecret) => ({
-    DB_SECRET_ARN: secret.secretArn,
-    DB_WRITER_ENDPOINT: database.writerEndpoint.hostname,
-    DB_READER_ENDPOINT: database.readerEndpoint.hostname,
-    DB_PORT: Tokenization.stringifyNumber(database.writerEndpoint.port),
-    DB_NAME: database.databaseName,
-  });
-  return {
-    command: environment(database.commandSecret),
-    query: environment(database.querySecret),
-    admin: database.adminSecret && {
-      ...environment(database.adminSecret),
-      DB_COMMAND_SECRET_ARN: database.commandSecret.secretArn,
-      DB_QUERY_SECRET_ARN: database.querySecret.secretArn,
-    },
-  };
+function requirePort(name: string, port: number): void {
+  if (!Token.isUnresolved(port) && !(Number.isInteger(port) && port >= 1 && port <= 65535)) {
+    throw new Error(`${name} must be a whole number between 1 and 65535, got ${port}`);
+  }
 }

@@ -1,13 +1,83 @@
+import type * as ec2 from 'aws-cdk-lib/aws-ec2';
+import type * as iam from 'aws-cdk-lib/aws-iam';
+import type { ICqrsDatabase } from './cqrs-database';
+import { openDatabase, portsOf } from './private/database-network';
+
 /**
  * Which side of a CQRS database is used.
  */
 export enum DatabaseSide {
-  /** The writer and a reader, with the command role. */
+  /** The writer and the readers, with the command role. */
   COMMAND = 'COMMAND',
 
-  /** A reader, with the query role, which can only read. */
+  /** The readers, with the query role, which can only read. */
   QUERY = 'QUERY',
 
   /** None: no credentials and no network path. */
   NONE = 'NONE',
+}
+
+/**
+ * How a workload uses a CQRS database: the environment that it runs with, the ports that it connects to, and its permission to do so.
+ *
+ * @example
+ * declare const database: ICqrsDatabase;
+ * declare const report: lambda.Function;
+ *
+ * const access = DatabaseAccess.query(database);
+ * for (const [name, value] of Object.entries(access.environment)) {
+ *   report.addEnvironment(name, value);
+ * }
+ * access.connect(report, report);
+ */
+export class DatabaseAccess {
+  /** Writes and reads, with the command role. */
+  public static command(database: ICqrsDatabase): DatabaseAccess {
+    return new DatabaseAccess(database, DatabaseSide.COMMAND, database.commandEnvironment);
+  }
+
+  /** Only reads, with the query role. */
+  public static query(database: ICqrsDatabase): DatabaseAccess {
+    return new DatabaseAccess(database, DatabaseSide.QUERY, database.queryEnvironment);
+  }
+
+  /**
+   * Uses a side; undefined with `DatabaseSide.NONE`.
+   *
+   * @internal
+   */
+  public static _of(database: ICqrsDatabase, side: DatabaseSide): DatabaseAccess | undefined {
+    if (side === DatabaseSide.NONE) { return undefined; }
+    return side === DatabaseSide.COMMAND ? DatabaseAccess.command(database) : DatabaseAccess.query(database);
+  }
+
+  private constructor(
+    /** The database. */
+    public readonly database: ICqrsDatabase,
+    /** The side that is used. */
+    public readonly side: DatabaseSide,
+    /** The environment variables of the workload, as `ICqrsDatabase` describes them. */
+    public readonly environment: { [name: string]: string }) {
+  }
+
+  /** The ports that the workload connects to: one, or two if the readers have another than the writer. */
+  public get egressPorts(): number[] {
+    return portsOf(this.database);
+  }
+
+  /**
+   * Lets a workload use the database.
+   *
+   * Nothing is depended on: a workload that must not start before the database is there depends on `database`.
+   *
+   * @param grantee who may read the credentials of the side; without it, nobody gets the permission
+   * @param connections from where the ports are opened; without it, none is
+   */
+  public connect(grantee?: iam.IGrantable, connections?: ec2.IConnectable): void {
+    if (grantee) {
+      const { grants } = this.database;
+      if (this.side === DatabaseSide.COMMAND) { grants.command(grantee); } else { grants.query(grantee); }
+    }
+    if (connections) { openDatabase(this.database, connections, grantee); }
+  }
 }
