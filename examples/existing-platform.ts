@@ -7,7 +7,7 @@ import * as events from 'aws-cdk-lib/aws-events';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { ConsumerTarget, CqrsDatabase, DatabaseSide, EventDrivenOrderPipeline, KubernetesAccess, WorkloadImage } from 'cdk-order-pipeline';
+import { ConsumerTarget, CqrsDatabase, EventDrivenOrderPipeline, EventTransport, KubernetesAccess, ServiceHost, WorkloadImage } from 'cdk-order-pipeline';
 
 export const app = new App();
 const stack = new Stack(app, 'Orders', { env: { account: '111111111111', region: 'eu-west-1' } });
@@ -35,15 +35,17 @@ const database = CqrsDatabase.fromAttributes({
   securityGroups: [ec2.SecurityGroup.fromSecurityGroupId(stack, 'DatabaseSecurityGroup', 'sg-0123456789abcdef1')],
 });
 
+const services = ServiceHost.kubernetesServices(
+  KubernetesAccess.fromEks(cluster, { namespace: 'orders' }),
+  WorkloadImage.fromRegistry('111111111111.dkr.ecr.eu-west-1.amazonaws.com/orders:1.4.0'),
+);
 const pipeline = new EventDrivenOrderPipeline(stack, 'Pipeline', {
-  kubernetes: KubernetesAccess.fromEks(cluster, { namespace: 'orders' }),
-  image: WorkloadImage.fromRegistry('111111111111.dkr.ecr.eu-west-1.amazonaws.com/orders:1.4.0'),
+  transport: EventTransport.eventBridge({ eventBus: events.EventBus.fromEventBusName(stack, 'Bus', 'shop') }),
   database,
-  eventBus: events.EventBus.fromEventBusName(stack, 'Bus', 'shop'),
   encryptionKey: new kms.Key(stack, 'Key', { enableKeyRotation: true }),
-  commandApi: { serviceName: 'order-intake', command: ['node', 'api-write-service.js'] },
-  queryApi: { serviceName: 'order-view', command: ['node', 'api-read-service.js'] },
-  outboxRelay: { command: ['node', 'outbox-relay.js'] },
+  commandApi: services.run(['node', 'api-write-service.js'], { serviceName: 'order-intake' }),
+  queryApi: services.run(['node', 'api-read-service.js'], { serviceName: 'order-view' }),
+  outboxRelay: services.run(['node', 'outbox-relay.js']),
 });
 
 const notification = new lambda.Function(stack, 'Notification', {
@@ -53,9 +55,8 @@ const notification = new lambda.Function(stack, 'Notification', {
   timeout: Duration.seconds(10),
 });
 const consumer = pipeline.addConsumer('Notification', {
-  eventPattern: { detailType: ['OrderConfirmed', 'OrderRejected'] },
+  events: ['order.confirmed', 'order.rejected'],
   target: ConsumerTarget.lambdaFunction(notification),
-  database: DatabaseSide.NONE,
   maxReceiveCount: 3,
 });
 consumer.metricDeadLetters().createAlarm(stack, 'UnsentNotifications', { threshold: 1, evaluationPeriods: 1 });

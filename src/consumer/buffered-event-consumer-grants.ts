@@ -1,12 +1,13 @@
 import type * as iam from 'aws-cdk-lib/aws-iam';
 import type * as sqs from 'aws-cdk-lib/aws-sqs';
 import type { BufferedEventConsumer } from './buffered-event-consumer';
+import type { ISubscriptionGrants } from './event-subscription';
 import { grantQueue } from '../private/permissions';
 
 /**
  * Permissions of operators on a `BufferedEventConsumer`.
  */
-export class BufferedEventConsumerGrants {
+export class BufferedEventConsumerGrants implements ISubscriptionGrants {
   /** The grants of a consumer. */
   public static fromConsumer(consumer: BufferedEventConsumer): BufferedEventConsumerGrants {
     return new BufferedEventConsumerGrants(consumer.queue, consumer.deadLetterQueue,

@@ -1,16 +1,20 @@
-import { Annotations, Aws, Duration, Fn, Lazy, Names, Stack } from 'aws-cdk-lib';
+import { Annotations, Aws, Duration, Fn, Lazy, Names, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import type * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import type * as events from 'aws-cdk-lib/aws-events';
-import type * as iam from 'aws-cdk-lib/aws-iam';
+import * as iam from 'aws-cdk-lib/aws-iam';
 import type * as kms from 'aws-cdk-lib/aws-kms';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
-import { Construct } from 'constructs';
+import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
+import { Construct, Dependable, IDependable } from 'constructs';
 import { BufferedEventConsumerGrants } from './buffered-event-consumer-grants';
 import { ConsumerAlarms, ConsumerAlarmsOptions } from './consumer-alarms';
 import type { ConsumerTargetConfig, IConsumerTarget } from './consumer-target';
-import { adviseVisibilityTimeout, validateConsumer } from './private/consumer-validation';
+import type { IEventSubscription, ISubscriptionGrants } from './event-subscription';
+import { adviseVisibilityTimeout, validateConsumer, validateMadeQueue } from './private/consumer-validation';
 import { EventDelivery } from './private/event-delivery';
 import { QueueType } from './queue-type';
+import type { DatabaseAccess } from '../cqrs';
 import { acknowledge } from '../private/acknowledge';
 import { consumeStatements } from '../private/permissions';
 import { watchResources } from './private/resource-limit';
@@ -123,11 +127,34 @@ export interface BufferedEventConsumerOptions {
   readonly environment?: { [name: string]: string };
 
   /**
-   * TCP ports that the target has to reach beside AWS services, such as the database's.
+   * TCP ports that the target has to reach beside AWS services and the database of `databaseAccess`.
    *
    * @default - none
    */
   readonly egressPorts?: number[];
+
+  /**
+   * The database that the target works with, and as which role. The target gets its environment variables, its credentials and the network
+   * path to it, and starts after it.
+   *
+   * @default - none: no credentials and no network path
+   */
+  readonly databaseAccess?: DatabaseAccess;
+
+  /**
+   * Constructs that have to be deployed before the target starts, such as the migration of its database. Of a target that is written
+   * elsewhere, the objects wait that it returns as `dependable`.
+   *
+   * @default - only the database of `databaseAccess`
+   */
+  readonly dependencies?: IDependable[];
+
+  /**
+   * The fate of the new queues, and of the messages in them, when the consumer is removed from the app or its stack is deleted.
+   *
+   * @default RemovalPolicy.DESTROY - what waits, and every dead letter, is lost
+   */
+  readonly removalPolicy?: RemovalPolicy;
 }
 
 /**
@@ -140,7 +167,7 @@ export interface BufferedEventConsumerProps extends BufferedEventConsumerOptions
    *
    * @default - the default event bus of the account
    */
-  readonly eventBus?: events.IEventBus;
+  readonly eventBus?: events.IEventBusRef;
 }
 
 /**
@@ -164,7 +191,11 @@ export interface BufferedEventConsumerProps extends BufferedEventConsumerOptions
  * consumer.grants.redrive(operator);
  * consumer.metricDeadLetters().createAlarm(this, 'DeadLetters', { threshold: 1, evaluationPeriods: 1 });
  */
-export class BufferedEventConsumer extends Construct {
+@propertyInjectable
+export class BufferedEventConsumer extends Construct implements IEventSubscription {
+  /** Uniquely identifies this class for property injectors. */
+  public static readonly PROPERTY_INJECTION_ID: string = 'cdk-order-pipeline.BufferedEventConsumer';
+
   /** The queue that the target consumes. */
   public readonly queue: sqs.IQueue;
 
@@ -177,14 +208,23 @@ export class BufferedEventConsumer extends Construct {
   /** The rules that send events to the queue, one for each event pattern. */
   public readonly rules: events.Rule[];
 
-  /** What the target made. */
+  /** The bus of this account that brings the events of another account's bus; undefined if `eventBus` is of this account. */
+  public readonly relayBus?: events.EventBus;
+
+  /** What the target made: its identity, its workload or event source mapping, its policies. */
   public readonly targetConfig: ConsumerTargetConfig;
 
-  /** The environment variables of the target: `QUEUE_URL`, and what was given. An external target is configured by them. */
+  /** The principal of the target: `bucket.grantRead(consumer)`. Grants to a target that does not say who it is have no effect. */
+  public readonly grantPrincipal: iam.IPrincipal;
+
+  /**
+   * The environment variables of the target: `QUEUE_URL`, those of the database, and those that were given. An external target is
+   * configured by them.
+   */
   public readonly environment: { [name: string]: string };
 
   /** Permissions for operators. */
-  public readonly grants: BufferedEventConsumerGrants;
+  public readonly grants: ISubscriptionGrants;
 
   /** The statement by which the queue's policy lets the rules send. Add it yourself to an imported queue. Undefined without rules. */
   public readonly queuePolicyStatement?: iam.PolicyStatement;
@@ -237,21 +277,36 @@ export class BufferedEventConsumer extends Construct {
       });
     }
     this.rules = this.delivery?.rules ?? [];
+    this.relayBus = this.delivery?.relayBus;
     this.queuePolicyStatement = this.delivery?.queueStatement;
     this.deadLetterQueuePolicyStatement = this.delivery?.deadLetterQueueStatement;
     this.keyPolicyStatement = this.delivery?.keyStatement;
     this.eventBusPolicyStatement = this.delivery?.eventBusStatement;
 
     this.consumePolicyStatements = consumeStatements(this.queue);
-    this.environment = { QUEUE_URL: this.queue.queueUrl, ...props.environment };
+    const { databaseAccess } = props;
+    this.environment = { QUEUE_URL: this.queue.queueUrl, ...databaseAccess?.environment, ...props.environment };
     this.targetConfig = props.target.bind(this, {
       queue: this.queue,
       deadLetterQueue: this.deadLetterQueue,
       environment: this.environment,
-      egressPorts: props.egressPorts,
+      egressPorts: [...databaseAccess?.egressPorts ?? [], ...props.egressPorts ?? []],
     });
+    this.grantPrincipal = this.targetConfig.grantee?.grantPrincipal ?? new iam.UnknownPrincipal({ resource: this });
+    if (databaseAccess) { this.connectTo(databaseAccess); }
+    this.startAfter([...databaseAccess ? [databaseAccess.database] : [], ...props.dependencies ?? []]);
     this.grants = BufferedEventConsumerGrants.fromConsumer(this);
     watchResources(this);
+  }
+
+  /** Where the connections of the target come from: `database.connections.allowDefaultPortFrom(consumer)`. */
+  public get connections(): ec2.Connections {
+    const { connections } = this.targetConfig;
+    if (!connections) {
+      throw invalid(this, 'connections: the target does not say where it connects from. Put its function into a VPC, or let your own target return '
+        + '`connections`');
+    }
+    return connections.connections;
   }
 
   /**
@@ -315,18 +370,42 @@ export class BufferedEventConsumer extends Construct {
     return new ConsumerAlarms(this, 'Alarms', { consumer: this, ...options });
   }
 
+  private connectTo(databaseAccess: DatabaseAccess): void {
+    const { grantee, connections } = this.targetConfig;
+    databaseAccess.connect(grantee, connections);
+    if (!grantee || !connections) {
+      Annotations.of(this).addWarningV2('cdk-order-pipeline:consumerWithoutDatabaseAccess',
+        `the target does not say ${grantee ? 'from where it connects' : 'who it is'}, so it has no way to the database: `
+        + 'put its function in the VPC, or open database.connections and grant the credentials yourself');
+    }
+  }
+
+  private startAfter(dependencies: IDependable[]): void {
+    const { dependable } = this.targetConfig;
+    for (const root of dependable ? Dependable.of(dependable).dependencyRoots : []) { root.node.addDependency(...dependencies); }
+  }
+
   private addDeadLetterQueue(id: string, props: BufferedEventConsumerProps, fifo?: boolean): sqs.Queue {
-    return new sqs.Queue(this, id, {
+    return this.madeQueue(props, new sqs.Queue(this, id, {
       ...encryption(props.encryptionKey ?? props.queue?.encryptionMasterKey),
       fifo: fifo ? true : undefined,
       enforceSSL: true,
       retentionPeriod: Duration.days(14),
-    });
+      removalPolicy: props.removalPolicy,
+    }));
+  }
+
+  /** Encrypted in any case, and with a key that EventBridge can use, also if a property injector of the organisation says which. */
+  private madeQueue(props: BufferedEventConsumerProps, queue: sqs.Queue): sqs.Queue {
+    const resource = queue.node.defaultChild as sqs.CfnQueue;
+    if (resource.kmsMasterKeyId === undefined && resource.sqsManagedSseEnabled === undefined) { resource.sqsManagedSseEnabled = true; }
+    if (props.eventPattern ?? props.eventPatterns) { validateMadeQueue(this, queue); }
+    return queue;
   }
 
   private addQueue(props: BufferedEventConsumerProps, processingTime: Duration): sqs.Queue {
     const { queueType = QueueType.standard(), maxReceiveCount = 5 } = props;
-    return new sqs.Queue(this, 'Queue', {
+    return this.madeQueue(props, new sqs.Queue(this, 'Queue', {
       ...encryption(props.encryptionKey),
       // The id of an event makes it unique.
       ...queueType._fifo && { fifo: true, contentBasedDeduplication: true },
@@ -334,7 +413,8 @@ export class BufferedEventConsumer extends Construct {
       retentionPeriod: props.retentionPeriod ?? Duration.days(4),
       visibilityTimeout: props.visibilityTimeout ?? adviseVisibilityTimeout(this, processingTime, props.target.maxBatchingWindow),
       deadLetterQueue: { queue: this.deadLetterQueue, maxReceiveCount },
-    });
+      removalPolicy: props.removalPolicy,
+    }));
   }
 
   private redriveFields(maxReceiveCount: number = 5): object {
@@ -383,7 +463,8 @@ function deadLetterQueueOf(queue?: sqs.IQueue): sqs.IQueue | undefined {
 }
 
 function encryption(key?: kms.IKey): sqs.QueueProps {
-  return key ? { encryption: sqs.QueueEncryption.KMS, encryptionMasterKey: key } : { encryption: sqs.QueueEncryption.SQS_MANAGED };
+  // Without a key nothing is said, so that an organisation's property injector can bring one.
+  return key ? { encryption: sqs.QueueEncryption.KMS, encryptionMasterKey: key } : {};
 }
 
 /** A dead-letter queue that no queue of this stack names looks to cdk-nag as if it needed one itself. */

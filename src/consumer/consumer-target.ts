@@ -3,11 +3,11 @@ import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import type * as iam from 'aws-cdk-lib/aws-iam';
 import type * as lambda from 'aws-cdk-lib/aws-lambda';
 import type * as sqs from 'aws-cdk-lib/aws-sqs';
-import type { Construct } from 'constructs';
+import type { Construct, IDependable } from 'constructs';
 import { ExternalConsumerOptions, ExternalConsumerTarget } from './external-consumer-target';
 import { KubernetesConsumerOptions, KubernetesConsumerTarget } from './kubernetes-consumer-target';
 import { LambdaConsumerOptions, LambdaConsumerTarget } from './lambda-consumer-target';
-import type { KubernetesAccess } from '../workload';
+import type { KubernetesAccess, KubernetesWorkload } from '../workload';
 
 /**
  * What a consumer target is bound to.
@@ -47,6 +47,42 @@ export interface ConsumerTargetConfig {
    * @default - not in a VPC, or unknown
    */
   readonly connections?: ec2.IConnectable;
+
+  /**
+   * The constructs by which the processing starts, such as a service or an event source mapping. They are deployed after the database and
+   * its migration.
+   *
+   * @default - nothing waits
+   */
+  readonly dependable?: IDependable;
+
+  /**
+   * The Kubernetes workload that consumes the queue.
+   *
+   * @default - none: the target is another host
+   */
+  readonly workload?: KubernetesWorkload;
+
+  /**
+   * The mapping by which AWS Lambda consumes the queue.
+   *
+   * @default - none: the target is another host
+   */
+  readonly eventSourceMapping?: lambda.EventSourceMapping;
+
+  /**
+   * The policy that lets the process consume the queue, if it is one of its own.
+   *
+   * @default - none: the permission is in the default policy of the process' role, or it could not be given
+   */
+  readonly policy?: iam.Policy;
+
+  /**
+   * The policy that lets the scaler read the length of the queue.
+   *
+   * @default - none: nothing that scales asks for it
+   */
+  readonly scalerPolicy?: iam.Policy;
 }
 
 /**

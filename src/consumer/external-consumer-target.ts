@@ -29,7 +29,7 @@ export class ExternalConsumerTarget implements IConsumerTarget {
         "the identity of the target can't be changed here, so it can't consume the queue unless it has these statements "
         + `(consumePolicyStatements): ${statementsText(scope, consumeStatements(options.queue))}`);
     }
-    return { grantee: this.grantee };
+    return { grantee: this.grantee, policy: scope.node.tryFindChild('Policy') as iam.Policy | undefined };
   }
 
   /**

@@ -1,17 +1,16 @@
 import { Duration } from 'aws-cdk-lib';
+import type * as iam from 'aws-cdk-lib/aws-iam';
 import type { Construct } from 'constructs';
 import type { ConsumerTargetBindOptions, ConsumerTargetConfig, IConsumerTarget } from './consumer-target';
 import { QueueScaling } from './queue-scaling';
 import { grantConsume } from '../private/permissions';
+import { invalid } from '../private/validation';
 import { KubernetesAccess, KubernetesWorkload, KubernetesWorkloadOptions, WorkloadImage } from '../workload';
 
 /**
- * Options of a consumer on Kubernetes.
+ * What a consumer on Kubernetes can be given, beside its image.
  */
-export interface KubernetesConsumerOptions extends KubernetesWorkloadOptions {
-  /** The container image. */
-  readonly image: WorkloadImage;
-
+export interface KubernetesConsumerSettings extends KubernetesWorkloadOptions {
   /**
    * The longest time that the processing of one batch may take. Pods get this long to finish when they are stopped.
    *
@@ -22,9 +21,18 @@ export interface KubernetesConsumerOptions extends KubernetesWorkloadOptions {
   /**
    * How many replicas consume the queue.
    *
-   * @default - `QueueScaling.horizontalPodAutoscaler()`: 2 to 10 replicas at 70 % CPU
+   * @default - `QueueScaling.keda()` if the `KubernetesPrerequisites` of the cluster have KEDA: 1 to 10 replicas, for messages that wait a
+   * minute and take a tenth of `processingTime` each. Without KEDA it has to be given
    */
   readonly scaling?: QueueScaling;
+}
+
+/**
+ * Options of a consumer on Kubernetes.
+ */
+export interface KubernetesConsumerOptions extends KubernetesConsumerSettings {
+  /** The container image. */
+  readonly image: WorkloadImage;
 }
 
 /**
@@ -38,17 +46,35 @@ export class KubernetesConsumerTarget implements IConsumerTarget {
   }
 
   public bind(scope: Construct, options: ConsumerTargetBindOptions): ConsumerTargetConfig {
-    const scaling = this.options.scaling ?? QueueScaling.horizontalPodAutoscaler();
+    const { kubernetes } = this;
+    const scaling = this.options.scaling ?? this.defaultScaling(scope);
     const workload = new KubernetesWorkload(scope, 'Workload', {
       ...this.options,
-      kubernetes: this.kubernetes,
+      kubernetes,
       environment: { ...options.environment, ...this.options.environment },
       egressPorts: [...options.egressPorts ?? [], ...this.options.egressPorts ?? []],
       terminationGracePeriod: this.options.terminationGracePeriod ?? this.timeToFinish(),
-      scaling: scaling.bind(scope, { queue: options.queue }),
+      scaling: scaling.bind(scope, { queue: options.queue, kubernetes }),
     });
     grantConsume(options.queue, workload);
-    return { grantee: workload, connections: workload };
+    return {
+      grantee: workload,
+      connections: workload,
+      dependable: workload.manifest,
+      workload,
+      scalerPolicy: scope.node.tryFindChild('ScalerPolicy') as iam.Policy | undefined,
+    };
+  }
+
+  /** By the queue, never by CPU: a consumer that waits for its database uses none, however long its queue is. */
+  private defaultScaling(scope: Construct): QueueScaling {
+    if (!this.kubernetes.kedaOperatorRole) {
+      throw invalid(scope, 'scaling must be given, as KEDA is not known on the cluster: make `KubernetesPrerequisites` for it before, or choose '
+        + 'QueueScaling.keda({ operatorRole, … }), .externalMetric(…), .fixed(n), or .cpu(…) for a consumer that is busy while messages wait');
+    }
+    const milliseconds = this.processingTime.isUnresolved() ? 3000 : Math.ceil(this.processingTime.toMilliseconds() / 10);
+    const messageProcessingTime = Duration.millis(milliseconds);
+    return QueueScaling.keda({ acceptableLatency: Duration.millis(Math.max(60_000, milliseconds)), messageProcessingTime });
   }
 
   /** The batch in hand, and some time to give the rest back. */

@@ -30,6 +30,9 @@ export interface LambdaConsumerOptions {
   /**
    * Which messages the function gets: at least one of the filters has to match, up to 10. Lambda deletes the others from the queue.
    *
+   * Each is a pattern, such as `{ body: { detail: { total: [{ numeric: ['>', 100] }] } } }`, or the result of
+   * `lambda.FilterCriteria.filter()`.
+   *
    * What an event pattern can tell is better told there: what a rule doesn't match costs nothing.
    *
    * @see https://docs.aws.amazon.com/lambda/latest/dg/with-sqs-filtering.html
@@ -78,28 +81,27 @@ const DEFAULT_TIMEOUT = Duration.seconds(3);
  * @internal
  */
 export class LambdaConsumerTarget implements IConsumerTarget {
-  public readonly processingTime: Duration;
+  public readonly processingTime?: Duration;
   public readonly maxBatchingWindow?: Duration;
 
   /** The function that is made in this app, behind an alias or a version too; undefined if it is imported. */
   private readonly definition?: lambda.Function;
+
+  /** The timeout of the function, if it is known. */
+  private readonly timeout?: Duration;
 
   constructor(private readonly fn: lambda.IFunction, private readonly options: LambdaConsumerOptions) {
     const underlying = fn instanceof lambda.Alias || fn instanceof lambda.Version ? fn.lambda : fn;
     this.definition = underlying instanceof lambda.Function ? underlying : undefined;
     this.maxBatchingWindow = options.maxBatchingWindow;
 
-    const timeout = this.definition && (this.definition.timeout ?? DEFAULT_TIMEOUT);
-    const processingTime = options.processingTime ?? timeout;
-    if (!processingTime) {
-      throw invalid(fn, 'processingTime must be given to ConsumerTarget.lambdaFunction for an imported function, as its timeout is unknown');
-    }
-    this.processingTime = processingTime;
-    this.validate(timeout);
+    this.timeout = this.definition && (this.definition.timeout ?? DEFAULT_TIMEOUT);
+    this.processingTime = options.processingTime ?? this.timeout;
   }
 
   public bind(scope: Construct, options: ConsumerTargetBindOptions): ConsumerTargetConfig {
-    this.validateFor(options.queue);
+    this.validate(scope);
+    this.validateFor(scope, options.queue);
     this.validatePlace(scope);
     const { QUEUE_URL: _, ...environment } = options.environment;
     const owner = this.owner(scope, environment);
@@ -113,7 +115,7 @@ export class LambdaConsumerTarget implements IConsumerTarget {
       batchSize,
       maxBatchingWindow,
       maxConcurrency,
-      filters,
+      filters: filters?.map((filter, index) => filterOf(scope, `filters[${index}]`, filter)),
       provisionedPollerConfig: minPollers === undefined && maxPollers === undefined ? undefined : {
         // The mapping's own validation is that of Kafka; for SQS, 2 is the least and what Lambda takes if nothing is said.
         minimumPollers: minPollers ?? 2,
@@ -125,7 +127,13 @@ export class LambdaConsumerTarget implements IConsumerTarget {
     const policy = this.allow(scope, owner, id('Policy'), options.queue);
     if (policy) { mapping.node.addDependency(policy); }
     this.warnOfReserved(scope);
-    return { grantee: this.fn, connections: this.fn.isBoundToVpc ? this.fn : undefined };
+    return {
+      grantee: this.fn,
+      connections: this.fn.isBoundToVpc ? this.fn : undefined,
+      dependable: mapping,
+      eventSourceMapping: mapping,
+      policy,
+    };
   }
 
   /**
@@ -172,29 +180,34 @@ export class LambdaConsumerTarget implements IConsumerTarget {
     }
   }
 
-  private validate(timeout?: Duration): void {
+  private validate(scope: Construct): void {
+    if (!this.processingTime) {
+      throw invalid(scope, `processingTime must be given to ConsumerTarget.lambdaFunction for the function '${this.fn.node.path}', which is imported, `
+        + 'so that its timeout is unknown');
+    }
     const { batchSize, maxBatchingWindow, maxConcurrency, filters, minPollers, maxPollers } = this.options;
-    requireDuration(this.fn, 'maxBatchingWindow', maxBatchingWindow, Duration.seconds(0), Duration.minutes(5));
-    requireSeconds(this.fn, { maxBatchingWindow });
-    requireInteger(this.fn, 'maxConcurrency', maxConcurrency, 2, 1000);
-    requireInteger(this.fn, 'batchSize', batchSize, 1, 10_000);
-    requireInteger(this.fn, 'minPollers', minPollers, 2, 200);
-    requireInteger(this.fn, 'maxPollers', maxPollers, 2, 2000);
-    refuseBoth(this.fn, { maxConcurrency, minPollers });
-    refuseBoth(this.fn, { maxConcurrency, maxPollers });
+    requireDuration(scope, 'maxBatchingWindow', maxBatchingWindow, Duration.seconds(0), Duration.minutes(5));
+    requireSeconds(scope, { maxBatchingWindow });
+    requireInteger(scope, 'maxConcurrency', maxConcurrency, 2, 1000);
+    requireInteger(scope, 'batchSize', batchSize, 1, 10_000);
+    requireInteger(scope, 'minPollers', minPollers, 2, 200);
+    requireInteger(scope, 'maxPollers', maxPollers, 2, 2000);
+    refuseBoth(scope, { maxConcurrency, minPollers });
+    refuseBoth(scope, { maxConcurrency, maxPollers });
     if (known(minPollers) && known(maxPollers) && maxPollers < minPollers) {
-      throw invalid(this.fn, `maxPollers (${maxPollers}) must not be less than minPollers (${minPollers})`);
+      throw invalid(scope, `maxPollers (${maxPollers}) must not be less than minPollers (${minPollers})`);
     }
     const gathers = maxBatchingWindow && (maxBatchingWindow.isUnresolved() || maxBatchingWindow.toMilliseconds() > 0);
     if (known(batchSize) && batchSize > 10 && !gathers) {
-      throw invalid(this.fn, `batchSize of more than 10 needs maxBatchingWindow of at least 1 second, got ${batchSize}`);
+      throw invalid(scope, `batchSize of more than 10 needs maxBatchingWindow of at least 1 second, got ${batchSize}`);
     }
     if (filters && (filters.length === 0 || filters.length > 10)) {
-      throw invalid(this.fn, `filters must be 1 to 10, got ${filters.length}`);
+      throw invalid(scope, `filters must be 1 to 10, got ${filters.length}`);
     }
+    const { timeout } = this;
     const resolved = timeout && !timeout.isUnresolved() && !this.processingTime.isUnresolved();
     if (resolved && this.processingTime.toMilliseconds() < timeout.toMilliseconds()) {
-      throw invalid(this.fn, `processingTime (${this.processingTime.toHumanString()}) is less than the timeout of the function `
+      throw invalid(scope, `processingTime (${this.processingTime.toHumanString()}) is less than the timeout of the function `
         + `(${timeout.toHumanString()}), which is what Lambda goes by: leave processingTime out, or lower the timeout`);
     }
   }
@@ -209,14 +222,23 @@ export class LambdaConsumerTarget implements IConsumerTarget {
     }
   }
 
-  private validateFor(queue: sqs.IQueue): void {
+  private validateFor(scope: Construct, queue: sqs.IQueue): void {
     if (!queue.fifo) { return; }
     const { batchSize, maxBatchingWindow } = this.options;
     if (maxBatchingWindow) {
-      throw invalid(this.fn, "maxBatchingWindow can't be given for a FIFO queue: Lambda gathers messages of standard queues only");
+      throw invalid(scope, "maxBatchingWindow can't be given for a FIFO queue: Lambda gathers messages of standard queues only");
     }
-    requireInteger(this.fn, 'batchSize for a FIFO queue', batchSize, 1, 10);
+    requireInteger(scope, 'batchSize for a FIFO queue', batchSize, 1, 10);
   }
+}
+
+/** A pattern, or the result of `FilterCriteria.filter()`, as the mapping takes it: it drops everything but `pattern` without a word. */
+function filterOf(scope: Construct, name: string, filter: { [key: string]: any }): { [key: string]: any } {
+  const fields = Object.keys(filter);
+  if (fields.length === 0) {
+    throw invalid(scope, `${name} is empty, so it would let every message through: name at least one field, such as body, or leave filters out`);
+  }
+  return fields.length === 1 && typeof filter.pattern === 'string' ? filter : lambda.FilterCriteria.filter(filter);
 }
 
 function known(value: number | undefined): value is number {

@@ -2,8 +2,9 @@ import { Annotations, Duration, Stack } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import type * as sqs from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
-import { Autoscaling, CpuAutoscalingOptions } from '../workload';
-import { ExternalMetricAutoscaling, KedaAutoscaling, KedaSettings, kedaSettings } from './private/queue-autoscaling';
+import { invalid, located } from '../private/validation';
+import { Autoscaling, CpuAutoscalingOptions, KubernetesAccess } from '../workload';
+import { ExternalMetricAutoscaling, KedaAutoscaling, kedaSettings } from './private/queue-autoscaling';
 
 /**
  * How long messages may wait, from which follows how many replicas a backlog needs.
@@ -47,8 +48,9 @@ export interface KedaScalingOptions extends QueueLatencyOptions {
    * for the queue's key. A role holds 10,240 characters of such policies, which is about 40 consumers.
    *
    * @see https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+   * @default - the one of the cluster's `KubernetesPrerequisites`
    */
-  readonly operatorRole: iam.IRole;
+  readonly operatorRole?: iam.IRole;
 
   /**
    * How many replicas run at least. With 0, the first message after a quiet time waits for `pollingInterval` and the start of a pod.
@@ -72,6 +74,44 @@ export interface KedaScalingOptions extends QueueLatencyOptions {
    * @default Duration.minutes(5)
    */
   readonly cooldown?: Duration;
+
+  /**
+   * The number of replicas while the length of the queue cannot be read, such as after a change of permissions.
+   *
+   * @see https://keda.sh/docs/latest/reference/scaledobject-spec/#fallback
+   * @default - the number that was reached stays
+   */
+  readonly fallback?: KedaFallback;
+
+  /**
+   * How fast replicas come and go: the `behavior` of the HorizontalPodAutoscaler that KEDA makes.
+   *
+   * @see https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#configurable-scaling-behavior
+   * @default - that of Kubernetes: up at once, down five minutes after it is not needed
+   */
+  readonly behavior?: { [key: string]: any };
+
+  /**
+   * The average CPU use, in percent of the request of a pod, above which there are more replicas, too, whatever the length of the queue.
+   *
+   * @default - only the queue counts
+   */
+  readonly targetCpuUtilizationPercent?: number;
+}
+
+/**
+ * What KEDA does while it has no answer of the queue.
+ */
+export interface KedaFallback {
+  /** How many replicas run then. */
+  readonly replicas: number;
+
+  /**
+   * After so many failed looks at the queue in a row.
+   *
+   * @default 3
+   */
+  readonly failureThreshold?: number;
 }
 
 /**
@@ -112,6 +152,9 @@ export interface ExternalMetricScalingOptions extends QueueLatencyOptions {
 export interface QueueScalingBindOptions {
   /** The queue that is consumed. */
   readonly queue: sqs.IQueue;
+
+  /** The cluster of the consumer. */
+  readonly kubernetes: KubernetesAccess;
 }
 
 /**
@@ -133,6 +176,7 @@ export interface QueueScalingBindOptions {
  *   acceptableLatency: Duration.minutes(1),
  *   messageProcessingTime: Duration.millis(200),
  *   maxReplicas: 20,
+ *   fallback: { replicas: 4 },
  * });
  */
 export abstract class QueueScaling {
@@ -150,10 +194,10 @@ export abstract class QueueScaling {
   }
 
   /**
-   * Replicas by CPU, with a HorizontalPodAutoscaler. It can't see the queue, so it suits consumers that are busy while
+   * Replicas by CPU, with a HorizontalPodAutoscaler. It cannot see the queue, so it suits only consumers that are busy while
    * messages wait. The cluster needs the `metrics-server` add-on.
    */
-  public static horizontalPodAutoscaler(options: CpuAutoscalingOptions = {}): QueueScaling {
+  public static cpu(options: CpuAutoscalingOptions = {}): QueueScaling {
     return new WorkloadScaling(Autoscaling.cpu(options));
   }
 
@@ -198,36 +242,37 @@ class WorkloadScaling extends QueueScaling {
 const POD_START = Duration.minutes(1);
 
 class KedaScaling extends QueueScaling {
-  private readonly settings: KedaSettings;
-
   constructor(private readonly options: KedaScalingOptions) {
     super();
-    this.settings = kedaSettings(options);
   }
 
-  public bind(scope: Construct, { queue }: QueueScalingBindOptions): Autoscaling {
-    const { acceptableLatency, operatorRole } = this.options;
+  public bind(scope: Construct, { queue, kubernetes }: QueueScalingBindOptions): Autoscaling {
+    const { acceptableLatency } = this.options;
+    const settings = located(scope, () => kedaSettings(this.options));
+    const operatorRole = this.options.operatorRole ?? kubernetes.kedaOperatorRole;
+    if (!operatorRole) {
+      throw invalid(scope, 'operatorRole must be given to QueueScaling.keda, as the cluster has no `KubernetesPrerequisites` with KEDA: give the '
+        + 'role of the service account keda-operator, or make the prerequisites before');
+    }
     allowToMeasure(scope, 'operatorRole', operatorRole, queue);
-    if (this.settings.minReplicas === 0 && acceptableLatency.toMilliseconds() < POD_START.toMilliseconds()) {
+    if (settings.minReplicas === 0 && acceptableLatency.toMilliseconds() < POD_START.toMilliseconds()) {
       Annotations.of(scope).addWarningV2('cdk-order-pipeline:scaleFromZeroTooSlow',
         'minReplicas is 0, so the first message after a quiet time waits until a pod has started, which may take longer than ' +
         `acceptableLatency (${acceptableLatency.toHumanString()}): set minReplicas to 1, or accept ${POD_START.toHumanString()}`);
     }
-    return new KedaAutoscaling(queue, this.settings);
+    return new KedaAutoscaling(queue, settings);
   }
 }
 
 class ExternalMetricScaling extends QueueScaling {
-  private readonly autoscaling: Autoscaling;
-
   constructor(private readonly options: ExternalMetricScalingOptions) {
     super();
-    this.autoscaling = new ExternalMetricAutoscaling(options);
   }
 
   public bind(scope: Construct, { queue }: QueueScalingBindOptions): Autoscaling {
+    const autoscaling = located(scope, () => new ExternalMetricAutoscaling(this.options));
     if (this.options.adapterRole) { allowToMeasure(scope, 'adapterRole', this.options.adapterRole, queue); }
-    return this.autoscaling;
+    return autoscaling;
   }
 }
 

@@ -1,66 +1,73 @@
-import { Annotations } from 'aws-cdk-lib';
+import { Annotations, CfnOutput } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as events from 'aws-cdk-lib/aws-events';
-import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
-import { Construct } from 'constructs';
-import { PipelineConsumerOptions, PipelineMigrationOptions, PipelineServiceOptions } from './pipeline-options';
-import { OrderEventBus } from '../bus';
-import { BufferedEventConsumer } from '../consumer';
-import { CqrsAuroraCluster, DatabaseSide, ICqrsDatabase } from '../cqrs';
-import { invalid, refuseWith } from '../private/validation';
-import { Autoscaling, KubernetesAccess, KubernetesJob, KubernetesWorkload, ServiceExposure, WorkloadImage } from '../workload';
+import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
+import { Construct, IDependable } from 'constructs';
+import { PipelineConsumerOptions } from './pipeline-options';
+import { IEventSubscription } from '../consumer';
+import { CqrsAuroraCluster, DatabaseAccess, DatabaseSide, ICqrsDatabase } from '../cqrs';
+import { invalid, refuseBoth, refuseWith } from '../private/validation';
+import { IServiceHost, ServiceKind } from '../service';
+import { EventTransport, IEventChannel, IEventTransport } from '../transport';
+import { IHostedService } from '../workload';
 
 /**
  * Properties of an `EventDrivenOrderPipeline`.
  */
 export interface EventDrivenOrderPipelineProps {
-  /** The cluster that the services run in. */
-  readonly kubernetes: KubernetesAccess;
-
-  /** The container image of the services, unless a service names another. */
-  readonly image: WorkloadImage;
-
-  /** The API that takes orders: on the writer, with an internal load balancer on port 3000. */
-  readonly commandApi: PipelineServiceOptions;
-
-  /** The API that shows orders: on the readers, with an internal load balancer on port 3001. */
-  readonly queryApi: PipelineServiceOptions;
-
-  /** The relay that moves events from the outbox table to the bus. */
-  readonly outboxRelay: PipelineServiceOptions;
-
   /**
-   * The job that brings the database schema up to date; services and consumers are applied after it.
-   * It gets the credentials of the database's administrator and of both roles, which it creates.
+   * The VPC of a new database.
    *
-   * @default - none: the schema is somebody else's task
-   */
-  readonly migration?: PipelineMigrationOptions;
-
-  /**
-   * The VPC of the database.
-   *
-   * @default - none; required unless `database` is given
+   * @default - no new database is made
    */
   readonly vpc?: ec2.IVpc;
 
   /**
    * The database.
    *
-   * @default - a `CqrsAuroraCluster` in `vpc`
+   * @default - a `CqrsAuroraCluster` in `vpc`, or none without it
    */
   readonly database?: ICqrsDatabase;
 
   /**
-   * The event bus.
+   * The job that brings the database schema up to date and makes the database roles; services and consumers are applied after it.
+   * It gets the credentials of the database's administrator and of both roles.
    *
-   * @default - a new event bus with an archive of 30 days
+   * @default - none: the schema and the roles are somebody else's task
    */
-  readonly eventBus?: events.IEventBus;
+  readonly migration?: IServiceHost;
 
   /**
-   * The `source` of the pipeline's events.
+   * The API that takes orders: on the writer, with port 3000 unless its host names another.
+   *
+   * @default - none
+   */
+  readonly commandApi?: IServiceHost;
+
+  /**
+   * The API that shows orders: on the readers, with port 3001 unless its host names another.
+   *
+   * @default - none
+   */
+  readonly queryApi?: IServiceHost;
+
+  /**
+   * The relay that publishes the events of the outbox table.
+   *
+   * @default - none: others publish
+   */
+  readonly outboxRelay?: IServiceHost;
+
+  /**
+   * How events get from the outbox to the consumers.
+   *
+   * @default - `EventTransport.eventBridge()`: a new event bus with an archive of 30 days
+   */
+  readonly transport?: IEventTransport;
+
+  /**
+   * The source of the pipeline's events.
    *
    * @default 'com.example.orders'
    */
@@ -76,190 +83,201 @@ export interface EventDrivenOrderPipelineProps {
 
 /**
  * Orders in, events out: a command API that writes orders and their events in one transaction, a relay that publishes the
- * events, consumers with a queue of their own each, and a query API on the readers.
+ * events, consumers with a queue of their own each, and a query API on the readers. Each part is optional.
  *
  * @example
  * declare const cluster: eksv2.ICluster;
- * const kubernetes = KubernetesAccess.fromEksV2(cluster);
- * const image = WorkloadImage.fromDirectory('services');
+ * const kubernetes = KubernetesAccess.fromEksV2(cluster, { namespace: 'orders' });
+ * new KubernetesPrerequisites(this, 'Prerequisites', { kubernetes });
+ * const services = ServiceHost.kubernetesServices(kubernetes, WorkloadImage.fromDirectory('services'));
  *
  * const pipeline = new EventDrivenOrderPipeline(this, 'Pipeline', {
  *   vpc: cluster.vpc,
- *   kubernetes,
- *   image,
- *   commandApi: { command: ['node', 'api-write-service.js'] },
- *   queryApi: { command: ['node', 'api-read-service.js'] },
- *   outboxRelay: { command: ['node', 'outbox-relay.js'] },
+ *   migration: services.job(['node', 'migrate.js']),
+ *   commandApi: services.run(['node', 'api-write-service.js']),
+ *   queryApi: services.run(['node', 'api-read-service.js']),
+ *   outboxRelay: services.run(['node', 'outbox-relay.js']),
  * });
  * pipeline.addConsumer('Inventory', {
- *   eventPattern: { detailType: ['StockValidated', 'OrderConfirmed'] },
- *   target: ConsumerTarget.kubernetes(kubernetes, { image, command: ['node', 'inventory-service.js'] }),
+ *   events: ['inventory.validated', 'order.confirmed'],
+ *   database: DatabaseSide.COMMAND,
+ *   target: services.consume(['node', 'inventory-service.js']),
  * });
  */
+@propertyInjectable
 export class EventDrivenOrderPipeline extends Construct {
-  /** The event bus. */
-  public readonly eventBus: events.IEventBus;
+  /** Uniquely identifies this class for property injectors. */
+  public static readonly PROPERTY_INJECTION_ID: string = 'cdk-order-pipeline.EventDrivenOrderPipeline';
 
-  /** The archive of the event bus; none if the bus was brought. */
+  /** The way of the events: what the transport made. */
+  public readonly channel: IEventChannel;
+
+  /** The event bus; undefined if the transport has none. */
+  public readonly eventBus?: events.IEventBus;
+
+  /** The archive of the event bus; undefined if the bus was brought or the transport has none. */
   public readonly archive?: events.Archive;
 
-  /** The database. */
-  public readonly database: ICqrsDatabase;
-
-  /** The API that takes orders. */
-  public readonly commandApi: KubernetesWorkload;
-
-  /** The API that shows orders. */
-  public readonly queryApi: KubernetesWorkload;
-
-  /** The relay from the outbox to the bus. */
-  public readonly outboxRelay: KubernetesWorkload;
+  /** The database, if there is one. */
+  public readonly database?: ICqrsDatabase;
 
   /** The job that brings the database schema up to date, if there is one. */
-  public readonly migration?: KubernetesJob;
+  public readonly migration?: IHostedService;
+
+  /** The API that takes orders, if there is one. */
+  public readonly commandApi?: IHostedService;
+
+  /** The API that shows orders, if there is one. */
+  public readonly queryApi?: IHostedService;
+
+  /** The relay from the outbox to the transport, if there is one. */
+  public readonly outboxRelay?: IHostedService;
 
   /** The `source` of the pipeline's events. */
   public readonly eventSource: string;
 
-  private readonly encryptionKey?: kms.IKey;
-  private readonly _consumers: BufferedEventConsumer[] = [];
+  // Of their own, so that an id of a user never meets one of the pipeline, now or later.
+  private readonly consumerScope: Construct;
+  private readonly serviceScope: Construct;
+  private readonly _consumers: IEventSubscription[] = [];
 
-  constructor(scope: Construct, id: string, props: EventDrivenOrderPipelineProps) {
+  constructor(scope: Construct, id: string, props: EventDrivenOrderPipelineProps = {}) {
     super(scope, id);
     this.eventSource = props.eventSource ?? 'com.example.orders';
-    this.encryptionKey = props.encryptionKey;
-    if (this.eventSource.startsWith('aws.')) {
-      throw invalid(this, `eventSource must not start with 'aws.', which EventBridge keeps for AWS services, got '${this.eventSource}'`);
-    }
-
-    if (props.eventBus) {
-      this.eventBus = props.eventBus;
-    } else {
-      const bus = new OrderEventBus(this, 'Bus', { encryptionKey: props.encryptionKey });
-      this.eventBus = bus.eventBus;
-      this.archive = bus.archive;
-    }
+    this.channel = (props.transport ?? EventTransport.eventBridge()).bindTransport(this, {
+      eventSource: this.eventSource,
+      encryptionKey: props.encryptionKey,
+    });
+    this.eventBus = this.channel.eventBus;
+    this.archive = this.channel.archive;
     this.database = this.databaseOf(props);
-    this.migration = this.migrationOf(props);
+    this.migration = props.migration && this.addMigration(props.migration);
+    this.consumerScope = new Construct(this, 'Consumers');
+    this.serviceScope = new Construct(this, 'Services');
 
-    const loadBalancer = ServiceExposure.internalNetworkLoadBalancer();
-    this.commandApi = this.service('CommandApi', props, {
-      ...props.commandApi,
-      port: props.commandApi.port ?? 3000,
-      exposure: props.commandApi.exposure ?? loadBalancer,
-    }, DatabaseSide.COMMAND);
-    this.queryApi = this.service('QueryApi', props, {
-      ...props.queryApi,
-      port: props.queryApi.port ?? 3001,
-      exposure: props.queryApi.exposure ?? loadBalancer,
-    }, DatabaseSide.QUERY);
-    this.outboxRelay = this.service('OutboxRelay', props, {
-      ...props.outboxRelay,
-      scaling: props.outboxRelay.scaling ?? Autoscaling.cpu({ maxReplicas: 3 }),
-    }, DatabaseSide.COMMAND);
-    this.eventBus.grantPutEventsTo(this.outboxRelay);
+    const { commandApi, queryApi, outboxRelay } = props;
+    this.commandApi = commandApi && this.addApi('CommandApi', commandApi, 3000, 'commandApi', DatabaseSide.COMMAND);
+    this.queryApi = queryApi && this.addApi('QueryApi', queryApi, 3001, 'queryApi', DatabaseSide.QUERY);
+    this.outboxRelay = outboxRelay && this.run(this, 'OutboxRelay', outboxRelay, {
+      kind: ServiceKind.RELAY,
+      access: this.access('outboxRelay', DatabaseSide.COMMAND),
+      egressPorts: this.channel.egressPorts,
+    });
+    if (this.outboxRelay) { this.channel.allowPublish(this.outboxRelay); }
   }
 
   /** The consumers, in the order in which they were added. */
-  public get consumers(): BufferedEventConsumer[] {
+  public get consumers(): IEventSubscription[] {
     return [...this._consumers];
   }
 
   /**
-   * Add a consumer of the pipeline's events: a rule, a queue, a dead-letter queue and the target that works on them.
+   * Add a consumer of the pipeline's events: a subscription with a dead-letter queue, and the target that works on it.
    *
-   * A pattern without `source` means the pipeline's own events.
+   * `events`, and a pattern without `source`, mean the pipeline's own events. With `EventTransport.eventBridge()` the subscription is a
+   * `BufferedEventConsumer`.
+   *
+   * @param id the id of the consumer, under `Consumers` of the pipeline
    */
-  public addConsumer(id: string, options: PipelineConsumerOptions): BufferedEventConsumer {
-    const { database, ...consumerOptions } = options;
-    const side = database ?? DatabaseSide.COMMAND;
-    const own = (pattern: events.EventPattern) => ({ ...pattern, source: pattern.source ?? [this.eventSource] });
-    const consumer = new BufferedEventConsumer(this, id, {
-      ...consumerOptions,
-      eventBus: options.eventPattern || options.eventPatterns ? this.eventBus : undefined,
-      encryptionKey: options.encryptionKey ?? (options.queue ? undefined : this.encryptionKey),
-      eventPattern: options.eventPattern && own(options.eventPattern),
-      eventPatterns: options.eventPatterns?.map(own),
-      environment: { ...this.environment(side), ...options.environment },
-      egressPorts: [...this.egressPorts(side), ...options.egressPorts ?? []],
+  public addConsumer(id: string, options: PipelineConsumerOptions): IEventSubscription {
+    const { database: side = DatabaseSide.NONE, ...subscription } = options;
+    if (side !== DatabaseSide.NONE) {
+      refuseBoth(this, { [`${id}.database`]: side, [`${id}.databaseAccess`]: options.databaseAccess });
+    }
+    const own = side === DatabaseSide.NONE ? undefined : this.access(`the consumer '${id}'`, side);
+    const consumer = this.channel.addSubscription(this.consumerScope, id, {
+      ...subscription,
+      databaseAccess: own ?? options.databaseAccess,
+      dependencies: [...own && this.migration ? [this.migration] : [], ...options.dependencies ?? []],
+      environment: { ...this.channel.environment, ...options.environment },
     });
-    const { grantee, connections } = consumer.targetConfig;
-    this.connect(side, grantee, connections);
-    if (side !== DatabaseSide.NONE && (!grantee || !connections)) {
-      Annotations.of(consumer).addWarningV2('cdk-order-pipeline:consumerWithoutDatabaseAccess',
-        `the target doesn't say ${grantee ? 'from where it connects' : 'who it is'}, so it has no way to the database: `
-        + 'put its function in the VPC, open database.connections yourself, or say `database: DatabaseSide.NONE`');
-    }
-    if (this.migration) {
-      for (const child of consumer.node.findAll()) {
-        if (child instanceof KubernetesWorkload) { child.manifest.node.addDependency(this.migration.manifest); }
-      }
-    }
     this._consumers.push(consumer);
     return consumer;
   }
 
-  private databaseOf(props: EventDrivenOrderPipelineProps): ICqrsDatabase {
+  /**
+   * Add a service beside the APIs and the relay.
+   *
+   * @param id the id of the service, under `Services` of the pipeline
+   * @param host where it runs
+   * @param database the database whose command side it works with; none by default. It starts after the pipeline's migration if it is the
+   * pipeline's own
+   */
+  public addService(id: string, host: IServiceHost, database?: ICqrsDatabase): IHostedService {
+    return this.run(this.serviceScope, id, host, { kind: ServiceKind.SERVICE, access: database && DatabaseAccess.command(database) });
+  }
+
+  private databaseOf(props: EventDrivenOrderPipelineProps): ICqrsDatabase | undefined {
     if (props.database) {
       refuseWith(this, 'database', { vpc: props.vpc });
       return props.database;
     }
-    if (!props.vpc) {
-      throw invalid(this, 'vpc is required to make the database: give vpc, or bring a database');
+    if (!props.vpc) { return undefined; }
+    const database = new CqrsAuroraCluster(this, 'Database', { vpc: props.vpc, encryptionKey: props.encryptionKey });
+    if (!props.migration) {
+      Annotations.of(this).addWarningV2('cdk-order-pipeline:databaseWithoutMigration',
+        'the new database has no migration, so nobody makes the roles that the services log in as: give migration, '
+        + 'or bring a database whose roles and schema exist');
     }
-    return new CqrsAuroraCluster(this, 'Database', { vpc: props.vpc, encryptionKey: props.encryptionKey });
+    return database;
   }
 
-  private migrationOf(props: EventDrivenOrderPipelineProps): KubernetesJob | undefined {
-    if (!props.migration) { return undefined; }
-    if (!this.database.adminEnvironment) {
+  private addMigration(host: IServiceHost): IHostedService {
+    const { database } = this;
+    if (!database) { throw this.withoutDatabase('migration'); }
+    if (!database.adminEnvironment) {
       throw invalid(this, 'migration needs the credentials of an administrator: give adminSecret to the database, or leave migration out');
     }
-    const migration = new KubernetesJob(this, 'Migration', {
-      kubernetes: props.kubernetes,
-      ...props.migration,
-      image: props.migration.image ?? props.image,
-      environment: { ...this.database.adminEnvironment, ...props.migration.environment },
-      egressPorts: [this.database.writerEndpoint.port, ...props.migration.egressPorts ?? []],
+    const migration = host.bindService(this, 'Migration', {
+      kind: ServiceKind.MIGRATION,
+      environment: database.adminEnvironment,
+      egressPorts: DatabaseAccess.command(database).egressPorts,
+      dependencies: [database],
     });
-    this.database.grants.admin(migration);
-    this.database.connections.allowDefaultPortFrom(migration);
+    database.grants.admin(migration);
+    database.connections.allowDefaultPortFrom(migration);
     return migration;
   }
 
-  private service(
-    id: string, props: EventDrivenOrderPipelineProps, options: PipelineServiceOptions, side: DatabaseSide,
-  ): KubernetesWorkload {
-    const service = new KubernetesWorkload(this, id, {
-      kubernetes: props.kubernetes,
-      ...options,
-      image: options.image ?? props.image,
-      environment: { ...this.environment(side), ...options.environment },
-      egressPorts: [...this.egressPorts(side), ...options.egressPorts ?? []],
+  private addApi(id: string, host: IServiceHost, port: number, name: string, side: DatabaseSide): IHostedService {
+    const api = this.run(this, id, host, { kind: ServiceKind.API, port, access: this.access(name, side) });
+    if (api.url) {
+      new CfnOutput(this, `${id}Url`, { value: api.url, description: `Address of ${name}` });
+    }
+    return api;
+  }
+
+  private run(scope: Construct, id: string, host: IServiceHost, options: ServiceOptions): IHostedService {
+    const { access, egressPorts, ...rest } = options;
+    const service = host.bindService(scope, id, {
+      ...rest,
+      environment: { ...this.channel.environment, ...access?.environment },
+      egressPorts: [...access?.egressPorts ?? [], ...egressPorts ?? []],
+      dependencies: this.before(access),
     });
-    this.connect(side, service, service);
-    if (this.migration) { service.manifest.node.addDependency(this.migration.manifest); }
+    access?.connect(service, service);
     return service;
   }
 
-  private environment(side: DatabaseSide): { [key: string]: string } {
-    return {
-      EVENT_BUS_NAME: this.eventBus.eventBusName,
-      EVENT_SOURCE: this.eventSource,
-      ...side === DatabaseSide.COMMAND ? this.database.commandEnvironment : {},
-      ...side === DatabaseSide.QUERY ? this.database.queryEnvironment : {},
-    };
+  /** Whoever connects to the database waits for it and, if it is the pipeline's, for its schema. */
+  private before(access?: DatabaseAccess): IDependable[] {
+    if (!access) { return []; }
+    return [access.database, ...access.database === this.database && this.migration ? [this.migration] : []];
   }
 
-  private egressPorts(side: DatabaseSide): number[] {
-    return side === DatabaseSide.NONE ? [] : [this.database.writerEndpoint.port];
+  private access(what: string, side: DatabaseSide): DatabaseAccess {
+    if (!this.database) { throw this.withoutDatabase(what); }
+    return side === DatabaseSide.COMMAND ? DatabaseAccess.command(this.database) : DatabaseAccess.query(this.database);
   }
 
-  private connect(side: DatabaseSide, grantee?: iam.IGrantable, connections?: ec2.IConnectable) {
-    if (side === DatabaseSide.NONE) { return; }
-    if (grantee) {
-      if (side === DatabaseSide.COMMAND) { this.database.grants.command(grantee); } else { this.database.grants.query(grantee); }
-    }
-    if (connections) { this.database.connections.allowDefaultPortFrom(connections); }
+  private withoutDatabase(what: string): Error {
+    return invalid(this, `${what} needs a database: give the pipeline vpc to make one, or bring one as database`);
   }
+}
+
+interface ServiceOptions {
+  readonly kind: ServiceKind;
+  readonly port?: number;
+  readonly access?: DatabaseAccess;
+  readonly egressPorts?: number[];
 }

@@ -7,6 +7,15 @@ export function invalid(scope: IConstruct, message: string): Error {
   return new Error(`${message} (in '${scope.node.path}')`);
 }
 
+/** Says where in the tree the input was given that a computation refuses. */
+export function located<T>(scope: IConstruct, compute: () => T): T {
+  try {
+    return compute();
+  } catch (error) {
+    throw invalid(scope, (error as Error).message);
+  }
+}
+
 /** Refuses a whole number outside of its limits; a token is only known when the stack is deployed, so it passes. */
 export function requireInteger(scope: IConstruct, name: string, value: number | undefined, min: number, max: number): void {
   if (value === undefined || Token.isUnresolved(value)) { return; }

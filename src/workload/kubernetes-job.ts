@@ -1,23 +1,20 @@
 import { createHash } from 'crypto';
 import { Duration, Lazy, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as eks from 'aws-cdk-lib/aws-eks';
 import * as iam from 'aws-cdk-lib/aws-iam';
+import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
 import { Construct } from 'constructs';
+import { IHostedService } from './hosted-service';
 import { KubernetesAccess } from './kubernetes-access';
 import { KubernetesContainerOptions } from './kubernetes-container-options';
 import { KubernetesPod } from './private/kubernetes-pod';
 import { WorkloadImage } from './workload-image';
 
 /**
- * Properties of a job.
+ * What a job can be given, beside its image.
  */
-export interface KubernetesJobProps extends KubernetesContainerOptions {
-  /** The cluster. */
-  readonly kubernetes: KubernetesAccess;
-
-  /** The container image. */
-  readonly image: WorkloadImage;
-
+export interface KubernetesJobOptions extends KubernetesContainerOptions {
   /**
    * How often a failed pod is replaced before the job counts as failed.
    *
@@ -31,6 +28,17 @@ export interface KubernetesJobProps extends KubernetesContainerOptions {
    * @default Duration.minutes(15)
    */
   readonly timeout?: Duration;
+}
+
+/**
+ * Properties of a job.
+ */
+export interface KubernetesJobProps extends KubernetesJobOptions {
+  /** The cluster. */
+  readonly kubernetes: KubernetesAccess;
+
+  /** The container image. */
+  readonly image: WorkloadImage;
 }
 
 /**
@@ -48,11 +56,18 @@ export interface KubernetesJobProps extends KubernetesContainerOptions {
  *   command: ['node', 'migrate.js'],
  * });
  */
-export class KubernetesJob extends Construct implements iam.IGrantable, ec2.IConnectable {
-  /** The role of the pods. */
+@propertyInjectable
+export class KubernetesJob extends Construct implements IHostedService {
+  /** Uniquely identifies this class for property injectors. */
+  public static readonly PROPERTY_INJECTION_ID: string = 'cdk-order-pipeline.KubernetesJob';
+
+  /** The role that the pods assume. */
   public readonly role: iam.IRole;
 
-  /** The principal to grant permissions to. */
+  /** The service account's link to the role. */
+  public readonly podIdentity: eks.CfnPodIdentityAssociation;
+
+  /** The principal to grant permissions to: the one of `targetRole`, else the one of `role`. */
   public readonly grantPrincipal: iam.IPrincipal;
 
   /** The name of the service account; the job's own name has a hash of its content behind it. */
@@ -61,15 +76,23 @@ export class KubernetesJob extends Construct implements iam.IGrantable, ec2.ICon
   /** What stands for the applied manifests: depend on it to come after them, let it depend on what must come first. */
   public readonly manifest: Construct;
 
-  private readonly kubernetes: KubernetesAccess;
+  /**
+   * Nobody calls a job.
+   *
+   * @default - undefined
+   */
+  public readonly url?: string;
+
+  private readonly pod: KubernetesPod;
 
   constructor(scope: Construct, id: string, props: KubernetesJobProps) {
     super(scope, id);
-    this.kubernetes = props.kubernetes;
 
     const pod = new KubernetesPod(this, { ...props, maxNameLength: 63 - 1 - HASH_LENGTH });
+    this.pod = pod;
     this.role = pod.role;
-    this.grantPrincipal = pod.role.grantPrincipal;
+    this.podIdentity = pod.identity;
+    this.grantPrincipal = pod.grantPrincipal;
     this.serviceName = pod.serviceName;
 
     const spec = {
@@ -80,6 +103,7 @@ export class KubernetesJob extends Construct implements iam.IGrantable, ec2.ICon
     };
     this.manifest = props.kubernetes.applyManifest(this, 'Manifest', [
       pod.serviceAccount(),
+      ...pod.securityGroupPolicy(),
       pod.networkPolicy([]),
       {
         apiVersion: 'batch/v1',
@@ -89,12 +113,12 @@ export class KubernetesJob extends Construct implements iam.IGrantable, ec2.ICon
         spec,
       },
     ]);
-    this.manifest.node.addDependency(pod.identity, pod.role);
+    this.manifest.node.addDependency(...pod.prerequisites);
   }
 
   /** The connections of the pods, for example to open a database to them. */
   public get connections(): ec2.Connections {
-    return this.kubernetes.connections;
+    return this.pod.connections;
   }
 }
 

@@ -2,6 +2,7 @@ import { App, Stack } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as events from 'aws-cdk-lib/aws-events';
+import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
@@ -12,15 +13,26 @@ import {
   BufferedEventConsumer,
   ConsumerTarget,
   CqrsDatabase,
+  DatabaseAccess,
   DatabaseSide,
+  EventArchive,
   EventDrivenOrderPipeline,
   EventDrivenOrderPipelineProps,
+  EventTransport,
   ICqrsDatabase,
   KubernetesAccess,
+  KubernetesConsumerSettings,
+  KubernetesJob,
+  KubernetesServices,
+  KubernetesWorkload,
+  OrderEventBus,
+  QueueScaling,
   ServiceExposure,
+  ServiceHost,
   WorkloadImage,
 } from '../../src';
 import { testCluster, testKubernetes } from '../cluster';
+import { evaluate } from '../evaluate';
 import { Manifest, manifestOf, manifestsOf } from '../kubernetes-manifests';
 import { expectLogicalIds } from '../logical-ids';
 import { unacknowledgedFindings } from '../nag';
@@ -28,26 +40,43 @@ import { unacknowledgedFindings } from '../nag';
 const image = WorkloadImage.fromRegistry('public.ecr.aws/team/orders:1.0.0');
 let stack: Stack;
 let kubernetes: KubernetesAccess;
+let services: KubernetesServices;
 let vpc: ec2.IVpc;
 
 beforeEach(() => {
   stack = new Stack(new App(), 'Shop');
-  kubernetes = testKubernetes(stack);
+  useCluster(testKubernetes(stack));
   vpc = ec2.Vpc.fromVpcAttributes(stack, 'Vpc', {
     vpcId: 'vpc-1', availabilityZones: ['a', 'b'], isolatedSubnetIds: ['i-1', 'i-2'], privateSubnetIds: ['p-1', 'p-2'],
   });
 });
 
+function useCluster(access: KubernetesAccess) {
+  kubernetes = access;
+  services = ServiceHost.kubernetesServices(access, image);
+}
+
 function pipelineOf(props: Partial<EventDrivenOrderPipelineProps> = {}) {
   return new EventDrivenOrderPipeline(stack, 'Pipeline', {
-    kubernetes,
-    image,
     ...props.database ? {} : { vpc },
-    commandApi: { serviceName: 'command-api', command: ['node', 'write.js'] },
-    queryApi: { serviceName: 'query-api', command: ['node', 'read.js'] },
-    outboxRelay: { serviceName: 'outbox-relay', command: ['node', 'relay.js'] },
+    commandApi: services.run(['node', 'write.js'], { serviceName: 'command-api' }),
+    queryApi: services.run(['node', 'read.js'], { serviceName: 'query-api' }),
+    outboxRelay: services.run(['node', 'relay.js'], { serviceName: 'outbox-relay' }),
     ...props,
   });
+}
+
+function migration() {
+  return services.job(['node', 'migrate.js'], { serviceName: 'migration', environment: { SEED_FILE: 'data.json' } });
+}
+
+function consume(settings: KubernetesConsumerSettings = {}) {
+  return services.consume(['node', 'consumer.js'], { scaling: QueueScaling.fixed(1), ...settings });
+}
+
+/** With the transport of the default, a subscription is a consumer with a queue. */
+function addConsumer(pipeline: EventDrivenOrderPipeline, ...[id, options]: Parameters<EventDrivenOrderPipeline['addConsumer']>) {
+  return pipeline.addConsumer(id, options) as BufferedEventConsumer;
 }
 
 function existingDatabase(scope: Construct = stack, options: { adminSecret?: boolean } = {}): ICqrsDatabase {
@@ -80,6 +109,8 @@ const commandSide = {
   DB_WRITER_ENDPOINT: expect.stringMatching(/\.Endpoint\.Address\}$/),
   DB_READER_ENDPOINT: expect.stringMatching(/\.ReadEndpoint\.Address\}$/),
   DB_PORT: '5433',
+  DB_READER_PORT: '5433',
+  DB_ENGINE: 'postgres',
   DB_NAME: 'orders',
   EVENT_BUS_NAME: expect.stringMatching(/^\$\{PipelineBus/),
   EVENT_SOURCE: 'com.example.orders',
@@ -98,8 +129,8 @@ describe('services', () => {
 
   test('have internal load balancers in front of the APIs, none in front of the relay', () => {
     pipelineOf();
-    const services = manifestsOf(Template.fromStack(stack)).filter(m => m.kind === 'Service');
-    expect(services.map(({ metadata, spec }) => [metadata.name, spec.type, spec.ports[0].port]))
+    const exposed = manifestsOf(Template.fromStack(stack)).filter(m => m.kind === 'Service');
+    expect(exposed.map(({ metadata, spec }) => [metadata.name, spec.type, spec.ports[0].port]))
       .toEqual([['command-api', 'LoadBalancer', 3000], ['query-api', 'LoadBalancer', 3001]]);
   });
 
@@ -119,14 +150,14 @@ describe('services', () => {
 
   test('can be reached and named otherwise, scaled otherwise and run another image', () => {
     pipelineOf({
-      commandApi: {
+      commandApi: ServiceHost.kubernetes(kubernetes, {
         serviceName: 'intake',
         port: 8000,
         image: WorkloadImage.fromRegistry('public.ecr.aws/team/intake:2'),
         exposure: ServiceExposure.clusterInternal(),
         scaling: Autoscaling.fixed(1),
         environment: { EVENT_SOURCE: 'com.example.intake' },
-      },
+      }),
     });
     const template = Template.fromStack(stack);
     const deployment = manifestOf(template, 'Deployment', 'intake');
@@ -154,7 +185,7 @@ describe('migration', () => {
   });
 
   test('has the credentials of the administrator and of both roles', () => {
-    pipelineOf({ migration: { serviceName: 'migration', command: ['node', 'migrate.js'], environment: { SEED_FILE: 'data.json' } } });
+    pipelineOf({ migration: migration() });
     const template = Template.fromStack(stack);
     expect(environmentOf(manifestOf(template, 'Job'))).toEqual({
       SERVICE_NAME: 'migration',
@@ -165,6 +196,8 @@ describe('migration', () => {
       DB_WRITER_ENDPOINT: commandSide.DB_WRITER_ENDPOINT,
       DB_READER_ENDPOINT: commandSide.DB_READER_ENDPOINT,
       DB_PORT: '5433',
+      DB_READER_PORT: '5433',
+      DB_ENGINE: 'postgres',
       DB_NAME: 'orders',
       SEED_FILE: 'data.json',
     });
@@ -175,29 +208,70 @@ describe('migration', () => {
     ].map(Resource => ({ Effect: 'Allow', Action: 'secretsmanager:GetSecretValue', Resource })));
   });
 
-  test('is applied before services and consumers', () => {
-    const pipeline = pipelineOf({ migration: {} });
-    pipeline.addConsumer('Stock', { eventPattern: { detailType: ['OrderCreated'] }, target: ConsumerTarget.kubernetes(kubernetes, { image }) });
+  test('is applied before the services and consumers that use its database', () => {
+    const pipeline = pipelineOf({ migration: migration() });
+    pipeline.addConsumer('Stock', { events: ['order.created'], target: consume(), database: DatabaseSide.COMMAND });
+    pipeline.addConsumer('Mail', { events: ['order.confirmed'], target: consume() });
+    pipeline.addService('Report', services.run(['node', 'report.js']), pipeline.database);
+    pipeline.addService('Pages', services.run(['node', 'pages.js']));
     const manifests = Template.fromStack(stack).findResources('Custom::AWSCDK-EKS-KubernetesResource');
-    const migration = Object.keys(manifests).find(id => id.includes('Migration'))!;
-    const others = Object.entries(manifests).filter(([id]) => id !== migration);
-    expect(others).toHaveLength(4);
-    for (const [, manifest] of others) { expect(manifest.DependsOn).toContain(migration); }
+    const job = Object.keys(manifests).find(id => id.includes('Migration'))!;
+    const after = Object.entries(manifests).filter(([, { DependsOn }]) => DependsOn.includes(job)).map(([id]) => id.replace(/^Pipeline|Manifest.*$/g, ''));
+    expect(after.sort()).toEqual(['CommandApi', 'ConsumersStockWorkload', 'OutboxRelay', 'QueryApi', 'ServicesReport']);
   });
 
-  test('needs an administrator', () => {
-    expect(() => pipelineOf({ database: existingDatabase(), migration: {} })).toThrow('migration needs the credentials of an administrator: give adminSecret');
+  test('and whatever connects wait for the writer, the readers, and the rules that let them in', () => {
+    const pipeline = pipelineOf({ migration: migration() });
+    pipeline.addConsumer('Stock', { events: ['order.created'], target: consume(), database: DatabaseSide.QUERY });
+    const template = Template.fromStack(stack);
+    const [rule, ...others] = Object.keys(template.findResources('AWS::EC2::SecurityGroupIngress'));
+    const instances = Object.keys(template.findResources('AWS::RDS::DBInstance'));
+    expect([instances.length, others]).toEqual([2, []]);
+    for (const [id, { DependsOn }] of Object.entries(template.findResources('Custom::AWSCDK-EKS-KubernetesResource'))) {
+      expect({ id, DependsOn }).toEqual({ id, DependsOn: expect.arrayContaining([rule, ...instances]) });
+    }
+  });
+
+  test('of a target that is written elsewhere comes before the objects that it returns', () => {
+    let started: sqs.CfnQueue;
+    pipelineOf({ migration: migration() }).addConsumer('Stock', {
+      events: ['order.created'],
+      database: DatabaseSide.COMMAND,
+      target: { bind: (scope) => ({ dependable: started = new sqs.CfnQueue(scope, 'Started') }) },
+    });
+    const { DependsOn } = Template.fromStack(stack).toJSON().Resources[stack.getLogicalId(started!)];
+    expect(DependsOn).toEqual(expect.arrayContaining([expect.stringMatching(/^PipelineMigrationManifest/), expect.stringMatching(/^PipelineDatabaseClusterWriter/)]));
+  });
+
+  test('needs an administrator and a database', () => {
+    expect(() => pipelineOf({ database: existingDatabase(), migration: migration() }))
+      .toThrow('migration needs the credentials of an administrator: give adminSecret');
     const database = existingDatabase(new Construct(stack, 'Existing'), { adminSecret: true });
-    expect(() => new EventDrivenOrderPipeline(stack, 'Other', {
-      kubernetes, image, database, commandApi: {}, queryApi: {}, outboxRelay: {}, migration: {},
-    })).not.toThrow();
+    expect(() => new EventDrivenOrderPipeline(stack, 'Other', { database, migration: migration() })).not.toThrow();
+    expect(() => new EventDrivenOrderPipeline(stack, 'None', { migration: migration() })).toThrow("migration needs a database: give the pipeline vpc to make one, or bring one as database (in 'Shop/None')");
+  });
+
+  test('is missed if the database is new', () => {
+    const warning = Match.stringLikeRegexp('nobody makes the roles.*cdk-order-pipeline:databaseWithoutMigration');
+    pipelineOf();
+    Annotations.fromStack(stack).hasWarning('/Shop/Pipeline', warning);
+    new EventDrivenOrderPipeline(stack, 'Brought', { database: existingDatabase() });
+    new EventDrivenOrderPipeline(stack, 'Migrated', { vpc, migration: migration() });
+    Annotations.fromStack(stack).hasNoWarning('/Shop/Brought', warning);
+    Annotations.fromStack(stack).hasNoWarning('/Shop/Migrated', warning);
+  });
+
+  test('is a Job, and nothing else is', () => {
+    expect(() => pipelineOf({ migration: services.run(['node', 'migrate.js']) })).toThrow('migration runs to its end, but a Deployment runs all the time: use ServiceHost.kubernetesJob()');
+    expect(() => new EventDrivenOrderPipeline(stack, 'Other', { vpc, commandApi: services.job(['node', 'write.js']) }))
+      .toThrow('CommandApi runs all the time, but a Job runs to its end: use ServiceHost.kubernetes()');
   });
 });
 
 describe('consumers', () => {
   test('get the events of the pipeline', () => {
     pipelineOf({ eventSource: 'com.example.shop' }).addConsumer('Stock', {
-      eventPattern: { detailType: ['OrderCreated'] }, target: ConsumerTarget.kubernetes(kubernetes, { image }),
+      eventPattern: { detailType: ['OrderCreated'] }, target: consume(),
     });
     Template.fromStack(stack).hasResourceProperties('AWS::Events::Rule', {
       EventBusName: { Ref: Match.stringLikeRegexp('^PipelineBusEventBus') },
@@ -205,17 +279,43 @@ describe('consumers', () => {
     });
   });
 
+  test.each([
+    ['order.created', 'OrderCreated'],
+    ['order.update-rejected', 'OrderUpdateRejected'],
+    ['order.created.v2', 'OrderCreatedV2'],
+    ['inventory.updated', 'InventoryUpdated'],
+    ['inventory.validated', 'StockValidated'],
+    ['inventory.reserved', 'StockReserved'],
+    ['inventory.rejected', 'StockRejected'],
+  ])('name events by their type: %s is the detail type %s', (type, detailType) => {
+    pipelineOf().addConsumer('Stock', { events: [type], target: consume() });
+    Template.fromStack(stack).hasResourceProperties('AWS::Events::Rule', {
+      EventPattern: { 'source': ['com.example.orders'], 'detail-type': [detailType] },
+    });
+  });
+
+  test('and services may have any id, also one of the pipeline itself', () => {
+    const pipeline = pipelineOf({ migration: migration() });
+    for (const { id } of pipeline.node.children.map(({ node }) => node)) {
+      pipeline.addConsumer(id, { events: ['order.created'], target: consume() });
+      pipeline.addService(id, services.run(['node', 'service.js']));
+    }
+    expect(pipeline.consumers.length).toBeGreaterThan(7);
+    expect((pipeline.consumers.find((consumer) => (consumer as BufferedEventConsumer).node.id === 'Bus') as BufferedEventConsumer).node.path).toBe('Shop/Pipeline/Consumers/Bus');
+    expect(() => Template.fromStack(stack)).not.toThrow();
+  });
+
   test('get the events of another source if they name it', () => {
     pipelineOf().addConsumer('Fraud', {
-      eventPattern: { source: ['com.partner'] }, target: ConsumerTarget.kubernetes(kubernetes, { image }), database: DatabaseSide.NONE,
+      eventPattern: { source: ['com.partner'] }, target: consume(),
     });
     Template.fromStack(stack).hasResourceProperties('AWS::Events::Rule', { EventPattern: { source: ['com.partner'] } });
   });
 
   test('have the source of the pipeline in each of several patterns', () => {
-    const consumer = pipelineOf({ eventSource: 'com.example.shop' }).addConsumer('Mail', {
+    const consumer = addConsumer(pipelineOf({ eventSource: 'com.example.shop' }), 'Mail', {
       eventPatterns: [{ detailType: ['OrderConfirmed'] }, { source: ['com.partner'] }],
-      target: ConsumerTarget.kubernetes(kubernetes, { image }),
+      target: consume(),
     });
     const patterns = consumer.rules.map((rule) => stack.resolve((rule.node.defaultChild as events.CfnRule).eventPattern));
     expect(patterns).toEqual([{ 'source': ['com.example.shop'], 'detail-type': ['OrderConfirmed'] }, { source: ['com.partner'] }]);
@@ -223,36 +323,36 @@ describe('consumers', () => {
 
   test('may only consume a queue that something else fills', () => {
     const queue = new sqs.Queue(stack, 'Queue');
-    const consumer = pipelineOf().addConsumer('Labels', { queue, target: ConsumerTarget.kubernetes(kubernetes, { image }) });
+    const consumer = addConsumer(pipelineOf(), 'Labels', { queue, target: consume() });
     expect(consumer.rules).toEqual([]);
     expect(consumer.queue).toBe(queue);
   });
 
   test('encrypt the new queue with the key of the pipeline, whatever the brought dead-letter queue has', () => {
     const encryptionKey = new kms.Key(stack, 'Key');
-    const consumer = pipelineOf({ encryptionKey }).addConsumer('Stock', {
+    const consumer = addConsumer(pipelineOf({ encryptionKey }), 'Stock', {
       eventPattern: { detailType: ['OrderCreated'] },
       deadLetterQueue: new sqs.Queue(stack, 'Dead'),
-      target: ConsumerTarget.kubernetes(kubernetes, { image }),
+      target: consume(),
     });
     expect(consumer.queue.encryptionMasterKey).toBe(encryptionKey);
   });
 
-  test('work with the command side unless told otherwise', () => {
+  test('work with the side of the database that they name, and with none otherwise', () => {
     const pipeline = pipelineOf();
     const add = (name: string, database?: DatabaseSide) => pipeline.addConsumer(name, {
       eventPattern: { detailType: ['OrderCreated'] },
-      target: ConsumerTarget.kubernetes(kubernetes, { image, serviceName: name.toLowerCase() }),
+      target: consume({ serviceName: name.toLowerCase() }),
       environment: { LOG_LEVEL: 'debug' },
       database,
     });
-    add('Stock');
+    add('Stock', DatabaseSide.COMMAND);
     add('Report', DatabaseSide.QUERY);
-    add('Mail', DatabaseSide.NONE);
+    add('Mail');
 
     const template = Template.fromStack(stack);
     const own = (name: string) => ({
-      SERVICE_NAME: name, PORT: '8080', LOG_LEVEL: 'debug', QUEUE_URL: expect.stringMatching(new RegExp(`^\\$\\{Pipeline${name}Queue`, 'i')),
+      SERVICE_NAME: name, PORT: '8080', LOG_LEVEL: 'debug', QUEUE_URL: expect.stringMatching(new RegExp(`^\\$\\{PipelineConsumers${name}Queue`, 'i')),
     });
     expect(environmentOf(manifestOf(template, 'Deployment', 'stock'))).toEqual({ ...commandSide, ...own('stock') });
     expect(environmentOf(manifestOf(template, 'Deployment', 'report'))).toEqual({ ...querySide, ...own('report') });
@@ -261,10 +361,10 @@ describe('consumers', () => {
     expect(manifestOf(template, 'NetworkPolicy', 'mail').spec.egress[1].ports).toEqual([{ protocol: 'TCP', port: 443 }]);
 
     const actions = (role: RegExp) => statementsOf(template, role).flatMap(s => (s as { Action: string | string[] }).Action).sort();
-    const consume = ['sqs:ChangeMessageVisibility', 'sqs:DeleteMessage', 'sqs:GetQueueAttributes', 'sqs:ReceiveMessage'];
-    expect(actions(/StockWorkloadRole/)).toEqual(['secretsmanager:GetSecretValue', ...consume]);
-    expect(actions(/MailWorkloadRole/)).toEqual(consume);
-    expect(pipeline.consumers.map(c => c.node.id)).toEqual(['Stock', 'Report', 'Mail']);
+    const consuming = ['sqs:ChangeMessageVisibility', 'sqs:DeleteMessage', 'sqs:GetQueueAttributes', 'sqs:ReceiveMessage'];
+    expect(actions(/StockWorkloadRole/)).toEqual(['secretsmanager:GetSecretValue', ...consuming]);
+    expect(actions(/MailWorkloadRole/)).toEqual(consuming);
+    expect(pipeline.consumers.map(c => (c as BufferedEventConsumer).node.path)).toEqual(['Stock', 'Report', 'Mail'].map(id => `Shop/Pipeline/Consumers/${id}`));
   });
 
   test('can be functions', () => {
@@ -287,25 +387,22 @@ describe('consumers', () => {
     });
     const pipeline = pipelineOf();
     const eventPattern = { detailType: ['OrderConfirmed'] };
-    pipeline.addConsumer('Mail', { eventPattern, target: ConsumerTarget.lambdaFunction(fn), database: DatabaseSide.NONE });
-    Annotations.fromStack(stack).hasNoWarning('/Shop/Pipeline/Mail', Match.anyValue());
-    pipeline.addConsumer('Stock', { eventPattern, target: ConsumerTarget.lambdaFunction(fn) });
-    Annotations.fromStack(stack).hasWarning('/Shop/Pipeline/Stock', Match.stringLikeRegexp('has no way to the database: put its function in the VPC'));
+    pipeline.addConsumer('Mail', { eventPattern, target: ConsumerTarget.lambdaFunction(fn) });
+    Annotations.fromStack(stack).hasNoWarning('/Shop/Pipeline/Consumers/Mail', Match.anyValue());
+    pipeline.addConsumer('Stock', { eventPattern, target: ConsumerTarget.lambdaFunction(fn), database: DatabaseSide.COMMAND });
+    Annotations.fromStack(stack).hasWarning('/Shop/Pipeline/Consumers/Stock', Match.stringLikeRegexp('has no way to the database: put its function in the VPC'));
   });
 
   test('of a team can be in a stack of their own', () => {
     const encryptionKey = new kms.Key(stack, 'Key');
     const pipeline = pipelineOf({ encryptionKey });
     const team = new Stack(stack.node.root as App, 'Team');
-    const { targetConfig } = new BufferedEventConsumer(team, 'Loyalty', {
+    new BufferedEventConsumer(team, 'Loyalty', {
       eventBus: pipeline.eventBus,
       eventPattern: { source: [pipeline.eventSource], detailType: ['OrderConfirmed'] },
-      target: ConsumerTarget.kubernetes(kubernetes, { image }),
-      environment: pipeline.database.queryEnvironment,
-      egressPorts: [pipeline.database.readerEndpoint.port],
+      target: consume(),
+      databaseAccess: DatabaseAccess.query(pipeline.database!),
     });
-    pipeline.database.grants.query(targetConfig.grantee!);
-    pipeline.database.connections.allowDefaultPortFrom(targetConfig.connections!);
 
     const assembly = (stack.node.root as App).synth();
     expect(assembly.getStackByName('Team').dependencies.map(d => d.id)).toContain('Shop');
@@ -319,10 +416,101 @@ describe('consumers', () => {
   });
 });
 
+describe('every service is optional', () => {
+  test('a pipeline of nothing is a bus with its archive', () => {
+    const pipeline = new EventDrivenOrderPipeline(stack, 'Pipeline');
+    const { commandApi, queryApi, outboxRelay, database, consumers } = pipeline;
+    expect({ commandApi, queryApi, outboxRelay, migration: pipeline.migration, database, consumers }).toEqual({ consumers: [] });
+    expect(Object.values(Template.fromStack(stack).toJSON().Resources).map((resource) => (resource as { Type: string }).Type))
+      .toEqual(['AWS::Events::EventBus', 'AWS::Events::Archive']);
+  });
+
+  test('a service of its own has the environment of the pipeline, its database, and no permission besides', () => {
+    const pipeline = pipelineOf();
+    const report = pipeline.addService('Report', services.run(['node', 'report.js'], { serviceName: 'report' }), pipeline.database);
+    pipeline.addService('Pages', services.run(['node', 'pages.js'], { serviceName: 'pages' }));
+    expect(report).toBeInstanceOf(KubernetesWorkload);
+    const template = Template.fromStack(stack);
+    const { EVENT_BUS_NAME, EVENT_SOURCE, AWS_REGION } = commandSide;
+    expect(environmentOf(manifestOf(template, 'Deployment', 'report'))).toEqual({ ...commandSide, SERVICE_NAME: 'report', PORT: '8080' });
+    expect(environmentOf(manifestOf(template, 'Deployment', 'pages'))).toEqual({ EVENT_BUS_NAME, EVENT_SOURCE, AWS_REGION, SERVICE_NAME: 'pages', PORT: '8080' });
+    expect(statementsOf(template, /ServicesReportRole/)).toEqual([expect.objectContaining({ Action: 'secretsmanager:GetSecretValue' })]);
+    expect(statementsOf(template, /ServicesPagesRole/)).toEqual([]);
+    expect(manifestsOf(template).filter(({ kind, metadata }) => kind === 'Service' && /report|pages/.test(metadata.name))).toEqual([]);
+  });
+
+  test('each is what its host made', () => {
+    const pipeline = pipelineOf({ migration: migration() });
+    expect([pipeline.commandApi, pipeline.queryApi, pipeline.outboxRelay].map((service) => service instanceof KubernetesWorkload)).toEqual([true, true, true]);
+    expect(pipeline.migration).toBeInstanceOf(KubernetesJob);
+  });
+
+  test('the addresses of the APIs are outputs that are URLs', () => {
+    pipelineOf();
+    const outputs = Object.entries(Template.fromStack(stack).findOutputs('*')).map(([id, { Value }]) => [id.replace(/[0-9A-F]{8}$/, ''), evaluate(Value)]);
+    expect(outputs).toEqual([
+      ['PipelineCommandApiUrl', expect.stringMatching(/^http:\/\/\$\{PipelineCommandApi\w+\.Value\}:3000$/)],
+      ['PipelineQueryApiUrl', expect.stringMatching(/^http:\/\/\$\{PipelineQueryApi\w+\.Value\}:3001$/)],
+    ]);
+  });
+
+  test('a host may be written elsewhere', () => {
+    const bound: string[] = [];
+    const role = new iam.Role(stack, 'Role', { assumedBy: new iam.ServicePrincipal('ecs-tasks.amazonaws.com') });
+    const connections = new ec2.Connections({ securityGroups: [ec2.SecurityGroup.fromSecurityGroupId(stack, 'Tasks', 'sg-tasks')] });
+    pipelineOf({
+      commandApi: {
+        bindService: (scope, id, { kind, port, environment }) => {
+          bound.push(`${scope.node.id}/${id} ${kind} ${port} ${environment.DB_NAME}`);
+          return Object.assign(new Construct(scope, id), { grantPrincipal: role, connections, url: 'https://orders.example' });
+        },
+      },
+    });
+    expect(bound).toEqual(['Pipeline/CommandApi API 3000 orders']);
+    const template = Template.fromStack(stack);
+    expect(statementsOf(template, /^Role/)).toEqual([expect.objectContaining({ Action: 'secretsmanager:GetSecretValue' })]);
+    template.hasResourceProperties('AWS::EC2::SecurityGroupIngress', { SourceSecurityGroupId: 'sg-tasks', FromPort: 5433 });
+    template.hasOutput('*', { Value: 'https://orders.example' });
+  });
+
+  test('a transport may be written elsewhere', () => {
+    const subscribed: string[] = [];
+    const pipeline = pipelineOf({
+      transport: {
+        bindTransport: (_scope, { eventSource }) => ({
+          environment: { TOPIC: eventSource },
+          egressPorts: [9098],
+          allowPublish: (publisher) => subscribed.push((publisher as KubernetesWorkload).serviceName),
+          addSubscription: (scope, id, options) => {
+            subscribed.push(`${id} ${options.events} ${options.environment!.TOPIC}`);
+            return new BufferedEventConsumer(scope, id, { eventPattern: { source: ['x'] }, target: options.target });
+          },
+        }),
+      },
+    });
+    pipeline.addConsumer('Mail', { events: ['order.confirmed'], target: consume() });
+    expect(subscribed).toEqual(['outbox-relay', 'Mail order.confirmed com.example.orders']);
+    expect(pipeline.eventBus).toBeUndefined();
+    const template = Template.fromStack(stack);
+    expect(manifestOf(template, 'NetworkPolicy', 'outbox-relay').spec.egress[1].ports.map(({ port }: { port: number }) => port)).toEqual([443, 5433, 9098]);
+    expect(manifestOf(template, 'NetworkPolicy', 'command-api').spec.egress[1].ports.map(({ port }: { port: number }) => port)).toEqual([443, 5433]);
+  });
+});
+
+test('two copies of a stack in one account have buses of their own', () => {
+  const app = new App();
+  const names = ['One', 'Two'].map((stackName) => {
+    const copy = new Stack(app, stackName, { stackName: `shop-${stackName.toLowerCase()}` });
+    new EventDrivenOrderPipeline(copy, 'Pipeline');
+    return Object.values(Template.fromStack(copy).findResources('AWS::Events::EventBus'))[0].Properties.Name;
+  });
+  expect(new Set(names).size).toBe(2);
+});
+
 describe('what is brought', () => {
   test('an event bus: gets no archive and the relay may put on it', () => {
     const eventBus = events.EventBus.fromEventBusArn(stack, 'Bus', 'arn:aws:events:eu-west-1:111111111111:event-bus/shop');
-    const pipeline = pipelineOf({ eventBus });
+    const pipeline = pipelineOf({ transport: EventTransport.eventBridge({ eventBus }) });
     expect(pipeline.eventBus).toBe(eventBus);
     expect(pipeline.archive).toBeUndefined();
     const template = Template.fromStack(stack);
@@ -344,7 +532,7 @@ describe('what is brought', () => {
   test('a key: encrypts bus, archive, queues, database and secrets', () => {
     const encryptionKey = new kms.Key(stack, 'Key', { enableKeyRotation: true });
     pipelineOf({ encryptionKey }).addConsumer('Stock', {
-      eventPattern: { detailType: ['OrderCreated'] }, target: ConsumerTarget.kubernetes(kubernetes, { image }),
+      eventPattern: { detailType: ['OrderCreated'] }, target: consume(),
     });
     const template = Template.fromStack(stack);
     const arn = { 'Fn::GetAtt': [Match.stringLikeRegexp('^Key'), 'Arn'] };
@@ -357,9 +545,11 @@ describe('what is brought', () => {
 
   test('a cluster without kubectl: everything but the pods is made', () => {
     const gitops = KubernetesAccess.manifestsOnly({
-      clusterName: 'gitops', podSecurityGroup: ec2.SecurityGroup.fromSecurityGroupId(stack, 'Pods', 'sg-pods'),
+      clusterName: 'gitops', loadBalancerClass: 'service.k8s.aws/nlb', podSecurityGroup: ec2.SecurityGroup.fromSecurityGroupId(stack, 'Pods', 'sg-pods'),
     });
-    pipelineOf({ kubernetes: gitops });
+    useCluster(gitops);
+    const pipeline = pipelineOf();
+    expect(pipeline.commandApi!.url).toBeUndefined();
     Template.fromStack(stack).resourceCountIs('AWS::EKS::PodIdentityAssociation', 3);
     expect(gitops.manifests.filter(m => m.kind === 'Deployment')).toHaveLength(3);
   });
@@ -369,7 +559,7 @@ describe('what is brought', () => {
     const platform = new Stack(app, 'Platform');
     const shared = KubernetesAccess.fromEksV2(testCluster(platform));
     stack = new Stack(app, 'Orders');
-    kubernetes = shared;
+    useCluster(shared);
     vpc = ec2.Vpc.fromVpcAttributes(platform, 'Shared', { vpcId: 'v', availabilityZones: ['a', 'b'], isolatedSubnetIds: ['i-1', 'i-2'] });
     pipelineOf();
     expect(() => app.synth()).not.toThrow();
@@ -382,8 +572,38 @@ describe('refuses', () => {
     expect(() => pipelineOf({ database: existingDatabase(), vpc })).toThrow("vpc can't be given together with database");
   });
 
-  test('neither a VPC nor a database', () => {
-    expect(() => pipelineOf({ vpc: undefined })).toThrow("vpc is required to make the database: give vpc, or bring a database (in 'Shop/Pipeline')");
+  test('neither a VPC nor a database, for what needs one', () => {
+    const needs = (what: string) => `${what} needs a database: give the pipeline vpc to make one, or bring one as database (in 'Shop/Pipeline`;
+    const service = () => services.run(['node', 'service.js']);
+    expect(() => new EventDrivenOrderPipeline(stack, 'Pipeline1', { commandApi: service() })).toThrow(needs('commandApi'));
+    expect(() => new EventDrivenOrderPipeline(stack, 'Pipeline2', { queryApi: service() })).toThrow(needs('queryApi'));
+    expect(() => new EventDrivenOrderPipeline(stack, 'Pipeline3', { outboxRelay: service() })).toThrow(needs('outboxRelay'));
+    const pipeline = new EventDrivenOrderPipeline(stack, 'Pipeline4');
+    expect(() => pipeline.addConsumer('Stock', { events: ['order.created'], target: consume(), database: DatabaseSide.QUERY })).toThrow(needs("the consumer 'Stock'"));
+  });
+
+  test('two databases for a consumer', () => {
+    expect(() => pipelineOf().addConsumer('Stock', {
+      events: ['order.created'], target: consume(), database: DatabaseSide.QUERY, databaseAccess: DatabaseAccess.query(existingDatabase()),
+    })).toThrow("Stock.database and Stock.databaseAccess can't be given together: choose one (in 'Shop/Pipeline')");
+  });
+
+  test('an archive beside a bus', () => {
+    const { eventBus } = new OrderEventBus(stack, 'Bus');
+    expect(() => pipelineOf({ transport: EventTransport.eventBridge({ eventBus, archive: EventArchive.none() }) })).toThrow("archive can't be given together with eventBus");
+  });
+
+  test.each<[string, string[], string]>([
+    ['none', [], "Mail.events is empty: name at least one type, such as 'order.created' (in 'Shop/Pipeline/Consumers')"],
+    ['a detail type', ['OrderCreated'], "Mail.events[0] must be a type of events, such as 'order.created', got 'OrderCreated': for detail types of EventBridge, give eventPattern instead"],
+    ['the same twice', ['order.created', 'order.created'], "Mail.events[1] is named twice: 'order.created'"],
+  ])('events: %s', (_, types, message) => {
+    expect(() => pipelineOf().addConsumer('Mail', { events: types, target: consume() })).toThrow(message);
+  });
+
+  test('events beside a pattern', () => {
+    expect(() => pipelineOf().addConsumer('Mail', { events: ['order.created'], eventPattern: { detailType: ['OrderCreated'] }, target: consume() }))
+      .toThrow("Mail.events and Mail.eventPattern can't be given together: choose one");
   });
 
   test('a source that belongs to AWS', () => {
@@ -392,15 +612,15 @@ describe('refuses', () => {
 });
 
 test('keeps its logical ids', () => {
-  pipelineOf({ migration: {} }).addConsumer('Stock', {
-    eventPattern: { detailType: ['OrderCreated'] }, target: ConsumerTarget.kubernetes(kubernetes, { image }),
+  pipelineOf({ migration: migration() }).addConsumer('Stock', {
+    events: ['order.created'], target: consume(), database: DatabaseSide.COMMAND,
   });
   expectLogicalIds(stack, `${__dirname}/event-driven-order-pipeline.ids.json`);
 });
 
 test('has no findings of AwsSolutions without a reason', () => {
-  pipelineOf({ migration: {} }).addConsumer('Stock', {
-    eventPattern: { detailType: ['OrderCreated'] }, target: ConsumerTarget.kubernetes(kubernetes, { image }),
+  pipelineOf({ migration: migration() }).addConsumer('Stock', {
+    events: ['order.created'], target: consume(), database: DatabaseSide.COMMAND,
   });
   expect(unacknowledgedFindings(stack)).toEqual([]);
 });

@@ -115,6 +115,13 @@ function validateVisibility(
   }
 }
 
+/** A property injector may have given a new queue a key that EventBridge cannot use. */
+export function validateMadeQueue(scope: Construct, queue: sqs.Queue): void {
+  if (queue.encryptionType === sqs.QueueEncryption.KMS_MANAGED || queue.encryptionMasterKey && isAwsManaged(queue.encryptionMasterKey)) {
+    throw awsManagedKey(scope, `the new queue '${queue.node.id}'`);
+  }
+}
+
 function validateQueue(scope: Construct, name: string, queue: sqs.IQueue, delivered: boolean): void {
   if (queue.encryptionType === sqs.QueueEncryption.KMS_MANAGED || queue.encryptionMasterKey && isAwsManaged(queue.encryptionMasterKey)) {
     if (delivered) { throw awsManagedKey(scope, name); }

@@ -19,7 +19,7 @@ export class EventBusRelay extends Construct {
 
   private readonly role: iam.Role;
 
-  constructor(scope: Construct, id: string, private readonly from: events.IEventBus) {
+  constructor(scope: Construct, id: string, private readonly from: events.IEventBusRef) {
     super(scope, id);
     const { account } = Stack.of(this);
     // The default name is the same in two stacks of an app that differ in `stackName` only.
@@ -27,7 +27,7 @@ export class EventBusRelay extends Construct {
     this.role = new iam.Role(this, 'Role', { assumedBy: new iam.ServicePrincipal('events.amazonaws.com') });
     this.role.addToPolicy(new iam.PolicyStatement({ actions: ['events:PutEvents'], resources: [this.eventBus.eventBusArn] }));
 
-    const { partition, region, account: owner, resourceName } = Arn.split(from.eventBusArn, ArnFormat.SLASH_RESOURCE_NAME);
+    const { partition, region, account: owner, resourceName } = Arn.split(from.eventBusRef.eventBusArn, ArnFormat.SLASH_RESOURCE_NAME);
     this.policyStatement = new iam.PolicyStatement({
       principals: [new iam.AccountPrincipal(account)],
       actions: [
@@ -45,7 +45,7 @@ export class EventBusRelay extends Construct {
   public addRule(id: string, rule: events.Rule, deadLetterQueueArn: string): events.CfnRule {
     const { eventPattern } = rule.node.defaultChild as events.CfnRule;
     const relayed = new events.CfnRule(this, id, {
-      eventBusName: this.from.eventBusArn,
+      eventBusName: this.from.eventBusRef.eventBusArn,
       eventPattern,
       targets: [{
         id: 'Target0',

@@ -14,7 +14,7 @@ import type { QueueType } from '../queue-type';
  * What is delivered, and where to.
  */
 export interface EventDeliveryOptions {
-  readonly eventBus?: events.IEventBus;
+  readonly eventBus?: events.IEventBusRef;
   readonly patterns: events.EventPattern[];
   readonly ruleInput?: events.RuleTargetInput;
   readonly queue: sqs.IQueue;
@@ -33,8 +33,11 @@ export class EventDelivery {
   public readonly keyStatement: iam.PolicyStatement;
   public readonly eventBusStatement?: iam.PolicyStatement;
 
+  /** Brings the events of another account's bus. */
+  public readonly relayBus?: events.EventBus;
+
   /** The bus that the rules are on: of this account. */
-  private readonly eventBus?: events.IEventBus;
+  private readonly eventBus?: events.IEventBusRef;
   /** Whose rules send. */
   private readonly accounts: string[];
 
@@ -44,6 +47,7 @@ export class EventDelivery {
     const foreign = eventBus && differ(eventBus.env.account, account) ? eventBus : undefined;
     const relay = foreign && new EventBusRelay(scope, 'Relay', foreign);
     this.accounts = foreign ? [account, foreign.env.account] : [account];
+    this.relayBus = relay?.eventBus;
     this.eventBus = relay?.eventBus ?? eventBus;
 
     this.rules = options.patterns.map((pattern, index) => this.addRule(index === 0 ? 'Rule' : `Rule${index + 1}`, pattern));
@@ -73,12 +77,12 @@ export class EventDelivery {
   }
 
   private metricFailuresOf(rule: events.Rule, options?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    const onDefaultBus = !this.eventBus || this.eventBus.eventBusName === 'default';
+    const onDefaultBus = !this.eventBus || this.eventBus.eventBusRef.eventBusName === 'default';
     return new cloudwatch.Metric({
       namespace: 'AWS/Events',
       metricName: 'FailedInvocations',
       dimensionsMap: onDefaultBus ? { RuleName: rule.ruleName } : {
-        EventBusName: this.eventBus.eventBusName,
+        EventBusName: this.eventBus.eventBusRef.eventBusName,
         // CloudFormation's reference to a rule of a custom bus is `bus|rule`.
         RuleName: Fn.select(1, Fn.split('|', rule.ruleName)),
       },
@@ -161,7 +165,7 @@ export class EventDelivery {
     return undefined;
   }
 
-  private addToBus(eventBus: events.IEventBus, statement: iam.PolicyStatement): iam.AddToResourcePolicyResult {
+  private addToBus(eventBus: events.IEventBusRef, statement: iam.PolicyStatement): iam.AddToResourcePolicyResult {
     if (!(eventBus instanceof events.EventBus)) { return { statementAdded: false }; }
     statement.sid = Names.uniqueResourceName(this.scope, { maxLength: 64 });
     return eventBus.addToResourcePolicy(statement);

@@ -1,4 +1,4 @@
-import { Duration, Token } from 'aws-cdk-lib';
+import { Duration, Token, Tokenization } from 'aws-cdk-lib';
 import type * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Autoscaling, AutoscalingBindOptions, AutoscalingConfig } from '../../workload/autoscaling';
 import { horizontalPodAutoscaler } from '../../workload/private/horizontal-pod-autoscaler';
@@ -32,6 +32,9 @@ function milliseconds(name: string, duration: Duration): number {
 
 /** What KEDA is told, computed from what is wanted. */
 export interface KedaSettings extends Replicas {
+  readonly fallback?: { replicas: number; failureThreshold: number };
+  readonly behavior?: { [key: string]: unknown };
+  readonly targetCpuUtilizationPercent?: number;
   readonly queueLength: number;
   readonly pollingSeconds: number;
   readonly cooldownSeconds: number;
@@ -44,7 +47,17 @@ export function kedaSettings(options: KedaScalingOptions): KedaSettings {
     pollingSeconds: options.pollingInterval?.toSeconds()
       ?? Math.min(30, Math.max(5, Math.floor(options.acceptableLatency.toMilliseconds() / 4000))),
     cooldownSeconds: (options.cooldown ?? Duration.minutes(5)).toSeconds(),
+    fallback: options.fallback && { replicas: options.fallback.replicas, failureThreshold: options.fallback.failureThreshold ?? 3 },
+    behavior: options.behavior,
+    targetCpuUtilizationPercent: options.targetCpuUtilizationPercent,
   };
+  if (settings.fallback) {
+    requireAtLeast('fallback.replicas', settings.fallback.replicas, 0);
+    requireAtLeast('fallback.failureThreshold', settings.fallback.failureThreshold, 1);
+  }
+  if (settings.targetCpuUtilizationPercent !== undefined) {
+    requireAtLeast('targetCpuUtilizationPercent', settings.targetCpuUtilizationPercent, 1);
+  }
   requireAtLeast('pollingInterval in seconds', settings.pollingSeconds, 1);
   requireAtLeast('cooldown in seconds', settings.cooldownSeconds, 0);
   return settings;
@@ -59,6 +72,7 @@ export class KedaAutoscaling extends Autoscaling {
   public bind({ deploymentName, namespace }: AutoscalingBindOptions): AutoscalingConfig {
     const apiVersion = 'keda.sh/v1alpha1';
     const metadata = { name: deploymentName, namespace };
+    const { fallback, behavior, targetCpuUtilizationPercent } = this.settings;
     return {
       manifests: [
         // The operator's own identity: KEDA finds the workload's only in an annotation, which EKS Pod Identity doesn't set.
@@ -73,6 +87,8 @@ export class KedaAutoscaling extends Autoscaling {
             maxReplicaCount: this.settings.maxReplicas,
             pollingInterval: this.settings.pollingSeconds,
             cooldownPeriod: this.settings.cooldownSeconds,
+            ...fallback && { fallback },
+            ...behavior && { advanced: { horizontalPodAutoscalerConfig: { behavior } } },
             triggers: [{
               type: 'aws-sqs-queue',
               authenticationRef: { name: deploymentName },
@@ -87,7 +103,12 @@ export class KedaAutoscaling extends Autoscaling {
                 scaleOnInFlight: 'true',
                 scaleOnDelayed: 'false',
               },
-            }],
+            },
+            ...targetCpuUtilizationPercent === undefined ? [] : [{
+              type: 'cpu',
+              metricType: 'Utilization',
+              metadata: { value: Tokenization.stringifyNumber(targetCpuUtilizationPercent) },
+            }]],
           },
         },
       ],

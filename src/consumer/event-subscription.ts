@@ -1,0 +1,54 @@
+import type * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import type * as ec2 from 'aws-cdk-lib/aws-ec2';
+import type * as iam from 'aws-cdk-lib/aws-iam';
+import type { IDependable } from 'constructs';
+import type { ConsumerAlarms, ConsumerAlarmsOptions } from './consumer-alarms';
+
+/**
+ * Permissions of operators on a subscription.
+ */
+export interface ISubscriptionGrants {
+  /**
+   * Move dead letters back, watch the move and cancel it.
+   *
+   * @param grantee the identity that gets the permission
+   */
+  redrive(grantee: iam.IGrantable): iam.Grant;
+
+  /**
+   * Look at dead letters without deleting any.
+   *
+   * @param grantee the identity that gets the permission
+   */
+  inspectDeadLetters(grantee: iam.IGrantable): iam.Grant;
+}
+
+/**
+ * A subscription to events with the target that handles them: grant it permissions, open connections to it, watch it.
+ *
+ * Permissions and connections are those of the target.
+ */
+export interface IEventSubscription extends iam.IGrantable, ec2.IConnectable, IDependable {
+  /** Permissions for operators. */
+  readonly grants: ISubscriptionGrants;
+
+  /**
+   * How many events wait for the target. The maximum over five minutes by default.
+   */
+  metricBacklog(options?: cloudwatch.MetricOptions): cloudwatch.Metric;
+
+  /**
+   * How old the oldest waiting event is, in seconds. The maximum over five minutes by default.
+   */
+  metricOldestMessageAge(options?: cloudwatch.MetricOptions): cloudwatch.Metric;
+
+  /**
+   * How many dead letters there are. The maximum over five minutes by default. Anything but 0 needs somebody.
+   */
+  metricDeadLetters(options?: cloudwatch.MetricOptions): cloudwatch.Metric;
+
+  /**
+   * The alarms that every subscription should have.
+   */
+  addAlarms(options: ConsumerAlarmsOptions): ConsumerAlarms;
+}

@@ -1,0 +1,3 @@
+export * from './kafka-cluster';
+export * from './kafka-retry';
+export * from './msk-event-cluster';

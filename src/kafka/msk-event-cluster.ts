@@ -1,0 +1,38 @@
+import type * as ec2 from 'aws-cdk-lib/aws-ec2';
+import { Construct } from 'constructs';
+import type { IKafkaCluster, IKafkaClusterGrants } from './kafka-cluster';
+import { coming } from '../private/coming';
+
+/**
+ * A topic of a cluster.
+ */
+export interface KafkaTopicOptions {
+  /** How many partitions the topic has. The number can only grow, and it bounds how many members of a group work at a time. */
+  readonly partitions: number;
+}
+
+/**
+ * Properties of an `MskEventCluster`.
+ */
+export interface MskEventClusterProps {
+  /** The VPC of the brokers. */
+  readonly vpc: ec2.IVpc;
+
+  /** The topics by their names. */
+  readonly topics: { [name: string]: KafkaTopicOptions };
+}
+
+/**
+ * An Amazon MSK cluster with the topics of a pipeline. It is not available yet: making one is an error.
+ */
+export class MskEventCluster extends Construct implements IKafkaCluster {
+  public readonly clusterArn!: string;
+  public readonly environment!: { [name: string]: string };
+  public readonly grants!: IKafkaClusterGrants;
+  public readonly connections!: ec2.Connections;
+
+  constructor(scope: Construct, id: string, _props: MskEventClusterProps) {
+    super(scope, id);
+    throw coming('MskEventCluster', 'the Kafka transport', 'use EventTransport.eventBridge()');
+  }
+}

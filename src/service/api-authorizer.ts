@@ -1,0 +1,42 @@
+/**
+ * Who may call the routes of an HTTP API. There is no default: an API that is open to everybody says so.
+ */
+export class ApiAuthorizer {
+  /** Callers with AWS credentials that allow `execute-api:Invoke`. */
+  public static iam(): ApiAuthorizer {
+    return new ApiAuthorizer('IAM');
+  }
+
+  /**
+   * Callers with a token of an issuer.
+   *
+   * @param issuer the issuer's URL, which is the `iss` claim of its tokens
+   * @param audience the accepted `aud` claims
+   */
+  public static jwt(issuer: string, audience: string[]): ApiAuthorizer {
+    return new ApiAuthorizer('JWT', issuer, audience);
+  }
+
+  /** Everybody who can reach the API. */
+  public static publicAccess(): ApiAuthorizer {
+    return new ApiAuthorizer('NONE');
+  }
+
+  private constructor(
+    /** The authorization type, as Amazon API Gateway names it: `IAM`, `JWT` or `NONE`. */
+    public readonly authorizationType: string,
+    /**
+     * The issuer of the tokens.
+     *
+     * @default - none: the authorizer asks for no token
+     */
+    public readonly issuer?: string,
+    /**
+     * The accepted audiences.
+     *
+     * @default - none: the authorizer asks for no token
+     */
+    public readonly audience?: string[],
+  ) {
+  }
+}

@@ -1,0 +1,159 @@
+import type { Duration } from 'aws-cdk-lib';
+import type * as lambda from 'aws-cdk-lib/aws-lambda';
+import type { Construct, IDependable } from 'constructs';
+import type { ApiAuthorizer } from './api-authorizer';
+import { KubernetesServices, KubernetesServicesOptions, KubernetesServiceSettings } from './kubernetes-services';
+import { KubernetesJobHost, KubernetesServiceHost } from './private/kubernetes-service-host';
+import type { ServiceKind } from './service-kind';
+import { coming } from '../private/coming';
+import type { IHostedService, KubernetesAccess, KubernetesJobOptions, WorkloadImage } from '../workload';
+
+/**
+ * A service as a pipeline needs it.
+ */
+export interface ServiceBindOptions {
+  /** The part of the service. */
+  readonly kind: ServiceKind;
+
+  /** Environment variables of the service. Those of the host's own options come on top. */
+  readonly environment: { [name: string]: string };
+
+  /**
+   * TCP ports that the service has to reach beside HTTPS, such as the database's.
+   *
+   * @default - none
+   */
+  readonly egressPorts?: number[];
+
+  /**
+   * The port of the service, if the host's options name none.
+   *
+   * @default - the host's own
+   */
+  readonly port?: number;
+
+  /**
+   * Constructs that have to be deployed before the service starts.
+   *
+   * @default - none
+   */
+  readonly dependencies?: IDependable[];
+}
+
+/**
+ * Where a service of a pipeline runs. Implement it for a host that `ServiceHost` doesn't have.
+ */
+export interface IServiceHost {
+  /**
+   * Makes the service. Called once for each service.
+   *
+   * @param scope where the service is made
+   * @param id its id there
+   */
+  bindService(scope: Construct, id: string, options: ServiceBindOptions): IHostedService;
+}
+
+/**
+ * A service on Kubernetes.
+ */
+export interface KubernetesServiceOptions extends KubernetesServiceSettings {
+  /** The container image. */
+  readonly image: WorkloadImage;
+}
+
+/**
+ * A job on Kubernetes.
+ */
+export interface KubernetesJobHostOptions extends KubernetesJobOptions {
+  /** The container image. */
+  readonly image: WorkloadImage;
+}
+
+/**
+ * An HTTP API in front of a function.
+ */
+export interface HttpApiOptions {
+  /** The routes that the function answers, such as `POST /api/orders`. */
+  readonly routes: string[];
+
+  /** Who may call them. */
+  readonly authorizer: ApiAuthorizer;
+}
+
+/**
+ * The hosts of services.
+ *
+ * @example
+ * declare const kubernetes: KubernetesAccess;
+ * const image = WorkloadImage.fromDirectory('services');
+ *
+ * ServiceHost.kubernetes(kubernetes, { image, command: ['node', 'api-write-service.js'], scaling: Autoscaling.cpu({ maxReplicas: 20 }) });
+ *
+ * // Many services of one image:
+ * const services = ServiceHost.kubernetesServices(kubernetes, image);
+ * services.run(['node', 'api-write-service.js']);
+ */
+export abstract class ServiceHost {
+  /**
+   * A Deployment on Kubernetes.
+   *
+   * Unless the options say otherwise, an API has 2 to 10 replicas by CPU and an internal Network Load Balancer, a relay has 2 to 3
+   * replicas, and only APIs can be reached.
+   *
+   * @param kubernetes the cluster
+   */
+  public static kubernetes(kubernetes: KubernetesAccess, options: KubernetesServiceOptions): IServiceHost {
+    return new KubernetesServiceHost(kubernetes, options);
+  }
+
+  /**
+   * A Job on Kubernetes, for the migration.
+   *
+   * @param kubernetes the cluster
+   */
+  public static kubernetesJob(kubernetes: KubernetesAccess, options: KubernetesJobHostOptions): IServiceHost {
+    return new KubernetesJobHost(kubernetes, options);
+  }
+
+  /**
+   * All services, jobs and consumers of one image on one cluster.
+   *
+   * @param kubernetes the cluster
+   * @param image the image with all programs
+   */
+  public static kubernetesServices(
+    kubernetes: KubernetesAccess, image: WorkloadImage, options: KubernetesServicesOptions = {},
+  ): KubernetesServices {
+    return new KubernetesServices(kubernetes, image, options);
+  }
+
+  /**
+   * An HTTP API of Amazon API Gateway in front of a function. It is not available yet and an error.
+   *
+   * @param _fn the function that answers
+   */
+  public static httpApi(_fn: lambda.IFunction, _options: HttpApiOptions): IServiceHost {
+    throw coming('ServiceHost.httpApi()', SERVERLESS, 'run the API by ServiceHost.kubernetes()');
+  }
+
+  /**
+   * A function that runs at a fixed rate, for the relay. It is not available yet and an error.
+   *
+   * @param _fn the function
+   * @param _every the time between two runs
+   */
+  public static scheduled(_fn: lambda.IFunction, _every: Duration): IServiceHost {
+    throw coming('ServiceHost.scheduled()', SERVERLESS, 'run the relay by ServiceHost.kubernetes()');
+  }
+
+  /**
+   * A function that runs in each deployment that changes it, for the migration. It is not available yet and an error.
+   *
+   * @param _fn the function
+   */
+  public static onDeployment(_fn: lambda.IFunction): IServiceHost {
+    throw coming('ServiceHost.onDeployment()', SERVERLESS, 'run the migration by ServiceHost.kubernetesJob()');
+  }
+}
+
+const SERVERLESS = 'the serverless system (API Gateway, Lambda, SQS and MySQL)';

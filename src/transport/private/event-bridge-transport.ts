@@ -1,0 +1,82 @@
+import * as events from 'aws-cdk-lib/aws-events';
+import type { Construct } from 'constructs';
+import { OrderEventBus } from '../../bus';
+import { BufferedEventConsumer, IEventSubscription } from '../../consumer';
+import { invalid, refuseBoth, refuseWith } from '../../private/validation';
+import type { IHostedService } from '../../workload';
+import type {
+  EventBridgeTransportOptions, EventSubscriptionOptions, EventTransportBindOptions, IEventChannel, IEventTransport,
+} from '../event-transport';
+
+/** Events by an event bus; each subscription is a rule with a queue. */
+export class EventBridgeTransport implements IEventTransport {
+  constructor(private readonly options: EventBridgeTransportOptions) {
+  }
+
+  public bindTransport(scope: Construct, options: EventTransportBindOptions): IEventChannel {
+    if (options.eventSource.startsWith('aws.')) {
+      throw invalid(scope, `eventSource must not start with 'aws.', which EventBridge keeps for AWS services, got '${options.eventSource}'`);
+    }
+    const { eventBus, archive } = this.options;
+    if (eventBus) {
+      refuseWith(scope, 'eventBus', { archive });
+      return new EventBridgeChannel(busOf(scope, eventBus), options);
+    }
+    const bus = new OrderEventBus(scope, 'Bus', { archive, encryptionKey: options.encryptionKey });
+    return new EventBridgeChannel(bus.eventBus, options, bus.archive);
+  }
+}
+
+class EventBridgeChannel implements IEventChannel {
+  public readonly environment: { [name: string]: string };
+
+  constructor(
+    public readonly eventBus: events.IEventBus,
+    private readonly options: EventTransportBindOptions,
+    public readonly archive?: events.Archive,
+  ) {
+    this.environment = { EVENT_BUS_NAME: eventBus.eventBusName, EVENT_SOURCE: options.eventSource };
+  }
+
+  public allowPublish(publisher: IHostedService): void {
+    this.eventBus.grantPutEventsTo(publisher);
+  }
+
+  public addSubscription(scope: Construct, id: string, options: EventSubscriptionOptions): IEventSubscription {
+    const { events: types, eventPattern, eventPatterns, ...rest } = options;
+    refuseBoth(scope, { [`${id}.events`]: types, [`${id}.eventPattern`]: eventPattern, [`${id}.eventPatterns`]: eventPatterns });
+    const own = (pattern: events.EventPattern) => ({ ...pattern, source: pattern.source ?? [this.options.eventSource] });
+    const single = types ? { detailType: detailTypes(scope, `${id}.events`, types) } : eventPattern;
+    return new BufferedEventConsumer(scope, id, {
+      ...rest,
+      eventBus: single || eventPatterns ? this.eventBus : undefined,
+      encryptionKey: options.encryptionKey ?? (options.queue ? undefined : this.options.encryptionKey),
+      eventPattern: single && own(single),
+      eventPatterns: eventPatterns?.map(own),
+    });
+  }
+}
+
+/** A bus that is known by its ARN only, as one that can be granted and given to rules. */
+function busOf(scope: Construct, bus: events.IEventBusRef): events.IEventBus {
+  return 'grantPutEventsTo' in bus ? bus as events.IEventBus : events.EventBus.fromEventBusArn(scope, 'Bus', bus.eventBusRef.eventBusArn);
+}
+
+/** Stock is what the inventory's decisions are about; the seed systems name its events so. */
+const DETAIL_TYPES: { [type: string]: string } = {
+  'inventory.validated': 'StockValidated',
+  'inventory.reserved': 'StockReserved',
+  'inventory.rejected': 'StockRejected',
+};
+
+function detailTypes(scope: Construct, name: string, types: string[]): string[] {
+  if (types.length === 0) { throw invalid(scope, `${name} is empty: name at least one type, such as 'order.created'`); }
+  return types.map((type, index) => {
+    if (!/^[a-z][a-z0-9]*([.-][a-z0-9]+)*\.[a-z0-9]+([.-][a-z0-9]+)*$/.test(type)) {
+      throw invalid(scope, `${name}[${index}] must be a type of events, such as 'order.created', got '${type}': `
+        + 'for detail types of EventBridge, give eventPattern instead');
+    }
+    if (types.indexOf(type) !== index) { throw invalid(scope, `${name}[${index}] is named twice: '${type}'`); }
+    return DETAIL_TYPES[type] ?? type.replace(/(^|[.-])(.)/g, (_match, _separator, letter: string) => letter.toUpperCase());
+  });
+}
