@@ -1,16 +1,21 @@
-import { Token } from 'aws-cdk-lib';
+import { Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as eks from 'aws-cdk-lib/aws-eks';
 import * as eksv2 from 'aws-cdk-lib/aws-eks-v2';
-import { Construct, IDependable } from 'constructs';
-import { invalid } from '../private/validation';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import { Construct, Dependable, IConstruct, IDependable } from 'constructs';
+import type { ClusterPrerequisite } from './cluster-prerequisite';
+import { EksCluster, EksV1Cluster, EksV2Cluster, isAutoModeClass } from './private/cluster';
+import { identityOf, Manifest } from './private/manifest';
+import { Needs, watchNeeds } from './private/needs';
+import { differ, invalid } from '../private/validation';
 
 /**
  * Where in a cluster workloads go.
  */
 export interface KubernetesAccessOptions {
   /**
-   * The namespace of everything that is applied. It must exist.
+   * The namespace of everything that is applied. It must exist; `KubernetesPrerequisites` makes it.
    *
    * @default 'default'
    */
@@ -19,12 +24,24 @@ export interface KubernetesAccessOptions {
   /**
    * The security group of the pods' network interfaces; databases and caches are opened to it.
    *
-   * Set it when the nodes don't use the cluster security group, for example with a custom `NodeClass` or
-   * with security groups for pods.
+   * Set it when the nodes don't use the cluster security group, for example with a custom `NodeClass`. For one workload there is
+   * `podSecurityGroup` of the workload.
    *
    * @default - the cluster security group, which EKS gives to Auto Mode nodes, managed node groups and Fargate pods
    */
   readonly podSecurityGroup?: ec2.ISecurityGroup;
+
+  /**
+   * The class of load balancers, which says who makes them: `eks.amazonaws.com/nlb` is EKS Auto Mode, `service.k8s.aws/nlb` the
+   * AWS Load Balancer Controller, which the cluster then needs.
+   *
+   * Where the library can't see whether a cluster is in Auto Mode (all that are not made in this app), this says it, too: a class of
+   * `eks.amazonaws.com` is Auto Mode, any other isn't.
+   *
+   * @default - `eks.amazonaws.com/nlb` for `aws-eks-v2`, unless the cluster is made in this app without Auto Mode; `service.k8s.aws/nlb`
+   * for `aws-eks`; unknown with `manifestsOnly`, so that an exposure by load balancer is an error
+   */
+  readonly loadBalancerClass?: string;
 }
 
 /**
@@ -82,10 +99,14 @@ export abstract class KubernetesAccess {
   /** The namespace of everything that is applied. */
   public readonly namespace: string;
 
-  private readonly _manifests: { [key: string]: unknown }[] = [];
-  private readonly prerequisites: IDependable[] = [];
+  private readonly _manifests: Manifest[] = [];
+  private readonly applied: IConstruct[] = [];
+  private readonly dependencies: IDependable[] = [];
+  private readonly needs = new Needs();
+  private existing?: ClusterPrerequisite[];
+  private operatorRole?: iam.IRole;
 
-  protected constructor(options: KubernetesAccessOptions) {
+  protected constructor(private readonly options: KubernetesAccessOptions) {
     this.namespace = options.namespace ?? 'default';
   }
 
@@ -100,101 +121,217 @@ export abstract class KubernetesAccess {
   public abstract get connections(): ec2.Connections;
 
   /**
+   * The class of load balancers.
+   *
+   * @default - unknown
+   */
+  public get loadBalancerClass(): string | undefined {
+    if (this.options.loadBalancerClass !== undefined || !this._cluster) { return this.options.loadBalancerClass; }
+    return this._cluster.autoMode ? 'eks.amazonaws.com/nlb' : 'service.k8s.aws/nlb';
+  }
+
+  /**
+   * The role of KEDA's operator, if the `KubernetesPrerequisites` of this access have KEDA. It is what reads the length of queues.
+   *
+   * @default - none
+   */
+  public get kedaOperatorRole(): iam.IRole | undefined {
+    return this.operatorRole;
+  }
+
+  /**
    * Apply manifests with one `kubectl apply`, after everything that was given to `addDependency()`.
    *
    * @returns the construct that stands for them; depend on it to come after them
    */
   public applyManifest(scope: Construct, id: string, manifests: { [key: string]: unknown }[]): Construct {
-    for (const manifest of manifests) { this.refuseDuplicate(scope, manifest); }
-    this._manifests.push(...manifests);
-    const applied = this.apply(scope, id, manifests);
-    applied.node.addDependency(...this.prerequisites);
+    const applied = this._applyPrerequisite(scope, id, manifests);
+    applied.node.addDependency(...this.dependencies);
+    this.applied.push(applied);
+    this.needs.add(scope, this.namespace, manifests);
     return applied;
   }
 
   /**
-   * Apply every later manifest after these, for example after the namespace.
+   * Apply every manifest after these, for example after the namespace; also those that were applied earlier, but for what is given
+   * itself.
    */
   public addDependency(...dependencies: IDependable[]): void {
-    this.prerequisites.push(...dependencies);
+    this.dependencies.push(...dependencies);
+    const roots = new Set(this.dependencies.flatMap(dependency => Dependable.of(dependency).dependencyRoots));
+    for (const applied of this.applied) {
+      // What others wait for can't wait for them.
+      if (!applied.node.scopes.some(scope => roots.has(scope))) { applied.node.addDependency(...dependencies); }
+    }
+  }
+
+  /**
+   * The host name of a Service's load balancer, which is read from the cluster at deployment.
+   *
+   * @param scope where what reads it is made
+   * @param id its id
+   * @param serviceName the name of the Service
+   * @param after what applies the Service
+   * @returns undefined if nothing can be read, as with `manifestsOnly`
+   */
+  public serviceAddress(scope: Construct, id: string, serviceName: string, after: IDependable): string | undefined {
+    const value = this._cluster?.read(scope, id, 'service', serviceName, this.namespace, '.status.loadBalancer.ingress[0].hostname');
+    value?.node.addDependency(after);
+    return value?.value;
+  }
+
+  /**
+   * Apply manifests that others come after, without anything before them.
+   *
+   * @internal
+   */
+  public _applyPrerequisite(scope: Construct, id: string, manifests: Manifest[], overwrite?: boolean): Construct {
+    this.refuseElsewhere(scope);
+    for (const manifest of manifests) { this.refuseDuplicate(scope, manifest); }
+    this._manifests.push(...manifests);
+    return this.apply(scope, id, manifests, overwrite);
+  }
+
+  /**
+   * The cluster, unless nothing is applied to it from here.
+   *
+   * @internal
+   */
+  public get _cluster(): EksCluster | undefined {
+    return undefined;
+  }
+
+  /**
+   * Whether the cluster is in EKS Auto Mode, as far as it is known.
+   *
+   * @internal
+   */
+  public get _autoMode(): boolean | undefined {
+    return this._cluster?.autoMode ?? isAutoModeClass(this.options.loadBalancerClass);
+  }
+
+  /**
+   * The security group that all pods have, as far as it is known.
+   *
+   * @internal
+   */
+  public _securityGroups(): ec2.ISecurityGroup[] {
+    const securityGroup = this.options.podSecurityGroup ?? this._cluster?.securityGroup;
+    return securityGroup ? [securityGroup] : [];
+  }
+
+  /**
+   * What the cluster has, as its prerequisites say.
+   *
+   * @internal
+   */
+  public _setPrerequisites(scope: Construct, existing: ClusterPrerequisite[], kedaOperatorRole?: iam.IRole): void {
+    if (this.existing) { throw invalid(scope, 'the KubernetesAccess has KubernetesPrerequisites already: make them once for each KubernetesAccess'); }
+    this.existing = existing;
+    this.operatorRole = kedaOperatorRole;
+  }
+
+  /** Apply the manifests, or leave it, and return the construct that stands for them. With `overwrite` also over what exists. */
+  protected abstract apply(scope: Construct, id: string, manifests: { [key: string]: unknown }[], overwrite?: boolean): Construct;
+
+  /**
+   * Warns at synthesis of what the cluster lacks.
+   *
+   * @internal
+   */
+  protected _watch(cluster: EksCluster): void {
+    watchNeeds(cluster, this.namespace, this.needs, () => this.existing ?? []);
+  }
+
+  /** The function that applies manifests, and pod identities, are in the cluster's account and region only. */
+  private refuseElsewhere(scope: Construct): void {
+    if (!this._cluster) { return; }
+    const { account, region } = this._cluster.construct.env;
+    const stack = Stack.of(scope);
+    const wrong = differ(account, stack.account) ? `account ${account}` : differ(region, stack.region) ? `region ${region}` : undefined;
+    if (wrong) {
+      throw invalid(scope, `the cluster is in ${wrong}, and the stack '${stack.node.path}' is in another: make what runs in the cluster in a stack `
+        + 'of the cluster\'s account and region. For resources of another account give the workload a targetRole of that account');
+    }
   }
 
   /** Kubernetes would take the second for a change of the first. */
-  private refuseDuplicate(scope: Construct, manifest: { [key: string]: unknown }): void {
+  private refuseDuplicate(scope: Construct, manifest: Manifest): void {
     const identity = identityOf(manifest);
     if (identity !== undefined && this._manifests.some(other => identityOf(other) === identity)) {
       throw invalid(scope, `${identity} is applied already: give one of the two another name (serviceName)`);
     }
   }
-
-  /** Apply the manifests, or leave it, and return the construct that stands for them. */
-  protected abstract apply(scope: Construct, id: string, manifests: { [key: string]: unknown }[]): Construct;
 }
 
-class EksAccess extends KubernetesAccess {
+/** A cluster of either kind that manifests are applied to. */
+abstract class ClusterAccess extends KubernetesAccess {
   public readonly clusterName: string;
 
-  constructor(private readonly cluster: eks.ICluster, private readonly options: KubernetesAccessOptions) {
+  constructor(private readonly cluster: EksCluster, options: KubernetesAccessOptions) {
     super(options);
-    this.clusterName = cluster.clusterName;
+    this.clusterName = cluster.construct.clusterName;
+    this._watch(cluster);
+  }
+
+  public override get _cluster(): EksCluster {
+    return this.cluster;
   }
 
   public get connections(): ec2.Connections {
-    return connectionsOf(this.options.podSecurityGroup ?? this.cluster.clusterSecurityGroup);
+    const [securityGroup] = this._securityGroups();
+    if (!securityGroup) {
+      throw invalid(this.cluster.construct, 'the security group of the pods isn\'t known: give `clusterSecurityGroupId` where the cluster is imported,'
+        + ' or `podSecurityGroup` of the KubernetesAccess');
+    }
+    return connectionsOf(securityGroup);
   }
 
-  protected apply(scope: Construct, id: string, manifest: { [key: string]: unknown }[]): Construct {
-    return new eks.KubernetesManifest(scope, id, { cluster: this.cluster, manifest });
+  protected apply(scope: Construct, id: string, manifests: Manifest[], overwrite?: boolean): Construct {
+    return this.cluster.apply(scope, id, manifests, overwrite);
   }
 }
 
-class EksV2Access extends KubernetesAccess {
-  public readonly clusterName: string;
+class EksAccess extends ClusterAccess {
+  constructor(cluster: eks.ICluster, options: KubernetesAccessOptions) {
+    if (!(cluster instanceof eks.Cluster) && !cluster.kubectlProvider && !cluster.kubectlRole) {
+      throw new Error('KubernetesAccess.fromEks needs a cluster with kubectl. Set `kubectlRoleArn` and `kubectlLayer` (or `kubectlProvider`) where the'
+        + ' cluster is imported, or use KubernetesAccess.manifestsOnly() to apply manifests by other means.');
+    }
+    super(new EksV1Cluster(cluster, options.loadBalancerClass), options);
+  }
+}
 
-  constructor(private readonly cluster: eksv2.ICluster, private readonly options: KubernetesAccessOptions) {
-    super(options);
-    this.clusterName = cluster.clusterName;
+class EksV2Access extends ClusterAccess {
+  constructor(cluster: eksv2.ICluster, options: KubernetesAccessOptions) {
     if (!cluster.kubectlProvider) {
       throw new Error('KubernetesAccess.fromEksV2 needs a cluster with a kubectl provider. Set `kubectlProviderOptions` on the cluster'
         + ' (`kubectlProvider` on an imported one), or use KubernetesAccess.manifestsOnly() to apply manifests by other means.');
     }
-  }
-
-  public get connections(): ec2.Connections {
-    return connectionsOf(this.options.podSecurityGroup ?? this.cluster.clusterSecurityGroup);
-  }
-
-  protected apply(scope: Construct, id: string, manifest: { [key: string]: unknown }[]): Construct {
-    // Not cluster.addManifest(): what a workload applies belongs to the workload's stack.
-    return new eksv2.KubernetesManifest(scope, id, { cluster: this.cluster, manifest });
+    super(new EksV2Cluster(cluster, options.loadBalancerClass), options);
   }
 }
 
 class ManifestsOnlyAccess extends KubernetesAccess {
   public readonly clusterName: string;
 
-  constructor(private readonly options: ManifestsOnlyOptions) {
+  constructor(options: ManifestsOnlyOptions) {
     super(options);
     this.clusterName = options.clusterName;
   }
 
   public get connections(): ec2.Connections {
-    if (!this.options.podSecurityGroup) {
+    const [securityGroup] = this._securityGroups();
+    if (!securityGroup) {
       throw new Error('KubernetesAccess.manifestsOnly needs `podSecurityGroup` to open a database to the pods;'
         + ' give it the cluster security group.');
     }
-    return connectionsOf(this.options.podSecurityGroup);
+    return connectionsOf(securityGroup);
   }
 
-  protected apply(scope: Construct, id: string, _manifest: { [key: string]: unknown }[]): Construct {
+  protected apply(scope: Construct, id: string, _manifests: Manifest[]): Construct {
     return new Construct(scope, id);
   }
-}
-
-/** @returns nothing for a name that is only known later */
-function identityOf({ kind, metadata }: { [key: string]: unknown }): string | undefined {
-  const { name, namespace } = metadata as { name?: string; namespace?: string };
-  return Token.isUnresolved(name) ? undefined : `${kind} '${name}'${namespace ? ` of namespace '${namespace}'` : ''}`;
 }
 
 function connectionsOf(securityGroup: ec2.ISecurityGroup): ec2.Connections {

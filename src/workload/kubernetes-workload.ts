@@ -1,18 +1,25 @@
-import { Duration } from 'aws-cdk-lib';
+import { Duration, Tokenization } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as eks from 'aws-cdk-lib/aws-eks';
 import * as iam from 'aws-cdk-lib/aws-iam';
+import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
 import { Construct } from 'constructs';
 import { Autoscaling } from './autoscaling';
+import { IHostedService } from './hosted-service';
 import { KubernetesAccess } from './kubernetes-access';
 import { KubernetesContainerOptions } from './kubernetes-container-options';
+import { MetricsAccess } from './metrics-access';
 import { KubernetesPod } from './private/kubernetes-pod';
-import { ServiceExposure } from './service-exposure';
+import { ServiceAddressKind, ServiceExposure } from './service-exposure';
 import { WorkloadImage } from './workload-image';
 import { WorkloadProbes } from './workload-probes';
 import { invalid } from '../private/validation';
 
-/** How long an exposed pod goes on serving after it was told to stop, until nobody calls it any more. */
-const DRAIN_SECONDS = 15;
+/** How long a pod that takes connections goes on serving after it was told to stop, where the exposure doesn't say. */
+const DRAIN_TIME = Duration.seconds(15);
+
+/** What a process gets to finish its work after nobody calls it any more. */
+const STOP_TIME = Duration.seconds(30);
 
 /**
  * What every long-running workload can be given.
@@ -33,11 +40,20 @@ export interface KubernetesWorkloadOptions extends KubernetesContainerOptions {
   readonly probes?: WorkloadProbes;
 
   /**
-   * How long a pod may take to stop. Give a queue consumer at least its processing time.
+   * How long a pod may take to stop, with the time that its exposure takes to stop sending. Give a queue consumer at least its
+   * processing time.
    *
-   * @default Duration.seconds(45)
+   * @default - 30 seconds more than the exposure takes to stop sending (2 minutes and 30 seconds behind a load balancer); 45 seconds if
+   * the workload is not exposed
    */
   readonly terminationGracePeriod?: Duration;
+
+  /**
+   * Who may read `/metrics` on the port, beside those that the exposure lets in: Prometheus, for example.
+   *
+   * @default - nobody else
+   */
+  readonly metricsAccess?: MetricsAccess[];
 }
 
 /**
@@ -58,7 +74,7 @@ export interface KubernetesWorkloadProps extends KubernetesWorkloadOptions {
   readonly scaling?: Autoscaling;
 
   /**
-   * Who can reach the port.
+   * Who can reach the port, all paths of it.
    *
    * @default ServiceExposure.none()
    */
@@ -72,10 +88,11 @@ export interface KubernetesWorkloadProps extends KubernetesWorkloadOptions {
  * an autoscaler, a disruption budget, a network policy that denies what isn't needed, a Service if it is exposed,
  * and the role that the pods assume by EKS Pod Identity.
  *
- * Network policies have effect only where the cluster's network plugin enforces them: on EKS Auto Mode by a setting of the
- * cluster, elsewhere by `enableNetworkPolicy` of the VPC CNI add-on.
+ * Network policies, autoscaling, the namespace and KEDA need something of the cluster, which `KubernetesPrerequisites` makes; a warning at
+ * synthesis names what is missing, where that can be known.
  *
- * @see https://docs.aws.amazon.com/eks/latest/userguide/cni-network-policy.html
+ * All pods of a cluster share the cluster security group, so what is opened to the workload is opened to every pod that no network
+ * policy stops. With `podSecurityGroup` it isn't.
  *
  * @example
  * declare const kubernetes: KubernetesAccess;
@@ -89,11 +106,18 @@ export interface KubernetesWorkloadProps extends KubernetesWorkloadOptions {
  * });
  * bucket.grantRead(reports);
  */
-export class KubernetesWorkload extends Construct implements iam.IGrantable, ec2.IConnectable {
-  /** The role of the pods. */
+@propertyInjectable
+export class KubernetesWorkload extends Construct implements IHostedService {
+  /** Uniquely identifies this class for property injectors. */
+  public static readonly PROPERTY_INJECTION_ID: string = 'cdk-order-pipeline.KubernetesWorkload';
+
+  /** The role that the pods assume. */
   public readonly role: iam.IRole;
 
-  /** The principal to grant permissions to. */
+  /** The service account's link to the role. */
+  public readonly podIdentity: eks.CfnPodIdentityAssociation;
+
+  /** The principal to grant permissions to: the one of `targetRole`, else the one of `role`. */
   public readonly grantPrincipal: iam.IPrincipal;
 
   /** The name of the Kubernetes objects. */
@@ -106,6 +130,9 @@ export class KubernetesWorkload extends Construct implements iam.IGrantable, ec2
   public readonly manifest: Construct;
 
   private readonly kubernetes: KubernetesAccess;
+  private readonly pod: KubernetesPod;
+  private readonly addressKind: ServiceAddressKind;
+  private hostName?: string;
 
   constructor(scope: Construct, id: string, props: KubernetesWorkloadProps) {
     super(scope, id);
@@ -113,21 +140,29 @@ export class KubernetesWorkload extends Construct implements iam.IGrantable, ec2
     this.port = props.port ?? 8080;
 
     const pod = new KubernetesPod(this, { ...props, port: this.port, maxNameLength: 63 });
+    this.pod = pod;
     this.role = pod.role;
-    this.grantPrincipal = pod.role.grantPrincipal;
+    this.podIdentity = pod.identity;
+    this.grantPrincipal = pod.grantPrincipal;
     this.serviceName = pod.serviceName;
 
     const namespace = props.kubernetes.namespace;
     const scaling = (props.scaling ?? Autoscaling.cpu()).bind({ deploymentName: pod.serviceName, namespace });
     const exposure = (props.exposure ?? ServiceExposure.none()).bind({
-      serviceName: pod.serviceName, namespace, selector: pod.selector, port: this.port,
+      serviceName: pod.serviceName,
+      namespace,
+      selector: pod.selector,
+      port: this.port,
+      loadBalancerClass: props.kubernetes.loadBalancerClass,
     });
+    this.addressKind = exposure.addressKind ?? ServiceAddressKind.NONE;
 
     const exposed = exposure.ingressFrom !== undefined;
-    const gracePeriod = props.terminationGracePeriod ?? Duration.seconds(45);
-    if (exposed && !gracePeriod.isUnresolved() && gracePeriod.toSeconds() <= DRAIN_SECONDS) {
-      throw invalid(this, `terminationGracePeriod must be longer than the ${DRAIN_SECONDS} seconds that an exposed service waits`
-        + ` for its callers, got ${gracePeriod.toHumanString()}`);
+    const drainTime = exposure.drainTime ?? (exposed ? DRAIN_TIME : undefined);
+    const gracePeriod = props.terminationGracePeriod ?? (drainTime ?? DRAIN_TIME).plus(STOP_TIME);
+    if (drainTime && !gracePeriod.isUnresolved() && gracePeriod.toMilliseconds() <= drainTime.toMilliseconds()) {
+      throw invalid(this, `terminationGracePeriod must be longer than the ${drainTime.toHumanString()} that the exposed pods go on serving`
+        + ` (drainTime of the exposure), got ${gracePeriod.toHumanString()}`);
     }
 
     const deployment = {
@@ -143,7 +178,7 @@ export class KubernetesWorkload extends Construct implements iam.IGrantable, ec2
           ports: [{ name: 'http', containerPort: this.port, protocol: 'TCP' }],
           ...(props.probes ?? WorkloadProbes.http()).bind(),
           // Time for load balancer and Service to stop sending before the process stops taking.
-          ...exposed ? { lifecycle: { preStop: { sleep: { seconds: DRAIN_SECONDS } } } } : {},
+          ...drainTime ? { lifecycle: { preStop: { sleep: { seconds: drainTime.toSeconds() } } } } : {},
         }, {
           terminationGracePeriodSeconds: gracePeriod.toSeconds(),
           topologySpreadConstraints: ['topology.kubernetes.io/zone', 'kubernetes.io/hostname'].map(topologyKey => ({
@@ -162,24 +197,49 @@ export class KubernetesWorkload extends Construct implements iam.IGrantable, ec2
       metadata: pod.metadata(),
       spec: { maxUnavailable: 1, unhealthyPodEvictionPolicy: 'AlwaysAllow', selector: { matchLabels: pod.selector } },
     };
-    const ingress = exposed ? [{
-      ...exposure.ingressFrom?.length ? { from: exposure.ingressFrom } : {},
-      ports: [{ protocol: 'TCP', port: this.port }],
-    }] : [];
+    const ports = [{ protocol: 'TCP', port: this.port }];
+    const ingress = [
+      ...exposed ? [{ ...exposure.ingressFrom?.length ? { from: exposure.ingressFrom } : {}, ports }] : [],
+      ...props.metricsAccess?.length ? [{ from: props.metricsAccess.map(access => access.bind()), ports }] : [],
+    ];
 
     this.manifest = props.kubernetes.applyManifest(this, 'Manifest', [
       pod.serviceAccount(),
+      ...pod.securityGroupPolicy(),
       pod.networkPolicy(ingress),
       deployment,
       disruptionBudget,
       ...scaling.manifests ?? [],
       ...exposure.manifests ?? [],
     ]);
-    this.manifest.node.addDependency(pod.identity, pod.role);
+    this.manifest.node.addDependency(...pod.prerequisites);
   }
 
   /** The connections of the pods, for example to open a database to them. */
   public get connections(): ec2.Connections {
-    return this.kubernetes.connections;
+    return this.pod.connections;
+  }
+
+  /**
+   * The address of the workload's API, as its exposure has it. Behind a load balancer it is read from the cluster at deployment, by a
+   * custom resource that is made when this is read for the first time.
+   *
+   * @default - undefined: the workload is not exposed, or nothing can be read from the cluster (`KubernetesAccess.manifestsOnly()`)
+   */
+  public get url(): string | undefined {
+    const hostName = this.host();
+    return hostName && `http://${hostName}:${Tokenization.stringifyNumber(this.port)}`;
+  }
+
+  private host(): string | undefined {
+    switch (this.addressKind) {
+      case ServiceAddressKind.CLUSTER_INTERNAL:
+        return `${this.serviceName}.${this.kubernetes.namespace}.svc.cluster.local`;
+      case ServiceAddressKind.LOAD_BALANCER:
+        this.hostName ??= this.kubernetes.serviceAddress(this, 'Address', this.serviceName, this.manifest);
+        return this.hostName;
+      default:
+        return undefined;
+    }
   }
 }

@@ -1,3 +1,5 @@
+import { Duration } from 'aws-cdk-lib';
+
 /**
  * An internal Network Load Balancer.
  */
@@ -6,16 +8,59 @@ export interface InternalNetworkLoadBalancerOptions {
    * Which controller makes the load balancer: `eks.amazonaws.com/nlb` is EKS Auto Mode,
    * `service.k8s.aws/nlb` the AWS Load Balancer Controller.
    *
-   * @default 'eks.amazonaws.com/nlb'
+   * Kubernetes doesn't let the class of a Service change: a deployment that changes it fails.
+   *
+   * @default - the `loadBalancerClass` of the `KubernetesAccess`, which follows from the kind of the cluster
    */
   readonly loadBalancerClass?: string;
 
   /**
-   * Annotations of the Service, for what the controller can do besides (TLS, access logs, security groups).
+   * Annotations of the Service, for what the controller can do besides (TLS, subnets, security groups).
    *
    * @default - internal scheme, pods as targets, `/readyz` as health check
+   * @see https://docs.aws.amazon.com/eks/latest/userguide/auto-configure-nlb.html
    */
   readonly annotations?: { [key: string]: string };
+
+  /**
+   * Attributes of the load balancer, such as `access_logs.s3.enabled` or `load_balancing.cross_zone.enabled`.
+   *
+   * @default - those of Elastic Load Balancing
+   * @see https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_LoadBalancerAttribute.html
+   */
+  readonly loadBalancerAttributes?: { [key: string]: string };
+
+  /**
+   * Attributes of the target group, such as `preserve_client_ip.enabled`.
+   *
+   * @default - those of Elastic Load Balancing
+   * @see https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetGroupAttribute.html
+   */
+  readonly targetGroupAttributes?: { [key: string]: string };
+
+  /**
+   * How long a pod that is replaced goes on serving, until the load balancer sends nothing to it any more. In whole seconds.
+   *
+   * A Network Load Balancer takes at least two minutes to stop sending connections to a pod that it has been told to leave out.
+   *
+   * @default Duration.minutes(2)
+   * @see https://github.com/kubernetes-sigs/aws-load-balancer-controller/issues/2366
+   */
+  readonly drainTime?: Duration;
+}
+
+/**
+ * Where a workload is found.
+ */
+export enum ServiceAddressKind {
+  /** Nowhere: it has no Service. */
+  NONE,
+
+  /** By the name of its Service, from inside the cluster. */
+  CLUSTER_INTERNAL,
+
+  /** By the host name of a load balancer, which is known once the load balancer is there. */
+  LOAD_BALANCER,
 }
 
 /**
@@ -30,6 +75,12 @@ export interface ServiceExposureBindOptions {
   readonly selector: { [key: string]: string };
   /** The port of the pods, which is the port of the Service too. */
   readonly port: number;
+  /**
+   * The class of load balancers in the cluster.
+   *
+   * @default - unknown
+   */
+  readonly loadBalancerClass?: string;
 }
 
 /**
@@ -49,6 +100,20 @@ export interface ServiceExposureConfig {
    * @default - from nowhere
    */
   readonly ingressFrom?: { [key: string]: unknown }[];
+
+  /**
+   * How long callers may still reach a pod that is being stopped. It sleeps that long before its process is told to stop.
+   *
+   * @default - 15 seconds if connections are taken at all
+   */
+  readonly drainTime?: Duration;
+
+  /**
+   * Where the workload is found.
+   *
+   * @default ServiceAddressKind.NONE
+   */
+  readonly addressKind?: ServiceAddressKind;
 }
 
 /**
@@ -57,6 +122,15 @@ export interface ServiceExposureConfig {
 export abstract class ServiceExposure {
   /**
    * An internal Network Load Balancer in front of the pods: reachable from the VPC and what is connected to it.
+   *
+   * It needs subnets with the tag `kubernetes.io/role/internal-elb` = `1`, and a controller that makes it: EKS Auto Mode has one built in,
+   * other clusters need the AWS Load Balancer Controller.
+   *
+   * A rolling update loses no request only if the namespace has the readiness gates of the load balancer switched on, as
+   * `KubernetesPrerequisites` does: else new pods count as ready before the load balancer knows them. AWS measured 127 seconds
+   * without an answer, with two replicas.
+   *
+   * @see https://aws.amazon.com/cn/blogs/china/use-the-readiness-gate-to-solve-the-service-interruption-caused-by-the-rolling-upgrade-of-eks-pod/
    */
   public static internalNetworkLoadBalancer(options: InternalNetworkLoadBalancerOptions = {}): ServiceExposure {
     return new InternalNetworkLoadBalancer(options);
@@ -76,28 +150,49 @@ export abstract class ServiceExposure {
   public abstract bind(options: ServiceExposureBindOptions): ServiceExposureConfig;
 }
 
+/** Time for the cluster's nodes to learn that a pod is no longer behind its Service. */
+const CLUSTER_DRAIN = Duration.seconds(15);
+
+const ANNOTATION = 'service.beta.kubernetes.io/aws-load-balancer';
+
 class InternalNetworkLoadBalancer extends ServiceExposure {
+  private readonly drainTime: Duration;
+  private readonly annotations: { [key: string]: string };
+
   constructor(private readonly options: InternalNetworkLoadBalancerOptions) {
     super();
+    this.drainTime = options.drainTime ?? Duration.minutes(2);
+    if (this.drainTime.isUnresolved() || this.drainTime.toMilliseconds() < 1000 || this.drainTime.toMilliseconds() % 1000 !== 0) {
+      throw new Error(`drainTime must be known at synthesis and whole seconds, at least one; got ${this.drainTime.toString()}`);
+    }
+    this.annotations = {
+      ...attributes('attributes', 'loadBalancerAttributes', options.loadBalancerAttributes, options.annotations),
+      ...attributes('target-group-attributes', 'targetGroupAttributes', options.targetGroupAttributes, options.annotations),
+    };
   }
 
   public bind(bind: ServiceExposureBindOptions): ServiceExposureConfig {
-    const prefix = 'service.beta.kubernetes.io/aws-load-balancer';
+    const loadBalancerClass = this.options.loadBalancerClass ?? bind.loadBalancerClass;
+    if (loadBalancerClass === undefined) {
+      throw new Error(`Which controller makes the load balancer of '${bind.serviceName}' isn't known: set loadBalancerClass of the KubernetesAccess,`
+        + ' or of ServiceExposure.internalNetworkLoadBalancer(), to \'eks.amazonaws.com/nlb\' (EKS Auto Mode) or \'service.k8s.aws/nlb\''
+        + ' (AWS Load Balancer Controller)');
+    }
     return {
-      manifests: [service(bind, {
-        type: 'LoadBalancer',
-        loadBalancerClass: this.options.loadBalancerClass ?? 'eks.amazonaws.com/nlb',
-      }, {
-        [`${prefix}-scheme`]: 'internal',
-        [`${prefix}-nlb-target-type`]: 'ip',
-        [`${prefix}-healthcheck-protocol`]: 'http',
-        [`${prefix}-healthcheck-port`]: 'traffic-port',
-        [`${prefix}-healthcheck-path`]: '/readyz',
+      manifests: [service(bind, { type: 'LoadBalancer', loadBalancerClass }, {
+        [`${ANNOTATION}-scheme`]: 'internal',
+        [`${ANNOTATION}-nlb-target-type`]: 'ip',
+        [`${ANNOTATION}-healthcheck-protocol`]: 'http',
+        [`${ANNOTATION}-healthcheck-port`]: 'traffic-port',
+        [`${ANNOTATION}-healthcheck-path`]: '/readyz',
+        ...this.annotations,
         ...this.options.annotations,
       })],
       // Clients keep their address through the load balancer, so anything of the VPC may show up here;
       // the load balancer is internal and its security group decides.
       ingressFrom: [],
+      drainTime: this.drainTime,
+      addressKind: ServiceAddressKind.LOAD_BALANCER,
     };
   }
 }
@@ -107,6 +202,8 @@ class ClusterInternal extends ServiceExposure {
     return {
       manifests: [service(bind, { type: 'ClusterIP' })],
       ingressFrom: [{ namespaceSelector: {} }],
+      drainTime: CLUSTER_DRAIN,
+      addressKind: ServiceAddressKind.CLUSTER_INTERNAL,
     };
   }
 }
@@ -115,6 +212,22 @@ class NotExposed extends ServiceExposure {
   public bind(_options: ServiceExposureBindOptions): ServiceExposureConfig {
     return {};
   }
+}
+
+/** The annotation of a list of attributes, if there are any. */
+function attributes(suffix: string, prop: string, values: { [key: string]: string } = {}, annotations: { [key: string]: string } = {}) {
+  const entries = Object.entries(values);
+  if (entries.length === 0) { return {}; }
+  const annotation = `${ANNOTATION}-${suffix}`;
+  if (annotation in annotations) {
+    throw new Error(`${prop} and the annotation ${annotation} say the same: give one of them`);
+  }
+  for (const [key, value] of entries) {
+    if (/[,=]/.test(key) || value.includes(',')) {
+      throw new Error(`${prop} becomes a list of key=value, separated by commas: '${key}' = '${value}' has a character of those in it`);
+    }
+  }
+  return { [annotation]: entries.map(([key, value]) => `${key}=${value}`).join(',') };
 }
 
 function service(bind: ServiceExposureBindOptions, spec: { [key: string]: unknown }, annotations?: { [key: string]: string }) {

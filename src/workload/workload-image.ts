@@ -74,6 +74,10 @@ class RegistryImage extends WorkloadImage {
     if (!Token.isUnresolved(imageUri) && !/[^/]([:@])[^/]+$/.test(imageUri)) {
       throw new Error(`The image '${imageUri}' has neither a tag nor a digest; name the version that is meant, such as '${imageUri}:1.0.0'.`);
     }
+    if (!Token.isUnresolved(imageUri) && /[A-Z]/.test(repositoryOf(imageUri))) {
+      throw new Error(`The image '${imageUri}' has capital letters in its name, which no container runtime takes: is it `
+        + `'${imageUri.replace(repositoryOf(imageUri), repositoryOf(imageUri).toLowerCase())}'?`);
+    }
   }
 
   public bind(_scope: Construct): WorkloadImageConfig {
@@ -89,4 +93,10 @@ class EcrImage extends WorkloadImage {
   public bind(_scope: Construct): WorkloadImageConfig {
     return { imageUri: this.repository.repositoryUriForTagOrDigest(this.tagOrDigest) };
   }
+}
+
+/** The name of an image without its registry, whose host name may have capitals, and without tag and digest. */
+function repositoryOf(imageUri: string): string {
+  const [first, ...rest] = imageUri.replace(/@.*$/, '').replace(/:[^/:]*$/, '').split('/');
+  return rest.length > 0 && (/[.:]/.test(first) || first === 'localhost') ? rest.join('/') : [first, ...rest].join('/');
 }

@@ -1,13 +1,14 @@
 import { Names, Stack, Token, Tokenization } from 'aws-cdk-lib';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as eks from 'aws-cdk-lib/aws-eks';
 import * as iam from 'aws-cdk-lib/aws-iam';
-import { Construct } from 'constructs';
+import { Construct, IDependable } from 'constructs';
+import type { Manifest } from './manifest';
+import { podPrincipal } from './pod-identity';
 import { invalid, requireInteger } from '../../private/validation';
 import type { KubernetesAccess } from '../kubernetes-access';
 import type { KubernetesContainerOptions } from '../kubernetes-container-options';
 import type { WorkloadImage } from '../workload-image';
-
-type Manifest = { [key: string]: unknown };
 
 export interface PodOptions extends KubernetesContainerOptions {
   readonly kubernetes: KubernetesAccess;
@@ -30,19 +31,47 @@ export class KubernetesPod {
       ?? Names.uniqueResourceName(scope, { maxLength: options.maxNameLength, separator: '-' }).toLowerCase();
     validateName(scope, this.serviceName, options.maxNameLength);
     requireInteger(scope, 'port', options.port, 1, 65535);
+    validateEnvironment(scope, options);
     options.egressPorts?.forEach(port => requireInteger(scope, 'egressPorts', port, 1, 65535));
     if (options.cpu !== undefined && (Token.isUnresolved(options.cpu) || !(options.cpu >= 0.001))) {
       throw invalid(scope, `cpu is in vCPUs and must be at least 0.001 and no token, got ${Tokenization.stringifyNumber(options.cpu)}`);
     }
 
     this.selector = { 'app.kubernetes.io/name': this.serviceName };
-    this.role = options.role ?? new iam.Role(scope, 'Role', { assumedBy: podPrincipal(options.kubernetes, this.serviceName) });
+    this.role = options.role ?? new iam.Role(scope, 'Role', {
+      assumedBy: podPrincipal(options.kubernetes.clusterName, options.kubernetes.namespace, this.serviceName),
+    });
     this.identity = new eks.CfnPodIdentityAssociation(scope, 'PodIdentity', {
       clusterName: options.kubernetes.clusterName,
       namespace: options.kubernetes.namespace,
       serviceAccount: this.serviceName,
       roleArn: this.role.roleArn,
+      targetRoleArn: options.targetRole?.roleArn,
     });
+    if (options.targetRole) {
+      this.role.addToPrincipalPolicy(new iam.PolicyStatement({
+        actions: ['sts:AssumeRole', 'sts:TagSession'],
+        resources: [options.targetRole.roleArn],
+      }));
+    }
+  }
+
+  /** Who the pods are for AWS. */
+  public get grantPrincipal(): iam.IPrincipal {
+    return (this.options.targetRole ?? this.role).grantPrincipal;
+  }
+
+  /** The pods' network interfaces. */
+  public get connections(): ec2.Connections {
+    return this.options.podSecurityGroup?.connections ?? this.options.kubernetes.connections;
+  }
+
+  /** What has to be there before the pods are admitted, else they start without credentials. */
+  public get prerequisites(): IDependable[] {
+    const { targetRole } = this.options;
+    // A role of another stack is there already, or comes by the order of the stacks.
+    const sameStack = targetRole && Stack.of(targetRole) === Stack.of(this.scope);
+    return [this.identity, this.role, ...sameStack ? [targetRole] : []];
   }
 
   public metadata(name = this.serviceName): Manifest {
@@ -51,6 +80,19 @@ export class KubernetesPod {
 
   public serviceAccount(): Manifest {
     return { apiVersion: 'v1', kind: 'ServiceAccount', metadata: this.metadata(), automountServiceAccountToken: false };
+  }
+
+  /** Gives the pods their own security group, if they have one. It has to be there before they are. */
+  public securityGroupPolicy(): Manifest[] {
+    const { podSecurityGroup, kubernetes } = this.options;
+    if (!podSecurityGroup) { return []; }
+    const groups = [podSecurityGroup, ...kubernetes._securityGroups()].map(({ securityGroupId }) => securityGroupId);
+    return [{
+      apiVersion: 'vpcresources.k8s.aws/v1beta1',
+      kind: 'SecurityGroupPolicy',
+      metadata: this.metadata(),
+      spec: { podSelector: { matchLabels: this.selector }, securityGroups: { groupIds: [...new Set(groups)] } },
+    }];
   }
 
   /** Nothing comes in but what `ingress` allows; out go name resolution, credentials, AWS APIs and `egressPorts`. */
@@ -63,7 +105,8 @@ export class KubernetesPod {
       spec: {
         podSelector: { matchLabels: this.selector },
         policyTypes: ['Ingress', 'Egress'],
-        ingress,
+        // The API server drops an empty list, and each later apply would find a difference. `policyTypes` denies all the same.
+        ...ingress.length > 0 ? { ingress } : {},
         egress: [
           { ports: [{ protocol: 'UDP', port: 53 }, tcp(53)] },
           { ports: [tcp(443), ...(this.options.egressPorts ?? []).map(tcp)] },
@@ -123,17 +166,17 @@ export class KubernetesPod {
   }
 }
 
-/** Only the service account of this name, in this cluster and namespace. */
-function podPrincipal(kubernetes: KubernetesAccess, serviceAccount: string): iam.IPrincipal {
-  return new iam.ServicePrincipal('pods.eks.amazonaws.com', {
-    conditions: {
-      StringEquals: {
-        'aws:RequestTag/eks-cluster-name': kubernetes.clusterName,
-        'aws:RequestTag/kubernetes-namespace': kubernetes.namespace,
-        'aws:RequestTag/kubernetes-service-account': serviceAccount,
-      },
-    },
-  }).withSessionTags();
+/** What the API server refuses, or what leaves pods that never get ready. */
+function validateEnvironment(scope: Construct, { environment = {}, port }: PodOptions) {
+  for (const name of Object.keys(environment)) {
+    // Printable ASCII without `=`, as Kubernetes has it.
+    if (!Token.isUnresolved(name) && !/^[ -<>-~]+$/.test(name)) {
+      throw invalid(scope, `environment has the name ${JSON.stringify(name)}: a name must not be empty and must be printable ASCII without '='`);
+    }
+  }
+  if (port !== undefined && 'PORT' in environment) {
+    throw invalid(scope, 'environment.PORT can\'t be given, as probes and Service would look at another port: set port instead');
+  }
 }
 
 function validateName(scope: Construct, name: string, maxLength: number) {

@@ -1,0 +1,270 @@
+import { Aws, Stack } from 'aws-cdk-lib';
+import * as eks from 'aws-cdk-lib/aws-eks';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
+import { Construct, IConstruct } from 'constructs';
+import { ClusterPrerequisite } from './cluster-prerequisite';
+import { KubernetesAccess } from './kubernetes-access';
+import { podPrincipal } from './private/pod-identity';
+import { invalid, refuseWithout } from '../private/validation';
+
+/**
+ * Properties of the prerequisites.
+ */
+export interface KubernetesPrerequisitesProps {
+  /** The cluster and the namespace. */
+  readonly kubernetes: KubernetesAccess;
+
+  /**
+   * What the cluster has already: it is not made.
+   *
+   * A second namespace in a cluster has everything but `ClusterPrerequisite.NAMESPACE`.
+   *
+   * What was made here and is said to exist later is deleted by the next deployment; a namespace is deleted with everything in it.
+   *
+   * @default - nothing: all of them are made, as far as the kind of the cluster needs them
+   */
+  readonly existing?: ClusterPrerequisite[];
+
+  /**
+   * Roles that may use `kubectl` in the namespace, with the access policy `AmazonEKSAdminPolicy`.
+   *
+   * The cluster has to let the EKS API decide who has access (`authenticationMode`), as clusters of `aws-eks-v2` do.
+   *
+   * @default - nobody besides those who have access to the cluster already
+   * @see https://docs.aws.amazon.com/eks/latest/userguide/access-policy-permissions.html
+   */
+  readonly operators?: iam.IRoleRef[];
+
+  /**
+   * The role of the KEDA that the cluster has. Consumers let it read the length of their queues.
+   *
+   * @default - a role is made with KEDA; unknown if KEDA is in `existing`, and then each consumer needs the `operatorRole`
+   */
+  readonly kedaOperatorRole?: iam.IRole;
+
+  /**
+   * The version of KEDA and of its Helm chart.
+   *
+   * @default '2.21.0' - which is tested with Kubernetes 1.34 to 1.36
+   * @see https://keda.sh/docs/latest/operate/cluster/#kubernetes-compatibility
+   */
+  readonly kedaVersion?: string;
+}
+
+/** Where the Helm chart of KEDA puts its operator, and what it calls its service account. */
+const KEDA = { chart: 'keda', repository: 'https://kedacore.github.io/charts', version: '2.21.0', namespace: 'keda', serviceAccount: 'keda-operator' };
+
+const RESTRICTED = { 'pod-security.kubernetes.io/enforce': 'restricted' };
+
+/**
+ * What workloads need of a cluster and a cluster doesn't have by itself: the metrics server, network policies that are enforced,
+ * the namespace, KEDA, and the pod identity agent where EKS Auto Mode doesn't have it built in.
+ *
+ * Everything that is applied through the `KubernetesAccess`, before or after, comes after it.
+ *
+ * The namespace accepts only pods of the `restricted` pod security standard. Its labels switch on the readiness gates of load balancers,
+ * with which a new pod is ready only when its load balancer sends to it. The AWS Load Balancer Controller documents its label,
+ * `elbv2.k8s.aws/pod-readiness-gate-inject`. For EKS Auto Mode there is no AWS documentation; its webhook selects namespaces by
+ * `eks.amazonaws.com/pod-readiness-gate-inject`, as users found by reading it in their clusters. Both labels are set.
+ * The namespace `default` is left as it is, so put them there yourself.
+ *
+ * @see https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/deploy/pod_readiness_gate/
+ * @see https://docs.aws.amazon.com/eks/latest/userguide/auto-net-pol.html
+ *
+ * @example
+ * declare const kubernetes: KubernetesAccess;
+ * declare const onCall: iam.Role;
+ *
+ * new KubernetesPrerequisites(this, 'Prerequisites', {
+ *   kubernetes,
+ *   existing: [ClusterPrerequisite.METRICS_SERVER],
+ *   operators: [onCall],
+ * });
+ */
+@propertyInjectable
+export class KubernetesPrerequisites extends Construct {
+  /** Uniquely identifies this class for property injectors. */
+  public static readonly PROPERTY_INJECTION_ID: string = 'cdk-order-pipeline.KubernetesPrerequisites';
+
+  /**
+   * The add-on `metrics-server`.
+   *
+   * @default - none: the cluster has it
+   */
+  public readonly metricsServer?: eks.CfnAddon;
+
+  /**
+   * What switches on the enforcement of network policies: the ConfigMap of EKS Auto Mode, or the add-on `vpc-cni`.
+   *
+   * @default - none: the cluster has it
+   */
+  public readonly networkPolicies?: Construct;
+
+  /**
+   * The add-on `eks-pod-identity-agent`.
+   *
+   * @default - none: the cluster has it, or it is in EKS Auto Mode
+   */
+  public readonly podIdentityAgent?: IConstruct;
+
+  /**
+   * The namespace of the `KubernetesAccess`.
+   *
+   * @default - none: the cluster has it, or it is `default`
+   */
+  public readonly namespace?: Construct;
+
+  /**
+   * The namespace of KEDA.
+   *
+   * @default - none: the cluster has KEDA
+   */
+  public readonly kedaNamespace?: Construct;
+
+  /**
+   * KEDA.
+   *
+   * @default - none: the cluster has KEDA
+   */
+  public readonly kedaChart?: Construct;
+
+  /**
+   * The role of KEDA's operator.
+   *
+   * @default - unknown: the cluster has KEDA, and its role was not given
+   */
+  public readonly kedaOperatorRole?: iam.IRole;
+
+  /**
+   * The link from the service account of KEDA's operator to its role.
+   *
+   * @default - none: the cluster has KEDA
+   */
+  public readonly kedaPodIdentity?: eks.CfnPodIdentityAssociation;
+
+  /** The access of the operators to the namespace, in their order. */
+  public readonly accessEntries: eks.CfnAccessEntry[];
+
+  private readonly kubernetes: KubernetesAccess;
+
+  constructor(scope: Construct, id: string, props: KubernetesPrerequisitesProps) {
+    super(scope, id);
+    this.kubernetes = props.kubernetes;
+    const existing = props.existing ?? [];
+    const makes = (prerequisite: ClusterPrerequisite) => !existing.includes(prerequisite);
+    this.validate(props, makes);
+
+    if (makes(ClusterPrerequisite.POD_IDENTITY_AGENT) && !this.kubernetes._autoMode) { this.podIdentityAgent = this.makePodIdentityAgent(); }
+    if (makes(ClusterPrerequisite.METRICS_SERVER)) { this.metricsServer = this.addon('MetricsServer', { addonName: 'metrics-server' }); }
+    if (makes(ClusterPrerequisite.NETWORK_POLICIES)) { this.networkPolicies = this.enforceNetworkPolicies(); }
+    if (makes(ClusterPrerequisite.NAMESPACE) && this.kubernetes.namespace !== 'default') {
+      this.namespace = this.applyNamespace('Namespace', this.kubernetes.namespace, {
+        'elbv2.k8s.aws/pod-readiness-gate-inject': 'enabled',
+        'eks.amazonaws.com/pod-readiness-gate-inject': 'enabled',
+      });
+    }
+    this.kedaOperatorRole = props.kedaOperatorRole;
+    if (makes(ClusterPrerequisite.KEDA)) {
+      this.kedaOperatorRole = new iam.Role(this, 'KedaOperatorRole', {
+        assumedBy: podPrincipal(this.kubernetes.clusterName, KEDA.namespace, KEDA.serviceAccount),
+      });
+      this.kedaPodIdentity = new eks.CfnPodIdentityAssociation(this, 'KedaPodIdentity', {
+        clusterName: this.kubernetes.clusterName,
+        namespace: KEDA.namespace,
+        serviceAccount: KEDA.serviceAccount,
+        roleArn: this.kedaOperatorRole.roleArn,
+      });
+      this.kedaNamespace = this.applyNamespace('KedaNamespace', KEDA.namespace);
+      this.kedaChart = this.installKeda(props.kedaVersion);
+    }
+    this.accessEntries = (props.operators ?? []).map(operator => this.giveAccess(operator));
+
+    this.kubernetes._setPrerequisites(this, existing, this.kedaOperatorRole);
+    const made = [this.podIdentityAgent, this.metricsServer, this.networkPolicies, this.namespace, this.kedaChart];
+    this.kubernetes.addDependency(...made.filter(construct => construct !== undefined));
+  }
+
+  private validate(props: KubernetesPrerequisitesProps, makes: (prerequisite: ClusterPrerequisite) => boolean): void {
+    if (makes(ClusterPrerequisite.KEDA)) {
+      refuseWithout(this, 'ClusterPrerequisite.KEDA in existing', { kedaOperatorRole: props.kedaOperatorRole });
+      if (!this.kubernetes._cluster) {
+        throw invalid(this, 'KEDA is installed by Helm, which this KubernetesAccess can\'t run: install it by other means, and list'
+          + ' ClusterPrerequisite.KEDA in existing');
+      }
+    } else if (props.kedaVersion !== undefined) {
+      throw invalid(this, 'kedaVersion can\'t be given when ClusterPrerequisite.KEDA is in existing: nothing is installed');
+    }
+    const dependent = [ClusterPrerequisite.NETWORK_POLICIES, ClusterPrerequisite.POD_IDENTITY_AGENT].filter(makes);
+    if (dependent.length > 0 && this.kubernetes._autoMode === undefined) {
+      throw invalid(this, `${dependent.join(' and ')} depend on whether the cluster is in EKS Auto Mode, which isn't known: set loadBalancerClass of the`
+        + ' KubernetesAccess, or list them in existing');
+    }
+    const cluster = this.kubernetes._cluster?.construct;
+    if (props.operators?.length && cluster instanceof eks.Cluster
+      && [undefined, eks.AuthenticationMode.CONFIG_MAP].includes(cluster.authenticationMode)) {
+      throw invalid(this, 'operators get their access by the EKS API, which the cluster doesn\'t ask: set its authenticationMode to'
+        + ' AuthenticationMode.API_AND_CONFIG_MAP or API');
+    }
+  }
+
+  private addon(id: string, props: Omit<eks.CfnAddonProps, 'clusterName'>): eks.CfnAddon {
+    return new eks.CfnAddon(this, id, { clusterName: this.kubernetes.clusterName, ...props });
+  }
+
+  private makePodIdentityAgent(): IConstruct {
+    return this.kubernetes._cluster?.podIdentityAgent() ?? this.addon('PodIdentityAgent', { addonName: 'eks-pod-identity-agent' });
+  }
+
+  private enforceNetworkPolicies(): Construct {
+    if (!this.kubernetes._autoMode) {
+      return this.addon('VpcCni', {
+        addonName: 'vpc-cni',
+        configurationValues: JSON.stringify({ enableNetworkPolicy: 'true' }),
+        // A new cluster has the plugin, but not as an add-on.
+        resolveConflicts: 'OVERWRITE',
+      });
+    }
+    return this.kubernetes._applyPrerequisite(this, 'NetworkPolicies', [{
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name: 'amazon-vpc-cni', namespace: 'kube-system' },
+      data: { 'enable-network-policy-controller': 'true' },
+    }], true);
+  }
+
+  private applyNamespace(id: string, name: string, labels: { [key: string]: string } = {}): Construct {
+    return this.kubernetes._applyPrerequisite(this, id, [{ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: { ...RESTRICTED, ...labels } } }]);
+  }
+
+  private installKeda(version = KEDA.version): Construct | undefined {
+    const chart = this.kubernetes._cluster?.install(this, 'Keda', {
+      chart: KEDA.chart,
+      repository: KEDA.repository,
+      version,
+      namespace: KEDA.namespace,
+      values: { serviceAccount: { operator: { name: KEDA.serviceAccount } } },
+    });
+    // The operator gets its credentials when its pod is admitted.
+    chart?.node.addDependency(this.kedaNamespace!, this.kedaPodIdentity!, ...this.podIdentityAgent ? [this.podIdentityAgent] : []);
+    return chart;
+  }
+
+  private giveAccess(operator: iam.IRoleRef): eks.CfnAccessEntry {
+    return new eks.CfnAccessEntry(this, `Operator${idOf(this, operator)}`, {
+      clusterName: this.kubernetes.clusterName,
+      principalArn: operator.roleRef.roleArn,
+      accessPolicies: [{
+        policyArn: `arn:${Aws.PARTITION}:eks::aws:cluster-access-policy/AmazonEKSAdminPolicy`,
+        accessScope: { type: 'namespace', namespaces: [this.kubernetes.namespace] },
+      }],
+    });
+  }
+}
+
+/** An id that stays when roles are added, left out or listed in another order. */
+function idOf(scope: Construct, role: IConstruct): string {
+  const stack = Stack.of(role);
+  const path = role.node.scopes.slice(stack.node.scopes.length).map(({ node }) => node.id);
+  return (stack === Stack.of(scope) ? path : [stack.node.id, ...path]).join('');
+}

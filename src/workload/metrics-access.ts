@@ -1,0 +1,52 @@
+import { Token } from 'aws-cdk-lib';
+
+/**
+ * Who may read `/metrics` of a workload, beside those who can reach it anyway.
+ *
+ * Where network policies are enforced, a Prometheus reaches only the pods that let it in.
+ */
+export abstract class MetricsAccess {
+  /** The pods of a namespace, such as `monitoring`. */
+  public static namespace(name: string): MetricsAccess {
+    return new NamespaceAccess(name);
+  }
+
+  /** Addresses, such as `10.0.0.0/16`. */
+  public static cidr(cidr: string): MetricsAccess {
+    return new CidrAccess(cidr);
+  }
+
+  /**
+   * Called by the workload whose metrics are read.
+   *
+   * @returns a peer of a NetworkPolicy
+   */
+  public abstract bind(): { [key: string]: unknown };
+}
+
+class NamespaceAccess extends MetricsAccess {
+  constructor(private readonly name: string) {
+    super();
+    if (!Token.isUnresolved(name) && !/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name)) {
+      throw new Error(`MetricsAccess.namespace() expects the name of a namespace, got '${name}'`);
+    }
+  }
+
+  public bind(): { [key: string]: unknown } {
+    // The label that Kubernetes gives to each namespace.
+    return { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': this.name } } };
+  }
+}
+
+class CidrAccess extends MetricsAccess {
+  constructor(private readonly cidr: string) {
+    super();
+    if (!Token.isUnresolved(cidr) && !/^[0-9a-f.:]+\/\d{1,3}$/i.test(cidr)) {
+      throw new Error(`MetricsAccess.cidr() expects a block of addresses such as '10.0.0.0/16', got '${cidr}'`);
+    }
+  }
+
+  public bind(): { [key: string]: unknown } {
+    return { ipBlock: { cidr: this.cidr } };
+  }
+}

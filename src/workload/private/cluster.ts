@@ -1,0 +1,139 @@
+import { Duration } from 'aws-cdk-lib';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as eks from 'aws-cdk-lib/aws-eks';
+import * as eksv2 from 'aws-cdk-lib/aws-eks-v2';
+import type { Construct, IConstruct } from 'constructs';
+import type { Manifest } from './manifest';
+
+/** A chart of Helm. */
+export interface Chart {
+  readonly chart: string;
+  readonly repository: string;
+  readonly version: string;
+  readonly namespace: string;
+  readonly values: { [key: string]: unknown };
+}
+
+/** What the two generations of clusters do in different ways. */
+export abstract class EksCluster {
+  /** Whether the cluster is made in this app, so that the construct tree shows what it has. */
+  public abstract readonly made: boolean;
+
+  /** Whether nodes, network and load balancers are those of EKS Auto Mode. */
+  public readonly autoMode: boolean;
+
+  protected constructor(public readonly construct: eks.ICluster | eksv2.ICluster, loadBalancerClass: string | undefined, unknown: boolean) {
+    const config = this.resource?.computeConfig as { enabled?: boolean } | undefined;
+    this.autoMode = config?.enabled ?? isAutoModeClass(loadBalancerClass) ?? unknown;
+  }
+
+  /** The version of Kubernetes, of a cluster that is made here. */
+  public get version(): string | undefined {
+    return this.resource?.version;
+  }
+
+  /** The VPC, as far as it is known. */
+  public get vpc(): ec2.IVpc | undefined {
+    return orUndefined(() => this.construct.vpc);
+  }
+
+  /** The security group of nodes and pods, as far as it is known. */
+  public get securityGroup(): ec2.ISecurityGroup | undefined {
+    return orUndefined(() => this.construct.clusterSecurityGroup);
+  }
+
+  public abstract apply(scope: Construct, id: string, manifest: Manifest[], overwrite?: boolean): Construct;
+  public abstract install(scope: Construct, id: string, chart: Chart): Construct;
+  public abstract read(scope: Construct, id: string, objectType: string, objectName: string, objectNamespace: string, jsonPath: string): EksValue;
+
+  /** The pod identity agent of a cluster that is made here: service accounts of the core share it. */
+  public abstract podIdentityAgent(): IConstruct | undefined;
+
+  private get resource(): eks.CfnCluster | undefined {
+    // Of the older kind the resource is a custom one, without these properties.
+    return this.construct.node.defaultChild as eks.CfnCluster | undefined;
+  }
+}
+
+/** A value that is read at deployment. */
+type EksValue = Construct & { readonly value: string };
+
+/** Load balancers of EKS Auto Mode have a class of their own; no class says nothing. */
+export function isAutoModeClass(loadBalancerClass: string | undefined): boolean | undefined {
+  return loadBalancerClass?.startsWith('eks.amazonaws.com/');
+}
+
+/** Charts come with images to pull, on nodes that may have to start first. */
+const CHART_TIMEOUT = Duration.minutes(10);
+
+/** EKS makes a load balancer in two to three minutes; its name is known earlier. */
+const VALUE_TIMEOUT = Duration.minutes(10);
+
+export class EksV1Cluster extends EksCluster {
+  public readonly made: boolean;
+
+  constructor(private readonly cluster: eks.ICluster, loadBalancerClass?: string) {
+    super(cluster, loadBalancerClass, false);
+    this.made = cluster instanceof eks.Cluster;
+  }
+
+  public apply(scope: Construct, id: string, manifest: Manifest[], overwrite?: boolean): Construct {
+    return new eks.KubernetesManifest(scope, id, { cluster: this.cluster, manifest, overwrite });
+  }
+
+  public install(scope: Construct, id: string, chart: Chart): Construct {
+    return new eks.HelmChart(scope, id, { cluster: this.cluster, ...chart, ...installing(chart) });
+  }
+
+  public read(scope: Construct, id: string, objectType: string, objectName: string, objectNamespace: string, jsonPath: string): EksValue {
+    return new eks.KubernetesObjectValue(scope, id, {
+      cluster: this.cluster, objectType, objectName, objectNamespace, jsonPath, timeout: VALUE_TIMEOUT,
+    });
+  }
+
+  public podIdentityAgent(): IConstruct | undefined {
+    return this.cluster instanceof eks.Cluster ? this.cluster.eksPodIdentityAgent : undefined;
+  }
+}
+
+export class EksV2Cluster extends EksCluster {
+  public readonly made: boolean;
+
+  constructor(private readonly cluster: eksv2.ICluster, loadBalancerClass?: string) {
+    super(cluster, loadBalancerClass, true);
+    this.made = cluster instanceof eksv2.Cluster;
+  }
+
+  public apply(scope: Construct, id: string, manifest: Manifest[], overwrite?: boolean): Construct {
+    // Not cluster.addManifest(): what a workload applies belongs to the workload's stack.
+    return new eksv2.KubernetesManifest(scope, id, { cluster: this.cluster, manifest, overwrite });
+  }
+
+  public install(scope: Construct, id: string, chart: Chart): Construct {
+    return new eksv2.HelmChart(scope, id, { cluster: this.cluster, ...chart, ...installing(chart) });
+  }
+
+  public read(scope: Construct, id: string, objectType: string, objectName: string, objectNamespace: string, jsonPath: string): EksValue {
+    return new eksv2.KubernetesObjectValue(scope, id, {
+      cluster: this.cluster, objectType, objectName, objectNamespace, jsonPath, timeout: VALUE_TIMEOUT,
+    });
+  }
+
+  public podIdentityAgent(): IConstruct | undefined {
+    return this.cluster instanceof eksv2.Cluster ? this.cluster.eksPodIdentityAgent : undefined;
+  }
+}
+
+/** The release carries the chart's name; its namespace is applied apart, with its labels. */
+function installing({ chart }: Chart) {
+  return { release: chart, createNamespace: false, wait: true, timeout: CHART_TIMEOUT };
+}
+
+/** Imported clusters throw at what they were not given. */
+function orUndefined<T>(get: () => T): T | undefined {
+  try {
+    return get();
+  } catch {
+    return undefined;
+  }
+}
