@@ -17,8 +17,8 @@ const COMING: [string, string, () => unknown][] = [
   ['ServiceHost.httpApi()', 'the serverless system', () => ServiceHost.httpApi(fn, { routes: ['POST /orders'], authorizer: ApiAuthorizer.iam() })],
   ['ServiceHost.scheduled()', 'the serverless system', () => ServiceHost.scheduled(fn, Duration.minutes(1))],
   ['ServiceHost.onDeployment()', 'the serverless system', () => ServiceHost.onDeployment(fn)],
-  ['CqrsEngine.mysql()', 'the serverless system', () => new CqrsAuroraCluster(stack, 'MySql', { vpc, engine: CqrsEngine.mysql() })],
-  ['proxy', 'the finished CqrsAuroraCluster', () => new CqrsAuroraCluster(stack, 'Proxied', { vpc, proxy: true })],
+  ['Aurora MySQL (CqrsEngine.mysql)', 'the serverless order system', () => new CqrsAuroraCluster(stack, 'MySql', { vpc, engine: CqrsEngine.mysql() })],
+  ['RDS Proxy (proxy: true)', 'the finished CqrsAuroraCluster', () => new CqrsAuroraCluster(stack, 'Proxied', { vpc, proxy: true })],
   ['EventTransport.kafka()', 'the Kafka transport', () => EventTransport.kafka({} as IKafkaCluster)],
   ['MskEventCluster', 'the Kafka transport', () => new MskEventCluster(stack, 'Kafka', { vpc, topics: {} })],
 ];
@@ -33,6 +33,7 @@ test('nothing else is missing', () => {
   expect(uses).toHaveLength(COMING.length);
 });
 
-test.each<[string, () => Stack]>([['serverless', serverless], ['commerce', commerce]])('the program of the %s system compiles, and says what it waits for', (_, program) => {
+const programs: [string, () => Stack][] = [['serverless', serverless], ['commerce', commerce]];
+test.each(programs)('the program of the %s system compiles, and says what it waits for', (_, program) => {
   expect(program).toThrow(/is not available yet: it comes with/);
 });

@@ -1,7 +1,10 @@
 import { KubernetesJobHost, KubernetesServiceHost } from './private/kubernetes-service-host';
 import type { IServiceHost } from './service-host';
 import { ConsumerTarget, IConsumerTarget, KubernetesConsumerSettings } from '../consumer';
-import type { Autoscaling, KubernetesAccess, KubernetesJobOptions, KubernetesWorkloadOptions, MetricsAccess, ServiceExposure, WorkloadImage } from '../workload';
+import type {
+  Autoscaling, KubernetesAccess, KubernetesContainerOptions, KubernetesJobOptions, KubernetesWorkloadOptions, MetricsAccess, ServiceExposure,
+  WorkloadImage,
+} from '../workload';
 
 /**
  * What a service on Kubernetes can be given, beside its image.
@@ -75,38 +78,38 @@ export class KubernetesServices {
   /**
    * A service that runs all the time.
    *
-   * @param command the command with its arguments
+   * @param program the command of the container with its arguments
    */
-  public run(command: string[], options: KubernetesServiceSettings = {}): IServiceHost {
-    return new KubernetesServiceHost(this.kubernetes, { ...this.shared(options), ...this.with(command, options) });
+  public run(program: string[], options: KubernetesServiceSettings = {}): IServiceHost {
+    return new KubernetesServiceHost(this.kubernetes, { ...this.shared(options), ...this.with(program, options) });
   }
 
   /**
    * A program that runs to its end, such as the migration.
    *
-   * @param command the command with its arguments
+   * @param program the command of the container with its arguments
    */
-  public job(command: string[], options: KubernetesJobOptions = {}): IServiceHost {
-    return new KubernetesJobHost(this.kubernetes, this.with(command, options));
+  public job(program: string[], options: KubernetesJobOptions = {}): IServiceHost {
+    return new KubernetesJobHost(this.kubernetes, this.with(program, options));
   }
 
   /**
    * A consumer of a queue.
    *
-   * @param command the command with its arguments
+   * @param program the command of the container with its arguments
    */
-  public consume(command: string[], options: KubernetesConsumerSettings = {}): IConsumerTarget {
-    return ConsumerTarget.kubernetes(this.kubernetes, { ...this.shared(options), ...this.with(command, options) });
+  public consume(program: string[], options: KubernetesConsumerSettings = {}): IConsumerTarget {
+    return ConsumerTarget.kubernetes(this.kubernetes, { ...this.shared(options), ...this.with(program, options) });
   }
 
   private shared({ metricsAccess }: KubernetesWorkloadOptions) {
     return { metricsAccess: metricsAccess ?? this.options.metricsAccess };
   }
 
-  private with<T extends { readonly command?: string[]; readonly environment?: { [name: string]: string } }>(command: string[], options: T) {
+  private with<T extends KubernetesContainerOptions>(program: string[], options: T) {
     if (options.command) {
-      throw new Error(`command is given twice, ${JSON.stringify(command)} and options.command: leave options.command out`);
+      throw new Error(`command is given twice, as ${JSON.stringify(program)} and in the options: leave it out of the options`);
     }
-    return { ...options, image: this.image, command, environment: { ...this.options.environment, ...options.environment } };
+    return { ...options, image: this.image, command: program, environment: { ...this.options.environment, ...options.environment } };
   }
 }

@@ -240,7 +240,9 @@ describe('migration', () => {
       target: { bind: (scope) => ({ dependable: started = new sqs.CfnQueue(scope, 'Started') }) },
     });
     const { DependsOn } = Template.fromStack(stack).toJSON().Resources[stack.getLogicalId(started!)];
-    expect(DependsOn).toEqual(expect.arrayContaining([expect.stringMatching(/^PipelineMigrationManifest/), expect.stringMatching(/^PipelineDatabaseClusterWriter/)]));
+    expect(DependsOn).toEqual(expect.arrayContaining([
+      expect.stringMatching(/^PipelineMigrationManifest/), expect.stringMatching(/^PipelineDatabaseClusterWriter/),
+    ]));
   });
 
   test('needs an administrator and a database', () => {
@@ -248,7 +250,8 @@ describe('migration', () => {
       .toThrow('migration needs the credentials of an administrator: give adminSecret');
     const database = existingDatabase(new Construct(stack, 'Existing'), { adminSecret: true });
     expect(() => new EventDrivenOrderPipeline(stack, 'Other', { database, migration: migration() })).not.toThrow();
-    expect(() => new EventDrivenOrderPipeline(stack, 'None', { migration: migration() })).toThrow("migration needs a database: give the pipeline vpc to make one, or bring one as database (in 'Shop/None')");
+    expect(() => new EventDrivenOrderPipeline(stack, 'None', { migration: migration() }))
+      .toThrow("migration needs a database: give the pipeline vpc to make one, or bring one as database (in 'Shop/None')");
   });
 
   test('is missed if the database is new', () => {
@@ -301,7 +304,7 @@ describe('consumers', () => {
       pipeline.addService(id, services.run(['node', 'service.js']));
     }
     expect(pipeline.consumers.length).toBeGreaterThan(7);
-    expect((pipeline.consumers.find((consumer) => (consumer as BufferedEventConsumer).node.id === 'Bus') as BufferedEventConsumer).node.path).toBe('Shop/Pipeline/Consumers/Bus');
+    expect(pipeline.consumers.map((consumer) => (consumer as BufferedEventConsumer).node.path)).toContain('Shop/Pipeline/Consumers/Bus');
     expect(() => Template.fromStack(stack)).not.toThrow();
   });
 
@@ -441,7 +444,8 @@ describe('every service is optional', () => {
 
   test('each is what its host made', () => {
     const pipeline = pipelineOf({ migration: migration() });
-    expect([pipeline.commandApi, pipeline.queryApi, pipeline.outboxRelay].map((service) => service instanceof KubernetesWorkload)).toEqual([true, true, true]);
+    const made = [pipeline.commandApi, pipeline.queryApi, pipeline.outboxRelay];
+    expect(made.map((service) => service instanceof KubernetesWorkload)).toEqual([true, true, true]);
     expect(pipeline.migration).toBeInstanceOf(KubernetesJob);
   });
 
@@ -499,11 +503,9 @@ describe('every service is optional', () => {
 
 test('two copies of a stack in one account have buses of their own', () => {
   const app = new App();
-  const names = ['One', 'Two'].map((stackName) => {
-    const copy = new Stack(app, stackName, { stackName: `shop-${stackName.toLowerCase()}` });
-    new EventDrivenOrderPipeline(copy, 'Pipeline');
-    return Object.values(Template.fromStack(copy).findResources('AWS::Events::EventBus'))[0].Properties.Name;
-  });
+  const copies = ['One', 'Two'].map((id) => new Stack(app, id, { stackName: `shop-${id.toLowerCase()}` }));
+  copies.forEach((copy) => new EventDrivenOrderPipeline(copy, 'Pipeline'));
+  const names = copies.map((copy) => Object.values(Template.fromStack(copy).findResources('AWS::Events::EventBus'))[0].Properties.Name);
   expect(new Set(names).size).toBe(2);
 });
 

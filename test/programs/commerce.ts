@@ -2,7 +2,8 @@
 import { App, Duration, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import {
-  CqrsAuroraCluster, DatabaseAccess, EventDrivenOrderPipeline, EventTransport, KafkaRetry, MskEventCluster, ServiceExposure, ServiceHost, WorkloadImage,
+  CqrsAuroraCluster, DatabaseAccess, EventDrivenOrderPipeline, EventTransport, KafkaRetry, MskEventCluster, ServiceExposure, ServiceHost,
+  WorkloadImage,
 } from '../../src';
 import { testKubernetes } from '../cluster';
 

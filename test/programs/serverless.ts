@@ -3,7 +3,8 @@ import { App, Duration, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import {
-  ApiAuthorizer, ConsumerTarget, CqrsAuroraCluster, CqrsEngine, CqrsReaders, DatabaseSide, EventDrivenOrderPipeline, EventTransport, ServiceHost,
+  ApiAuthorizer, ConsumerTarget, CqrsAuroraCluster, CqrsEngine, CqrsReaders, DatabaseSide, EventDrivenOrderPipeline, EventTransport,
+  ServiceHost,
 } from '../../src';
 
 export function serverless(): Stack {
