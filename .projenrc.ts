@@ -1,12 +1,16 @@
-import { awscdk, javascript, JsonFile } from 'projen';
+import { awscdk, javascript, JsonFile, release } from 'projen';
 
 /** The version that the repository itself is built and tested with; both packages must agree on it. */
 const CDK_VERSION = '2.276.0';
-/** The oldest version that the library promises to work with; `npm run test:floor` checks it. */
-const CDK_FLOOR = '2.257.0';
+/**
+ * The oldest version that the library promises to work with; `npm run test:floor` checks it. It can't be older: 2.240.0 is the first
+ * one with `aws-cdk-lib/aws-eks-v2`.
+ */
+const CDK_FLOOR = '2.240.0';
 const CONSTRUCTS_VERSION = '10.8.1';
-const CONSTRUCTS_FLOOR = '10.5.1';
-const REPOSITORY = 'https://github.com/cdk-order-pipeline/cdk-order-pipeline.git';
+/** What aws-cdk-lib of that version asks for itself. */
+const CONSTRUCTS_FLOOR = '10.5.0';
+const HOME = 'https://github.com/cdk-order-pipeline/cdk-order-pipeline';
 
 // Services, scripts and tests run on the Node.js that is on the PATH of npm scripts: this one,
 // whatever the machine's own is. It runs TypeScript by type stripping.
@@ -18,8 +22,13 @@ const library = new awscdk.AwsCdkConstructLibrary({
   author: 'The cdk-order-pipeline authors',
   authorAddress: 'cdk-order-pipeline@users.noreply.github.com',
   authorOrganization: true,
-  repositoryUrl: REPOSITORY,
-  keywords: ['aws', 'cdk', 'eventbridge', 'sqs', 'aurora', 'cqrs', 'eks', 'outbox', 'dead-letter-queue'],
+  repositoryUrl: `${HOME}.git`,
+  homepage: `${HOME}#readme`,
+  bugsUrl: `${HOME}/issues`,
+  keywords: [
+    'aws', 'aws-cdk', 'awscdk', 'cdk', 'constructs', 'event-driven', 'eventbridge', 'sqs', 'dead-letter-queue', 'transactional-outbox', 'outbox', 'inbox',
+    'saga', 'cqrs', 'aurora', 'postgresql', 'lambda', 'eks', 'kubernetes', 'keda', 'microservices', 'order-management', 'inventory',
+  ],
   license: 'Apache-2.0',
   copyrightOwner: 'The cdk-order-pipeline authors',
   stability: 'experimental',
@@ -36,8 +45,6 @@ const library = new awscdk.AwsCdkConstructLibrary({
   projenrcTs: true,
   sampleCode: false,
 
-  // The public API is a promise: an incompatible change fails the build.
-  compat: true,
   docgenFilePath: 'API.md',
   typecheckTests: true,
   tsconfigDevFile: 'tsconfig.dev.json',
@@ -67,16 +74,35 @@ const library = new awscdk.AwsCdkConstructLibrary({
     NODE,
   ],
 
-  publishToPypi: { distName: 'cdk-order-pipeline', module: 'cdk_order_pipeline' },
+  // --- release: see docs/releasing.md ---
+  // A person starts it until 1.0: five registries take no version back.
+  releaseTrigger: release.ReleaseTrigger.workflowDispatch(),
+  // Who may start it is set where the environment is; trusted publishers are bound to it too.
+  releaseEnvironment: 'release',
+  majorVersion: 0,
+  // Without a tag there is no version to raise.
+  nextVersionCommand: 'node -p "process.env.LATEST_TAG ? \'\' : \'0.1.0\'"',
+  versionrcOptions: {
+    types: [
+      { type: 'feat', section: 'Features' },
+      { type: 'fix', section: 'Fixes' },
+      { type: 'perf', section: 'Performance' },
+      { type: 'revert', section: 'Reverts' },
+    ],
+  },
+  // What publishes runs with the rights to publish: one known version, not the newest.
+  jsiiReleaseVersion: '0.2.1061',
+  releaseFailureIssue: true,
+  npmTrustedPublishing: true,
+  publishToPypi: { distName: 'cdk-order-pipeline', module: 'cdk_order_pipeline', trustedPublishing: true },
   publishToMaven: {
     javaPackage: 'io.github.cdkorderpipeline',
     mavenGroupId: 'io.github.cdk-order-pipeline',
     mavenArtifactId: 'cdk-order-pipeline',
   },
-  publishToNuget: { dotNetNamespace: 'CdkOrderPipeline', packageId: 'CdkOrderPipeline' },
-  publishToGo: { moduleName: 'github.com/cdk-order-pipeline/cdk-order-pipeline-go' },
-  releaseFailureIssue: true,
-  npmTrustedPublishing: true,
+  publishToNuget: { dotNetNamespace: 'CdkOrderPipeline', packageId: 'CdkOrderPipeline', trustedPublishing: true },
+  // A deploy key opens that one repository; a token would open more.
+  publishToGo: { moduleName: 'github.com/cdk-order-pipeline/cdk-order-pipeline-go', githubUseSsh: true },
   depsUpgradeOptions: {
     workflowOptions: { schedule: javascript.UpgradeDependenciesSchedule.WEEKLY },
   },
@@ -118,6 +144,12 @@ library.package.setScript('prebench', 'node scripts/setup.mjs');
 library.package.setScript('bench', 'node reference-app/bench/bench.ts');
 library.package.setScript('prebench:synth', 'node scripts/setup.mjs');
 library.package.setScript('bench:synth', 'node --expose-gc --disable-warning=MODULE_TYPELESS_PACKAGE_JSON scripts/benchmark-synth.mjs');
+// What users get, tried as they would: the packed tarball in an empty project, the packages of the other languages.
+for (const what of ['package', 'languages']) {
+  library.package.setScript(`pretest:${what}`, 'node scripts/setup.mjs');
+  library.package.setScript(`test:${what}`, `node scripts/test-${what}.mjs`);
+}
+library.package.setScript('compat:accept', 'node scripts/check-compatibility.mjs --accept');
 
 // The reference app has a tsconfig of its own.
 library.tsconfigDev.file.addOverride('include', ['src/**/*.ts', 'test/**/*.ts', 'examples/**/*.ts', '.projenrc.ts']);
@@ -137,14 +169,44 @@ const rosetta = library.addTask('rosetta', {
 });
 library.postCompileTask.spawn(rosetta);
 
+// The public API is a promise: an incompatible change fails the build. (projen's own task lets everything through that is not marked stable.)
+const compat = library.tasks.tryFind('compat')!;
+compat.description = 'Compares the compiled public API with its baseline';
+compat.reset('node scripts/check-compatibility.mjs');
+library.postCompileTask.spawn(compat);
+
 library.addTask('test:floor', {
   description: 'Compiles the library against the oldest versions that its peer range promises',
   exec: 'node scripts/check-floor.mjs',
 });
 
+// --- packages --------------------------------------------------------------------------------------
+// What is published is made from a staging folder: neither the repository's package.json nor its documents are for users of the package.
+library.tasks.tryFind('package:js')!.reset('node scripts/pack.mjs dist/js');
+for (const language of ['java', 'python', 'dotnet', 'go']) {
+  library.tasks.tryFind(`package:${language}`)!.reset(`node scripts/pack.mjs --target ${language} dist`);
+}
+const sbom = library.addTask('sbom', {
+  description: 'Writes the software bill of materials of the package (CycloneDX)',
+  exec: 'node scripts/sbom.mjs dist/sbom',
+});
 // Only the JavaScript package needs no tool chain of another language; `package-all` makes the rest.
 library.packageTask.reset();
 library.packageTask.spawn(library.tasks.tryFind('package:js')!);
+library.packageTask.spawn(sbom);
+library.release!.publisher.addGitHubPostPublishingSteps({
+  name: 'Attach the software bill of materials',
+  if: '${{ !inputs.dry_run }}',
+  env: { GITHUB_TOKEN: '${{ secrets.GITHUB_TOKEN }}' },
+  run: 'gh release upload "$(cat dist/releasetag.txt)" dist/sbom/*.json --clobber -R "$GITHUB_REPOSITORY"',
+});
+library.tasks.tryFind('bump')!.exec('node scripts/release-notes.mjs');
+const changelog = library.addTask('changelog', { description: 'Drafts the section of CHANGELOG.md for the next release' });
+changelog.spawn(library.tasks.tryFind('bump')!);
+changelog.exec('node scripts/release-notes.mjs --write');
+changelog.spawn(library.tasks.tryFind('unbump')!);
+// `npm publish` in the root would publish the wrong manifest; the staged one has no such field.
+library.package.addField('private', true);
 
 // --- the reference app -----------------------------------------------------------------------------
 const app = new javascript.NodeProject({

@@ -75,7 +75,7 @@ function pack(folder, { name, version }, outdir) {
   return join(outdir, `${name.replace('@', '').replace('/', '-')}-${version}.tgz`);
 }
 
-/** Replaces the staged assembly with one that is compiled against exactly the oldest versions of the peer range. */
+/** Replaces the staged assembly with one that is compiled against the oldest versions of the peer range. */
 function compileAgainstFloor(folder, manifest) {
   const floor = Object.fromEntries(Object.entries(manifest.peerDependencies).map(([name, range]) => [name, range.replace('^', '')]));
   const workshop = join(folder, '..', 'floor');
@@ -85,12 +85,14 @@ function compileAgainstFloor(folder, manifest) {
   const tsconfig = readJson(join(root, 'tsconfig.json'));
   writeJson(join(workshop, 'tsconfig.json'), { ...tsconfig, compilerOptions: { ...tsconfig.compilerOptions, types: ['node'] } });
   const types = { '@types/node': readJson(join(root, 'node_modules', '@types', 'node', 'package.json')).version };
-  writeJson(join(workshop, 'package.json'), { ...manifest, peerDependencies: floor, devDependencies: { ...floor, ...types } });
+  // Of a range, the Java package takes the newest version of its build day, and of an exact version it makes one that excludes all
+  // others; of a range of one version it makes a least version.
+  const oneVersion = Object.fromEntries(Object.entries(floor).map(([name, version]) => [name, `>=${version} <${version.replace(/\d+$/, (patch) => Number(patch) + 1)}`]));
+  writeJson(join(workshop, 'package.json'), { ...manifest, peerDependencies: oneVersion, devDependencies: { ...floor, ...types } });
   run('npm', ['install', '--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], workshop);
   run(process.execPath, [bin('jsii'), '--silence-warnings=reserved-word'], workshop);
 
   cpSync(join(workshop, '.jsii'), join(folder, '.jsii'));
-  writeJson(join(folder, 'package.json'), { ...manifest, peerDependencies: floor });
   symlinkSync(join(workshop, 'node_modules'), join(folder, '..', 'node_modules'), 'junction');
 }
 

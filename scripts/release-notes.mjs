@@ -1,0 +1,49 @@
+#!/usr/bin/env node
+// The notes of a release: its section of CHANGELOG.md, which a person wrote, and the list of commits, which `projen bump` made.
+//
+//   node scripts/release-notes.mjs           the end of `projen bump`: both become dist/changelog.md; a release without a section fails
+//   node scripts/release-notes.mjs --write   `npm run changelog`: puts the list into CHANGELOG.md as a draft of the section
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const CHANGELOG = join(root, 'CHANGELOG.md');
+const NOTES = join(root, 'dist', 'changelog.md');
+const version = readFileSync(join(root, 'dist', 'version.txt'), 'utf8').trim();
+
+/** The text below the heading of a version, without the heading. */
+function sectionOf(text) {
+  const lines = text.split('\n');
+  const isHeading = (line) => /^## /.test(line);
+  const start = lines.findIndex((line) => isHeading(line) && line.slice(3).replace('[', '').startsWith(version) && !/^[\w.-]/.test(line.slice(3).replace('[', '').slice(version.length)));
+  if (start < 0) { return undefined; }
+  const end = lines.findIndex((line, index) => index > start && isHeading(line));
+  return lines.slice(start + 1, end < 0 ? undefined : end).join('\n').trim();
+}
+
+/** The list of commits, without its heading. Nothing breaks for anybody in a first release. */
+function commits() {
+  const list = readFileSync(NOTES, 'utf8').trim().split('\n').slice(1).join('\n').trim();
+  const isFirst = !readFileSync(CHANGELOG, 'utf8').split('\n').some((line) => line.startsWith('## ') && !line.includes(version));
+  return isFirst ? list.replace(/^### ⚠ BREAKING CHANGES[^]*?(?=^### |$(?![^]))/m, '').trim() : list;
+}
+
+const heading = readFileSync(NOTES, 'utf8').trim().split('\n')[0];
+const written = existsSync(CHANGELOG) ? sectionOf(readFileSync(CHANGELOG, 'utf8')) : undefined;
+if (process.argv.includes('--write')) {
+  if (written !== undefined) {
+    console.log(`CHANGELOG.md has a section for ${version} already; the commits that it should cover:\n\n${readFileSync(NOTES, 'utf8')}`);
+  } else {
+    const text = readFileSync(CHANGELOG, 'utf8');
+    const at = text.search(/^## /m) < 0 ? text.length : text.search(/^## /m);
+    writeFileSync(CHANGELOG, `${text.slice(0, at)}## ${version}\n\n${commits()}\n\n${text.slice(at)}`);
+    console.log(`CHANGELOG.md has a draft of the section for ${version}: make it something that a user wants to read, then commit it`);
+  }
+} else if (written !== undefined) {
+  const list = commits();
+  writeFileSync(NOTES, `${heading}\n\n${written}\n${list === '' ? '' : `\n## Commits\n\n${list}\n`}`);
+} else if (process.env.RELEASE === 'true') {
+  console.error(`CHANGELOG.md has no section for ${version}: run \`npm run changelog\`, edit the draft and commit it first`);
+  process.exit(1);
+}
