@@ -37,7 +37,7 @@ const fromRoot = (path) => relative(root, path);
 const fail = (message) => { console.error(message); process.exit(1); };
 
 function readAssembly(file) {
-  if (!existsSync(file)) { fail(`compat: ${file} is missing: run \`npm run compile\` first`); }
+  if (!existsSync(file)) { fail(`compat: ${fromRoot(file)} is missing: run \`npm run ${file === values.baseline ? 'compat:accept' : 'compile'}\` first`); }
   return JSON.parse(readFileSync(file, 'utf8'));
 }
 
@@ -110,6 +110,7 @@ function accept() {
       fail('compat: there is a release, and its users count on its API. Accepting another one needs a decision: --decision docs/decisions/NNN-….md');
     }
   }
+  mkdirSync(dirname(values.baseline), { recursive: true });
   writeFileSync(values.baseline, `${JSON.stringify(baselineOf(assembly), undefined, 1)}\n`);
   console.log(`compat: ${fromRoot(values.baseline)} is the API of ${assembly.version === UNRELEASED ? 'the library as it is compiled' : assembly.version}`);
 }
