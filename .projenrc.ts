@@ -103,16 +103,26 @@ const library = new awscdk.AwsCdkConstructLibrary({
   publishToNuget: { dotNetNamespace: 'CdkOrderPipeline', packageId: 'CdkOrderPipeline', trustedPublishing: true },
   // A deploy key opens that one repository; a token would open more.
   publishToGo: { moduleName: 'github.com/cdk-order-pipeline/cdk-order-pipeline-go', githubUseSsh: true },
+  npmignoreEnabled: false,
+  githubOptions: {
+    pullRequestLintOptions: { semanticTitleOptions: { types: ['feat', 'fix', 'perf', 'refactor', 'docs', 'test', 'build', 'ci', 'chore', 'revert'] } },
+    dependencyReview: true,
+  },
+  pullRequestTemplateContents: [
+    '<!-- The title is the commit: a Conventional Commit that says what changes for users, such as `fix(consumer): …` or `feat(workload)!: …`. -->',
+    '',
+    'Fixes #',
+    '',
+    '- [ ] A test fails without this change.',
+    '- [ ] `npm run build` left nothing uncommitted. A changed logical id, warning id or public name is meant, and its title has a `!`.',
+    '- [ ] Documentation says what is new; a choice that others may question is in `docs/decisions/`.',
+  ],
   depsUpgradeOptions: {
     workflowOptions: { schedule: javascript.UpgradeDependenciesSchedule.WEEKLY },
   },
 
   gitignore: ['.local/', 'cdk.out/', '*.tabl.json', '.setup-stamp'],
 });
-
-for (const pattern of ['/reference-app/', '/examples/', '/docs/', '/scripts/', '/.ci/', '/.setup-stamp', '/.local/']) {
-  library.npmignore?.exclude(pattern);
-}
 
 // The reference app is a package of its own that one `npm ci` at the root installs too.
 library.package.addField('workspaces', ['reference-app']);
@@ -169,7 +179,8 @@ const rosetta = library.addTask('rosetta', {
 });
 library.postCompileTask.spawn(rosetta);
 
-// The public API is a promise: an incompatible change fails the build. (projen's own task lets everything through that is not marked stable.)
+// The public API is a promise: an incompatible change fails the build. projen's own task lets everything through that is not
+// marked stable.
 const compat = library.tasks.tryFind('compat')!;
 compat.description = 'Compares the compiled public API with its baseline';
 compat.reset('node scripts/check-compatibility.mjs');
@@ -194,6 +205,9 @@ const sbom = library.addTask('sbom', {
 library.packageTask.reset();
 library.packageTask.spawn(library.tasks.tryFind('package:js')!);
 library.packageTask.spawn(sbom);
+library.buildWorkflow!.addPostBuildJobCommands('test-package', ['npm run test:package', 'npm run test:floor'], {
+  checkoutRepo: true, installDeps: true, tools: { node: { version: '24' } },
+});
 library.release!.publisher.addGitHubPostPublishingSteps({
   name: 'Attach the software bill of materials',
   if: '${{ !inputs.dry_run }}',
