@@ -69,7 +69,11 @@ export abstract class KubernetesAccess {
   /**
    * A cluster of `aws-cdk-lib/aws-eks`.
    *
-   * Pods get their permissions by EKS Pod Identity: the cluster needs the `eks-pod-identity-agent` add-on.
+   * Pods get their permissions by EKS Pod Identity: the cluster needs the `eks-pod-identity-agent` add-on, which `KubernetesPrerequisites`
+   * makes. Load balancers need the AWS Load Balancer Controller (`albController` of the cluster).
+   *
+   * An imported cluster needs `kubectlRoleArn` and `kubectlLayer` (or `kubectlProvider`), and `clusterSecurityGroupId` to open databases
+   * to its pods.
    */
   public static fromEks(cluster: eks.ICluster, options: KubernetesAccessOptions = {}): KubernetesAccess {
     return new EksAccess(cluster, options);
@@ -78,8 +82,8 @@ export abstract class KubernetesAccess {
   /**
    * A cluster of `aws-cdk-lib/aws-eks-v2`; it needs `kubectlProviderOptions` (imported: `kubectlProvider`).
    *
-   * Pods get their permissions by EKS Pod Identity. Auto Mode has the agent built in, other clusters need
-   * the `eks-pod-identity-agent` add-on.
+   * Pods get their permissions by EKS Pod Identity. Auto Mode has the agent built in, and the controller of load balancers; other
+   * clusters need the `eks-pod-identity-agent` add-on, which `KubernetesPrerequisites` makes, and the AWS Load Balancer Controller.
    */
   public static fromEksV2(cluster: eksv2.ICluster, options: KubernetesAccessOptions = {}): KubernetesAccess {
     return new EksV2Access(cluster, options);
@@ -88,6 +92,8 @@ export abstract class KubernetesAccess {
   /**
    * Apply nothing: the manifests are only collected in `manifests`, for a GitOps repository to take.
    * The AWS side (roles, pod identity associations) is still made.
+   *
+   * Load balancers need `loadBalancerClass`, and databases `podSecurityGroup`: nothing is known of the cluster.
    */
   public static manifestsOnly(options: ManifestsOnlyOptions): KubernetesAccess {
     return new ManifestsOnlyAccess(options);
@@ -175,7 +181,12 @@ export abstract class KubernetesAccess {
    * @returns undefined if nothing can be read, as with `manifestsOnly`
    */
   public serviceAddress(scope: Construct, id: string, serviceName: string, after: IDependable): string | undefined {
-    const value = this._cluster?.read(scope, id, 'service', serviceName, this.namespace, '.status.loadBalancer.ingress[0].hostname');
+    const value = this._cluster?.read(scope, id, {
+      objectType: 'service',
+      objectName: serviceName,
+      objectNamespace: this.namespace,
+      jsonPath: '.status.loadBalancer.ingress[0].hostname',
+    });
     value?.node.addDependency(after);
     return value?.value;
   }

@@ -54,8 +54,8 @@ export interface KubernetesContainerOptions {
    * A role whose permissions the pods have instead of those of `role`, most often one of another account. The pods get its
    * credentials without doing anything for it: EKS Pod Identity assumes `role` first, and with that this one.
    *
-   * What is granted to the workload is granted to this role. It has to trust `role` with `sts:AssumeRole` and `sts:TagSession`;
-   * `role` may assume it.
+   * What is granted to the workload is granted to this role. It has to trust `role` with `sts:AssumeRole` and `sts:TagSession`. That
+   * `role` may assume it is added to its policies, unless it is one of your own whose policies can't be changed here.
    *
    * @default - the pods have the permissions of `role`
    * @see https://docs.aws.amazon.com/eks/latest/userguide/pod-id-assign-target-role.html

@@ -29,7 +29,8 @@ export interface KubernetesPrerequisitesProps {
   /**
    * Roles that may use `kubectl` in the namespace, with the access policy `AmazonEKSAdminPolicy`.
    *
-   * The cluster has to let the EKS API decide who has access (`authenticationMode`), as clusters of `aws-eks-v2` do.
+   * The cluster has to let the EKS API decide who has access (`authenticationMode`), as clusters of `aws-eks-v2` do. A role has one
+   * access entry in a cluster: don't list a role that has one by other means, such as `cluster.grantAccess()` or a second namespace.
    *
    * @default - nobody besides those who have access to the cluster already
    * @see https://docs.aws.amazon.com/eks/latest/userguide/access-policy-permissions.html
@@ -54,8 +55,6 @@ export interface KubernetesPrerequisitesProps {
 
 /** Where the Helm chart of KEDA puts its operator, and what it calls its service account. */
 const KEDA = { chart: 'keda', repository: 'https://kedacore.github.io/charts', version: '2.21.0', namespace: 'keda', serviceAccount: 'keda-operator' };
-
-const RESTRICTED = { 'pod-security.kubernetes.io/enforce': 'restricted' };
 
 /**
  * What workloads need of a cluster and a cluster doesn't have by itself: the metrics server, network policies that are enforced,
@@ -147,15 +146,20 @@ export class KubernetesPrerequisites extends Construct {
   public readonly accessEntries: eks.CfnAccessEntry[];
 
   private readonly kubernetes: KubernetesAccess;
+  private made: ClusterPrerequisite[] = [];
+  private operators: string[] = [];
 
   constructor(scope: Construct, id: string, props: KubernetesPrerequisitesProps) {
     super(scope, id);
     this.kubernetes = props.kubernetes;
     const existing = props.existing ?? [];
     const makes = (prerequisite: ClusterPrerequisite) => !existing.includes(prerequisite);
-    this.validate(props, makes);
+    this.check(props, makes);
+    this.refuseTwice(makes, (props.operators ?? []).map(({ roleRef }) => roleRef.roleArn));
 
-    if (makes(ClusterPrerequisite.POD_IDENTITY_AGENT) && !this.kubernetes._autoMode) { this.podIdentityAgent = this.makePodIdentityAgent(); }
+    if (makes(ClusterPrerequisite.POD_IDENTITY_AGENT) && !this.kubernetes._autoMode) {
+      this.podIdentityAgent = this.makePodIdentityAgent();
+    }
     if (makes(ClusterPrerequisite.METRICS_SERVER)) { this.metricsServer = this.addon('MetricsServer', { addonName: 'metrics-server' }); }
     if (makes(ClusterPrerequisite.NETWORK_POLICIES)) { this.networkPolicies = this.enforceNetworkPolicies(); }
     if (makes(ClusterPrerequisite.NAMESPACE) && this.kubernetes.namespace !== 'default') {
@@ -185,7 +189,7 @@ export class KubernetesPrerequisites extends Construct {
     this.kubernetes.addDependency(...made.filter(construct => construct !== undefined));
   }
 
-  private validate(props: KubernetesPrerequisitesProps, makes: (prerequisite: ClusterPrerequisite) => boolean): void {
+  private check(props: KubernetesPrerequisitesProps, makes: (prerequisite: ClusterPrerequisite) => boolean): void {
     if (makes(ClusterPrerequisite.KEDA)) {
       refuseWithout(this, 'ClusterPrerequisite.KEDA in existing', { kedaOperatorRole: props.kedaOperatorRole });
       if (!this.kubernetes._cluster) {
@@ -197,8 +201,8 @@ export class KubernetesPrerequisites extends Construct {
     }
     const dependent = [ClusterPrerequisite.NETWORK_POLICIES, ClusterPrerequisite.POD_IDENTITY_AGENT].filter(makes);
     if (dependent.length > 0 && this.kubernetes._autoMode === undefined) {
-      throw invalid(this, `${dependent.join(' and ')} depend on whether the cluster is in EKS Auto Mode, which isn't known: set loadBalancerClass of the`
-        + ' KubernetesAccess, or list them in existing');
+      throw invalid(this, `how to make ${dependent.join(' and ')} depends on whether the cluster is in EKS Auto Mode, which isn't known: set`
+        + ' loadBalancerClass of the KubernetesAccess, or list the same in existing');
     }
     const cluster = this.kubernetes._cluster?.construct;
     if (props.operators?.length && cluster instanceof eks.Cluster
@@ -208,12 +212,35 @@ export class KubernetesPrerequisites extends Construct {
     }
   }
 
+  /** Of another namespace of the same cluster: each of these is there once in a cluster. */
+  private refuseTwice(makes: (prerequisite: ClusterPrerequisite) => boolean, operators: string[]): void {
+    const others = this.node.root.node.findAll().filter((construct): construct is KubernetesPrerequisites =>
+      construct instanceof KubernetesPrerequisites && sameCluster(construct.kubernetes, this.kubernetes));
+    for (const other of others) {
+      const twice = other.made.filter(makes);
+      if (twice.length > 0) {
+        throw invalid(this, `'${other.node.path}' makes ${twice.join(', ')} for the same cluster: list the same in existing here`);
+      }
+      if (operators.some(operator => other.operators.includes(operator))) {
+        throw invalid(this, `operators has a role that '${other.node.path}' gives access to the same cluster, and a role has one access entry in a `
+          + 'cluster: list it in one of them, and give it access to the other namespace by cluster.grantAccess() or by another role');
+      }
+    }
+    if (new Set(operators).size < operators.length) { throw invalid(this, 'operators lists a role twice'); }
+    this.made = Object.values(ClusterPrerequisite).filter(makes).filter(prerequisite => prerequisite !== ClusterPrerequisite.NAMESPACE);
+    this.operators = operators;
+  }
+
   private addon(id: string, props: Omit<eks.CfnAddonProps, 'clusterName'>): eks.CfnAddon {
     return new eks.CfnAddon(this, id, { clusterName: this.kubernetes.clusterName, ...props });
   }
 
   private makePodIdentityAgent(): IConstruct {
-    return this.kubernetes._cluster?.podIdentityAgent() ?? this.addon('PodIdentityAgent', { addonName: 'eks-pod-identity-agent' });
+    return this.kubernetes._cluster?.podIdentityAgent() ?? this.addon('PodIdentityAgent', {
+      addonName: 'eks-pod-identity-agent',
+      // As the core has it: pods of others may use it, too.
+      preserveOnDelete: true,
+    });
   }
 
   private enforceNetworkPolicies(): Construct {
@@ -223,6 +250,8 @@ export class KubernetesPrerequisites extends Construct {
         configurationValues: JSON.stringify({ enableNetworkPolicy: 'true' }),
         // A new cluster has the plugin, but not as an add-on.
         resolveConflicts: 'OVERWRITE',
+        // The network of all pods.
+        preserveOnDelete: true,
       });
     }
     return this.kubernetes._applyPrerequisite(this, 'NetworkPolicies', [{
@@ -234,7 +263,8 @@ export class KubernetesPrerequisites extends Construct {
   }
 
   private applyNamespace(id: string, name: string, labels: { [key: string]: string } = {}): Construct {
-    return this.kubernetes._applyPrerequisite(this, id, [{ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: { ...RESTRICTED, ...labels } } }]);
+    const metadata = { name, labels: { 'pod-security.kubernetes.io/enforce': 'restricted', ...labels } };
+    return this.kubernetes._applyPrerequisite(this, id, [{ apiVersion: 'v1', kind: 'Namespace', metadata }]);
   }
 
   private installKeda(version = KEDA.version): Construct | undefined {
@@ -260,6 +290,10 @@ export class KubernetesPrerequisites extends Construct {
       }],
     });
   }
+}
+
+function sameCluster(one: KubernetesAccess, other: KubernetesAccess): boolean {
+  return one.clusterName === other.clusterName || (one._cluster !== undefined && one._cluster.construct === other._cluster?.construct);
 }
 
 /** An id that stays when roles are added, left out or listed in another order. */

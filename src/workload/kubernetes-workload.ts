@@ -222,7 +222,7 @@ export class KubernetesWorkload extends Construct implements IHostedService {
 
   /**
    * The address of the workload's API, as its exposure has it. Behind a load balancer it is read from the cluster at deployment, by a
-   * custom resource that is made when this is read for the first time.
+   * custom resource that is made when this is read for the first time. With TLS at the load balancer use a name of your own instead.
    *
    * @default - undefined: the workload is not exposed, or nothing can be read from the cluster (`KubernetesAccess.manifestsOnly()`)
    */

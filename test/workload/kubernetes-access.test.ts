@@ -1,15 +1,17 @@
-import { Stack } from 'aws-cdk-lib';
+import { App, CfnOutput, Environment, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as eks from 'aws-cdk-lib/aws-eks';
 import * as eksv2 from 'aws-cdk-lib/aws-eks-v2';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import { KubernetesAccess, KubernetesWorkload, WorkloadImage } from '../../src/workload';
-import { testKubernetes } from '../cluster';
+import { Construct } from 'constructs';
+import { KubernetesAccess, KubernetesWorkload, ServiceExposure, WorkloadImage } from '../../src/workload';
+import { madeClassicCluster, madeCluster, testClassicCluster, testCluster, testKubernetes } from '../cluster';
 import { manifestsOf } from '../kubernetes-manifests';
 
 const image = WorkloadImage.fromRegistry('public.ecr.aws/team/orders:1.0.0');
 const configMap = (name: string) => ({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name } });
+const nameOf = (logicalId: string) => logicalId.replace(/[0-9A-F]{8}$/, '');
 let stack: Stack;
 
 beforeEach(() => {
@@ -36,6 +38,46 @@ describe('aws-eks-v2', () => {
     kubernetes.addDependency(kubernetes.applyManifest(stack, 'First', [configMap('first')]));
     kubernetes.applyManifest(stack, 'Second', [configMap('second')]);
     Template.fromStack(stack).hasResource('Custom::AWSCDK-EKS-KubernetesResource', { DependsOn: [Match.stringLikeRegexp('^First')] });
+  });
+
+  test('applies the rest after it also if it was applied earlier, but not what it depends on itself', () => {
+    const kubernetes = testKubernetes(stack);
+    const earlier = kubernetes.applyManifest(stack, 'Earlier', [configMap('earlier')]);
+    const first = kubernetes.applyManifest(new Construct(stack, 'Scope'), 'First', [configMap('first')]);
+    kubernetes.addDependency(first.node.scope!);
+    kubernetes.addDependency(kubernetes.applyManifest(stack, 'Second', [configMap('second')]));
+    const [onFirst, onBoth] = [['ScopeFirst'], ['ScopeFirst', 'Second']];
+    const template = Template.fromStack(stack);
+    const dependencies = Object.entries(template.findResources('Custom::AWSCDK-EKS-KubernetesResource'))
+      .map(([id, { DependsOn = [] }]) => [nameOf(id), DependsOn.map(nameOf)]);
+    expect(Object.fromEntries(dependencies)).toEqual({ Earlier: onBoth, ScopeFirst: [], Second: onFirst });
+    expect(earlier.node.dependencies).toHaveLength(2);
+  });
+
+  test('makes load balancers by EKS Auto Mode unless the cluster is made without it', () => {
+    const classOf = (props: Partial<eksv2.ClusterProps>) => KubernetesAccess.fromEksV2(madeCluster(new Stack(), props)).loadBalancerClass;
+    expect(classOf({})).toBe('eks.amazonaws.com/nlb');
+    expect(classOf({ defaultCapacityType: eksv2.DefaultCapacityType.NODEGROUP })).toBe('service.k8s.aws/nlb');
+    expect(testKubernetes(stack).loadBalancerClass).toBe('eks.amazonaws.com/nlb');
+    expect(testKubernetes(new Stack(), { loadBalancerClass: 'example.com/nlb' }).loadBalancerClass).toBe('example.com/nlb');
+  });
+
+  test('needs a security group to connect', () => {
+    const cluster = eksv2.Cluster.fromClusterAttributes(stack, 'Cluster', { clusterName: 'c', kubectlProvider: testCluster(stack).kubectlProvider });
+    expect(() => KubernetesAccess.fromEksV2(cluster).connections)
+      .toThrow("give `clusterSecurityGroupId` where the cluster is imported, or `podSecurityGroup` of the KubernetesAccess (in 'Default/Cluster')");
+  });
+
+  test('refuses a stack of another account or region, unless one is unknown', () => {
+    const app = new App();
+    const [here, there] = [{ account: '111111111111', region: 'eu-west-1' }, { account: '222222222222', region: 'eu-west-1' }];
+    const kubernetes = testKubernetes(new Stack(app, 'Cluster', { env: here }));
+    const apply = (id: string, env?: Environment) => kubernetes.applyManifest(new Stack(app, id, { env }), 'Map', [configMap(id)]);
+    expect(() => apply('There', there)).toThrow("the cluster is in account 111111111111, and the stack 'There' is in another: make what runs in the cluster"
+      + " in a stack of the cluster's account and region. For resources of another account give the workload a targetRole");
+    expect(() => apply('Far', { ...here, region: 'us-east-1' })).toThrow('the cluster is in region eu-west-1');
+    expect(() => apply('Same', here)).not.toThrow();
+    expect(() => apply('Unknown')).not.toThrow();
   });
 
   test('connects as the security group of the pods if they have one', () => {
@@ -65,6 +107,34 @@ describe('aws-eks', () => {
   });
 });
 
+describe('aws-eks, imported with little', () => {
+  const attributes = { clusterName: 'classic' };
+
+  test('needs kubectl', () => {
+    const cluster = eks.Cluster.fromClusterAttributes(stack, 'Cluster', attributes);
+    expect(() => KubernetesAccess.fromEks(cluster)).toThrow('Set `kubectlRoleArn` and `kubectlLayer` (or `kubectlProvider`) where the cluster is imported');
+  });
+
+  test('needs a security group to connect, and only then', () => {
+    const cluster = eks.Cluster.fromClusterAttributes(stack, 'Cluster', { ...attributes, kubectlRoleArn: 'arn:aws:iam::111111111111:role/kubectl' });
+    const kubernetes = KubernetesAccess.fromEks(cluster);
+    expect(() => kubernetes.connections).toThrow('give `clusterSecurityGroupId` where the cluster is imported');
+    expect(() => new KubernetesWorkload(stack, 'Api', { kubernetes, image })).not.toThrow();
+  });
+
+  test('makes load balancers by the AWS Load Balancer Controller', () => {
+    expect(KubernetesAccess.fromEks(testClassicCluster(stack)).loadBalancerClass).toBe('service.k8s.aws/nlb');
+    expect(KubernetesAccess.fromEks(madeClassicCluster(new Stack())).loadBalancerClass).toBe('service.k8s.aws/nlb');
+  });
+
+  test('reads the address of a load balancer', () => {
+    const kubernetes = KubernetesAccess.fromEks(testClassicCluster(stack));
+    const { url } = new KubernetesWorkload(stack, 'Api', { kubernetes, image, exposure: ServiceExposure.internalNetworkLoadBalancer() });
+    new CfnOutput(stack, 'Url', { value: url! });
+    Template.fromStack(stack).hasResourceProperties('Custom::AWSCDK-EKS-KubernetesObjectValue', { ObjectType: 'service', ObjectNamespace: 'default' });
+  });
+});
+
 describe('manifests only', () => {
   test('applies nothing, collects the manifests and makes the AWS side', () => {
     const kubernetes = KubernetesAccess.manifestsOnly({ clusterName: 'gitops', namespace: 'orders' });
@@ -75,6 +145,13 @@ describe('manifests only', () => {
     template.hasResourceProperties('AWS::EKS::PodIdentityAssociation', { ClusterName: 'gitops', Namespace: 'orders', ServiceAccount: 'api' });
     expect(kubernetes.manifests.map(m => m.kind)).toEqual(
       ['ServiceAccount', 'NetworkPolicy', 'Deployment', 'PodDisruptionBudget', 'HorizontalPodAutoscaler']);
+  });
+
+  test('reads no address and knows no class of load balancers', () => {
+    const kubernetes = KubernetesAccess.manifestsOnly({ clusterName: 'gitops' });
+    expect(kubernetes.serviceAddress(stack, 'Address', 'api', stack)).toBeUndefined();
+    expect(kubernetes.loadBalancerClass).toBeUndefined();
+    expect(KubernetesAccess.manifestsOnly({ clusterName: 'gitops', loadBalancerClass: 'a/b' }).loadBalancerClass).toBe('a/b');
   });
 
   test('connects only with the security group of the pods', () => {

@@ -1,7 +1,9 @@
 import { Duration, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as iam from 'aws-cdk-lib/aws-iam';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { KubernetesJob, KubernetesJobProps, WorkloadImage } from '../../src/workload';
+import { KubernetesAccess, KubernetesJob, KubernetesJobProps, WorkloadImage } from '../../src/workload';
 import { testKubernetes } from '../cluster';
 import { manifestOf, manifestsOf } from '../kubernetes-manifests';
 import { expectLogicalIds } from '../logical-ids';
@@ -27,7 +29,8 @@ test('runs once, with retries and a deadline', () => {
 test('has an account and a network policy of its own, and needs no port', () => {
   const template = jobOf({ egressPorts: [5433] }).template();
   expect(manifestsOf(template).map(m => m.kind)).toEqual(['ServiceAccount', 'NetworkPolicy', 'Job']);
-  expect(manifestOf(template, 'NetworkPolicy').spec).toMatchObject({ ingress: [], policyTypes: ['Ingress', 'Egress'] });
+  expect(manifestOf(template, 'NetworkPolicy').spec).toMatchObject({ policyTypes: ['Ingress', 'Egress'] });
+  expect(manifestOf(template, 'NetworkPolicy').spec).not.toHaveProperty('ingress');
   expect(manifestOf(template, 'Job').spec.template.spec.containers[0].env.map((e: { name: string }) => e.name)).toEqual(['SERVICE_NAME', 'AWS_REGION']);
 });
 
@@ -57,6 +60,25 @@ test('starts after its permissions', () => {
 
 test('has no findings of AwsSolutions', () => {
   expect(unacknowledgedFindings(jobOf().stack)).toEqual([]);
+});
+
+test('has no address, and may be told of a port', () => {
+  const { job, template } = jobOf({ environment: { PORT: '8080' } });
+  expect(job.url).toBeUndefined();
+  expect(manifestOf(template(), 'Job').spec.template.spec.containers[0].env).toContainEqual({ name: 'PORT', value: '8080' });
+});
+
+test('has the permissions of a target role and a security group of its own', () => {
+  const { stack, job, template } = jobOf();
+  const targetRole = iam.Role.fromRoleArn(stack, 'Target', 'arn:aws:iam::222222222222:role/target');
+  const podSecurityGroup = ec2.SecurityGroup.fromSecurityGroupId(stack, 'Pods', 'sg-pods');
+  const other = new KubernetesJob(stack, 'Other', {
+    kubernetes: KubernetesAccess.manifestsOnly({ clusterName: 'c' }), image, serviceName: 'other', targetRole, podSecurityGroup,
+  });
+  expect(other.grantPrincipal).toBe(targetRole.grantPrincipal);
+  expect(other.connections.securityGroups).toEqual([podSecurityGroup]);
+  expect(job.grantPrincipal).toBe(job.role.grantPrincipal);
+  template().hasResourceProperties('AWS::EKS::PodIdentityAssociation', { TargetRoleArn: 'arn:aws:iam::222222222222:role/target' });
 });
 
 test('keeps its logical ids', () => {

@@ -1,11 +1,13 @@
-import { App, CfnParameter, Duration, Size, Stack } from 'aws-cdk-lib';
+import { App, CfnOutput, CfnParameter, Duration, IPropertyInjector, PropertyInjectors, Size, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecr_assets from 'aws-cdk-lib/aws-ecr-assets';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
-import { Autoscaling, KubernetesAccess, KubernetesWorkload, KubernetesWorkloadProps, ServiceExposure, WorkloadImage, WorkloadProbes } from '../../src/workload';
+import {
+  Autoscaling, KubernetesAccess, KubernetesWorkload, KubernetesWorkloadProps, MetricsAccess, ServiceExposure, WorkloadImage, WorkloadProbes,
+} from '../../src/workload';
 import { testKubernetes } from '../cluster';
 import { manifestOf, manifestsOf } from '../kubernetes-manifests';
 import { expectLogicalIds } from '../logical-ids';
@@ -140,6 +142,16 @@ describe('image', () => {
     expect(() => WorkloadImage.fromRegistry(uri)).toThrow(`The image '${uri}' has neither a tag nor a digest`);
   });
 
+  test.each(['registry.example/Team/orders:1', 'Orders:1.0', 'localhost/Orders@sha256:0a'])('of a registry has no capitals: %s', uri => {
+    expect(() => WorkloadImage.fromRegistry(uri)).toThrow(`The image '${uri}' has capital letters in its name`);
+  });
+
+  test('of a registry has capitals in host name and tag', () => {
+    expect(() => WorkloadImage.fromRegistry('Registry.example:5000/orders:1.0-RC1')).not.toThrow();
+    expect(() => WorkloadImage.fromRegistry('registry.example/Team/orders:V1'))
+      .toThrow("is it 'registry.example/team/orders:V1'?");
+  });
+
   test.each(['orders:1', 'registry:5000/orders@sha256:0a'])('of a registry with its version: %s', uri => {
     expect(() => WorkloadImage.fromRegistry(uri)).not.toThrow();
   });
@@ -186,7 +198,6 @@ describe('network policy', () => {
     expect(manifestOf(Template.fromStack(stack), 'NetworkPolicy').spec).toEqual({
       podSelector: { matchLabels: { 'app.kubernetes.io/name': 'api' } },
       policyTypes: ['Ingress', 'Egress'],
-      ingress: [],
       egress: [
         { ports: [{ protocol: 'UDP', port: 53 }, { protocol: 'TCP', port: 53 }] },
         { ports: [{ protocol: 'TCP', port: 443 }] },
@@ -225,8 +236,11 @@ describe('exposure', () => {
       },
     });
     expect(manifestOf(template, 'NetworkPolicy').spec.ingress).toEqual([{ ports: [{ protocol: 'TCP', port: 3000 }] }]);
-    // The load balancer needs a moment to stop sending.
-    expect(manifestOf(template, 'Deployment').spec.template.spec.containers[0].lifecycle).toEqual({ preStop: { sleep: { seconds: 15 } } });
+    // The load balancer needs two minutes to stop sending.
+    expect(manifestOf(template, 'Deployment').spec.template.spec).toMatchObject({
+      terminationGracePeriodSeconds: 150,
+      containers: [{ lifecycle: { preStop: { sleep: { seconds: 120 } } } }],
+    });
   });
 
   test('by another controller', () => {
@@ -241,12 +255,168 @@ describe('exposure', () => {
     expect(service.metadata).toMatchObject({ annotations: { 'service.beta.kubernetes.io/aws-load-balancer-security-groups': 'sg-1' } });
   });
 
+  test('by the class of the access, which an option overrides', () => {
+    const access = KubernetesAccess.manifestsOnly({ clusterName: 'c', loadBalancerClass: 'service.k8s.aws/nlb' });
+    const classOf = (exposure: ServiceExposure, id: string) => {
+      new KubernetesWorkload(stack, id, { kubernetes: access, image, serviceName: id.toLowerCase(), exposure });
+      const services: any[] = access.manifests.filter(({ kind }) => kind === 'Service');
+      return services[services.length - 1].spec.loadBalancerClass;
+    };
+    expect(classOf(ServiceExposure.internalNetworkLoadBalancer(), 'One')).toBe('service.k8s.aws/nlb');
+    expect(classOf(ServiceExposure.internalNetworkLoadBalancer({ loadBalancerClass: 'example.com/nlb' }), 'Two')).toBe('example.com/nlb');
+  });
+
+  test('by a load balancer needs its class', () => {
+    const access = KubernetesAccess.manifestsOnly({ clusterName: 'c' });
+    expect(() => workload({ kubernetes: access, exposure: ServiceExposure.internalNetworkLoadBalancer() }))
+      .toThrow('set loadBalancerClass of the KubernetesAccess, or of ServiceExposure.internalNetworkLoadBalancer()');
+  });
+
+  test('takes attributes of the load balancer and its target group', () => {
+    workload({
+      exposure: ServiceExposure.internalNetworkLoadBalancer({
+        loadBalancerAttributes: { 'load_balancing.cross_zone.enabled': 'true', 'access_logs.s3.enabled': 'false' },
+        targetGroupAttributes: { 'preserve_client_ip.enabled': 'false' },
+      }),
+    });
+    expect(manifestOf(Template.fromStack(stack), 'Service').metadata).toMatchObject({
+      annotations: {
+        'service.beta.kubernetes.io/aws-load-balancer-attributes': 'load_balancing.cross_zone.enabled=true,access_logs.s3.enabled=false',
+        'service.beta.kubernetes.io/aws-load-balancer-target-group-attributes': 'preserve_client_ip.enabled=false',
+      },
+    });
+  });
+
+  test.each([
+    [{ loadBalancerAttributes: { 'a,b': 'c' } }, "loadBalancerAttributes becomes a list of key=value, separated by commas: 'a,b' = 'c'"],
+    [{ targetGroupAttributes: { a: 'b,c' } }, "targetGroupAttributes becomes a list of key=value, separated by commas: 'a' = 'b,c'"],
+    [
+      { loadBalancerAttributes: { a: 'b' }, annotations: { 'service.beta.kubernetes.io/aws-load-balancer-attributes': 'c=d' } },
+      'loadBalancerAttributes and the annotation service.beta.kubernetes.io/aws-load-balancer-attributes say the same: give one of them',
+    ],
+    [{ drainTime: Duration.seconds(0) }, 'drainTime must be known at synthesis and whole seconds, at least one'],
+    [{ drainTime: Duration.millis(1500) }, 'drainTime must be known at synthesis and whole seconds, at least one'],
+  ])('refuses %j', (options, message) => {
+    expect(() => ServiceExposure.internalNetworkLoadBalancer(options)).toThrow(message);
+  });
+
+  test('stops as fast as it is told', () => {
+    workload({ exposure: ServiceExposure.internalNetworkLoadBalancer({ drainTime: Duration.seconds(20) }) });
+    const containers = [{ lifecycle: { preStop: { sleep: { seconds: 20 } } } }];
+    expect(podSpec()).toMatchObject({ terminationGracePeriodSeconds: 50, containers });
+  });
+
+  test('by nothing stops at once, within 45 seconds', () => {
+    workload();
+    expect(podSpec().terminationGracePeriodSeconds).toBe(45);
+    expect(podSpec().containers[0]).not.toHaveProperty('lifecycle');
+  });
+
+  test('of one\'s own drains for 15 seconds', () => {
+    class Own extends ServiceExposure {
+      public bind() { return { ingressFrom: [] }; }
+    }
+    const { url } = workload({ exposure: new Own() });
+    expect(url).toBeUndefined();
+    const containers = [{ lifecycle: { preStop: { sleep: { seconds: 15 } } } }];
+    expect(podSpec()).toMatchObject({ terminationGracePeriodSeconds: 45, containers });
+  });
+
   test('inside the cluster only', () => {
-    workload({ exposure: ServiceExposure.clusterInternal() });
+    const { url } = workload({ exposure: ServiceExposure.clusterInternal() });
+    expect(url).toBe('http://api.orders.svc.cluster.local:8080');
     const template = Template.fromStack(stack);
+    template.resourceCountIs('Custom::AWSCDK-EKS-KubernetesObjectValue', 0);
+    expect(manifestOf(template, 'Deployment').spec.template.spec).toMatchObject({
+      terminationGracePeriodSeconds: 45, containers: [{ lifecycle: { preStop: { sleep: { seconds: 15 } } } }],
+    });
     expect(manifestOf(template, 'Service').spec.type).toBe('ClusterIP');
     expect(manifestOf(template, 'NetworkPolicy').spec.ingress)
       .toEqual([{ from: [{ namespaceSelector: {} }], ports: [{ protocol: 'TCP', port: 8080 }] }]);
+  });
+});
+
+describe('address', () => {
+  test('of a load balancer is read from the cluster once it is there, and only if it is asked for', () => {
+    const api = workload({ exposure: ServiceExposure.internalNetworkLoadBalancer(), port: 3000 });
+    new KubernetesWorkload(stack, 'Other', { kubernetes, image, serviceName: 'other', exposure: ServiceExposure.internalNetworkLoadBalancer() });
+    expect(api.url).toBe(api.url);
+    new CfnOutput(stack, 'Url', { value: api.url! });
+
+    const template = Template.fromStack(stack);
+    template.resourceCountIs('Custom::AWSCDK-EKS-KubernetesObjectValue', 1);
+    template.hasResource('Custom::AWSCDK-EKS-KubernetesObjectValue', {
+      Properties: {
+        ClusterName: 'test-cluster',
+        ObjectType: 'service',
+        ObjectName: 'api',
+        ObjectNamespace: 'orders',
+        JsonPath: '.status.loadBalancer.ingress[0].hostname',
+        TimeoutSeconds: 600,
+      },
+      DependsOn: [Match.stringLikeRegexp('^ApiManifest')],
+    });
+    template.hasOutput('Url', { Value: { 'Fn::Join': ['', ['http://', { 'Fn::GetAtt': [Match.stringLikeRegexp('^ApiAddress'), 'Value'] }, ':3000']] } });
+  });
+
+  test('is undefined without an exposure, and where nothing can be read', () => {
+    expect(workload().url).toBeUndefined();
+    const access = KubernetesAccess.manifestsOnly({ clusterName: 'c', loadBalancerClass: 'service.k8s.aws/nlb' });
+    const exposure = ServiceExposure.internalNetworkLoadBalancer();
+    expect(new KubernetesWorkload(stack, 'Other', { kubernetes: access, image, exposure }).url).toBeUndefined();
+  });
+});
+
+describe('metrics', () => {
+  test('are read by those who are let in, beside those who reach the port anyway', () => {
+    workload({
+      exposure: ServiceExposure.clusterInternal(),
+      metricsAccess: [MetricsAccess.namespace('monitoring'), MetricsAccess.cidr('10.0.0.0/16')],
+    });
+    const ports = [{ protocol: 'TCP', port: 8080 }];
+    expect(manifestOf(Template.fromStack(stack), 'NetworkPolicy').spec.ingress).toEqual([
+      { from: [{ namespaceSelector: {} }], ports },
+      { from: [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'monitoring' } } }, { ipBlock: { cidr: '10.0.0.0/16' } }], ports },
+    ]);
+  });
+
+  test('are read by nobody from an empty list', () => {
+    workload({ metricsAccess: [] });
+    expect(manifestOf(Template.fromStack(stack), 'NetworkPolicy').spec).not.toHaveProperty('ingress');
+  });
+
+  test('need a namespace or addresses that can be', () => {
+    expect(() => MetricsAccess.namespace('Monitoring')).toThrow("expects the name of a namespace, got 'Monitoring'");
+    expect(() => MetricsAccess.cidr('10.0.0.1')).toThrow("expects a block of addresses such as '10.0.0.0/16', got '10.0.0.1'");
+    expect(() => MetricsAccess.cidr('fd00::/8')).not.toThrow();
+  });
+});
+
+describe('security group', () => {
+  const groups = { groupIds: ['sg-pods', 'sg-cluster'] };
+
+  test('of its own is beside the one of all pods, and is what others open to', () => {
+    const podSecurityGroup = ec2.SecurityGroup.fromSecurityGroupId(stack, 'Pods', 'sg-pods');
+    const api = workload({ podSecurityGroup });
+    expect(api.connections.securityGroups).toEqual([podSecurityGroup]);
+
+    const manifests = manifestsOf(Template.fromStack(stack));
+    expect(manifestOf(Template.fromStack(stack), 'SecurityGroupPolicy')).toMatchObject({
+      apiVersion: 'vpcresources.k8s.aws/v1beta1',
+      metadata: { name: 'api', namespace: 'orders' },
+      spec: { podSelector: { matchLabels: { 'app.kubernetes.io/name': 'api' } }, securityGroups: groups },
+    });
+    const kinds = manifests.map(({ kind }) => kind);
+    expect(kinds.indexOf('SecurityGroupPolicy')).toBeLessThan(kinds.indexOf('Deployment'));
+  });
+
+  test('is alone where no other is known', () => {
+    const access = KubernetesAccess.manifestsOnly({ clusterName: 'c' });
+    const podSecurityGroup = ec2.SecurityGroup.fromSecurityGroupId(stack, 'Pods', 'sg-pods');
+    workload({ kubernetes: access, podSecurityGroup });
+    expect(access.manifests).toContainEqual(expect.objectContaining({
+      kind: 'SecurityGroupPolicy', spec: expect.objectContaining({ securityGroups: { groupIds: ['sg-pods'] } }),
+    }));
   });
 });
 
@@ -293,6 +463,33 @@ describe('identity', () => {
     template.hasResourceProperties('AWS::EKS::PodIdentityAssociation', { RoleArn: 'arn:aws:iam::111111111111:role/own' });
   });
 
+  test('can be a role of another account, which the own role assumes', () => {
+    const targetRole = iam.Role.fromRoleArn(stack, 'Target', 'arn:aws:iam::222222222222:role/target');
+    const api = workload({ targetRole });
+    expect(api.grantPrincipal).toBe(targetRole.grantPrincipal);
+    expect(api.podIdentity.targetRoleArn).toBe('arn:aws:iam::222222222222:role/target');
+
+    const template = Template.fromStack(stack);
+    template.hasResourceProperties('AWS::EKS::PodIdentityAssociation', {
+      RoleArn: { 'Fn::GetAtt': [Match.stringLikeRegexp('^ApiRole'), 'Arn'] },
+      TargetRoleArn: 'arn:aws:iam::222222222222:role/target',
+    });
+    template.hasResourceProperties('AWS::IAM::Policy', {
+      PolicyDocument: {
+        Statement: [{ Action: ['sts:AssumeRole', 'sts:TagSession'], Effect: 'Allow', Resource: 'arn:aws:iam::222222222222:role/target' }],
+      },
+      Roles: [{ Ref: Match.stringLikeRegexp('^ApiRole') }],
+    });
+  });
+
+  test('gets the permissions of a target role of the stack before the pods start', () => {
+    const targetRole = new iam.Role(stack, 'Target', { assumedBy: new iam.AccountRootPrincipal() });
+    new s3.Bucket(stack, 'Bucket').grantRead(workload({ targetRole }));
+    Template.fromStack(stack).hasResource('Custom::AWSCDK-EKS-KubernetesResource', {
+      DependsOn: Match.arrayWith([Match.stringLikeRegexp('^TargetDefaultPolicy')]),
+    });
+  });
+
   test('connects as the cluster security group', () => {
     const database = new ec2.SecurityGroup(stack, 'Database', { vpc: ec2.Vpc.fromVpcAttributes(stack, 'V', { vpcId: 'v', availabilityZones: ['a'] }) });
     database.connections.allowFrom(workload(), ec2.Port.tcp(5432));
@@ -331,7 +528,13 @@ test.each([
   [{ egressPorts: [70000] }, 'egressPorts must be a whole number between 1 and 65535, got 70000'],
   [{ cpu: 0 }, 'cpu is in vCPUs and must be at least 0.001 and no token, got 0'],
   [{ exposure: ServiceExposure.clusterInternal(), terminationGracePeriod: Duration.seconds(10) },
-    'terminationGracePeriod must be longer than the 15 seconds that an exposed service waits for its callers, got 10 seconds'],
+    'terminationGracePeriod must be longer than the 15 seconds that the exposed pods go on serving (drainTime of the exposure), got 10 seconds'],
+  [{ exposure: ServiceExposure.internalNetworkLoadBalancer(), terminationGracePeriod: Duration.minutes(2) },
+    'terminationGracePeriod must be longer than the 2 minutes that the exposed pods go on serving (drainTime of the exposure), got 2 minutes'],
+  [{ environment: { '': 'x' } }, 'environment has the name "": a name must not be empty'],
+  [{ environment: { 'A=B': 'x' } }, 'environment has the name "A=B": a name must not be empty and must be printable ASCII without \'=\''],
+  [{ environment: { 'A\0': 'x' } }, 'environment has the name "A\\u0000"'],
+  [{ environment: { PORT: '9000' } }, 'environment.PORT can\'t be given, as probes and Service would look at another port: set port instead'],
 ])('refuses %j', (props, message) => {
   expect(() => workload(props)).toThrow(message);
 });
@@ -347,7 +550,24 @@ test('has no findings of AwsSolutions', () => {
   expect(unacknowledgedFindings(stack)).toEqual([]);
 });
 
-test('keeps its logical ids', () => {
-  workload({ image: WorkloadImage.fromDirectory(`${__dirname}/image`) });
-  expectLogicalIds(stack, `${__dirname}/kubernetes-workload.ids.json`);
+test.each<[string, () => Partial<KubernetesWorkloadProps>]>([
+  ['kubernetes-workload', () => ({ image: WorkloadImage.fromDirectory(`${__dirname}/image`) })],
+  ['kubernetes-workload-load-balancer', () => ({ exposure: ServiceExposure.internalNetworkLoadBalancer() })],
+  ['kubernetes-workload-cluster-internal', () => ({ exposure: ServiceExposure.clusterInternal() })],
+  ['kubernetes-workload-target-role', () => ({ targetRole: iam.Role.fromRoleArn(stack, 'Target', 'arn:aws:iam::222222222222:role/target') })],
+  ['kubernetes-workload-pod-security-group', () => ({ podSecurityGroup: ec2.SecurityGroup.fromSecurityGroupId(stack, 'Pods', 'sg-pods') })],
+])('keeps its logical ids: %s', (name, props) => {
+  const { url } = workload(props());
+  if (url !== undefined) { new CfnOutput(stack, 'Url', { value: url }); }
+  expectLogicalIds(stack, `${__dirname}/${name}.ids.json`);
+});
+
+test('can be changed by a property injector', () => {
+  const injector: IPropertyInjector = {
+    constructUniqueId: KubernetesWorkload.PROPERTY_INJECTION_ID,
+    inject: (props) => ({ ...props, memory: Size.gibibytes(2) }),
+  };
+  PropertyInjectors.of(stack).add(injector);
+  workload();
+  expect(podSpec().containers[0].resources.limits).toEqual({ memory: '2048Mi' });
 });

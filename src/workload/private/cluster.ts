@@ -14,6 +14,14 @@ export interface Chart {
   readonly values: { [key: string]: unknown };
 }
 
+/** A field of an object in the cluster. */
+export interface ObjectField {
+  readonly objectType: string;
+  readonly objectName: string;
+  readonly objectNamespace: string;
+  readonly jsonPath: string;
+}
+
 /** What the two generations of clusters do in different ways. */
 export abstract class EksCluster {
   /** Whether the cluster is made in this app, so that the construct tree shows what it has. */
@@ -44,7 +52,7 @@ export abstract class EksCluster {
 
   public abstract apply(scope: Construct, id: string, manifest: Manifest[], overwrite?: boolean): Construct;
   public abstract install(scope: Construct, id: string, chart: Chart): Construct;
-  public abstract read(scope: Construct, id: string, objectType: string, objectName: string, objectNamespace: string, jsonPath: string): EksValue;
+  public abstract read(scope: Construct, id: string, what: ObjectField): EksValue;
 
   /** The pod identity agent of a cluster that is made here: service accounts of the core share it. */
   public abstract podIdentityAgent(): IConstruct | undefined;
@@ -85,10 +93,8 @@ export class EksV1Cluster extends EksCluster {
     return new eks.HelmChart(scope, id, { cluster: this.cluster, ...chart, ...installing(chart) });
   }
 
-  public read(scope: Construct, id: string, objectType: string, objectName: string, objectNamespace: string, jsonPath: string): EksValue {
-    return new eks.KubernetesObjectValue(scope, id, {
-      cluster: this.cluster, objectType, objectName, objectNamespace, jsonPath, timeout: VALUE_TIMEOUT,
-    });
+  public read(scope: Construct, id: string, what: ObjectField): EksValue {
+    return new eks.KubernetesObjectValue(scope, id, { cluster: this.cluster, timeout: VALUE_TIMEOUT, ...what });
   }
 
   public podIdentityAgent(): IConstruct | undefined {
@@ -113,10 +119,8 @@ export class EksV2Cluster extends EksCluster {
     return new eksv2.HelmChart(scope, id, { cluster: this.cluster, ...chart, ...installing(chart) });
   }
 
-  public read(scope: Construct, id: string, objectType: string, objectName: string, objectNamespace: string, jsonPath: string): EksValue {
-    return new eksv2.KubernetesObjectValue(scope, id, {
-      cluster: this.cluster, objectType, objectName, objectNamespace, jsonPath, timeout: VALUE_TIMEOUT,
-    });
+  public read(scope: Construct, id: string, what: ObjectField): EksValue {
+    return new eksv2.KubernetesObjectValue(scope, id, { cluster: this.cluster, timeout: VALUE_TIMEOUT, ...what });
   }
 
   public podIdentityAgent(): IConstruct | undefined {

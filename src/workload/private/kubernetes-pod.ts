@@ -49,10 +49,8 @@ export class KubernetesPod {
       targetRoleArn: options.targetRole?.roleArn,
     });
     if (options.targetRole) {
-      this.role.addToPrincipalPolicy(new iam.PolicyStatement({
-        actions: ['sts:AssumeRole', 'sts:TagSession'],
-        resources: [options.targetRole.roleArn],
-      }));
+      const actions = ['sts:AssumeRole', 'sts:TagSession'];
+      this.role.addToPrincipalPolicy(new iam.PolicyStatement({ actions, resources: [options.targetRole.roleArn] }));
     }
   }
 
