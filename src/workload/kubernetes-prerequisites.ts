@@ -238,7 +238,7 @@ export class KubernetesPrerequisites extends Construct {
   private makePodIdentityAgent(): IConstruct {
     return this.kubernetes._cluster?.podIdentityAgent() ?? this.addon('PodIdentityAgent', {
       addonName: 'eks-pod-identity-agent',
-      // As the core has it: pods of others may use it, too.
+      // Pods of others may use it, too.
       preserveOnDelete: true,
     });
   }

@@ -169,7 +169,7 @@ describe('without EKS Auto Mode', () => {
     template.hasResourceProperties('AWS::EKS::Addon', {
       AddonName: 'vpc-cni', ConfigurationValues: '{"enableNetworkPolicy":"true"}', ResolveConflicts: 'OVERWRITE', PreserveOnDelete: true,
     });
-    template.hasResourceProperties('AWS::EKS::Addon', { AddonName: 'eks-pod-identity-agent', PreserveOnDelete: true });
+    template.hasResourceProperties('AWS::EKS::Addon', { AddonName: 'eks-pod-identity-agent' });
     expect(manifestsOf(template).map(({ metadata }) => metadata.name)).toEqual(['orders', 'keda']);
     expect(dependenciesOf(template, /^PrerequisitesKeda[0-9A-F]{8}$/)).toContain('ClusterEksPodIdentityAgentAddon');
   });
@@ -177,7 +177,9 @@ describe('without EKS Auto Mode', () => {
   test('are told so for a cluster of another app by the class of load balancers', () => {
     const made = autoMode({}, { loadBalancerClass: 'service.k8s.aws/nlb' });
     expect(made.podIdentityAgent).toBeDefined();
-    Template.fromStack(stack).hasResourceProperties('AWS::EKS::Addon', { ClusterName: 'test-cluster', AddonName: 'eks-pod-identity-agent' });
+    Template.fromStack(stack).hasResourceProperties('AWS::EKS::Addon', {
+      ClusterName: 'test-cluster', AddonName: 'eks-pod-identity-agent', PreserveOnDelete: true,
+    });
   });
 
   test('work on a cluster of aws-eks', () => {
