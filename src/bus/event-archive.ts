@@ -7,7 +7,7 @@ export class EventArchive {
   /**
    * Keeps every event for a time.
    *
-   * @param duration whole days, at least one; EventBridge deletes an event within a day after it
+   * @param duration whole days, at least one; EventBridge may take a day longer to delete an event
    */
   public static retain(duration: Duration): EventArchive {
     return new EventArchive(true, duration);

@@ -38,8 +38,8 @@ export interface OrderEventBusProps {
   readonly encryptionKey?: kms.IKey;
 
   /**
-   * What happens to the archive when the stack is deleted, or when its `archive` is set to none: `DESTROY` deletes it and its events, and
-   * `RETAIN` keeps them in the account. EventBridge replays an archive only to the bus that its events came from.
+   * What happens to the archive when the stack is deleted: `DESTROY` deletes it with its events, `RETAIN` keeps it in the account. It is
+   * an error without an archive. A new bus is deleted in both cases, and EventBridge replays events only to the bus that they came from.
    *
    * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-archive.html
    * @default RemovalPolicy.DESTROY

@@ -45,7 +45,7 @@ export interface CqrsAuroraClusterProps {
   /**
    * How many readers there are, and how they are scaled.
    *
-   * @default - `CqrsReaders.withWriter(1)`: one reader, always as large as the writer
+   * @default - `CqrsReaders.withWriter(1)`: one reader, which grows and shrinks with the writer
    */
   readonly readers?: CqrsReaders;
 
@@ -76,7 +76,7 @@ export interface CqrsAuroraClusterProps {
   readonly engine?: CqrsEngine;
 
   /**
-   * The port of the database.
+   * The port of the database: 1150 to 65535, the limits of Aurora.
    *
    * @default 5433
    */
@@ -105,8 +105,8 @@ export interface CqrsAuroraClusterProps {
   readonly proxy?: boolean;
 
   /**
-   * How long the database's log is kept in CloudWatch Logs. RDS makes the log group when the database first writes to it, and
-   * it stays when the stack is deleted. With a value, a function of the CDK sets the retention, which adds it and its role to the stack.
+   * How long the database's log is kept in CloudWatch Logs. RDS makes the log group, so it is no resource of the stack and stays when
+   * the stack is deleted. With a value, the CDK adds a Lambda function and its role to the stack, which set the retention.
    *
    * @default - for ever
    */
@@ -116,9 +116,9 @@ export interface CqrsAuroraClusterProps {
    * What happens to the data when the stack is deleted. Deletion protection is on except with `RemovalPolicy.DESTROY`: RDS refuses
    * to delete the cluster until you switch that off.
    *
-   * The secrets of the two roles stay in the account, except with `RemovalPolicy.DESTROY`: CloudFormation deletes them before the
-   * cluster, so a cluster that refuses its deletion would be left without its passwords, and one that is restored from
-   * its snapshot needs them.
+   * The secrets of the two roles stay in the account, except with `RemovalPolicy.DESTROY`. CloudFormation would delete them before the
+   * cluster, so that a cluster which is protected from deletion would lose its passwords; and a cluster that is restored from the
+   * snapshot needs them.
    *
    * @default RemovalPolicy.SNAPSHOT
    */
@@ -200,7 +200,7 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
     super(scope, id);
 
     if (props.proxy) {
-      throw coming('RDS Proxy (proxy: true)', 'the finished CqrsAuroraCluster', 'leave proxy out, or add a proxy of your own to cluster');
+      throw coming('RDS Proxy (proxy: true)', 'the finished CqrsAuroraCluster', 'leave proxy out, or add a proxy yourself with database.cluster.addProxy()');
     }
     this.databaseName = props.databaseName ?? 'orders';
     const port = props.port ?? 5433;
@@ -348,7 +348,9 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
   }
 
   /** The range of capacity, which only serverless instances have. */
-  private capacityOf(props: CqrsAuroraClusterProps, serverless: boolean): { serverlessV2MinCapacity?: number; serverlessV2MaxCapacity?: number } {
+  private capacityOf(
+    props: CqrsAuroraClusterProps, serverless: boolean,
+  ): { serverlessV2MinCapacity?: number; serverlessV2MaxCapacity?: number } {
     if (!serverless) {
       const given = (['minCapacity', 'maxCapacity'] as const).find((prop) => props[prop] !== undefined);
       if (given) {

@@ -5,8 +5,8 @@ import { grantSecretValue } from '../private/permissions';
 /**
  * Lets an identity read the credentials of one side of a CQRS database.
  *
- * Credentials are all that IAM decides here: what a role may do is said in the database, and who may open
- * a connection by `connections`.
+ * Credentials are all that IAM decides here: what a role may do is decided in the database, and who can reach it by
+ * `connections`.
  */
 export class CqrsDatabaseGrants {
   /** The grants of a database. */

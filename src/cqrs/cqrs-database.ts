@@ -10,9 +10,11 @@ import { databaseEnvironments } from './private/database-environment';
 /**
  * A database with one endpoint and one role for commands, and one of each for queries.
  *
- * What depends on it (`job.node.addDependency(database)`) is deployed when the database can be used: its instances are there, and
- * the network paths that stand beside it are open. That is for what starts to use the database, as a job or a trigger does. It is
- * nothing for a construct that owns a security group which the database is opened to, as a function does: the rule needs the group.
+ * What depends on it (`job.node.addDependency(database)`) is deployed when the database can be used: its instances are there, and the
+ * rules are made that open its security groups. Rules in another stack than that of the security group are not waited for.
+ *
+ * Let depend on it what starts to use it, as a job or a trigger. A construct that has a security group of its own, as a function in a
+ * VPC, can't depend on a database in the same stack that is opened to it: the rule needs that group, so each would wait for the other.
  */
 export interface ICqrsDatabase extends ec2.IConnectable, IDependable {
   /** The endpoint that takes writes. */

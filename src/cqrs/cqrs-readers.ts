@@ -8,26 +8,25 @@ import { AutoscaledReaders, ClusterInstances, ReaderPlan, ReaderScaling, Serverl
  */
 export interface AutoscaledReadersOptions {
   /**
-   * The instance class of the writer and of all readers. Aurora gives the readers that it adds the class of the writer, and
-   * doesn't add any to a serverless one.
+   * The instance class of the writer and of all readers: Aurora gives the class of the writer to readers that it adds.
    *
-   * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.requirements.html#aurora-serverless-v2.limitations
+   * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.Integrating.AutoScaling.html
    */
   readonly instanceType: ec2.InstanceType;
 
   /**
-   * How many readers there are at least, 1 to 15. They are resources of the stack, are never removed, and take over from a writer
-   * that fails. Without a reader Aurora adds none, as there is no load to measure.
+   * How many readers there are at least, 1 to 15. They are resources of the stack, are never removed by Aurora, and are the first to
+   * take over from a writer that fails. Without any reader Aurora has no load to measure and adds none.
    *
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.Integrating.AutoScaling.html
    */
   readonly minReaders: number;
 
-  /** How many readers there are at most, with those that Aurora added: `minReaders` to 15. */
+  /** How many readers there are at most, together with those that Aurora added: `minReaders` to 15. */
   readonly maxReaders: number;
 
   /**
-   * The average CPU use of all readers that is aimed at, in percent: 1 to 100. A new reader takes minutes, so leave room.
+   * The average CPU use of all readers that is aimed at, in whole percent: 1 to 100. A new reader takes minutes, so leave room.
    *
    * @default 60
    */
@@ -41,8 +40,7 @@ export interface AutoscaledReadersOptions {
  */
 export class CqrsReaders {
   /**
-   * No readers: queries go to the writer, which is slower to replace when it fails. Aurora then makes a new instance, which takes
-   * minutes.
+   * No readers: queries go to the writer. When it fails, Aurora has to make a new instance, which takes minutes instead of seconds.
    *
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Concepts.AuroraHighAvailability.html
    */
@@ -51,8 +49,8 @@ export class CqrsReaders {
   }
 
   /**
-   * Serverless readers that are always as large as the writer, so that each can take over from it within seconds and keep up with
-   * its changes. They cost as much as the writer does.
+   * Serverless readers that grow and shrink with the writer, so that each can take over from it within seconds and keep up with its
+   * changes. Each costs about as much as the writer.
    *
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.how-it-works.html
    * @param count how many, 0 to 15
@@ -64,8 +62,8 @@ export class CqrsReaders {
   /**
    * Serverless readers that are as large as the queries need, each for itself, from `minCapacity` to `maxCapacity`.
    *
-   * When the writer fails, one of them takes over and may be too small for a moment, so the CDK warns
-   * (`@aws-cdk/aws-rds:noFailoverServerlessReaders`). If that is fine, acknowledge the warning on `cluster`.
+   * When the writer fails, one of them takes over and may be too small at first. The CDK warns of that; if it is fine for you, say
+   * `Annotations.of(database.cluster).acknowledgeWarning('@aws-cdk/aws-rds:noFailoverServerlessReaders')`.
    *
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.how-it-works.html
    * @param count how many, 0 to 15
@@ -75,13 +73,13 @@ export class CqrsReaders {
   }
 
   /**
-   * Readers of a fixed size, whose number follows their CPU use: Aurora adds and removes them. The writer has the same fixed size,
-   * as Aurora doesn't do this for serverless clusters. AWS recommends there what `independent` makes: readers that exist
-   * in advance and are small while nobody asks them.
+   * Readers of a fixed size, whose number follows their CPU use. The writer gets the same fixed size: Aurora doesn't add readers to
+   * serverless instances, as their CPU use says little. For these AWS recommends to make enough readers in advance, which are small
+   * while they have nothing to do; that is `independent`.
    *
-   * What Aurora added is no resource of the stack: the cluster can only be deleted after these readers are.
+   * Readers that Aurora added are no resources of the stack. Delete them before the stack, or RDS refuses to delete the cluster.
    *
-   * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.Integrating.AutoScaling.html
+   * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.requirements.html
    */
   public static autoscaled(options: AutoscaledReadersOptions): CqrsReaders {
     return new CqrsReaders(new AutoscaledReaders(options));

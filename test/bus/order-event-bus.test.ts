@@ -1,9 +1,10 @@
 import { join } from 'node:path';
-import { App, Duration, Stack, Token } from 'aws-cdk-lib';
+import { App, Duration, InjectionContext, IPropertyInjector, NestedStack, PropertyInjectors, RemovalPolicy, Stack, Token } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import * as events from 'aws-cdk-lib/aws-events';
+import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
-import { EventArchive, OrderEventBus } from '../../src';
+import { EventArchive, OrderEventBus, OrderEventBusProps } from '../../src/bus';
 import { expectLogicalIds } from '../logical-ids';
 import { unacknowledgedFindings } from '../nag';
 
@@ -26,9 +27,66 @@ test('a bus with an archive of every event for 30 days', () => {
   expect(unacknowledgedFindings(stack)).toEqual([]);
 });
 
-test('its logical ids are kept', () => {
+test.each<[string, () => OrderEventBusProps]>([
+  ['as it is by default', () => ({})],
+  ['that is brought', () => ({ eventBus: new events.CfnEventBus(stack, 'Brought', { name: 'shop' }) })],
+  ['with a key', () => ({ encryptionKey: new kms.Key(stack, 'Key') })],
+])('the logical ids are kept of a bus %s', (name, props) => {
+  new OrderEventBus(stack, 'Bus', props());
+  expectLogicalIds(stack, join(__dirname, 'logical-ids', `bus-${name.replaceAll(' ', '-')}.json`));
+});
+
+describe('its name', () => {
+  const nameOf = (inStack: Stack): string => {
+    const [bus] = Object.values(Template.fromStack(inStack).findResources('AWS::Events::EventBus'));
+    return bus!.Properties.Name;
+  };
+  const copy = (stackName: string) => {
+    const shop = new Stack(new App(), 'Shop', { stackName });
+    new OrderEventBus(shop, 'Bus');
+    return nameOf(shop);
+  };
+
+  test('is another one in a copy of the stack with another name, and stays the same otherwise', () => {
+    expect(copy('ShopTest')).not.toBe(copy('ShopLive'));
+    expect(copy('ShopTest')).toBe(copy('ShopTest'));
+    expect(copy('ShopTest')).toMatch(/^ShopTestBus\w{8}$/);
+  });
+
+  test('is one that EventBridge takes, however long the names are', () => {
+    const long = new Stack(new App(), 'L'.repeat(128));
+    new OrderEventBus(long, 'B'.repeat(200));
+    expect(nameOf(long)).toMatch(/^[\w.-]{1,256}$/);
+  });
+
+  test('is known in a nested stack', () => {
+    const nested = new NestedStack(stack, 'Nested');
+    new OrderEventBus(nested, 'Bus');
+    expect(nameOf(nested)).toMatch(/^TestNestedBus\w{8}$/);
+  });
+});
+
+test('takes defaults of an organisation', () => {
+  const injector: IPropertyInjector = {
+    constructUniqueId: OrderEventBus.PROPERTY_INJECTION_ID,
+    inject: (props: OrderEventBusProps, _context: InjectionContext) => ({ archive: EventArchive.none(), ...props }),
+  };
+  PropertyInjectors.of(stack).add(injector);
   new OrderEventBus(stack, 'Bus');
-  expectLogicalIds(stack, join(__dirname, 'order-event-bus.logical-ids.json'));
+  Template.fromStack(stack).resourceCountIs('AWS::Events::Archive', 0);
+});
+
+test.each<[RemovalPolicy | undefined, string | undefined]>([
+  [undefined, undefined],
+  [RemovalPolicy.DESTROY, 'Delete'],
+  [RemovalPolicy.RETAIN, 'Retain'],
+])('with removalPolicy %s its archive goes or stays', (removalPolicy, DeletionPolicy) => {
+  new OrderEventBus(stack, 'Bus', { removalPolicy });
+  const template = Template.fromStack(stack);
+  const policyOf = (type: string) => Object.values(template.findResources(type)).map((resource) => resource.DeletionPolicy);
+  expect(policyOf('AWS::Events::Archive')).toEqual([DeletionPolicy]);
+  // Only the archive has data.
+  expect(policyOf('AWS::Events::EventBus')).toEqual([undefined]);
 });
 
 test.each([
@@ -53,6 +111,18 @@ test('archives a bus that is brought', () => {
   const template = Template.fromStack(stack);
   template.resourceCountIs('AWS::Events::EventBus', 0);
   template.hasResourceProperties('AWS::Events::Archive', { SourceArn: stack.resolve(eventBus.eventBusArn) });
+});
+
+test('makes a whole bus of a reference to one', () => {
+  const reference = new events.CfnEventBus(stack, 'Existing', { name: 'shop' });
+  const bus = new OrderEventBus(stack, 'Bus', { eventBus: reference });
+  bus.eventBus.grantPutEventsTo(new iam.Role(stack, 'Role', { assumedBy: new iam.AccountRootPrincipal() }));
+
+  const template = Template.fromStack(stack);
+  const arn = stack.resolve(reference.attrArn);
+  expect(stack.resolve(bus.eventBus.eventBusArn)).toEqual(arn);
+  template.hasResourceProperties('AWS::Events::Archive', { SourceArn: arn });
+  template.hasResourceProperties('AWS::IAM::Policy', { PolicyDocument: { Statement: [Match.objectLike({ Resource: arn })] } });
 });
 
 describe('with a customer managed key', () => {
@@ -97,6 +167,16 @@ describe('refuses', () => {
       eventBus: events.EventBus.fromEventBusName(stack, 'Existing', 'shop'),
       encryptionKey: new kms.Key(stack, 'Key'),
     })).toThrow("encryptionKey can't be given together with eventBus: set it where eventBus is defined, or leave eventBus out (in 'Test/Bus')");
+  });
+
+  test('a snapshot of the archive, which there is none of', () => {
+    expect(() => new OrderEventBus(stack, 'Bus', { removalPolicy: RemovalPolicy.SNAPSHOT }))
+      .toThrow("removalPolicy must be DESTROY or RETAIN: an archive has no snapshot (in 'Test/Bus')");
+  });
+
+  test('a removal policy without an archive', () => {
+    expect(() => new OrderEventBus(stack, 'Bus', { archive: EventArchive.none(), removalPolicy: RemovalPolicy.RETAIN }))
+      .toThrow('removalPolicy needs an archive: give that too, or leave removalPolicy out');
   });
 
   test.each([Duration.hours(5), Duration.hours(36), Duration.days(0)])('a retention of %s', (retention) => {

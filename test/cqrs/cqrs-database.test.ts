@@ -3,7 +3,7 @@ import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { CqrsDatabase, CqrsDatabaseAttributes } from '../../src';
+import { CqrsDatabase, CqrsDatabaseAttributes } from '../../src/cqrs';
 
 let stack: Stack;
 let attributes: CqrsDatabaseAttributes;
@@ -21,10 +21,12 @@ beforeEach(() => {
 test('gives workloads the same environment as a new cluster', () => {
   const database = CqrsDatabase.fromAttributes(attributes);
   expect(database.queryEnvironment).toEqual({
+    DB_ENGINE: 'postgres',
     DB_SECRET_ARN: attributes.querySecret.secretArn,
     DB_WRITER_ENDPOINT: 'writer.example.com',
     DB_READER_ENDPOINT: 'reader.example.com',
     DB_PORT: '5432',
+    DB_READER_PORT: '5432',
     DB_NAME: 'shop',
   });
   expect(database.commandEnvironment.DB_SECRET_ARN).toBe(attributes.commandSecret.secretArn);

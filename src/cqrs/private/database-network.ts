@@ -1,4 +1,4 @@
-import { Stack } from 'aws-cdk-lib';
+import { Stack, Token } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import type * as iam from 'aws-cdk-lib/aws-iam';
 import { Construct, IConstruct } from 'constructs';
@@ -16,7 +16,7 @@ export function portsOf(database: ICqrsDatabase): number[] {
  * @param grantee who it is, if that is known
  */
 export function openDatabase(database: ICqrsDatabase, client: ec2.IConnectable, grantee?: iam.IGrantable): void {
-  for (const port of portsOf(database).map((number) => ec2.Port.tcp(number))) {
+  for (const port of portsOf(database).map(portOf)) {
     if (needsRuleOfItsOwn(database, client, grantee)) {
       client.connections.allowTo(database, port);
     } else {
@@ -38,4 +38,11 @@ function needsRuleOfItsOwn(database: ICqrsDatabase, client: ec2.IConnectable, gr
   const stack = Stack.of(user);
   const here = ({ connections }: ec2.IConnectable) => connections.securityGroups.some((group) => Stack.of(group) === stack);
   return here(client) && !here(database);
+}
+
+/** A TCP port. Those that are only known at deployment all have the same name in the core, which then drops the second rule. */
+function portOf(port: number, index: number): ec2.Port {
+  return Token.isUnresolved(port) && index > 0
+    ? new ec2.Port({ protocol: ec2.Protocol.TCP, fromPort: port, toPort: port, stringRepresentation: '{IndirectReaderPort}' })
+    : ec2.Port.tcp(port);
 }

@@ -1,0 +1,117 @@
+import { App, Stack, Token } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { CqrsDatabase, CqrsDatabaseAttributes, DatabaseAccess, DatabaseSide, ICqrsDatabase } from '../../src/cqrs';
+
+let stack: Stack;
+let role: iam.Role;
+let client: ec2.SecurityGroup;
+let group: ec2.SecurityGroup;
+beforeEach(() => {
+  stack = new Stack(new App(), 'Test');
+  const vpc = new ec2.Vpc(stack, 'Vpc');
+  role = new iam.Role(stack, 'Role', { assumedBy: new iam.ServicePrincipal('pods.eks.amazonaws.com') });
+  client = new ec2.SecurityGroup(stack, 'Client', { vpc });
+  group = new ec2.SecurityGroup(stack, 'Group', { vpc });
+});
+
+function databaseOf(attributes: Partial<CqrsDatabaseAttributes> = {}): ICqrsDatabase {
+  return CqrsDatabase.fromAttributes({
+    writerEndpointAddress: 'writer.example.com',
+    readerEndpointAddress: 'reader.example.com',
+    databaseName: 'shop',
+    commandSecret: new secretsmanager.Secret(stack, 'Command'),
+    querySecret: new secretsmanager.Secret(stack, 'Query'),
+    securityGroups: [group],
+    ...attributes,
+  });
+}
+
+function openPorts(): number[] {
+  return Object.values(Template.fromStack(stack).findResources('AWS::EC2::SecurityGroupIngress')).map(({ Properties }) => {
+    expect([Properties.GroupId, Properties.SourceSecurityGroupId])
+      .toEqual([stack.resolve(group.securityGroupId), stack.resolve(client.securityGroupId)]);
+    expect(Properties.FromPort).toEqual(Properties.ToPort);
+    return Properties.FromPort;
+  });
+}
+
+function readableSecrets(): unknown[] {
+  return Object.values(Template.fromStack(stack).findResources('AWS::IAM::Policy'))
+    .flatMap((policy) => policy.Properties.PolicyDocument.Statement)
+    .map((statement) => [statement.Action, statement.Resource]);
+}
+
+describe.each<[DatabaseSide, (database: ICqrsDatabase) => DatabaseAccess, 'command' | 'query']>([
+  [DatabaseSide.COMMAND, DatabaseAccess.command, 'command'],
+  [DatabaseSide.QUERY, DatabaseAccess.query, 'query'],
+])('the side %s', (side, factory, name) => {
+  test('says what a workload needs', () => {
+    const database = databaseOf();
+    const access = factory(database);
+    expect(access.database).toBe(database);
+    expect(access.side).toBe(side);
+    expect(access.environment).toEqual(database[`${name}Environment`]);
+    expect(access.egressPorts).toEqual([5432]);
+    expect(DatabaseAccess._of(database, side)).toEqual(access);
+  });
+
+  test('lets a workload in, with the credentials of this side only', () => {
+    const database = databaseOf();
+    factory(database).connect(role, client);
+    expect(readableSecrets()).toEqual([['secretsmanager:GetSecretValue', stack.resolve(database[`${name}Secret`].secretArn)]]);
+    expect(openPorts()).toEqual([5432]);
+  });
+});
+
+test('no side is no access', () => {
+  expect(DatabaseAccess._of(databaseOf(), DatabaseSide.NONE)).toBeUndefined();
+});
+
+test('without an identity nobody gets credentials, without connections no port is opened', () => {
+  DatabaseAccess.command(databaseOf()).connect();
+  expect([readableSecrets(), openPorts()]).toEqual([[], []]);
+});
+
+test('credentials without a network path', () => {
+  DatabaseAccess.command(databaseOf()).connect(role);
+  expect([readableSecrets().length, openPorts()]).toEqual([1, []]);
+});
+
+test('a network path without credentials', () => {
+  DatabaseAccess.command(databaseOf()).connect(undefined, client);
+  expect([readableSecrets().length, openPorts()]).toEqual([0, [5432]]);
+});
+
+test('opens both ports if they differ', () => {
+  const database = databaseOf({ port: 6432, readerPort: 6433 });
+  const access = DatabaseAccess.query(database);
+  expect(access.egressPorts).toEqual([6432, 6433]);
+  expect([access.environment.DB_PORT, access.environment.DB_READER_PORT]).toEqual(['6432', '6433']);
+  access.connect(role, client);
+  expect(openPorts()).toEqual([6432, 6433]);
+});
+
+test('takes ports that are only known at deployment', () => {
+  const access = DatabaseAccess.query(databaseOf({ port: Token.asNumber({ Ref: 'Port' }), readerPort: Token.asNumber({ Ref: 'ReaderPort' }) }));
+  access.connect(role, client);
+  expect(openPorts()).toEqual([{ Ref: 'Port' }, { Ref: 'ReaderPort' }]);
+  expect(stack.resolve(access.environment)).toMatchObject({ DB_PORT: { Ref: 'Port' }, DB_READER_PORT: { Ref: 'ReaderPort' } });
+});
+
+test('a port that is only known at deployment is one port', () => {
+  expect(DatabaseAccess.query(databaseOf({ port: Token.asNumber({ Ref: 'Port' }) })).egressPorts).toHaveLength(1);
+});
+
+test('connecting twice is connecting once', () => {
+  const access = DatabaseAccess.command(databaseOf());
+  access.connect(role, client);
+  access.connect(role, client);
+  expect([readableSecrets().length, openPorts()]).toEqual([1, [5432]]);
+});
+
+test.each(['port', 'readerPort'])('refuses a %s that can\'t be', (name) => {
+  expect(() => databaseOf({ [name]: 65536 })).toThrow(`${name} must be a whole number between 1 and 65535, got 65536`);
+});
