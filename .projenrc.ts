@@ -104,6 +104,7 @@ const library = new awscdk.AwsCdkConstructLibrary({
   // A deploy key opens that one repository; a token would open more.
   publishToGo: { moduleName: 'github.com/cdk-order-pipeline/cdk-order-pipeline-go', githubUseSsh: true },
   npmignoreEnabled: false,
+  buildWorkflowOptions: { workflowTriggers: { pullRequest: {}, push: { branches: ['main'] }, workflowDispatch: {} } },
   githubOptions: {
     pullRequestLintOptions: { semanticTitleOptions: { types: ['feat', 'fix', 'perf', 'refactor', 'docs', 'test', 'build', 'ci', 'chore', 'revert'] } },
     dependencyReview: true,

@@ -12,28 +12,25 @@ const CHANGELOG = join(root, 'CHANGELOG.md');
 const NOTES = join(root, 'dist', 'changelog.md');
 const version = readFileSync(join(root, 'dist', 'version.txt'), 'utf8').trim();
 
-/** The text below the heading of a version, without the heading. */
+/** The text below the heading of the version, which may be a link. */
 function sectionOf(text) {
-  const lines = text.split('\n');
-  const isHeading = (line) => /^## /.test(line);
-  const start = lines.findIndex((line) => isHeading(line) && line.slice(3).replace('[', '').startsWith(version) && !/^[\w.-]/.test(line.slice(3).replace('[', '').slice(version.length)));
-  if (start < 0) { return undefined; }
-  const end = lines.findIndex((line, index) => index > start && isHeading(line));
-  return lines.slice(start + 1, end < 0 ? undefined : end).join('\n').trim();
+  const [, section] = text.match(new RegExp(`^## \\[?${version.replaceAll('.', '\\.')}(?![\\w.-]).*\\n([^]*?)(?=^## |$(?![^]))`, 'm')) ?? [];
+  return section?.trim();
 }
 
-/** The list of commits, without its heading. Nothing breaks for anybody in a first release. */
+// A bump puts its section before those of earlier bumps, which may still be in the folder.
+const [, heading, list] = readFileSync(NOTES, 'utf8').match(/^(## .*)\n([^]*?)(?=^## |$(?![^]))/m);
+
+/** The list of commits. Nothing breaks for anybody in a first release. */
 function commits() {
-  const list = readFileSync(NOTES, 'utf8').trim().split('\n').slice(1).join('\n').trim();
   const isFirst = !readFileSync(CHANGELOG, 'utf8').split('\n').some((line) => line.startsWith('## ') && !line.includes(version));
-  return isFirst ? list.replace(/^### ⚠ BREAKING CHANGES[^]*?(?=^### |$(?![^]))/m, '').trim() : list;
+  return (isFirst ? list.replace(/^### ⚠ BREAKING CHANGES[^]*?(?=^### |$(?![^]))/m, '') : list).trim();
 }
 
-const heading = readFileSync(NOTES, 'utf8').trim().split('\n')[0];
 const written = existsSync(CHANGELOG) ? sectionOf(readFileSync(CHANGELOG, 'utf8')) : undefined;
 if (process.argv.includes('--write')) {
   if (written !== undefined) {
-    console.log(`CHANGELOG.md has a section for ${version} already; the commits that it should cover:\n\n${readFileSync(NOTES, 'utf8')}`);
+    console.log(`CHANGELOG.md has a section for ${version} already; the commits that it should cover:\n\n${commits()}`);
   } else {
     const text = readFileSync(CHANGELOG, 'utf8');
     const at = text.search(/^## /m) < 0 ? text.length : text.search(/^## /m);
@@ -41,9 +38,10 @@ if (process.argv.includes('--write')) {
     console.log(`CHANGELOG.md has a draft of the section for ${version}: make it something that a user wants to read, then commit it`);
   }
 } else if (written !== undefined) {
-  const list = commits();
-  writeFileSync(NOTES, `${heading}\n\n${written}\n${list === '' ? '' : `\n## Commits\n\n${list}\n`}`);
-} else if (process.env.RELEASE === 'true') {
+  writeFileSync(NOTES, `${heading}\n\n${written}\n${commits() === '' ? '' : `\n## Commits\n\n${commits()}\n`}`);
+} else if (process.env.RELEASE !== 'true') {
+  writeFileSync(NOTES, `${heading}\n\n${commits()}\n`);
+} else {
   console.error(`CHANGELOG.md has no section for ${version}: run \`npm run changelog\`, edit the draft and commit it first`);
   process.exit(1);
 }
