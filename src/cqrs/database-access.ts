@@ -21,13 +21,18 @@ export enum DatabaseSide {
  * How a workload uses a CQRS database: the environment that it runs with, the ports that it connects to, and its permission to do so.
  *
  * @example
- * declare const database: ICqrsDatabase;
- * declare const report: lambda.Function;
+ * declare const database: CqrsAuroraCluster;
+ * declare const vpc: ec2.IVpc;
+ * declare const code: lambda.Code;
  *
  * const access = DatabaseAccess.query(database);
- * for (const [name, value] of Object.entries(access.environment)) {
- *   report.addEnvironment(name, value);
- * }
+ * const report = new lambda.Function(this, 'Report', {
+ *   runtime: lambda.Runtime.NODEJS_24_X,
+ *   handler: 'report.handler',
+ *   code,
+ *   vpc,
+ *   environment: access.environment,
+ * });
  * access.connect(report, report);
  */
 export class DatabaseAccess {
