@@ -390,10 +390,11 @@ describe('warnings', () => {
   });
 
   test.each([
-    [eksv2.KubernetesVersion.V1_35, ['/Test/Api podSecurityGroupIgnored']],
-    [eksv2.KubernetesVersion.V1_36, []],
-  ])('tell that security groups of pods need a newer version: %j', (version, expected) => {
-    const cluster = madeCluster(stack, { version });
+    [{ version: eksv2.KubernetesVersion.V1_35 }, ['/Test/Api podSecurityGroupIgnored']],
+    [{ version: eksv2.KubernetesVersion.V1_36 }, []],
+    [{ defaultCapacityType: eksv2.DefaultCapacityType.NODEGROUP }, []],
+  ])('tell that security groups of pods need a newer version in EKS Auto Mode: %j', (props, expected) => {
+    const cluster = madeCluster(stack, props);
     const kubernetes = KubernetesAccess.fromEksV2(cluster);
     new KubernetesPrerequisites(stack, 'Prerequisites', { kubernetes });
     new KubernetesWorkload(stack, 'Api', { kubernetes, image, podSecurityGroup: cluster.clusterSecurityGroup });
