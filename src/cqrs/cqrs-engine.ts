@@ -28,7 +28,7 @@ export class CqrsEngine {
   public static mysql(version?: rds.AuroraMysqlEngineVersion): CqrsEngine {
     return new CqrsEngine('mysql', () => {
       const name = ['Aurora MySQL', version?.auroraMysqlFullVersion].filter(Boolean).join(' ');
-      throw coming(`${name} (CqrsEngine.mysql)`, 'the serverless order system on Aurora MySQL', 'use CqrsEngine.postgres()');
+      throw coming(`${name} (CqrsEngine.mysql)`, 'the serverless system (API Gateway, Lambda, SQS and MySQL)', 'use CqrsEngine.postgres()');
     });
   }
 

@@ -348,7 +348,7 @@ describe('refuses', () => {
     expect(() => database({ proxy: true })).toThrow('RDS Proxy (proxy: true) is not available yet: it comes with the finished CqrsAuroraCluster.');
     expect(() => new CqrsAuroraCluster(stack, 'Without', { vpc, proxy: false })).not.toThrow();
     expect(() => new CqrsAuroraCluster(stack, 'MySql', { vpc, engine: CqrsEngine.mysql() }))
-      .toThrow('Aurora MySQL (CqrsEngine.mysql) is not available yet: it comes with the serverless order system on Aurora MySQL.');
+      .toThrow('Aurora MySQL (CqrsEngine.mysql) is not available yet: it comes with the serverless system (API Gateway, Lambda, SQS and MySQL).');
   });
 
   test('nothing that is only known at deployment', () => {
