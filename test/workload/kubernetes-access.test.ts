@@ -131,7 +131,9 @@ describe('aws-eks, imported with little', () => {
     const kubernetes = KubernetesAccess.fromEks(testClassicCluster(stack));
     const { url } = new KubernetesWorkload(stack, 'Api', { kubernetes, image, exposure: ServiceExposure.internalNetworkLoadBalancer() });
     new CfnOutput(stack, 'Url', { value: url! });
-    Template.fromStack(stack).hasResourceProperties('Custom::AWSCDK-EKS-KubernetesObjectValue', { ObjectType: 'service', ObjectNamespace: 'default' });
+    Template.fromStack(stack).hasResourceProperties('Custom::AWSCDK-EKS-KubernetesObjectValue', {
+      ObjectType: 'service', ObjectNamespace: 'default', TimeoutSeconds: 600,
+    });
   });
 });
 

@@ -142,7 +142,7 @@ describe('image', () => {
     expect(() => WorkloadImage.fromRegistry(uri)).toThrow(`The image '${uri}' has neither a tag nor a digest`);
   });
 
-  test.each(['registry.example/Team/orders:1', 'Orders:1.0', 'localhost/Orders@sha256:0a'])('of a registry has no capitals: %s', uri => {
+  test.each(['registry.example/Team/orders:1', 'Team/orders:1', 'Orders:1.0', 'localhost/Orders@sha256:0a'])('of a registry has no capitals: %s', uri => {
     expect(() => WorkloadImage.fromRegistry(uri)).toThrow(`The image '${uri}' has capital letters in its name`);
   });
 
