@@ -8,6 +8,7 @@ import { migrate } from './migrate.ts';
 
 const Config = Type.Object({
   LOG_LEVEL: processConfig(0).LOG_LEVEL,
+  DB_ENGINE: databaseConfig.DB_ENGINE,
   DB_SECRET_ARN: databaseConfig.DB_SECRET_ARN,
   DB_WRITER_ENDPOINT: databaseConfig.DB_WRITER_ENDPOINT,
   DB_PORT: databaseConfig.DB_PORT,

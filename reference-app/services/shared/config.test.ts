@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import Type from 'typebox';
-import { ConfigError, maskConfig, processConfig, readConfig } from './config.ts';
+import { ConfigError, databaseConfig, maskConfig, processConfig, readConfig, readerConfig } from './config.ts';
 
 const Schema = Type.Object({
   ...processConfig(8080),
@@ -30,4 +30,14 @@ test('a secret is masked, in what is printed and in what is complained about', (
   const config = readConfig(Schema, { QUEUE_URL: 'http://q', API_KEY: 'very-secret-key' });
   assert.equal(maskConfig(Schema, config).API_KEY, '***');
   assert.throws(() => readConfig(Schema, { QUEUE_URL: 'http://q', API_KEY: 'short' }), (error) => error instanceof ConfigError && !error.message.includes('short'));
+});
+
+test('the reader may have a port of its own, and another engine than PostgreSQL stops the start', () => {
+  const schema = Type.Object({ ...databaseConfig, ...readerConfig });
+  const environment = { DB_SECRET_ARN: 'arn', DB_WRITER_ENDPOINT: 'writer', DB_READER_ENDPOINT: 'reader', DB_PORT: '5433' };
+  assert.equal(readConfig(schema, environment).DB_READER_PORT, undefined);
+  const { DB_PORT, DB_READER_PORT, DB_ENGINE } = readConfig(schema, { ...environment, DB_READER_PORT: '6433', DB_ENGINE: 'postgres' });
+  assert.deepEqual([DB_PORT, DB_READER_PORT, DB_ENGINE], [5433, 6433, 'postgres']);
+  assert.throws(() => readConfig(schema, { ...environment, DB_ENGINE: 'mysql', DB_READER_PORT: '0' }), (error) => error instanceof ConfigError
+    && /^DB_ENGINE .*"mysql"; set it to: postgres,/m.test(error.problems.join('\n')) && /^DB_READER_PORT must be >= 1, but is 0;/m.test(error.problems.join('\n')));
 });

@@ -58,6 +58,7 @@ export const processConfig = (port: number) => ({
 
 /** Every process that talks to the database. */
 export const databaseConfig = {
+  DB_ENGINE: Type.Optional(Type.Enum(['postgres'], { description: 'postgres, as the statements of the services are written for PostgreSQL' })),
   DB_SECRET_ARN: Type.String({ description: 'the ARN of the secret with username and password of the database role' }),
   DB_WRITER_ENDPOINT: Type.String({ description: 'the host (or host:port) of the writer' }),
   DB_PORT: Type.Optional(Type.Integer({ minimum: 1, maximum: 65535, description: 'the port of the database' })),
@@ -68,6 +69,7 @@ export const databaseConfig = {
 /** Processes that read from a replica. */
 export const readerConfig = {
   DB_READER_ENDPOINT: Type.String({ description: 'the host (or host:port) of the reader' }),
+  DB_READER_PORT: Type.Optional(Type.Integer({ minimum: 1, maximum: 65535, description: 'the port of the reader, or nothing if it is DB_PORT' })),
 };
 
 /** Processes that consume a queue. */

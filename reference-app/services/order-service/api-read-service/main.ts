@@ -19,7 +19,9 @@ await runService('api-read-service', {
   config,
   async start({ config: env, logger, name }) {
     const common = { secretArn: env.DB_SECRET_ARN, logger, statementTimeoutMs: STATEMENT_TIMEOUT_MS };
-    const reader = createPool({ ...common, endpoint: env.DB_READER_ENDPOINT, applicationName: name, max: env.DB_POOL_SIZE });
+    const reader = createPool({
+      ...common, endpoint: env.DB_READER_ENDPOINT, port: env.DB_READER_PORT ?? env.DB_PORT, applicationName: name, max: env.DB_POOL_SIZE,
+    });
     const writer = createPool({
       ...common, endpoint: env.DB_WRITER_ENDPOINT, applicationName: `${name}-fallback`, max: env.DB_FALLBACK_POOL_SIZE,
     });

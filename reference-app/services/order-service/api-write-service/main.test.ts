@@ -53,7 +53,8 @@ describe('API processes', () => {
     const { host, port } = server.postgres.writer;
     const endpoint = `${host}:${port}`;
     const write = start(WRITE, { DB_SECRET_ARN: 'command', DB_WRITER_ENDPOINT: endpoint });
-    const read = start(READ, { DB_SECRET_ARN: 'query', DB_WRITER_ENDPOINT: endpoint, DB_READER_ENDPOINT: endpoint });
+    // The reader by host and port, as in AWS; the port of the writer would lead to nobody.
+    const read = start(READ, { DB_SECRET_ARN: 'query', DB_WRITER_ENDPOINT: endpoint, DB_READER_ENDPOINT: host, DB_PORT: '1', DB_READER_PORT: String(port) });
     t.after(() => {
       for (const { child } of [write, read]) child.kill('SIGKILL');
     });
@@ -68,6 +69,7 @@ describe('API processes', () => {
     });
     assert.equal(answer.status, 202);
     assert.equal((await fetch(`${readUrl}${answer.headers.get('location')}`)).status, 200);
+    assert.doesNotMatch(await (await fetch(`${readUrl}/metrics`)).text(), /^read_your_writes_fallback_total\{.*\} [1-9]/m, 'the reader answered');
     assert.match(await (await fetch(`${writeUrl}/metrics`)).text(), /^orders_created_total\{service="api-write-service"\} 1$/m);
 
     for (const { child, exit, log } of [write, read]) {
