@@ -26,7 +26,7 @@ function synthesize(settings?: Settings, checks = false) {
   // Templates are read as they are.
   const template: any = assembly.getStackByName('FanOut').template;
   const resources: [string, any][] = Object.entries(template.Resources);
-  const ofType = (type: string) => resources.filter(([, resource]) => resource.Type === type).map(([id, { Properties }]) => ({ id, ...Properties }));
+  const ofType = (type: string) => resources.filter(([, resource]) => resource.Type === type).map(([id, { Properties, DependsOn }]) => ({ id, DependsOn, ...Properties }));
   return { directory: assembly.directory, outputs: template.Outputs, ofType };
 }
 
@@ -42,11 +42,25 @@ describe('the fan-out stack', () => {
   const { ofType, outputs } = synthesize();
   const queues = ofType('AWS::SQS::Queue');
   const named = queues.filter(({ QueueName }) => QueueName in QUEUES);
-  const deployments = ofType('Custom::AWSCDK-EKS-KubernetesResource').flatMap(({ Manifest }) => (typeof Manifest === 'string' ? JSON.parse(Manifest) : render(Manifest)))
-    .filter(({ kind }) => kind === 'Deployment');
+  const objects: any[] = ofType('Custom::AWSCDK-EKS-KubernetesResource').flatMap(({ Manifest }) => (typeof Manifest === 'string' ? JSON.parse(Manifest) : render(Manifest)));
+  const deployments = objects.filter(({ kind }) => kind === 'Deployment');
 
-  test('is less than sixty lines', () => {
-    assert.ok(readFileSync(new URL('fan-out-stack.ts', import.meta.url), 'utf8').trimEnd().split('\n').length < 60);
+  test('is less than fifty lines', () => {
+    assert.ok(readFileSync(new URL('fan-out-stack.ts', import.meta.url), 'utf8').trimEnd().split('\n').length < 50);
+  });
+
+  test('has no API, and scales its consumers by their queues', () => {
+    assert.deepEqual(objects.filter(({ kind }) => kind === 'Service' || kind === 'HorizontalPodAutoscaler'), []);
+    assert.deepEqual(objects.filter(({ kind }) => kind === 'ScaledObject').map(({ metadata }) => metadata.name), Object.values(QUEUES));
+    assert.equal(ofType('Custom::AWSCDK-EKS-KubernetesObjectValue').length, 0);
+  });
+
+  test('starts the consumers when the migration is applied', () => {
+    const manifests = ofType('Custom::AWSCDK-EKS-KubernetesResource');
+    const [migration] = manifests.filter(({ Manifest }) => JSON.stringify(Manifest).includes('migrate.js'));
+    const consumers = manifests.filter(({ Manifest }) => JSON.stringify(Manifest).includes('_QUEUE_URL'));
+    assert.equal(consumers.length, 3);
+    for (const { DependsOn } of consumers) assert.ok(DependsOn.includes(migration!.id));
   });
 
   test('has one bus with an archive, and a queue of seed 3\'s name for each consumer', () => {
@@ -77,15 +91,17 @@ describe('the fan-out stack', () => {
     }
   });
 
-  test('every consumer is told its queue by seed 3\'s variable, and only its own', () => {
-    const told = named.map(({ id, QueueName }) => {
+  test('every consumer finds its queue by seed 3\'s variable, and only its own', () => {
+    const found = named.map(({ id, QueueName }) => {
       const deployment = deployments.find(({ metadata }) => metadata.name === QUEUES[QueueName as keyof typeof QUEUES]);
       const [container] = deployment.spec.template.spec.containers;
-      const environment: { name: string; value: string }[] = container.env;
       assert.deepEqual(container.command, ['node', `${deployment.metadata.name}.js`]);
-      return environment.filter(({ name }) => name.endsWith('_QUEUE_URL')).map(({ name, value }) => [name, value === id]);
+      // Kubernetes puts in variables that come before.
+      const environment = new Map<string, string>();
+      for (const { name, value } of container.env) environment.set(name, value.replace(/\$\((\w+)\)/g, (whole: string, key: string) => environment.get(key) ?? whole));
+      return [...environment].filter(([name]) => name.endsWith('_QUEUE_URL')).map(([name, value]) => [name, value === id]);
     });
-    assert.deepEqual(told, Object.values(VARIABLES).map((variable) => [[variable, true]]));
+    assert.deepEqual(found, Object.values(VARIABLES).map((variable) => [[variable, true]]));
     assert.deepEqual(deployments.map(({ metadata }) => `${metadata.name}`).sort(), Object.keys(FAN_OUT_ENTRIES).filter((name) => name !== 'migrate').sort());
   });
 
@@ -99,7 +115,7 @@ describe('the fan-out stack', () => {
   });
 });
 
-test('the alarms tell the topic that the settings name', () => {
+test('the topic that the settings name gets the alarms', () => {
   const alarmTopicArn = 'arn:aws:sns:eu-west-1:111111111111:on-call';
   for (const { AlarmActions } of synthesize({ ...defaultSettings, alarmTopicArn }).ofType('AWS::CloudWatch::Alarm')) assert.deepEqual(AlarmActions, [alarmTopicArn]);
 });

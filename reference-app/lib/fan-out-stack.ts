@@ -1,16 +1,14 @@
 import * as cdk from 'aws-cdk-lib';
-import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import type * as eks from 'aws-cdk-lib/aws-eks-v2';
-import * as sns from 'aws-cdk-lib/aws-sns';
 import type * as sqs from 'aws-cdk-lib/aws-sqs';
-import { BufferedEventConsumer, ConsumerTarget, CqrsAuroraCluster, KubernetesJob, OrderEventBus } from 'cdk-order-pipeline';
+import { type BufferedEventConsumer, DatabaseSide, EventDrivenOrderPipeline, ServiceHost } from 'cdk-order-pipeline';
 import type { Construct } from 'constructs';
 import { acknowledgeFindings } from './acknowledgements.ts';
 import type { OrderPipelineStackProps } from './order-pipeline-stack.ts';
-import { kubernetesAccess, kubernetesCluster, network, program } from './platform.ts';
+import { alarmActions, kubernetesAccess, kubernetesCluster, network, orderDatabase, program } from './platform.ts';
 import { defaultSettings } from './settings.ts';
 
-/** By the name of the queue: the program that consumes it, and the variable that tells it where the queue is. */
+/** By the name of the queue: the program that consumes it, and the variable by which it finds the queue. */
 const CONSUMERS = {
   OrderProcessing: { serviceName: 'order-consumer', variable: 'ORDER_PROCESSING_QUEUE_URL' },
   Analytics: { serviceName: 'analytics-consumer', variable: 'ANALYTICS_QUEUE_URL' },
@@ -24,30 +22,22 @@ export class FanOutStack extends cdk.Stack {
   constructor(scope: Construct, id: string, { image, settings = defaultSettings, ...props }: OrderPipelineStackProps) {
     super(scope, id, props);
     const vpc = network(this);
-    this.cluster = kubernetesCluster(this, vpc, settings);
-    const kubernetes = kubernetesAccess(this, this.cluster, settings);
-    const database = new CqrsAuroraCluster(this, 'Database', { vpc, databaseName: settings.database.name });
-    const egressPorts = [database.writerEndpoint.port];
-    const migration = new KubernetesJob(this, 'Migration', { kubernetes, image, ...program('migrate'), environment: database.adminEnvironment, egressPorts });
-    database.grants.admin(migration);
-    database.connections.allowDefaultPortFrom(migration);
-    kubernetes.addDependency(migration.manifest);
-
-    const { eventBus } = new OrderEventBus(this, 'Bus');
-    new cdk.CfnOutput(this, 'EventBusName', { value: eventBus.eventBusName, description: 'EVENT_BUS_NAME of the publisher' });
-    const told = settings.alarmTopicArn ? [new SnsAction(sns.Topic.fromTopicArn(this, 'AlarmTopic', settings.alarmTopicArn))] : [];
+    this.cluster = kubernetesCluster(this, vpc);
+    const services = ServiceHost.kubernetesServices(kubernetesAccess(this, this.cluster, settings), image);
+    const pipeline = new EventDrivenOrderPipeline(this, 'Pipeline', {
+      database: orderDatabase(this, vpc, settings), eventSource: settings.eventSource, migration: services.job(...program('migrate')),
+    });
+    new cdk.CfnOutput(this, 'EventBusName', { value: pipeline.eventBus!.eventBusName, description: 'EVENT_BUS_NAME of the publisher' });
+    const actions = alarmActions(this, settings);
     for (const [name, { serviceName, variable }] of Object.entries(CONSUMERS)) {
-      const consumer: BufferedEventConsumer = new BufferedEventConsumer(this, name, {
-        eventBus,
-        eventPattern: { source: [settings.eventSource] },
-        target: ConsumerTarget.kubernetes(kubernetes, { image, ...program(serviceName), processingTime: cdk.Duration.seconds(5) }),
-        environment: { ...database.commandEnvironment, [variable]: cdk.Lazy.string({ produce: () => consumer.queue.queueUrl }) },
-        egressPorts,
-      });
+      // Kubernetes puts in the variable that the library gives every consumer.
+      const environment = { [variable]: '$(QUEUE_URL)' };
+      const consumer = pipeline.addConsumer(name, {
+        eventPattern: {}, database: DatabaseSide.COMMAND,
+        target: services.consume(...program(serviceName, { processingTime: cdk.Duration.seconds(5), environment })),
+      }) as BufferedEventConsumer;
       (consumer.queue.node.defaultChild as sqs.CfnQueue).queueName = `${name}Queue`;
-      database.grants.command(consumer.targetConfig.grantee!);
-      database.connections.allowDefaultPortFrom(consumer.targetConfig.connections!);
-      consumer.addAlarms({ actions: told, okActions: told });
+      consumer.addAlarms(actions);
       new cdk.CfnOutput(this, `${name}QueueUrl`, { value: consumer.queue.queueUrl, description: `${variable} of ${serviceName}` });
     }
     acknowledgeFindings(this);

@@ -9,17 +9,18 @@ import { AwsSolutionsChecks } from 'cdk-nag';
 import { WorkloadImage } from 'cdk-order-pipeline';
 import { ENTRIES } from '../services/bundle.ts';
 import { OrderPipelineStack } from './order-pipeline-stack.ts';
-import { defaultSettings, type Settings } from './settings.ts';
+import { defaultSettings, detailTypesOf, type Settings } from './settings.ts';
 
 interface Resource {
   readonly Type: string;
+  readonly DependsOn?: string[];
   // Templates are read as they are.
   readonly Properties: any;
 }
 
 interface Manifest {
   readonly kind: string;
-  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly metadata: { readonly name: string; readonly namespace?: string; readonly labels?: { readonly [name: string]: string } };
   readonly spec: any;
 }
 
@@ -33,12 +34,14 @@ after(() => rmSync(scratch, { recursive: true }));
 function synthesize(settings?: Settings, checks = false) {
   const app = new cdk.App({ context: recommendedFlags, outdir: mkdtempSync(join(scratch, 'assembly-')) });
   if (checks) { cdk.Validations.of(app).addPlugins(new AwsSolutionsChecks(app)); }
-  new OrderPipelineStack(app, 'OrderPipeline', { image: WorkloadImage.fromDirectory(image), settings });
+  const stack = new OrderPipelineStack(app, 'OrderPipeline', { image: WorkloadImage.fromDirectory(image), settings });
   const assembly = app.synth();
-  const resources: { [logicalId: string]: Resource } = assembly.getStackByName('OrderPipeline').template.Resources;
+  const { Resources: resources, Outputs: outputs }: { Resources: { [logicalId: string]: Resource }; Outputs: { [name: string]: { Value: unknown } } } =
+    assembly.getStackByName('OrderPipeline').template;
   const ofType = (type: string) => Object.values(resources).filter(resource => resource.Type === type).map(resource => resource.Properties);
   const manifests = ofType('Custom::AWSCDK-EKS-KubernetesResource').flatMap(({ Manifest }): Manifest[] => JSON.parse(render(Manifest)));
-  return { directory: assembly.directory, resources, ofType, ofKind: (kind: string) => manifests.filter(m => m.kind === kind) };
+  const idsOf = (type: string) => Object.keys(resources).filter(id => resources[id]!.Type === type);
+  return { stack, directory: assembly.directory, resources, outputs, idsOf, ofType, ofKind: (kind: string) => manifests.filter(m => m.kind === kind) };
 }
 
 /** What only the deployment knows becomes a word; a number among it is quoted. */
@@ -48,7 +51,11 @@ function render(value: string | { 'Fn::Join': [string, unknown[]] }): string {
 }
 
 describe('the stack', () => {
-  const { ofType, ofKind } = synthesize();
+  const { resources, outputs, idsOf, ofType, ofKind } = synthesize();
+  const consumers = Object.keys(defaultSettings.consumers).sort();
+  const queues = ofType('AWS::SQS::Queue').filter(queue => queue.RedrivePolicy);
+  // What applies a workload or the migration.
+  const services = idsOf('Custom::AWSCDK-EKS-KubernetesResource').filter(id => id.startsWith('Pipeline'));
 
   test('has a cluster that nobody outside of the VPC can reach, with all logs', () => {
     // cdk-nag can't tell: its rules for EKS don't know the clusters of aws-eks-v2.
@@ -68,7 +75,8 @@ describe('the stack', () => {
     const names = (kind: string) => ofKind(kind).map(m => m.metadata.name).sort();
     const programs = Object.keys(ENTRIES).filter(program => program !== 'migrate').sort();
     assert.deepEqual(names('Deployment'), programs);
-    assert.deepEqual(names('HorizontalPodAutoscaler'), programs);
+    assert.deepEqual(names('ScaledObject'), consumers);
+    assert.deepEqual(names('HorizontalPodAutoscaler'), programs.filter(program => !consumers.includes(program)));
     assert.deepEqual(names('PodDisruptionBudget'), programs);
     assert.deepEqual(names('NetworkPolicy'), [...programs, 'migration'].sort());
     for (const { metadata, spec } of ofKind('Deployment')) {
@@ -78,7 +86,35 @@ describe('the stack', () => {
   });
 
   test('keeps at least two replicas of everything', () => {
-    assert.deepEqual([...new Set(ofKind('HorizontalPodAutoscaler').map(m => m.spec.minReplicas))], [2]);
+    const least = [...ofKind('HorizontalPodAutoscaler'), ...ofKind('ScaledObject')].map(({ spec }) => spec.minReplicas ?? spec.minReplicaCount);
+    assert.equal(least.length, Object.keys(ENTRIES).length - 1);
+    assert.deepEqual([...new Set(least)], [2]);
+  });
+
+  test('scales every consumer by its own queue, and one of them by its processor too', () => {
+    for (const { metadata: { name }, spec } of ofKind('ScaledObject')) {
+      assert.equal(spec.scaleTargetRef.name, name);
+      assert.deepEqual([spec.minReplicaCount, spec.maxReplicaCount, spec.pollingInterval], [2, 10, 5]);
+      assert.deepEqual(spec.fallback, { replicas: 4, failureThreshold: 3 });
+      assert.deepEqual(spec.advanced.horizontalPodAutoscalerConfig.behavior, { scaleDown: { policies: [{ type: 'Percent', value: 50, periodSeconds: 60 }] } });
+      const [queue, ...others] = spec.triggers;
+      // 20 seconds at 2 ms for each message.
+      assert.deepEqual([queue.type, queue.metadata.queueLength, queue.authenticationRef.name], ['aws-sqs-queue', '10000', name]);
+      assert.deepEqual(others, name === 'analytics-service' ? [{ type: 'cpu', metricType: 'Utilization', metadata: { value: '80' } }] : []);
+    }
+    assert.deepEqual(ofKind('TriggerAuthentication').map(({ metadata, spec }) => [metadata.name, spec.podIdentity.provider]).sort(), consumers.map(name => [name, 'aws']));
+    // No Deployment states a number that a deployment would go back to.
+    assert.deepEqual(ofKind('Deployment').filter(({ spec }) => 'replicas' in spec), []);
+  });
+
+  test('lets KEDA read the lengths of the queues, and do nothing else', () => {
+    const operator: string = ofType('AWS::EKS::PodIdentityAssociation').find(({ ServiceAccount }) => ServiceAccount === 'keda-operator').RoleArn['Fn::GetAtt'][0];
+    const statements = ofType('AWS::IAM::Policy').filter(({ Roles }) => Roles.some((role: { Ref: string }) => role.Ref === operator))
+      .flatMap(({ PolicyDocument }) => PolicyDocument.Statement);
+    assert.deepEqual([...new Set(statements.map(({ Action }) => Action))], ['sqs:GetQueueAttributes']);
+    const readable = statements.map(({ Resource }) => Resource['Fn::GetAtt'][0]).sort();
+    assert.deepEqual(readable, idsOf('AWS::SQS::Queue').filter(id => resources[id]!.Properties.RedrivePolicy).sort());
+    assert.deepEqual(resources[operator]!.Properties.ManagedPolicyArns, undefined);
   });
 
   test('exposes the two APIs by internal load balancers, and nothing else', () => {
@@ -87,48 +123,135 @@ describe('the stack', () => {
     assert.ok(JSON.stringify(ofKind('Service')).includes('"service.beta.kubernetes.io/aws-load-balancer-scheme":"internal"'));
   });
 
-  test('has Kubernetes enforce its pods\' restrictions and network policies', () => {
-    const [namespace] = ofKind('Namespace');
-    assert.equal((namespace?.metadata as { labels?: object } | undefined)?.labels?.['pod-security.kubernetes.io/enforce' as never], 'restricted');
+  test('makes what the services need of the cluster, before any of them', () => {
+    const [namespace, keda, ...others] = ofKind('Namespace').sort((one, other) => (one.metadata.name === 'orders' ? -1 : other.metadata.name === 'orders' ? 1 : 0));
+    assert.deepEqual([namespace?.metadata.name, keda?.metadata.name, others], ['orders', 'keda', []]);
+    // One label more is how the CDK finds objects that are no longer there.
+    const labels = Object.entries(namespace?.metadata.labels ?? {}).filter(([label]) => !label.startsWith('aws.cdk.eks/'));
+    assert.deepEqual(Object.fromEntries(labels), {
+      'pod-security.kubernetes.io/enforce': 'restricted',
+      'elbv2.k8s.aws/pod-readiness-gate-inject': 'enabled',
+      'eks.amazonaws.com/pod-readiness-gate-inject': 'enabled',
+    });
     const [settings] = ofKind('ConfigMap') as unknown as { data: { [key: string]: string } }[];
     assert.equal(settings?.data['enable-network-policy-controller'], 'true');
+    assert.deepEqual(ofType('AWS::EKS::Addon').map(({ AddonName }) => AddonName), ['metrics-server']);
+    assert.deepEqual(ofType('Custom::AWSCDK-EKS-HelmChart').map(({ Chart, Namespace }) => [Chart, Namespace]), [['keda', 'keda']]);
+
+    const first = [...idsOf('AWS::EKS::Addon'), ...idsOf('Custom::AWSCDK-EKS-HelmChart'), ...idsOf('Custom::AWSCDK-EKS-KubernetesResource').filter(id => id.startsWith('PrerequisitesN'))];
+    assert.equal(first.length, 4);
+    for (const id of services) assert.deepEqual(first.filter(other => !resources[id]!.DependsOn!.includes(other)), [], id);
+  });
+
+  test('migrates when the database is there, and starts the services when the migration is applied', () => {
+    const [migration, ...others] = services.filter(id => render(resources[id]!.Properties.Manifest).includes('"kind":"Job"'));
+    assert.deepEqual(others, []);
+    for (const id of idsOf('AWS::RDS::DBInstance')) assert.ok(resources[migration!]!.DependsOn!.includes(id), id);
+    assert.equal(services.length, Object.keys(ENTRIES).length);
+    for (const id of services) assert.equal(resources[id]!.DependsOn!.includes(migration!), id !== migration, id);
+  });
+
+  test('gives every service both endpoints of the database with their ports, and the credentials of one side', () => {
+    const secrets = idsOf('AWS::SecretsManager::Secret');
+    for (const { metadata: { name }, spec } of ofKind('Deployment')) {
+      const environment = Object.fromEntries(spec.template.spec.containers[0].env.map(({ name: key, value }: { name: string; value: string }) => [key, value]));
+      assert.deepEqual([environment.DB_ENGINE, environment.DB_PORT, environment.DB_READER_PORT], ['postgres', '5433', '5433'], name);
+    }
+    const readable = ofType('AWS::IAM::Policy').flatMap(({ PolicyName, PolicyDocument }) => PolicyDocument.Statement
+      .filter(({ Action }: { Action: string | string[] }) => [Action].flat().includes('secretsmanager:GetSecretValue'))
+      .flatMap(({ Resource }: { Resource: { Ref: string } | { Ref: string }[] }) => [Resource].flat().map(({ Ref }) => [
+        PolicyName.replace(/^Pipeline(Consumers)?|(Workload)?RoleDefaultPolicy.*$/g, ''), secrets.find(id => id === Ref)?.replace(/Secret.*/, ''),
+      ])));
+    const sides = Object.groupBy(readable, ([, secret]) => secret ?? 'admin');
+    assert.deepEqual(sides['DatabaseQuery']?.map(([service]) => service).sort(), ['Migration', 'QueryApi']);
+    assert.deepEqual(sides['DatabaseCommand']?.map(([service]) => service).sort(), [
+      'Analytics', 'CommandApi', 'Inventory', 'Migration', 'Notification', 'OrderStatus', 'OutboxRelay', 'Stock',
+    ]);
+    assert.deepEqual(sides['admin']?.map(([service]) => service), ['Migration']);
+  });
+
+  test('prints the addresses of the two APIs, of the bus and of the database', () => {
+    assert.deepEqual(Object.keys(outputs).map(name => name.replace(/[0-9A-F]{8}$/, '')).sort(), [
+      'DatabaseReaderEndpoint', 'DatabaseWriterEndpoint', 'EventBusName', 'PipelineCommandApiUrl', 'PipelineQueryApiUrl',
+    ]);
+    const asked = (name: string) => {
+      const [, [scheme, value, port]] = (Object.entries(outputs).find(([id]) => id.startsWith(name))![1].Value as { 'Fn::Join': [string, any[]] })['Fn::Join'];
+      const { ObjectType, ObjectName, ObjectNamespace, JsonPath } = resources[value['Fn::GetAtt'][0]]!.Properties;
+      return [scheme, ObjectType, ObjectName, ObjectNamespace, JsonPath, port];
+    };
+    const host = '.status.loadBalancer.ingress[0].hostname';
+    assert.deepEqual(asked('PipelineCommandApiUrl'), ['http://', 'service', 'api-write-service', 'orders', host, ':3000']);
+    assert.deepEqual(asked('PipelineQueryApiUrl'), ['http://', 'service', 'api-read-service', 'orders', host, ':3001']);
+  });
+
+  test('asks the bus for the detail types that the services publish', () => {
+    assert.deepEqual(ofType('AWS::Events::Rule').map(({ EventPattern }) => EventPattern['detail-type']), Object.values(defaultSettings.consumers).map(detailTypesOf));
+    assert.deepEqual([...new Set(ofType('AWS::Events::Rule').map(({ EventPattern }) => EventPattern.source.join()))], ['com.example.orders']);
   });
 
   test('gives every consumer its own queue with dead letters', () => {
-    assert.equal(ofType('AWS::Events::Rule').length, Object.keys(defaultSettings.consumers).length);
-    const queues = ofType('AWS::SQS::Queue').filter(queue => queue.RedrivePolicy);
+    assert.equal(ofType('AWS::Events::Rule').length, consumers.length);
     assert.deepEqual(queues.map(queue => queue.RedrivePolicy.maxReceiveCount), Object.keys(defaultSettings.consumers).map(() => 5));
   });
 
-  test('has three alarms for every consumer, which tell nobody unless a topic is named', () => {
+  test('has three alarms for every consumer, which are only shown unless a topic is named', () => {
     const alarms = ofType('AWS::CloudWatch::Alarm');
     assert.equal(alarms.length, 3 * Object.keys(defaultSettings.consumers).length);
     assert.deepEqual(alarms.filter(({ AlarmActions, OKActions }) => AlarmActions || OKActions), []);
   });
 });
 
-test('the alarms tell the topic that the settings name', () => {
+test('gives an operator the namespace and nothing else of the cluster, and nobody if none is named', () => {
+  const entries = (settings: Settings) => synthesize(settings).ofType('AWS::EKS::AccessEntry').filter(({ AccessPolicies }) => AccessPolicies[0].AccessScope.Type === 'namespace');
+  assert.deepEqual(entries(defaultSettings), []);
+  const operatorRoleArn = 'arn:aws:iam::111111111111:role/on-call';
+  const [entry, ...others] = entries({ ...defaultSettings, namespace: 'shop', operatorRoleArn });
+  assert.deepEqual(others, []);
+  assert.equal(entry.PrincipalArn, operatorRoleArn);
+  assert.deepEqual(entry.AccessPolicies.map(({ AccessScope }: { AccessScope: object }) => AccessScope), [{ Type: 'namespace', Namespaces: ['shop'] }]);
+  assert.match(JSON.stringify(entry.AccessPolicies[0].PolicyArn), /cluster-access-policy\/AmazonEKSAdminPolicy/);
+});
+
+test('the topic that the settings name gets the alarms', () => {
   const alarmTopicArn = 'arn:aws:sns:eu-west-1:111111111111:on-call';
   const alarms = synthesize({ ...defaultSettings, alarmTopicArn }).ofType('AWS::CloudWatch::Alarm');
   assert.ok(alarms.length > 0);
   for (const { AlarmActions, OKActions } of alarms) { assert.deepEqual([AlarmActions, OKActions], [[alarmTopicArn], [alarmTopicArn]]); }
 });
 
-test('the settings decide about patterns, retries and replicas', () => {
+test('the settings decide about events, retries, replicas, readers and capacity', () => {
   const { ofType, ofKind } = synthesize({
     ...defaultSettings,
-    consumers: { 'stock-service': { eventPattern: { detailType: ['OrderUpdated'] }, maxReceiveCount: 3, processingSeconds: 7, replicas: { minReplicas: 4, maxReplicas: 5 } } },
+    database: { name: 'shop', readers: 2, minCapacity: 1, maxCapacity: 4 },
+    commandApi: { minReplicas: 6, maxReplicas: 7 },
+    consumers: {
+      'stock-service': {
+        events: ['order.updated'],
+        maxReceiveCount: 3,
+        processingSeconds: 7,
+        replicas: {
+          minReplicas: 4, maxReplicas: 5, acceptableLatencySeconds: 120, millisecondsPerMessage: 600, fallbackReplicas: 1, scaleDownPercentPerMinute: 10, targetCpuPercent: 60,
+        },
+      },
+    },
   });
   assert.deepEqual(ofType('AWS::Events::Rule').map(rule => rule.EventPattern['detail-type']), [['OrderUpdated']]);
   assert.deepEqual(ofType('AWS::SQS::Queue').flatMap(queue => queue.RedrivePolicy?.maxReceiveCount ?? []), [3]);
   assert.deepEqual(ofType('AWS::SQS::Queue').flatMap(queue => queue.VisibilityTimeout ?? []), [42]);
-  const autoscaler = ofKind('HorizontalPodAutoscaler').find(m => m.metadata.name === 'stock-service');
-  assert.equal(autoscaler?.spec.minReplicas, 4);
-  assert.equal(autoscaler?.spec.maxReplicas, 5);
+  const [{ spec }, ...others] = ofKind('ScaledObject') as [Manifest];
+  assert.deepEqual(others, []);
+  assert.deepEqual([spec.minReplicaCount, spec.maxReplicaCount, spec.fallback.replicas, spec.pollingInterval], [4, 5, 1, 30]);
+  assert.equal(spec.advanced.horizontalPodAutoscalerConfig.behavior.scaleDown.policies[0].value, 10);
+  assert.deepEqual(spec.triggers.map(({ metadata }: { metadata: { queueLength?: string; value?: string } }) => metadata.queueLength ?? metadata.value), ['200', '60']);
+  const api = ofKind('HorizontalPodAutoscaler').find(m => m.metadata.name === 'api-write-service');
+  assert.deepEqual([api?.spec.minReplicas, api?.spec.maxReplicas], [6, 7]);
+  assert.equal(ofType('AWS::RDS::DBInstance').length, 3);
+  const [cluster] = ofType('AWS::RDS::DBCluster');
+  assert.deepEqual([cluster.DatabaseName, cluster.ServerlessV2ScalingConfiguration], ['shop', { MinCapacity: 1, MaxCapacity: 4 }]);
 });
 
 test('the checks find nothing, and what was accepted stands in the report with its reason', () => {
-  const { directory } = synthesize(undefined, true);
+  const { directory, stack } = synthesize(undefined, true);
   const report = JSON.parse(readFileSync(join(directory, 'validation-report.json'), 'utf8'));
   const reports: { pluginName: string; violations: unknown[]; suppressedViolations?: { ruleName: string; reason: string }[] }[] = report.pluginReports;
   assert.deepEqual(reports.map(({ pluginName, violations }) => [pluginName, violations]), [['AwsSolutions', []], ['CloudFormation Validate', []]]);
@@ -137,4 +260,11 @@ test('the checks find nothing, and what was accepted stands in the report with i
   assert.deepEqual(accepted.filter(({ reason }) => !reason), []);
   const perRule = Object.groupBy(accepted, ({ ruleName }) => ruleName.replace(/\[.*/, ''));
   assert.deepEqual(Object.keys(perRule).sort(), ['AwsSolutions-IAM4', 'AwsSolutions-IAM5', 'AwsSolutions-L1', 'AwsSolutions-SMG4', 'W9009']);
+
+  // Nothing is accepted that isn't found any more.
+  const findings = new Set(accepted.map(({ ruleName }) => ruleName));
+  const rules = stack.node.findAll().flatMap(construct => construct.node.metadata)
+    .filter(({ type }) => type === 'aws:cdk:acknowledged-rules').flatMap(({ data }): string[] => Object.keys(data)).filter(rule => rule.startsWith('AwsSolutions::'));
+  assert.ok(rules.length > 10);
+  assert.deepEqual(rules.filter(rule => !findings.has(rule.replace('AwsSolutions::', ''))), []);
 });

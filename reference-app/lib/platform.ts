@@ -1,10 +1,13 @@
 import { KubectlV35Layer } from '@aws-cdk/lambda-layer-kubectl-v35';
 import type * as cdk from 'aws-cdk-lib';
+import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as eks from 'aws-cdk-lib/aws-eks-v2';
+import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
-import { KubernetesAccess } from 'cdk-order-pipeline';
+import * as sns from 'aws-cdk-lib/aws-sns';
+import { type ConsumerAlarmsOptions, CqrsAuroraCluster, CqrsReaders, KubernetesAccess, KubernetesPrerequisites } from 'cdk-order-pipeline';
 import type { Settings } from './settings.ts';
 
 // What every stack with services stands on.
@@ -26,8 +29,8 @@ export function network(stack: cdk.Stack): ec2.Vpc {
   });
 }
 
-export function kubernetesCluster(stack: cdk.Stack, vpc: ec2.IVpc, settings: Settings): eks.Cluster {
-  const cluster = new eks.Cluster(stack, 'Cluster', {
+export function kubernetesCluster(stack: cdk.Stack, vpc: ec2.IVpc): eks.Cluster {
+  return new eks.Cluster(stack, 'Cluster', {
     vpc,
     vpcSubnets: [{ subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS }],
     version: eks.KubernetesVersion.V1_35,
@@ -39,33 +42,27 @@ export function kubernetesCluster(stack: cdk.Stack, vpc: ec2.IVpc, settings: Set
     }),
     kubectlProviderOptions: { kubectlLayer: new KubectlV35Layer(stack, 'KubectlLayer') },
   });
-  // The autoscalers read CPU from it.
-  new eks.Addon(stack, 'MetricsServer', { cluster, addonName: 'metrics-server' });
-  if (settings.operatorRoleArn) { cluster.grantClusterAdmin('Operator', settings.operatorRoleArn); }
-  return cluster;
 }
 
-export function kubernetesAccess(stack: cdk.Stack, cluster: eks.Cluster, { namespace }: Settings): KubernetesAccess {
+/** Access to the namespace, with all that the services need of the cluster. */
+export function kubernetesAccess(stack: cdk.Stack, cluster: eks.Cluster, { namespace, operatorRoleArn }: Settings): KubernetesAccess {
   const kubernetes = KubernetesAccess.fromEksV2(cluster, { namespace });
-  kubernetes.addDependency(kubernetes.applyManifest(stack, 'Namespace', [
-    {
-      apiVersion: 'v1',
-      kind: 'Namespace',
-      metadata: { name: namespace, labels: { 'pod-security.kubernetes.io/enforce': 'restricted' } },
-    },
-    // Auto Mode leaves network policies without effect until this says otherwise.
-    // https://docs.aws.amazon.com/eks/latest/userguide/auto-net-pol.html
-    {
-      apiVersion: 'v1',
-      kind: 'ConfigMap',
-      metadata: { name: 'amazon-vpc-cni', namespace: 'kube-system' },
-      data: { 'enable-network-policy-controller': 'true' },
-    },
-  ]));
+  const operators = operatorRoleArn ? [iam.Role.fromRoleArn(stack, 'Operator', operatorRoleArn)] : [];
+  new KubernetesPrerequisites(stack, 'Prerequisites', { kubernetes, operators });
   return kubernetes;
 }
 
+export function orderDatabase(stack: cdk.Stack, vpc: ec2.IVpc, { database: { name, readers, ...capacity } }: Settings): CqrsAuroraCluster {
+  return new CqrsAuroraCluster(stack, 'Database', { vpc, databaseName: name, readers: CqrsReaders.withWriter(readers), ...capacity });
+}
+
+/** The topic of the settings hears of an alarm that goes off, and that it is over. */
+export function alarmActions(stack: cdk.Stack, { alarmTopicArn }: Settings): ConsumerAlarmsOptions {
+  const actions = alarmTopicArn ? [new SnsAction(sns.Topic.fromTopicArn(stack, 'AlarmTopic', alarmTopicArn))] : [];
+  return { actions, okActions: actions };
+}
+
 /** A service is named like its program in the image. */
-export function program(serviceName: string) {
-  return { serviceName, command: ['node', `${serviceName}.js`] };
+export function program<T extends object>(serviceName: string, options?: T): [command: string[], options: T & { serviceName: string }] {
+  return [['node', `${serviceName}.js`], { serviceName, ...options! }];
 }

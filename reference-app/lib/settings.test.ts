@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { compilePattern, matchesPattern } from '../local/eventbridge/pattern.ts';
-import { defaultSettings } from './settings.ts';
+import { defaultSettings, detailTypesOf } from './settings.ts';
 
 test('every event goes to who needs it, and to nobody else', () => {
   const subscribers = (detailType: string, data: object) => Object.entries(defaultSettings.consumers)
-    .filter(([, { eventPattern }]) => matchesPattern(
-      compilePattern({ 'detail-type': eventPattern.detailType, ...eventPattern.detail && { detail: eventPattern.detail } }),
+    .filter(([, consumer]) => matchesPattern(
+      compilePattern({ 'detail-type': detailTypesOf(consumer), ...'detail' in consumer.events && { detail: consumer.events.detail } }),
       { 'detail-type': detailType, 'detail': { data } },
     ))
     .map(([serviceName]) => serviceName);

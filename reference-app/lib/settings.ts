@@ -1,15 +1,30 @@
 import type { EventPattern } from 'aws-cdk-lib/aws-events';
+import { DETAIL_TYPES, type EventType } from '../services/shared/events/schemas.ts';
 
-/** Replicas by CPU: at least, at most. */
+/** At least, at most. */
 export interface Replicas {
   readonly minReplicas: number;
   readonly maxReplicas: number;
 }
 
+/** Replicas by the length of a queue: each has at most as many messages before it as it does in the acceptable latency. */
+export interface QueueReplicas extends Replicas {
+  /** How long a message may take from the queue to the end of its processing. */
+  readonly acceptableLatencySeconds: number;
+  /** The time of a batch divided by its messages, in milliseconds. */
+  readonly millisecondsPerMessage: number;
+  /** The replicas that run while the length of the queue cannot be read. */
+  readonly fallbackReplicas: number;
+  /** How many of them may go within a minute, once they are not needed for five minutes: bursts often come in a row. */
+  readonly scaleDownPercentPerMinute: number;
+  /** The CPU use, in percent of what a pod requests, above which there are more replicas, too; only the queue counts without it. */
+  readonly targetCpuPercent?: number;
+}
+
 export interface ConsumerSettings {
-  readonly replicas: Replicas;
-  /** Which events the consumer gets, of those with the pipeline's source. */
-  readonly eventPattern: EventPattern;
+  readonly replicas: QueueReplicas;
+  /** The events of the pipeline that the consumer gets: their types, or a pattern of EventBridge if their content counts. */
+  readonly events: EventType[] | EventPattern;
   /** How often a message is tried before it goes to the dead-letter queue. */
   readonly maxReceiveCount: number;
   /**
@@ -22,9 +37,9 @@ export interface ConsumerSettings {
 export interface Settings {
   readonly eventSource: string;
   readonly namespace: string;
-  /** A topic of Amazon SNS that is told when an alarm goes off and when it is over; without one the alarms are only shown. */
+  /** A topic of Amazon SNS that gets a message when an alarm goes off and when it is over; without one the alarms are only shown. */
   readonly alarmTopicArn?: string;
-  /** A role that may use kubectl beside the one that deploys. */
+  /** A role that may use kubectl in the namespace; without one, only the deployment can. */
   readonly operatorRoleArn?: string;
   readonly database: {
     readonly name: string;
@@ -33,6 +48,7 @@ export interface Settings {
     readonly minCapacity: number;
     readonly maxCapacity: number;
   };
+  /** By CPU. */
   readonly commandApi: Replicas;
   readonly queryApi: Replicas;
   readonly outboxRelay: Replicas;
@@ -40,11 +56,25 @@ export interface Settings {
   readonly consumers: { readonly [serviceName: string]: ConsumerSettings };
 }
 
+/** The detail types of a consumer's events on EventBridge. */
+export function detailTypesOf({ events }: ConsumerSettings): string[] {
+  return Array.isArray(events) ? events.map((type) => DETAIL_TYPES[type]) : events.detailType ?? [];
+}
+
 const replicas: Replicas = { minReplicas: 2, maxReplicas: 10 };
 
+/**
+ * A message takes 0.2 ms of a processor (inventory-service in docs/local-run.md), so a pod with its quarter of a vCPU does 1,250 a second.
+ * Calls in AWS take longer: 500 a second are assumed, and 10,000 messages for each replica are a backlog then.
+ */
+const queueReplicas: QueueReplicas = {
+  ...replicas, acceptableLatencySeconds: 20, millisecondsPerMessage: 2, fallbackReplicas: 4, scaleDownPercentPerMinute: 50,
+};
+
 /** What an order goes through after its creation. */
-const CHANGES = [
-  'OrderConfirmed', 'OrderRejected', 'OrderUpdateRequested', 'OrderUpdated', 'OrderUpdateRejected', 'OrderCancelRequested', 'OrderCancelled', 'OrderExpired',
+const CHANGES: EventType[] = [
+  'order.confirmed', 'order.rejected', 'order.update-requested', 'order.updated', 'order.update-rejected', 'order.cancel-requested', 'order.cancelled',
+  'order.expired',
 ];
 
 /** Everything that one would want to change. */
@@ -58,42 +88,44 @@ export const defaultSettings: Settings = {
   outboxRelay: { minReplicas: 2, maxReplicas: 3 },
   consumers: {
     'stock-service': {
-      replicas,
+      replicas: queueReplicas,
       maxReceiveCount: 5,
       processingSeconds: 5,
-      eventPattern: { detailType: ['OrderCreated'] },
+      events: ['order.created'],
     },
     'inventory-service': {
-      replicas,
+      replicas: queueReplicas,
       maxReceiveCount: 5,
       processingSeconds: 5,
       // One event of each version of an order, up to the last that can concern stock.
-      eventPattern: {
-        detailType: ['StockValidated', 'OrderConfirmed', 'OrderUpdateRequested', 'OrderUpdated', 'OrderUpdateRejected', 'OrderCancelRequested', 'OrderExpired'],
-      },
+      events: [
+        'inventory.validated', 'order.confirmed', 'order.update-requested', 'order.updated', 'order.update-rejected', 'order.cancel-requested',
+        'order.expired',
+      ],
     },
     'order-status': {
-      replicas,
+      replicas: queueReplicas,
       maxReceiveCount: 5,
       processingSeconds: 5,
-      eventPattern: { detailType: ['InventoryUpdated'], detail: { data: { outcome: ['RESERVED', 'REJECTED', 'RELEASED', 'RETURNED'] } } },
+      events: { detailType: ['InventoryUpdated'], detail: { data: { outcome: ['RESERVED', 'REJECTED', 'RELEASED', 'RETURNED'] } } },
     },
     'notification-service': {
-      replicas,
+      replicas: queueReplicas,
       maxReceiveCount: 5,
       processingSeconds: 5,
-      eventPattern: {
+      events: {
         // All versions of an order but the first.
-        detailType: [...CHANGES, 'InventoryUpdated'],
+        detailType: [...CHANGES.map((type) => DETAIL_TYPES[type]), 'InventoryUpdated'],
         // Events of the order have no outcome; of the inventory's only the deduction is worth a notice.
         detail: { data: { outcome: ['DEDUCTED', { exists: false }] } },
       },
     },
     'analytics-service': {
-      replicas,
+      // It gets four of the ten messages of an order, so its processor is busy first.
+      replicas: { ...queueReplicas, targetCpuPercent: 80 },
       maxReceiveCount: 5,
       processingSeconds: 5,
-      eventPattern: { detailType: ['OrderCreated', ...CHANGES, 'InventoryUpdated'] },
+      events: ['order.created', ...CHANGES, 'inventory.updated'],
     },
   },
 };

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { defaultSettings } from '../lib/settings.ts';
-import type { Settings } from '../lib/settings.ts';
+import type { ConsumerSettings, Replicas, Settings } from '../lib/settings.ts';
 import { assertAllTrue, deadLettersOf, failedReceives, putEvent, scratch, startSystem, synthesizeWith, until } from './system.ts';
 import type { System } from './system.ts';
 
@@ -10,6 +10,11 @@ import type { System } from './system.ts';
 
 const one = { minReplicas: 1, maxReplicas: 2 };
 const { consumers } = defaultSettings;
+/** The consumer with other replicas, and what else is other. */
+const consumer = (name: string, replicas: Replicas, changes: Partial<ConsumerSettings> = {}): ConsumerSettings => {
+  const settings = consumers[name]!;
+  return { ...settings, ...changes, replicas: { ...settings.replicas, ...replicas } };
+};
 const VARIANT: Settings = {
   ...defaultSettings,
   eventSource: 'com.example.variant',
@@ -17,11 +22,11 @@ const VARIANT: Settings = {
   queryApi: one,
   outboxRelay: one,
   consumers: {
-    'stock-service': { ...consumers['stock-service']!, replicas: { minReplicas: 3, maxReplicas: 4 }, maxReceiveCount: 2 },
-    'inventory-service': { ...consumers['inventory-service']!, replicas: one },
-    'order-status': { ...consumers['order-status']!, replicas: one },
-    'notification-service': { ...consumers['notification-service']!, replicas: one, eventPattern: { detailType: ['OrderRejected', 'StockValidated'] } },
-    'analytics-service': { ...consumers['analytics-service']!, replicas: one, eventPattern: { detailType: [{ prefix: 'OrderC' }] } as never },
+    'stock-service': consumer('stock-service', { minReplicas: 3, maxReplicas: 4 }, { maxReceiveCount: 2 }),
+    'inventory-service': consumer('inventory-service', one),
+    'order-status': consumer('order-status', one),
+    'notification-service': consumer('notification-service', one, { events: ['order.rejected', 'inventory.validated'] }),
+    'analytics-service': consumer('analytics-service', one, { events: { detailType: [{ prefix: 'OrderC' }] } as never }),
   },
 };
 

@@ -3,7 +3,7 @@ import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { DETAIL_TYPES, EVENT_DATA, eventSchema, parseEnvelope, versionOf, type EventType } from '../../services/shared/events/index.ts';
-import { defaultSettings } from '../../lib/settings.ts';
+import { defaultSettings, detailTypesOf } from '../../lib/settings.ts';
 import { routes as readRoutes } from '../../services/order-service/api-read-service/routes.ts';
 import { routes as writeRoutes } from '../../services/order-service/api-write-service/routes.ts';
 import { asyncApi } from './asyncapi.ts';
@@ -57,7 +57,7 @@ export async function documents(): Promise<{ openapi: object; asyncapi: object }
       { name: 'read', description: 'Queries: the read service shows orders and stock.', port: 3001, routes: readRoutes },
     ]),
     asyncapi: asyncApi(defaultSettings.eventSource, currentContracts(), await publishedContracts(), Object.entries(defaultSettings.consumers).map(
-      ([name, { eventPattern: { detailType = [] } }]) => ({ name, detailTypes: detailType }))),
+      ([name, consumer]) => ({ name, detailTypes: detailTypesOf(consumer) }))),
   };
 }
 
