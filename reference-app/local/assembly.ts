@@ -15,6 +15,7 @@ export interface TemplateResource {
   readonly Type: string;
   readonly Properties?: Record<string, unknown>;
   readonly Condition?: string;
+  readonly DependsOn?: string | readonly string[];
   readonly Metadata?: Record<string, unknown>;
 }
 

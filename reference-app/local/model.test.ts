@@ -105,6 +105,11 @@ test('stacks take values from each other by export, by output, and from nested s
 test('every type is made, needs nothing for a reason, or is named as not supported', () => {
   for (const type of ['AWS::SQS::Queue', 'AWS::Events::Archive', 'AWS::RDS::DBInstance']) assert.ok(isMade(type), type);
   for (const type of ['AWS::IAM::Role', 'AWS::EC2::VPC', 'AWS::KMS::Key', 'AWS::EKS::Cluster', 'AWS::Logs::LogGroup']) assert.ok(withoutCounterpart(type), type);
+  // The charts that the cluster needs for itself are known by name; any other may hold what programs would miss.
+  const chart = (Chart: unknown) => withoutCounterpart('Custom::AWSCDK-EKS-HelmChart', { Chart });
+  for (const name of ['keda', 'oci://ghcr.io/kedacore/charts/keda', 'aws-load-balancer-controller']) assert.match(chart(name) ?? '', /^Helm chart (keda|aws-load-balancer-controller): /, name);
+  for (const name of ['redis', 'keda-add-ons-http', { Ref: 'Chart' }, undefined]) assert.equal(chart(name), undefined, String(name));
+  assert.match(withoutCounterpart('AWS::ApplicationAutoScaling::ScalableTarget') ?? '', /^scaling: /);
   // Close to types that need nothing, but programs would miss these.
   for (const type of ['AWS::DynamoDB::Table', 'AWS::EC2::Instance', 'AWS::Lambda::Url', 'AWS::RDS::DBProxy', 'Custom::Anything']) {
     assert.ok(!isMade(type) && withoutCounterpart(type) === undefined, type);

@@ -54,6 +54,23 @@ export class Model {
     return this.resources.filter((resource) => types.includes(resource.type));
   }
 
+  /** Each after those of its stack that it depends on, directly or through others. */
+  inDeploymentOrder(type: string): Resource[] {
+    const seen = new Set<Resource>();
+    const ordered: Resource[] = [];
+    const visit = (resource: Resource): void => {
+      if (seen.has(resource)) return;
+      seen.add(resource);
+      for (const id of [resource.source.DependsOn ?? []].flat()) {
+        const before = resource.stack.resources.get(id);
+        if (before) visit(before);
+      }
+      ordered.push(resource);
+    };
+    for (const resource of this.resources) visit(resource);
+    return ordered.filter((resource) => resource.type === type);
+  }
+
   exported(name: string, at: string): unknown {
     for (const stack of this.stacks) {
       for (const [id, output] of Object.entries(stack.template.Outputs ?? {})) {

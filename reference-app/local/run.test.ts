@@ -114,8 +114,8 @@ test('a stack that nobody here wrote: its function, its container, its queue, it
       ['hello from the image', 'web', 'vanilla', queueOf(run, 'Orders').url, 'shop', 'arn:aws:dynamodb:us-east-1:000000000000:table/t', `${service.urls[0]}/x`],
     );
     assert.deepEqual(
-      [env['DATABASE_HOST'], env['DATABASE_PORT'], env['DATABASE_URL'], env['READER']],
-      ['127.0.0.1', `${writer.port}`, `postgres://127.0.0.1:${writer.port}/shop`, `127.0.0.1:${reader?.port}`],
+      [env['DATABASE_HOST'], env['DATABASE_PORT'], env['DATABASE_URL'], env['READER'], env['READER_PORT']],
+      ['127.0.0.1', `${writer.port}`, `postgres://127.0.0.1:${writer.port}/shop`, `127.0.0.1:${reader?.port}`, `${reader?.port}`],
     );
     assert.deepEqual([env['HOST'], env['AWS_ENDPOINT_URL_SQS'], env['WEB_SERVICE_PORT']], ['127.0.0.1', run.endpoints.sqs, new URL(service.urls[0] ?? '').port]);
     assert.notEqual(env['PORT'], '3000');

@@ -261,7 +261,7 @@ async function start(
   const balancers: RemoteBalancer[] = [];
   const balancerThread = new BalancerThread();
   const local: LocalAddresses & { services: { name: string; ports: Map<number, number> }[] } = {
-    region, endpoints, services: [], databasePorts: declaredDatabasePorts(databases),
+    region, endpoints, services: [], ...declaredDatabasePorts(databases),
   };
   const host: Host = {
     logDir, leftovers, log,
@@ -317,6 +317,7 @@ async function start(
     });
   }
   for (const warning of warnings) log('warn', warning);
+  log('info', 'Without a meaning on one machine.', Object.fromEntries(ignored));
 
   const [first] = databases;
   return {
@@ -398,18 +399,24 @@ function classify(model: Model, warnings: string[]): Map<string, number> {
   const counted = new Map<string, number>();
   for (const resource of model.resources) {
     if (isMade(resource.type)) continue;
-    const reason = withoutCounterpart(resource.type);
+    const reason = withoutCounterpart(resource.type, resource.source.Properties);
     if (reason !== undefined) counted.set(reason, (counted.get(reason) ?? 0) + 1);
     else warnings.push(`The local run can not make ${resource.constructPath} (${resource.type}).`);
   }
   return counted;
 }
 
-function declaredDatabasePorts(databases: readonly LocalDatabase[]): Map<string, number> {
-  return new Map(databases.flatMap(({ resource, server }) => {
+/** The ports that the templates state, and where the servers and their replicas listen here. */
+function declaredDatabasePorts(databases: readonly LocalDatabase[]): Pick<LocalAddresses, 'databasePorts' | 'readerPorts'> {
+  const databasePorts = new Map<string, number>();
+  const readerPorts = new Map<string, number>();
+  for (const { resource, server: { writer, reader } } of databases) {
     const declared = resource.source.Properties?.['Port'];
-    return typeof declared === 'number' || typeof declared === 'string' ? [[String(declared), server.writer.port]] : [];
-  }));
+    const stated = typeof declared === 'number' || typeof declared === 'string' ? String(declared) : undefined;
+    if (stated !== undefined) databasePorts.set(stated, writer.port);
+    for (const port of [stated, String(writer.port)]) if (port !== undefined && reader) readerPorts.set(port, reader.port);
+  }
+  return { databasePorts, readerPorts };
 }
 
 async function listening(name: string, port: number, listen: (port: number) => Promise<{ url: string }>): Promise<string> {

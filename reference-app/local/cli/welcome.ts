@@ -4,6 +4,9 @@ import type { Screen } from './screen.ts';
 
 export function printWarnings(out: Screen, run: LocalRun): void {
   for (const warning of run.warnings) out.line(`${out.paint('yellow', 'warning')} ${warning}`);
+  // Not a warning: nobody misses it. But nothing of a stack is left out without a word.
+  const leftOut = [...run.withoutCounterpart].map(([reason, count]) => `${reason.replace(/:.*/, '')} (${count})`);
+  if (leftOut.length > 0) out.line(out.paint('dim', `Without a meaning on one machine: ${leftOut.join(', ')}.`));
 }
 
 export function printAddresses(out: Screen, run: LocalRun): void {
@@ -34,7 +37,7 @@ export function printExamples(out: Screen, { writeUrl, readUrl }: Pipeline, orde
     ['place an order', post('/api/orders', { customerId: 'cust-123', items: [{ sku: 'SKU-123', quantity: 2 }] })],
     ['in snake case', post('/api/orders', { customer_id: 'cust-101', items: [{ product_id: 'prod-1', quantity: 2 }] })],
     ['the same order twice is one order', `${post('/orders', { customerId: 'cust-123', items: [{ sku: 'SKU-111', quantity: 1 }] })} -H 'Idempotency-Key: tea-time'`],
-    ['bad input is told by field', post('/orders', { customerId: 'cust-123', items: [{ sku: 'SKU-123', quantity: 0 }] })],
+    ['bad input is reported by field', post('/orders', { customerId: 'cust-123', items: [{ sku: 'SKU-123', quantity: 0 }] })],
     ['orders of a customer', `curl '${readUrl}/orders?customerId=cust-123&limit=5'`],
     ['stock of a product', `curl ${readUrl}/api/inventory/SKU-123`],
   ];

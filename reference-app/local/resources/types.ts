@@ -30,6 +30,13 @@ function nameOf(resource: Resource): string {
   return resource.physicalName(property, 64);
 }
 
+/** The load balancer of a Service is the Service itself here, which the environments of the processes know by its name in the cluster. */
+function serviceHost(value: Resource): string | undefined {
+  const [type, path = '', name, namespace = 'default'] = ['ObjectType', 'JsonPath', 'ObjectName', 'ObjectNamespace'].map((property) => value.text(property));
+  const asksForHost = /^(service|services|svc)$/i.test(type ?? '') && /^\{?\.?status\.loadBalancer\.ingress\[0\]\.(hostname|ip)\}?$/.test(path);
+  return asksForHost ? `${name}.${namespace}.svc.cluster.local` : undefined;
+}
+
 /**
  * Anything else can still be named, since names and ARNs have a fixed form; whoever calls it finds nothing there. What only
  * AWS could tell (a host name, an id) is not made up.
@@ -121,6 +128,7 @@ const MADE: Readonly<Record<string, ResourceType>> = {
     attributes: { Value: (parameter) => parameter.get('Value'), Type: (parameter) => parameter.get('Type') },
   },
   'Custom::AWSCDK-EKS-KubernetesResource': NAMED,
+  'Custom::AWSCDK-EKS-KubernetesObjectValue': { ref: nameOf, attributes: { Value: serviceHost } },
   'AWS::CloudFormation::Stack': {
     ref: (nested) => nested.arn('cloudformation', `stack/${nested.nested?.name ?? nested.id}/local`),
     // Its attributes are the outputs of its template; see Resource.attribute.
@@ -134,7 +142,8 @@ const WITHOUT_COUNTERPART: readonly (readonly [reason: string, types: readonly (
   ['network: everything listens on 127.0.0.1', [/^AWS::EC2::(VPC|Subnet|Route|InternetGateway|NatGateway|EIP|SecurityGroup|NetworkAcl|FlowLog|NetworkInterface|LaunchTemplate|DHCPOptions|EgressOnlyInternetGateway|TransitGateway|PrefixList)/, 'AWS::RDS::DBSubnetGroup', 'Custom::VpcRestrictDefaultSG']],
   ['encryption at rest: the data folder is protected by its owner', [/^AWS::KMS::/]],
   ['logs, metrics and alarms: every process logs to a file and serves /metrics', [/^AWS::Logs::/, /^AWS::CloudWatch::/, /^AWS::XRay::/, 'Custom::LogRetention', /^AWS::Synthetics::/]],
-  ['Kubernetes control plane: workloads are processes', ['AWS::EKS::Cluster', 'AWS::EKS::Nodegroup', 'AWS::EKS::FargateProfile', 'AWS::EKS::Addon', 'Custom::AWSCDK-EKS-Cluster', 'Custom::AWSCDK-EKS-FargateProfile', 'Custom::AWSCDK-EKS-KubernetesObjectValue', /^Custom::AWSCDKOpenIdConnectProvider/, /^AWS::AutoScaling::/]],
+  ['Kubernetes control plane: workloads are processes', ['AWS::EKS::Cluster', 'AWS::EKS::Nodegroup', 'AWS::EKS::FargateProfile', 'AWS::EKS::Addon', 'Custom::AWSCDK-EKS-Cluster', 'Custom::AWSCDK-EKS-FargateProfile', /^Custom::AWSCDKOpenIdConnectProvider/]],
+  ['scaling: the smallest number of replicas runs all the time', [/^AWS::AutoScaling::/, /^AWS::ApplicationAutoScaling::/]],
   ['database settings: the local server has its own', ['AWS::RDS::DBClusterParameterGroup', 'AWS::RDS::DBParameterGroup', 'AWS::RDS::OptionGroup', 'AWS::SecretsManager::RotationSchedule', 'AWS::RDS::EventSubscription']],
   ['code layers: Node.js functions carry their code', ['AWS::Lambda::LayerVersion']],
   ['event schemas: nothing reads them at run time', [/^AWS::EventSchemas::/]],
@@ -149,7 +158,14 @@ export function isMade(type: string): boolean {
   return type in MADE;
 }
 
+/** Charts of what scales, balances and measures in a cluster. */
+const CHARTS_WITHOUT_COUNTERPART = ['keda', 'metrics-server', 'aws-load-balancer-controller', 'karpenter', 'cluster-autoscaler'];
+
 /** Why this type needs nothing here; undefined when it is simply not supported. */
-export function withoutCounterpart(type: string): string | undefined {
+export function withoutCounterpart(type: string, properties: Readonly<Record<string, unknown>> = {}): string | undefined {
+  if (type === 'Custom::AWSCDK-EKS-HelmChart') {
+    const chart = String(properties['Chart']).split('/').at(-1) ?? '';
+    return CHARTS_WITHOUT_COUNTERPART.includes(chart) ? `Helm chart ${chart}: nothing is scaled or balanced by the cluster here` : undefined;
+  }
   return WITHOUT_COUNTERPART.find(([, types]) => types.some((candidate) => (typeof candidate === 'string' ? candidate === type : candidate.test(type))))?.[0];
 }

@@ -37,7 +37,7 @@ test('whatever scales a consumer in the cluster, here runs the least that it wou
     'keda-parameter': QueueScaling.keda({ ...latency, operatorRole, minReplicas: least.valueAsNumber }),
     'metric-default': QueueScaling.externalMetric({ ...latency, metricName: 'sqs_messages' }),
     'metric-three': QueueScaling.externalMetric({ ...latency, metricName: 'sqs_messages', minReplicas: 3 }),
-    'cpu': QueueScaling.horizontalPodAutoscaler({ minReplicas: 5 }),
+    'cpu': QueueScaling.cpu({ minReplicas: 5 }),
     'fixed': QueueScaling.fixed(6),
   };
   for (const [serviceName, scaling] of Object.entries(scalings)) {

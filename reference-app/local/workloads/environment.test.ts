@@ -7,6 +7,7 @@ const local = {
   region: 'eu-west-1',
   endpoints: { sqs: 'http://127.0.0.1:1', eventbridge: 'http://127.0.0.1:2', secretsManager: 'http://127.0.0.1:3' },
   databasePorts: new Map([['5433', 44001]]),
+  readerPorts: new Map([['5433', 44002], ['44001', 44002]]),
   services: [{ name: 'api-write', ports: new Map([[3000, 44100]]) }],
 };
 
@@ -15,7 +16,7 @@ function environmentOf(environment: Record<string, string>, declared: ContainerP
   return localEnvironment({ name: 'main', command: ['node'], folder: '/', environment, ports: declared }, ports, local);
 }
 
-test('a process is told its own port, whether its template gives it one or not', () => {
+test('a process gets its own port, whether its template gives it one or not', () => {
   assert.equal(environmentOf({}).PORT, '38080');
   assert.equal(environmentOf({ PORT: '8080', METRICS_PORT: '9090', IMPORTANCE: '8080' }, [{ port: 8080 }, { port: 9090 }]).PORT, '38080');
   const { METRICS_PORT, IMPORTANCE } = environmentOf({ PORT: '8080', METRICS_PORT: '9090', IMPORTANCE: '8080' }, [{ port: 8080 }, { port: 9090 }]);
@@ -27,6 +28,12 @@ test('the port that a template states for its database is the one that the serve
   const environment = environmentOf({ DB_PORT: '5433', OTHER_PORT: '5434', WRITER: '127.0.0.1:5433', READER: '127.0.0.1:44002:5433', URL: 'postgres://127.0.0.1:5433/x', KEEP: '127.0.0.1:44002' });
   assert.deepEqual(['DB_PORT', 'OTHER_PORT', 'WRITER', 'READER', 'URL', 'KEEP'].map((name) => environment[name]),
     ['44001', '5434', '127.0.0.1:44001', '127.0.0.1:44002', 'postgres://127.0.0.1:44001/x', '127.0.0.1:44002']);
+});
+
+test('a port that is named after the reader is the replica\'s, whether its template states it or takes it from the cluster', () => {
+  const environment = environmentOf({ DB_READER_PORT: '5433', READ_PORT: '44001', REPLICA_DB_PORT: '5433', THREAD_PORT: '5433', DB_READER_PORTS: '5433', READER_HTTP_PORT: '8080' });
+  assert.deepEqual(['DB_READER_PORT', 'READ_PORT', 'REPLICA_DB_PORT', 'THREAD_PORT', 'DB_READER_PORTS', 'READER_HTTP_PORT'].map((name) => environment[name]),
+    ['44002', '44002', '44002', '44001', '5433', '38080']);
 });
 
 test('names of Services lead to where they are here; other hosts stay', () => {

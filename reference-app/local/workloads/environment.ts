@@ -6,6 +6,8 @@ export interface LocalAddresses {
   readonly endpoints: { readonly sqs: string; readonly eventbridge: string; readonly secretsManager: string };
   /** The port that a database has in its template → the one that it has here. */
   readonly databasePorts: ReadonlyMap<string, number>;
+  /** The same for its replica, which has a port of its own here. */
+  readonly readerPorts: ReadonlyMap<string, number>;
   /** The Services of the manifests and where their ports are here. */
   readonly services: readonly { readonly name: string; readonly ports: ReadonlyMap<number, number> }[];
 }
@@ -60,9 +62,12 @@ function withLocalPort(name: string, value: string, ports: ReadonlyMap<number, n
   return local === undefined ? value : String(local);
 }
 
+/** `DB_READER_PORT`, `READ_PORT`, `REPLICA_DB_PORT`: of Aurora's endpoints all have the same port, so only the name tells whose it is. */
+const READER_PORT = /(^|_)(READ|READER|READERS|REPLICA|RO)_(.*_)?PORT$/;
+
 /** A template may state the port of its database as a number; here the server has another one. */
-function withDatabasePort(name: string, value: string, { databasePorts }: LocalAddresses): string {
-  const local = /PORT$/.test(name) ? databasePorts.get(value) : undefined;
+function withDatabasePort(name: string, value: string, { databasePorts, readerPorts }: LocalAddresses): string {
+  const local = (READER_PORT.test(name) ? readerPorts.get(value) : undefined) ?? (/PORT$/.test(name) ? databasePorts.get(value) : undefined);
   if (local !== undefined) return String(local);
   return value.replace(/127\.0\.0\.1:(\d+)(?::(\d+))?/g, (whole, first: string, second: string | undefined) => {
     // The replica's address holds its port already, and a socket address has the stated one behind it.

@@ -39,11 +39,12 @@ test('the number of replicas is the autoscaler\'s minimum, else the Deployment\'
     deployment({}, { replicas: 9 }, 'scaled'), scaler('HorizontalPodAutoscaler', 'scaled', { minReplicas: 3 }),
     deployment({}, { replicas: 9 }, 'by-default'), scaler('HorizontalPodAutoscaler', 'by-default', {}),
     deployment({}, {}, 'keda'), scaler('ScaledObject', 'keda', { minReplicaCount: 0 }),
+    deployment({}, {}, 'keda-two'), scaler('ScaledObject', 'keda-two', { minReplicaCount: 2, fallback: { replicas: 4 }, triggers: [{ type: 'aws-sqs-queue' }, { type: 'cpu' }] }),
     deployment({}, { replicas: 4 }, 'fixed'),
     deployment({}, {}, 'single'),
     deployment({}, { replicas: 0 }, 'none'),
   ]));
-  assert.deepEqual(Object.fromEntries(workloads.map(({ name, replicas }) => [name, replicas])), { 'scaled': 3, 'by-default': 1, 'keda': 1, 'fixed': 4, 'single': 1, 'none': 0 });
+  assert.deepEqual(Object.fromEntries(workloads.map(({ name, replicas }) => [name, replicas])), { 'scaled': 3, 'by-default': 1, 'keda': 1, 'keda-two': 2, 'fixed': 4, 'single': 1, 'none': 0 });
 });
 
 test('command and arguments replace entry point and command of the image, and its paths are those of the folder', (context) => {
@@ -109,6 +110,8 @@ test('jobs, init containers, probes and what needs nothing', (context) => {
     },
     { kind: 'Service', metadata: { name: 'web' }, spec: { selector: { app: 'web' }, ports: [{ port: 80 }] } },
     { kind: 'NetworkPolicy', metadata: { name: 'web' } },
+    { kind: 'SecurityGroupPolicy', apiVersion: 'vpcresources.k8s.aws/v1beta1', metadata: { name: 'web' } },
+    { kind: 'ConfigMap', metadata: { name: 'amazon-vpc-cni', namespace: 'kube-system' }, data: {} },
     { kind: 'Ingress', metadata: { name: 'web' } },
   ]));
   assert.deepEqual(jobs.map(({ name, backoffLimit, deadlineSeconds }) => ({ name, backoffLimit, deadlineSeconds })), [{ name: 'migrate', backoffLimit: 2, deadlineSeconds: 60 }]);
@@ -116,6 +119,45 @@ test('jobs, init containers, probes and what needs nothing', (context) => {
   assert.deepEqual([pod?.terminationGracePeriodSeconds, pod?.initContainers[0]?.command.at(-1)], [7, 'init']);
   assert.deepEqual(pod?.containers[0]?.livenessProbe, { kind: 'http', path: '/', port: 'http', initialDelaySeconds: 0, periodSeconds: 10, timeoutSeconds: 1, failureThreshold: 3 });
   assert.deepEqual(services[0]?.ports, [{ port: 80, targetPort: 80 }]);
-  assert.deepEqual([...withoutCounterpart], [['NetworkPolicy', 1]]);
+  assert.deepEqual([...withoutCounterpart], [['NetworkPolicy', 1], ['SecurityGroupPolicy', 1], ['ConfigMap', 1]]);
   assert.deepEqual(warnings, ['The local run can not make Ingress web (Kubernetes manifest Shop.Manifest).']);
+});
+
+test('nobody sleeps before a stop: a process gets what is left of its grace period, as in the cluster', (context) => {
+  const stopping = (name: string, preStop: object, whole?: number) => {
+    const { spec, ...rest } = deployment({ lifecycle: { preStop } }, {}, name);
+    return { ...rest, spec: { template: { ...spec.template, spec: { ...spec.template.spec, ...whole !== undefined && { terminationGracePeriodSeconds: whole } } } } };
+  };
+  const { workloads, warnings } = read(context, JSON.stringify([
+    stopping('balanced', { sleep: { seconds: 120 } }, 150), stopping('by-default', { sleep: { seconds: 5 } }), stopping('short', { sleep: { seconds: 60 } }, 30),
+    stopping('hook', { exec: { command: ['/bin/drain'] } }, 20),
+  ]));
+  assert.deepEqual(workloads.map(({ name, pod }) => [name, pod.terminationGracePeriodSeconds]), [['balanced', 30], ['by-default', 25], ['short', 1], ['hook', 20]]);
+  assert.deepEqual(warnings, ['Deployment hook has a preStop hook that is not only a sleep: the local run does not call it.']);
+});
+
+test('jobs run in the order of the deployment, wherever they stand in the template', (context) => {
+  const job = (name: string) => JSON.stringify([{ kind: 'Job', metadata: { name }, spec: { template: { spec: { containers: [{ name: 'main', image }] } } } }]);
+  const manifest = (name: string, ...DependsOn: string[]) => ({ Type: 'Custom::AWSCDK-EKS-KubernetesResource', Properties: { Manifest: job(name) }, DependsOn });
+  const { jobs } = read(context, job('last'), {
+    // By way of another resource, and of each other.
+    Manifest: manifest('last', 'Role'), Role: { Type: 'AWS::IAM::Role', DependsOn: 'Schema' },
+    Data: manifest('data', 'Schema', 'Absent'), Schema: manifest('schema'), One: manifest('one', 'Two'), Two: manifest('two', 'One'),
+  });
+  assert.deepEqual(jobs.map(({ name }) => name), ['schema', 'last', 'data', 'two', 'one']);
+});
+
+test('the host name of a load balancer, read from the cluster, is the Service\'s own; what else is read is not known here', (context) => {
+  const value = (JsonPath: string) => ({
+    Type: 'Custom::AWSCDK-EKS-KubernetesObjectValue', Properties: { ObjectType: 'service', ObjectName: 'api', ObjectNamespace: 'shop', JsonPath },
+  });
+  const objects = JSON.stringify([
+    deployment({ env: [{ name: 'API', value: 'http://HOST:3000' }] }, {}, 'caller'), deployment({ env: [{ name: 'IP', value: 'IP' }] }, {}, 'other'),
+  ]);
+  const [before, between, after] = objects.split(/HOST|(?<="value":")IP/);
+  const { workloads, warnings } = read(context, { 'Fn::Join': ['', [before, { 'Fn::GetAtt': ['Host', 'Value'] }, between, { 'Fn::GetAtt': ['Ip', 'Value'] }, after]] }, {
+    Host: value('.status.loadBalancer.ingress[0].hostname'), Ip: value('.spec.clusterIP'),
+  });
+  assert.deepEqual(workloads.map(({ name, pod }) => [name, pod.containers[0]?.environment['API']]), [['caller', 'http://api.shop.svc.cluster.local:3000']]);
+  assert.match(warnings.join(), /^Deployment other is not started: .*the local run does not know Value of Shop\.Ip/);
 });

@@ -28,6 +28,7 @@ interface Container {
   readonly startupProbe?: RawProbe;
   readonly readinessProbe?: RawProbe;
   readonly livenessProbe?: RawProbe;
+  readonly lifecycle?: { readonly preStop?: { readonly sleep?: { readonly seconds?: number }; readonly exec?: unknown; readonly httpGet?: unknown } };
 }
 
 interface SourceRef { readonly name: string; readonly optional?: boolean }
@@ -59,7 +60,8 @@ interface PodTemplate {
 const WITHOUT_COUNTERPART = new Set([
   'Namespace', 'ServiceAccount', 'Role', 'RoleBinding', 'ClusterRole', 'ClusterRoleBinding', 'NetworkPolicy', 'PodDisruptionBudget', 'PriorityClass',
   'ResourceQuota', 'LimitRange', 'NodePool', 'NodeClass', 'EC2NodeClass', 'IngressClass', 'IngressClassParams', 'StorageClass', 'CustomResourceDefinition',
-  'VerticalPodAutoscaler', 'ServiceMonitor', 'PodMonitor', 'TriggerAuthentication', 'ClusterTriggerAuthentication',
+  'VerticalPodAutoscaler', 'ServiceMonitor', 'PodMonitor', 'TriggerAuthentication', 'ClusterTriggerAuthentication', 'SecurityGroupPolicy',
+  'TargetGroupBinding',
 ]);
 
 /** Reads every Kubernetes manifest of the stacks into what can be started. */
@@ -75,7 +77,8 @@ export class KubernetesReader {
   }
 
   read(model: Model): void {
-    for (const resource of model.ofType('Custom::AWSCDK-EKS-KubernetesResource')) this.#collect(resource);
+    // Jobs run one after another: in the order of the deployment.
+    for (const resource of model.inDeploymentOrder('Custom::AWSCDK-EKS-KubernetesResource')) this.#collect(resource);
     for (const { object, resource } of this.#objects) {
       try {
         this.#take(object, resource);
@@ -142,12 +145,17 @@ export class KubernetesReader {
       case 'ScaledObject':
       case 'ConfigMap':
       case 'Secret':
-        // Read where a workload refers to it.
+        // Read where a workload refers to it. What is for the cluster itself, such as the settings of its network plugin, nobody reads here.
+        if (metadata.namespace === 'kube-system') this.#leaveOut(kind);
         break;
       default:
-        if (WITHOUT_COUNTERPART.has(kind)) this.#specs.withoutCounterpart.set(kind, (this.#specs.withoutCounterpart.get(kind) ?? 0) + 1);
+        if (WITHOUT_COUNTERPART.has(kind)) this.#leaveOut(kind);
         else this.#specs.warnings.push(`The local run can not make ${kind || 'an object without kind'} ${name} (Kubernetes manifest ${resource.constructPath}).`);
     }
+  }
+
+  #leaveOut(kind: string): void {
+    this.#specs.withoutCounterpart.set(kind, (this.#specs.withoutCounterpart.get(kind) ?? 0) + 1);
   }
 
   /** An autoscaler owns the number of replicas; the smallest that it would run is what runs here. */
@@ -180,9 +188,19 @@ export class KubernetesReader {
     return {
       containers: containers.filter((container) => container !== undefined),
       initContainers: initContainers.filter((container) => container !== undefined),
-      terminationGracePeriodSeconds: spec.terminationGracePeriodSeconds ?? 30,
+      terminationGracePeriodSeconds: this.#timeToStop(spec, what),
       labels: template?.metadata?.labels ?? {},
     };
+  }
+
+  /**
+   * What a process gets from SIGTERM on. Kubernetes counts the sleep of a `preStop` hook, in which load balancers and Services find out, in the
+   * grace period; here the balancer knows at once, and nobody sleeps.
+   */
+  #timeToStop({ containers = [], terminationGracePeriodSeconds: whole = 30 }: NonNullable<PodTemplate['spec']>, what: string): number {
+    const hooks = containers.map(({ lifecycle }) => lifecycle?.preStop ?? {});
+    if (hooks.some(({ exec, httpGet }) => exec ?? httpGet)) this.#specs.warnings.push(`${what} has a preStop hook that is not only a sleep: the local run does not call it.`);
+    return Math.max(1, whole - Math.max(0, ...hooks.map(({ sleep }) => Number(sleep?.seconds ?? 0))));
   }
 
   #container(container: Container, owner: KubernetesObject, template: PodTemplate | undefined, what: string): ContainerSpec | undefined {

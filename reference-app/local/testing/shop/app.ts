@@ -86,6 +86,7 @@ export function synthesizeShop(options: ShopOptions): string {
       DATABASE_PORT: '5433',
       DATABASE_URL: `postgres://${database.clusterEndpoint.hostname}:5433/shop`,
       READER: database.clusterReadEndpoint.hostname,
+      READER_PORT: '5433',
       SECRET: database.secret?.secretArn ?? '',
     }),
     ...options.environment,
