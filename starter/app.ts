@@ -1,0 +1,34 @@
+import { KubectlV35Layer } from '@aws-cdk/lambda-layer-kubectl-v35';
+import { App, Stack } from 'aws-cdk-lib';
+import { Vpc } from 'aws-cdk-lib/aws-ec2';
+import { Cluster, KubernetesVersion } from 'aws-cdk-lib/aws-eks-v2';
+import { DatabaseSide, EventDrivenOrderPipeline, KubernetesAccess, KubernetesPrerequisites, ServiceHost, WorkloadImage } from 'cdk-order-pipeline';
+
+export const app = new App();
+const stack = new Stack(app, 'Shop');
+
+// Where the services run: a cluster in a VPC of its own.
+const vpc = new Vpc(stack, 'Vpc');
+const kubectlLayer = new KubectlV35Layer(stack, 'Kubectl');
+const cluster = new Cluster(stack, 'Cluster', { vpc, version: KubernetesVersion.V1_35, kubectlProviderOptions: { kubectlLayer } });
+const kubernetes = KubernetesAccess.fromEksV2(cluster, { namespace: 'orders' });
+new KubernetesPrerequisites(stack, 'Prerequisites', { kubernetes });
+
+// One image for all programs in services/; each is started by its command.
+const services = ServiceHost.kubernetesServices(kubernetes, WorkloadImage.fromDirectory('services'));
+
+// The database with its writer and reader, the event bus with its archive, and what every pipeline has.
+const pipeline = new EventDrivenOrderPipeline(stack, 'Pipeline', {
+  vpc,
+  migration: services.job(['node', 'migrate.js']),
+  commandApi: services.run(['node', 'api-write-service.js']),
+  queryApi: services.run(['node', 'api-read-service.js']),
+  outboxRelay: services.run(['node', 'outbox-relay.js']),
+});
+
+// A rule, a queue with its dead-letter queue, and who works on it. Add your own consumers the same way.
+pipeline.addConsumer('Inventory', {
+  events: ['order.created'],
+  database: DatabaseSide.COMMAND,
+  target: services.consume(['node', 'inventory-service.js']),
+});
