@@ -38,31 +38,28 @@ export enum DatabaseSide {
 export class DatabaseAccess {
   /** Writes and reads, with the command role. */
   public static command(database: ICqrsDatabase): DatabaseAccess {
-    return new DatabaseAccess(database, DatabaseSide.COMMAND, database.commandEnvironment);
+    return new DatabaseAccess(database, database.commandEnvironment, (grantee) => database.grants.command(grantee));
   }
 
   /** Only reads, with the query role. */
   public static query(database: ICqrsDatabase): DatabaseAccess {
-    return new DatabaseAccess(database, DatabaseSide.QUERY, database.queryEnvironment);
+    return new DatabaseAccess(database, database.queryEnvironment, (grantee) => database.grants.query(grantee));
   }
 
-  /**
-   * Uses a side; undefined with `DatabaseSide.NONE`.
-   *
-   * @internal
-   */
-  public static _of(database: ICqrsDatabase, side: DatabaseSide): DatabaseAccess | undefined {
-    if (side === DatabaseSide.NONE) { return undefined; }
-    return side === DatabaseSide.COMMAND ? DatabaseAccess.command(database) : DatabaseAccess.query(database);
+  /** Makes the schema and both roles, with the administrator's role, as a migration does. The database must have an `adminSecret`. */
+  public static admin(database: ICqrsDatabase): DatabaseAccess {
+    if (!database.adminEnvironment) {
+      throw new Error('DatabaseAccess.admin needs the credentials of an administrator: give adminSecret to CqrsDatabase.fromAttributes');
+    }
+    return new DatabaseAccess(database, database.adminEnvironment, (grantee) => database.grants.admin(grantee));
   }
 
   private constructor(
     /** The database. */
     public readonly database: ICqrsDatabase,
-    /** The side that is used. */
-    public readonly side: DatabaseSide,
     /** The environment variables of the workload, as `ICqrsDatabase` describes them. */
-    public readonly environment: { [name: string]: string }) {
+    public readonly environment: { [name: string]: string },
+    private readonly grantCredentials: (grantee: iam.IGrantable) => iam.Grant) {
   }
 
   /** The ports that the workload connects to: one, or two if the readers have another than the writer. */
@@ -75,14 +72,11 @@ export class DatabaseAccess {
    *
    * Nothing is depended on: a workload that must not start before the database is there depends on `database`.
    *
-   * @param grantee who may read the credentials of the side; without it, nobody gets the permission
+   * @param grantee who may read the credentials; without it, nobody gets the permission
    * @param connections from where the ports are opened; without it, none is
    */
   public connect(grantee?: iam.IGrantable, connections?: ec2.IConnectable): void {
-    if (grantee) {
-      const { grants } = this.database;
-      if (this.side === DatabaseSide.COMMAND) { grants.command(grantee); } else { grants.query(grantee); }
-    }
+    if (grantee) { this.grantCredentials(grantee); }
     if (connections) { openDatabase(this.database, connections, grantee); }
   }
 }

@@ -228,14 +228,14 @@ export class EventDrivenOrderPipeline extends Construct {
     if (!database.adminEnvironment) {
       throw invalid(this, 'migration needs the credentials of an administrator: give adminSecret to the database, or leave migration out');
     }
+    const access = DatabaseAccess.admin(database);
     const migration = host.bindService(this, 'Migration', {
       kind: ServiceKind.MIGRATION,
-      environment: database.adminEnvironment,
-      egressPorts: DatabaseAccess.command(database).egressPorts,
+      environment: access.environment,
+      egressPorts: access.egressPorts,
       dependencies: [database],
     });
-    database.grants.admin(migration);
-    database.connections.allowDefaultPortFrom(migration);
+    access.connect(migration, migration);
     return migration;
   }
 

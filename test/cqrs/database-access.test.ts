@@ -3,7 +3,7 @@ import { Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { CqrsDatabase, CqrsDatabaseAttributes, DatabaseAccess, DatabaseSide, ICqrsDatabase } from '../../src/cqrs';
+import { CqrsDatabase, CqrsDatabaseAttributes, DatabaseAccess, ICqrsDatabase } from '../../src/cqrs';
 
 let stack: Stack;
 let role: iam.Role;
@@ -44,18 +44,16 @@ function readableSecrets(): unknown[] {
     .map((statement) => [statement.Action, statement.Resource]);
 }
 
-describe.each<[DatabaseSide, (database: ICqrsDatabase) => DatabaseAccess, 'command' | 'query']>([
-  [DatabaseSide.COMMAND, DatabaseAccess.command, 'command'],
-  [DatabaseSide.QUERY, DatabaseAccess.query, 'query'],
-])('the side %s', (side, factory, name) => {
+describe.each<['command' | 'query', (database: ICqrsDatabase) => DatabaseAccess]>([
+  ['command', DatabaseAccess.command],
+  ['query', DatabaseAccess.query],
+])('the %s side', (name, factory) => {
   test('says what a workload needs', () => {
     const database = databaseOf();
     const access = factory(database);
     expect(access.database).toBe(database);
-    expect(access.side).toBe(side);
     expect(access.environment).toEqual(database[`${name}Environment`]);
     expect(access.egressPorts).toEqual([5432]);
-    expect(DatabaseAccess._of(database, side)).toEqual(access);
   });
 
   test('lets a workload in, with the credentials of this side only', () => {
@@ -66,8 +64,21 @@ describe.each<[DatabaseSide, (database: ICqrsDatabase) => DatabaseAccess, 'comma
   });
 });
 
-test('no side is no access', () => {
-  expect(DatabaseAccess._of(databaseOf(), DatabaseSide.NONE)).toBeUndefined();
+describe('the administrator', () => {
+  test('has the environment, the credentials of all three roles, and the network path', () => {
+    const database = databaseOf({ adminSecret: new secretsmanager.Secret(stack, 'Admin') });
+    const access = DatabaseAccess.admin(database);
+    expect(access.environment).toEqual(database.adminEnvironment);
+    access.connect(role, client);
+    expect(openPorts()).toEqual([5432]);
+    expect(readableSecrets()).toEqual(['Admin', 'Command', 'Query'].map((id) => [
+      'secretsmanager:GetSecretValue', stack.resolve((stack.node.findChild(id) as secretsmanager.Secret).secretArn),
+    ]));
+  });
+
+  test('is needed by the database', () => {
+    expect(() => DatabaseAccess.admin(databaseOf())).toThrow('DatabaseAccess.admin needs the credentials of an administrator: give adminSecret to CqrsDatabase.fromAttributes');
+  });
 });
 
 test('without an identity nobody gets credentials, without connections no port is opened', () => {
