@@ -45,7 +45,7 @@ const removedMethod: Plant = (assembly) => {
   return `${type.fqn}.${method.name}`;
 };
 const removedClass: Plant = (assembly) => {
-  const { fqn } = typesOf(assembly).findLast(({ kind, abstract }) => kind === 'class' && !abstract)!;
+  const { fqn } = typesOf(assembly).filter(({ kind, abstract }) => kind === 'class' && !abstract).at(-1)!;
   delete assembly.types[fqn];
   return fqn;
 };
