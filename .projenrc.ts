@@ -173,7 +173,9 @@ library.eslint?.addOverride({
 library.eslint?.addIgnorePattern('reference-app/');
 
 // --- build -----------------------------------------------------------------------------------------
-library.tryFindObjectFile('package.json')?.addOverride('jsii.metadata.jsii.rosetta.strict', true);
+const manifest = library.tryFindObjectFile('package.json')!;
+manifest.addOverride('jsii.metadata.jsii.rosetta.strict', true);
+manifest.addOverride('jsii.targets.python.classifiers', ['Framework :: AWS CDK', 'Framework :: AWS CDK :: 2']);
 const rosetta = library.addTask('rosetta', {
   description: 'Compiles every example of README.md and of the docstrings',
   exec: 'jsii-rosetta extract --strict --cache .jsii.tabl.json',

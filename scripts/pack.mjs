@@ -9,7 +9,7 @@
 // Java and Go know no range of versions of a dependency, only a least version. Their packages are therefore made against the oldest
 // versions of the peer range; made against the ones installed here, they would drag every user up to these.
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join, resolve } from 'node:path';
@@ -18,7 +18,8 @@ import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const PUBLISHED_FILES = ['.jsii', 'README.md', 'LICENSE', 'NOTICE', 'CHANGELOG.md'];
+const PUBLISHED_FILES = ['LICENSE', 'NOTICE'];
+const PUBLISHED_PAGES = ['README.md', 'CHANGELOG.md'];
 const PUBLISHED_FIELDS = [
   'name', 'version', 'description', 'keywords', 'homepage', 'bugs', 'repository', 'license', 'author', 'main', 'types', 'engines',
   'dependencies', 'bundledDependencies', 'peerDependencies', 'stability', 'jsii', 'publishConfig',
@@ -44,21 +45,38 @@ function publishedManifest() {
   return Object.fromEntries(PUBLISHED_FIELDS.filter((field) => manifest[field] !== undefined).map((field) => [field, manifest[field]]));
 }
 
+/** Makes relative links absolute: PyPI, NuGet and editors have no repository to look in. */
+function withAbsoluteLinks(markdown, { repository, version }) {
+  const at = `${repository.url.replace(/\.git$/, '')}/blob/${version === '0.0.0' ? 'main' : `v${version}`}`;
+  const code = /(^```[^]*?^```|`[^`\n]*`)/m;
+  return markdown.split(code).map((part, index) => (index % 2 === 1 ? part : part.replace(/\]\((?![a-z]+:|#)/g, `](${at}/`))).join('');
+}
+
 /** Copies what is published to `folder`. */
 function stage(folder) {
   if (!existsSync(join(root, '.jsii')) || !existsSync(join(root, 'lib', 'index.js'))) {
     throw new Error('the library is not compiled: run `npm run compile` (or `node scripts/setup.mjs`) first');
   }
   const manifest = publishedManifest();
-  const { version } = readJson(join(root, '.jsii'));
-  if (version !== manifest.version) {
-    throw new Error(`.jsii is of version ${version}, package.json of ${manifest.version}: run \`npm run compile\` first`);
+  const assembly = readJson(join(root, '.jsii'));
+  if (assembly.version !== manifest.version) {
+    throw new Error(`.jsii is of version ${assembly.version}, package.json of ${manifest.version}: run \`npm run compile\` first`);
   }
   mkdirSync(folder, { recursive: true });
   cpSync(join(root, 'lib'), join(folder, 'lib'), { recursive: true, filter: (path) => !path.endsWith('.tsbuildinfo') });
+  // The source maps have the whole TypeScript in them, which is more than half of the package.
+  for (const file of readdirSync(join(folder, 'lib'), { recursive: true }).filter((path) => path.endsWith('.js'))) {
+    const path = join(folder, 'lib', file);
+    writeFileSync(path, readFileSync(path, 'utf8').replace(/^\/\/# sourceMappingURL=data:.*\n?/m, ''));
+  }
   for (const file of PUBLISHED_FILES.filter((name) => existsSync(join(root, name)))) {
     cpSync(join(root, file), join(folder, file));
   }
+  for (const page of PUBLISHED_PAGES) {
+    writeFileSync(join(folder, page), withAbsoluteLinks(readFileSync(join(root, page), 'utf8'), manifest));
+  }
+  assembly.readme.markdown = withAbsoluteLinks(assembly.readme.markdown, manifest);
+  writeFileSync(join(folder, '.jsii'), JSON.stringify(assembly));
   // The examples in the other languages, for their packages and for documentation sites; there after `npx projen rosetta`.
   for (const tablet of ['.jsii.tabl.json', '.jsii.tabl.json.gz'].filter((name) => existsSync(join(root, name)))) {
     const content = readFileSync(join(root, tablet));
@@ -81,7 +99,7 @@ function compileAgainstFloor(folder, manifest) {
   const workshop = join(folder, '..', 'floor');
   mkdirSync(workshop);
   cpSync(join(root, 'src'), join(workshop, 'src'), { recursive: true });
-  cpSync(join(root, 'README.md'), join(workshop, 'README.md'));
+  cpSync(join(folder, 'README.md'), join(workshop, 'README.md'));
   const tsconfig = readJson(join(root, 'tsconfig.json'));
   writeJson(join(workshop, 'tsconfig.json'), { ...tsconfig, compilerOptions: { ...tsconfig.compilerOptions, types: ['node'] } });
   const types = { '@types/node': readJson(join(root, 'node_modules', '@types', 'node', 'package.json')).version };
