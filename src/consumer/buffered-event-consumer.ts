@@ -13,6 +13,7 @@ import type { ConsumerTargetConfig, IConsumerTarget } from './consumer-target';
 import type { IEventSubscription, ISubscriptionGrants } from './event-subscription';
 import { adviseVisibilityTimeout, validateConsumer, validateMadeQueue } from './private/consumer-validation';
 import { EventDelivery } from './private/event-delivery';
+import { UnknownTarget } from './private/unknown-target';
 import { QueueType } from './queue-type';
 import type { DatabaseAccess } from '../cqrs';
 import { acknowledge } from '../private/acknowledge';
@@ -48,7 +49,8 @@ export interface BufferedEventConsumerOptions {
    * The queue to use instead of a new one. Without an event pattern it is only consumed.
    *
    * EventBridge can't deliver into a queue that is encrypted with the AWS managed key `alias/aws/sqs`, so such a queue is an error.
-   * `maxReceiveCount`, `retentionPeriod`, `visibilityTimeout` and `encryptionKey` can't be given together with it.
+   * `maxReceiveCount`, `retentionPeriod`, `visibilityTimeout` and `encryptionKey` can't be given together with it, nor `removalPolicy` if
+   * its dead-letter queue is not made here either.
    * The policy of an imported queue can't be changed: a warning then says which statement it needs. Import it with `keyArn` if it is
    * encrypted with a key.
    *
@@ -211,10 +213,19 @@ export class BufferedEventConsumer extends Construct implements IEventSubscripti
   /** The bus of this account that brings the events of another account's bus; undefined if `eventBus` is of this account. */
   public readonly relayBus?: events.EventBus;
 
+  /** The role by which the rules on another account's bus send to `relayBus`; undefined if `eventBus` is of this account. */
+  public readonly relayRole?: iam.Role;
+
+  /** The rules on another account's bus, in the order of `rules`; none if `eventBus` is of this account. */
+  public readonly relayRules: events.CfnRule[];
+
   /** What the target made: its identity, its workload or event source mapping, its policies. */
   public readonly targetConfig: ConsumerTargetConfig;
 
-  /** The principal of the target: `bucket.grantRead(consumer)`. Grants to a target that does not say who it is have no effect. */
+  /**
+   * The principal of the target: `bucket.grantRead(consumer)`. A grant to a target that does not say who it is has no effect: a warning
+   * says which statement its role needs.
+   */
   public readonly grantPrincipal: iam.IPrincipal;
 
   /**
@@ -277,7 +288,9 @@ export class BufferedEventConsumer extends Construct implements IEventSubscripti
       });
     }
     this.rules = this.delivery?.rules ?? [];
-    this.relayBus = this.delivery?.relayBus;
+    this.relayBus = this.delivery?.relay?.eventBus;
+    this.relayRole = this.delivery?.relay?.role;
+    this.relayRules = this.delivery?.relayRules ?? [];
     this.queuePolicyStatement = this.delivery?.queueStatement;
     this.deadLetterQueuePolicyStatement = this.delivery?.deadLetterQueueStatement;
     this.keyPolicyStatement = this.delivery?.keyStatement;
@@ -292,7 +305,8 @@ export class BufferedEventConsumer extends Construct implements IEventSubscripti
       environment: this.environment,
       egressPorts: [...databaseAccess?.egressPorts ?? [], ...props.egressPorts ?? []],
     });
-    this.grantPrincipal = this.targetConfig.grantee?.grantPrincipal ?? new iam.UnknownPrincipal({ resource: this });
+    const principal = this.targetConfig.grantee?.grantPrincipal;
+    this.grantPrincipal = principal && !(principal instanceof iam.UnknownPrincipal) ? principal : new UnknownTarget(this);
     if (databaseAccess) { this.connectTo(databaseAccess); }
     this.startAfter([...databaseAccess ? [databaseAccess.database] : [], ...props.dependencies ?? []]);
     this.grants = BufferedEventConsumerGrants.fromConsumer(this);

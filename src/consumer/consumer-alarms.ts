@@ -1,6 +1,7 @@
 import { Duration, Token } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
+import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
 import { Construct } from 'constructs';
 import type { BufferedEventConsumer } from './buffered-event-consumer';
 import { invalid, requireDuration } from '../private/validation';
@@ -54,7 +55,11 @@ const LATE_MINUTES = 3;
  *
  * consumer.addAlarms({ actions: [new cloudwatch_actions.SnsAction(topic)], acceptableLatency: Duration.minutes(2) });
  */
+@propertyInjectable
 export class ConsumerAlarms extends Construct {
+  /** Uniquely identifies this class for property injectors. */
+  public static readonly PROPERTY_INJECTION_ID: string = 'cdk-order-pipeline.ConsumerAlarms';
+
   /** The oldest message is older than `acceptableLatency` for three minutes. */
   public readonly oldestMessageAge: cloudwatch.Alarm;
 

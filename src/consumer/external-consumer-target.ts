@@ -2,6 +2,7 @@ import { Annotations, Duration } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import type { Construct } from 'constructs';
 import type { ConsumerTargetBindOptions, ConsumerTargetConfig, IConsumerTarget } from './consumer-target';
+import { attachedPolicy } from './private/attached-policy';
 import { admitConsumer, attachConsumePolicy, consumeStatements, grantConsume, statementsText } from '../private/permissions';
 
 /**
@@ -29,7 +30,7 @@ export class ExternalConsumerTarget implements IConsumerTarget {
         "the identity of the target can't be changed here, so it can't consume the queue unless it has these statements "
         + `(consumePolicyStatements): ${statementsText(scope, consumeStatements(options.queue))}`);
     }
-    return { grantee: this.grantee, policy: scope.node.tryFindChild('Policy') as iam.Policy | undefined };
+    return { grantee: this.grantee, policy: attachedPolicy(scope, 'Policy') };
   }
 
   /**

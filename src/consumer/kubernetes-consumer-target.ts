@@ -1,7 +1,7 @@
 import { Duration } from 'aws-cdk-lib';
-import type * as iam from 'aws-cdk-lib/aws-iam';
 import type { Construct } from 'constructs';
 import type { ConsumerTargetBindOptions, ConsumerTargetConfig, IConsumerTarget } from './consumer-target';
+import { attachedPolicy } from './private/attached-policy';
 import { QueueScaling } from './queue-scaling';
 import { grantConsume } from '../private/permissions';
 import { invalid } from '../private/validation';
@@ -62,7 +62,7 @@ export class KubernetesConsumerTarget implements IConsumerTarget {
       connections: workload,
       dependable: workload.manifest,
       workload,
-      scalerPolicy: scope.node.tryFindChild('ScalerPolicy') as iam.Policy | undefined,
+      scalerPolicy: attachedPolicy(scope, 'ScalerPolicy'),
     };
   }
 

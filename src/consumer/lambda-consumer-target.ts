@@ -87,12 +87,15 @@ export class LambdaConsumerTarget implements IConsumerTarget {
   /** The function that is made in this app, behind an alias or a version too; undefined if it is imported. */
   private readonly definition?: lambda.Function;
 
+  /** The function behind an alias or a version, which don't know that it is in a VPC. */
+  private readonly underlying: lambda.IFunction;
+
   /** The timeout of the function, if it is known. */
   private readonly timeout?: Duration;
 
   constructor(private readonly fn: lambda.IFunction, private readonly options: LambdaConsumerOptions) {
-    const underlying = fn instanceof lambda.Alias || fn instanceof lambda.Version ? fn.lambda : fn;
-    this.definition = underlying instanceof lambda.Function ? underlying : undefined;
+    this.underlying = fn instanceof lambda.Alias || fn instanceof lambda.Version ? fn.lambda : fn;
+    this.definition = this.underlying instanceof lambda.Function ? this.underlying : undefined;
     this.maxBatchingWindow = options.maxBatchingWindow;
 
     this.timeout = this.definition && (this.definition.timeout ?? DEFAULT_TIMEOUT);
@@ -129,7 +132,7 @@ export class LambdaConsumerTarget implements IConsumerTarget {
     this.warnOfReserved(scope);
     return {
       grantee: this.fn,
-      connections: this.fn.isBoundToVpc ? this.fn : undefined,
+      connections: this.underlying.isBoundToVpc ? this.underlying : undefined,
       dependable: mapping,
       eventSourceMapping: mapping,
       policy,
@@ -234,11 +237,11 @@ export class LambdaConsumerTarget implements IConsumerTarget {
 
 /** A pattern, or the result of `FilterCriteria.filter()`, as the mapping takes it: it drops everything but `pattern` without a word. */
 function filterOf(scope: Construct, name: string, filter: { [key: string]: any }): { [key: string]: any } {
-  const fields = Object.keys(filter);
-  if (fields.length === 0) {
+  const criteria = Object.keys(filter).length === 1 && typeof filter.pattern === 'string' ? filter : lambda.FilterCriteria.filter(filter);
+  if (criteria.pattern === '{}') {
     throw invalid(scope, `${name} is empty, so it would let every message through: name at least one field, such as body, or leave filters out`);
   }
-  return fields.length === 1 && typeof filter.pattern === 'string' ? filter : lambda.FilterCriteria.filter(filter);
+  return criteria;
 }
 
 function known(value: number | undefined): value is number {

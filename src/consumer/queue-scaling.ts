@@ -4,6 +4,7 @@ import type * as sqs from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
 import { invalid, located } from '../private/validation';
 import { Autoscaling, CpuAutoscalingOptions, KubernetesAccess } from '../workload';
+import { attachedPolicy } from './private/attached-policy';
 import { ExternalMetricAutoscaling, KedaAutoscaling, kedaSettings } from './private/queue-autoscaling';
 
 /**
@@ -282,10 +283,9 @@ function allowToMeasure(scope: Construct, prop: string, role: iam.IRole, queue: 
   const policy = new iam.Policy(scope, 'ScalerPolicy', { statements: [statement] });
   role.attachInlinePolicy(policy);
   // A role of another account, or one without policy updates, takes no policy.
-  const stack = Stack.of(scope);
-  if (!stack.resolve((policy.node.defaultChild as iam.CfnPolicy).roles)?.length) {
+  if (!attachedPolicy(scope, policy.node.id)) {
     Annotations.of(scope).addWarningV2(`cdk-order-pipeline:${prop}NotUpdated`,
       `${prop} '${role.node.path}' can't be changed here, and the length of the queue can't be read unless the role has this statement: `
-      + JSON.stringify(stack.resolve(statement.toStatementJson())));
+      + JSON.stringify(Stack.of(scope).resolve(statement.toStatementJson())));
   }
 }

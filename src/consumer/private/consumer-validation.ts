@@ -32,6 +32,11 @@ export function validateConsumer(
     refuseWith(scope, 'queue', { maxReceiveCount, retentionPeriod, visibilityTimeout, encryptionKey });
   }
   const own = queue instanceof sqs.Queue ? queue.deadLetterQueue?.queue : undefined;
+  const dead = deadLetterQueue ?? own;
+  if (queue && dead && (ruleDeadLetterQueue || !dead.fifo || patterns.length === 0)) {
+    // No queue is made, of which it could say anything.
+    refuseWith(scope, 'queue', { removalPolicy: props.removalPolicy });
+  }
   for (const [name, brought] of Object.entries({ deadLetterQueue, queue, ruleDeadLetterQueue, 'the deadLetterQueue of queue': own })) {
     if (brought) { validateQueue(scope, name, brought, patterns.length > 0); }
   }

@@ -17,7 +17,8 @@ export class EventBusRelay extends Construct {
   /** What the policy of the other bus has to have. */
   public readonly policyStatement: iam.PolicyStatement;
 
-  private readonly role: iam.Role;
+  /** By which the rules on the other bus send to this one. */
+  public readonly role: iam.Role;
 
   constructor(scope: Construct, id: string, private readonly from: events.IEventBusRef) {
     super(scope, id);

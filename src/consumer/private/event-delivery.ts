@@ -34,7 +34,10 @@ export class EventDelivery {
   public readonly eventBusStatement?: iam.PolicyStatement;
 
   /** Brings the events of another account's bus. */
-  public readonly relayBus?: events.EventBus;
+  public readonly relay?: EventBusRelay;
+
+  /** The rules on another account's bus. */
+  public readonly relayRules: events.CfnRule[];
 
   /** The bus that the rules are on: of this account. */
   private readonly eventBus?: events.IEventBusRef;
@@ -47,19 +50,20 @@ export class EventDelivery {
     const foreign = eventBus && differ(eventBus.env.account, account) ? eventBus : undefined;
     const relay = foreign && new EventBusRelay(scope, 'Relay', foreign);
     this.accounts = foreign ? [account, foreign.env.account] : [account];
-    this.relayBus = relay?.eventBus;
+    this.relay = relay;
     this.eventBus = relay?.eventBus ?? eventBus;
 
     this.rules = options.patterns.map((pattern, index) => this.addRule(index === 0 ? 'Rule' : `Rule${index + 1}`, pattern));
-    const relayed = relay ? this.rules.map((rule) => relay.addRule(rule.node.id, rule, deadLetterQueue.queueArn)) : [];
+    this.relayRules = relay ? this.rules.map((rule) => relay.addRule(rule.node.id, rule, deadLetterQueue.queueArn)) : [];
     const ruleArns = this.rules.map((rule) => rule.ruleArn);
+    const relayArns = this.relayRules.map((rule) => rule.attrArn);
     this.queueStatement = this.allowRules(queue, ruleArns, [account]);
-    this.deadLetterQueueStatement = this.allowRules(deadLetterQueue, [...ruleArns, ...relayed.map((rule) => rule.attrArn)], this.accounts);
+    this.deadLetterQueueStatement = this.allowRules(deadLetterQueue, [...ruleArns, ...relayArns], this.accounts);
     this.keyStatement = this.allowEventBridgeToUseKey();
     this.eventBusStatement = relay?.policyStatement;
     // What comes before the way onwards is there would be lost.
     const policies = this.applyPolicies();
-    relayed.forEach((rule) => rule.node.addDependency(...policies));
+    this.relayRules.forEach((rule) => rule.node.addDependency(...policies));
     this.warnOfEqualMessages();
     this.warnOfUnknownAccount();
   }

@@ -1,6 +1,7 @@
 import { Annotations, CfnResource, Stack, STACK_RESOURCE_LIMIT_CONTEXT } from 'aws-cdk-lib';
 import { CfnPolicy } from 'aws-cdk-lib/aws-iam';
 import type { IConstruct } from 'constructs';
+import { isAttached } from './attached-policy';
 
 /** What CloudFormation takes, and from which part on CDK itself advises to split. */
 const [MAX_RESOURCES, ADVISED] = [500, 0.8];
@@ -28,7 +29,8 @@ function checkResources(stack: Stack, consumers: IConstruct[]): string[] {
   const resources = stack.node.findAll().filter((construct) => Stack.of(construct) === stack && CfnResource.isCfnResource(construct));
   // Policies are looked at only if it matters.
   if (max <= 0 || resources.length < ADVISED * max) { return []; }
-  const made = resources.filter((resource) => !isUnattached(stack, resource));
+  // A policy that nobody has isn't in the template.
+  const made = resources.filter((resource) => !(resource instanceof CfnPolicy) || isAttached(resource));
   const scopes = new Set(consumers);
   const own = made.filter((resource) => resource.node.scopes.some((scope) => scopes.has(scope)));
   if (made.length < ADVISED * max || own.length < made.length / 2) { return []; }
@@ -41,9 +43,4 @@ function checkResources(stack: Stack, consumers: IConstruct[]): string[] {
   if (made.length > max) { return [`${message} [cdk-order-pipeline:tooManyResources]`]; }
   Annotations.of(stack).addWarningV2('cdk-order-pipeline:manyResources', message);
   return [];
-}
-
-/** A policy that nobody has isn't in the template. */
-function isUnattached(stack: Stack, resource: IConstruct): boolean {
-  return resource instanceof CfnPolicy && [resource.roles, resource.users, resource.groups].every((names) => !stack.resolve(names)?.length);
 }
