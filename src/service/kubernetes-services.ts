@@ -2,8 +2,8 @@ import { KubernetesJobHost, KubernetesServiceHost } from './private/kubernetes-s
 import type { IServiceHost } from './service-host';
 import { ConsumerTarget, IConsumerTarget, KubernetesConsumerSettings } from '../consumer';
 import type {
-  Autoscaling, KubernetesAccess, KubernetesContainerOptions, KubernetesJobOptions, KubernetesWorkloadOptions, MetricsAccess, ServiceExposure,
-  WorkloadImage,
+  Autoscaling, KubernetesAccess, KubernetesContainerOptions, KubernetesJobOptions, KubernetesWorkloadOptions, MetricsAccess,
+  ServiceExposure, WorkloadImage,
 } from '../workload';
 
 /**
@@ -81,7 +81,7 @@ export class KubernetesServices {
    * @param program the command of the container with its arguments
    */
   public run(program: string[], options: KubernetesServiceSettings = {}): IServiceHost {
-    return new KubernetesServiceHost(this.kubernetes, { ...this.shared(options), ...this.with(program, options) });
+    return new KubernetesServiceHost(this.kubernetes, { ...this.with(program, options), ...this.shared(options) });
   }
 
   /**
@@ -99,7 +99,7 @@ export class KubernetesServices {
    * @param program the command of the container with its arguments
    */
   public consume(program: string[], options: KubernetesConsumerSettings = {}): IConsumerTarget {
-    return ConsumerTarget.kubernetes(this.kubernetes, { ...this.shared(options), ...this.with(program, options) });
+    return ConsumerTarget.kubernetes(this.kubernetes, { ...this.with(program, options), ...this.shared(options) });
   }
 
   private shared({ metricsAccess }: KubernetesWorkloadOptions) {
