@@ -1,3 +1,4 @@
+import { Stack, Token } from 'aws-cdk-lib';
 import * as events from 'aws-cdk-lib/aws-events';
 import type { Construct } from 'constructs';
 import { OrderEventBus } from '../../bus';
@@ -20,10 +21,10 @@ export class EventBridgeTransport implements IEventTransport {
     const { eventBus, archive } = this.options;
     if (eventBus) {
       refuseWith(scope, 'eventBus', { archive });
-      return new EventBridgeChannel(busOf(scope, eventBus), options);
+      return new EventBridgeChannel(scope, busOf(scope, eventBus), options);
     }
     const bus = new OrderEventBus(scope, 'Bus', { archive, encryptionKey: options.encryptionKey });
-    return new EventBridgeChannel(bus.eventBus, options, bus.archive);
+    return new EventBridgeChannel(scope, bus.eventBus, options, bus.archive);
   }
 }
 
@@ -31,11 +32,12 @@ class EventBridgeChannel implements IEventChannel {
   public readonly environment: { [name: string]: string };
 
   constructor(
+    scope: Construct,
     public readonly eventBus: events.IEventBus,
     private readonly options: EventTransportBindOptions,
     public readonly archive?: events.Archive,
   ) {
-    this.environment = { EVENT_BUS_NAME: eventBus.eventBusName, EVENT_SOURCE: options.eventSource };
+    this.environment = { EVENT_BUS_NAME: nameOf(scope, eventBus), EVENT_SOURCE: options.eventSource };
   }
 
   public allowPublish(publisher: IHostedService): void {
@@ -60,6 +62,11 @@ class EventBridgeChannel implements IEventChannel {
 /** A bus that is known by its ARN only, as one that can be granted and given to rules. */
 function busOf(scope: Construct, bus: events.IEventBusRef): events.IEventBus {
   return 'grantPutEventsTo' in bus ? bus as events.IEventBus : events.EventBus.fromEventBusArn(scope, 'Bus', bus.eventBusRef.eventBusArn);
+}
+
+/** By its name alone, a publisher finds a bus of its own account only; a bus that does not exist takes events, too, without a word. */
+function nameOf(scope: Construct, { env, eventBusArn, eventBusName }: events.IEventBus): string {
+  return Token.isUnresolved(env.account) || env.account === Stack.of(scope).account ? eventBusName : eventBusArn;
 }
 
 /** Stock is what the inventory's decisions are about; the seed systems name its events so. */
