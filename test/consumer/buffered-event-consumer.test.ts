@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { App, Duration, Stack, Token } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import * as events from 'aws-cdk-lib/aws-events';
@@ -6,7 +5,6 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { BufferedEventConsumer, BufferedEventConsumerProps, ConsumerTargetBindOptions, IConsumerTarget } from '../../src';
-import { expectLogicalIds } from '../logical-ids';
 import { unacknowledgedFindings } from '../nag';
 
 /** A target that somebody else wrote: it makes nothing and remembers what it was bound to. */
@@ -116,11 +114,6 @@ describe('resources', () => {
     consumerOf();
     expect(Object.keys(Template.fromStack(stack).toJSON().Resources).filter((id) => id.startsWith('Consumer'))).toHaveLength(5);
     expect(unacknowledgedFindings(stack)).toEqual([]);
-  });
-
-  test('keep their logical ids', () => {
-    consumerOf();
-    expectLogicalIds(stack, join(__dirname, 'buffered-event-consumer.logical-ids.json'));
   });
 
   test('listen to the default bus unless told', () => {

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { App, Duration, Environment, Stack, Token } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import * as events from 'aws-cdk-lib/aws-events';
@@ -8,7 +7,6 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { BufferedEventConsumer, BufferedEventConsumerProps, ConsumerTarget, LambdaConsumerOptions, QueueType } from '../../src';
 import { evaluate } from '../evaluate';
-import { expectLogicalIds } from '../logical-ids';
 import { unacknowledgedFindings } from '../nag';
 
 const env: Environment = { account: '111122223333', region: 'eu-west-1' };
@@ -71,15 +69,6 @@ describe('several event patterns', () => {
     expect(senders(consumer.queue)).toEqual([condition]);
     expect(senders(consumer.deadLetterQueue)).toEqual([condition]);
     expect(unacknowledgedFindings(stack)).toEqual([]);
-  });
-
-  test('have ids by their place, so that a list of one has those of eventPattern', () => {
-    consumerOf({ eventPatterns: [created, cancelled, { source: ['com.partner'] }] });
-    expectLogicalIds(stack, join(__dirname, 'consumer-patterns.logical-ids.json'));
-    const [first] = Object.keys(rules());
-    stack = new Stack(new App(), 'Test');
-    consumerOf({ eventPattern: created });
-    expect(Object.keys(rules())).toEqual([first]);
   });
 
   test('fail in sum', () => {
@@ -205,11 +194,6 @@ describe('a FIFO queue', () => {
     expect([consumer.queue, consumer.deadLetterQueue, consumer.ruleDeadLetterQueue!].map(senders)).toEqual([[condition], [], [condition]]);
     expect(warnings()).toEqual([]);
     expect(unacknowledgedFindings(stack)).toEqual([]);
-  });
-
-  test('keeps its logical ids', () => {
-    fifo();
-    expectLogicalIds(stack, join(__dirname, 'consumer-fifo.logical-ids.json'));
   });
 
   test('has a group per pattern, or the one that is named', () => {
@@ -420,11 +404,6 @@ describe('another account', () => {
     expect(unacknowledgedFindings(stack)).toEqual([]);
   });
 
-  test('has a bus whose logical ids here stay', () => {
-    consumerOf({ eventPattern: created, eventBus: events.EventBus.fromEventBusArn(stack, 'Central', foreign) });
-    expectLogicalIds(stack, join(__dirname, 'consumer-foreign-bus.logical-ids.json'));
-  });
-
   test('has to let this one make its rules, which is warned of with the statement', () => {
     const consumer = consumerOf({ eventPattern: created, eventBus: events.EventBus.fromEventBusArn(stack, 'Central', foreign) });
     expect(evaluate(stack.resolve(consumer.eventBusPolicyStatement!.toStatementJson()))).toEqual(statement);
@@ -461,6 +440,43 @@ describe('Lambda', () => {
   test('gets what a filter matches', () => {
     on({ filters: [lambda.FilterCriteria.filter({ body: { detail: { country: lambda.FilterRule.isEqual('DE') } } })] });
     expect(mapping().FilterCriteria).toEqual({ Filters: [{ Pattern: '{"body":{"detail":{"country":["DE"]}}}' }] });
+  });
+
+  test('gets what one of several filters matches, given as patterns or by FilterCriteria, to the same effect', () => {
+    const { filter } = lambda.FilterCriteria;
+    on({
+      filters: [
+        { body: { detail: { total: [{ numeric: ['>', 100, '<=', 200] }] } } },
+        { body: { 'detail-type': ['OrderCreated'] }, messageAttributes: { pattern: ['a'] } },
+        { body: { detail: { country: lambda.FilterRule.isEqual('DE') } } },
+      ],
+    });
+    const patterns = mapping().FilterCriteria;
+    expect(patterns).toEqual({
+      Filters: [
+        { Pattern: '{"body":{"detail":{"total":[{"numeric":[">",100,"<=",200]}]}}}' },
+        { Pattern: '{"body":{"detail-type":["OrderCreated"]},"messageAttributes":{"pattern":["a"]}}' },
+        { Pattern: '{"body":{"detail":{"country":["DE"]}}}' },
+      ],
+    });
+    stack = new Stack(new App(), 'Test', { env });
+    on({
+      filters: [
+        filter({ body: { detail: { total: lambda.FilterRule.between(100, 200) } } }),
+        filter({ body: { 'detail-type': ['OrderCreated'] }, messageAttributes: { pattern: ['a'] } }),
+        filter({ body: { detail: { country: lambda.FilterRule.isEqual('DE') } } }),
+      ],
+    });
+    expect(mapping().FilterCriteria).toEqual(patterns);
+  });
+
+  test.each<[string, object]>([
+    ['nothing', {}],
+    ['nothing, by FilterCriteria', lambda.FilterCriteria.filter({})],
+    ['a field without a value', { body: undefined }],
+  ])('refuses a filter of %s, which would let every message through', (_, filter) => {
+    expect(() => on({ filters: [{ body: { id: ['1'] } }, filter] })).toThrow('filters[1] is empty, so it would let every message through: name at least '
+      + "one field, such as body, or leave filters out (in 'Test/Consumer')");
   });
 
   test.each<[LambdaConsumerOptions, object]>([

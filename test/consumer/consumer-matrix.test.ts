@@ -6,7 +6,7 @@ import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import * as ssm from 'aws-cdk-lib/aws-ssm';
-import { BufferedEventConsumer, ConsumerTarget, IConsumerTarget, WorkloadImage } from '../../src';
+import { BufferedEventConsumer, ConsumerTarget, IConsumerTarget, QueueScaling, WorkloadImage } from '../../src';
 import { testKubernetes } from '../cluster';
 import { evaluate } from '../evaluate';
 
@@ -124,7 +124,9 @@ class Fixture {
         role: role('lambda.amazonaws.com'),
         timeout: Duration.seconds(20),
       }));
-      case 'Kubernetes': return ConsumerTarget.kubernetes(testKubernetes(scope), { image: WorkloadImage.fromRegistry('public.ecr.aws/team/orders:1') });
+      case 'Kubernetes': return ConsumerTarget.kubernetes(testKubernetes(scope), {
+        image: WorkloadImage.fromRegistry('public.ecr.aws/team/orders:1'), scaling: QueueScaling.fixed(1),
+      });
       case 'external': return ConsumerTarget.external(role('ecs-tasks.amazonaws.com'), { processingTime: Duration.seconds(20) });
     }
   }

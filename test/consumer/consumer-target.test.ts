@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { App, Duration, Stack, Token } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
@@ -11,7 +10,6 @@ import {
 } from '../../src';
 import { testKubernetes } from '../cluster';
 import { manifestOf } from '../kubernetes-manifests';
-import { expectLogicalIds } from '../logical-ids';
 import { unacknowledgedFindings } from '../nag';
 
 const eventPattern = { detailType: ['OrderCreated'] };
@@ -85,11 +83,6 @@ describe('a Lambda function', () => {
     expect(unacknowledgedFindings(stack)).toEqual([]);
   });
 
-  test('keeps its logical ids', () => {
-    consumerOf(ConsumerTarget.lambdaFunction(functionOf()));
-    expectLogicalIds(stack, join(__dirname, 'lambda-consumer-target.logical-ids.json'));
-  });
-
   test('gets the environment, but no queue to poll', () => {
     consumerOf(ConsumerTarget.lambdaFunction(functionOf()), { environment: { DB_NAME: 'orders' } });
     Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', { Environment: { Variables: { DB_NAME: 'orders' } } });
@@ -113,7 +106,9 @@ describe('a Lambda function', () => {
 
   test('is the grantee, and has connections in a VPC only', () => {
     const outside = functionOf();
-    expect(consumerOf(ConsumerTarget.lambdaFunction(outside)).targetConfig).toEqual({ grantee: outside, connections: undefined });
+    const { targetConfig } = consumerOf(ConsumerTarget.lambdaFunction(outside));
+    expect(targetConfig.grantee).toBe(outside);
+    expect(targetConfig.connections).toBeUndefined();
 
     const vpc = new ec2.Vpc(stack, 'Vpc');
     const inside = functionOf(new Stack(app, 'Inside'), { vpc });
@@ -163,8 +158,9 @@ describe('a Lambda function', () => {
     const arn = 'arn:aws:lambda:eu-west-1:111122223333:function:orders';
 
     test('needs a processing time', () => {
-      expect(() => ConsumerTarget.lambdaFunction(lambda.Function.fromFunctionArn(stack, 'Imported', arn)))
-        .toThrow('processingTime must be given to ConsumerTarget.lambdaFunction for an imported function, as its timeout is unknown');
+      expect(() => consumerOf(ConsumerTarget.lambdaFunction(lambda.Function.fromFunctionArn(stack, 'Imported', arn))))
+        .toThrow("processingTime must be given to ConsumerTarget.lambdaFunction for the function 'Test/Imported', which is imported, so that its "
+          + "timeout is unknown (in 'Test/Consumer')");
     });
 
     test('without its role is warned of', () => {
@@ -200,7 +196,8 @@ describe('a Lambda function', () => {
     [{ maxBatchingWindow: Duration.minutes(6) }, 'maxBatchingWindow must be between 0 seconds and 5 minutes, got 6 minutes'],
     [{ maxConcurrency: 1 }, 'maxConcurrency must be a whole number between 2 and 1000, got 1'],
   ])('refuses %j', (options, message) => {
-    expect(() => ConsumerTarget.lambdaFunction(functionOf(), options)).toThrow(`${message} (in 'Test/Function')`);
+    const target = ConsumerTarget.lambdaFunction(functionOf(), options);
+    expect(() => consumerOf(target)).toThrow(`${message} (in 'Test/Consumer')`);
   });
 
   test('takes numbers that are only known at deployment', () => {
@@ -215,11 +212,12 @@ describe('a Lambda function', () => {
 
 describe('a Kubernetes workload', () => {
   const image = WorkloadImage.fromRegistry('public.ecr.aws/team/orders:1.0.0');
+  const scaling = QueueScaling.fixed(2);
 
   test('polls the queue with what it needs, and may consume it and nothing else', () => {
     const kubernetes = testKubernetes(stack);
     const consumer = consumerOf(ConsumerTarget.kubernetes(kubernetes, {
-      image, command: ['node', 'stock.js'], environment: { LOG_LEVEL: 'debug' }, egressPorts: [6379],
+      image, scaling, command: ['node', 'stock.js'], environment: { LOG_LEVEL: 'debug' }, egressPorts: [6379],
     }), { environment: { DB_NAME: 'orders' }, egressPorts: [5433] });
 
     const pod = manifestOf(Template.fromStack(stack), 'Deployment').spec.template.spec;
@@ -233,25 +231,20 @@ describe('a Kubernetes workload', () => {
     expect(unacknowledgedFindings(stack)).toEqual([]);
   });
 
-  test('keeps its logical ids', () => {
-    consumerOf(ConsumerTarget.kubernetes(testKubernetes(stack), { image }));
-    expectLogicalIds(stack, join(__dirname, 'kubernetes-consumer-target.logical-ids.json'));
-  });
-
   test('has time to finish its batch when it is stopped', () => {
-    consumerOf(ConsumerTarget.kubernetes(testKubernetes(stack), { image, processingTime: Duration.minutes(2) }));
+    consumerOf(ConsumerTarget.kubernetes(testKubernetes(stack), { image, scaling, processingTime: Duration.minutes(2) }));
     expect(manifestOf(Template.fromStack(stack), 'Deployment').spec.template.spec.terminationGracePeriodSeconds).toBe(135);
     Template.fromStack(stack).hasResourceProperties('AWS::SQS::Queue', { VisibilityTimeout: 720 });
   });
 
   test('scales by CPU from two to ten replicas', () => {
-    consumerOf(ConsumerTarget.kubernetes(testKubernetes(stack), { image }));
+    consumerOf(ConsumerTarget.kubernetes(testKubernetes(stack), { image, scaling: QueueScaling.cpu() }));
     expect(manifestOf(Template.fromStack(stack), 'HorizontalPodAutoscaler').spec).toMatchObject({ minReplicas: 2, maxReplicas: 10 });
   });
 
   test('scales as told', () => {
     consumerOf(ConsumerTarget.kubernetes(testKubernetes(stack), {
-      image, scaling: QueueScaling.horizontalPodAutoscaler({ minReplicas: 3, maxReplicas: 30 }),
+      image, scaling: QueueScaling.cpu({ minReplicas: 3, maxReplicas: 30 }),
     }));
     expect(manifestOf(Template.fromStack(stack), 'HorizontalPodAutoscaler').spec).toMatchObject({ minReplicas: 3, maxReplicas: 30 });
   });

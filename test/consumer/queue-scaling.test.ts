@@ -3,8 +3,8 @@ import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import {
-  Autoscaling, BufferedEventConsumer, ConsumerTarget, ExternalMetricScalingOptions, KedaScalingOptions, KubernetesConsumerOptions,
-  QueueScaling, WorkloadImage,
+  Autoscaling, BufferedEventConsumer, ClusterPrerequisite, ConsumerTarget, ExternalMetricScalingOptions, KedaScalingOptions,
+  KubernetesAccess, KubernetesConsumerOptions, KubernetesPrerequisites, KubernetesPrerequisitesProps, QueueScaling, WorkloadImage,
 } from '../../src';
 import { testKubernetes } from '../cluster';
 import { manifestOf, manifestsOf } from '../kubernetes-manifests';
@@ -112,6 +112,39 @@ describe('KEDA', () => {
     expect(scaledObject().spec.pollingInterval).toBe(seconds);
   });
 
+  test('keeps a number of replicas while the length of the queue can\'t be read', () => {
+    consumerOf(keda({ fallback: { replicas: 4 } }));
+    expect(scaledObject().spec.fallback).toEqual({ replicas: 4, failureThreshold: 3 });
+    stack = new Stack(new App(), 'Test');
+    operatorRole = iam.Role.fromRoleName(stack, 'Keda', 'keda-operator');
+    consumerOf(keda({ fallback: { replicas: 0, failureThreshold: 10 } }));
+    expect(scaledObject().spec.fallback).toEqual({ replicas: 0, failureThreshold: 10 });
+  });
+
+  test('may come and go as fast as it is told', () => {
+    const behavior = { scaleDown: { stabilizationWindowSeconds: 60, policies: [{ type: 'Pods', value: 1, periodSeconds: 30 }] } };
+    consumerOf(keda({ behavior }));
+    expect(scaledObject().spec.advanced).toEqual({ horizontalPodAutoscalerConfig: { behavior } });
+  });
+
+  test('may look at CPU as well, which it takes from Kubernetes', () => {
+    consumerOf(keda({ targetCpuUtilizationPercent: 80 }));
+    expect(scaledObject().spec.triggers).toEqual([
+      expect.objectContaining({ type: 'aws-sqs-queue', metadata: expect.objectContaining({ queueLength: '30' }) }),
+      { type: 'cpu', metricType: 'Utilization', metadata: { value: '80' } },
+    ]);
+    // No role is needed for it.
+    expect(grantedTo(operatorRole)).toHaveLength(1);
+  });
+
+  test('says neither fallback nor behavior nor CPU unless it is told', () => {
+    consumerOf(keda());
+    expect(Object.keys(scaledObject().spec)).toEqual([
+      'scaleTargetRef', 'minReplicaCount', 'maxReplicaCount', 'pollingInterval', 'cooldownPeriod', 'triggers',
+    ]);
+    expect(scaledObject().spec.triggers).toHaveLength(1);
+  });
+
   test('can go down to zero', () => {
     consumerOf(keda({ minReplicas: 0, cooldown: Duration.minutes(10) }));
     expect(scaledObject().spec).toMatchObject({ minReplicaCount: 0, maxReplicaCount: 10, cooldownPeriod: 600 });
@@ -146,8 +179,12 @@ describe('KEDA', () => {
     ['maxReplicas must be a whole number of at least 1, got 0', { maxReplicas: 0, minReplicas: 0 }],
     ['maxReplicas (2) must not be less than minReplicas (3)', { minReplicas: 3, maxReplicas: 2 }],
     ['pollingInterval in seconds must be a whole number of at least 1, got 0', { pollingInterval: Duration.seconds(0) }],
+    ['fallback.replicas must be a whole number of at least 0, got -1', { fallback: { replicas: -1 } }],
+    ['fallback.failureThreshold must be a whole number of at least 1, got 0', { fallback: { replicas: 2, failureThreshold: 0 } }],
+    ['targetCpuUtilizationPercent must be a whole number of at least 1, got 0', { targetCpuUtilizationPercent: 0 }],
   ])('refuses: %s', (message, options) => {
-    expect(() => keda(options)).toThrow(message);
+    // It names the consumer, wherever the scaling was made.
+    expect(() => consumerOf(keda(options))).toThrow(new RegExp(`^${message.replace(/[()]/g, '\\$&')}.* \\(in 'Test/Consumer'\\)$`));
   });
 
   describe('the role of the operator', () => {
@@ -238,24 +275,114 @@ describe('an external metric', () => {
   });
 
   test.each([['a name that is too long', 'q'.repeat(64)], ['a URL', 'https://sqs/queue'], ['a sign at its end', 'queue-']])('refuses %s as a label', (_, queue) => {
-    expect(() => external({ metricLabels: { queue } })).toThrow('metricLabels.queue must be at most 63 letters');
+    expect(() => consumerOf(external({ metricLabels: { queue } })))
+      .toThrow(/^metricLabels.queue must be at most 63 letters.* \(in 'Test\/Consumer'\)$/);
   });
 
   test.each([['q'.repeat(63)], ['a'], [''], ['Shop_Stock.1-b'], [Token.asString({ Ref: 'Queue' })]])('takes the label %j', (queue) => {
-    expect(() => external({ metricLabels: { queue } })).not.toThrow();
+    expect(() => consumerOf(external({ metricLabels: { queue } }))).not.toThrow();
   });
 
   test('can\'t go down to zero', () => {
-    expect(() => external({ minReplicas: 0 })).toThrow('minReplicas must be a whole number of at least 1, got 0');
+    expect(() => consumerOf(external({ minReplicas: 0 }))).toThrow("minReplicas must be a whole number of at least 1, got 0 (in 'Test/Consumer')");
   });
 
   test('refuses a processing time that is never in time', () => {
-    expect(() => external({ messageProcessingTime: Duration.minutes(2) })).toThrow('no number of replicas is enough');
+    expect(() => consumerOf(external({ messageProcessingTime: Duration.minutes(2) })))
+      .toThrow(/no number of replicas is enough.* \(in 'Test\/Consumer'\)$/);
+  });
+});
+
+describe('the scaling that is not said', () => {
+  const image = WorkloadImage.fromRegistry('public.ecr.aws/team/orders:1.0.0');
+  const consume = (kubernetes: KubernetesAccess, options: Partial<KubernetesConsumerOptions> = {}) => new BufferedEventConsumer(stack, 'Consumer', {
+    eventPattern: { detailType: ['OrderCreated'] }, target: ConsumerTarget.kubernetes(kubernetes, { image, serviceName: 'stock', ...options }),
+  });
+  const orders = () => testKubernetes(stack, { namespace: 'orders' });
+  const withKeda = (props: Partial<KubernetesPrerequisitesProps> = {}) => {
+    const kubernetes = orders();
+    return { kubernetes, prerequisites: new KubernetesPrerequisites(stack, 'Prerequisites', { kubernetes, ...props }) };
+  };
+  const existing = Object.values(ClusterPrerequisite);
+  const scaledObject = () => manifestOf(Template.fromStack(stack), 'ScaledObject').spec;
+
+  test('is by KEDA of the prerequisites, for messages that wait a minute', () => {
+    const { kubernetes, prerequisites } = withKeda();
+    const consumer = consume(kubernetes);
+    expect(scaledObject()).toMatchObject({ minReplicaCount: 1, maxReplicaCount: 10, pollingInterval: 15 });
+    // A tenth of 30 seconds for each message.
+    expect(scaledObject().triggers).toEqual([expect.objectContaining({ metadata: expect.objectContaining({ queueLength: '20' }) })]);
+    expect(grantedTo(prerequisites.kedaOperatorRole!)).toEqual([{
+      Action: 'sqs:GetQueueAttributes', Resource: stack.resolve(consumer.queue.queueArn),
+    }]);
+    expect(manifestsOf(Template.fromStack(stack)).map(({ kind }) => kind)).not.toContain('HorizontalPodAutoscaler');
+    expect(warnings()).toEqual([]);
+  });
+
+  test('comes after KEDA', () => {
+    consume(withKeda().kubernetes);
+    const template = Template.fromStack(stack);
+    const [chart] = Object.keys(template.findResources('Custom::AWSCDK-EKS-HelmChart'));
+    const [, manifest] = Object.entries(template.findResources('Custom::AWSCDK-EKS-KubernetesResource')).find(([id]) => id.startsWith('ConsumerWorkload'))!;
+    expect(chart).toBeDefined();
+    expect(manifest.DependsOn).toContain(chart);
+  });
+
+  test.each<[string, Duration, string, number]>([
+    ['20 seconds', Duration.seconds(20), '30', 15],
+    ['20 minutes, which no replica finishes in one', Duration.minutes(20), '1', 30],
+    ['a token', Duration.seconds(Token.asNumber({ Ref: 'Seconds' })), '20', 15],
+  ])('goes by the processing time: %s', (_, processingTime, queueLength, pollingInterval) => {
+    const visibilityTimeout = processingTime.isUnresolved() ? Duration.minutes(3) : undefined;
+    new BufferedEventConsumer(stack, 'Consumer', {
+      eventPattern: { detailType: ['OrderCreated'] },
+      visibilityTimeout,
+      target: ConsumerTarget.kubernetes(withKeda().kubernetes, { image, processingTime }),
+    });
+    expect(scaledObject()).toMatchObject({ pollingInterval, triggers: [{ metadata: { queueLength } }] });
+  });
+
+  test('may be by a KEDA that the cluster has, if its role is known', () => {
+    const kedaOperatorRole = iam.Role.fromRoleArn(stack, 'Platform', 'arn:aws:iam::111122223333:role/keda-operator');
+    consume(withKeda({ existing, kedaOperatorRole }).kubernetes);
+    expect(scaledObject().minReplicaCount).toBe(1);
+    expect(grantedTo(kedaOperatorRole)).toHaveLength(1);
+  });
+
+  const choices = 'scaling must be given, as KEDA is not known on the cluster: make `KubernetesPrerequisites` for it before, or choose '
+    + 'QueueScaling.keda({ operatorRole, … }), .externalMetric(…), .fixed(n), or .cpu(…) for a consumer that is busy while messages wait '
+    + '(in \'Test/Consumer\')';
+  test.each<[string, () => KubernetesAccess]>([
+    ['without prerequisites', orders],
+    ['with a KEDA whose role is not known', () => withKeda({ existing }).kubernetes],
+    ['where nothing is applied', () => KubernetesAccess.manifestsOnly({ clusterName: 'platform' })],
+  ])('is an error that lists the choices on a cluster %s', (_, kubernetes) => {
+    const access = kubernetes();
+    expect(() => consume(access)).toThrow(choices);
+  });
+
+  test('of KEDA may leave out the role of its operator, which the prerequisites know', () => {
+    const { kubernetes, prerequisites } = withKeda();
+    consume(kubernetes, { scaling: QueueScaling.keda({ ...latency, maxReplicas: 3 }) });
+    expect(scaledObject()).toMatchObject({ maxReplicaCount: 3 });
+    expect(grantedTo(prerequisites.kedaOperatorRole!)).toHaveLength(1);
+  });
+
+  test('of KEDA may name another role than that of the prerequisites', () => {
+    const { kubernetes, prerequisites } = withKeda();
+    consume(kubernetes, { scaling: QueueScaling.keda({ ...latency, operatorRole }) });
+    expect([grantedTo(operatorRole).length, grantedTo(prerequisites.kedaOperatorRole!).length]).toEqual([1, 0]);
+  });
+
+  test('of KEDA needs the role of its operator from somewhere', () => {
+    const access = orders();
+    expect(() => consume(access, { scaling: QueueScaling.keda(latency) })).toThrow('operatorRole must be given to QueueScaling.keda, as the cluster has no '
+      + '`KubernetesPrerequisites` with KEDA: give the role of the service account keda-operator, or make the prerequisites before (in \'Test/Consumer\')');
   });
 });
 
 test.each<[string, () => QueueScaling]>([
-  ['CPU', () => QueueScaling.horizontalPodAutoscaler()],
+  ['CPU', () => QueueScaling.cpu()],
   ['an external metric', () => QueueScaling.externalMetric({ metricName: 'm', ...latency })],
 ])('KEDA may take over from %s in one deployment', (_, scaling) => {
   consumerOf(scaling());
