@@ -122,7 +122,7 @@ const library = new awscdk.AwsCdkConstructLibrary({
     workflowOptions: { schedule: javascript.UpgradeDependenciesSchedule.WEEKLY },
   },
 
-  gitignore: ['.local/', 'cdk.out/', '*.tabl.json', '.setup-stamp'],
+  gitignore: ['.local/', 'cdk.out/', '*.tabl.json', '*.tabl.json.gz', '.setup-stamp'],
 });
 
 // The reference app is a package of its own that one `npm ci` at the root installs too.
