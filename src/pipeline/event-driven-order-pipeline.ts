@@ -4,10 +4,10 @@ import * as events from 'aws-cdk-lib/aws-events';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
 import { Construct, IDependable } from 'constructs';
-import { PipelineConsumerOptions } from './pipeline-options';
+import { PipelineConsumerOptions, PipelineServiceOptions } from './pipeline-options';
 import { IEventSubscription } from '../consumer';
 import { CqrsAuroraCluster, DatabaseAccess, DatabaseSide, ICqrsDatabase } from '../cqrs';
-import { invalid, refuseBoth, refuseWith } from '../private/validation';
+import { invalid, refuseWith } from '../private/validation';
 import { IServiceHost, ServiceKind } from '../service';
 import { EventTransport, IEventChannel, IEventTransport } from '../transport';
 import { IHostedService } from '../workload';
@@ -140,6 +140,7 @@ export class EventDrivenOrderPipeline extends Construct {
   private readonly consumerScope: Construct;
   private readonly serviceScope: Construct;
   private readonly _consumers: IEventSubscription[] = [];
+  private readonly migrations = new Map<ICqrsDatabase, IHostedService>();
 
   constructor(scope: Construct, id: string, props: EventDrivenOrderPipelineProps = {}) {
     super(scope, id);
@@ -151,9 +152,9 @@ export class EventDrivenOrderPipeline extends Construct {
     this.eventBus = this.channel.eventBus;
     this.archive = this.channel.archive;
     this.database = this.databaseOf(props);
-    this.migration = props.migration && this.addMigration(props.migration);
     this.consumerScope = new Construct(this, 'Consumers');
     this.serviceScope = new Construct(this, 'Services');
+    this.migration = props.migration && this.migrate(this, 'Migration', props.migration, 'migration', this.database);
 
     const { commandApi, queryApi, outboxRelay } = props;
     this.commandApi = commandApi && this.addApi('CommandApi', commandApi, 3000, 'commandApi', DatabaseSide.COMMAND);
@@ -161,9 +162,8 @@ export class EventDrivenOrderPipeline extends Construct {
     this.outboxRelay = outboxRelay && this.run(this, 'OutboxRelay', outboxRelay, {
       kind: ServiceKind.RELAY,
       access: this.access('outboxRelay', DatabaseSide.COMMAND),
-      egressPorts: this.channel.egressPorts,
+      publishes: true,
     });
-    if (this.outboxRelay) { this.channel.allowPublish(this.outboxRelay); }
   }
 
   /** The consumers, in the order in which they were added. */
@@ -180,15 +180,12 @@ export class EventDrivenOrderPipeline extends Construct {
    * @param id the id of the consumer, under `Consumers` of the pipeline
    */
   public addConsumer(id: string, options: PipelineConsumerOptions): IEventSubscription {
-    const { database: side = DatabaseSide.NONE, ...subscription } = options;
-    if (side !== DatabaseSide.NONE) {
-      refuseBoth(this, { [`${id}.database`]: side, [`${id}.databaseAccess`]: options.databaseAccess });
-    }
-    const own = side === DatabaseSide.NONE ? undefined : this.access(`the consumer '${id}'`, side);
+    const { database: _, ...subscription } = options;
+    const access = this.accessOf(`the consumer '${id}'`, options);
     const consumer = this.channel.addSubscription(this.consumerScope, id, {
       ...subscription,
-      databaseAccess: own ?? options.databaseAccess,
-      dependencies: [...own && this.migration ? [this.migration] : [], ...options.dependencies ?? []],
+      databaseAccess: access,
+      dependencies: [...this.migrationOf(access), ...options.dependencies ?? []],
       environment: { ...this.channel.environment, ...options.environment },
     });
     this._consumers.push(consumer);
@@ -200,11 +197,24 @@ export class EventDrivenOrderPipeline extends Construct {
    *
    * @param id the id of the service, under `Services` of the pipeline
    * @param host where it runs
-   * @param database the database whose command side it works with; none by default. It starts after the pipeline's migration if it is the
-   * pipeline's own
    */
-  public addService(id: string, host: IServiceHost, database?: ICqrsDatabase): IHostedService {
-    return this.run(this.serviceScope, id, host, { kind: ServiceKind.SERVICE, access: database && DatabaseAccess.command(database) });
+  public addService(id: string, host: IServiceHost, options: PipelineServiceOptions = {}): IHostedService {
+    const { publishes, dependencies } = options;
+    const access = this.accessOf(`the service '${id}'`, options);
+    return this.run(this.serviceScope, id, host, { kind: ServiceKind.SERVICE, access, publishes, dependencies });
+  }
+
+  /**
+   * Add the migration of a database that is not the pipeline's own. Services and consumers with access to that database, which are added
+   * later, start after it.
+   *
+   * @param id the id of the migration, under `Services` of the pipeline
+   * @param host where it runs
+   * @param database the database whose schema and roles it makes
+   */
+  public addMigration(id: string, host: IServiceHost, database: ICqrsDatabase): IHostedService {
+    if (this.migrations.has(database)) { throw invalid(this, `the database of the migration '${id}' has a migration already: give it one`); }
+    return this.migrate(this.serviceScope, id, host, `the migration '${id}'`, database);
   }
 
   private databaseOf(props: EventDrivenOrderPipelineProps): ICqrsDatabase | undefined {
@@ -222,20 +232,20 @@ export class EventDrivenOrderPipeline extends Construct {
     return database;
   }
 
-  private addMigration(host: IServiceHost): IHostedService {
-    const { database } = this;
-    if (!database) { throw this.withoutDatabase('migration'); }
+  private migrate(scope: Construct, id: string, host: IServiceHost, what: string, database?: ICqrsDatabase): IHostedService {
+    if (!database) { throw this.withoutDatabase(what); }
     if (!database.adminEnvironment) {
-      throw invalid(this, 'migration needs the credentials of an administrator: give adminSecret to the database, or leave migration out');
+      throw invalid(this, `${what} needs the credentials of an administrator: give adminSecret to the database, or leave the migration out`);
     }
     const access = DatabaseAccess.admin(database);
-    const migration = host.bindService(this, 'Migration', {
+    const migration = host.bindService(scope, id, {
       kind: ServiceKind.MIGRATION,
       environment: access.environment,
       egressPorts: access.egressPorts,
       dependencies: [database],
     });
     access.connect(migration, migration);
+    this.migrations.set(database, migration);
     return migration;
   }
 
@@ -248,21 +258,29 @@ export class EventDrivenOrderPipeline extends Construct {
   }
 
   private run(scope: Construct, id: string, host: IServiceHost, options: ServiceOptions): IHostedService {
-    const { access, egressPorts, ...rest } = options;
+    const { access, publishes, dependencies, ...rest } = options;
     const service = host.bindService(scope, id, {
       ...rest,
       environment: { ...this.channel.environment, ...access?.environment },
-      egressPorts: [...access?.egressPorts ?? [], ...egressPorts ?? []],
-      dependencies: this.before(access),
+      egressPorts: [...access?.egressPorts ?? [], ...publishes ? this.channel.egressPorts ?? [] : []],
+      dependencies: [...access ? [access.database] : [], ...this.migrationOf(access), ...dependencies ?? []],
     });
     access?.connect(service, service);
+    if (publishes) { this.channel.allowPublish(service); }
     return service;
   }
 
-  /** Whoever connects to the database waits for it and, if it is the pipeline's, for its schema. */
-  private before(access?: DatabaseAccess): IDependable[] {
-    if (!access) { return []; }
-    return [access.database, ...access.database === this.database && this.migration ? [this.migration] : []];
+  /** Whoever works with a database waits for its schema. */
+  private migrationOf(access?: DatabaseAccess): IDependable[] {
+    const migration = access && this.migrations.get(access.database);
+    return migration ? [migration] : [];
+  }
+
+  private accessOf(what: string, options: { database?: DatabaseSide; databaseAccess?: DatabaseAccess }): DatabaseAccess | undefined {
+    const { database: side = DatabaseSide.NONE, databaseAccess } = options;
+    if (side === DatabaseSide.NONE) { return databaseAccess; }
+    if (databaseAccess) { throw invalid(this, `database and databaseAccess of ${what} can't be given together: choose one`); }
+    return this.access(what, side);
   }
 
   private access(what: string, side: DatabaseSide): DatabaseAccess {
@@ -279,5 +297,6 @@ interface ServiceOptions {
   readonly kind: ServiceKind;
   readonly port?: number;
   readonly access?: DatabaseAccess;
-  readonly egressPorts?: number[];
+  readonly publishes?: boolean;
+  readonly dependencies?: IDependable[];
 }

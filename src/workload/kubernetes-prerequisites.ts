@@ -1,4 +1,4 @@
-import { Aws, Stack } from 'aws-cdk-lib';
+import { Aws, CfnResource, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import * as eks from 'aws-cdk-lib/aws-eks';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
@@ -20,7 +20,8 @@ export interface KubernetesPrerequisitesProps {
    *
    * A second namespace in a cluster has everything but `ClusterPrerequisite.NAMESPACE`.
    *
-   * What was made here and is said to exist later is deleted by the next deployment; a namespace is deleted with everything in it.
+   * What was made here and is said to exist later is deleted by the next deployment, except the namespaces, which stay with what is in
+   * them.
    *
    * @default - nothing: all of them are made, as far as the kind of the cluster needs them
    */
@@ -264,7 +265,12 @@ export class KubernetesPrerequisites extends Construct {
 
   private applyNamespace(id: string, name: string, labels: { [key: string]: string } = {}): Construct {
     const metadata = { name, labels: { 'pod-security.kubernetes.io/enforce': 'restricted', ...labels } };
-    return this.kubernetes._applyPrerequisite(this, id, [{ apiVersion: 'v1', kind: 'Namespace', metadata }]);
+    const namespace = this.kubernetes._applyPrerequisite(this, id, [{ apiVersion: 'v1', kind: 'Namespace', metadata }], true);
+    // Deleting it would delete everything in it, also of others.
+    for (const child of namespace.node.findAll()) {
+      if (CfnResource.isCfnResource(child)) { child.applyRemovalPolicy(RemovalPolicy.RETAIN); }
+    }
+    return namespace;
   }
 
   private installKeda(version = KEDA.version): Construct | undefined {

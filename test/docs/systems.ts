@@ -70,7 +70,7 @@ export const PERMISSIONS: { [page: string]: Build } = {
     system.prerequisites(system.brought);
     const pipeline = system.pipeline(system.key());
     pipeline.addConsumer('Inventory', { events: ['order.created'], database: DatabaseSide.COMMAND, target: system.services.consume(['node', 'x.js']) });
-    pipeline.addService('Catalog', system.services.run(['node', 'y.js']), pipeline.database);
+    pipeline.addService('Catalog', system.services.run(['node', 'y.js']), { database: DatabaseSide.COMMAND });
   },
   'docs/cqrs-aurora-cluster.md': (system) => {
     const { grants } = new CqrsAuroraCluster(system.stack, 'Database', { vpc: system.vpc, encryptionKey: system.key() });
@@ -129,7 +129,8 @@ export const COUNTS: { [page: string]: { [row: string]: Counted } } = {
     'a consumer with a database, on Kubernetes with KEDA': beside((pipeline, system) => pipeline.addConsumer('Inventory', {
       events: ['order.created'], database: DatabaseSide.COMMAND, target: system.services.consume(['node', 'x.js']),
     })),
-    'a service with a database': beside((pipeline, system) => pipeline.addService('Catalog', system.services.run(['node', 'y.js']), pipeline.database)),
+    'a service with a database': beside((pipeline, system) =>
+      pipeline.addService('Catalog', system.services.run(['node', 'y.js']), { database: DatabaseSide.COMMAND })),
   },
   'docs/cqrs-aurora-cluster.md': {
     'by default, with one reader': database(),

@@ -212,7 +212,7 @@ describe('migration', () => {
     const pipeline = pipelineOf({ migration: migration() });
     pipeline.addConsumer('Stock', { events: ['order.created'], target: consume(), database: DatabaseSide.COMMAND });
     pipeline.addConsumer('Mail', { events: ['order.confirmed'], target: consume() });
-    pipeline.addService('Report', services.run(['node', 'report.js']), pipeline.database);
+    pipeline.addService('Report', services.run(['node', 'report.js']), { database: DatabaseSide.QUERY });
     pipeline.addService('Pages', services.run(['node', 'pages.js']));
     const manifests = Template.fromStack(stack).findResources('Custom::AWSCDK-EKS-KubernetesResource');
     const job = Object.keys(manifests).find(id => id.includes('Migration'))!;
@@ -430,7 +430,7 @@ describe('every service is optional', () => {
 
   test('a service of its own has the environment of the pipeline, its database, and no permission besides', () => {
     const pipeline = pipelineOf();
-    const report = pipeline.addService('Report', services.run(['node', 'report.js'], { serviceName: 'report' }), pipeline.database);
+    const report = pipeline.addService('Report', services.run(['node', 'report.js'], { serviceName: 'report' }), { database: DatabaseSide.COMMAND });
     pipeline.addService('Pages', services.run(['node', 'pages.js'], { serviceName: 'pages' }));
     expect(report).toBeInstanceOf(KubernetesWorkload);
     const template = Template.fromStack(stack);
@@ -440,6 +440,26 @@ describe('every service is optional', () => {
     expect(statementsOf(template, /ServicesReportRole/)).toEqual([expect.objectContaining({ Action: 'secretsmanager:GetSecretValue' })]);
     expect(statementsOf(template, /ServicesPagesRole/)).toEqual([]);
     expect(manifestsOf(template).filter(({ kind, metadata }) => kind === 'Service' && /report|pages/.test(metadata.name))).toEqual([]);
+  });
+
+  test('another database has a migration of its own, for which those wait that use it, and a service may be its relay', () => {
+    const pipeline = pipelineOf({ migration: migration() });
+    const catalog = existingDatabase(new Construct(stack, 'Catalog'), { adminSecret: true });
+    pipeline.addMigration('CatalogMigration', services.job(['node', 'migrate-catalog.js']), catalog);
+    const databaseAccess = DatabaseAccess.command(catalog);
+    pipeline.addService('CatalogRelay', services.run(['node', 'relay.js']), { databaseAccess, publishes: true });
+    pipeline.addConsumer('Prices', { events: ['price.changed'], target: consume(), databaseAccess });
+
+    const template = Template.fromStack(stack);
+    const manifests = template.findResources('Custom::AWSCDK-EKS-KubernetesResource');
+    const waitFor = (job: RegExp) => Object.entries(manifests).filter(([, { DependsOn }]) => [DependsOn].flat().some((id) => job.test(id)))
+      .map(([id]) => id.replace(/^Pipeline|Manifest.*$/g, '')).sort();
+    expect(waitFor(/CatalogMigrationManifest/)).toEqual(['ConsumersPricesWorkload', 'ServicesCatalogRelay']);
+    expect(waitFor(/^PipelineMigrationManifest/)).toEqual(['CommandApi', 'OutboxRelay', 'QueryApi']);
+    expect(statementsOf(template, /CatalogRelayRole/)).toContainEqual(expect.objectContaining({ Action: 'events:PutEvents' }));
+    expect(() => pipeline.addMigration('Twice', services.job(['node', 'x.js']), catalog)).toThrow("the database of the migration 'Twice' has a migration already");
+    expect(() => pipeline.addMigration('None', services.job(['node', 'x.js']), existingDatabase(new Construct(stack, 'Other'))))
+      .toThrow("the migration 'None' needs the credentials of an administrator");
   });
 
   test('each is what its host made', () => {
@@ -587,7 +607,7 @@ describe('refuses', () => {
   test('two databases for a consumer', () => {
     expect(() => pipelineOf().addConsumer('Stock', {
       events: ['order.created'], target: consume(), database: DatabaseSide.QUERY, databaseAccess: DatabaseAccess.query(existingDatabase()),
-    })).toThrow("Stock.database and Stock.databaseAccess can't be given together: choose one (in 'Shop/Pipeline')");
+    })).toThrow("database and databaseAccess of the consumer 'Stock' can't be given together: choose one (in 'Shop/Pipeline')");
   });
 
   test('an archive beside a bus', () => {

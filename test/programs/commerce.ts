@@ -29,9 +29,10 @@ export function commerce(): Stack {
     queryApi: service('order-read'),
     outboxRelay: service('outbox-relay', ServiceExposure.none()),
   });
-  shop.addService('Catalog', service('catalog'), databaseOf('catalog'));
-  shop.addService('Cart', service('cart'), databaseOf('cart'));
-  const own = (name: string) => ({ databaseAccess: DatabaseAccess.command(databaseOf(name)), target: worker(name) });
+  const access = (name: string) => ({ databaseAccess: DatabaseAccess.command(databaseOf(name)) });
+  shop.addService('Catalog', service('catalog'), access('catalog'));
+  shop.addService('Cart', service('cart'), access('cart'));
+  const own = (name: string) => ({ ...access(name), target: worker(name) });
   shop.addConsumer('Payment', { events: ['inventory.reserved', 'order.cancelled'], ...own('payment') });
   shop.addConsumer('Inventory', { events: ['order.created', 'order.cancelled', 'payment.declined'], ...own('inventory') });
   shop.addConsumer('Shipping', { events: ['payment.authorized'], ...own('shipping') });

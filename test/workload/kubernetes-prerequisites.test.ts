@@ -74,6 +74,14 @@ describe('in EKS Auto Mode', () => {
     ]);
     // The ConfigMap may be there, with other settings.
     template.hasResourceProperties('Custom::AWSCDK-EKS-KubernetesResource', { Manifest: Match.stringLikeRegexp('amazon-vpc-cni'), Overwrite: true });
+    // Deleting a namespace would delete everything in it, also of others; one that is there already is taken as it is.
+    for (const name of ['orders', 'keda']) {
+      template.hasResource('Custom::AWSCDK-EKS-KubernetesResource', {
+        Properties: { Manifest: Match.stringLikeRegexp(`"kind":"Namespace","metadata":{"name":"${name}"`), Overwrite: true },
+        DeletionPolicy: 'Retain',
+        UpdateReplacePolicy: 'Retain',
+      });
+    }
     expect(Object.keys(made).filter(name => (made as any)[name] instanceof Construct).sort()).toEqual([
       'kedaChart', 'kedaNamespace', 'kedaOperatorRole', 'kedaPodIdentity', 'metricsServer', 'namespace', 'networkPolicies',
     ]);
