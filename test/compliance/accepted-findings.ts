@@ -18,9 +18,9 @@ export const acceptedFindings: AcceptedFinding[] = [
     rules: ['Serverless-SQSRedrivePolicy'],
     reason: 'It is a dead-letter queue itself, which the rule can\'t tell.',
     at: [
-      'Lambda/DeadLetterQueue', 'Kubernetes/DeadLetterQueue', 'Keda/DeadLetterQueue', 'ExternalMetric/DeadLetterQueue',
+      'Lambda/DeadLetterQueue', 'Kubernetes/DeadLetterQueue', 'ExternalMetric/DeadLetterQueue',
       'External/DeadLetterQueue', 'OwnKey/DeadLetterQueue', 'Fifo/DeadLetterQueue', 'Fifo/RuleDeadLetterQueue', 'Fair/DeadLetterQueue',
-      'BroughtQueue/DeadLetterQueue', 'Relayed/DeadLetterQueue', 'Pipeline/Stock/DeadLetterQueue',
+      'BroughtQueue/DeadLetterQueue', 'Relayed/DeadLetterQueue', 'Pipeline/Consumers/Stock/DeadLetterQueue',
     ],
   },
   {
@@ -40,11 +40,11 @@ export const acceptedFindings: AcceptedFinding[] = [
     at: [
       'Lambda/Policy',
       'Kubernetes/Workload/Role/DefaultPolicy',
-      'Keda/ScalerPolicy', 'Keda/Workload/Role/DefaultPolicy',
       'ExternalMetric/ScalerPolicy', 'ExternalMetric/Workload/Role/DefaultPolicy',
       'Relayed/Relay/Role/DefaultPolicy',
       'Pipeline/Migration/Role/DefaultPolicy', 'Pipeline/CommandApi/Role/DefaultPolicy', 'Pipeline/QueryApi/Role/DefaultPolicy',
-      'Pipeline/OutboxRelay/Role/DefaultPolicy', 'Pipeline/Stock/Workload/Role/DefaultPolicy',
+      'Pipeline/OutboxRelay/Role/DefaultPolicy', 'Pipeline/Services/Report/Role/DefaultPolicy',
+      'Pipeline/Consumers/Stock/ScalerPolicy', 'Pipeline/Consumers/Stock/Workload/Role/DefaultPolicy',
     ],
   },
   {

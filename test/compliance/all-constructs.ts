@@ -9,8 +9,9 @@ import * as sns from 'aws-cdk-lib/aws-sns';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import {
-  BufferedEventConsumer, ConsumerTarget, CqrsAuroraCluster, EventDrivenOrderPipeline, IConsumerTarget, KubernetesAccess, KubernetesJob,
-  KubernetesWorkload, OrderEventBus, QueueScaling, QueueType, WorkloadImage,
+  BufferedEventConsumer, ConsumerTarget, CqrsAuroraCluster, DatabaseSide, EventArchive, EventDrivenOrderPipeline, EventTransport,
+  IConsumerTarget, KubernetesAccess, KubernetesJob, KubernetesPrerequisites, KubernetesWorkload, OrderEventBus, QueueScaling, QueueType,
+  ServiceHost, WorkloadImage,
 } from '../../src';
 import { testKubernetes } from '../cluster';
 
@@ -21,23 +22,23 @@ const latency = { acceptableLatency: Duration.minutes(1), messageProcessingTime:
  * A stack with every construct of the library, as it is by default and with a customer managed key. What the constructs are given
  * stands under `Brought`.
  */
-export function allConstructs(): Stack {
-  const stack = new Stack(new App(), 'All', { env: { account: '111122223333', region: 'eu-west-1' } });
+export function allConstructs(app = new App()): Stack {
+  const stack = new Stack(app, 'All', { env: { account: '111122223333', region: 'eu-west-1' } });
   const brought = new Construct(stack, 'Brought');
-  const kubernetes = testKubernetes(stack);
+  const kubernetes = testKubernetes(stack, { namespace: 'orders' });
   const key = new kms.Key(brought, 'Key');
   const alarms = { actions: [new cloudwatch_actions.SnsAction(new sns.Topic(brought, 'Topic'))] };
   const role = (id: string) => new iam.Role(brought, id, { assumedBy: new iam.ServicePrincipal('ec2.amazonaws.com') });
   const targets: { [name: string]: () => IConsumerTarget } = {
     Lambda: () => ConsumerTarget.lambdaFunction(lambdaFunction(brought)),
-    Kubernetes: () => ConsumerTarget.kubernetes(kubernetes, { image }),
-    Keda: () => ConsumerTarget.kubernetes(kubernetes, { image, scaling: QueueScaling.keda({ ...latency, operatorRole: role('KedaOperator') }) }),
+    Kubernetes: () => ConsumerTarget.kubernetes(kubernetes, { image, scaling: QueueScaling.cpu() }),
     ExternalMetric: () => ConsumerTarget.kubernetes(kubernetes, {
       image, scaling: QueueScaling.externalMetric({ ...latency, metricName: 'sqs_messages', adapterRole: role('Adapter') }),
     }),
     External: () => ConsumerTarget.external(role('Elsewhere'), { processingTime: Duration.seconds(10) }),
   };
 
+  new KubernetesPrerequisites(stack, 'Prerequisites', { kubernetes, operators: [role('OnCall')] });
   const eventPattern = { detailType: ['OrderCreated'] };
   for (const [name, target] of Object.entries(targets)) {
     new BufferedEventConsumer(stack, name, { eventPattern, target: target() }).addAlarms(alarms);
@@ -70,19 +71,24 @@ export function allConstructs(): Stack {
   return stack;
 }
 
+/** A pipeline with all that it can have, each from the factories of its own. */
 function addPipeline(stack: Stack, kubernetes: KubernetesAccess, vpc: ec2.IVpc): void {
-  new EventDrivenOrderPipeline(stack, 'Pipeline', {
-    kubernetes,
-    image,
+  const services = ServiceHost.kubernetesServices(kubernetes, image);
+  const pipeline = new EventDrivenOrderPipeline(stack, 'Pipeline', {
     vpc,
     encryptionKey: new kms.Key(stack.node.findChild('Brought') as Construct, 'PipelineKey'),
-    migration: { command: ['node', 'migrate.js'] },
-    commandApi: { command: ['node', 'write.js'] },
-    queryApi: { command: ['node', 'read.js'] },
-    outboxRelay: { command: ['node', 'relay.js'] },
-  }).addConsumer('Stock', {
-    eventPattern: { detailType: ['OrderCreated'] },
-    target: ConsumerTarget.kubernetes(kubernetes, { image }),
+    transport: EventTransport.eventBridge({ archive: EventArchive.retain(Duration.days(90)) }),
+    migration: ServiceHost.kubernetesJob(kubernetes, { image, command: ['node', 'migrate.js'] }),
+    commandApi: services.run(['node', 'write.js']),
+    queryApi: services.run(['node', 'read.js']),
+    outboxRelay: ServiceHost.kubernetes(kubernetes, { image, command: ['node', 'relay.js'] }),
+  });
+  pipeline.addService('Report', services.run(['node', 'report.js']), { database: DatabaseSide.COMMAND, publishes: true });
+  pipeline.addConsumer('Stock', {
+    events: ['order.created'],
+    database: DatabaseSide.COMMAND,
+    // Scaled by KEDA, with the operator of the prerequisites.
+    target: services.consume(['node', 'stock.js']),
   });
 }
 
