@@ -52,6 +52,15 @@ function withAbsoluteLinks(markdown, { repository, version }) {
   return markdown.split(code).map((part, index) => (index % 2 === 1 ? part : part.replace(/\]\((?![a-z]+:|#)/g, `](${at}/`))).join('');
 }
 
+/** The project to begin with: `cp -r node_modules/cdk-order-pipeline/starter my-shop`. */
+function stageStarter(folder, { name, version }) {
+  cpSync(join(root, 'starter'), folder, { recursive: true, filter: (path) => !/[\\/](node_modules|cdk\.out|package-lock\.json|\.local)$/.test(path) });
+  if (version === '0.0.0') { return; }
+  const manifest = readJson(join(folder, 'package.json'));
+  manifest.devDependencies[name] = `^${version}`;
+  writeJson(join(folder, 'package.json'), manifest);
+}
+
 /** Copies what is published to `folder`. */
 function stage(folder) {
   if (!existsSync(join(root, '.jsii')) || !existsSync(join(root, 'lib', 'index.js'))) {
@@ -75,6 +84,7 @@ function stage(folder) {
   for (const page of PUBLISHED_PAGES) {
     writeFileSync(join(folder, page), withAbsoluteLinks(readFileSync(join(root, page), 'utf8'), manifest));
   }
+  stageStarter(join(folder, 'starter'), manifest);
   assembly.readme.markdown = withAbsoluteLinks(assembly.readme.markdown, manifest);
   writeFileSync(join(folder, '.jsii'), JSON.stringify(assembly));
   // The examples in the other languages, for their packages and for documentation sites; there after `npx projen rosetta`.
