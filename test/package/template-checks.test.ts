@@ -21,7 +21,10 @@ const RESOURCES: { [id: string]: Resource } = {
 const url = (port: number) => ({ Value: { 'Fn::Join': ['', ['http://', { 'Fn::GetAtt': ['Address', 'Value'] }, `:${port}`]] } });
 const WHOLE: Template = { Resources: RESOURCES, Outputs: { PipelineCommandApiUrl1A2B: url(3000), PipelineQueryApiUrl3C4D: url(3001) } };
 
-const without = (id: string): Template => ({ ...WHOLE, Resources: Object.fromEntries(Object.entries(RESOURCES).filter(([name]) => name !== id)) });
+const without = (id: string): Template => {
+  const { [id]: _removed, ...rest } = RESOURCES;
+  return { ...WHOLE, Resources: rest };
+};
 const withResource = (id: string, resource: Partial<Resource>): Template => ({
   ...WHOLE, Resources: { ...RESOURCES, [id]: { ...RESOURCES[id], ...resource } as Resource },
 });
