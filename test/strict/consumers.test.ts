@@ -1,11 +1,12 @@
 import './strict-mode';
-import { Annotations, App, Duration, Stack } from 'aws-cdk-lib';
+import { Annotations, App, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
-import { BufferedEventConsumer, ConsumerTarget, QueueType } from '../../src';
+import { BufferedEventConsumer, ConsumerTarget, CqrsAuroraCluster, DatabaseAccess, QueueType } from '../../src';
 
 const env = { account: '111122223333', region: 'eu-west-1' };
 const eventPattern = { detailType: ['OrderCreated'] };
@@ -19,7 +20,14 @@ beforeEach(() => {
 // An empty stack is against the rules.
 const other = () => app.node.tryFindChild('Other') as Stack | undefined ?? new Stack(app, 'Other', { env });
 
-const functionIn = (scope: Stack) => new lambda.Function(scope, 'Function', {
+const vpcIn = (scope: Stack) => ec2.Vpc.fromVpcAttributes(scope, 'Vpc', {
+  vpcId: 'vpc-0123456789abcdef0',
+  availabilityZones: ['eu-west-1a', 'eu-west-1b'],
+  privateSubnetIds: ['subnet-0123456789abcdef0', 'subnet-0123456789abcdef1'],
+  privateSubnetRouteTableIds: ['rtb-0123456789abcdef0', 'rtb-0123456789abcdef1'],
+});
+const functionIn = (scope: Stack, vpc?: ec2.IVpc) => new lambda.Function(scope, 'Function', {
+  vpc,
   runtime: lambda.Runtime.NODEJS_24_X,
   handler: 'index.handler',
   code: lambda.Code.fromInline('exports.handler = async () => ({ batchItemFailures: [] });'),
@@ -56,6 +64,12 @@ test.each<[string, () => void]>([
   })],
   ['a function of another stack that has to know the consumer', () => new BufferedEventConsumer(team, 'Consumer', {
     eventPattern, target: ConsumerTarget.lambdaFunction(functionIn(other())), environment: { KEY: new kms.Key(team, 'Key').keyArn },
+  })],
+  ['a function in a VPC, with a database of another stack', () => new BufferedEventConsumer(team, 'Consumer', {
+    eventPattern,
+    databaseAccess: DatabaseAccess.command(new CqrsAuroraCluster(other(), 'Database', { vpc: vpcIn(other()) })),
+    target: ConsumerTarget.lambdaFunction(functionIn(team, vpcIn(team)), { filters: [{ body: { detail: { total: [{ numeric: ['>', 100] }] } } }] }),
+    removalPolicy: RemovalPolicy.RETAIN,
   })],
 ])('%s passes the strict CloudFormation rules, with the flags of a new app', (_, make) => {
   make();
