@@ -4,6 +4,7 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as logs from 'aws-cdk-lib/aws-logs';
+import * as s3 from 'aws-cdk-lib/aws-s3';
 import * as sns from 'aws-cdk-lib/aws-sns';
 import { BufferedEventConsumer, ConsumerTargetBindOptions, ConsumerTargetConfig, IConsumerTarget } from 'cdk-order-pipeline';
 import { Construct } from 'constructs';
@@ -47,8 +48,8 @@ class FargateConsumer implements IConsumerTarget {
       metric: options.queue.metricApproximateNumberOfMessagesVisible({ statistic: 'Maximum', period: Duration.minutes(1) }),
       scalingSteps: [{ upper: 0, change: -1 }, { lower: 100, change: 1 }, { lower: 1000, change: 5 }],
     });
-    // Further permissions and database connections of the consumer are for these.
-    return { grantee: taskDefinition.taskRole, connections: service };
+    // What is granted to the consumer and what is opened to it is for these, and the service starts after the database and `dependencies`.
+    return { grantee: taskDefinition.taskRole, connections: service, dependable: service };
   }
 
   private securityGroup(scope: Construct, egressPorts: number[] = []): ec2.SecurityGroup {
@@ -80,6 +81,9 @@ const labels = new BufferedEventConsumer(stack, 'Labels', {
   }),
   environment: { LABEL_FORMAT: 'A6' },
 });
+
+const printed = s3.Bucket.fromBucketName(stack, 'Printed', 'shop-labels');
+printed.grantPut(labels);
 
 const oncall = sns.Topic.fromTopicArn(stack, 'OnCall', `arn:aws:sns:${stack.region}:${stack.account}:on-call`);
 labels.addAlarms({ actions: [new SnsAction(oncall)], okActions: [new SnsAction(oncall)], acceptableLatency: Duration.minutes(10) });
