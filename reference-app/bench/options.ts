@@ -59,12 +59,12 @@ export function readOptions(args: readonly string[], rows: readonly string[]): O
     if (text === undefined) return undefined;
     const value = Number(text);
     if (text.trim() === '' || !Number.isFinite(value) || value < min || (whole && !Number.isInteger(value))) {
-      throw new UsageError(`--${name} wants a ${whole ? 'whole ' : ''}number from ${min}, not '${text}'.`);
+      throw new UsageError(`--${name} expects a ${whole ? 'whole ' : ''}number from ${min}, not '${text}'.`);
     }
     return value;
   };
   for (const name of values.only ?? []) {
-    if (!rows.includes(name)) throw new UsageError(`--only wants one of ${rows.join(', ')}, not '${name}'.`);
+    if (!rows.includes(name)) throw new UsageError(`--only expects one of ${rows.join(', ')}, not '${name}'.`);
   }
   const minutes = number('minutes', 0.1, false);
   const rate = number('rate', 1);

@@ -57,7 +57,7 @@ test('what is missing or broken is one sentence that says what to do', (context)
   writeFileSync(join(folder, 'Data.json'), '[]');
   failing(/^The template of stack Data .* has no Resources: run `cdk synth` again\.$/);
   rmSync(join(folder, 'Data.json'));
-  failing(/^The template of stack Data is missing: .*Data\.json can not be read; run `cdk synth` again\.$/);
+  failing(/^The template of stack Data is missing: .*Data\.json cannot be read; run `cdk synth` again\.$/);
   rmSync(join(folder, 'manifest.json'));
   failing(/^There is no cloud assembly in .* \(no manifest\.json\): write one with `cdk synth/);
 });

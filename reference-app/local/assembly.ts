@@ -160,7 +160,7 @@ export function readJson<T>(file: string, what: string): T {
   try {
     text = readFileSync(file, 'utf8');
   } catch {
-    throw new LocalRunError(`${what} is missing: ${file} can not be read; run \`cdk synth\` again.`);
+    throw new LocalRunError(`${what} is missing: ${file} cannot be read; run \`cdk synth\` again.`);
   }
   try {
     return JSON.parse(text) as T;

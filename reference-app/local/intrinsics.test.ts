@@ -77,7 +77,7 @@ describe('intrinsic functions', () => {
   for (const [what, value, expected] of cases) test(what, () => assert.deepEqual(evaluator().resolve(value, 'Shop.R.P'), expected));
 });
 
-describe('what can not be known', () => {
+describe('what cannot be known', () => {
   const failures: [what: string, value: unknown, message: RegExp][] = [
     ['names the place', { Env: [{ Ref: 'Unknown' }] }, /^Shop\.R\.P\.Env\[0\]: Unknown is not known/],
     ['a parameter without default', { Ref: 'Empty' }, /parameter Empty of stack Shop has no default value/],

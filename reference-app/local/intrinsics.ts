@@ -277,7 +277,7 @@ function subnets(block: string, count: number, bits: number, at: string): string
   const base = width === 32 ? ipv4(address) : ipv6(address);
   const length = width - bits;
   if (base === undefined || !(Number(prefix) <= length) || count > 2 ** (length - Number(prefix))) {
-    throw new UnresolvedError(`${at}: Fn::Cidr can not take ${count} blocks of ${bits} bits from ${block}.`);
+    throw new UnresolvedError(`${at}: Fn::Cidr cannot take ${count} blocks of ${bits} bits from ${block}.`);
   }
   return Array.from({ length: count }, (_, index) => {
     const value = base + (BigInt(index) << BigInt(bits));

@@ -22,7 +22,7 @@ async function started(context: TestContext, options: PostgresOptions): Promise<
 const count = async (postgres: Postgres, side: 'writer' | 'reader' = 'writer') =>
   Number((await query<{ count: string }>(postgres[side] ?? postgres.writer, 'select count(*) from t').catch(() => [{ count: '-1' }]))[0]?.count);
 
-test('a primary with a streaming replica that shows what is written, can be paused, and can not be written to', async (context) => {
+test('a primary with a streaming replica that shows what is written, can be paused, and cannot be written to', async (context) => {
   const postgres = await started(context, { dataDir: temporaryFolder(context), replica: true });
   const { writer, reader } = postgres;
   assert.ok(reader);
@@ -118,7 +118,7 @@ test('a port that is taken is one sentence with the name of its option', async (
     error instanceof PortTakenError && error.message.includes(`Port ${port} is already in use`) && error.message.includes('--port writer='));
 });
 
-test('a data folder below one that PostgreSQL\'s account can not enter works, too', { skip: process.getuid?.() !== 0 }, async (context) => {
+test('a data folder below one that PostgreSQL\'s account cannot enter works, too', { skip: process.getuid?.() !== 0 }, async (context) => {
   const home = temporaryFolder(context);
   chmodSync(home, 0o700);
   const dataDir = join(home, 'clone', '.local');

@@ -98,7 +98,7 @@ test('a stack that nobody here wrote: its function, its container, its queue, it
   const steps: string[] = [];
   const run = await shop.start({ withDatabase: true, withTable: true }, { onProgress: ({ name, state }) => steps.push(`${name} ${state}`) });
   assert.deepEqual(steps, ['database started', 'database done', 'endpoints started', 'endpoints done', 'services started', 'services done']);
-  assert.deepEqual(run.warnings, ['The local run can not make Shop.TableCD117FA1 (AWS::DynamoDB::Table).']);
+  assert.deepEqual(run.warnings, ['The local run cannot make Shop.TableCD117FA1 (AWS::DynamoDB::Table).']);
   assert.ok((run.withoutCounterpart.get('network: everything listens on 127.0.0.1') ?? 0) > 5);
   assert.deepEqual(run.buses.map(({ name }) => name).sort(), ['default', 'shop']);
 
@@ -270,7 +270,7 @@ test('when the run is killed, none of its processes stays, and what was in the q
   assert.deepEqual({ there: visible + inFlight, delayed }, { there: 1, delayed: 0 });
 });
 
-test('what can not run here is named, and the rest runs', async (context) => {
+test('what cannot run here is named, and the rest runs', async (context) => {
   const shop = shopIn(context);
   const run = await shop.start({ registryImage: 'public.ecr.aws/nginx/nginx:1.29' });
   assert.equal(run.warnings.length, 1);
@@ -279,7 +279,7 @@ test('what can not run here is named, and the rest runs', async (context) => {
   await run.stop();
 
   const other = await shop.start({ command: ['no-such-program', '--serve'] });
-  assert.match(other.warnings[0] ?? '', /web-1 can not run here: no-such-program is not on this machine/);
+  assert.match(other.warnings[0] ?? '', /web-1 cannot run here: no-such-program is not on this machine/);
 });
 
 test('a container that keeps ending is an error with its last words, and nothing stays behind', async (context) => {

@@ -401,7 +401,7 @@ function classify(model: Model, warnings: string[]): Map<string, number> {
     if (isMade(resource.type)) continue;
     const reason = withoutCounterpart(resource.type, resource.source.Properties);
     if (reason !== undefined) counted.set(reason, (counted.get(reason) ?? 0) + 1);
-    else warnings.push(`The local run can not make ${resource.constructPath} (${resource.type}).`);
+    else warnings.push(`The local run cannot make ${resource.constructPath} (${resource.type}).`);
   }
   return counted;
 }
@@ -432,7 +432,7 @@ async function ready(workloads: readonly Workload[], warnings: string[], signal:
   while (waiting.size > 0) {
     signal.throwIfAborted();
     for (const workload of waiting) {
-      if (workload.hopeless) warnings.push(workload.failure ?? `${workload.name} can not run here.`);
+      if (workload.hopeless) warnings.push(workload.failure ?? `${workload.name} cannot run here.`);
       else if (!workload.ready && workload.crashLooping) throw new LocalRunError(workload.failure ?? `${workload.name} keeps ending right after its start.`);
       if (workload.ready || workload.hopeless) waiting.delete(workload);
     }

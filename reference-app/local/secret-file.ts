@@ -44,6 +44,6 @@ function read(file: string): Record<string, string> {
     return JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>;
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return {};
-    throw new LocalRunError(`The secrets of earlier runs in ${file} can not be read: start with --fresh, which forgets them and the databases.`);
+    throw new LocalRunError(`The secrets of earlier runs in ${file} cannot be read: start with --fresh, which forgets them and the databases.`);
   }
 }

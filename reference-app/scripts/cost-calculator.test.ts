@@ -45,9 +45,9 @@ test('stages of the bench become workloads', () => {
 });
 
 test('wrong usage names the option', () => {
-  assert.throws(() => readInput(['--rate', 'many']), /--rate wants a number/);
-  assert.throws(() => readInput(['--region', 'here']), /--region wants/);
-  assert.throws(() => readInput(['--peak', '1', '--rate', '10']), /--peak wants a number from 10/);
+  assert.throws(() => readInput(['--rate', 'many']), /--rate expects a number/);
+  assert.throws(() => readInput(['--region', 'here']), /--region expects/);
+  assert.throws(() => readInput(['--peak', '1', '--rate', '10']), /--peak expects a number from 10/);
   assert.equal(readInput(['--help']), undefined);
   assert.equal(readInput(['--rate', '7'])?.peak, 7);
 });

@@ -188,13 +188,13 @@ export function readInput(args: string[]): (Input & { json: boolean }) | undefin
     const text = values[name];
     const value = text === undefined ? fallback : Number(text);
     if (text?.trim() === '' || !Number.isFinite(value) || value < min || value > max) {
-      throw new UsageError(`--${name} wants a number from ${min}${max === Infinity ? '' : ` to ${max}`}, not '${text}'.`);
+      throw new UsageError(`--${name} expects a number from ${min}${max === Infinity ? '' : ` to ${max}`}, not '${text}'.`);
     }
     return value;
   };
   const rate = number('rate', 100, 0.001);
   const region = values.region ?? 'us-east-1';
-  if (!/^[a-z]{2}(-[a-z]+)+-\d$/.test(region)) throw new UsageError(`--region wants the name of a region such as eu-central-1, not '${region}'.`);
+  if (!/^[a-z]{2}(-[a-z]+)+-\d$/.test(region)) throw new UsageError(`--region expects the name of a region such as eu-central-1, not '${region}'.`);
   const events = number('events', 5, 1);
   return {
     rate, peak: number('peak', rate, rate), region, events, deliveries: number('deliveries', 10, 1), batch: number('batch', 10, 1, 10),

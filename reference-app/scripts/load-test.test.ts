@@ -81,8 +81,8 @@ test('wrong usage is one sentence and exit code 2; --help explains', async () =>
   for (const [env, args, sentence] of [
     [{}, [], /API_URL is not set/],
     [{ API_URL: 'localhost:3000' }, [], /API_URL must be an http or https address, not 'localhost:3000'/],
-    [{ API_URL: 'http://127.0.0.1:1' }, ['--rate', '0'], /--rate wants a number above 0, not '0'/],
-    [{ API_URL: 'http://127.0.0.1:1' }, ['--orders', '1.5'], /--orders wants a whole number from 1/],
+    [{ API_URL: 'http://127.0.0.1:1' }, ['--rate', '0'], /--rate expects a number above 0, not '0'/],
+    [{ API_URL: 'http://127.0.0.1:1' }, ['--orders', '1.5'], /--orders expects a whole number from 1/],
     [{ API_URL: 'http://127.0.0.1:1' }, ['--orders', '1', '--duration', '1'], /exclude each other/],
     [{ API_URL: 'http://127.0.0.1:1' }, ['--speed', '1'], /--speed/],
   ] as [NodeJS.ProcessEnv, string[], RegExp][]) {

@@ -73,7 +73,7 @@ function readOptions(args: string[], env: NodeJS.ProcessEnv): LoadOptions | unde
     const text = values[name];
     const value = text === undefined ? fallback : Number(text);
     if (!Number.isFinite(value) || text === '' || (whole ? !Number.isInteger(value) || value < min : value <= 0)) {
-      throw new UsageError(`--${name} wants a ${whole ? `whole number from ${min}` : 'number above 0'}, not '${text}'.`);
+      throw new UsageError(`--${name} expects a ${whole ? `whole number from ${min}` : 'number above 0'}, not '${text}'.`);
     }
     return value;
   };

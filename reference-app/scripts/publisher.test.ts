@@ -168,10 +168,10 @@ test('Ctrl-C ends it with 130, and says which orders have no end', async () => {
 for (const [args, sentence] of [
   [[], /^publisher: There is no bus to publish to: name it with --bus or EVENT_BUS_NAME\.$/m],
   [['--bus', 'orders'], /^publisher: The region is not known: give --region or AWS_REGION, or the --endpoint of a local run\.$/m],
-  [['--bus', 'orders', '--endpoint', 'localhost:4566'], /^publisher: --endpoint wants an http or https address, not 'localhost:4566'\.$/m],
-  [['--bus', 'orders', '--region', 'eu-west-1', '--orders', '1.5'], /^publisher: --orders wants a whole number from 1 to \d+, not '1\.5'\.$/m],
-  [['--bus', 'orders', '--region', 'eu-west-1', '--rate', '0'], /^publisher: --rate wants a number from 0\.001 to/m],
-  [['--bus', 'orders', '--region', 'eu-west-1', '--duplicates', '2'], /^publisher: --duplicates wants a number from 0 to 1, not '2'\.$/m],
+  [['--bus', 'orders', '--endpoint', 'localhost:4566'], /^publisher: --endpoint expects an http or https address, not 'localhost:4566'\.$/m],
+  [['--bus', 'orders', '--region', 'eu-west-1', '--orders', '1.5'], /^publisher: --orders expects a whole number from 1 to \d+, not '1\.5'\.$/m],
+  [['--bus', 'orders', '--region', 'eu-west-1', '--rate', '0'], /^publisher: --rate expects a number from 0\.001 to/m],
+  [['--bus', 'orders', '--region', 'eu-west-1', '--duplicates', '2'], /^publisher: --duplicates expects a number from 0 to 1, not '2'\.$/m],
   [['--buss', 'orders'], /^publisher: Unknown option '--buss'/m],
 ] as [string[], RegExp][]) {
   test(`wrong usage is one sentence and 2: ${args.join(' ') || 'nothing given'}`, async () => {

@@ -64,7 +64,7 @@ function readOptions(args: string[], env: NodeJS.ProcessEnv): Options | undefine
     const text = values[name];
     const value = text === undefined ? fallback : Number(text);
     if (text?.trim() === '' || !(value >= min && value <= max) || (whole && !Number.isInteger(value))) {
-      throw new UsageError(`--${name} wants a ${whole ? 'whole ' : ''}number from ${min} to ${max}, not '${text}'.`);
+      throw new UsageError(`--${name} expects a ${whole ? 'whole ' : ''}number from ${min} to ${max}, not '${text}'.`);
     }
     return value;
   };
@@ -72,7 +72,7 @@ function readOptions(args: string[], env: NodeJS.ProcessEnv): Options | undefine
   if (!busName) throw new UsageError('There is no bus to publish to: name it with --bus or EVENT_BUS_NAME.');
   const endpoint = values.endpoint || env['AWS_ENDPOINT_URL_EVENTBRIDGE'] || env['AWS_ENDPOINT_URL'] || undefined;
   if (endpoint !== undefined && !/^https?:$/.test(URL.parse(endpoint)?.protocol ?? '')) {
-    throw new UsageError(`--endpoint wants an http or https address, not '${endpoint}'.`);
+    throw new UsageError(`--endpoint expects an http or https address, not '${endpoint}'.`);
   }
   const region = values.region || env['AWS_REGION'] || env['AWS_DEFAULT_REGION'] || (endpoint === undefined ? undefined : 'us-east-1');
   if (region === undefined) throw new UsageError('The region is not known: give --region or AWS_REGION, or the --endpoint of a local run.');

@@ -173,7 +173,7 @@ describe('npm start', { timeout: 300_000 }, () => {
   });
 
   test('wrong usage is one sentence and exit code 2; --help and --version need nothing', async () => {
-    for (const [args, sentence] of [[['--order', '5'], /^Unknown option '--order'/], [['--rate=0'], /^--rate wants a number above 0/]] as [string[], RegExp][]) {
+    for (const [args, sentence] of [[['--order', '5'], /^Unknown option '--order'/], [['--rate=0'], /^--rate expects a number above 0/]] as [string[], RegExp][]) {
       const run = cli(...args);
       assert.equal(await run.exited, 2);
       assert.match(run.err(), sentence);

@@ -105,7 +105,7 @@ export async function openFanOut(run: LocalRun): Promise<FanOut> {
   const { rows: [schema] } = await database?.query<{ ours: boolean }>(`SELECT to_regclass('fan_out.progress') IS NOT NULL AS ours`) ?? { rows: [] };
   if (!database || !bus || !schema?.ours) {
     await database?.end();
-    throw new LocalRunError('--profile fan-out wants a run of the fan-out stack: leave --app away, or give it an assembly with that stack.');
+    throw new LocalRunError('--profile fan-out needs a run of the fan-out stack: leave --app out, or give it an assembly with that stack.');
   }
   const before = (await database.query<Analytics>(ANALYTICS)).rows[0]!;
   // What waits from earlier runs is not this one's fault.
@@ -134,7 +134,7 @@ export async function openFanOut(run: LocalRun): Promise<FanOut> {
       }
     },
 
-    /** Waits until nothing is on its way any more; tells whether that came to be. */
+    /** Waits until nothing is on its way any more; resolves to whether that came to be. */
     async settle({ stallMs = DEFAULT_STALL_MS, signal, onProgress } = {}) {
       let deadline = performance.now() + stallMs;
       let last = '';
@@ -201,7 +201,7 @@ export async function openFanOut(run: LocalRun): Promise<FanOut> {
       const miscounted = (Object.keys(wanted) as (keyof Analytics)[]).flatMap((key) => (counted[key] === wanted[key] ? [] : [`${counted[key]} ${key} counted, ${wanted[key]} published`]));
 
       const sent = new Map((await database.query<{ orderId: string; version: number; attempts: number }>(SENT, [orderIds])).rows.map(({ orderId, version, attempts }) => [`${orderId} ${version}`, attempts]));
-      const untold = events.flatMap(({ subject, sequence, type }) => (sent.has(`${subject} ${sequence}`) ? [] : [`${type} of order ${subject}: the customer is not told`]));
+      const unsent = events.flatMap(({ subject, sequence, type }) => (sent.has(`${subject} ${sequence}`) ? [] : [`${type} of order ${subject}: the customer was not notified`]));
       const died = deadLetters(run).filter((body) => !deadBefore.has(body));
 
       const check = (id: string, title: string, checked: number, violations: readonly string[]): FanOutCheck => ({ id, title, ok: violations.length === 0, checked, violations });
@@ -211,7 +211,7 @@ export async function openFanOut(run: LocalRun): Promise<FanOut> {
         check('I7', 'every consumer applied versions 1, 2, 3 of each order', orderIds.length * consumers.length, gaps),
         check('orders', 'every order is what its last event made of it', orderIds.length, wrongOrders),
         check('analytics', 'every event is counted once', events.length, miscounted),
-        check('notifications', 'the customer is told of every event, once', events.length, untold),
+        check('notifications', 'the customer is notified of every event, once', events.length, unsent),
         check('dead', 'no dead letters', pairs, died.map((body) => body.slice(0, 200))),
       ];
       return {

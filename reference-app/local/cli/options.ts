@@ -54,7 +54,7 @@ Orders
   --orders N           feed N random orders; 0 feeds none                          [the sample orders of reference-app/data/orders.json; fan-out: 5]
   --rate R             orders per second, sent on time whatever the answers take   [100 with --orders, else 4; fan-out: 2]
   --seed S             seed of the random orders: the same seed feeds the same     [1]
-  --exit               stop after the orders, with a summary, and tell by the exit code whether every invariant holds
+  --exit               stop after the orders, with a summary; the exit code says whether every invariant holds
 
 Addresses (all on 127.0.0.1)
   --write-port PORT    port of the write API (POST /orders)                        [picked by the system]
@@ -98,7 +98,7 @@ Examples
 function integer(option: string, text: string, min: number, max: number): number {
   const value = Number(text);
   if (!/^[0-9]+$/.test(text) || value < min || value > max) {
-    throw new UsageError(`--${option} wants a whole number from ${min} to ${max}, not '${text}'.`);
+    throw new UsageError(`--${option} expects a whole number from ${min} to ${max}, not '${text}'.`);
   }
   return value;
 }
@@ -106,14 +106,14 @@ function integer(option: string, text: string, min: number, max: number): number
 function positive(option: string, text: string, max: number): number {
   const value = Number(text);
   if (!/^[0-9]+(\.[0-9]+)?$/.test(text) || value <= 0 || value > max) {
-    throw new UsageError(`--${option} wants a number above 0 and up to ${max}, not '${text}'.`);
+    throw new UsageError(`--${option} expects a number above 0 and up to ${max}, not '${text}'.`);
   }
   return value;
 }
 
 function named(text: string): [string, number] {
   const [name, port] = /^([^=]+)=(.*)$/.exec(text)?.slice(1) ?? [];
-  if (name === undefined || port === undefined) throw new UsageError(`--port wants NAME=PORT, such as writer=5432, not '${text}'.`);
+  if (name === undefined || port === undefined) throw new UsageError(`--port expects NAME=PORT, such as writer=5432, not '${text}'.`);
   return [name, integer(`port ${name}`, port, 0, 65535)];
 }
 
@@ -122,11 +122,11 @@ export function parseCommand(args: readonly string[], root: string, cwd: string 
   if (values.help) return { kind: 'help' };
   if (values.version) return { kind: 'version' };
   for (const [name, value] of Object.entries(values)) {
-    if (value === '' || (Array.isArray(value) && value.includes(''))) throw new UsageError(`--${name} wants a value, not an empty one.`);
+    if (value === '' || (Array.isArray(value) && value.includes(''))) throw new UsageError(`--${name} expects a value, not an empty one.`);
   }
 
   const profile = PROFILES.find((name) => name === (values.profile ?? 'order-pipeline'));
-  if (!profile) throw new UsageError(`--profile wants ${PROFILES.join(' or ')}, not '${values.profile}'.`);
+  if (!profile) throw new UsageError(`--profile expects ${PROFILES.join(' or ')}, not '${values.profile}'.`);
 
   const ports: Record<string, number> = {};
   const asked: [option: string, name: string, port: number][] = (values.port ?? []).map((text) => ['port', ...named(text)]);
@@ -199,7 +199,7 @@ function usageMessage(error: unknown): string {
     case 'ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL':
       return `Unexpected argument '${quoted}': every argument is an option, see npm start -- --help.`;
     case 'ERR_PARSE_ARGS_INVALID_OPTION_VALUE':
-      return `${option} ${message.includes('does not take an argument') ? 'takes no value.' : 'wants a value, see npm start -- --help.'}`;
+      return `${option} ${message.includes('does not take an argument') ? 'takes no value.' : 'expects a value, see npm start -- --help.'}`;
     default:
       return message;
   }

@@ -33,7 +33,7 @@ const STATE = `
            WHERE (e.xid, e.id) > (c.xid, c.id))::int AS unpublished,
          (SELECT max(id) FROM messaging.outbox) AS "lastEvent"`;
 
-/** Waits until nothing is on its way any more; tells whether that came to be. */
+/** Waits until nothing is on its way any more; resolves to whether that came to be. */
 export async function settle({ run, database, stallMs, signal, onProgress }: SettleOptions): Promise<boolean> {
   let deadline = performance.now() + stallMs;
   let before = '';

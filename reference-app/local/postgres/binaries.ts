@@ -64,7 +64,7 @@ export function sharedFolder(account: Account | undefined): string {
     chmodSync(folder, 0o755);
     return folder;
   }
-  throw new LocalRunError('PostgreSQL can not run as root, and the user it would run as can reach no temporary folder: set TMPDIR to one that all can enter.');
+  throw new LocalRunError('PostgreSQL cannot run as root, and the user it would run as can reach no temporary folder: set TMPDIR to one that all can enter.');
 }
 
 function copyOnce(from: string, to: string): string {

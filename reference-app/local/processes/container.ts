@@ -113,7 +113,7 @@ export class Container {
     this.#failure = `${title} ended ${exit.how}${lines.length > 0 ? `; its last words (${logFile}): ${lines.join(' | ')}` : ` and said nothing (${logFile})`}`;
     if (exit.notFound !== undefined) {
       this.#hopeless = true;
-      this.#failure = `${title} can not run here: ${exit.notFound} is not on this machine, or ${this.spec.folder} has no such program.`;
+      this.#failure = `${title} cannot run here: ${exit.notFound} is not on this machine, or ${this.spec.folder} has no such program.`;
       return;
     }
     this.#shortLives = Date.now() - started < STABLE_MS ? this.#shortLives + 1 : 1;

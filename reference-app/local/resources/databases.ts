@@ -24,7 +24,7 @@ export async function startDatabases(model: Model, options: DatabaseOptions, sta
     if (resource.source.Properties?.['DBClusterIdentifier'] !== undefined && resource.type === 'AWS::RDS::DBInstance') continue;
     const engine = resource.text('Engine') ?? 'unknown';
     if (!/postgres/.test(engine)) {
-      options.warnings.push(`The local run can not make ${resource.constructPath} (${resource.type}): it runs PostgreSQL, not ${engine}.`);
+      options.warnings.push(`The local run cannot make ${resource.constructPath} (${resource.type}): it runs PostgreSQL, not ${engine}.`);
       continue;
     }
     const members = model.ofType('AWS::RDS::DBInstance').filter((instance) =>

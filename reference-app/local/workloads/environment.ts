@@ -30,7 +30,7 @@ export function localEnvironment(spec: ContainerSpec, ports: ReadonlyMap<number,
     environment[name] = withLocalPort(name, withDatabasePort(name, withServiceAddress(value, local), local), ports);
   }
   const [first] = spec.ports;
-  // A program that is told no port is told one here: it can't have the one of its image, which its replicas want, too.
+  // A program whose template names no port gets one here: that of its image it cannot have, as its replicas need it, too.
   if (first && environment['PORT'] === undefined) environment['PORT'] = String(ports.get(first.port) ?? first.port);
   for (const service of local.services) {
     // As Kubernetes does for every Service.
@@ -62,7 +62,7 @@ function withLocalPort(name: string, value: string, ports: ReadonlyMap<number, n
   return local === undefined ? value : String(local);
 }
 
-/** `DB_READER_PORT`, `READ_PORT`, `REPLICA_DB_PORT`: of Aurora's endpoints all have the same port, so only the name tells whose it is. */
+/** `DB_READER_PORT`, `READ_PORT`, `REPLICA_DB_PORT`: of Aurora's endpoints all have the same port, so only the name says whose it is. */
 const READER_PORT = /(^|_)(READ|READER|READERS|REPLICA|RO)_(.*_)?PORT$/;
 
 /** A template may state the port of its database as a number; here the server has another one. */

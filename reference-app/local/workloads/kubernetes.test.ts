@@ -120,7 +120,7 @@ test('jobs, init containers, probes and what needs nothing', (context) => {
   assert.deepEqual(pod?.containers[0]?.livenessProbe, { kind: 'http', path: '/', port: 'http', initialDelaySeconds: 0, periodSeconds: 10, timeoutSeconds: 1, failureThreshold: 3 });
   assert.deepEqual(services[0]?.ports, [{ port: 80, targetPort: 80 }]);
   assert.deepEqual([...withoutCounterpart], [['NetworkPolicy', 1], ['SecurityGroupPolicy', 1], ['ConfigMap', 1]]);
-  assert.deepEqual(warnings, ['The local run can not make Ingress web (Kubernetes manifest Shop.Manifest).']);
+  assert.deepEqual(warnings, ['The local run cannot make Ingress web (Kubernetes manifest Shop.Manifest).']);
 });
 
 test('nobody sleeps before a stop: a process gets what is left of its grace period, as in the cluster', (context) => {

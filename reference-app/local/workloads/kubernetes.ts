@@ -100,7 +100,7 @@ export class KubernetesReader {
       for (const object of Array.isArray(objects) ? objects : [objects]) this.#objects.push({ object, resource });
     } catch (error) {
       const reason = this.#unresolved[before]?.message ?? messageOf(error);
-      this.#specs.warnings.push(`The Kubernetes manifest ${resource.constructPath} can not be read and is left out: ${reason}`);
+      this.#specs.warnings.push(`The Kubernetes manifest ${resource.constructPath} cannot be read and is left out: ${reason}`);
     }
   }
 
@@ -150,7 +150,7 @@ export class KubernetesReader {
         break;
       default:
         if (WITHOUT_COUNTERPART.has(kind)) this.#leaveOut(kind);
-        else this.#specs.warnings.push(`The local run can not make ${kind || 'an object without kind'} ${name} (Kubernetes manifest ${resource.constructPath}).`);
+        else this.#specs.warnings.push(`The local run cannot make ${kind || 'an object without kind'} ${name} (Kubernetes manifest ${resource.constructPath}).`);
     }
   }
 
@@ -208,7 +208,7 @@ export class KubernetesReader {
     const image = this.#needed(container.image ?? '');
     const asset = this.#asset(image);
     if (!asset) {
-      this.#specs.warnings.push(`${what} is not started: its container ${name} runs the image ${image}, which is no asset of this assembly and can not be run without a container engine.`);
+      this.#specs.warnings.push(`${what} is not started: its container ${name} runs the image ${image}, which is no asset of this assembly and cannot be run without a container engine.`);
       return undefined;
     }
     const config = readImage(asset);
