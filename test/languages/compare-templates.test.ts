@@ -23,6 +23,23 @@ test('equal templates have no difference, in whatever order their parts are', ()
   expect(firstDifference(TEMPLATE, { Outputs: TEMPLATE.Outputs, Resources: reversed })).toBeUndefined();
 });
 
+describe('JSON that is text', () => {
+  const text = (...parts: unknown[]) => ({ Resources: { Manifest: { Properties: { Text: { 'Fn::Join': ['', parts] } } } } });
+  const TEXT = text('[{"a":1,"b":"', { Ref: 'Queue' }, '"}]');
+
+  test('is compared as what it says', () => {
+    expect(firstDifference(TEXT, text('[{"b":"', { Ref: 'Queue' }, '","a":1}]'))).toBeUndefined();
+    expect(firstDifference(TEXT, text('[{"a":2,"b":"', { Ref: 'Queue' }, '"}]'))).toBe('Resources.Manifest.Properties.Text[0].a is 2 instead of 1');
+    expect(firstDifference(TEXT, text('[{"a":1,"b":"', { Ref: 'Key' }, '"}]')))
+      .toBe('Resources.Manifest.Properties.Text[0].b is "${Key}" instead of "${Queue}"');
+  });
+
+  test('is compared as it is where it cannot be read', () => {
+    expect(firstDifference(text('[{"a":', { Ref: 'Port' }, '}]'), text('[{"a":', { Ref: 'Other' }, '}]')))
+      .toBe('Resources.Manifest.Properties.Text.Fn::Join[1][1].Ref is "Other" instead of "Port"');
+  });
+});
+
 test('the hash of an asset is no difference, another name of it is one', () => {
   expect(changed(template => { template.Resources.Function.Properties.Code.S3Key = `${'b'.repeat(64)}.zip`; })).toBeUndefined();
   expect(changed(template => { template.Resources.Function.Properties.Code.S3Key = `${HASH}.tar`; })).toMatch(/^Resources.Function.Properties.Code.S3Key is /);

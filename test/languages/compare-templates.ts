@@ -26,7 +26,8 @@ export function firstDifference(expected: Template, actual: Template): string | 
   return undefined;
 }
 
-function compare(expected: unknown, actual: unknown, path: string): string | undefined {
+function compare(left: unknown, right: unknown, path: string): string | undefined {
+  const [expected, actual] = [parsed(left), parsed(right)];
   if (Array.isArray(expected) && Array.isArray(actual)) {
     if (expected.length !== actual.length) { return `${path} has ${actual.length} elements instead of ${expected.length}`; }
     return first(expected.keys(), index => compare(expected[index], actual[index], `${path}[${index}]`));
@@ -35,6 +36,20 @@ function compare(expected: unknown, actual: unknown, path: string): string | und
     return first(union(expected, actual), key => compare(expected[key], actual[key], `${path}.${key}`));
   }
   return comparable(expected) === comparable(actual) ? undefined : `${path} is ${JSON.stringify(actual)} instead of ${JSON.stringify(expected)}`;
+}
+
+/** JSON that is written as text, such as a manifest, as what it says: its keys have no order, and Go sorts them. */
+function parsed(value: unknown): unknown {
+  const join = isObject(value) ? value['Fn::Join'] : undefined;
+  const [delimiter, parts] = Array.isArray(join) ? join : ['', [value]];
+  if (!Array.isArray(parts)) { return value; }
+  const text = parts.map(part => typeof part === 'string' ? part : `\${${Object.values(part ?? {}).flat().join('.')}}`).join(delimiter);
+  if (!/^[[{]/.test(text)) { return value; }
+  try {
+    return JSON.parse(text);
+  } catch {
+    return value;
+  }
 }
 
 function first<T>(values: Iterable<T>, check: (value: T) => string | undefined): string | undefined {

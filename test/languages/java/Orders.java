@@ -4,7 +4,9 @@ import software.amazon.awscdk.*;
 import software.amazon.awscdk.services.ec2.*;
 import software.amazon.awscdk.services.events.EventPattern;
 import software.amazon.awscdk.services.kms.Key;
-import software.amazon.awscdk.services.lambda.*;
+import software.amazon.awscdk.services.lambda.Code;
+import software.amazon.awscdk.services.lambda.Function;
+import software.amazon.awscdk.services.lambda.Runtime;
 import software.amazon.awscdk.services.s3.Bucket;
 
 public class Orders {

@@ -3,7 +3,7 @@ import java.util.List;
 import software.amazon.awscdk.*;
 import software.amazon.awscdk.cdk.lambdalayer.kubectl.v35.KubectlV35Layer;
 import software.amazon.awscdk.services.ec2.Vpc;
-import software.amazon.awscdk.services.eks.v2.*;
+import software.amazon.awscdk.services.eks_v2.*;
 
 public class Shop {
     public static void main(String[] args) {
