@@ -43,7 +43,10 @@ function readAssembly(file) {
 
 /** What a comparison reads of an assembly: neither texts nor places in the sources. */
 function signatures(value, key) {
-  if (key === 'docs') { return value.stability === undefined ? undefined : { stability: value.stability }; }
+  if (key === 'docs') {
+    const { stability, subclassable } = value;
+    return stability === undefined && !subclassable ? undefined : { stability, subclassable };
+  }
   if (key === 'locationInModule' || key === 'symbolId') { return undefined; }
   if (Array.isArray(value)) { return value.map((element) => signatures(element)); }
   if (typeof value !== 'object' || value === null) { return value; }

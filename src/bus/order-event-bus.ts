@@ -5,6 +5,7 @@ import type * as kms from 'aws-cdk-lib/aws-kms';
 import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
 import { Construct } from 'constructs';
 import { EventArchive } from './event-archive';
+import { eventBusOf } from './private/event-bus-of';
 import { invalid, refuseWith, refuseWithout } from '../private/validation';
 
 const DAY = Duration.days(1).toMilliseconds();
@@ -38,8 +39,9 @@ export interface OrderEventBusProps {
   readonly encryptionKey?: kms.IKey;
 
   /**
-   * What happens to the archive when the stack is deleted: `DESTROY` deletes it with its events, `RETAIN` keeps it in the account. It is
-   * an error without an archive. A new bus is deleted in both cases, and EventBridge replays events only to the bus that they came from.
+   * What happens to the archive, and to a new bus, when the stack is deleted: `DESTROY` deletes them with all events, `RETAIN` keeps them
+   * in the account. Both stay together, as EventBridge replays events only to the bus that they came from. It is an error without an
+   * archive.
    *
    * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-archive.html
    * @default RemovalPolicy.DESTROY
@@ -86,20 +88,17 @@ export class OrderEventBus extends Construct {
       refuseWith(this, 'eventBus', { encryptionKey: props.encryptionKey });
     }
 
-    this.eventBus = props.eventBus ? this.busOf(props.eventBus) : new events.EventBus(this, 'EventBus', {
+    this.eventBus = props.eventBus ? eventBusOf(this, 'EventBus', props.eventBus) : new events.EventBus(this, 'EventBus', {
       // The default has nothing of the stack's name, so two copies of a stack would have buses of the same name.
       eventBusName: Names.uniqueResourceName(this, { maxLength: 256 }),
       kmsKey: props.encryptionKey,
     });
     if (archive.enabled) {
       this.archive = this.addArchive(retention, props.encryptionKey);
-      if (props.removalPolicy) { this.archive.applyRemovalPolicy(props.removalPolicy); }
+      for (const made of props.removalPolicy ? [this.archive, ...props.eventBus ? [] : [this.eventBus]] : []) {
+        made.applyRemovalPolicy(props.removalPolicy!);
+      }
     }
-  }
-
-  /** A bus that was given, with all that a bus can do. */
-  private busOf(given: events.IEventBusRef): events.IEventBus {
-    return isEventBus(given) ? given : events.EventBus.fromEventBusArn(this, 'EventBus', given.eventBusRef.eventBusArn);
   }
 
   private addArchive(retention?: Duration, key?: kms.IKey): events.Archive {
@@ -136,8 +135,4 @@ export class OrderEventBus extends Construct {
         'see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-encryption-event-bus-cmkey.html');
     }
   }
-}
-
-function isEventBus(bus: events.IEventBusRef): bus is events.IEventBus {
-  return 'grantPutEventsTo' in bus;
 }

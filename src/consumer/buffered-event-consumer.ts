@@ -7,10 +7,10 @@ import type * as kms from 'aws-cdk-lib/aws-kms';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
 import { Construct, Dependable, IDependable } from 'constructs';
-import { BufferedEventConsumerGrants } from './buffered-event-consumer-grants';
 import { ConsumerAlarms, ConsumerAlarmsOptions } from './consumer-alarms';
 import type { ConsumerTargetConfig, IConsumerTarget } from './consumer-target';
-import type { IEventSubscription, ISubscriptionGrants } from './event-subscription';
+import type { IEventSubscription, ISubscriptionAlarms, ISubscriptionGrants } from './event-subscription';
+import { BufferedEventConsumerGrants } from './private/buffered-event-consumer-grants';
 import { adviseVisibilityTimeout, validateConsumer, validateMadeQueue } from './private/consumer-validation';
 import { EventDelivery } from './private/event-delivery';
 import { UnknownTarget } from './private/unknown-target';
@@ -380,7 +380,7 @@ export class BufferedEventConsumer extends Construct implements IEventSubscripti
   /**
    * The alarms that every consumer should have: messages wait too long, there are dead letters, EventBridge couldn't deliver.
    */
-  public addAlarms(options: ConsumerAlarmsOptions): ConsumerAlarms {
+  public addAlarms(options: ConsumerAlarmsOptions): ISubscriptionAlarms {
     return new ConsumerAlarms(this, 'Alarms', { consumer: this, ...options });
   }
 

@@ -4,6 +4,7 @@ import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
 import { Construct } from 'constructs';
 import type { BufferedEventConsumer } from './buffered-event-consumer';
+import type { ISubscriptionAlarms } from './event-subscription';
 import { invalid, requireDuration } from '../private/validation';
 
 /**
@@ -56,7 +57,7 @@ const LATE_MINUTES = 3;
  * consumer.addAlarms({ actions: [new cloudwatch_actions.SnsAction(topic)], acceptableLatency: Duration.minutes(2) });
  */
 @propertyInjectable
-export class ConsumerAlarms extends Construct {
+export class ConsumerAlarms extends Construct implements ISubscriptionAlarms {
   /** Uniquely identifies this class for property injectors. */
   public static readonly PROPERTY_INJECTION_ID: string = 'cdk-order-pipeline.ConsumerAlarms';
 

@@ -87,6 +87,8 @@ export interface ConsumerTargetConfig {
 
 /**
  * Something that consumes the messages of a queue. Implement it for a host that `ConsumerTarget` doesn't have.
+ *
+ * @subclassable
  */
 export interface IConsumerTarget {
   /**

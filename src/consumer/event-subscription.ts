@@ -2,10 +2,12 @@ import type * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import type * as iam from 'aws-cdk-lib/aws-iam';
 import type { IDependable } from 'constructs';
-import type { ConsumerAlarms, ConsumerAlarmsOptions } from './consumer-alarms';
+import type { ConsumerAlarmsOptions } from './consumer-alarms';
 
 /**
  * Permissions of operators on a subscription.
+ *
+ * @subclassable
  */
 export interface ISubscriptionGrants {
   /**
@@ -24,13 +26,38 @@ export interface ISubscriptionGrants {
 }
 
 /**
+ * The alarms of a subscription.
+ *
+ * @subclassable
+ */
+export interface ISubscriptionAlarms {
+  /** The oldest waiting event is older than `acceptableLatency`. */
+  readonly oldestMessageAge: cloudwatch.Alarm;
+
+  /** There are dead letters. */
+  readonly deadLetters: cloudwatch.Alarm;
+
+  /**
+   * An event could not be delivered to the subscription.
+   *
+   * @default - undefined: the transport reports none
+   */
+  readonly failedDeliveries?: cloudwatch.Alarm;
+}
+
+/**
  * A subscription to events with the target that handles them: grant it permissions, open connections to it, watch it.
  *
  * Permissions and connections are those of the target.
+ *
+ * @subclassable
  */
 export interface IEventSubscription extends iam.IGrantable, ec2.IConnectable, IDependable {
   /** Permissions for operators. */
   readonly grants: ISubscriptionGrants;
+
+  /** The environment variables of the target. A target that runs elsewhere is configured by them. */
+  readonly environment: { [name: string]: string };
 
   /**
    * How many events wait for the target. The maximum over five minutes by default.
@@ -50,5 +77,5 @@ export interface IEventSubscription extends iam.IGrantable, ec2.IConnectable, ID
   /**
    * The alarms that every subscription should have.
    */
-  addAlarms(options: ConsumerAlarmsOptions): ConsumerAlarms;
+  addAlarms(options: ConsumerAlarmsOptions): ISubscriptionAlarms;
 }

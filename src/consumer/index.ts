@@ -1,5 +1,4 @@
 export * from './buffered-event-consumer';
-export * from './buffered-event-consumer-grants';
 export * from './consumer-alarms';
 export * from './consumer-target';
 export * from './event-subscription';

@@ -2,6 +2,7 @@ import { Duration } from 'aws-cdk-lib';
 import type { Construct } from 'constructs';
 import type { ConsumerTargetBindOptions, ConsumerTargetConfig, IConsumerTarget } from './consumer-target';
 import { attachedPolicy } from './private/attached-policy';
+import { ownQueueUrl } from './private/consumer-validation';
 import { QueueScaling } from './queue-scaling';
 import { grantConsume } from '../private/permissions';
 import { invalid } from '../private/validation';
@@ -46,6 +47,7 @@ export class KubernetesConsumerTarget implements IConsumerTarget {
   }
 
   public bind(scope: Construct, options: ConsumerTargetBindOptions): ConsumerTargetConfig {
+    if (this.options.environment?.QUEUE_URL !== undefined) { throw ownQueueUrl(scope); }
     const { kubernetes } = this;
     const scaling = this.options.scaling ?? this.defaultScaling(scope);
     const workload = new KubernetesWorkload(scope, 'Workload', {

@@ -153,13 +153,23 @@ export class LambdaConsumerTarget implements IConsumerTarget {
 
   private addEnvironment(scope: Construct, environment: { [name: string]: string }): void {
     if (this.definition) {
+      const present = environmentOf(this.definition);
       for (const [name, value] of Object.entries(environment)) {
+        this.refuseOther(scope, name, present[name], value);
         this.definition.addEnvironment(name, value);
       }
     } else if (Object.keys(environment).length > 0) {
       Annotations.of(scope).addWarningV2('cdk-order-pipeline:functionEnvironmentNotSet',
         `the function '${this.fn.node.path}' is imported, so its environment stays as it is: it has to have ${Object.keys(environment).join(', ')}`);
     }
+  }
+
+  /** Of two consumers of one function, the second would take the first one's database, without a word. */
+  private refuseOther(scope: Construct, name: string, present: unknown, value: string): void {
+    const stack = Stack.of(this.definition!);
+    if (present === undefined || JSON.stringify(stack.resolve(present)) === JSON.stringify(stack.resolve(value))) { return; }
+    throw invalid(scope, `the function '${this.fn.node.path}' has another ${name} already, of its own or of another consumer: give each consumer a `
+      + 'function of its own, or leave the variable out of one');
   }
 
   private allow(scope: Construct, owner: Construct, id: string, queue: sqs.IQueue): iam.Policy | undefined {
@@ -233,6 +243,13 @@ export class LambdaConsumerTarget implements IConsumerTarget {
     }
     requireInteger(scope, 'batchSize for a FIFO queue', batchSize, 1, 10);
   }
+}
+
+/** What the function has in its environment so far. */
+function environmentOf(definition: lambda.Function): { [name: string]: unknown } {
+  const { environment } = definition.node.defaultChild as lambda.CfnFunction;
+  const resolved: { variables?: { [name: string]: unknown } } | undefined = Stack.of(definition).resolve(environment);
+  return resolved?.variables ?? {};
 }
 
 /** A pattern, or the result of `FilterCriteria.filter()`, as the mapping takes it: it drops everything but `pattern` without a word. */

@@ -169,6 +169,8 @@ export interface QueueScalingBindOptions {
  *
  * Lambda scales by itself. What bounds it like `maxReplicas` are `maxConcurrency` and `maxPollers` of `ConsumerTarget.lambdaFunction`.
  *
+ * @subclassable
+ *
  * @example
  * declare const kedaOperatorRole: iam.IRole;
  *

@@ -1,4 +1,4 @@
-import { Duration, RemovalPolicy, SecretValue, Stack, Token } from 'aws-cdk-lib';
+import { Duration, RemovalPolicy, SecretValue, Token } from 'aws-cdk-lib';
 import type * as appscaling from 'aws-cdk-lib/aws-applicationautoscaling';
 import type * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
@@ -267,7 +267,7 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
       defaultPort: ec2.Port.tcp(port),
     });
     this.adminSecret = this.manageAdminPassword(props.encryptionKey);
-    const secrets = { engine: engine.engineName, encryptionKey: props.encryptionKey, removalPolicy };
+    const secrets = { encryptionKey: props.encryptionKey, removalPolicy };
     this.commandSecret = this.addRoleSecret('CommandSecret', 'command', secrets);
     this.querySecret = this.addRoleSecret('QuerySecret', 'query', secrets);
     const environments = databaseEnvironments(engine.engineName, this);
@@ -300,27 +300,23 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
   }
 
   private addRoleSecret(
-    id: string, role: string, options: { engine: string; encryptionKey?: kms.IKey; removalPolicy: RemovalPolicy },
+    id: string, role: string, options: { encryptionKey?: kms.IKey; removalPolicy: RemovalPolicy },
   ): secretsmanager.Secret {
     const secret = new secretsmanager.Secret(this, id, {
       description: `The ${role} role of the database ${this.databaseName}`,
       encryptionKey: options.encryptionKey,
-      // CloudFormation deletes it before the cluster, whose endpoint stands in it, and so also before a cluster that then refuses.
+      // CloudFormation may delete it before a cluster that then refuses.
       removalPolicy: options.removalPolicy === RemovalPolicy.DESTROY ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN,
       generateSecretString: {
         generateStringKey: 'password',
         passwordLength: 32,
         excludePunctuation: true,
-        secretStringTemplate: Stack.of(this).toJsonString({
-          username: `${this.databaseName}_${role}`,
-          // What rotation needs. The host is the writer's for both, as a password can't be changed on a reader.
-          engine: options.engine,
-          host: this.writerEndpoint.hostname,
-          port: this.writerEndpoint.port,
-          dbname: this.databaseName,
-        }),
+        // Nothing that may change: CloudFormation generates another password whenever the template is another.
+        secretStringTemplate: JSON.stringify({ username: `${this.databaseName}_${role}` }),
       },
     });
+    // Adds `engine`, `host`, `port` and `dbname`, which rotation needs. It is the writer for both: a reader can't change a password.
+    secret.attach(this.cluster);
     // Metadata only; it is read by cdk-nag if that is in use.
     acknowledge(secret, 'AwsSolutions::AwsSolutions-SMG4',
       'Rotating a database password takes a function in the VPC with a way to Secrets Manager, which only the owner of the VPC ' +

@@ -15,6 +15,8 @@ import { databaseEnvironments } from './private/database-environment';
  *
  * Let depend on it what starts to use it, as a job or a trigger. A construct that has a security group of its own, as a function in a
  * VPC, can't depend on a database in the same stack that is opened to it: the rule needs that group, so each would wait for the other.
+ *
+ * @subclassable
  */
 export interface ICqrsDatabase extends ec2.IConnectable, IDependable {
   /** The endpoint that takes writes. */

@@ -1,5 +1,6 @@
 import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import type * as iam from 'aws-cdk-lib/aws-iam';
+import type { IDependable } from 'constructs';
 
 /**
  * Permissions on a Kafka cluster, each for exactly the topics and the group that are named.
@@ -25,8 +26,10 @@ export interface IKafkaClusterGrants {
 
 /**
  * A Kafka cluster that carries events.
+ *
+ * @subclassable
  */
-export interface IKafkaCluster extends ec2.IConnectable {
+export interface IKafkaCluster extends ec2.IConnectable, IDependable {
   /** The ARN of the cluster. */
   readonly clusterArn: string;
 

@@ -1,4 +1,5 @@
 import type * as ec2 from 'aws-cdk-lib/aws-ec2';
+import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
 import { Construct } from 'constructs';
 import type { IKafkaCluster, IKafkaClusterGrants } from './kafka-cluster';
 import { coming } from '../private/coming';
@@ -25,7 +26,11 @@ export interface MskEventClusterProps {
 /**
  * An Amazon MSK cluster with the topics of a pipeline. It is not available yet: making one is an error.
  */
+@propertyInjectable
 export class MskEventCluster extends Construct implements IKafkaCluster {
+  /** Uniquely identifies this class for property injectors. */
+  public static readonly PROPERTY_INJECTION_ID: string = 'cdk-order-pipeline.MskEventCluster';
+
   public readonly clusterArn!: string;
   public readonly environment!: { [name: string]: string };
   public readonly grants!: IKafkaClusterGrants;

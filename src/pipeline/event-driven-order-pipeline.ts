@@ -139,13 +139,16 @@ export class EventDrivenOrderPipeline extends Construct {
   // Of their own, so that an id of a user never meets one of the pipeline, now or later.
   private readonly consumerScope: Construct;
   private readonly serviceScope: Construct;
+  private readonly migrationScope: Construct;
   private readonly _consumers: IEventSubscription[] = [];
   private readonly migrations = new Map<ICqrsDatabase, IHostedService>();
+  /** By the database, what works with it and was added first. */
+  private readonly users = new Map<ICqrsDatabase, string>();
 
   constructor(scope: Construct, id: string, props: EventDrivenOrderPipelineProps = {}) {
     super(scope, id);
     this.eventSource = props.eventSource ?? 'com.example.orders';
-    this.channel = (props.transport ?? EventTransport.eventBridge()).bindTransport(this, {
+    this.channel = (props.transport ?? EventTransport.eventBridge()).bindTransport(new Construct(this, 'Transport'), {
       eventSource: this.eventSource,
       encryptionKey: props.encryptionKey,
     });
@@ -154,6 +157,7 @@ export class EventDrivenOrderPipeline extends Construct {
     this.database = this.databaseOf(props);
     this.consumerScope = new Construct(this, 'Consumers');
     this.serviceScope = new Construct(this, 'Services');
+    this.migrationScope = new Construct(this, 'Migrations');
     this.migration = props.migration && this.migrate(this, 'Migration', props.migration, 'migration', this.database);
 
     const { commandApi, queryApi, outboxRelay } = props;
@@ -186,8 +190,8 @@ export class EventDrivenOrderPipeline extends Construct {
       ...subscription,
       databaseAccess: access,
       dependencies: [...this.migrationOf(access), ...options.dependencies ?? []],
-      environment: { ...this.channel.environment, ...options.environment },
     });
+    this.note(access, `the consumer '${id}'`);
     this._consumers.push(consumer);
     return consumer;
   }
@@ -201,20 +205,27 @@ export class EventDrivenOrderPipeline extends Construct {
   public addService(id: string, host: IServiceHost, options: PipelineServiceOptions = {}): IHostedService {
     const { publishes, dependencies } = options;
     const access = this.accessOf(`the service '${id}'`, options);
-    return this.run(this.serviceScope, id, host, { kind: ServiceKind.SERVICE, access, publishes, dependencies });
+    const service = this.run(this.serviceScope, id, host, { kind: ServiceKind.SERVICE, access, publishes, dependencies });
+    this.note(access, `the service '${id}'`);
+    return service;
   }
 
   /**
    * Add the migration of a database that is not the pipeline's own. Services and consumers with access to that database, which are added
    * later, start after it.
    *
-   * @param id the id of the migration, under `Services` of the pipeline
+   * @param id the id of the migration, under `Migrations` of the pipeline
    * @param host where it runs
    * @param database the database whose schema and roles it makes
    */
   public addMigration(id: string, host: IServiceHost, database: ICqrsDatabase): IHostedService {
     if (this.migrations.has(database)) { throw invalid(this, `the database of the migration '${id}' has a migration already: give it one`); }
-    return this.migrate(this.serviceScope, id, host, `the migration '${id}'`, database);
+    const user = this.users.get(database);
+    if (user) {
+      throw invalid(this, `the migration '${id}' comes after ${user}, which works with its database and would not wait for it: add the migration `
+        + 'before');
+    }
+    return this.migrate(this.migrationScope, id, host, `the migration '${id}'`, database);
   }
 
   private databaseOf(props: EventDrivenOrderPipelineProps): ICqrsDatabase | undefined {
@@ -268,6 +279,10 @@ export class EventDrivenOrderPipeline extends Construct {
     access?.connect(service, service);
     if (publishes) { this.channel.allowPublish(service); }
     return service;
+  }
+
+  private note(access: DatabaseAccess | undefined, user: string): void {
+    if (access && !this.users.has(access.database)) { this.users.set(access.database, user); }
   }
 
   /** Whoever works with a database waits for its schema. */

@@ -23,8 +23,8 @@ export class ApiAuthorizer {
   }
 
   private constructor(
-    /** The authorization type, as Amazon API Gateway names it: `IAM`, `JWT` or `NONE`. */
-    public readonly authorizationType: string,
+    /** @internal */
+    public readonly _kind: 'IAM' | 'JWT' | 'NONE',
     /**
      * The issuer of the tokens.
      *

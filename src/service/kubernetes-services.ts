@@ -13,7 +13,7 @@ export interface KubernetesServiceSettings extends KubernetesWorkloadOptions {
   /**
    * How many replicas run.
    *
-   * @default - 2 to 10 replicas at 70 % CPU; an outbox relay, of which one works while the others stand by, 2 to 3
+   * @default - 2 to 10 replicas at 70 % CPU; an outbox relay, of which one works while the other stands by, 2
    */
   readonly scaling?: Autoscaling;
 
@@ -28,7 +28,7 @@ export interface KubernetesServiceSettings extends KubernetesWorkloadOptions {
 /**
  * What all services of one image have in common.
  */
-export interface KubernetesServicesOptions {
+export interface SharedServiceOptions {
   /**
    * Environment variables of all of them. Those of a single service come on top.
    *
@@ -66,12 +66,16 @@ export interface KubernetesServicesOptions {
  */
 export class KubernetesServices {
   /** @internal */
-  constructor(
+  public static _of(kubernetes: KubernetesAccess, image: WorkloadImage, options: SharedServiceOptions): KubernetesServices {
+    return new KubernetesServices(kubernetes, image, options);
+  }
+
+  private constructor(
     /** The cluster. */
     public readonly kubernetes: KubernetesAccess,
     /** The image with all programs. */
     public readonly image: WorkloadImage,
-    private readonly options: KubernetesServicesOptions,
+    private readonly options: SharedServiceOptions,
   ) {
   }
 

@@ -2,7 +2,7 @@ import type { Duration } from 'aws-cdk-lib';
 import type * as lambda from 'aws-cdk-lib/aws-lambda';
 import type { Construct, IDependable } from 'constructs';
 import type { ApiAuthorizer } from './api-authorizer';
-import { KubernetesServices, KubernetesServicesOptions, KubernetesServiceSettings } from './kubernetes-services';
+import { KubernetesServices, SharedServiceOptions, KubernetesServiceSettings } from './kubernetes-services';
 import { KubernetesJobHost, KubernetesServiceHost } from './private/kubernetes-service-host';
 import type { ServiceKind } from './service-kind';
 import { coming } from '../private/coming';
@@ -42,6 +42,8 @@ export interface ServiceBindOptions {
 
 /**
  * Where a service of a pipeline runs. Implement it for a host that `ServiceHost` doesn't have.
+ *
+ * @subclassable
  */
 export interface IServiceHost {
   /**
@@ -97,7 +99,7 @@ export abstract class ServiceHost {
   /**
    * A Deployment on Kubernetes.
    *
-   * Unless the options say otherwise, an API has 2 to 10 replicas by CPU and an internal Network Load Balancer, a relay has 2 to 3
+   * Unless the options say otherwise, an API has 2 to 10 replicas by CPU and an internal Network Load Balancer, a relay has 2
    * replicas, and only APIs can be reached.
    *
    * @param kubernetes the cluster
@@ -122,36 +124,39 @@ export abstract class ServiceHost {
    * @param image the image with all programs
    */
   public static kubernetesServices(
-    kubernetes: KubernetesAccess, image: WorkloadImage, options: KubernetesServicesOptions = {},
+    kubernetes: KubernetesAccess, image: WorkloadImage, options: SharedServiceOptions = {},
   ): KubernetesServices {
-    return new KubernetesServices(kubernetes, image, options);
+    return KubernetesServices._of(kubernetes, image, options);
   }
 
   /**
    * An HTTP API of Amazon API Gateway in front of a function. It is not available yet and an error.
    *
-   * @param _fn the function that answers
+   * @param fn the function that answers
    */
-  public static httpApi(_fn: lambda.IFunction, _options: HttpApiOptions): IServiceHost {
+  public static httpApi(fn: lambda.IFunction, options: HttpApiOptions): IServiceHost {
+    void [fn, options];
     throw coming('ServiceHost.httpApi()', SERVERLESS, 'run the API by ServiceHost.kubernetes()');
   }
 
   /**
    * A function that runs at a fixed rate, for the relay. It is not available yet and an error.
    *
-   * @param _fn the function
-   * @param _every the time between two runs
+   * @param fn the function
+   * @param every the time between two runs
    */
-  public static scheduled(_fn: lambda.IFunction, _every: Duration): IServiceHost {
+  public static scheduled(fn: lambda.IFunction, every: Duration): IServiceHost {
+    void [fn, every];
     throw coming('ServiceHost.scheduled()', SERVERLESS, 'run the relay by ServiceHost.kubernetes()');
   }
 
   /**
    * A function that runs in each deployment that changes it, for the migration. It is not available yet and an error.
    *
-   * @param _fn the function
+   * @param fn the function
    */
-  public static onDeployment(_fn: lambda.IFunction): IServiceHost {
+  public static onDeployment(fn: lambda.IFunction): IServiceHost {
+    void fn;
     throw coming('ServiceHost.onDeployment()', SERVERLESS, 'run the migration by ServiceHost.kubernetesJob()');
   }
 }

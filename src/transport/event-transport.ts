@@ -41,9 +41,11 @@ export interface EventSubscriptionOptions extends BufferedEventConsumerOptions {
 
 /**
  * The way of a pipeline's events, once it is made: services publish to it, subscriptions get what they ask for.
+ *
+ * @subclassable
  */
 export interface IEventChannel {
-  /** Environment variables of the services and consumers, by which they find it. */
+  /** Environment variables of the services, by which they find it. What a consumer needs, its subscription gives it. */
   readonly environment: { [name: string]: string };
 
   /**
@@ -85,12 +87,14 @@ export interface IEventChannel {
 
 /**
  * How events get from the outbox to subscriptions. Implement it for a transport that `EventTransport` doesn't have.
+ *
+ * @subclassable
  */
 export interface IEventTransport {
   /**
    * Makes what the transport needs. Called once, by the pipeline.
    *
-   * @param scope the pipeline
+   * @param scope the transport's own scope in the pipeline
    */
   bindTransport(scope: Construct, options: EventTransportBindOptions): IEventChannel;
 }
@@ -142,10 +146,11 @@ export abstract class EventTransport {
   /**
    * Topics of a Kafka cluster. It is not available yet and an error.
    *
-   * @param _cluster the cluster, such as an `MskEventCluster`
-   * @param _retry how an event that failed is tried again
+   * @param cluster the cluster, such as an `MskEventCluster`
+   * @param retry how an event that failed is tried again
    */
-  public static kafka(_cluster: IKafkaCluster, _retry?: KafkaRetry): IEventTransport {
+  public static kafka(cluster: IKafkaCluster, retry?: KafkaRetry): IEventTransport {
+    void [cluster, retry];
     throw coming('EventTransport.kafka()', 'the Kafka transport', 'use EventTransport.eventBridge()');
   }
 }

@@ -1,3 +1,4 @@
+import type { Construct } from 'constructs';
 import { horizontalPodAutoscaler } from './private/horizontal-pod-autoscaler';
 import { Replicas, replicasOf, requireAtLeast } from './private/replicas';
 
@@ -24,7 +25,7 @@ export interface CpuAutoscalingOptions {
    *
    * @default 70
    */
-  readonly targetUtilizationPercent?: number;
+  readonly targetCpuUtilizationPercent?: number;
 }
 
 /**
@@ -58,6 +59,8 @@ export interface AutoscalingConfig {
 
 /**
  * How many replicas a workload runs.
+ *
+ * @subclassable
  */
 export abstract class Autoscaling {
   /**
@@ -72,26 +75,30 @@ export abstract class Autoscaling {
     return new FixedReplicas(replicas);
   }
 
-  /** Called by the workload that is scaled. */
-  public abstract bind(options: AutoscalingBindOptions): AutoscalingConfig;
+  /**
+   * Called by the workload that is scaled.
+   *
+   * @param scope the workload, in which resources may be made
+   */
+  public abstract bind(scope: Construct, options: AutoscalingBindOptions): AutoscalingConfig;
 }
 
 class CpuAutoscaling extends Autoscaling {
   private readonly replicas: Replicas;
-  private readonly targetUtilizationPercent: number;
+  private readonly targetCpuUtilizationPercent: number;
 
   constructor(options: CpuAutoscalingOptions) {
     super();
     this.replicas = replicasOf(options, 2, 1);
-    this.targetUtilizationPercent = options.targetUtilizationPercent ?? 70;
-    requireAtLeast('targetUtilizationPercent', this.targetUtilizationPercent, 1);
+    this.targetCpuUtilizationPercent = options.targetCpuUtilizationPercent ?? 70;
+    requireAtLeast('targetCpuUtilizationPercent', this.targetCpuUtilizationPercent, 1);
   }
 
-  public bind(options: AutoscalingBindOptions): AutoscalingConfig {
+  public bind(_scope: Construct, options: AutoscalingBindOptions): AutoscalingConfig {
     return {
       manifests: [horizontalPodAutoscaler(options, this.replicas, {
         type: 'Resource',
-        resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: this.targetUtilizationPercent } },
+        resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: this.targetCpuUtilizationPercent } },
       })],
     };
   }
@@ -103,7 +110,7 @@ class FixedReplicas extends Autoscaling {
     requireAtLeast('replicas', replicas, 0);
   }
 
-  public bind(_options: AutoscalingBindOptions): AutoscalingConfig {
+  public bind(_scope: Construct, _options: AutoscalingBindOptions): AutoscalingConfig {
     return { replicas: this.replicas };
   }
 }

@@ -4,6 +4,8 @@ import { IDependable } from 'constructs';
 
 /**
  * A service that runs somewhere: grant it permissions, open connections to it, depend on it.
+ *
+ * @subclassable
  */
 export interface IHostedService extends iam.IGrantable, ec2.IConnectable, IDependable {
   /**

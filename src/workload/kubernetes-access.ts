@@ -179,8 +179,9 @@ export abstract class KubernetesAccess {
    * @param serviceName the name of the Service
    * @param after what applies the Service
    * @returns undefined if nothing can be read, as with `manifestsOnly`
+   * @internal
    */
-  public serviceAddress(scope: Construct, id: string, serviceName: string, after: IDependable): string | undefined {
+  public _serviceAddress(scope: Construct, id: string, serviceName: string, after: IDependable): string | undefined {
     const value = this._cluster?.read(scope, id, {
       objectType: 'service',
       objectName: serviceName,
@@ -200,7 +201,7 @@ export abstract class KubernetesAccess {
     this.refuseElsewhere(scope);
     for (const manifest of manifests) { this.refuseDuplicate(scope, manifest); }
     this._manifests.push(...manifests);
-    return this.apply(scope, id, manifests, overwrite);
+    return this._apply(scope, id, manifests, overwrite);
   }
 
   /**
@@ -242,8 +243,12 @@ export abstract class KubernetesAccess {
     this.operatorRole = kedaOperatorRole;
   }
 
-  /** Apply the manifests, or leave it, and return the construct that stands for them. With `overwrite` also over what exists. */
-  protected abstract apply(scope: Construct, id: string, manifests: { [key: string]: unknown }[], overwrite?: boolean): Construct;
+  /**
+   * Apply the manifests, or leave it, and return the construct that stands for them. With `overwrite` also over what exists.
+   *
+   * @internal
+   */
+  protected abstract _apply(scope: Construct, id: string, manifests: { [key: string]: unknown }[], overwrite?: boolean): Construct;
 
   /**
    * Warns at synthesis of what the cluster lacks.
@@ -298,7 +303,8 @@ abstract class ClusterAccess extends KubernetesAccess {
     return connectionsOf(securityGroup);
   }
 
-  protected apply(scope: Construct, id: string, manifests: Manifest[], overwrite?: boolean): Construct {
+  /** @internal */
+  protected _apply(scope: Construct, id: string, manifests: Manifest[], overwrite?: boolean): Construct {
     return this.cluster.apply(scope, id, manifests, overwrite);
   }
 }
@@ -340,7 +346,8 @@ class ManifestsOnlyAccess extends KubernetesAccess {
     return connectionsOf(securityGroup);
   }
 
-  protected apply(scope: Construct, id: string, _manifests: Manifest[]): Construct {
+  /** @internal */
+  protected _apply(scope: Construct, id: string, _manifests: Manifest[]): Construct {
     return new Construct(scope, id);
   }
 }

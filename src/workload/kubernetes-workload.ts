@@ -147,13 +147,15 @@ export class KubernetesWorkload extends Construct implements IHostedService {
     this.serviceName = pod.serviceName;
 
     const namespace = props.kubernetes.namespace;
-    const scaling = (props.scaling ?? Autoscaling.cpu()).bind({ deploymentName: pod.serviceName, namespace });
-    const exposure = (props.exposure ?? ServiceExposure.none()).bind({
+    const scaling = (props.scaling ?? Autoscaling.cpu()).bind(this, { deploymentName: pod.serviceName, namespace });
+    const probes = (props.probes ?? WorkloadProbes.http()).bind(this, { port: this.port });
+    const exposure = (props.exposure ?? ServiceExposure.none()).bind(this, {
       serviceName: pod.serviceName,
       namespace,
       selector: pod.selector,
       port: this.port,
       loadBalancerClass: props.kubernetes.loadBalancerClass,
+      healthCheckPath: (probes.readinessProbe?.httpGet as { path?: string } | undefined)?.path,
     });
     this.addressKind = exposure.addressKind ?? ServiceAddressKind.NONE;
 
@@ -176,7 +178,7 @@ export class KubernetesWorkload extends Construct implements IHostedService {
         strategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 0, maxSurge: '25%' } },
         template: pod.template({
           ports: [{ name: 'http', containerPort: this.port, protocol: 'TCP' }],
-          ...(props.probes ?? WorkloadProbes.http()).bind(),
+          ...probes,
           // Time for load balancer and Service to stop sending before the process stops taking.
           ...drainTime ? { lifecycle: { preStop: { sleep: { seconds: drainTime.toSeconds() } } } } : {},
         }, {
@@ -198,9 +200,10 @@ export class KubernetesWorkload extends Construct implements IHostedService {
       spec: { maxUnavailable: 1, unhealthyPodEvictionPolicy: 'AlwaysAllow', selector: { matchLabels: pod.selector } },
     };
     const ports = [{ protocol: 'TCP', port: this.port }];
+    const scrapers = props.metricsAccess?.map(access => access.bind(this, { port: this.port, namespace })) ?? [];
     const ingress = [
       ...exposed ? [{ ...exposure.ingressFrom?.length ? { from: exposure.ingressFrom } : {}, ports }] : [],
-      ...props.metricsAccess?.length ? [{ from: props.metricsAccess.map(access => access.bind()), ports }] : [],
+      ...scrapers.length > 0 ? [{ from: scrapers, ports }] : [],
     ];
 
     this.manifest = props.kubernetes.applyManifest(this, 'Manifest', [
@@ -236,7 +239,7 @@ export class KubernetesWorkload extends Construct implements IHostedService {
       case ServiceAddressKind.CLUSTER_INTERNAL:
         return `${this.serviceName}.${this.kubernetes.namespace}.svc.cluster.local`;
       case ServiceAddressKind.LOAD_BALANCER:
-        this.hostName ??= this.kubernetes.serviceAddress(this, 'Address', this.serviceName, this.manifest);
+        this.hostName ??= this.kubernetes._serviceAddress(this, 'Address', this.serviceName, this.manifest);
         return this.hostName;
       default:
         return undefined;

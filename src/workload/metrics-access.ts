@@ -1,9 +1,22 @@
 import { Token } from 'aws-cdk-lib';
+import type { Construct } from 'constructs';
+
+/**
+ * The workload whose metrics are read.
+ */
+export interface MetricsAccessBindOptions {
+  /** The port that answers `/metrics`. */
+  readonly port: number;
+  /** The namespace of the workload. */
+  readonly namespace: string;
+}
 
 /**
  * Who may read `/metrics` of a workload, beside those who can reach it anyway.
  *
  * Where network policies are enforced, a Prometheus reaches only the pods that let it in.
+ *
+ * @subclassable
  */
 export abstract class MetricsAccess {
   /** The pods of a namespace, such as `monitoring`. */
@@ -19,9 +32,10 @@ export abstract class MetricsAccess {
   /**
    * Called by the workload whose metrics are read.
    *
+   * @param scope the workload
    * @returns a peer of a NetworkPolicy
    */
-  public abstract bind(): { [key: string]: unknown };
+  public abstract bind(scope: Construct, options: MetricsAccessBindOptions): { [key: string]: unknown };
 }
 
 class NamespaceAccess extends MetricsAccess {
@@ -32,7 +46,7 @@ class NamespaceAccess extends MetricsAccess {
     }
   }
 
-  public bind(): { [key: string]: unknown } {
+  public bind(_scope: Construct, _options: MetricsAccessBindOptions): { [key: string]: unknown } {
     // The label that Kubernetes gives to each namespace.
     return { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': this.name } } };
   }
@@ -46,7 +60,7 @@ class CidrAccess extends MetricsAccess {
     }
   }
 
-  public bind(): { [key: string]: unknown } {
+  public bind(_scope: Construct, _options: MetricsAccessBindOptions): { [key: string]: unknown } {
     return { ipBlock: { cidr: this.cidr } };
   }
 }

@@ -1,4 +1,6 @@
 import { Duration } from 'aws-cdk-lib';
+import type { Construct } from 'constructs';
+import { invalid } from '../private/validation';
 
 /**
  * An internal Network Load Balancer.
@@ -54,13 +56,13 @@ export interface InternalNetworkLoadBalancerOptions {
  */
 export enum ServiceAddressKind {
   /** Nowhere: it has no Service. */
-  NONE,
+  NONE = 'NONE',
 
   /** By the name of its Service, from inside the cluster. */
-  CLUSTER_INTERNAL,
+  CLUSTER_INTERNAL = 'CLUSTER_INTERNAL',
 
   /** By the host name of a load balancer, which is known once the load balancer is there. */
-  LOAD_BALANCER,
+  LOAD_BALANCER = 'LOAD_BALANCER',
 }
 
 /**
@@ -81,6 +83,12 @@ export interface ServiceExposureBindOptions {
    * @default - unknown
    */
   readonly loadBalancerClass?: string;
+  /**
+   * The path of the readiness probe, which a load balancer asks too.
+   *
+   * @default - the container is not probed by HTTP
+   */
+  readonly healthCheckPath?: string;
 }
 
 /**
@@ -118,6 +126,8 @@ export interface ServiceExposureConfig {
 
 /**
  * Who can reach the port of a workload. Nothing here is reachable from the internet.
+ *
+ * @subclassable
  */
 export abstract class ServiceExposure {
   /**
@@ -146,8 +156,12 @@ export abstract class ServiceExposure {
     return new NotExposed();
   }
 
-  /** Called by the workload that is exposed. */
-  public abstract bind(options: ServiceExposureBindOptions): ServiceExposureConfig;
+  /**
+   * Called by the workload that is exposed.
+   *
+   * @param scope the workload, in which resources may be made
+   */
+  public abstract bind(scope: Construct, options: ServiceExposureBindOptions): ServiceExposureConfig;
 }
 
 /** Time for the cluster's nodes to learn that a pod is no longer behind its Service. */
@@ -171,10 +185,10 @@ class InternalNetworkLoadBalancer extends ServiceExposure {
     };
   }
 
-  public bind(bind: ServiceExposureBindOptions): ServiceExposureConfig {
+  public bind(scope: Construct, bind: ServiceExposureBindOptions): ServiceExposureConfig {
     const loadBalancerClass = this.options.loadBalancerClass ?? bind.loadBalancerClass;
     if (loadBalancerClass === undefined) {
-      throw new Error(`Which controller makes the load balancer of '${bind.serviceName}' isn't known: set loadBalancerClass of the KubernetesAccess,`
+      throw invalid(scope, 'which controller makes the load balancer is not known: set loadBalancerClass of the KubernetesAccess,'
         + ' or of ServiceExposure.internalNetworkLoadBalancer(), to \'eks.amazonaws.com/nlb\' (EKS Auto Mode) or \'service.k8s.aws/nlb\''
         + ' (AWS Load Balancer Controller)');
     }
@@ -182,9 +196,8 @@ class InternalNetworkLoadBalancer extends ServiceExposure {
       manifests: [service(bind, { type: 'LoadBalancer', loadBalancerClass }, {
         [`${ANNOTATION}-scheme`]: 'internal',
         [`${ANNOTATION}-nlb-target-type`]: 'ip',
-        [`${ANNOTATION}-healthcheck-protocol`]: 'http',
         [`${ANNOTATION}-healthcheck-port`]: 'traffic-port',
-        [`${ANNOTATION}-healthcheck-path`]: '/readyz',
+        ...healthCheck(bind.healthCheckPath),
         ...this.annotations,
         ...this.options.annotations,
       })],
@@ -197,8 +210,15 @@ class InternalNetworkLoadBalancer extends ServiceExposure {
   }
 }
 
+/** A container that answers no probe by HTTP is healthy while it takes connections. */
+function healthCheck(path?: string): { [key: string]: string } {
+  return path === undefined
+    ? { [`${ANNOTATION}-healthcheck-protocol`]: 'tcp' }
+    : { [`${ANNOTATION}-healthcheck-protocol`]: 'http', [`${ANNOTATION}-healthcheck-path`]: path };
+}
+
 class ClusterInternal extends ServiceExposure {
-  public bind(bind: ServiceExposureBindOptions): ServiceExposureConfig {
+  public bind(_scope: Construct, bind: ServiceExposureBindOptions): ServiceExposureConfig {
     return {
       manifests: [service(bind, { type: 'ClusterIP' })],
       ingressFrom: [{ namespaceSelector: {} }],
@@ -209,7 +229,7 @@ class ClusterInternal extends ServiceExposure {
 }
 
 class NotExposed extends ServiceExposure {
-  public bind(_options: ServiceExposureBindOptions): ServiceExposureConfig {
+  public bind(_scope: Construct, _options: ServiceExposureBindOptions): ServiceExposureConfig {
     return {};
   }
 }

@@ -32,6 +32,8 @@ export interface WorkloadImageConfig {
 
 /**
  * The container image of a workload.
+ *
+ * @subclassable
  */
 export abstract class WorkloadImage {
   /**

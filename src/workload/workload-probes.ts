@@ -1,3 +1,5 @@
+import type { Construct } from 'constructs';
+
 /**
  * Paths that answer 2xx.
  */
@@ -42,7 +44,17 @@ export interface WorkloadProbesConfig {
 }
 
 /**
+ * The workload that is probed.
+ */
+export interface WorkloadProbesBindOptions {
+  /** The port of the container, which probes may also name `http`. */
+  readonly port: number;
+}
+
+/**
  * How the kubelet asks a container for its health.
+ *
+ * @subclassable
  */
 export abstract class WorkloadProbes {
   /** By HTTP on the workload's port. */
@@ -55,8 +67,12 @@ export abstract class WorkloadProbes {
     return new NoProbes();
   }
 
-  /** Called by the workload that is probed. */
-  public abstract bind(): WorkloadProbesConfig;
+  /**
+   * Called by the workload that is probed.
+   *
+   * @param scope the workload
+   */
+  public abstract bind(scope: Construct, options: WorkloadProbesBindOptions): WorkloadProbesConfig;
 }
 
 class HttpProbes extends WorkloadProbes {
@@ -64,7 +80,7 @@ class HttpProbes extends WorkloadProbes {
     super();
   }
 
-  public bind(): WorkloadProbesConfig {
+  public bind(_scope: Construct, _options: WorkloadProbesBindOptions): WorkloadProbesConfig {
     const liveness = { httpGet: { path: this.options.livenessPath ?? '/livez', port: 'http' }, timeoutSeconds: 2 };
     const readiness = { httpGet: { path: this.options.readinessPath ?? '/readyz', port: 'http' }, timeoutSeconds: 2 };
     return {
@@ -77,7 +93,7 @@ class HttpProbes extends WorkloadProbes {
 }
 
 class NoProbes extends WorkloadProbes {
-  public bind(): WorkloadProbesConfig {
+  public bind(_scope: Construct, _options: WorkloadProbesBindOptions): WorkloadProbesConfig {
     return {};
   }
 }

@@ -191,11 +191,11 @@ test.each<[string, () => void]>([
 });
 
 test('an authorizer says who may call, and has no default', () => {
-  const fieldsOf = ({ authorizationType, issuer, audience }: ApiAuthorizer) => ({ authorizationType, issuer, audience });
-  expect(fieldsOf(ApiAuthorizer.iam())).toEqual({ authorizationType: 'IAM' });
-  expect(fieldsOf(ApiAuthorizer.publicAccess())).toEqual({ authorizationType: 'NONE' });
+  const fieldsOf = ({ _kind, issuer, audience }: ApiAuthorizer) => ({ _kind, issuer, audience });
+  expect(fieldsOf(ApiAuthorizer.iam())).toEqual({ _kind: 'IAM' });
+  expect(fieldsOf(ApiAuthorizer.publicAccess())).toEqual({ _kind: 'NONE' });
   expect(fieldsOf(ApiAuthorizer.jwt('https://issuer.example', ['orders']))).toEqual({
-    authorizationType: 'JWT', issuer: 'https://issuer.example', audience: ['orders'],
+    _kind: 'JWT', issuer: 'https://issuer.example', audience: ['orders'],
   });
 });
 

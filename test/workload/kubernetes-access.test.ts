@@ -151,7 +151,7 @@ describe('manifests only', () => {
 
   test('reads no address and knows no class of load balancers', () => {
     const kubernetes = KubernetesAccess.manifestsOnly({ clusterName: 'gitops' });
-    expect(kubernetes.serviceAddress(stack, 'Address', 'api', stack)).toBeUndefined();
+    expect(kubernetes._serviceAddress(stack, 'Address', 'api', stack)).toBeUndefined();
     expect(kubernetes.loadBalancerClass).toBeUndefined();
     expect(KubernetesAccess.manifestsOnly({ clusterName: 'gitops', loadBalancerClass: 'a/b' }).loadBalancerClass).toBe('a/b');
   });

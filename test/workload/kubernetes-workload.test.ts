@@ -186,7 +186,7 @@ describe('scaling', () => {
     [{ minReplicas: 0 }, 'minReplicas must be a whole number of at least 1, got 0'],
     [{ maxReplicas: 2.5 }, 'maxReplicas must be a whole number of at least 1, got 2.5'],
     [{ minReplicas: 4, maxReplicas: 3 }, 'maxReplicas (3) must not be less than minReplicas (4)'],
-    [{ targetUtilizationPercent: 0 }, 'targetUtilizationPercent must be a whole number of at least 1, got 0'],
+    [{ targetCpuUtilizationPercent: 0 }, 'targetCpuUtilizationPercent must be a whole number of at least 1, got 0'],
   ])('refuses %j', (options, message) => {
     expect(() => Autoscaling.cpu(options)).toThrow(message);
   });

@@ -23,7 +23,7 @@ export function validateConsumer(
   validateVisibility(scope, 'visibilityTimeout', props.visibilityTimeout, processingTime, props.target.maxBatchingWindow);
   if (props.encryptionKey) { validateKey(scope, props.encryptionKey); }
   if (props.environment?.QUEUE_URL !== undefined) {
-    throw invalid(scope, 'environment.QUEUE_URL is the queue of this consumer, which it sets itself: give another queue another name');
+    throw ownQueueUrl(scope);
   }
 
   const { queue, deadLetterQueue, ruleDeadLetterQueue } = props;
@@ -49,6 +49,11 @@ export function validateConsumer(
   warnOfRetention(scope, props);
   if (queue instanceof sqs.Queue) { validateOwnQueue(scope, queue, props, patterns.length > 0, processingTime); }
   if (!queue && deadLetterQueue instanceof sqs.Queue) { validateOwnDeadLetterQueue(scope, deadLetterQueue); }
+}
+
+/** A consumer would work on another queue than the one that is watched. */
+export function ownQueueUrl(scope: Construct): Error {
+  return invalid(scope, 'environment.QUEUE_URL is the queue of this consumer, which it sets itself: give another queue another name');
 }
 
 /** Six times the processing time and the batching window, as AWS advises for Lambda. */

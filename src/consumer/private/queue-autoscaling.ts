@@ -1,5 +1,6 @@
 import { Duration, Token, Tokenization } from 'aws-cdk-lib';
 import type * as sqs from 'aws-cdk-lib/aws-sqs';
+import type { Construct } from 'constructs';
 import { Autoscaling, AutoscalingBindOptions, AutoscalingConfig } from '../../workload/autoscaling';
 import { horizontalPodAutoscaler } from '../../workload/private/horizontal-pod-autoscaler';
 import { Replicas, replicasOf, requireAtLeast } from '../../workload/private/replicas';
@@ -69,7 +70,7 @@ export class KedaAutoscaling extends Autoscaling {
     super();
   }
 
-  public bind({ deploymentName, namespace }: AutoscalingBindOptions): AutoscalingConfig {
+  public bind(_scope: Construct, { deploymentName, namespace }: AutoscalingBindOptions): AutoscalingConfig {
     const apiVersion = 'keda.sh/v1alpha1';
     const metadata = { name: deploymentName, namespace };
     const { fallback, behavior, targetCpuUtilizationPercent } = this.settings;
@@ -134,7 +135,7 @@ export class ExternalMetricAutoscaling extends Autoscaling {
     }
   }
 
-  public bind(options: AutoscalingBindOptions): AutoscalingConfig {
+  public bind(_scope: Construct, options: AutoscalingBindOptions): AutoscalingConfig {
     const { metricName: name, metricLabels: matchLabels } = this.options;
     return {
       manifests: [horizontalPodAutoscaler(options, this.replicas, {

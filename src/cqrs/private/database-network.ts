@@ -18,7 +18,7 @@ export function portsOf(database: ICqrsDatabase): number[] {
 export function openDatabase(database: ICqrsDatabase, client: ec2.IConnectable, grantee?: iam.IGrantable): void {
   for (const port of portsOf(database).map(portOf)) {
     if (needsRuleOfItsOwn(database, client, grantee)) {
-      client.connections.allowTo(database, port);
+      allowFromElsewhere(database, client, port);
     } else {
       database.connections.allowFrom(client, port);
     }
@@ -38,6 +38,16 @@ function needsRuleOfItsOwn(database: ICqrsDatabase, client: ec2.IConnectable, gr
   const stack = Stack.of(user);
   const here = ({ connections }: ec2.IConnectable) => connections.securityGroups.some((group) => Stack.of(group) === stack);
   return here(client) && !here(database);
+}
+
+/** With the rules in the stack of the client, which is what `remoteRule` means. `allowTo()` would warn of rules that nobody asked for. */
+function allowFromElsewhere(database: ICqrsDatabase, client: ec2.IConnectable, port: ec2.Port): void {
+  for (const group of database.connections.securityGroups) {
+    for (const peer of client.connections.securityGroups) {
+      group.addIngressRule(peer, port, undefined, true);
+      peer.addEgressRule(group, port, undefined, true);
+    }
+  }
 }
 
 /** A TCP port. Those that are only known at deployment all have the same name in the core, which then drops the second rule. */

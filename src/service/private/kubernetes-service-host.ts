@@ -20,7 +20,7 @@ export class KubernetesServiceHost implements IServiceHost {
       kubernetes: this.kubernetes,
       port: this.options.port ?? port,
       exposure: this.options.exposure ?? (kind === ServiceKind.API ? ServiceExposure.internalNetworkLoadBalancer() : undefined),
-      scaling: this.options.scaling ?? (kind === ServiceKind.RELAY ? Autoscaling.cpu({ maxReplicas: 3 }) : undefined),
+      scaling: this.options.scaling ?? (kind === ServiceKind.RELAY ? Autoscaling.fixed(2) : undefined),
       environment: { ...environment, ...this.options.environment },
       egressPorts: [...egressPorts ?? [], ...this.options.egressPorts ?? []],
     });

@@ -1,9 +1,12 @@
-import { Stack, Token } from 'aws-cdk-lib';
-import * as events from 'aws-cdk-lib/aws-events';
+import { Annotations, Stack, Token } from 'aws-cdk-lib';
+import type * as events from 'aws-cdk-lib/aws-events';
+import * as iam from 'aws-cdk-lib/aws-iam';
 import type { Construct } from 'constructs';
 import { OrderEventBus } from '../../bus';
+import { eventBusOf } from '../../bus/private/event-bus-of';
 import { BufferedEventConsumer, IEventSubscription } from '../../consumer';
-import { invalid, refuseBoth, refuseWith } from '../../private/validation';
+import { statementsText } from '../../private/permissions';
+import { differ, invalid, refuseBoth, refuseWith } from '../../private/validation';
 import type { IHostedService } from '../../workload';
 import type {
   EventBridgeTransportOptions, EventSubscriptionOptions, EventTransportBindOptions, IEventChannel, IEventTransport,
@@ -21,7 +24,7 @@ export class EventBridgeTransport implements IEventTransport {
     const { eventBus, archive } = this.options;
     if (eventBus) {
       refuseWith(scope, 'eventBus', { archive });
-      return new EventBridgeChannel(scope, busOf(scope, eventBus), options);
+      return new EventBridgeChannel(scope, eventBusOf(scope, 'Bus', eventBus), options);
     }
     const bus = new OrderEventBus(scope, 'Bus', { archive, encryptionKey: options.encryptionKey });
     return new EventBridgeChannel(scope, bus.eventBus, options, bus.archive);
@@ -32,7 +35,7 @@ class EventBridgeChannel implements IEventChannel {
   public readonly environment: { [name: string]: string };
 
   constructor(
-    scope: Construct,
+    private readonly scope: Construct,
     public readonly eventBus: events.IEventBus,
     private readonly options: EventTransportBindOptions,
     public readonly archive?: events.Archive,
@@ -42,6 +45,14 @@ class EventBridgeChannel implements IEventChannel {
 
   public allowPublish(publisher: IHostedService): void {
     this.eventBus.grantPutEventsTo(publisher);
+    const { env, eventBusArn } = this.eventBus;
+    if (!differ(env.account, Stack.of(this.scope).account)) { return; }
+    const statement = new iam.PolicyStatement({
+      principals: [publisher.grantPrincipal], actions: ['events:PutEvents'], resources: [eventBusArn],
+    });
+    Annotations.of(this.scope).addWarningV2('cdk-order-pipeline:eventBusDoesNotLetPublish',
+      `eventBus is of account ${env.account}, whose policy is not changed here, so events stay in the outbox unless it has this statement: `
+      + statementsText(this.scope, [statement]));
   }
 
   public addSubscription(scope: Construct, id: string, options: EventSubscriptionOptions): IEventSubscription {
@@ -57,11 +68,6 @@ class EventBridgeChannel implements IEventChannel {
       eventPatterns: eventPatterns?.map(own),
     });
   }
-}
-
-/** A bus that is known by its ARN only, as one that can be granted and given to rules. */
-function busOf(scope: Construct, bus: events.IEventBusRef): events.IEventBus {
-  return 'grantPutEventsTo' in bus ? bus as events.IEventBus : events.EventBus.fromEventBusArn(scope, 'Bus', bus.eventBusRef.eventBusArn);
 }
 
 /** By its name alone, a publisher finds a bus of its own account only; a bus that does not exist takes events, too, without a word. */

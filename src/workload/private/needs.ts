@@ -31,7 +31,10 @@ function needsOf({ kind, spec }: Manifest): Need[] {
       return metrics.some(({ type }) => type === 'Resource') ? [ClusterPrerequisite.METRICS_SERVER] : [];
     }
     case 'NetworkPolicy': return [ClusterPrerequisite.NETWORK_POLICIES];
-    case 'ScaledObject': return [ClusterPrerequisite.KEDA];
+    case 'ScaledObject': {
+      const { triggers } = spec as { triggers: { type: string }[] };
+      return triggers.some(({ type }) => type === 'cpu') ? [ClusterPrerequisite.KEDA, ClusterPrerequisite.METRICS_SERVER] : [ClusterPrerequisite.KEDA];
+    }
     case 'SecurityGroupPolicy': return ['POD_SECURITY_GROUPS'];
     case 'Service': return (spec as { type?: string }).type === 'LoadBalancer' ? ['LOAD_BALANCER'] : [];
     default: return [];

@@ -17,7 +17,8 @@ export function replicasOf(options: ReplicasOptions, defaultMin: number, leastMi
   requireAtLeast('minReplicas', minReplicas, leastMin);
   requireAtLeast('maxReplicas', maxReplicas, 1);
   if (!Token.isUnresolved(minReplicas) && !Token.isUnresolved(maxReplicas) && maxReplicas < minReplicas) {
-    throw new Error(`maxReplicas (${maxReplicas}) must not be less than minReplicas (${minReplicas})`);
+    throw new Error(`maxReplicas (${maxReplicas}) must not be less than minReplicas (${minReplicas}`
+      + `${options.minReplicas === undefined ? ', the default): give minReplicas too' : ')'}`);
   }
   return { minReplicas, maxReplicas };
 }

@@ -1,8 +1,8 @@
 import type * as iam from 'aws-cdk-lib/aws-iam';
 import type * as sqs from 'aws-cdk-lib/aws-sqs';
-import type { BufferedEventConsumer } from './buffered-event-consumer';
-import type { ISubscriptionGrants } from './event-subscription';
-import { grantQueue } from '../private/permissions';
+import { grantQueue } from '../../private/permissions';
+import type { BufferedEventConsumer } from '../buffered-event-consumer';
+import type { ISubscriptionGrants } from '../event-subscription';
 
 /**
  * Permissions of operators on a `BufferedEventConsumer`.
