@@ -34,5 +34,7 @@ test('private code of a capability is imported from there, or from a layer above
     // KEDA and external metrics make objects of Kubernetes, too.
     'consumer/private/queue-autoscaling.ts imports workload/private/horizontal-pod-autoscaler',
     'consumer/private/queue-autoscaling.ts imports workload/private/replicas',
+    // A bus that is given is the same for both.
+    'transport/private/event-bridge-transport.ts imports bus/private/event-bus-of',
   ]);
 });

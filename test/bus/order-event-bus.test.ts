@@ -80,13 +80,13 @@ test.each<[RemovalPolicy | undefined, string | undefined]>([
   [undefined, undefined],
   [RemovalPolicy.DESTROY, 'Delete'],
   [RemovalPolicy.RETAIN, 'Retain'],
-])('with removalPolicy %s its archive goes or stays', (removalPolicy, DeletionPolicy) => {
+])('with removalPolicy %s it goes or stays with its archive', (removalPolicy, DeletionPolicy) => {
   new OrderEventBus(stack, 'Bus', { removalPolicy });
   const template = Template.fromStack(stack);
   const policyOf = (type: string) => Object.values(template.findResources(type)).map((resource) => resource.DeletionPolicy);
   expect(policyOf('AWS::Events::Archive')).toEqual([DeletionPolicy]);
-  // Only the archive has data.
-  expect(policyOf('AWS::Events::EventBus')).toEqual([undefined]);
+  // Events are replayed only to the bus that they came from.
+  expect(policyOf('AWS::Events::EventBus')).toEqual([DeletionPolicy]);
 });
 
 test.each([

@@ -5,7 +5,10 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
-import { BufferedEventConsumer, BufferedEventConsumerProps, ConsumerTarget, IConsumerTarget, LambdaConsumerOptions } from '../../src';
+import {
+  BufferedEventConsumer, BufferedEventConsumerProps, ConsumerTarget, IConsumerTarget, LambdaConsumerOptions, QueueScaling, WorkloadImage,
+} from '../../src';
+import { testKubernetes } from '../cluster';
 
 const env = { account: '111122223333', region: 'eu-west-1' };
 const created = { detailType: ['OrderCreated'] };
@@ -61,6 +64,13 @@ describe('what would only fail once it is deployed', () => {
   test('a QUEUE_URL that isn\'t the consumer\'s', () => {
     expect(() => consumerOf({ environment: { QUEUE_URL: 'https://sqs.eu-west-1.amazonaws.com/111122223333/invoices' } }))
       .toThrow('environment.QUEUE_URL is the queue of this consumer, which it sets itself: give another queue another name');
+  });
+
+  test('a QUEUE_URL that the target brings', () => {
+    const target = ConsumerTarget.kubernetes(testKubernetes(stack), {
+      image: WorkloadImage.fromRegistry('public.ecr.aws/team/orders:1'), scaling: QueueScaling.fixed(1), environment: { QUEUE_URL: 'other' },
+    });
+    expect(() => consumerOf({ target })).toThrow('environment.QUEUE_URL is the queue of this consumer, which it sets itself');
   });
 
   test('a key of another region', () => {

@@ -89,6 +89,17 @@ describe('a Lambda function', () => {
     expect(JSON.stringify(Template.fromStack(stack).toJSON())).not.toContain('QUEUE_URL');
   });
 
+  test('with another value of a variable is an error, with the same it is not', () => {
+    const fn = functionOf(stack, { environment: { DB_NAME: 'orders' } });
+    const target = () => ConsumerTarget.lambdaFunction(fn);
+    expect(() => new BufferedEventConsumer(stack, 'Other', { eventPattern, target: target(), environment: { DB_NAME: 'catalog' } }))
+      .toThrow("the function 'Test/Function' has another DB_NAME already, of its own or of another consumer: give each consumer a function of its own, or "
+        + "leave the variable out of one (in 'Test/Other')");
+    const environment = { DB_NAME: 'orders', REGION: stack.region };
+    expect(() => consumerOf(target(), { environment })).not.toThrow();
+    expect(() => new BufferedEventConsumer(stack, 'Again', { eventPattern, target: target(), environment })).not.toThrow();
+  });
+
   test('without a timeout has three seconds', () => {
     consumerOf(ConsumerTarget.lambdaFunction(functionOf(stack, { timeout: undefined })));
     Template.fromStack(stack).hasResourceProperties('AWS::SQS::Queue', { VisibilityTimeout: 18 });

@@ -87,6 +87,8 @@ describe('what depends on a cluster', () => {
       'AWS::RDS::DBSubnetGroup',
       'AWS::SecretsManager::Secret',
       'AWS::SecretsManager::Secret',
+      'AWS::SecretsManager::SecretTargetAttachment',
+      'AWS::SecretsManager::SecretTargetAttachment',
     ]);
   });
 

@@ -42,6 +42,7 @@ test('the variables are those that programs get, and each says who gets it', () 
   const groups: { [who: string]: string[] } = {
     'all': all,
     'all but the migration': all.filter((program) => program !== 'migration'),
+    'services': all.filter((program) => !['migration', 'writes', 'reads', 'alone'].includes(program)),
     'consumers': ['writes', 'reads', 'alone'],
     'who uses the database': withDatabase,
     'the migration': ['migration'],

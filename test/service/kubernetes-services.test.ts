@@ -40,13 +40,18 @@ describe('a service on Kubernetes', () => {
 
   test.each<[ServiceKind, number, number, string | undefined]>([
     [ServiceKind.API, 2, 10, 'LoadBalancer'],
-    [ServiceKind.RELAY, 2, 3, undefined],
     [ServiceKind.SERVICE, 2, 10, undefined],
   ])('of the kind %s has %d to %d replicas by CPU, and is reached by %s', (kind, min, max, service) => {
     bind(host(), { kind });
     expect(replicas()).toEqual([min, max, 70]);
     expect(manifestsOf(template()).filter((manifest) => manifest.kind === 'Service').map(({ spec }) => spec.type)).toEqual(service ? [service] : []);
     expect(ingress()).toEqual(service ? [{ ports: [{ protocol: 'TCP', port: 8080 }] }] : undefined);
+  });
+
+  test('of the kind RELAY has two replicas, of which one works, and is reached by nobody', () => {
+    bind(host(), { kind: ServiceKind.RELAY });
+    expect(manifestOf(template(), 'Deployment').spec.replicas).toBe(2);
+    expect(manifestsOf(template()).filter((manifest) => ['Service', 'HorizontalPodAutoscaler'].includes(manifest.kind))).toEqual([]);
   });
 
   test.each([ServiceKind.API, ServiceKind.RELAY, ServiceKind.SERVICE])('of the kind %s can be scaled and exposed otherwise', (kind) => {

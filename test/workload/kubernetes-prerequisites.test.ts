@@ -331,7 +331,7 @@ describe('warnings', () => {
   test('name what a cluster of the app lacks', () => {
     const kubernetes = KubernetesAccess.fromEksV2(madeCluster(stack), { namespace: 'orders' });
     workload(kubernetes);
-    kubernetes.applyManifest(stack, 'Scaler', [{ apiVersion: 'keda.sh/v1alpha1', kind: 'ScaledObject', metadata: { name: 's' }, spec: {} }]);
+    kubernetes.applyManifest(stack, 'Scaler', [{ apiVersion: 'keda.sh/v1alpha1', kind: 'ScaledObject', metadata: { name: 's' }, spec: { triggers: [] } }]);
     expect(warnings()).toEqual([
       '/Test kedaMissing', '/Test/Api metricsServerMissing', '/Test/Api networkPoliciesNotEnforced', '/Test/Api namespaceMissing',
     ]);
@@ -351,7 +351,7 @@ describe('warnings', () => {
   test('are none with the prerequisites', () => {
     const kubernetes = KubernetesAccess.fromEksV2(madeCluster(stack), { namespace: 'orders' });
     workload(kubernetes);
-    kubernetes.applyManifest(stack, 'Scaler', [{ apiVersion: 'keda.sh/v1alpha1', kind: 'ScaledObject', metadata: { name: 's' }, spec: {} }]);
+    kubernetes.applyManifest(stack, 'Scaler', [{ apiVersion: 'keda.sh/v1alpha1', kind: 'ScaledObject', metadata: { name: 's' }, spec: { triggers: [] } }]);
     new KubernetesPrerequisites(stack, 'Prerequisites', { kubernetes });
     expect(warnings()).toEqual([]);
   });

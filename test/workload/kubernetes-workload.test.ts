@@ -243,6 +243,16 @@ describe('exposure', () => {
     });
   });
 
+  test.each<[string, WorkloadProbes, { [name: string]: string | undefined }]>([
+    ['the path of the readiness probe', WorkloadProbes.http({ readinessPath: '/health/ready' }), { protocol: 'http', path: '/health/ready' }],
+    ['connections, if nothing is probed', WorkloadProbes.none(), { protocol: 'tcp', path: undefined }],
+  ])('by a load balancer whose health check is by %s', (_, probes, { protocol, path }) => {
+    workload({ probes, exposure: ServiceExposure.internalNetworkLoadBalancer() });
+    const { annotations } = manifestOf(Template.fromStack(stack), 'Service').metadata as any;
+    const prefix = 'service.beta.kubernetes.io/aws-load-balancer-healthcheck';
+    expect([annotations[`${prefix}-protocol`], annotations[`${prefix}-path`]]).toEqual([protocol, path]);
+  });
+
   test('by another controller', () => {
     workload({
       exposure: ServiceExposure.internalNetworkLoadBalancer({
