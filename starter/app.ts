@@ -10,7 +10,7 @@ const stack = new Stack(app, 'Shop');
 // Where the services run: a cluster in a VPC of its own.
 const vpc = new Vpc(stack, 'Vpc');
 const kubectlLayer = new KubectlV35Layer(stack, 'Kubectl');
-const cluster = new Cluster(stack, 'Cluster', { vpc, version: KubernetesVersion.V1_35, kubectlProviderOptions: { kubectlLayer } });
+const cluster = new Cluster(stack, 'Cluster', { vpc, version: KubernetesVersion.of('1.35'), kubectlProviderOptions: { kubectlLayer } });
 const kubernetes = KubernetesAccess.fromEksV2(cluster, { namespace: 'orders' });
 new KubernetesPrerequisites(stack, 'Prerequisites', { kubernetes });
 

@@ -9,8 +9,8 @@ export class CqrsEngine {
   /**
    * Aurora PostgreSQL.
    *
-   * @param version by default Aurora PostgreSQL 18.4. An update of this library moves the default only in a release that says so as a breaking
-   * change, since it would upgrade the databases that count on it. Name the version in production
+   * @param version by default Aurora PostgreSQL 18.4. An update of this library moves the default only as a breaking change, since it
+   * would upgrade the databases that count on it. Name the version in production
    */
   public static postgres(version?: rds.AuroraPostgresEngineVersion): CqrsEngine {
     return new CqrsEngine('postgres', () => ({
