@@ -314,7 +314,7 @@ new JsonFile(app, 'cdk.json', {
 });
 app.setScript('typecheck', 'tsc -p tsconfig.json');
 app.testTask.exec('tsc -p tsconfig.json');
-app.testTask.exec('node --test --test-force-exit --import ./test/whole-report.ts "**/*.test.ts"');
+app.testTask.exec('node test/all.ts');
 library.testTask.exec('npm test --workspace reference-app');
 
 library.synth();
