@@ -67,6 +67,13 @@ const renamedEnumValue: Plant = (assembly) => {
   return `${type.fqn}.${name}`;
 };
 
+/** Of what users implement, also outside of TypeScript: code that compiles today has no such method. */
+const newAbstractMethod: Plant = (assembly) => {
+  const { fqn, methods } = assembly.types['cdk-order-pipeline.IConsumerTarget']!;
+  methods!.push({ ...methods![0]!, name: 'bindTopics' });
+  return `${fqn}.bindTopics`;
+};
+
 describe('the gate of the public API', () => {
   const folder = mkdtempSync(join(tmpdir(), 'compat-test-'));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -100,7 +107,7 @@ describe('the gate of the public API', () => {
   }, 60_000);
 
   test('reports each kind of incompatible change as an error', async () => {
-    const plants = { removedMethod, removedClass, changedPropType, requiredProp, renamedEnumValue };
+    const plants = { removedMethod, removedClass, changedPropType, requiredProp, renamedEnumValue, newAbstractMethod };
     let broken: [string, string][] = [];
     const { code, output } = await gate('all', (assembly) => {
       broken = Object.entries(plants).map(([name, plant]) => [name, plant(assembly)]);
