@@ -3,12 +3,13 @@ import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import { DependencyGroup } from 'constructs';
-import { externalTarget, functionOf, image, importedDatabase, kubernetesTarget, ownTarget, roleOf, vpcOf } from './targets';
+import { externalTarget, functionOf, image, kubernetesTarget, ownTarget, roleOf, vpcOf } from './targets';
 import {
   BufferedEventConsumer, BufferedEventConsumerProps, ConsumerTarget, ConsumerTargetBindOptions, CqrsAuroraCluster, DatabaseAccess,
   ICqrsDatabase, IConsumerTarget, QueueScaling,
 } from '../../src';
 import { testKubernetes } from '../cluster';
+import { existingDatabase } from '../database';
 import { manifestOf } from '../kubernetes-manifests';
 
 let app: App;
@@ -108,7 +109,7 @@ describe('databaseAccess of a target of one\'s own', () => {
   test('is handed over, with both ports if the readers have one of their own', () => {
     let bound: ConsumerTargetBindOptions;
     const target: IConsumerTarget = { bind: (_scope, options) => { bound = options; return {}; } };
-    const databaseAccess = DatabaseAccess.query(importedDatabase(stack, { readerPort: 6432 }));
+    const databaseAccess = DatabaseAccess.query(existingDatabase(stack, { readerPort: 6432 }));
     const consumer = consumerOf(target, { databaseAccess, egressPorts: [443] });
     expect(bound!.egressPorts).toEqual([5432, 6432, 443]);
     expect(bound!.environment).toEqual({
@@ -132,7 +133,7 @@ describe('databaseAccess of a target of one\'s own', () => {
     ['no identity', 'who it is', 0, 1, () => ownTarget({ connections: own() })],
     ['neither', 'who it is', 0, 0, () => ownTarget()],
   ])('that says %s gets what it can, and is warned of what is missing', (_, missing, credentials, paths, target) => {
-    consumerOf(target(), { databaseAccess: DatabaseAccess.command(importedDatabase(stack)) });
+    consumerOf(target(), { databaseAccess: DatabaseAccess.command(existingDatabase(stack)) });
     expect([secrets().length, ingress().length]).toEqual([credentials, paths]);
     const warnings = Annotations.fromStack(stack).findWarning('/Test/Consumer', Match.stringLikeRegexp('consumerWithoutDatabaseAccess'));
     expect(warnings.map(({ entry }) => entry.data)).toEqual(missing === undefined ? [] : [`the target does not say ${missing}, so it has no way to the `

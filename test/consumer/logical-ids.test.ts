@@ -5,19 +5,20 @@ import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
-import { functionOf, externalTarget, image, importedDatabase, kubernetesTarget, latency, ownTarget, vpcOf } from './targets';
+import { functionOf, externalTarget, image, kubernetesTarget, latency, ownTarget, vpcOf } from './targets';
 import {
   BufferedEventConsumer, BufferedEventConsumerProps, ClusterPrerequisite, ConsumerTarget, DatabaseAccess, KubernetesPrerequisites,
   QueueScaling, QueueType,
 } from '../../src';
 import { testKubernetes } from '../cluster';
+import { existingDatabase } from '../database';
 import { expectLogicalIds } from '../logical-ids';
 
 const created = { detailType: ['OrderCreated'] };
 const importedRole = (id: string) => iam.Role.fromRoleArn(stack, id, `arn:aws:iam::111122223333:role/${id}`);
 const importedQueue = (id: string, fifo = '') => sqs.Queue.fromQueueArn(stack, id, `arn:aws:sqs:eu-west-1:111122223333:${id}${fifo}`);
 const onLambda = () => ConsumerTarget.lambdaFunction(functionOf(stack, { role: importedRole('FunctionRole') }));
-const database = () => DatabaseAccess.command(importedDatabase(stack));
+const database = () => DatabaseAccess.command(existingDatabase(stack));
 
 let stack: Stack;
 beforeEach(() => {

@@ -2,10 +2,9 @@ import { Duration, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import type { Construct } from 'constructs';
 import {
-  ConsumerTarget, ConsumerTargetConfig, CqrsDatabase, IConsumerTarget, ICqrsDatabase, QueueScaling, WorkloadImage,
+  ConsumerTarget, ConsumerTargetConfig, IConsumerTarget, QueueScaling, WorkloadImage,
 } from '../../src';
 import { testKubernetes } from '../cluster';
 
@@ -38,21 +37,6 @@ export function kubernetesTarget(scope: Stack, scaling = QueueScaling.fixed(1)):
 
 export function externalTarget(grantee: iam.IGrantable): IConsumerTarget {
   return ConsumerTarget.external(grantee, { processingTime: Duration.seconds(10) });
-}
-
-/** A database that is imported, so that it adds nothing to the stack. */
-export function importedDatabase(scope: Construct, options: { readerPort?: number } = {}): ICqrsDatabase {
-  const secret = (name: string) => secretsmanager.Secret.fromSecretCompleteArn(
-    scope, name, `arn:aws:secretsmanager:eu-west-1:111122223333:secret:${name}-AbCdEf`);
-  return CqrsDatabase.fromAttributes({
-    writerEndpointAddress: 'writer.example',
-    readerEndpointAddress: 'reader.example',
-    databaseName: 'shop',
-    commandSecret: secret('command'),
-    querySecret: secret('query'),
-    securityGroups: [ec2.SecurityGroup.fromSecurityGroupId(scope, 'DatabaseGroup', 'sg-database')],
-    ...options,
-  });
 }
 
 /** A target that somebody else wrote. */

@@ -5,21 +5,18 @@ import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import {
   Autoscaling,
   BufferedEventConsumer,
   ConsumerTarget,
-  CqrsDatabase,
   DatabaseAccess,
   DatabaseSide,
   EventArchive,
   EventDrivenOrderPipeline,
   EventDrivenOrderPipelineProps,
   EventTransport,
-  ICqrsDatabase,
   KubernetesAccess,
   KubernetesConsumerSettings,
   KubernetesJob,
@@ -32,6 +29,7 @@ import {
   WorkloadImage,
 } from '../../src';
 import { testCluster, testKubernetes } from '../cluster';
+import { existingDatabase } from '../database';
 import { evaluate } from '../evaluate';
 import { Manifest, manifestOf, manifestsOf } from '../kubernetes-manifests';
 import { expectLogicalIds } from '../logical-ids';
@@ -77,20 +75,6 @@ function consume(settings: KubernetesConsumerSettings = {}) {
 /** With the transport of the default, a subscription is a consumer with a queue. */
 function addConsumer(pipeline: EventDrivenOrderPipeline, ...[id, options]: Parameters<EventDrivenOrderPipeline['addConsumer']>) {
   return pipeline.addConsumer(id, options) as BufferedEventConsumer;
-}
-
-function existingDatabase(scope: Construct = stack, options: { adminSecret?: boolean } = {}): ICqrsDatabase {
-  const secret = (name: string) => secretsmanager.Secret.fromSecretCompleteArn(
-    scope, name, `arn:aws:secretsmanager:eu-west-1:111111111111:secret:${name}-AbCdEf`);
-  return CqrsDatabase.fromAttributes({
-    writerEndpointAddress: 'writer.example',
-    readerEndpointAddress: 'reader.example',
-    databaseName: 'shop',
-    commandSecret: secret('command'),
-    querySecret: secret('query'),
-    adminSecret: options.adminSecret ? secret('admin') : undefined,
-    securityGroups: [ec2.SecurityGroup.fromSecurityGroupId(scope, 'DatabaseGroup', 'sg-database')],
-  });
 }
 
 function environmentOf(manifest: Manifest): { [name: string]: string } {
@@ -246,7 +230,7 @@ describe('migration', () => {
   });
 
   test('needs an administrator and a database', () => {
-    expect(() => pipelineOf({ database: existingDatabase(), migration: migration() }))
+    expect(() => pipelineOf({ database: existingDatabase(stack), migration: migration() }))
       .toThrow('migration needs the credentials of an administrator: give adminSecret');
     const database = existingDatabase(new Construct(stack, 'Existing'), { adminSecret: true });
     expect(() => new EventDrivenOrderPipeline(stack, 'Other', { database, migration: migration() })).not.toThrow();
@@ -258,7 +242,7 @@ describe('migration', () => {
     const warning = Match.stringLikeRegexp('nobody makes the roles.*cdk-order-pipeline:databaseWithoutMigration');
     pipelineOf();
     Annotations.fromStack(stack).hasWarning('/Shop/Pipeline', warning);
-    new EventDrivenOrderPipeline(stack, 'Brought', { database: existingDatabase() });
+    new EventDrivenOrderPipeline(stack, 'Brought', { database: existingDatabase(stack) });
     new EventDrivenOrderPipeline(stack, 'Migrated', { vpc, migration: migration() });
     Annotations.fromStack(stack).hasNoWarning('/Shop/Brought', warning);
     Annotations.fromStack(stack).hasNoWarning('/Shop/Migrated', warning);
@@ -549,7 +533,7 @@ describe('what is brought', () => {
   });
 
   test('a database: is opened on its port and used by its own names', () => {
-    pipelineOf({ database: existingDatabase() });
+    pipelineOf({ database: existingDatabase(stack) });
     const template = Template.fromStack(stack);
     template.resourceCountIs('AWS::RDS::DBCluster', 0);
     template.hasResourceProperties('AWS::EC2::SecurityGroupIngress', { GroupId: 'sg-database', SourceSecurityGroupId: 'sg-cluster', FromPort: 5432 });
@@ -611,7 +595,7 @@ test('publishing to a bus of another account needs that account, and says which 
 
 describe('refuses', () => {
   test('a VPC beside a database', () => {
-    expect(() => pipelineOf({ database: existingDatabase(), vpc })).toThrow("vpc can't be given together with database");
+    expect(() => pipelineOf({ database: existingDatabase(stack), vpc })).toThrow("vpc can't be given together with database");
   });
 
   test('neither a VPC nor a database, for what needs one', () => {
@@ -626,7 +610,7 @@ describe('refuses', () => {
 
   test('two databases for a consumer', () => {
     expect(() => pipelineOf().addConsumer('Stock', {
-      events: ['order.created'], target: consume(), database: DatabaseSide.QUERY, databaseAccess: DatabaseAccess.query(existingDatabase()),
+      events: ['order.created'], target: consume(), database: DatabaseSide.QUERY, databaseAccess: DatabaseAccess.query(existingDatabase(stack)),
     })).toThrow("database and databaseAccess of the consumer 'Stock' can't be given together: choose one (in 'Shop/Pipeline')");
   });
 
