@@ -191,7 +191,6 @@ export class EventDrivenOrderPipeline extends Construct {
       databaseAccess: access,
       dependencies: [...this.migrationOf(access), ...options.dependencies ?? []],
     });
-    this.note(access, `the consumer '${id}'`);
     this._consumers.push(consumer);
     return consumer;
   }
@@ -205,9 +204,7 @@ export class EventDrivenOrderPipeline extends Construct {
   public addService(id: string, host: IServiceHost, options: PipelineServiceOptions = {}): IHostedService {
     const { publishes, dependencies } = options;
     const access = this.accessOf(`the service '${id}'`, options);
-    const service = this.run(this.serviceScope, id, host, { kind: ServiceKind.SERVICE, access, publishes, dependencies });
-    this.note(access, `the service '${id}'`);
-    return service;
+    return this.run(this.serviceScope, id, host, { kind: ServiceKind.SERVICE, access, publishes, dependencies });
   }
 
   /**
@@ -281,10 +278,6 @@ export class EventDrivenOrderPipeline extends Construct {
     return service;
   }
 
-  private note(access: DatabaseAccess | undefined, user: string): void {
-    if (access && !this.users.has(access.database)) { this.users.set(access.database, user); }
-  }
-
   /** Whoever works with a database waits for its schema. */
   private migrationOf(access?: DatabaseAccess): IDependable[] {
     const migration = access && this.migrations.get(access.database);
@@ -293,14 +286,20 @@ export class EventDrivenOrderPipeline extends Construct {
 
   private accessOf(what: string, options: { database?: DatabaseSide; databaseAccess?: DatabaseAccess }): DatabaseAccess | undefined {
     const { database: side = DatabaseSide.NONE, databaseAccess } = options;
-    if (side === DatabaseSide.NONE) { return databaseAccess; }
+    if (side === DatabaseSide.NONE) { return databaseAccess && this.used(databaseAccess, what); }
     if (databaseAccess) { throw invalid(this, `database and databaseAccess of ${what} can't be given together: choose one`); }
     return this.access(what, side);
   }
 
   private access(what: string, side: DatabaseSide): DatabaseAccess {
     if (!this.database) { throw this.withoutDatabase(what); }
-    return side === DatabaseSide.COMMAND ? DatabaseAccess.command(this.database) : DatabaseAccess.query(this.database);
+    return this.used(side === DatabaseSide.COMMAND ? DatabaseAccess.command(this.database) : DatabaseAccess.query(this.database), what);
+  }
+
+  /** A migration that is added later would not be waited for. */
+  private used(access: DatabaseAccess, by: string): DatabaseAccess {
+    if (!this.users.has(access.database)) { this.users.set(access.database, by); }
+    return access;
   }
 
   private withoutDatabase(what: string): Error {

@@ -448,6 +448,9 @@ describe('every service is optional', () => {
     pipeline.addService('Early', services.run(['node', 'early.js']), { databaseAccess: DatabaseAccess.query(late) });
     expect(() => pipeline.addMigration('Late', services.job(['node', 'x.js']), late)).toThrow("the migration 'Late' comes after the service 'Early', which works "
       + "with its database and would not wait for it: add the migration before (in 'Shop/Pipeline')");
+    const brought = existingDatabase(new Construct(stack, 'Brought'), { adminSecret: true });
+    const api = new EventDrivenOrderPipeline(stack, 'Api', { database: brought, queryApi: services.run(['node', 'r.js'], { serviceName: 'other' }) });
+    expect(() => api.addMigration('Own', services.job(['node', 'x.js']), brought)).toThrow("the migration 'Own' comes after queryApi");
     expect(() => pipeline.addMigration('None', services.job(['node', 'x.js']), existingDatabase(new Construct(stack, 'Other'))))
       .toThrow("the migration 'None' needs the credentials of an administrator");
   });
