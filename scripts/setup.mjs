@@ -48,14 +48,24 @@ if (modified('node_modules/.package-lock.json') < modified('package-lock.json'))
   step('installing dependencies (once, about half a minute)', 'npm', ['ci', '--no-audit', '--no-fund', '--include=dev', '--loglevel=error']);
 }
 
-// The reference app imports the compiled library by its public entry, as any user of the package does.
-const hash = createHash('sha256');
-for (const file of [...filesBelow('src'), join(root, 'package.json'), join(root, 'package-lock.json')]) {
-  hash.update(file.slice(root.length)).update(readFileSync(file));
-}
-const digest = hash.digest('hex');
-const stamp = join(root, '.setup-stamp');
-if (!existsSync(join(root, 'lib', 'index.js')) || !existsSync(stamp) || readFileSync(stamp, 'utf8') !== digest) {
-  step('compiling the construct library', bin('jsii'), ['--silence-warnings=reserved-word']);
-  writeFileSync(stamp, digest);
+// The reference app imports the compiled packages by their public entries, as any user of them does.
+compiled('the construct library', ['src', 'package.json', 'package-lock.json'], 'lib/index.js', '.setup-stamp', 'jsii', ['--silence-warnings=reserved-word']);
+compiled(
+  'the local run', ['packages/local-run/src', 'packages/local-run/tsconfig.build.json', 'package-lock.json'],
+  'packages/local-run/lib/index.js', 'packages/local-run/lib/.setup-stamp', 'tsc', ['-p', 'packages/local-run/tsconfig.build.json'],
+);
+
+/** Compiles what is missing or older than its sources. Their digest tells, as the times of files in a clone do not. */
+function compiled(label, sources, output, stamp, command, args) {
+  const hash = createHash('sha256');
+  for (const source of sources) {
+    for (const file of statSync(join(root, source)).isDirectory() ? filesBelow(source) : [join(root, source)]) {
+      hash.update(file.slice(root.length)).update(readFileSync(file));
+    }
+  }
+  const digest = hash.digest('hex');
+  const file = join(root, stamp);
+  if (existsSync(join(root, output)) && existsSync(file) && readFileSync(file, 'utf8') === digest) return;
+  step(`compiling ${label}`, bin(command), args);
+  writeFileSync(file, digest);
 }

@@ -8,7 +8,7 @@ import { pairedSlices, processorPerOrder, ratios, shuffled, type Slice, type Var
 import { judge, type SoakSample } from './soak.ts';
 import { quantile, slope, summarize } from './statistics.ts';
 import { work } from './stages.ts';
-import { seeded } from '../local/cli/random.ts';
+import { seeded } from '../load/random.ts';
 
 describe('statistics', () => {
   test('quantiles are interpolated as R and NumPy do by default', () => {

@@ -2,7 +2,7 @@
 // npm run bench: what the pipeline does, against a naive one in the same run.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { screen } from '../local/cli/screen.ts';
+import { screen } from 'cdk-local-run/cli/screen';
 import { createContext, type Context, type Row } from './context.ts';
 import { measureCurves } from './curves.ts';
 import { BEGIN, curvesPicture, curvesTables, END, performancePage, performancePicture, soakPicture, soakTable, verdict, type Results } from './document.ts';

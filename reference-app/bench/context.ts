@@ -1,5 +1,5 @@
-import type { Screen } from '../local/cli/screen.ts';
-import { seeded } from '../local/cli/random.ts';
+import type { Screen } from 'cdk-local-run/cli/screen';
+import { seeded } from '../load/random.ts';
 import type { RowResult } from './report.ts';
 import type { BenchServer } from './server.ts';
 import { startBenchServer } from './server.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { inventoryHandler } from '../services/inventory-service/handler.ts';
-import { seeded } from '../local/cli/random.ts';
+import { seeded } from '../load/random.ts';
 import { GATES, passGates } from './gates.ts';
 import { assertInvariants, InvariantError } from './invariants.ts';
 import { UNIFORM, randomOrder, validatedEvent } from './load.ts';

@@ -1,7 +1,7 @@
 /** Closed-loop HTTP clients in a thread: keep-alive connections that send ready-made requests and count the answers. Started by rows/http.ts. */
 import { connect } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
-import { seeded } from '../local/cli/random.ts';
+import { seeded } from '../load/random.ts';
 import { randomOrder, UNIFORM } from './load.ts';
 
 export interface LoadData { readonly port: number; readonly connections: number; readonly seed: number }

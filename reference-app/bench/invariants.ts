@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { CHECKS } from '../local/invariants-sql.ts';
+import { CHECKS } from '../invariants/sql.ts';
 
 /** What a benchmark leaves behind is wrong, so its numbers are worth nothing. */
 export class InvariantError extends Error {

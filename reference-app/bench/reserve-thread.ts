@@ -1,6 +1,6 @@
 /** The batched reserve stage in a thread of its own, as a pod of its own runs it. Started by rows/reserve.ts. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { seeded } from '../local/cli/random.ts';
+import { seeded } from '../load/random.ts';
 import type { Shape } from './load.ts';
 import { reserveVariant } from './reserve-variant.ts';
 import { commandPool, warm, type Target } from './server.ts';

@@ -8,7 +8,7 @@ import { newOrder, PLENTY, randomOrder, stockUp, UNIFORM } from './load.ts';
 import { InvariantError } from './invariants.ts';
 import { childrenOf } from './processor.ts';
 import { assertChain, atRest, chainVariant, quantiles, type Quantiles } from './rows/chain.ts';
-import { openLoop } from '../local/cli/open-loop.ts';
+import { openLoop } from '../load/open-loop.ts';
 import { clock } from './stage-host.ts';
 import { slope } from './statistics.ts';
 

@@ -7,7 +7,7 @@ import * as cdk from 'aws-cdk-lib';
 import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json' with { type: 'json' };
 import { AwsSolutionsChecks } from 'cdk-nag';
 import { WorkloadImage } from 'cdk-order-pipeline';
-import { compilePattern, matchesPattern } from '../local/eventbridge/pattern.ts';
+import { compilePattern, matchesPattern } from 'cdk-local-run/eventbridge/pattern';
 import { FAN_OUT_ENTRIES } from '../services/bundle.ts';
 import { FanOutStack } from './fan-out-stack.ts';
 import { defaultSettings, type Settings } from './settings.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { compilePattern, matchesPattern } from '../local/eventbridge/pattern.ts';
+import { compilePattern, matchesPattern } from 'cdk-local-run/eventbridge/pattern';
 import { defaultSettings, detailTypesOf } from './settings.ts';
 
 test('every event goes to who needs it, and to nobody else', () => {

@@ -2,10 +2,10 @@
 // Load on a write API, local or deployed: API_URL=http://… node scripts/load-test.ts
 import { randomUUID } from 'node:crypto';
 import { parseArgs } from 'node:util';
-import { httpClient } from '../local/cli/http-client.ts';
-import type { HttpClient } from '../local/cli/http-client.ts';
-import { openLoop, percentile } from '../local/cli/open-loop.ts';
-import { randomOrders, readCatalog } from '../local/cli/orders.ts';
+import { httpClient } from '../load/http-client.ts';
+import type { HttpClient } from '../load/http-client.ts';
+import { openLoop, percentile } from '../load/open-loop.ts';
+import { randomOrders, readCatalog } from '../load/orders.ts';
 
 const HELP = `Sends orders to a write API at a steady rate and reports how it answers.
 

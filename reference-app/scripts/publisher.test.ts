@@ -4,9 +4,9 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { EventBridge } from '../local/eventbridge/event-bridge.ts';
+import { EventBridge } from 'cdk-local-run/eventbridge/event-bridge';
 import { parseEnvelope, type EventEnvelope } from '../services/shared/events/index.ts';
-import type { PublisherReport } from './publisher/publish.ts';
+import type { PublisherReport } from '../profiles/fan-out/publisher/publish.ts';
 
 const SCRIPT = fileURLToPath(new URL('publisher.ts', import.meta.url));
 const QUEUE = 'arn:aws:sqs:us-east-1:000000000000:orders';

@@ -4,8 +4,8 @@ import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import { parseArgs } from 'node:util';
 import { isLoopback } from '../services/shared/database.ts';
 import { detailTypeOf } from '../services/shared/events/index.ts';
-import { publishOrders, type PublisherOptions, type PublisherReport } from './publisher/publish.ts';
-import { PublisherError } from './publisher/put.ts';
+import { publishOrders, type PublisherOptions, type PublisherReport } from '../profiles/fan-out/publisher/publish.ts';
+import { PublisherError } from '../profiles/fan-out/publisher/put.ts';
 
 const HELP = `Creates, updates and cancels orders: publishes their events to an event bus of Amazon EventBridge.
 

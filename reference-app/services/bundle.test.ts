@@ -6,7 +6,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { SecretsManager } from '../local/secrets-manager.ts';
+import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
 import { bundleServices, ENTRIES } from './bundle.ts';
 import { eventually, startTestServer, type TestServer } from './shared/testing.ts';
 

@@ -12,12 +12,12 @@ import * as events from 'aws-cdk-lib/aws-events';
 import * as targets from 'aws-cdk-lib/aws-events-targets';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import pg from 'pg';
-import type { Summary } from '../local/cli/summary.ts';
+import type { Summary } from '../profiles/order-pipeline/summary.ts';
 import { get, post, scratch, synthesizeReferenceApp, until } from './system.ts';
 
 // `npm start` as a person or a build server types it: a process, its output, its signals and its exit code.
 
-const CLI = fileURLToPath(new URL('../local/cli.ts', import.meta.url));
+const CLI = fileURLToPath(new URL('../start/start.ts', import.meta.url));
 
 interface Run {
   readonly child: ChildProcess;

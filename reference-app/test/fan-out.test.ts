@@ -5,13 +5,13 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { DescribeArchiveCommand, EventBridgeClient, ListArchivesCommand, PutEventsCommand, StartReplayCommand } from '@aws-sdk/client-eventbridge';
 import pg from 'pg';
-import { openFanOut } from '../local/cli/fan-out.ts';
-import type { FanOut, FanOutSummary } from '../local/cli/fan-out.ts';
-import { startLocal } from '../local/run.ts';
-import type { LocalRun } from '../local/run.ts';
+import { openFanOut } from '../profiles/fan-out/fan-out.ts';
+import type { FanOut, FanOutSummary } from '../profiles/fan-out/fan-out.ts';
+import { startLocal } from 'cdk-local-run/run';
+import type { LocalRun } from 'cdk-local-run/run';
 import { scratch, until } from './system.ts';
 
-const CLI = fileURLToPath(new URL('../local/cli.ts', import.meta.url));
+const CLI = fileURLToPath(new URL('../start/start.ts', import.meta.url));
 const CONSUMERS = ['order-consumer', 'analytics-consumer', 'notification-consumer'];
 const CHECKS = ['I1', 'I7', 'orders', 'analytics', 'notifications', 'dead'];
 

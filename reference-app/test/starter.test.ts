@@ -5,9 +5,9 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import pg from 'pg';
-import { synthesize } from '../local/cli/assembly.ts';
-import { startLocal } from '../local/run.ts';
-import type { LocalRun, LocalService } from '../local/run.ts';
+import { synthesize } from 'cdk-local-run/cli/synthesize';
+import { startLocal } from 'cdk-local-run/run';
+import type { LocalRun, LocalService } from 'cdk-local-run/run';
 import { detailTypeOf, parseEnvelope } from '../services/shared/events/index.ts';
 import { get, post, scratch, until } from './system.ts';
 

@@ -5,11 +5,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { feed } from '../local/cli/feed.ts';
-import { httpClient } from '../local/cli/http-client.ts';
-import { randomOrders, readSampleOrders } from '../local/cli/orders.ts';
-import { deadLetters } from '../local/cli/subscriptions.ts';
-import { isAlive } from '../local/processes/identity.ts';
+import { feed } from '../load/feed.ts';
+import { httpClient } from '../load/http-client.ts';
+import { randomOrders, readSampleOrders } from '../load/orders.ts';
+import { deadLetters } from '../profiles/order-pipeline/subscriptions.ts';
+import { isAlive } from 'cdk-local-run/processes/identity';
 import { assertAllTrue, deadLettersOf, failedIds, failedReceives, get, post, putEvent, scratch, startSystem, synthesizeReferenceApp, until } from './system.ts';
 import type { System } from './system.ts';
 

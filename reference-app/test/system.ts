@@ -11,16 +11,16 @@ import { WorkloadImage } from 'cdk-order-pipeline';
 import pg from 'pg';
 import { OrderPipelineStack } from '../lib/order-pipeline-stack.ts';
 import type { Settings } from '../lib/settings.ts';
-import { synthesize } from '../local/cli/assembly.ts';
-import { feed } from '../local/cli/feed.ts';
-import type { FeedResult } from '../local/cli/feed.ts';
-import { httpClient } from '../local/cli/http-client.ts';
-import { randomOrders } from '../local/cli/orders.ts';
-import { openPipeline } from '../local/cli/pipeline.ts';
-import type { Pipeline } from '../local/cli/pipeline.ts';
-import type { InvariantResult } from '../local/invariants.ts';
-import { startLocal } from '../local/run.ts';
-import type { LocalRun } from '../local/run.ts';
+import { synthesize } from 'cdk-local-run/cli/synthesize';
+import { feed } from '../load/feed.ts';
+import type { FeedResult } from '../load/feed.ts';
+import { httpClient } from '../load/http-client.ts';
+import { randomOrders } from '../load/orders.ts';
+import { openPipeline } from '../profiles/order-pipeline/pipeline.ts';
+import type { Pipeline } from '../profiles/order-pipeline/pipeline.ts';
+import type { InvariantResult } from '../invariants/invariants.ts';
+import { startLocal } from 'cdk-local-run/run';
+import type { LocalRun } from 'cdk-local-run/run';
 import { bundleServices } from '../services/bundle.ts';
 
 export interface System {

@@ -7,7 +7,7 @@ import { atLeast, number, perSecond, times } from '../report.ts';
 import type { BenchDatabase } from '../server.ts';
 import { processorPerOrder, ratesOf, ratios, type Variant } from '../slices.ts';
 import { summarize } from '../statistics.ts';
-import { openLoop, percentile } from '../../local/cli/open-loop.ts';
+import { openLoop, percentile } from '../../load/open-loop.ts';
 import { clock } from '../stage-host.ts';
 import type { Context } from '../context.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
-import { CHECKS } from '../../local/invariants-sql.ts';
+import { CHECKS } from '../../invariants/sql.ts';
 import type { Pool } from '../shared/database.ts';
 import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
 import { handleIsolating, handleOnce } from '../shared/messaging/inbox.ts';

@@ -2,7 +2,7 @@ import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import assert from 'node:assert/strict';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
-import { SecretsManager } from '../../local/secrets-manager.ts';
+import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
 import { createPool, isLoopback, isUnavailable, parseEndpoint, withTransaction, type Pool } from './database.ts';
 import { startTestServer, type TestServer } from './testing.ts';
 

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
-import { startPostgres, type Postgres } from '../../local/postgres.ts';
+import { startPostgres, type Postgres } from 'cdk-local-run/rds/postgres';
 import { migrate } from '../migrate/migrate.ts';
 import { createPool, type Pool } from './database.ts';
 import { createLogger, type Logger } from './telemetry.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { Registry } from 'prom-client';
-import { CHECKS } from '../../local/invariants-sql.ts';
+import { CHECKS } from '../../invariants/sql.ts';
 import { analyticsHandler } from '../../services/analytics-service/handler.ts';
 import { inventoryHandler } from '../../services/inventory-service/handler.ts';
 import { createNotificationHandler } from '../../services/notification-service/handler.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
-import { seeded } from '../../local/cli/random.ts';
+import { seeded } from '../../load/random.ts';
 import { startTestServer, type TestDatabase, type TestServer } from '../../services/shared/testing.ts';
 import { checkAll, hashes, plantIn, PostgresWorld, replay, stockUp } from './postgres-world.ts';
 import { play, Reached, stepsArbitrary, type Plant } from './world.ts';

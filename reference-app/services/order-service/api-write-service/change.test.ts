@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { Registry } from 'prom-client';
-import { CHECKS } from '../../../local/invariants-sql.ts';
+import { CHECKS } from '../../../invariants/sql.ts';
 import { watchAnswers, type Watch } from '../../../scripts/contracts/answers.ts';
 import { documents } from '../../../scripts/contracts/documents.ts';
 import { analyticsHandler } from '../../analytics-service/handler.ts';

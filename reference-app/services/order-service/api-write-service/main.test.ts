@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'node:test';
-import { SecretsManager } from '../../../local/secrets-manager.ts';
+import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
 import { eventually, startTestServer } from '../../shared/testing.ts';
 import type { TestDatabase, TestServer } from '../../shared/testing.ts';
 

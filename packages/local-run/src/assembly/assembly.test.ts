@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { TestContext } from 'node:test';
+import { readAssembly } from './assembly.ts';
+import { LocalRunError } from '../errors.ts';
+import { temporaryFolder } from '../../test/temporary.ts';
+
+function assembly(context: TestContext): string {
+  const folder = temporaryFolder(context);
+  const write = (path: string, content: unknown) => writeFileSync(join(folder, path), JSON.stringify(content));
+  const stack = (name: string, dependencies: string[], environment = 'aws://unknown-account/unknown-region') =>
+    ({ type: 'aws:cloudformation:stack', environment, dependencies, properties: { templateFile: `${name}.json` } });
+  mkdirSync(join(folder, 'stage'));
+  write('manifest.json', {
+    artifacts: {
+      'Api': stack('Api', ['Data', 'Api.assets'], 'aws://111122223333/eu-west-1'),
+      'Api.assets': { type: 'cdk:asset-manifest', properties: { file: 'Api.assets.json' } },
+      'Data': stack('Data', []),
+      'Alone': stack('Alone', []),
+      'stage': { type: 'cdk:cloud-assembly', properties: { directoryName: 'stage' } },
+      'Tree': { type: 'cdk:tree', properties: { file: 'tree.json' } },
+    },
+  });
+  for (const name of ['Api', 'Data', 'Alone']) write(`${name}.json`, { Resources: {} });
+  write('Api.assets.json', {
+    files: { f1: { source: { path: 'asset.f1', packaging: 'zip' }, destinations: { here: { objectKey: 'f1.zip' } } } },
+    dockerImages: { d1: { source: { directory: 'asset.d1', dockerBuildTarget: 'run' }, destinations: { here: { imageTag: 'd1' } } } },
+  });
+  write('stage/manifest.json', { artifacts: { Inner: { type: 'aws:cloudformation:stack', properties: { templateFile: 'Inner.json', stackName: 'prod-Inner' } } } });
+  write('stage/Inner.json', { Resources: {} });
+  return folder;
+}
+
+test('stacks come after those they depend on, stages included, with their places and assets', (context) => {
+  const folder = assembly(context);
+  const { stacks, images, files } = readAssembly(folder);
+  assert.deepEqual(stacks.map(({ name }) => name), ['Data', 'Api', 'Alone', 'prod-Inner']);
+  assert.deepEqual(stacks.map(({ account, region }) => [account, region])[1], ['111122223333', 'eu-west-1']);
+  assert.equal(stacks[0]?.account, undefined);
+  assert.deepEqual(images.get('d1'), { directory: join(folder, 'asset.d1'), dockerFile: 'Dockerfile', target: 'run' });
+  assert.deepEqual(files.get('f1.zip'), { path: join(folder, 'asset.f1'), packaging: 'zip' });
+});
+
+test('one stack brings those it depends on, and no other', (context) => {
+  assert.deepEqual(readAssembly(assembly(context), ['Api']).stacks.map(({ name }) => name), ['Data', 'Api']);
+});
+
+test('what is missing or broken is one sentence that says what to do', (context) => {
+  const folder = assembly(context);
+  const failing = (message: RegExp, wanted?: string[]) =>
+    assert.throws(() => readAssembly(folder, wanted), (error) => error instanceof LocalRunError && message.test(error.message) && !error.message.includes('\n'));
+  failing(/^There is no stack Shop in .*; it has Api, Data, Alone, prod-Inner\.$/, ['Shop']);
+  writeFileSync(join(folder, 'Data.json'), '{ "Resources": ');
+  failing(/^The template of stack Data is not valid JSON .*cdk synth/);
+  writeFileSync(join(folder, 'Data.json'), '[]');
+  failing(/^The template of stack Data .* has no Resources: run `cdk synth` again\.$/);
+  rmSync(join(folder, 'Data.json'));
+  failing(/^The template of stack Data is missing: .*Data\.json cannot be read; run `cdk synth` again\.$/);
+  rmSync(join(folder, 'manifest.json'));
+  failing(/^There is no cloud assembly in .* \(no manifest\.json\): write one with `cdk synth/);
+});

@@ -1,0 +1,216 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { readJson } from './assembly.ts';
+import type { Assembly, StackArtifact, Template, TemplateResource } from './assembly.ts';
+import { Evaluator, UnresolvedError } from './intrinsics.ts';
+import { resourceType } from './types.ts';
+
+/** What the names in the templates stand for on this machine: filled while the run starts. */
+export interface World {
+  readonly account: string;
+  readonly region: string;
+  queueUrl(name: string): string;
+  /** Address and port of the servers of a cluster or an instance. */
+  database(resource: Resource): RunningDatabase | undefined;
+  secretArn(name: string): string;
+  secretValue(id: string): string | undefined;
+}
+
+export interface RunningDatabase {
+  readonly host: string;
+  readonly port: number;
+  readonly readerPort: number | undefined;
+  readonly database: string;
+  readonly masterSecretArn: string | undefined;
+}
+
+/** All stacks of the run with their resources, and the values that they take from each other. */
+export class Model {
+  readonly stacks: StackModel[] = [];
+  readonly world: World;
+
+  constructor(assembly: Assembly, world: World) {
+    this.world = world;
+    for (const artifact of assembly.stacks) this.#add(new StackModel(this, artifact.name, artifact.template, artifact));
+  }
+
+  #add(stack: StackModel): void {
+    this.stacks.push(stack);
+    for (const resource of stack.resources.values()) {
+      const path = resource.source.Metadata?.['aws:asset:path'];
+      if (resource.type !== 'AWS::CloudFormation::Stack' || typeof path !== 'string' || !existsSync(join(stack.artifact.directory, path))) continue;
+      const template = readJson<Template>(join(stack.artifact.directory, path), `The template of nested stack ${resource.path}`);
+      resource.nested = new StackModel(this, `${stack.name}-${resource.id}`, template, stack.artifact, resource);
+      this.#add(resource.nested);
+    }
+  }
+
+  get resources(): Resource[] {
+    return this.stacks.flatMap((stack) => [...stack.resources.values()]);
+  }
+
+  ofType(...types: string[]): Resource[] {
+    return this.resources.filter((resource) => types.includes(resource.type));
+  }
+
+  /** Each after those of its stack that it depends on, directly or through others. */
+  inDeploymentOrder(type: string): Resource[] {
+    const seen = new Set<Resource>();
+    const ordered: Resource[] = [];
+    const visit = (resource: Resource): void => {
+      if (seen.has(resource)) return;
+      seen.add(resource);
+      for (const id of [resource.source.DependsOn ?? []].flat()) {
+        const before = resource.stack.resources.get(id);
+        if (before) visit(before);
+      }
+      ordered.push(resource);
+    };
+    for (const resource of this.resources) visit(resource);
+    return ordered.filter((resource) => resource.type === type);
+  }
+
+  exported(name: string, at: string): unknown {
+    for (const stack of this.stacks) {
+      for (const [id, output] of Object.entries(stack.template.Outputs ?? {})) {
+        if (output.Export && stack.evaluator.resolve(output.Export.Name, `${stack.name}.Outputs.${id}.Export`) === name) return stack.output(id, at);
+      }
+    }
+    throw new UnresolvedError(`${at}: no stack of this run exports ${name}.`);
+  }
+
+  /** The resource with this physical value of an attribute, e.g. the queue with this ARN. */
+  byAttribute(types: readonly string[], attribute: string, value: unknown): Resource | undefined {
+    return this.ofType(...types).find((resource) => {
+      try {
+        return (attribute === 'Ref' ? resource.ref() : resource.attribute(attribute, resource.path)) === value;
+      } catch (error) {
+        if (error instanceof UnresolvedError) return false;
+        throw error;
+      }
+    });
+  }
+
+  ssmParameter(name: string, at: string): string {
+    for (const resource of this.ofType('AWS::SSM::Parameter')) {
+      if (resource.ref() === name) return String(resource.get('Value'));
+    }
+    // CDK's version check of the bootstrap stack: every template has this parameter.
+    if (/^\/cdk-bootstrap\/[^/]+\/version$/.test(name)) return '9999';
+    throw new UnresolvedError(`${at}: no stack of this run has the SSM parameter ${name}.`);
+  }
+}
+
+export class StackModel {
+  readonly model: Model;
+  readonly name: string;
+  readonly template: Template;
+  readonly artifact: StackArtifact;
+  readonly evaluator: Evaluator;
+  readonly resources = new Map<string, Resource>();
+
+  constructor(model: Model, name: string, template: Template, artifact: StackArtifact, parent?: Resource) {
+    this.model = model;
+    this.name = name;
+    this.template = template;
+    this.artifact = artifact;
+    const resourceNamed = (id: string, at: string): Resource => {
+      const found = this.resources.get(id);
+      if (!found) throw new UnresolvedError(`${at}: stack ${name} has no resource ${id}.`);
+      return found;
+    };
+    const parameters = parent && new Proxy({} as Record<string, unknown>, {
+      // The parent's values are asked for only when the nested template needs them.
+      get: (_, key) => (parent.source.Properties?.['Parameters'] as Record<string, unknown> | undefined)?.[String(key)] === undefined
+        ? undefined : (parent.get('Parameters') as Record<string, unknown>)[String(key)],
+    });
+    this.evaluator = new Evaluator(template, {
+      stackName: name,
+      account: model.world.account,
+      region: model.world.region,
+      ...(parameters && { parameters }),
+      ref: (id, at) => resourceNamed(id, at).ref(),
+      getAtt: (id, attribute, at) => resourceNamed(id, at).attribute(attribute, at),
+      importValue: (exportName, at) => model.exported(exportName, at),
+      stackOutput: (stackName, output, at) => {
+        const stack = model.stacks.find((candidate) => candidate.name === stackName);
+        if (!stack) throw new UnresolvedError(`${at}: stack ${stackName} is not part of this run.`);
+        return stack.output(output, at);
+      },
+      ssmParameter: (parameter, at) => model.ssmParameter(parameter, at),
+      secretValue: (id, at) => {
+        const value = model.world.secretValue(id);
+        if (value === undefined) throw new UnresolvedError(`${at}: no stack of this run has the secret ${id}.`);
+        return value;
+      },
+    });
+    for (const [id, source] of Object.entries(template.Resources ?? {})) {
+      if (this.evaluator.condition(source.Condition, `${name}.${id}`)) this.resources.set(id, new Resource(this, id, source));
+    }
+  }
+
+  output(id: string, at: string): unknown {
+    const output = this.template.Outputs?.[id];
+    if (!output) throw new UnresolvedError(`${at}: stack ${this.name} has no output ${id}.`);
+    return this.evaluator.resolve(output.Value, `${this.name}.Outputs.${id}`);
+  }
+}
+
+export class Resource {
+  readonly stack: StackModel;
+  readonly id: string;
+  readonly source: TemplateResource;
+  nested: StackModel | undefined;
+
+  constructor(stack: StackModel, id: string, source: TemplateResource) {
+    this.stack = stack;
+    this.id = id;
+    this.source = source;
+  }
+
+  get type(): string { return this.source.Type; }
+  get path(): string { return `${this.stack.name}.${this.id}`; }
+  get world(): World { return this.stack.model.world; }
+
+  /** Where the construct stands in the app, if the template says so: nearer to what its author wrote than the logical id. */
+  get constructPath(): string {
+    const path = this.source.Metadata?.['aws:cdk:path'];
+    return typeof path === 'string' ? path : this.path;
+  }
+
+  /** One property, evaluated. */
+  get(property: string): unknown {
+    return this.stack.evaluator.resolve(this.source.Properties?.[property], `${this.path}.${property}`);
+  }
+
+  text(property: string): string | undefined {
+    const value = this.get(property);
+    return value === undefined ? undefined : String(value);
+  }
+
+  ref(): unknown {
+    return resourceType(this.type).ref(this);
+  }
+
+  attribute(name: string, at: string): unknown {
+    const value = this.nested && name.startsWith('Outputs.')
+      ? this.nested.output(name.slice('Outputs.'.length), at)
+      : resourceType(this.type).attributes[name]?.(this);
+    if (value === undefined) throw new UnresolvedError(`${at}: the local run does not know ${name} of ${this.path} (${this.type}).`);
+    return value;
+  }
+
+  /** The given name, or one like CloudFormation's, but the same at every start. */
+  physicalName(property: string, longest: number, suffix = ''): string {
+    const given = this.source.Properties?.[property] === undefined ? undefined : this.text(property);
+    if (given !== undefined) return given;
+    const hash = createHash('sha256').update(this.path).digest('hex').slice(0, 8);
+    const room = longest - suffix.length - hash.length - 1;
+    return `${`${this.stack.name}-${this.id}`.slice(0, room)}-${hash}${suffix}`;
+  }
+
+  arn(service: string, resource: string): string {
+    return `arn:aws:${service}:${this.world.region}:${this.world.account}:${resource}`;
+  }
+}

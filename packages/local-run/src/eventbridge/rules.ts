@@ -1,0 +1,74 @@
+import type { LocalEventBridge, Target } from './types.ts';
+import type { Model, Resource } from '../assembly/model.ts';
+import type { MadeQueue } from '../sqs/queues.ts';
+import { busNameOf } from '../assembly/types.ts';
+
+export interface MadeRule {
+  readonly resource: Resource;
+  readonly name: string;
+  readonly busName: string;
+  readonly arn: string;
+  readonly targetArns: readonly string[];
+}
+
+/** Makes buses, rules and archives; a target that is no queue or bus of this run is left out with a warning. */
+export async function makeEvents(model: Model, eventBridge: LocalEventBridge, queues: readonly MadeQueue[], warnings: string[]): Promise<MadeRule[]> {
+  for (const bus of model.ofType('AWS::Events::EventBus')) eventBridge.createBus(String(bus.ref()));
+  const buses = new Set(eventBridge.listBuses().map(({ Name }) => Name));
+  const rules: MadeRule[] = [];
+  for (const resource of model.ofType('AWS::Events::Rule')) {
+    const name = resource.physicalName('Name', 64);
+    const busName = busNameOf(resource.text('EventBusName'));
+    if (!buses.has(busName)) {
+      // A bus that another app owns: locally only this app's services put events on it.
+      eventBridge.createBus(busName);
+      buses.add(busName);
+      warnings.push(`Rule ${resource.constructPath} listens on the bus ${busName}, which no stack of this run makes: a local bus of that name stands for it.`);
+    }
+    const schedule = resource.text('ScheduleExpression');
+    const pattern = resource.get('EventPattern');
+    if (schedule !== undefined) warnings.push(`Rule ${resource.constructPath} has the schedule ${schedule}: the local run does not fire schedules.`);
+    eventBridge.putRule({
+      Name: name,
+      EventBusName: busName,
+      ...(pattern !== undefined && { EventPattern: pattern as object }),
+      ...(schedule !== undefined && { ScheduleExpression: schedule }),
+      State: resource.text('State') ?? 'ENABLED',
+    });
+    const targets = targetsOf(resource);
+    const taken = targets.filter((target) => {
+      if (queues.some(({ arn }) => arn === target.Arn) || eventBridge.listBuses().some(({ Arn }) => Arn === target.Arn)) return true;
+      warnings.push(`Rule ${resource.constructPath} sends to ${target.Arn}, which is no queue or bus of this run: events for it are not delivered.`);
+      return false;
+    });
+    eventBridge.putTargets(name, busName, taken);
+    rules.push({ resource, name, busName, arn: String(resource.attribute('Arn', resource.path)), targetArns: taken.map(({ Arn }) => Arn) });
+  }
+  for (const archive of model.ofType('AWS::Events::Archive')) {
+    const pattern = archive.get('EventPattern');
+    await eventBridge.createArchive({
+      ArchiveName: String(archive.ref()),
+      EventSourceArn: archive.text('SourceArn') ?? '',
+      ...(pattern !== undefined && { EventPattern: pattern as object }),
+      RetentionDays: Number(archive.get('RetentionDays') ?? 0),
+    });
+  }
+  return rules;
+}
+
+/** The template's targets have the shape of the API; only its numbers may be texts. */
+function targetsOf(rule: Resource): Target[] {
+  const raw = rule.stack.evaluator.resolveLeniently(rule.source.Properties?.['Targets'] ?? [], `${rule.path}.Targets`, ({ message }) => `(unknown: ${message})`) as Target[];
+  return raw.map((target) => {
+    const { MaximumRetryAttempts: attempts, MaximumEventAgeInSeconds: age } = target.RetryPolicy ?? {};
+    return {
+      ...target,
+      ...(target.RetryPolicy && {
+        RetryPolicy: {
+          ...(attempts !== undefined && { MaximumRetryAttempts: Number(attempts) }),
+          ...(age !== undefined && { MaximumEventAgeInSeconds: Number(age) }),
+        },
+      }),
+    };
+  });
+}

@@ -1,0 +1,161 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Log } from '../eventbridge/types.ts';
+import { freePort } from './ports.ts';
+import type { ContainerSpec, Probe } from './specs.ts';
+import type { Leftovers } from './leftovers.ts';
+import { ask } from './probe.ts';
+import { lastLines, RunningProgram } from './program.ts';
+
+/** Kubernetes waits 10 s before it restarts for the second time; on one machine nobody is served by that. */
+const FIRST_BACKOFF_MS = 100;
+const LONGEST_BACKOFF_MS = 10_000;
+/** A program that ran for this long has not crashed at start. */
+const STABLE_MS = 10_000;
+/** So many short lives in a row are called a crash loop. */
+const CRASH_LOOP = 4;
+/** Until it is ready for the first time, a probe's period (10 s by default) would only be waiting. */
+const START_POLL_MS = 100;
+
+export interface ContainerContext {
+  /** How it is called in messages. */
+  readonly title: string;
+  readonly logFile: string;
+  readonly leftovers: Leftovers;
+  readonly log: Log;
+  readonly graceSeconds: number;
+  /** The environment for these ports: declared port → the port that it has here. */
+  environment(spec: ContainerSpec, ports: ReadonlyMap<number, number>): Record<string, string>;
+}
+
+/** Keeps one container running: starts its program, asks its probes, starts it again when it ends. */
+export class Container {
+  readonly spec: ContainerSpec;
+  readonly #context: ContainerContext;
+  #program: RunningProgram | undefined;
+  #ports: ReadonlyMap<number, number> = new Map();
+  #ready = false;
+  #stopping = new AbortController();
+  #loop: Promise<void> | undefined;
+  #shortLives = 0;
+  #restarts = 0;
+  #failure: string | undefined;
+  #hopeless = false;
+
+  constructor(spec: ContainerSpec, context: ContainerContext) {
+    this.spec = spec;
+    this.#context = context;
+  }
+
+  get ready(): boolean { return this.#ready; }
+  get restarts(): number { return this.#restarts; }
+  get pid(): number | undefined { return this.#program?.pid; }
+  /** Why it does not run, while that is so. */
+  get failure(): string | undefined { return this.#failure; }
+  /** Its program is not on this machine: nothing to wait for. */
+  get hopeless(): boolean { return this.#hopeless; }
+  get crashLooping(): boolean { return this.#shortLives >= CRASH_LOOP; }
+
+  /** Where the port with this number or name is here. */
+  port(wanted: string | number): number | undefined {
+    const declared = this.spec.ports.find(({ name, port }) => name === wanted || port === Number(wanted));
+    return this.#ports.get(declared?.port ?? Number(wanted));
+  }
+
+  start(): void {
+    this.#loop ??= this.#run();
+  }
+
+  kill(name: NodeJS.Signals): number | undefined {
+    const { pid } = this;
+    this.#program?.kill(name);
+    return pid;
+  }
+
+  /** Lets nobody find it any more. */
+  drain(): void {
+    this.#stopping.abort();
+    this.#ready = false;
+  }
+
+  async stop(): Promise<void> {
+    this.drain();
+    await this.#program?.stop(this.#context.graceSeconds);
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      await this.#live(signal);
+      if (signal.aborted || this.#hopeless) return;
+      this.#restarts += 1;
+      const wait = this.#shortLives <= 1 ? FIRST_BACKOFF_MS : Math.min(FIRST_BACKOFF_MS * 2 ** this.#shortLives, LONGEST_BACKOFF_MS);
+      await delay(wait, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  /** One life of the program. */
+  async #live(signal: AbortSignal): Promise<void> {
+    const { title, logFile, leftovers, log } = this.#context;
+    // Other ports each time: another program may have taken the last ones meanwhile.
+    this.#ports = new Map(await Promise.all(this.spec.ports.map(async ({ port }) => [port, await freePort(title)] as const)));
+    if (signal.aborted) return;
+    const started = Date.now();
+    const program = new RunningProgram({
+      command: this.spec.command, folder: this.spec.folder, logFile, environment: this.#context.environment(this.spec, this.#ports),
+    }, leftovers);
+    this.#program = program;
+    void this.#watch(program, signal);
+    const exit = await program.exited;
+    this.#ready = false;
+    if (signal.aborted) return;
+    const lines = lastLines(logFile, 5);
+    this.#failure = `${title} ended ${exit.how}${lines.length > 0 ? `; its last words (${logFile}): ${lines.join(' | ')}` : ` and said nothing (${logFile})`}`;
+    if (exit.notFound !== undefined) {
+      this.#hopeless = true;
+      this.#failure = `${title} cannot run here: ${exit.notFound} is not on this machine, or ${this.spec.folder} has no such program.`;
+      return;
+    }
+    this.#shortLives = Date.now() - started < STABLE_MS ? this.#shortLives + 1 : 1;
+    if (this.crashLooping) log('error', `${title} keeps ending right after its start (${this.#shortLives} times now). ${this.#failure}`);
+    else log('warn', `${title} ended ${exit.how} and is started again.`, { lastLines: lines });
+  }
+
+  async #watch(program: RunningProgram, signal: AbortSignal): Promise<void> {
+    const { startupProbe, readinessProbe, livenessProbe } = this.spec;
+    const gone = () => program.ended || signal.aborted;
+    const wait = (ms: number) => Promise.race([delay(ms, undefined, { signal, ref: false }).catch(() => undefined), program.exited]);
+    // A startup probe holds the others back; a readiness probe alone is asked often until it first says yes.
+    const first = startupProbe ?? readinessProbe;
+    while (!gone() && first && !await this.#ask(first)) await wait(START_POLL_MS);
+    while (!gone() && readinessProbe && startupProbe && !await this.#ask(readinessProbe)) await wait(START_POLL_MS);
+    if (gone()) return;
+    this.#ready = true;
+    this.#failure = undefined;
+    if (readinessProbe) void this.#follow(readinessProbe, gone, wait, (ready) => { this.#ready = ready; });
+    if (livenessProbe) {
+      void this.#follow(livenessProbe, gone, wait, (alive) => {
+        if (alive) return;
+        this.#context.log('warn', `${this.#context.title} does not answer its liveness probe and is started again.`);
+        void program.stop(this.#context.graceSeconds);
+      });
+    }
+  }
+
+  async #follow(probe: Probe, gone: () => boolean, wait: (ms: number) => Promise<unknown>, tell: (healthy: boolean) => void): Promise<void> {
+    let failures = 0;
+    while (!gone()) {
+      await wait(probe.periodSeconds * 1000);
+      if (gone()) return;
+      const healthy = await this.#ask(probe);
+      if (gone()) return;
+      failures = healthy ? 0 : failures + 1;
+      if (healthy || failures >= probe.failureThreshold) tell(healthy);
+    }
+  }
+
+  async #ask(probe: Probe): Promise<boolean> {
+    const port = this.port(probe.port);
+    return port !== undefined && await ask(probe, port);
+  }
+}

@@ -1,0 +1,57 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { sibling } from '../sibling.ts';
+
+/**
+ * The children of a run must not outlive it, even if it is killed with SIGKILL and can't stop them itself. One small
+ * process of its own session (`guard-process.ts`) is told every child; when its pipe closes without a farewell, it stops them.
+ */
+let guard: ChildProcess | undefined;
+const guarded = new Map<number, NodeJS.Signals>();
+
+function tell(line: string): void {
+  const stdin = guard?.stdin;
+  if (stdin?.writable) stdin.write(line);
+}
+
+function start(): void {
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', sibling(import.meta.url, 'guard-process')], {
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+    // Neither inherited options (a debugger's, a test runner's) nor the caller's folder concern it.
+    env: { PATH: process.env['PATH'] ?? '' },
+    cwd: '/',
+  });
+  child.on('error', () => undefined);
+  child.stdin?.on('error', () => undefined);
+  child.once('exit', () => {
+    // It was killed: the children that are left need another.
+    if (guard === child) {
+      guard = undefined;
+      if (guarded.size > 0) start();
+    }
+  });
+  child.unref();
+  (child.stdin as unknown as { unref?(): void } | null)?.unref?.();
+  guard = child;
+  for (const [pid, name] of guarded) tell(`+ ${pid} ${name}\n`);
+}
+
+/**
+ * From now on `pid` is stopped if this process dies. A negative id means the process group.
+ * The returned function ends that; call it when the child has exited, since its id may be used again.
+ */
+export function guardProcess(pid: number, name: NodeJS.Signals): () => void {
+  guarded.set(pid, name);
+  if (!guard) start();
+  else tell(`+ ${pid} ${name}\n`);
+  return () => {
+    if (!guarded.delete(pid)) return;
+    tell(`- ${pid}\n`);
+    if (guarded.size === 0) {
+      // Nothing to guard: end it with the last child, so that a stopped run leaves no process at all.
+      guard?.stdin?.end();
+      guard = undefined;
+    }
+  };
+}

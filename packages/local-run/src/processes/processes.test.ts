@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { LocalRunError } from '../errors.ts';
+import { takeLock } from './lock.ts';
+import { PortTakenError } from './ports.ts';
+import { atEnd, eventually, temporaryFolder } from '../../test/temporary.ts';
+import type { JobSpec } from './specs.ts';
+import { BalancerThread } from './balancer-thread.ts';
+import { processStart } from './identity.ts';
+import { Leftovers } from './leftovers.ts';
+import { RunningProgram } from './program.ts';
+import { runJob } from './workload.ts';
+import type { Host } from './workload.ts';
+
+function hostIn(folder: string): Host {
+  return { logDir: folder, leftovers: new Leftovers(join(folder, 'processes.json')), log: () => undefined, environment: (spec) => ({ ...spec.environment }) };
+}
+
+const job = (script: string, changes: Partial<JobSpec> = {}): JobSpec => ({
+  name: 'migrate', backoffLimit: 2, deadlineSeconds: undefined, ...changes,
+  pod: { initContainers: [], labels: {}, terminationGracePeriodSeconds: 1, containers: [{ name: 'main', command: ['node', '-e', script], folder: '/', environment: {}, ports: [] }] },
+});
+
+test('a job is tried again as often as its back-off limit says, and fails with its last words', async (context) => {
+  const host = hostIn(temporaryFolder(context));
+  const twice = `const { appendFileSync, readFileSync } = require('node:fs'); const file = ${JSON.stringify(join(host.logDir, 'tries'))}; appendFileSync(file, 'x'); process.exit(readFileSync(file, 'utf8').length < 3 ? 1 : 0);`;
+  await runJob(job(twice), host, new AbortController().signal);
+  await assert.rejects(runJob(job('console.log("no rights on schema"); process.exit(7)', { backoffLimit: 1 }), host, new AbortController().signal), (error) =>
+    error instanceof LocalRunError && /^Job migrate ended with code 7; its last words .*no rights on schema \(after 2 attempts\)$/.test(error.message));
+});
+
+test('a job that takes longer than it may is ended', async (context) => {
+  await assert.rejects(runJob(job('setInterval(() => {}, 1000)', { deadlineSeconds: 1 }), hostIn(temporaryFolder(context)), new AbortController().signal),
+    /Job migrate did not end within 1 s/);
+});
+
+test('a program that ignores SIGTERM is killed when its time is over, with what it has started', async (context) => {
+  const folder = temporaryFolder(context);
+  const program = new RunningProgram({
+    command: ['node', '-e', 'process.on("SIGTERM", () => {}); console.log(require("node:child_process").spawn("sleep", ["600"]).pid); setInterval(() => {}, 1000)'],
+    folder, environment: {}, logFile: join(folder, 'log'),
+  }, new Leftovers(join(folder, 'processes.json')));
+  const child = Number(await eventually(() => readFileSync(join(folder, 'log'), 'utf8').trim() !== '' && readFileSync(join(folder, 'log'), 'utf8'), 'the child'));
+  const { pid = 0 } = program;
+  await program.stop(0.2);
+  assert.match((await program.exited).how, /SIGKILL/);
+  await eventually(() => processStart(pid) === undefined && processStart(child) === undefined, 'the end of both');
+});
+
+test('what an earlier run has left is ended at the next start, and nothing else', async (context) => {
+  const file = join(temporaryFolder(context), 'processes.json');
+  const child = spawn('sleep', ['600'], { detached: true, stdio: 'ignore' });
+  const other = spawn('sleep', ['600'], { detached: true, stdio: 'ignore' });
+  atEnd(context, () => other.kill('SIGKILL'));
+  new Leftovers(file).add(child.pid ?? 0);
+  assert.equal(await new Leftovers(file).clean(), 1);
+  assert.equal(processStart(child.pid ?? 0), undefined);
+  assert.ok(processStart(other.pid ?? 0));
+  assert.equal(await new Leftovers(file).clean(), 0);
+});
+
+test('a lock of a living process is respected, one of a dead process is not', async (context) => {
+  const file = join(temporaryFolder(context), 'lock');
+  const release = takeLock(file, (pid) => `held by ${pid}`);
+  assert.throws(() => takeLock(file, (pid) => `held by ${pid}`), new RegExp(`held by ${process.pid}$`));
+  release();
+  // The id of a living process, but of another time: the holder is gone and its id was given again.
+  writeFileSync(file, JSON.stringify({ pid: process.pid, started: '1' }));
+  takeLock(file, (pid) => `held by ${pid}`)();
+});
+
+test('a connection goes to a replica that takes it, and waits while there is none', async (context) => {
+  const server = createServer((_request, response) => response.end('here'));
+  atEnd(context, () => server.close());
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  const gone = createServer();
+  await new Promise<void>((resolve) => gone.listen(0, '127.0.0.1', resolve));
+  const { port: closed } = gone.address() as { port: number };
+  await new Promise((resolve) => gone.close(resolve));
+  let backends: number[] = [];
+  const thread = new BalancerThread();
+  atEnd(context, () => thread.close());
+  const balancer = await thread.start('web', 0, () => backends);
+  const waiting = fetch(`http://127.0.0.1:${balancer.port}`);
+  backends = [closed, port, closed];
+  assert.equal(await (await waiting).text(), 'here');
+  for (let request = 0; request < 4; request++) assert.equal(await (await fetch(`http://127.0.0.1:${balancer.port}`, { headers: { connection: 'close' } })).text(), 'here');
+  await assert.rejects(thread.start('again', balancer.port, () => backends), (error: unknown) => error instanceof PortTakenError && error.message.includes('--port again='));
+  balancer.stop();
+  await eventually(() => fetch(`http://127.0.0.1:${balancer.port}`).then(() => false, () => true), 'the end of the balancer');
+});

@@ -1,0 +1,163 @@
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Log } from '../eventbridge/types.ts';
+import { LocalRunError } from '../errors.ts';
+import type { ContainerSpec, JobSpec, PodSpec, WorkloadSpec } from './specs.ts';
+import { Container } from './container.ts';
+import type { ContainerContext } from './container.ts';
+import type { Leftovers } from './leftovers.ts';
+import { lastLines, RunningProgram } from './program.ts';
+
+export interface Host {
+  readonly logDir: string;
+  readonly leftovers: Leftovers;
+  readonly log: Log;
+  environment: ContainerContext['environment'];
+}
+
+/** One replica: its init containers once, then its containers until it is stopped. */
+export class Pod {
+  readonly #title: string;
+  readonly #spec: PodSpec;
+  readonly #host: Host;
+  readonly #stopping = new AbortController();
+  #initialised: Promise<void> | undefined;
+  #initFailure: string | undefined;
+  #initProgram: RunningProgram | undefined;
+  readonly containers: readonly Container[];
+
+  constructor(title: string, spec: PodSpec, host: Host) {
+    this.#title = title;
+    this.#spec = spec;
+    this.#host = host;
+    this.containers = spec.containers.map((container) => new Container(container, {
+      ...host,
+      title: spec.containers.length === 1 ? title : `${title}/${container.name}`,
+      logFile: this.#logFile(container),
+      graceSeconds: spec.terminationGracePeriodSeconds,
+    }));
+  }
+
+  #logFile(container: ContainerSpec): string {
+    const several = this.#spec.containers.length + this.#spec.initContainers.length > 1;
+    return join(this.#host.logDir, `${several ? `${this.#title}.${container.name}` : this.#title}.log`);
+  }
+
+  get logFiles(): string[] { return this.#spec.containers.map((container) => this.#logFile(container)); }
+  get ready(): boolean { return this.containers.every((container) => container.ready); }
+  get failure(): string | undefined { return this.#initFailure ?? this.containers.find((container) => container.failure !== undefined)?.failure; }
+  get hopeless(): boolean { return this.containers.some((container) => container.hopeless); }
+  get crashLooping(): boolean { return this.#initFailure !== undefined || this.containers.some((container) => container.crashLooping); }
+
+  /** Where this replica takes connections to a port with this name or number. */
+  port(wanted: string | number): number | undefined {
+    for (const container of this.containers) {
+      const port = container.port(wanted);
+      if (port !== undefined) return port;
+    }
+    return undefined;
+  }
+
+  start(): void {
+    this.#initialised ??= this.#initialise();
+  }
+
+  async #initialise(): Promise<void> {
+    for (const spec of this.#spec.initContainers) {
+      for (let wait = 100; !this.#stopping.signal.aborted; wait = Math.min(wait * 2, 10_000)) {
+        const logFile = this.#logFile(spec);
+        this.#initProgram = new RunningProgram({
+          command: spec.command, folder: spec.folder, logFile, environment: this.#host.environment(spec, new Map()),
+        }, this.#host.leftovers);
+        const exit = await this.#initProgram.exited;
+        if (exit.code === 0) break;
+        this.#initFailure = `Init container ${spec.name} of ${this.#title} ended ${exit.how}: ${lastLines(logFile, 5).join(' | ')}`;
+        await delay(wait, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+      }
+      this.#initFailure = undefined;
+    }
+    if (!this.#stopping.signal.aborted) for (const container of this.containers) container.start();
+  }
+
+  drain(): void {
+    this.#stopping.abort();
+    for (const container of this.containers) container.drain();
+  }
+
+  async stop(): Promise<void> {
+    this.drain();
+    await this.#initProgram?.stop(this.#spec.terminationGracePeriodSeconds);
+    await this.#initialised;
+    await Promise.all(this.containers.map((container) => container.stop()));
+  }
+}
+
+/** A Deployment, a StatefulSet or a function: its replicas. */
+export class Workload {
+  readonly spec: WorkloadSpec;
+  readonly pods: readonly Pod[];
+
+  constructor(spec: WorkloadSpec, host: Host) {
+    this.spec = spec;
+    this.pods = Array.from({ length: spec.replicas }, (_, index) => new Pod(spec.replicas === 1 ? spec.name : `${spec.name}-${index + 1}`, spec.pod, host));
+  }
+
+  get name(): string { return this.spec.name; }
+  get ready(): boolean { return this.pods.every((pod) => pod.ready); }
+  get restarts(): number { return this.pods.flatMap((pod) => pod.containers).reduce((sum, container) => sum + container.restarts, 0); }
+  get failure(): string | undefined { return this.pods.find((pod) => pod.failure !== undefined)?.failure; }
+  get hopeless(): boolean { return this.pods.some((pod) => pod.hopeless); }
+  get crashLooping(): boolean { return this.pods.some((pod) => pod.crashLooping); }
+
+  pids(): number[] {
+    return this.pods.flatMap((pod) => pod.containers).map((container) => container.pid).filter((pid) => pid !== undefined);
+  }
+
+  /** Ports of the ready replicas. */
+  ports(wanted: string | number): number[] {
+    return this.pods.filter((pod) => pod.ready).map((pod) => pod.port(wanted)).filter((port) => port !== undefined);
+  }
+
+  start(): void {
+    for (const pod of this.pods) pod.start();
+  }
+
+  drain(): void {
+    for (const pod of this.pods) pod.drain();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.pods.map((pod) => pod.stop()));
+  }
+}
+
+/** Runs a job to its end, again when it fails, as often as it says. */
+export async function runJob(job: JobSpec, host: Host, signal: AbortSignal): Promise<void> {
+  const deadline = job.deadlineSeconds === undefined ? Infinity : Date.now() + job.deadlineSeconds * 1000;
+  const [container] = job.pod.containers;
+  if (!container) return;
+  const logFile = join(host.logDir, `${job.name}.log`);
+  for (let attempt = 0; ; attempt++) {
+    let failure: string | undefined;
+    for (const spec of [...job.pod.initContainers, container]) {
+      const program = new RunningProgram({ command: spec.command, folder: spec.folder, logFile, environment: host.environment(spec, new Map()) }, host.leftovers);
+      const stop = () => void program.stop(job.pod.terminationGracePeriodSeconds);
+      signal.addEventListener('abort', stop, { once: true });
+      const timer = deadline === Infinity ? undefined : setTimeout(stop, Math.max(deadline - Date.now(), 0));
+      const exit = await program.exited;
+      clearTimeout(timer);
+      signal.removeEventListener('abort', stop);
+      signal.throwIfAborted();
+      if (exit.code === 0) continue;
+      const lines = lastLines(logFile, 8).join(' | ') || 'nothing';
+      failure = `Job ${job.name} ended ${exit.how}; its last words (${logFile}): ${lines}`;
+      if (exit.notFound !== undefined) throw new LocalRunError(failure);
+      break;
+    }
+    if (failure === undefined) return;
+    if (Date.now() > deadline) throw new LocalRunError(`Job ${job.name} did not end within ${job.deadlineSeconds} s. ${failure}`);
+    if (attempt >= job.backoffLimit) throw new LocalRunError(attempt === 0 ? failure : `${failure} (after ${attempt + 1} attempts)`);
+    host.log('warn', `${failure}; it is tried again.`);
+    await delay(Math.min(250 * 2 ** attempt, 10_000), undefined, { signal });
+  }
+}

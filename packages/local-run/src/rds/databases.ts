@@ -1,0 +1,68 @@
+import { join } from 'node:path';
+import pg from 'pg';
+import type { Model, Resource } from '../assembly/model.ts';
+import { connect, startPostgres } from './postgres.ts';
+import type { Postgres } from './postgres.ts';
+
+export interface LocalDatabase {
+  readonly resource: Resource;
+  readonly server: Postgres;
+  readonly name: string;
+}
+
+export interface DatabaseOptions {
+  readonly dataDir: string;
+  readonly logDir: string;
+  readonly fresh: boolean;
+  readonly ports: Readonly<Record<string, number>>;
+  readonly warnings: string[];
+}
+
+/** Starts a PostgreSQL for every Aurora PostgreSQL cluster and every PostgreSQL instance that stands alone. */
+export async function startDatabases(model: Model, options: DatabaseOptions, started: LocalDatabase[]): Promise<void> {
+  for (const resource of model.ofType('AWS::RDS::DBCluster', 'AWS::RDS::DBInstance')) {
+    if (resource.source.Properties?.['DBClusterIdentifier'] !== undefined && resource.type === 'AWS::RDS::DBInstance') continue;
+    const engine = resource.text('Engine') ?? 'unknown';
+    if (!/postgres/.test(engine)) {
+      options.warnings.push(`The local run cannot make ${resource.constructPath} (${resource.type}): it runs PostgreSQL, not ${engine}.`);
+      continue;
+    }
+    const members = model.ofType('AWS::RDS::DBInstance').filter((instance) =>
+      instance.source.Properties?.['DBClusterIdentifier'] !== undefined && instance.text('DBClusterIdentifier') === resource.ref());
+    const sources = model.ofType('AWS::RDS::DBInstance').filter((instance) =>
+      instance.source.Properties?.['SourceDBInstanceIdentifier'] !== undefined && instance.text('SourceDBInstanceIdentifier') === resource.ref());
+    const [writer, reader] = started.length === 0 ? ['writer', 'reader'] : [`${resource.id}-writer`, `${resource.id}-reader`];
+    const server = await startPostgres({
+      dataDir: join(options.dataDir, 'databases', `${resource.stack.name}-${resource.id}`),
+      logDir: started.length === 0 ? options.logDir : join(options.logDir, resource.id),
+      fresh: options.fresh,
+      // RDS calls the administrator of a database `postgres` by default, who is no superuser there.
+      superuser: 'local_superuser',
+      port: options.ports[writer] ?? 0,
+      // Several readers of a cluster are one replica here: they show the same.
+      replica: members.length > 1 || sources.length > 0 ? { port: options.ports[reader] ?? 0 } : false,
+      portNames: { writer, reader },
+    });
+    started.push({ resource, server, name: resource.text('DatabaseName') ?? resource.text('DBName') ?? 'postgres' });
+  }
+}
+
+/** Creates the database and its administrator, with the rights that RDS gives: many, but no superuser. */
+export async function prepareDatabase(database: LocalDatabase, master: { username: string; password: string }): Promise<void> {
+  const quote = pg.escapeIdentifier;
+  const client = await connect(database.server.writer);
+  try {
+    const exists = async (table: string, column: string, name: string) => (await client.query(`select 1 from ${table} where ${column} = $1`, [name])).rowCount === 1;
+    // The roles of RDS that migrations grant to others.
+    for (const role of ['rds_superuser', 'rds_iam', 'rds_replication']) {
+      if (!await exists('pg_roles', 'rolname', role)) await client.query(`create role ${quote(role)} nologin`);
+    }
+    await client.query('grant pg_monitor, pg_signal_backend, pg_checkpoint, pg_read_all_data, pg_write_all_data to rds_superuser with admin option');
+    if (!await exists('pg_roles', 'rolname', master.username)) await client.query(`create role ${quote(master.username)}`);
+    await client.query(`alter role ${quote(master.username)} with login createdb createrole password ${pg.escapeLiteral(master.password)}`);
+    await client.query(`grant rds_superuser, rds_iam, rds_replication to ${quote(master.username)} with admin option`);
+    if (!await exists('pg_database', 'datname', database.name)) await client.query(`create database ${quote(database.name)} owner ${quote(master.username)}`);
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,256 @@
+import type { ClientBase } from 'pg';
+import { CHECKS, COUNTS, HANDLED_UNPUBLISHED, POPULATION, PUBLISHED_PAGE, RELAY_CURSOR } from './sql.ts';
+import type { Check } from './sql.ts';
+
+export type InvariantId = keyof typeof POPULATION;
+
+/** One rule's way to one consumer. */
+export interface Subscription {
+  readonly rule: string;
+  readonly queue: string;
+  /** The name under which the consumer of the queue keeps its inbox. */
+  readonly consumer: string;
+  /** Whether the rule's pattern matches an event that is published with this detail-type and this detail. */
+  matches(detailType: string, detail: Record<string, unknown>): boolean;
+  /** Events up to this place in the outbox are not its concern: it is younger. @default - from the beginning */
+  readonly since?: Position;
+}
+
+/** A place in the outbox. */
+export interface Position {
+  readonly xid: string;
+  readonly id: string;
+}
+
+/** Bodies of the messages that lie in the queues now, looked at without receiving them. */
+export interface QueueContents {
+  /** Waiting, delayed or in flight, by queue name. */
+  readonly queued: ReadonlyMap<string, readonly string[]>;
+  /** In the dead-letter queue of each queue, by the queue's name. */
+  readonly dead: ReadonlyMap<string, readonly string[]>;
+}
+
+export interface FeedRecord {
+  readonly accepted: readonly { readonly orderId: string; readonly key: string }[];
+  readonly keyPrefix: string;
+}
+
+export interface InvariantOptions {
+  /** To the writer, as a role that may read every table. It gets one read-only transaction. */
+  readonly database: Pick<ClientBase, 'query'>;
+  readonly subscriptions: readonly Subscription[];
+  readonly inspectQueues: () => QueueContents | Promise<QueueContents>;
+  /** The orders that got a 202, for I1. @default - every order in the database counts as accepted */
+  readonly feed?: FeedRecord;
+}
+
+export interface Violation {
+  readonly what: string;
+  readonly count: number;
+  /** The first few offenders. */
+  readonly sample: readonly string[];
+}
+
+export interface InvariantResult {
+  readonly id: InvariantId;
+  readonly ok: boolean;
+  /** How many things were looked at, and what they are. */
+  readonly checked: number;
+  readonly population: string;
+  readonly violations: readonly Violation[];
+}
+
+const SAMPLE = 5;
+const PAGE = 5_000;
+
+interface Parameters {
+  readonly acceptedOrders: readonly string[];
+  readonly acceptedKeys: readonly string[];
+  readonly keyPrefix: string;
+  readonly deadOrders: readonly string[];
+}
+
+/**
+ * Checks the invariants of a system that has come to rest. Statements prove what is inside the database; deliveries are proven by
+ * comparing sets: what was published and matches a rule, against what its consumer has handled, has waiting, or gave up.
+ */
+export async function checkInvariants(options: InvariantOptions): Promise<InvariantResult[]> {
+  const { database, subscriptions, feed } = options;
+  // In this order, an event is seen at least once on its way, even if the system does not rest: what is published now
+  // is in a queue then, or handled by the time of the snapshot.
+  const published = (await database.query<Position>(RELAY_CURSOR)).rows[0];
+  const contents = await options.inspectQueues();
+  const letters = readLetters(contents);
+
+  await database.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+  try {
+    const findings = new Map<InvariantId, Violation[]>();
+    const found = (id: InvariantId, violation: Violation | undefined) => {
+      if (violation) findings.set(id, [...(findings.get(id) ?? []), violation]);
+    };
+    const parameters: Parameters = {
+      acceptedOrders: feed?.accepted.map(({ orderId }) => orderId) ?? [],
+      acceptedKeys: feed?.accepted.map(({ key }) => key) ?? [],
+      keyPrefix: feed?.keyPrefix ?? '',
+      deadOrders: [...letters.deadOrders],
+    };
+    for (const check of CHECKS) {
+      if (check.invariant === 'I1' && !feed) continue;
+      found(check.invariant, await runCheck(database, check, parameters));
+    }
+    if (feed) found('I1', twice(feed));
+
+    const deliveries = await checkDeliveries(database, subscriptions, letters, published, feed);
+    for (const violation of deliveries.violations) found(violation.invariant, violation);
+
+    const counts = (await database.query<Record<string, number>>(COUNTS)).rows[0] ?? {};
+    const checked: Record<string, number> = { ...counts, I1: feed?.accepted.length ?? counts['I6'] ?? 0, I11: deliveries.checked };
+    return (Object.keys(POPULATION) as InvariantId[]).map((id) => ({
+      id,
+      ok: !findings.has(id),
+      checked: checked[id] ?? 0,
+      population: POPULATION[id],
+      violations: findings.get(id) ?? [],
+    }));
+  } finally {
+    await database.query('ROLLBACK');
+  }
+}
+
+async function runCheck(database: Pick<ClientBase, 'query'>, check: Check, parameters: Parameters): Promise<Violation | undefined> {
+  return offenders(database, check.what, check.sql, (check.parameters ?? []).map((name) => parameters[name]));
+}
+
+async function offenders(database: Pick<ClientBase, 'query'>, what: string, sql: string, values: readonly unknown[]): Promise<Violation | undefined> {
+  const { rows } = await database.query<{ id: string; detail: string | null; count: number }>(
+    `SELECT id, detail, count(*) OVER ()::int AS count FROM (${sql}) AS offender ORDER BY id LIMIT ${SAMPLE}`,
+    [...values],
+  );
+  const count = rows[0]?.count;
+  if (count === undefined) return undefined;
+  return { what, count, sample: rows.map(({ id, detail }) => (detail ? `${id} (${detail})` : id)) };
+}
+
+/** Two keys are two orders: an id given out for both is an order lost. */
+function twice({ accepted }: FeedRecord): Violation | undefined {
+  const keys = new Map<string, number>();
+  for (const { orderId } of accepted) keys.set(orderId, (keys.get(orderId) ?? 0) + 1);
+  return violation('one order was the answer to several idempotency keys', [...keys].filter(([, count]) => count > 1).map(([id]) => id));
+}
+
+function violation(what: string, ids: readonly string[]): Violation | undefined {
+  return ids.length === 0 ? undefined : { what, count: ids.length, sample: ids.slice(0, SAMPLE) };
+}
+
+/** What the messages in the queues are about. */
+interface Letters {
+  /** Event ids by queue. */
+  readonly queued: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly dead: ReadonlyMap<string, ReadonlySet<string>>;
+  /** Orders of dead letters. */
+  readonly deadOrders: ReadonlySet<string>;
+}
+
+function readLetters(contents: QueueContents): Letters {
+  const deadOrders = new Set<string>();
+  const ids = (bodies: ReadonlyMap<string, readonly string[]>, orders?: Set<string>) =>
+    new Map([...bodies].map(([queue, list]) => [queue, new Set(list.flatMap((body) => {
+      const { event, order } = identify(body);
+      if (order !== undefined) orders?.add(order);
+      return event ?? [];
+    }))]));
+  return { queued: ids(contents.queued), dead: ids(contents.dead, deadOrders), deadOrders };
+}
+
+/** Event and order of a message body: the EventBridge envelope, or the bare event if the rule transformed it. Poison has neither. */
+export function identify(body: string): { event?: string; order?: string } {
+  try {
+    const json = JSON.parse(body) as Record<string, unknown>;
+    const event = (json['detail'] ?? json) as Record<string, unknown>;
+    const data = event['data'] as Record<string, unknown> | undefined;
+    const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
+    return { event: text(event['id']), order: text(data?.['orderId']) ?? text(event['correlationid']) ?? text(event['subject']) };
+  } catch {
+    return {};
+  }
+}
+
+interface Delivery {
+  readonly subscription: Subscription;
+  readonly lost: string[];
+  readonly unexplained: string[];
+  readonly acceptedWithout: string[];
+}
+
+interface Published extends Position {
+  readonly eventId: string;
+  readonly aggregateId: string;
+  readonly detailType: string;
+  readonly envelope: string;
+  readonly handled: readonly string[];
+}
+
+const BEGINNING: Position = { xid: '0', id: '0' };
+
+function isUpTo(a: Position, b: Position | undefined): boolean {
+  if (!b) return false;
+  return BigInt(a.xid) < BigInt(b.xid) || (BigInt(a.xid) === BigInt(b.xid) && BigInt(a.id) <= BigInt(b.id));
+}
+
+async function checkDeliveries(
+  database: Pick<ClientBase, 'query'>,
+  subscriptions: readonly Subscription[],
+  letters: Letters,
+  end: Position | undefined,
+  feed: FeedRecord | undefined,
+): Promise<{ checked: number; violations: (Violation & { invariant: InvariantId })[] }> {
+  const consumers = [...new Set(subscriptions.map(({ consumer }) => consumer))];
+  const accepted = feed && new Set(feed.accepted.map(({ orderId }) => orderId));
+  const reports: Delivery[] = subscriptions.map((subscription) => ({ subscription, lost: [], unexplained: [], acceptedWithout: [] }));
+  let checked = 0;
+
+  // Nothing before the oldest beginning concerns anybody.
+  let after = subscriptions
+    .map(({ since = BEGINNING }) => since)
+    .reduce((oldest, since) => (isUpTo(since, oldest) ? since : oldest), end ?? BEGINNING);
+  while (end) {
+    const { rows } = await database.query<Published>(PUBLISHED_PAGE, [after.xid, after.id, end.xid, end.id, consumers, PAGE]);
+    for (const { xid, id, eventId, aggregateId, detailType, envelope, handled } of rows) {
+      const detail = JSON.parse(envelope) as Record<string, unknown>;
+      // Several rules may lead to one consumer; its inbox has to be explained by one of them.
+      const explained = new Set<string>();
+      for (const { subscription, lost, acceptedWithout } of reports) {
+        if (isUpTo({ xid, id }, subscription.since)) {
+          explained.add(subscription.consumer);
+          continue;
+        }
+        if (!subscription.matches(detailType, detail)) continue;
+        checked++;
+        explained.add(subscription.consumer);
+        const done = handled.includes(subscription.consumer);
+        const dead = letters.dead.get(subscription.queue)?.has(eventId) ?? false;
+        const waiting = letters.queued.get(subscription.queue)?.has(eventId) ?? false;
+        if (!done && !dead && !waiting) lost.push(eventId);
+        if (!done && !dead && detailType === 'OrderCreated' && (accepted?.has(aggregateId) ?? true)) acceptedWithout.push(aggregateId);
+      }
+      for (const consumer of handled) {
+        if (!explained.has(consumer)) reports.find(({ subscription }) => subscription.consumer === consumer)?.unexplained.push(eventId);
+      }
+    }
+    const last = rows.at(-1);
+    if (!last || rows.length < PAGE) break;
+    after = { xid: last.xid, id: last.id };
+  }
+
+  const violations: (Violation & { invariant: InvariantId })[] = [];
+  const found = (invariant: InvariantId, finding: Violation | undefined) => {
+    if (finding) violations.push({ invariant, ...finding });
+  };
+  for (const { subscription: { rule, consumer }, lost, unexplained, acceptedWithout } of reports) {
+    found('I11', violation(`published for ${consumer} by rule ${rule}, but neither handled nor waiting nor dead`, lost));
+    found('I11', violation(`handled by ${consumer} although no rule sends it there`, unexplained));
+    found('I1', violation(`accepted, but ${consumer} has its OrderCreated neither in its inbox nor in its dead-letter queue`, acceptedWithout));
+  }
+  found('I11', await offenders(database, 'handled although it was never published', HANDLED_UNPUBLISHED, [consumers]));
+  return { checked, violations };
+}

@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { test } from 'node:test';
+import type { LocalRun } from 'cdk-local-run/run';
+import { atEnd, eventually } from '../../packages/local-run/test/temporary.ts';
+import { countProcessorTime } from './processor-time.ts';
+
+test('counts what a service takes, with what it has started, and what this process takes', { skip: process.platform !== 'linux' }, async (context) => {
+  const service = spawn(process.execPath, ['-e', `require('node:child_process').spawn(process.execPath, ['-e', 'for (;;);']); setInterval(() => {}, 1000);`], { detached: true });
+  atEnd(context, () => process.kill(-service.pid!, 'SIGKILL'));
+  const run = { services: [{ name: 'busy', pids: () => [service.pid!] }] } as unknown as LocalRun;
+  const used = countProcessorTime(run);
+  const began = process.cpuUsage();
+  const own = () => {
+    const { user, system } = process.cpuUsage(began);
+    return (user + system) / 1e6;
+  };
+  while (own() < 0.2);
+  const programs = await eventually(() => {
+    const found = new Map(used?.().programs.map(({ name, seconds }) => [name, seconds]));
+    return (found.get('busy') ?? 0) > 0.3 && found;
+  }, 'the processor time of the child');
+  const here = programs.get('SQS, EventBridge') ?? 0;
+  assert.ok(here > 0.15 && here <= own() + 0.02, `${here} s on the main thread, ${own()} s by Node.js's own count`);
+  assert.equal(programs.get('PostgreSQL'), undefined);
+});
