@@ -41,11 +41,10 @@ export function inOrder(name: string, apply: (events: readonly OrderEvent[], tx:
       const due: OrderEvent[] = [];
       const outcomes = events.map((event): Outcome => {
         const eventId = event.id;
-        const id = eventId.toLowerCase();
         const version = versions.get(eventId)!;
-        if (handled.has(id)) return { eventId, result: 'duplicate' };
-        if (late.has(id)) return { eventId, result: 'duplicate', reason: `version ${version} of the order was there already` };
-        if (early.has(id)) return { eventId, result: 'parked', reason: `version ${version - 1} of the order comes first` };
+        if (handled.has(eventId)) return { eventId, result: 'duplicate' };
+        if (late.has(eventId)) return { eventId, result: 'duplicate', reason: `version ${version} of the order was there already` };
+        if (early.has(eventId)) return { eventId, result: 'parked', reason: `version ${version - 1} of the order comes first` };
         due.push(event);
         return { eventId, result: 'ok', ...(committed && { committed }) };
       });

@@ -25,7 +25,7 @@ export interface Level {
   readonly reserved: number;
 }
 
-/** What a decision rests on. Ids in lower case. */
+/** What a decision rests on. */
 export interface Known {
   readonly handled: ReadonlySet<string>;
   readonly entries: readonly Entry[];
@@ -216,11 +216,10 @@ export function decide(events: readonly EventEnvelope<Caused>[], known: Known, i
   /** False if its turn has not come. */
   const decideOne = (event: EventEnvelope<Caused>): boolean => {
     const { orderId } = event.data;
-    const key = orderId.toLowerCase();
-    const reservation = reservations.get(key);
+    const reservation = reservations.get(orderId);
     const version = Number(event.sequence);
     const applied = reservation?.version ?? 0;
-    if (known.handled.has(event.id.toLowerCase())) {
+    if (known.handled.has(event.id)) {
       outcomes.set(event, { eventId: event.id, result: 'duplicate' });
     } else if (version <= applied) {
       // The inbox knows event ids; another event may still say the same of the order, and the first counts.
@@ -233,7 +232,7 @@ export function decide(events: readonly EventEnvelope<Caused>[], known: Known, i
     } else if (event.type === 'inventory.validated') {
       const eventId = id();
       const first: Reservation = { id: eventId, version: 0, sku: event.data.lines[0]!.sku, holdings: [] };
-      reservations.set(key, first);
+      reservations.set(orderId, first);
       reserve(event, first, eventId, wantedBy(event.data.lines));
     } else {
       outcomes.set(event, { eventId: event.id, result: 'ignored', reason: 'an order begins with the validation of its stock' });

@@ -31,8 +31,8 @@ export const inventoryHandler: Handler<Caused> = {
         if (!isOvertaken(error)) throw error;
       }
     }
-    const open = events.filter(({ id }) => !known.handled.has(id.toLowerCase()));
-    const before = events.filter(({ id }) => known.handled.has(id.toLowerCase()));
+    const open = events.filter(({ id }) => !known.handled.has(id));
+    const before = events.filter(({ id }) => known.handled.has(id));
     return [...await handleExactly(open, pool), ...before.map(({ id }): Outcome => ({ eventId: id, result: 'duplicate' }))];
   },
 };
@@ -41,7 +41,7 @@ export const inventoryHandler: Handler<Caused> = {
 async function handleExactly(events: readonly EventEnvelope<Caused>[], pool: Pool): Promise<Outcome[]> {
   return counted(await withTransaction(pool, async (tx) => {
     const claimed = await claim(tx, NAME, events);
-    const handled = new Set(events.map(({ id }) => id.toLowerCase()).filter((id) => !claimed.has(id)));
+    const handled = new Set(events.map(({ id }) => id).filter((id) => !claimed.has(id)));
     const decision = decide(events, await readClaimed(tx, NAME, events, handled));
     await forget(tx, NAME, decision.outcomes.filter(isOpen).map(({ eventId }) => eventId));
     await write(tx, NAME, [], decision);
@@ -51,7 +51,7 @@ async function handleExactly(events: readonly EventEnvelope<Caused>[], pool: Poo
 
 /** What the inbox has to know from now on. */
 function done({ outcomes }: Decision, { handled }: Known): string[] {
-  return outcomes.filter((outcome) => !isOpen(outcome) && !handled.has(outcome.eventId.toLowerCase())).map(({ eventId }) => eventId);
+  return outcomes.filter((outcome) => !isOpen(outcome) && !handled.has(outcome.eventId)).map(({ eventId }) => eventId);
 }
 
 /** Another transaction was first at an event, a reservation or the stock, or they stood in each other's way. */

@@ -54,10 +54,10 @@ async function record(events: readonly EventEnvelope<Noticed>[], pool: Pool, onR
   const recorded = new Set(arrayOf(row!.recorded_order_ids).map((orderId, i) => `${orderId} ${versions[i]} ${outcomes[i]}`));
   return events.map((event) => {
     const outcome = outcomeOf(event);
-    if (known.has(event.id.toLowerCase())) return { eventId: event.id, result: 'duplicate' };
+    if (known.has(event.id)) return { eventId: event.id, result: 'duplicate' };
     if (outcome === null) return { eventId: event.id, result: 'ignored', reason: 'no customer is told of it' };
     // The first event of a key in the batch is the one that was recorded.
-    return recorded.delete(`${event.data.orderId.toLowerCase()} ${Number(event.sequence)} ${outcome}`)
+    return recorded.delete(`${event.data.orderId} ${Number(event.sequence)} ${outcome}`)
       ? { eventId: event.id, result: 'ok', committed: onRecorded }
       : { eventId: event.id, result: 'duplicate', reason: 'the customer is told of it already' };
   });

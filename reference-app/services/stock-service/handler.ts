@@ -68,10 +68,10 @@ export function createStockHandler({
     types: ['order.created'],
     async handle(events, pool) {
       const [{ available, asOf }, known] = await Promise.all([readStock(events), handledBefore(NAME, events, pool)]);
-      const fresh = events.filter(({ id }) => !known.has(id.toLowerCase()));
+      const fresh = events.filter(({ id }) => !known.has(id));
       const time = asOf.toISOString();
       await writeAnswers(NAME, fresh, fresh.map((event) => validated(event, linesOf(event.data, available), time)), pool);
-      return events.map(({ id }) => ({ eventId: id, result: known.has(id.toLowerCase()) ? 'duplicate' : 'ok' }));
+      return events.map(({ id }) => ({ eventId: id, result: known.has(id) ? 'duplicate' : 'ok' }));
     },
   };
 }

@@ -3,7 +3,7 @@ import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { Counter } from 'prom-client';
 import type { Registry } from 'prom-client';
-import { UUID, createApp } from '../../shared/http/app.ts';
+import { createApp, orderIdOf } from '../../shared/http/app.ts';
 import { CONSISTENCY_TOKEN_HEADER, parseConsistencyToken } from '../../shared/http/consistency-token.ts';
 import { Problem, invalid } from '../../shared/http/problem.ts';
 import { queryReady } from '../../shared/http/readiness.ts';
@@ -83,13 +83,6 @@ export function createReadApi({ reader, writer, logger, registry }: ReadApiDeps)
 function answer(request: FastifyRequest, reply: FastifyReply, source: Source, body?: object): FastifyReply {
   reply.header('read-source', source);
   return body ? reply.send(wantsSnake(request.query) ? toSnake(body) : body) : reply.send();
-}
-
-function orderIdOf(request: FastifyRequest): string {
-  const { id } = request.params as { id: string };
-  if (!UUID.test(id)) throw invalid('id', 'must be an order id from POST /orders, for example 019a9c5e-7d3b-7c41-9b1f-3f5f0a6f2d11');
-  request.orderId = id.toLowerCase();
-  return request.orderId;
 }
 
 function tokenOf(request: FastifyRequest) {

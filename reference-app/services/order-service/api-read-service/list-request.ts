@@ -1,5 +1,5 @@
 import Type from 'typebox';
-import { UUID } from '../../shared/http/app.ts';
+import { UUID } from '../../shared/events/ids.ts';
 import { invalid } from '../../shared/http/problem.ts';
 import { parser } from '../../shared/http/validation.ts';
 import type { ListFilter } from './statements.ts';

@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { Counter } from 'prom-client';
 import type { Registry } from 'prom-client';
 import { newEvent, newId } from '../../shared/events/index.ts';
-import { UUID, createApp, jsonBody } from '../../shared/http/app.ts';
+import { createApp, jsonBody, orderIdOf } from '../../shared/http/app.ts';
 import { CONSISTENCY_TOKEN_HEADER, formatConsistencyToken } from '../../shared/http/consistency-token.ts';
 import { invalid, Problem } from '../../shared/http/problem.ts';
 import { writerReady } from '../../shared/http/readiness.ts';
@@ -91,9 +91,7 @@ export function createWriteApi({ pool, logger, registry }: WriteApiDeps): Fastif
   });
   /** What all commands have in common: which order, which version of it, and whether it was asked for before. */
   function commandOf(request: FastifyRequest, body: unknown) {
-    const { id } = request.params as { id: string };
-    if (!UUID.test(id)) throw invalid('id', 'must be an order id from POST /orders, for example 019a9c5e-7d3b-7c41-9b1f-3f5f0a6f2d11');
-    const orderId = request.orderId = id.toLowerCase();
+    const orderId = orderIdOf(request);
     const key = parseIdempotencyKey(request.headers['idempotency-key']);
     return {
       orderId, versions: parseIfMatch(request.headers['if-match']), cause: { id: request.id, correlationid: orderId, traceparent: request.traceparent },

@@ -5,7 +5,7 @@ import { arrayOf, lines, numberArray, textArray, uuidArray } from '../../shared/
 import type { Change, Items, Order } from './decide.ts';
 import type { Status } from './transitions.ts';
 
-// Each is one call of a function of migrations/002-orders.sql.
+// Each is one call of a function, which stands in the file of its name beside this one: orders.states.sql.
 
 const STATES = {
   name: 'orders-states',
@@ -24,7 +24,6 @@ const OVERDUE = { name: 'orders-overdue', text: 'SELECT * FROM orders.overdue($1
 const COUNT_OVERDUE = { name: 'orders-count-overdue', text: 'SELECT status, count::int AS count FROM orders.count_overdue($1, make_interval(secs => $2))' };
 
 export interface Known {
-  /** Ids of events and orders are in lower case. */
   readonly handled: ReadonlySet<string>;
   readonly orders: ReadonlyMap<string, Order>;
 }

@@ -32,8 +32,8 @@ export function decide(events: readonly Updated[], { handled, orders }: Known, a
   const settled = new Set<string>();
   const outcomes = events.map((event): Outcome => {
     const eventId = event.id;
-    const orderId = event.data.orderId.toLowerCase();
-    if (handled.has(eventId.toLowerCase())) return { eventId, result: 'duplicate' };
+    const orderId = event.data.orderId;
+    if (handled.has(eventId)) return { eventId, result: 'duplicate' };
     const order = orders.get(orderId);
     if (!order) return { eventId, result: 'retry', reason: 'the order is not there yet' };
     const change = settled.has(orderId) ? undefined : decideAnswer(order, event, at);

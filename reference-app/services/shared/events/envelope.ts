@@ -1,7 +1,7 @@
 import Type, { type Static, type TSchema } from 'typebox';
 import { Compile, type Validator } from 'typebox/compile';
 import { continueTrace } from '../trace-context.ts';
-import { newId } from './ids.ts';
+import { newId, normalId } from './ids.ts';
 import { DETAIL_TYPES, EVENT_DATA, Timestamp, Uuid, type DetailType, type EventData, type EventType } from './schemas.ts';
 
 /** The context attributes of a CloudEvent 1.0, with the extensions that every event of ours carries. */
@@ -131,22 +131,50 @@ export function detailTypeOf(event: { type: EventType }): DetailType {
 
 /**
  * Reads the body of a queue message: the EventBridge envelope with the event as its detail, or (because a rule's
- * input transformer may strip it) the bare event.
+ * input transformer may strip it) the bare event. All of its ids are in lower case, so that the same event or order has the same id
+ * everywhere behind this function.
  */
 export function parseEnvelope(body: unknown): EventEnvelope {
   const json = typeof body === 'string' ? parseJson(body) : body;
   if (!isRecord(json)) throw new EventFormatError('body', 'must be a JSON object');
   const wrapped = 'detail-type' in json && 'detail' in json;
   const path = wrapped ? 'detail' : '';
-  const event = wrapped ? json.detail : json;
-  checkEvent(event, path);
+  const received = wrapped ? json.detail : json;
+  checkSchema(received, path);
+  const event = withNormalIds(received);
+  checkSubject(event, path);
   return event;
+}
+
+/** The event itself if its ids are in lower case already, as nearly always. */
+function withNormalIds(event: EventEnvelope): EventEnvelope {
+  const { id, subject, partitionkey, previousid, correlationid, causationid, data } = event;
+  const reservationId = 'reservationId' in data ? data.reservationId : undefined;
+  const ids = [id, subject, partitionkey, previousid ?? '', correlationid, causationid, data.orderId, reservationId ?? ''];
+  if (ids.every((one) => normalId(one) === one)) return event;
+  return {
+    ...event,
+    id: normalId(id),
+    subject: normalId(subject),
+    partitionkey: normalId(partitionkey),
+    ...(previousid !== undefined && { previousid: normalId(previousid) }),
+    correlationid: normalId(correlationid),
+    causationid: normalId(causationid),
+    data: { ...data, orderId: normalId(data.orderId), ...(reservationId !== undefined && { reservationId: normalId(reservationId) }) },
+  } as EventEnvelope;
 }
 
 /** `path` is where the event stands in what was received. */
 function checkEvent(event: unknown, path: string): asserts event is EventEnvelope {
+  checkSchema(event, path);
+  checkSubject(event, path);
+}
+
+function checkSchema(event: unknown, path: string): asserts event is EventEnvelope {
   check(validators.get(isRecord(event) ? event.type : undefined) ?? envelopeValidator, event, path);
-  const { data, subject } = event as EventEnvelope;
+}
+
+function checkSubject({ data, subject }: EventEnvelope, path: string): void {
   if (data.orderId !== subject) throw new EventFormatError(path ? `${path}.subject` : 'subject', 'must be data.orderId');
 }
 

@@ -36,6 +36,22 @@ test('reads an event as text or value, within the envelope of the bus or bare', 
   }
 });
 
+test('ids are in lower case, however they come', () => {
+  const updated = newEvent({
+    type: 'inventory.updated', source: '/inventory-service', subject: orderId, sequence: 2, previous: newId(), cause: created,
+    data: { orderId, reservationId: newId(), outcome: 'RESERVED', lines: [], shortages: [] },
+  });
+  const upper = (event: object) => JSON.parse(JSON.stringify(event).replaceAll(/"[0-9a-f]{8}-[0-9a-f-]{27}"/g, (id) => id.toUpperCase())) as { id: string };
+  for (const event of [created, updated]) {
+    assert.notEqual(upper(event).id, event.id);
+    assert.deepEqual(parseEnvelope(upper(event)), event);
+    assert.deepEqual(parseEnvelope(busEnvelope({ ...upper(event), subject: event.subject })), event);
+  }
+  const cause = { ...created, causationid: 'Request A' };
+  assert.deepEqual(parseEnvelope(cause), cause);
+  assert.equal(parseEnvelope(updated), updated, 'what is normal already is not copied');
+});
+
 test('a field that a newer producer adds is no reason to refuse the event', () => {
   const newer = { ...created, extension: 'x', data: { ...created.data, priority: 'high', items: [{ sku: 'A', quantity: 1, gift: true }] } };
   assert.deepEqual(parseEnvelope(newer), newer);

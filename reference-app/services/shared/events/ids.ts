@@ -1,5 +1,17 @@
 import { randomHex } from '../random.ts';
 
+export const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const UPPER_CASE = /[A-Z]/;
+
+/**
+ * The form in which ids are written and compared everywhere: a UUID in lower case, as PostgreSQL writes it. Others may write it in upper
+ * case (RFC 9562, 4). An id that is no UUID stays as it is.
+ */
+export function normalId(id: string): string {
+  // Nearly no id has an upper-case letter, so this is the only look at it.
+  return UPPER_CASE.test(id) && UUID.test(id) ? id.toLowerCase() : id;
+}
+
 const VARIANTS = '89ab';
 let lastMs = 0;
 let prefix = '';

@@ -6,11 +6,11 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import type { Logger } from 'pino';
 import { Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
-import { newId } from '../events/ids.ts';
+import { UUID, newId, normalId } from '../events/ids.ts';
 import { continueTrace, traceIdOf } from '../trace-context.ts';
 import { HEALTH_PATHS, healthAnswer } from './health.ts';
 import type { ReadyCheck } from './health.ts';
-import { PROBLEM_MEDIA_TYPE, Problem } from './problem.ts';
+import { PROBLEM_MEDIA_TYPE, Problem, invalid } from './problem.ts';
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -52,7 +52,7 @@ export function createApp({ logger, registry, ready }: AppOptions): FastifyInsta
     requestIdHeader: false,
     genReqId: (request) => {
       const given = request.headers['x-request-id'];
-      return typeof given === 'string' && UUID.test(given) ? given.toLowerCase() : newId();
+      return typeof given === 'string' && UUID.test(given) ? normalId(given) : newId();
     },
     frameworkErrors: (error, request, reply) => {
       startTrace(request);
@@ -154,7 +154,12 @@ export function underBothBases(path: string, register: (url: string) => void): v
   register(`/api${path}`);
 }
 
-export const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+/** The order that the path of a request names, also in its log line. */
+export function orderIdOf(request: FastifyRequest): string {
+  const { id } = request.params as { id: string };
+  if (!UUID.test(id)) throw invalid('id', 'must be an order id from POST /orders, for example 019a9c5e-7d3b-7c41-9b1f-3f5f0a6f2d11');
+  return request.orderId = normalId(id);
+}
 
 function startTrace(request: FastifyRequest): void {
   const given = request.headers.traceparent;

@@ -1,4 +1,4 @@
-import { UUID } from './app.ts';
+import { UUID } from '../events/ids.ts';
 import { invalid } from './problem.ts';
 
 /** "I wrote this version of this order": the read side answers with nothing older. Opaque to clients. */

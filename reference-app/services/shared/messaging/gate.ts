@@ -11,9 +11,9 @@ export function gate<T extends EventType>(events: readonly EventEnvelope<T>[], h
   const others: Outcome[] = [];
   const passed = new Set<string>();
   const isTurn = ({ previousid, sequence }: EventEnvelope<T>) =>
-    previousid === undefined || Number(sequence) <= first || passed.has(previousid) || handled.has(previousid.toLowerCase());
+    previousid === undefined || Number(sequence) <= first || passed.has(previousid) || handled.has(previousid);
   let open = events.filter((event) => {
-    if (!handled.has(event.id.toLowerCase())) return true;
+    if (!handled.has(event.id)) return true;
     others.push({ eventId: event.id, result: 'duplicate' });
     return false;
   });

@@ -62,9 +62,9 @@ export async function writeAnswers(consumer: string, events: readonly EventEnvel
 
 async function ignore(consumer: string, events: readonly EventEnvelope[], pool: Pool): Promise<Outcome[]> {
   const known = await handledBefore(consumer, events, pool);
-  const fresh = events.filter(({ id }) => !known.has(id.toLowerCase()));
+  const fresh = events.filter(({ id }) => !known.has(id));
   if (fresh.length > 0) await pool.query({ ...REMEMBER, values: [consumer, uuidArray(fresh.map(({ id }) => id))] });
-  return events.map(({ id }) => ({ eventId: id, result: known.has(id.toLowerCase()) ? 'duplicate' : 'ignored' }));
+  return events.map(({ id }) => ({ eventId: id, result: known.has(id) ? 'duplicate' : 'ignored' }));
 }
 
 /** What was read may have changed before the write; the next read sees how. */
