@@ -1,13 +1,6 @@
-/** An error as the AWS API answers it: `name` is the `__type` of the answer. */
-export class AwsError extends Error {
-  readonly status: number;
+import { AwsError } from '../http/aws-error.ts';
 
-  constructor(name: string, message: string, status = 400) {
-    super(message);
-    this.name = name;
-    this.status = status;
-  }
-}
+export { AwsError };
 
 export class InvalidEventPatternException extends AwsError {
   constructor(reason: string) {

@@ -1,79 +1,47 @@
-import { randomUUID } from 'node:crypto';
-import { createServer } from 'node:http';
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { AwsError, validation } from '../eventbridge/errors.ts';
-import type { Log } from '../eventbridge/types.ts';
+import type { Log } from '../log.ts';
+import { AwsError } from './aws-error.ts';
+import { serveLocally } from './server.ts';
+import type { LocalAnswer, LocalRequest, LocalServer } from './server.ts';
 
-/** An HTTP endpoint that speaks the AWS JSON 1.1 protocol, as the SDK clients do. Signatures are not checked: it listens on loopback. */
 export type Input = Readonly<Record<string, unknown>>;
 export type Actions = Readonly<Record<string, (input: Input) => unknown>>;
 
 export interface AwsJsonOptions {
   readonly service: string;
-  /** What stands before the dot in `X-Amz-Target`. */
+  /** The part of `X-Amz-Target` before the dot. */
   readonly targetPrefix: string;
   readonly actions: Actions;
   readonly log: Log;
-  readonly host?: string;
+  /** @default 0, the system picks one */
   readonly port?: number;
 }
 
-export interface AwsJsonServer {
-  readonly url: string;
-  readonly port: number;
-  /** Answers what has come in and then closes. */
-  close(): Promise<void>;
-}
+export type AwsJsonServer = LocalServer;
 
-// PutEvents takes 1 MiB of event data; JSON escaping may double that, and there is an envelope around it.
-const MAX_BODY_BYTES = 4 * 1024 * 1024;
-
+/** An HTTP endpoint that speaks the AWS JSON 1.1 protocol, as the SDK clients do. */
 export async function serveAwsJson(options: AwsJsonOptions): Promise<AwsJsonServer> {
-  const { host = '127.0.0.1', port = 0, log, service } = options;
-  const server = createServer((request, response) => {
-    // A connection that is kept alive would hold up close().
-    response.once('finish', () => {
-      if (!server.listening) request.socket.end();
-    });
-    answer(request, options).then(
-      output => send(response, 200, output ?? {}),
-      (error: unknown) => {
-        const failure = error instanceof AwsError ? error : new AwsError('InternalFailure', 'The local endpoint failed; see its log', 500);
-        if (failure !== error) log('error', `${service}: ${error instanceof Error ? error.stack : String(error)}`);
-        send(response, failure.status, { __type: failure.name, message: failure.message }, failure.name);
-      },
-    );
-  });
-  server.keepAliveTimeout = 60_000;
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      reject(error.code === 'EADDRINUSE' ? new Error(`${service}: port ${port} is taken; give another one or 0 for a free one`) : error);
-    });
-    server.listen({ host, port }, resolve);
-  });
-  const bound = (server.address() as AddressInfo).port;
-  return {
-    url: `http://${host}:${bound}`,
-    port: bound,
-    close: () =>
-      new Promise((resolve, reject) => {
-        server.close(error => (error === undefined ? resolve() : reject(error)));
-        server.closeIdleConnections();
-      }),
-  };
+  const { log, port = 0, service } = options;
+  try {
+    // PutEvents takes 1 MiB of event data; JSON escaping may double that, and there is an envelope around it.
+    return await serveLocally({ service, log, port, protocols: ['json'], maxBodyBytes: 4 * 1024 * 1024, handle: request => handle(request, options) });
+  } catch (error) {
+    const taken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
+    throw taken ? new Error(`${service}: port ${port} is taken; give another one or 0 for a free one`) : error;
+  }
 }
 
-async function answer(request: IncomingMessage, { service, targetPrefix, actions }: AwsJsonOptions): Promise<unknown> {
-  const body = await read(request);
-  const target = request.headers['x-amz-target'];
-  if (request.method !== 'POST' || typeof target !== 'string') {
-    throw new AwsError(
-      'UnknownOperationException',
-      `${service} takes POST requests with the header X-Amz-Target: ${targetPrefix}.<Action>`,
-      404,
-    );
+async function handle(request: LocalRequest, options: AwsJsonOptions): Promise<LocalAnswer> {
+  try {
+    return answer(200, await act(request, options) ?? {});
+  } catch (error) {
+    const failure = error instanceof AwsError ? error : new AwsError('InternalFailure', 'The local endpoint failed; see its log', 500);
+    if (failure !== error) options.log('error', `${options.service}: ${error instanceof Error ? error.stack : String(error)}`);
+    return answer(failure.status, { __type: failure.name, message: failure.message }, failure.name);
   }
+}
+
+async function act({ headers, body }: LocalRequest, { service, targetPrefix, actions }: AwsJsonOptions): Promise<unknown> {
+  const target = String(headers['x-amz-target']);
   const [prefix, action = ''] = target.split('.');
   if (prefix !== targetPrefix) {
     throw new AwsError('UnknownOperationException', `X-Amz-Target ${target} is not for ${service}: it must start with ${targetPrefix}.`);
@@ -85,6 +53,11 @@ async function answer(request: IncomingMessage, { service, targetPrefix, actions
       `${service} has no ${action} in the local run. It has: ${Object.keys(actions).join(', ')}`,
     );
   }
+  return handler(readJson(body));
+}
+
+/** The JSON object of a request's body; an empty body is an empty object. */
+export function readJson(body: string): Input {
   let input: unknown;
   try {
     input = JSON.parse(body === '' ? '{}' : body);
@@ -94,32 +67,15 @@ async function answer(request: IncomingMessage, { service, targetPrefix, actions
   if (typeof input !== 'object' || input === null || Array.isArray(input)) {
     throw new AwsError('SerializationException', 'The request body must be a JSON object');
   }
-  return handler(input as Input);
+  return input as Input;
 }
 
-async function read(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    // What is too much is read to its end and thrown away, so that the client gets an answer and not a broken connection.
-    if (size <= MAX_BODY_BYTES) chunks.push(chunk);
-  }
-  if (size > MAX_BODY_BYTES)
-    throw new AwsError('RequestEntityTooLargeException', `The request is larger than ${MAX_BODY_BYTES} bytes`, 413);
-  return Buffer.concat(chunks).toString('utf8');
+function answer(status: number, output: unknown, errorType?: string): LocalAnswer {
+  const headers = { 'content-type': 'application/x-amz-json-1.1', ...(errorType !== undefined && { 'x-amzn-errortype': errorType }) };
+  return { status, headers, body: JSON.stringify(output) };
 }
 
-function send(response: ServerResponse, status: number, output: unknown, errorType?: string): void {
-  const body = JSON.stringify(output);
-  response.writeHead(status, {
-    'content-type': 'application/x-amz-json-1.1',
-    'content-length': Buffer.byteLength(body),
-    'x-amzn-requestid': randomUUID(),
-    ...(errorType !== undefined && { 'x-amzn-errortype': errorType }),
-  });
-  response.end(body);
-}
+const validation = (message: string) => new AwsError('ValidationException', message);
 
 // --- reading inputs: fields that the API does not know are ignored, as AWS does; wrong types are not ---
 

@@ -108,14 +108,14 @@ describe('Secrets Manager', () => {
     });
     const response = await fetch(url, {
       method: 'POST',
-      headers: { 'x-amz-target': 'secretsmanager.PutSecretValue' },
+      headers: { 'content-type': 'application/x-amz-json-1.1', 'x-amz-target': 'secretsmanager.PutSecretValue' },
       body: '{"SecretId":"a","SecretString":"hush-hush"',
     });
     assert.equal(response.status, 400);
     assert.deepEqual(await response.json(), { __type: 'SerializationException', message: 'The request body is not valid JSON' });
     await fetch(url, {
       method: 'POST',
-      headers: { 'x-amz-target': 'secretsmanager.PutSecretValue' },
+      headers: { 'content-type': 'application/x-amz-json-1.1', 'x-amz-target': 'secretsmanager.PutSecretValue' },
       body: '{"SecretId":"a","SecretString":{"hush-hush":1}}',
     });
     assert.ok(!logged.join().includes('hush-hush'));
