@@ -2,11 +2,20 @@ import { build } from 'esbuild';
 import { cp, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { readSchemas } from './migrate/files.ts';
 
 const SERVICES = import.meta.dirname;
 const APP = dirname(SERVICES);
 
-/** File in the image → where its process starts. */
+/** The content of the image of a profile. */
+export interface ImageContent {
+  /** File in the image → where its process starts. */
+  readonly entries: Readonly<Record<string, string>>;
+  /** The database schemas, folders of `migrations/`, with those that they need. The migration applies these and no others. */
+  readonly schemas: readonly string[];
+}
+
+/** The programs of the order pipeline. */
 export const ENTRIES = {
   'api-write-service': 'order-service/api-write-service/main.ts',
   'api-read-service': 'order-service/api-read-service/main.ts',
@@ -19,7 +28,10 @@ export const ENTRIES = {
   'migrate': 'migrate/main.ts',
 } as const;
 
-/** The image of the fan-out profile. */
+/** The schemas of the order pipeline. */
+export const SCHEMAS = ['messaging', 'inventory', 'orders', 'notification', 'analytics'] as const;
+
+/** The programs of the fan-out profile. */
 export const FAN_OUT_ENTRIES = {
   'order-consumer': 'fan-out/order-consumer/main.ts',
   'analytics-consumer': 'fan-out/analytics-consumer/main.ts',
@@ -27,15 +39,18 @@ export const FAN_OUT_ENTRIES = {
   'migrate': 'migrate/main.ts',
 } as const;
 
+/** The schemas of the fan-out profile. */
+export const FAN_OUT_SCHEMAS = ['messaging', 'fan_out'] as const;
+
 export function bundleFanOut(target = join(APP, 'dist', 'fan-out-image')): Promise<string> {
-  return bundleServices(target, FAN_OUT_ENTRIES);
+  return bundleServices(target, { entries: FAN_OUT_ENTRIES, schemas: FAN_OUT_SCHEMAS });
 }
 
 /**
- * Makes the folder that is the services' image: one JavaScript file per process, the migrations, the first data and the
+ * Makes the folder that is the services' image: one JavaScript file per process, the SQL files of its schemas, the first data and the
  * Dockerfile. The same sources give the same bytes, so the asset's hash changes with the code only.
  */
-export async function bundleServices(target = join(APP, 'dist', 'image'), entries: Readonly<Record<string, string>> = ENTRIES): Promise<string> {
+export async function bundleServices(target = join(APP, 'dist', 'image'), { entries, schemas }: ImageContent = { entries: ENTRIES, schemas: SCHEMAS }): Promise<string> {
   await mkdir(dirname(target), { recursive: true });
   // Made beside and moved, so that neither a failed nor a concurrent build leaves half of one.
   const draft = await mkdtemp(`${target}-`);
@@ -63,7 +78,7 @@ export async function bundleServices(target = join(APP, 'dist', 'image'), entrie
         ].join(' '),
       },
     });
-    await cp(join(APP, 'migrations'), join(draft, 'migrations'), { recursive: true });
+    await copySql(draft, schemas);
     await mkdir(join(draft, 'data'));
     await cp(join(APP, 'data', 'catalog.json'), join(draft, 'data', 'catalog.json'));
     await cp(join(SERVICES, 'Dockerfile'), join(draft, 'Dockerfile'));
@@ -73,6 +88,13 @@ export async function bundleServices(target = join(APP, 'dist', 'image'), entrie
     await rm(draft, { recursive: true, force: true });
   }
   return target;
+}
+
+/** To the same paths, so that the migration finds them in the image as here. */
+async function copySql(draft: string, schemas: readonly string[]): Promise<void> {
+  for (const { name, repeatable } of await readSchemas(APP, schemas)) {
+    for (const path of [join('migrations', name), ...repeatable.map((file) => file.path)]) await cp(join(APP, path), join(draft, path), { recursive: true });
+  }
 }
 
 async function replaceFolder(from: string, to: string): Promise<void> {

@@ -3,7 +3,7 @@ import { newEvent, type EventEnvelope } from '../shared/events/index.ts';
 import { arrayOf, lines, numberArray, textArray, uuidArray } from '../shared/sql-arrays.ts';
 import type { Caused, Decision, Entry, Known, Level } from './decide.ts';
 
-// Each is one call of a function that a migration makes (migrations/003-inventory.sql).
+// Each is one call of a function, which stands in the file of its name beside this one: inventory.read.sql.
 
 const READ = {
   name: 'inventory-read',

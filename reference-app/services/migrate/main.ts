@@ -1,9 +1,10 @@
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import Type from 'typebox';
+import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import Type, { type Static } from 'typebox';
 import { databaseConfig, processConfig, readConfig } from '../shared/config.ts';
-import { createPool, createSecretsClient, isUnavailable, readDatabaseSecret } from '../shared/database.ts';
+import { createPool, createSecretsClient, isUnavailable, readDatabaseSecret, type Pool } from '../shared/database.ts';
 import { createLogger } from '../shared/telemetry.ts';
+import { MigrationError } from './files.ts';
 import { migrate } from './migrate.ts';
 
 const Config = Type.Object({
@@ -15,49 +16,86 @@ const Config = Type.Object({
   DB_NAME: databaseConfig.DB_NAME,
   DB_COMMAND_SECRET_ARN: Type.String({ description: 'the ARN of the secret with username and password of the command role' }),
   DB_QUERY_SECRET_ARN: Type.String({ description: 'the ARN of the secret with username and password of the query role' }),
-  MIGRATIONS_DIR: Type.String({ default: join(import.meta.dirname, 'migrations'), description: 'the folder of the SQL files' }),
+  SQL_ROOT: Type.String({ default: import.meta.dirname, description: 'the folder of migrations/ and services/, which hold the SQL files' }),
   SEED_FILE: Type.Optional(Type.String({ description: 'a JSON file with the first products, or nothing' })),
   RELAY_SHARDS: Type.Optional(Type.Integer({ minimum: 1, maximum: 32, description: 'in how many shards the relays share the outbox, or nothing to leave it as it is' })),
   MIGRATE_WAIT_SECONDS: Type.Integer({ minimum: 0, default: 300, description: 'how long to wait for a database that is not there yet' }),
 });
 
+/** The exit code when the database cannot be brought to this version, whatever is tried: EX_DATAERR of sysexits. Anything else that fails is 1. */
+const CANNOT_MIGRATE = 65;
+
 const logger = createLogger({ service: process.env.SERVICE_NAME || 'migrate', level: process.env.LOG_LEVEL || 'info' });
-process.on('SIGTERM', () => process.exit(143));
-process.on('SIGINT', () => process.exit(130));
+const stop = new AbortController();
+for (const [signal, code] of [['SIGTERM', 143], ['SIGINT', 130]] as const) {
+  process.once(signal, () => {
+    process.exitCode = code;
+    stop.abort();
+  });
+}
 
 try {
-  const config = readConfig(Config);
-  const secrets = createSecretsClient();
+  await run(readConfig(Config), createSecretsClient());
+  logger.info('done');
+} catch (error) {
+  if (stop.signal.aborted) {
+    logger.warn('stopped; the file that was being applied is rolled back');
+  } else if (error instanceof MigrationError) {
+    // The message says it all, and another try would fail too.
+    logger.fatal(error.message);
+    process.exitCode = CANNOT_MIGRATE;
+  } else {
+    logger.fatal({ err: error }, (error as Error).message);
+    process.exitCode = 1;
+  }
+}
+
+async function run(config: Static<typeof Config>, secrets: SecretsManagerClient): Promise<void> {
   const pool = createPool({
-    endpoint: config.DB_WRITER_ENDPOINT, secretArn: config.DB_SECRET_ARN, applicationName: 'migrate', max: 1,
+    // The second connection cancels the statement of the first.
+    endpoint: config.DB_WRITER_ENDPOINT, secretArn: config.DB_SECRET_ARN, applicationName: 'migrate', max: 2,
     // A migration may take its time, and waits for one that runs already.
     statementTimeoutMs: 0, transactionTimeoutMs: 0, logger, secrets,
   });
   const deadline = Date.now() + config.MIGRATE_WAIT_SECONDS * 1000;
-  for (let wait = 250; ; wait = Math.min(wait * 2, 5_000)) {
-    try {
-      const [command, query] = await Promise.all([
-        readDatabaseSecret(config.DB_COMMAND_SECRET_ARN, secrets),
-        readDatabaseSecret(config.DB_QUERY_SECRET_ARN, secrets),
-      ]);
-      const client = await pool.connect();
+  try {
+    for (let wait = 250; ; wait = Math.min(wait * 2, 5_000)) {
       try {
-        await migrate(client, { directory: config.MIGRATIONS_DIR, command, query, seedFile: config.SEED_FILE, relayShards: config.RELAY_SHARDS, logger });
-      } finally {
-        client.release(true);
+        return await attempt(pool, config, secrets);
+      } catch (error) {
+        if (stop.signal.aborted || !isConnectionFailure(error) || Date.now() + wait > deadline) throw error;
+        logger.warn({ err: error }, 'the database is not there yet; waiting');
+        await sleep(wait, undefined, { signal: stop.signal });
       }
-      break;
-    } catch (error) {
-      if (!isConnectionFailure(error) || Date.now() + wait > deadline) throw error;
-      logger.warn({ err: error }, 'the database is not there yet; waiting');
-      await sleep(wait);
     }
+  } finally {
+    await pool.end();
   }
-  await pool.end();
-  logger.info('done');
-} catch (error) {
-  logger.fatal({ err: error }, (error as Error).message);
-  process.exitCode = 1;
+}
+
+async function attempt(pool: Pool, config: Static<typeof Config>, secrets: SecretsManagerClient): Promise<void> {
+  const [command, query] = await Promise.all([
+    readDatabaseSecret(config.DB_COMMAND_SECRET_ARN, secrets),
+    readDatabaseSecret(config.DB_QUERY_SECRET_ARN, secrets),
+  ]);
+  const client = await pool.connect();
+  let cancelled: Promise<unknown> | undefined;
+  let backend: number | undefined;
+  const cancel = () => {
+    cancelled = pool.query('SELECT pg_cancel_backend($1)', [backend]).catch(() => undefined);
+  };
+  try {
+    backend = (await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows[0]?.pid;
+    stop.signal.throwIfAborted();
+    stop.signal.addEventListener('abort', cancel, { once: true });
+    await migrate(client, {
+      root: config.SQL_ROOT, command, query, seedFile: config.SEED_FILE, relayShards: config.RELAY_SHARDS, logger, signal: stop.signal,
+    });
+  } finally {
+    stop.signal.removeEventListener('abort', cancel);
+    await cancelled;
+    client.release(true);
+  }
 }
 
 /** A missing table or privilege is a fault of a migration, not a reason to wait. */

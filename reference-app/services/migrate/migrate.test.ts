@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { FAN_OUT_SCHEMAS, SCHEMAS } from '../bundle.ts';
 import type { Pool } from '../shared/database.ts';
-import { MIGRATIONS, silentLogger, startTestServer, type TestServer } from '../shared/testing.ts';
+import { silentLogger, SQL_ROOT, startTestServer, type TestServer } from '../shared/testing.ts';
+import { readSchemas } from './files.ts';
+import { FORMER_LAYOUT } from './former-layout.ts';
 import { migrate, type MigrateOptions } from './migrate.ts';
 
 let server: TestServer;
@@ -30,7 +33,7 @@ async function run(pool: Pool, options: Partial<MigrateOptions> = {}): Promise<v
   const client = await pool.connect();
   try {
     await migrate(client, {
-      directory: MIGRATIONS, logger: silentLogger(),
+      root: SQL_ROOT, logger: silentLogger(),
       command: { username: 'app_command', password: 'c' }, query: { username: 'app_query', password: 'q' }, ...options,
     });
   } finally {
@@ -47,38 +50,172 @@ test('runs that start at once, and a run after them, apply each migration and ea
   await writeFile(seedFile, JSON.stringify([...CATALOG, { sku: 'C', name: 'Product C', onHand: 3 }]));
   await run(pool, { seedFile });
 
-  const { rows: journal } = await pool.query('SELECT version FROM messaging.schema_migration ORDER BY version');
-  assert.deepEqual(journal.map(({ version }) => version), [1, 2, 3, 4, 5]);
+  const { rows: applied } = await pool.query('SELECT name, checksum FROM migration.applied');
+  const files = (await readSchemas(SQL_ROOT)).flatMap(({ numbered, repeatable }) => [...numbered, ...repeatable]);
+  assert.deepEqual(new Map(applied.map(({ name, checksum }) => [name, checksum])), new Map(files.map(({ name, checksum }) => [name, checksum])));
   const { rows: stock } = await pool.query('SELECT sku, on_hand FROM inventory.stock_level ORDER BY sku');
   assert.deepEqual(stock, [{ sku: 'A', on_hand: 7 }, { sku: 'B', on_hand: 0 }, { sku: 'C', on_hand: 3 }]);
   const { rows: movements } = await pool.query(`SELECT sku, delta_on_hand FROM inventory.ledger WHERE type = 'RECEIPT' ORDER BY sku`);
   assert.deepEqual(movements, [{ sku: 'A', delta_on_hand: 10 }, { sku: 'B', delta_on_hand: 0 }, { sku: 'C', delta_on_hand: 3 }]);
 });
 
-test('a file that changed after it was applied, or that is missing, stops the run before it does anything', async () => {
+/** A copy of two small schemas, of which a test may change the files. */
+async function copyOfFiles(name: string) {
+  const root = join(folder, name);
+  const path = (file: string) => join(root, file);
+  for (const schema of ['messaging', 'fan_out']) await cp(join(SQL_ROOT, 'migrations', schema), path(`migrations/${schema}`), { recursive: true });
+  for (const schema of await readSchemas(SQL_ROOT, ['messaging', 'fan_out'])) for (const file of schema.repeatable) await cp(join(SQL_ROOT, file.path), path(file.path));
+  return { root, write: (file: string, sql: string) => writeFile(path(file), sql), remove: (file: string) => rm(path(file)) };
+}
+
+const count = async (pool: Pool, what: string) => (await pool.query(`SELECT ${what} AS count`)).rows[0].count as unknown;
+
+test('a numbered file that changed after it was applied, or that is missing, stops the run before it does anything', async () => {
   const pool = await emptyDatabase('changed');
-  await run(pool);
-  const changed = join(folder, 'changed');
-  await cp(MIGRATIONS, changed, { recursive: true });
-  await writeFile(join(changed, '002-orders.sql'), 'CREATE TABLE public.never (x int)');
-  await writeFile(join(changed, '999-new.sql'), 'CREATE TABLE public.never (x int)');
-  await assert.rejects(run(pool, { directory: changed }), /Migration 2 \(orders\) was changed after it was applied/);
-  await rm(join(changed, '002-orders.sql'));
-  await assert.rejects(run(pool, { directory: changed }), /migration 2 \(orders\), which this version does not know/);
-  const { rows: [never] } = await pool.query(`SELECT to_regclass('public.never') AS name`);
-  assert.equal(never.name, null);
+  const { root, write, remove } = await copyOfFiles('changed');
+  await run(pool, { root });
+  await write('migrations/messaging/002-new.sql', 'CREATE TABLE public.never (x int)');
+  await write('migrations/fan_out/001-tables.sql', 'CREATE TABLE public.never (x int)');
+  await assert.rejects(run(pool, { root }), { name: 'MigrationError', message: /^migrations\/fan_out\/001-tables\.sql was changed after .*restore the file.*--fresh/ });
+  await remove('migrations/fan_out/001-tables.sql');
+  await assert.rejects(run(pool, { root }), { name: 'MigrationError', message: /^This database has migrations\/fan_out\/001-tables\.sql, which this version does not know: deploy the newer version.*--fresh/ });
+  assert.equal(await count(pool, `to_regclass('public.never')`), null);
 });
 
-test('a migration that fails leaves nothing of itself', async () => {
+test('a numbered file before one that is applied is refused, whatever other schemas have', async () => {
+  const pool = await emptyDatabase('older');
+  const { root, write } = await copyOfFiles('older');
+  await write('migrations/fan_out/005-e.sql', 'CREATE TABLE fan_out.e (x int)');
+  await run(pool, { root });
+  await write('migrations/messaging/002-b.sql', 'CREATE TABLE messaging.b (x int)');
+  await run(pool, { root });
+  assert.equal(await count(pool, `to_regclass('messaging.b')::text`), 'messaging.b');
+  await write('migrations/fan_out/004-d.sql', 'CREATE TABLE fan_out.d (x int)');
+  await assert.rejects(run(pool, { root }), /fan_out\/004-d\.sql comes before migrations\/fan_out\/005-e\.sql, which is applied: give it a higher number/);
+});
+
+test('a file that fails leaves nothing of itself, and the message names it', async () => {
   const pool = await emptyDatabase('fails');
-  const failing = join(folder, 'failing');
-  await cp(MIGRATIONS, failing, { recursive: true });
-  await writeFile(join(failing, '998-half.sql'), 'CREATE TABLE public.half (x int); SELECT 1 / 0;');
-  await assert.rejects(run(pool, { directory: failing }), /division by zero/);
-  const { rows: [half] } = await pool.query(`SELECT to_regclass('public.half') AS name`);
-  assert.equal(half.name, null);
-  const { rows } = await pool.query('SELECT max(version) AS version FROM messaging.schema_migration');
-  assert.equal(rows[0].version, 5);
+  const { root, write } = await copyOfFiles('fails');
+  await write('migrations/fan_out/002-half.sql', 'CREATE TABLE public.half (x int); SELECT 1 / 0;');
+  await assert.rejects(run(pool, { root }), /^error: migrations\/fan_out\/002-half\.sql: division by zero/);
+  assert.equal(await count(pool, `to_regclass('public.half')`), null);
+  assert.equal(await count(pool, `(SELECT max(name) FROM migration.applied)`), 'messaging/001-tables.sql');
+  await write('migrations/fan_out/002-half.sql', 'CREATE TABLE fan_out.whole (x int);\n\nCREATE INDEX ON fan_out.whole (y)');
+  await assert.rejects(run(pool, { root }), /^error: migrations\/fan_out\/002-half\.sql.*column "y" does not exist/);
+  await write('migrations/fan_out/002-half.sql', 'CREATE TABLE fan_out.whole (x int);');
+  await run(pool, { root });
+});
+
+test('a function is replaced when its file has changed, also with another signature or type, and dropped with its file', async () => {
+  const pool = await emptyDatabase('functions');
+  const { root, write, remove } = await copyOfFiles('functions');
+  const file = 'services/fan-out/fan_out.answer.sql';
+  const make = (parameters: string, type: string, value: string) => `CREATE OR REPLACE FUNCTION fan_out.answer(${parameters}) RETURNS ${type} LANGUAGE sql AS $$ SELECT ${value} $$;`;
+  const signatures = async () => (await pool.query(`SELECT oid::regprocedure::text AS one FROM pg_proc WHERE proname = 'answer' ORDER BY 1`)).rows.map(({ one }) => one);
+  const latest = () => count(pool, '(SELECT max(applied_at)::text FROM migration.applied)');
+
+  await write(file, make('a int', 'int', '1'));
+  await run(pool, { root });
+  const oid = await count(pool, `'fan_out.answer'::regproc::oid`);
+  const before = await latest();
+  await run(pool, { root });
+  assert.equal(await latest(), before, 'an unchanged file is not applied again');
+
+  await write(file, make('a int', 'int', '2'));
+  await run(pool, { root });
+  assert.equal(await count(pool, 'fan_out.answer(0)'), 2);
+  assert.equal(await count(pool, `'fan_out.answer'::regproc::oid`), oid, 'replaced in place');
+
+  await write(file, make('a text', 'text', `'3'`));
+  await run(pool, { root });
+  assert.deepEqual(await signatures(), ['fan_out.answer(text)']);
+  // For a release in which old programs still run.
+  await write(file, make('a text', 'text', `'3'`) + make('a text, b text', 'text', `'4'`));
+  await run(pool, { root });
+  assert.deepEqual(await signatures(), ['fan_out.answer(text)', 'fan_out.answer(text,text)']);
+  await write(file, make('other text', 'bigint', '5'));
+  await run(pool, { root });
+  assert.deepEqual(await signatures(), ['fan_out.answer(text)']);
+  assert.equal(Number(await count(pool, `fan_out.answer('')`)), 5);
+
+  await remove(file);
+  await run(pool, { root });
+  assert.deepEqual(await signatures(), []);
+});
+
+test('a view is replaced when its file has changed, also with fewer columns', async () => {
+  const pool = await emptyDatabase('views');
+  const { root, write, remove } = await copyOfFiles('views');
+  for (const columns of ['1 AS a, 2 AS b', '1 AS a', '1 AS a, 3 AS c']) {
+    await write('services/fan-out/fan_out.one.sql', `CREATE OR REPLACE VIEW fan_out.one AS SELECT ${columns}`);
+    await run(pool, { root });
+  }
+  assert.deepEqual((await pool.query('SELECT * FROM fan_out.one')).rows, [{ a: 1, c: 3 }]);
+  await remove('services/fan-out/fan_out.one.sql');
+  await run(pool, { root });
+  assert.equal(await count(pool, `to_regclass('fan_out.one')`), null);
+});
+
+test('a profile gets its schemas only, and its roles nothing of the schemas of others in the same database', async () => {
+  const pool = await emptyDatabase('profiles');
+  await run(pool, { schemas: ['fan_out', 'messaging'] });
+  const schemas = async () => (await pool.query(`SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema|public)' ORDER BY 1`)).rows.map(({ nspname }) => nspname);
+  assert.deepEqual(await schemas(), ['fan_out', 'messaging', 'migration']);
+  assert.equal(await count(pool, `(SELECT count(*)::int FROM migration.applied WHERE name !~ '^(fan_out|messaging)[./]')`), 0);
+
+  // The other profile in the same database, with roles of its own. Neither takes anything from the other.
+  await run(pool, { schemas: SCHEMAS, command: { username: 'shop_command', password: 'c' }, query: { username: 'shop_query', password: 'q' } });
+  await run(pool, { schemas: FAN_OUT_SCHEMAS });
+  assert.deepEqual(await schemas(), ['analytics', 'fan_out', 'inventory', 'messaging', 'migration', 'notification', 'orders']);
+  for (const [role, own, foreign] of [['app_command', 'fan_out', 'orders'], ['shop_command', 'orders', 'fan_out']] as const) {
+    assert.equal(await count(pool, `has_schema_privilege('${role}', '${own}', 'USAGE')`), true);
+    assert.equal(await count(pool, `has_schema_privilege('${role}', '${foreign}', 'USAGE')`), false);
+    assert.equal(await count(pool, `(SELECT count(*)::int FROM pg_class WHERE relnamespace = '${foreign}'::regnamespace AND relkind IN ('r', 'v', 'p')
+      AND has_table_privilege('${role}', oid, 'SELECT, INSERT, UPDATE, DELETE'))`), 0);
+    assert.equal(await count(pool, `(SELECT count(*)::int FROM pg_proc WHERE pronamespace = '${foreign}'::regnamespace AND has_function_privilege('${role}', oid, 'EXECUTE'))`), 0);
+  }
+});
+
+test('schemas are applied after those that they need, and one that is not there is named', async () => {
+  assert.deepEqual((await readSchemas(SQL_ROOT, [...SCHEMAS].reverse())).map(({ name }) => name), ['messaging', 'analytics', 'inventory', 'orders', 'notification']);
+  await assert.rejects(readSchemas(SQL_ROOT, ['messaging', 'orders']), /The schema orders needs the schema inventory: add it to the list/);
+  await assert.rejects(readSchemas(SQL_ROOT, ['order']), /There is no schema order: choose from analytics, fan_out,/);
+  const { root, write } = await copyOfFiles('wrong');
+  await write('migrations/messaging/schema.json', '{ "needs": ["fan_out"] }');
+  await assert.rejects(readSchemas(root), /in a circle: fan_out, messaging, fan_out/);
+  await write('migrations/messaging/schema.json', '{ "needs": [] }');
+  await write('migrations/messaging/001-again.sql', '');
+  await assert.rejects(readSchemas(root), /Two files of migrations\/messaging have the number 001/);
+  await rm(join(root, 'migrations/messaging/001-again.sql'));
+  await mkdir(join(root, 'services/other'));
+  await write('services/other/messaging.park.sql', '');
+  await assert.rejects(readSchemas(root), /services\/other\/messaging\.park\.sql and services\/shared\/messaging\/messaging\.park\.sql make the same/);
+  await write('services/other/messages.park.sql', '');
+  await assert.rejects(readSchemas(root), /services\/other\/messages\.park\.sql needs the name of what it makes/);
+});
+
+test('a database of the former files is left as it is, and one sentence says what to do', async () => {
+  const pool = await emptyDatabase('former');
+  await pool.query(FORMER_LAYOUT);
+  await assert.rejects(run(pool), {
+    name: 'MigrationError',
+    message: 'This database was made from the former migration files (001-messaging.sql, 002-orders.sql, 003-inventory.sql, 004-notification-analytics.sql, 005-fan-out.sql), '
+      + 'which this version does not have: use an empty database (in a local run: start with --fresh).',
+  });
+  assert.equal(await count(pool, `(SELECT count(*)::int FROM pg_namespace WHERE nspname IN ('migration', 'orders'))`), 0);
+});
+
+test('a run that is asked to stop ends before the next file, and the next run goes on', async () => {
+  const pool = await emptyDatabase('stopped');
+  const stop = new AbortController();
+  const logger = silentLogger();
+  logger.info = ((_: unknown, message: string) => {
+    if (message === 'migration applied') stop.abort();
+  }) as typeof logger.info;
+  await assert.rejects(run(pool, { logger, signal: stop.signal }), { name: 'AbortError' });
+  assert.equal(await count(pool, '(SELECT count(*)::int FROM migration.applied)'), 1);
+  await run(pool);
 });
 
 test('passwords of any characters work, change with the secret, and reach the server only as a SCRAM verifier', async () => {
@@ -134,7 +271,7 @@ test('the command role writes what it must and can neither change the ledger nor
     'UPDATE orders.status_change SET version = 1',
     'SELECT * FROM inventory.reservation',
     `INSERT INTO inventory.product VALUES ('X', 'X')`,
-    'SELECT * FROM messaging.schema_migration',
+    'SELECT * FROM migration.applied',
   ]) await assert.rejects(command.query(statement), denied, statement);
 
   for (const statement of [

@@ -1,14 +1,16 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { ClientBase } from 'pg';
 import type { Logger } from '../shared/telemetry.ts';
-import { applyGrants, applyMigrations, readMigrations, withMigrationLock } from './migrations.ts';
+import { readSchemas } from './files.ts';
+import { applyGrants, applyMigrations, withMigrationLock } from './migrations.ts';
 import { ensureLogin, type Login } from './roles.ts';
 import { parseCatalog, seedCatalog } from './seed.ts';
 
 export interface MigrateOptions {
-  /** Folder of the SQL files. */
-  readonly directory: string;
+  /** The folder of `migrations/` and `services/`, which hold the SQL files. */
+  readonly root: string;
+  /** @default - all schemas of `root` */
+  readonly schemas?: readonly string[] | undefined;
   readonly command: Login;
   readonly query: Login;
   /** JSON file with the first products; none in production unless asked for. */
@@ -16,22 +18,24 @@ export interface MigrateOptions {
   /** In how many shards the relays share the outbox. @default - as many as there are, at first 1 */
   readonly relayShards?: number | undefined;
   readonly logger: Logger;
+  /** Ends the run before the next file. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Brings schema, roles, privileges and first data to what this version needs. Safe to repeat and to run twice at once. */
-export async function migrate(client: ClientBase, { directory, command, query, seedFile, relayShards, logger }: MigrateOptions): Promise<void> {
+export async function migrate(client: ClientBase, { root, command, query, seedFile, relayShards, logger, signal, ...options }: MigrateOptions): Promise<void> {
   if (command.username === query.username) {
     throw new Error(`The command and the query secret both name the role ${command.username}: give each side a user of its own.`);
   }
-  const migrations = await readMigrations(directory);
-  const grants = await readFile(join(directory, 'grants.sql'), 'utf8');
+  const schemas = await readSchemas(root, options.schemas);
   const catalog = seedFile ? parseCatalog(JSON.parse(await readFile(seedFile, 'utf8'))) : [];
-  await withMigrationLock(client, async () => {
-    for (const { version, name } of await applyMigrations(client, migrations)) logger.info({ version, name }, 'migration applied');
+  await withMigrationLock(client, logger, async () => {
+    await applyMigrations(client, schemas, logger, signal);
+    signal?.throwIfAborted();
     await ensureLogin(client, command);
     // Belt and braces: the grants allow no write either.
     await ensureLogin(client, query, { default_transaction_read_only: 'on' });
-    await applyGrants(client, grants, { command: command.username, query: query.username });
+    await applyGrants(client, schemas, { command: command.username, query: query.username });
     logger.info({ command: command.username, query: query.username }, 'roles and privileges are right');
     await makePartitions(client, logger);
     if (relayShards !== undefined) {

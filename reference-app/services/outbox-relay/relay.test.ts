@@ -1,15 +1,13 @@
 import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
 import { appendToOutbox } from '../shared/messaging/outbox.ts';
-import { withTransaction, type Queryable } from '../shared/database.ts';
+import { withTransaction } from '../shared/database.ts';
 import { createLogger, registry } from '../shared/telemetry.ts';
-import { eventually, MIGRATIONS, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
+import { createSchemas, eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
 import { Window } from './window.ts';
 import { runRelay, type Relay, type RelayOptions } from './relay.ts';
 
@@ -295,7 +293,7 @@ test('a relay without a schema waits for it', async () => {
   const relay = start({ pool: bare });
   await bare.query('SELECT 1');
   assert.equal(relay.ready(), false);
-  await (bare as Queryable).query(await readFile(join(MIGRATIONS, '001-messaging.sql'), 'utf8'));
+  await createSchemas(bare, ['messaging']);
   await eventually(() => relay.leads(), Boolean);
   await relay.stop();
 });

@@ -4,13 +4,26 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { startPostgres, type Postgres } from 'cdk-local-run/rds/postgres';
+import { readSchemas } from '../migrate/files.ts';
 import { migrate } from '../migrate/migrate.ts';
+import { applyMigrations } from '../migrate/migrations.ts';
 import { createPool, type Pool } from './database.ts';
 import { createLogger, type Logger } from './telemetry.ts';
 
 // Only tests import this file.
 
-export const MIGRATIONS = join(import.meta.dirname, '../../migrations');
+/** The folder of `migrations/` and `services/`. */
+export const SQL_ROOT = join(import.meta.dirname, '../..');
+
+/** Makes the tables and functions of these schemas, without roles and privileges. */
+export async function createSchemas(pool: Pool, schemas: readonly string[]): Promise<void> {
+  const client = await pool.connect();
+  try {
+    await applyMigrations(client, await readSchemas(SQL_ROOT, schemas), silentLogger());
+  } finally {
+    client.release();
+  }
+}
 
 export function silentLogger(): Logger {
   return createLogger({ service: 'test', level: process.env.TEST_LOG_LEVEL ?? 'silent' });
@@ -67,7 +80,7 @@ export async function startTestServer(options: { replica?: boolean } = {}): Prom
       const query = { username: `${name}_query`, password: 'query-password' };
       const client = await admin.connect();
       try {
-        await migrate(client, { directory: MIGRATIONS, command, query, logger: silentLogger() });
+        await migrate(client, { root: SQL_ROOT, command, query, logger: silentLogger() });
       } finally {
         client.release();
       }

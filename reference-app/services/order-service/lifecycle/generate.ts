@@ -7,7 +7,7 @@ const ROOT = join(import.meta.dirname, '../../../..');
 
 /** Where the table is repeated: between two marks in a file. */
 const PLACES = [
-  { path: 'reference-app/migrations/002-orders.sql', begin: '-- transitions: begin', end: '-- transitions: end', render: renderSql },
+  { path: 'reference-app/services/order-service/lifecycle/orders.is_transition.sql', begin: '-- transitions: begin', end: '-- transitions: end', render: renderSql },
   { path: 'docs/order-lifecycle.md', begin: '<!-- diagram: begin -->', end: '<!-- diagram: end -->', render: renderDiagram },
   { path: 'docs/order-lifecycle.md', begin: '<!-- table: begin -->', end: '<!-- table: end -->', render: renderTable },
 ];

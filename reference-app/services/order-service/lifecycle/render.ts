@@ -9,7 +9,7 @@ function pairs(): [Status, Status][] {
 export function renderSql(): string {
   const list = pairs().map(([from, to]) => `    '${from}>${to}'`).join(',\n');
   return [
-    'CREATE FUNCTION orders.is_transition(p_from text, p_to text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$',
+    'CREATE OR REPLACE FUNCTION orders.is_transition(p_from text, p_to text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$',
     `  SELECT (p_from || '>' || p_to) IN (\n${list})`,
     '$$;',
   ].join('\n');

@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { before, test } from 'node:test';
+import { FAN_OUT_SCHEMAS, SCHEMAS } from '../bundle.ts';
+import { SQL_ROOT } from '../shared/testing.ts';
+import { readSchemas, type Schema } from './files.ts';
+
+let schemas: Schema[];
+before(async () => {
+  schemas = await readSchemas(SQL_ROOT);
+});
+
+test('a numbered file is never edited again', async () => {
+  const frozen = JSON.parse(await readFile(join(SQL_ROOT, 'migrations/checksums.json'), 'utf8')) as Record<string, string>;
+  const files = new Map(schemas.flatMap(({ numbered }) => numbered).map((file) => [file.name, file]));
+  for (const [name, checksum] of Object.entries(frozen)) {
+    assert.equal(files.get(name)?.checksum, checksum, `migrations/${name} was changed or removed: restore it, and put the change into a new file`);
+  }
+  for (const { name, checksum } of files.values()) {
+    assert.ok(name in frozen, `migrations/${name} is new: add this line to migrations/checksums.json, and do not edit the file after it is merged:\n  "${name}": "${checksum}"`);
+  }
+});
+
+/** Without comments and the bodies of functions. */
+const statements = (sql: string) => sql.replace(/--.*$/gm, '').replace(/\$\$[^]*?\$\$/g, '').split(';').map((one) => one.trim().replace(/\s+/g, ' ')).filter(Boolean);
+
+test('numbered files hold nothing that can be replaced', () => {
+  for (const { path, sql } of schemas.flatMap(({ numbered }) => numbered)) {
+    const replaceable = statements(sql).filter((one) => /\b(FUNCTION|PROCEDURE|VIEW|TRIGGER|GRANT|REVOKE)\b/.test(one));
+    assert.deepEqual(replaceable, [], `${path}: put this into a file <schema>.<function>.sql beside the statements that call it, or into grants.sql`);
+  }
+});
+
+test('a file of a function makes this one and can be applied again', () => {
+  for (const { name, path, sql } of schemas.flatMap(({ repeatable }) => repeatable)) {
+    const [first, ...others] = statements(sql);
+    assert.match(first ?? '', new RegExp(`^CREATE OR REPLACE (FUNCTION|PROCEDURE|VIEW) ${name.replace('.', '\\.')}\\b`), path);
+    for (const other of others) assert.match(other, /^(DO$|CREATE OR REPLACE )/, path);
+  }
+});
+
+test('every schema is in a profile', () => {
+  assert.deepEqual([...new Set([...SCHEMAS, ...FAN_OUT_SCHEMAS])].sort(), schemas.map(({ name }) => name).sort());
+});

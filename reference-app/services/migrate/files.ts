@@ -1,0 +1,106 @@
+import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { basename, join, relative, sep } from 'node:path';
+
+/** A file of SQL. */
+export interface SqlFile {
+  /** The name in the database's record of applied files: `orders/001-tables.sql` or `orders.accept`. */
+  readonly name: string;
+  /** Relative to the root. */
+  readonly path: string;
+  readonly sql: string;
+  /** SHA-256 of the text, whatever its line ends are. */
+  readonly checksum: string;
+}
+
+/** The SQL of one database schema. */
+export interface Schema {
+  readonly name: string;
+  /** The schemas that have to be there before this one. */
+  readonly needs: readonly string[];
+  /** Tables, in the order of their numbers. Each file is applied once. */
+  readonly numbered: readonly SqlFile[];
+  /** Functions, views and triggers, by name. A file is applied again when it has changed. */
+  readonly repeatable: readonly SqlFile[];
+  /** The privileges of the roles `:command` and `:query`, applied on every run. */
+  readonly grants: string;
+}
+
+/** The database or the files are not as they have to be: nothing is done until a person has looked. The message says what to do. */
+export class MigrationError extends Error {
+  override readonly name = 'MigrationError';
+}
+
+/**
+ * Reads `migrations/<schema>/` and the files `<schema>.<function>.sql` anywhere in `services/`, in the order in which they are applied: a schema
+ * comes after those it needs.
+ *
+ * @param root the folder of `migrations/` and `services/`
+ * @param names the schemas to read. @default - all
+ * @throws MigrationError when a schema is missing, a file has a wrong name, or a name is used twice
+ */
+export async function readSchemas(root: string, names?: readonly string[]): Promise<Schema[]> {
+  const folders = await readdir(join(root, 'migrations'), { withFileTypes: true });
+  const known = folders.filter((entry) => entry.isDirectory()).map((entry) => entry.name).sort();
+  if (known.length === 0) throw new MigrationError(`No schema in ${join(root, 'migrations')}: each is a folder with files like 001-tables.sql.`);
+  for (const name of names ?? []) {
+    if (!known.includes(name)) throw new MigrationError(`There is no schema ${name}: choose from ${known.join(', ')}.`);
+  }
+  const repeatable = await readRepeatable(root, known);
+  return inOrder(await Promise.all((names ?? known).map(async (name): Promise<Schema> => {
+    const folder = join(root, 'migrations', name);
+    const { needs } = JSON.parse(await readFile(join(folder, 'schema.json'), 'utf8')) as { needs: string[] };
+    return {
+      name, needs, numbered: await readNumbered(root, name), repeatable: repeatable.filter((file) => file.name.startsWith(`${name}.`)),
+      grants: await readFile(join(folder, 'grants.sql'), 'utf8'),
+    };
+  })));
+}
+
+async function readNumbered(root: string, schema: string): Promise<SqlFile[]> {
+  const folder = join(root, 'migrations', schema);
+  const files = (await readdir(folder)).filter((file) => file.endsWith('.sql') && file !== 'grants.sql').sort();
+  files.forEach((file, i) => {
+    const number = /^(\d{3})-[a-z0-9-]+\.sql$/.exec(file)?.[1];
+    if (number === undefined) throw new MigrationError(`migrations/${schema}/${file} needs a name like 002-add-a-column.sql.`);
+    if (i > 0 && files[i - 1]!.startsWith(`${number}-`)) throw new MigrationError(`Two files of migrations/${schema} have the number ${number}: rename one.`);
+  });
+  return Promise.all(files.map((file) => readSql(root, join(folder, file), `${schema}/${file}`)));
+}
+
+async function readRepeatable(root: string, schemas: readonly string[]): Promise<SqlFile[]> {
+  const entries = await readdir(join(root, 'services'), { recursive: true, withFileTypes: true });
+  const paths = entries.filter((entry) => entry.isFile() && entry.name.endsWith('.sql')).map((entry) => join(entry.parentPath, entry.name));
+  const files = await Promise.all(paths.map((path) => readSql(root, path, basename(path, '.sql'))));
+  files.sort((a, b) => (`${a.name} ${a.path}` < `${b.name} ${b.path}` ? -1 : 1));
+  files.forEach(({ name, path }, i) => {
+    const schema = /^([a-z_]+)\.[a-z0-9_]+$/.exec(name)?.[1];
+    if (schema === undefined || !schemas.includes(schema)) {
+      throw new MigrationError(`${path} needs the name of what it makes, <schema>.<function>.sql, with a schema of ${schemas.join(', ')}.`);
+    }
+    if (files[i - 1]?.name === name) throw new MigrationError(`${files[i - 1]!.path} and ${path} make the same: remove one.`);
+  });
+  return files;
+}
+
+async function readSql(root: string, path: string, name: string): Promise<SqlFile> {
+  const sql = await readFile(path, 'utf8');
+  const checksum = createHash('sha256').update(sql.replaceAll('\r\n', '\n')).digest('hex');
+  return { name, path: relative(root, path).replaceAll(sep, '/'), sql, checksum };
+}
+
+function inOrder(schemas: readonly Schema[]): Schema[] {
+  const sorted: Schema[] = [];
+  const visit = (schema: Schema, waiting: readonly string[]): void => {
+    if (sorted.includes(schema)) return;
+    if (waiting.includes(schema.name)) throw new MigrationError(`Schemas need each other in a circle: ${[...waiting, schema.name].join(', ')}.`);
+    for (const need of schema.needs) {
+      const needed = schemas.find(({ name }) => name === need);
+      if (!needed) throw new MigrationError(`The schema ${schema.name} needs the schema ${need}: add it to the list of schemas.`);
+      visit(needed, [...waiting, schema.name]);
+    }
+    sorted.push(schema);
+  };
+  for (const schema of schemas) visit(schema, []);
+  return sorted;
+}
