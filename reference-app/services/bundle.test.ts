@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
-import { bundleServices, ENTRIES } from './bundle.ts';
+import { bundleFanOut, bundleServices, ENTRIES, FAN_OUT_SCHEMAS, SCHEMAS } from './bundle.ts';
+import { FORMER_LAYOUT } from './migrate/former-layout.ts';
 import { eventually, startTestServer, type TestServer } from './shared/testing.ts';
 
 let server: TestServer;
@@ -66,6 +67,18 @@ test('the same sources give the same bytes', async () => {
   assert.deepEqual(await hash(again), await hash(image));
 });
 
+test('the image of a profile holds the SQL of its schemas and no other', async () => {
+  const schemasOf = async (root: string) => {
+    const files = (await readdir(root, { recursive: true })).map((file) => file.replaceAll('\\', '/'));
+    const functions = files.map((file) => /^services\/.*\/([a-z_]+)\.\w+\.sql$/.exec(file)?.[1]);
+    const tables = files.map((file) => /^migrations\/([a-z_]+)\/001-tables\.sql$/.exec(file)?.[1]);
+    return [tables, functions].map((names) => [...new Set(names.filter((name) => name !== undefined))].sort());
+  };
+  assert.deepEqual(await schemasOf(image), [[...SCHEMAS].sort(), [...SCHEMAS].sort()]);
+  assert.deepEqual(await schemasOf(await bundleFanOut(join(folder, 'fan-out'))), [[...FAN_OUT_SCHEMAS].sort(), [...FAN_OUT_SCHEMAS].sort()]);
+  await assert.rejects(bundleServices(join(folder, 'wrong'), { entries: { migrate: ENTRIES.migrate }, schemas: ['fan_out'] }), /The schema fan_out needs the schema messaging/);
+});
+
 test('the migration job of the image sets up an empty database, with the first products, twice over', async () => {
   for (const products of [true, false]) {
     const job = start('migrate', { DB_SECRET_ARN: environment.ADMIN_SECRET, SEED_FILE: 'data/catalog.json' });
@@ -75,6 +88,31 @@ test('the migration job of the image sets up an empty database, with the first p
   }
   const { rows: [stock] } = await server.pool({ database: 'shop', max: 1 }).query('SELECT count(*)::int AS skus FROM inventory.stock_level');
   assert.equal(stock.skus, (JSON.parse(await readFile(join(image, 'data', 'catalog.json'), 'utf8')) as unknown[]).length);
+});
+
+test('the migration job says in one line, with an exit code of its own, that it cannot migrate a database of former files', async () => {
+  await server.pool({ database: 'postgres', max: 1 }).query('CREATE DATABASE former');
+  await server.pool({ database: 'former', max: 1 }).query(FORMER_LAYOUT);
+  const job = start('migrate', { DB_SECRET_ARN: environment.ADMIN_SECRET, DB_NAME: 'former' });
+  assert.equal(await job.exit, 65, job.log());
+  const lines = job.log().trimEnd().split('\n').map((line) => JSON.parse(line) as { level: string; message: string });
+  assert.deepEqual(lines.map(({ level, message }) => [level, message]), [['fatal',
+    'This database was made from the former migration files (001-messaging.sql, 002-orders.sql, 003-inventory.sql, 004-notification-analytics.sql, 005-fan-out.sql), '
+    + 'which this version does not have: use an empty database (in a local run: start with --fresh).']]);
+});
+
+test('the migration job stops when asked, also while it waits for another, and leaves no statement behind', async () => {
+  const other = await server.pool({ database: 'shop', max: 1 }).connect();
+  await other.query('SELECT pg_advisory_lock(4715330219)');
+  const job = start('migrate', { DB_SECRET_ARN: environment.ADMIN_SECRET });
+  const waiting = async () => (await other.query(`SELECT count(*)::int AS count FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`)).rows[0].count as number;
+  await eventually(waiting, (count) => count === 1 || job.child.exitCode !== null);
+  assert.match(job.log(), /another migration is running; waiting/);
+  job.child.kill('SIGTERM');
+  assert.equal(await eventually(() => job.child.exitCode, (code) => code !== null), 143, job.log());
+  assert.match(job.log(), /stopped; the unfinished step is rolled back/);
+  assert.equal(await waiting(), 0);
+  other.release(true);
 });
 
 for (const name of ['order-status', 'outbox-relay', 'stock-service', 'inventory-service', 'notification-service', 'analytics-service'] as const satisfies (keyof typeof ENTRIES)[]) {

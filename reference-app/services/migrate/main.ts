@@ -27,9 +27,10 @@ const CANNOT_MIGRATE = 65;
 
 const logger = createLogger({ service: process.env.SERVICE_NAME || 'migrate', level: process.env.LOG_LEVEL || 'info' });
 const stop = new AbortController();
+let stopCode = 0;
 for (const [signal, code] of [['SIGTERM', 143], ['SIGINT', 130]] as const) {
   process.once(signal, () => {
-    process.exitCode = code;
+    stopCode = code;
     stop.abort();
   });
 }
@@ -39,7 +40,8 @@ try {
   logger.info('done');
 } catch (error) {
   if (stop.signal.aborted) {
-    logger.warn('stopped; the file that was being applied is rolled back');
+    logger.warn('stopped; the unfinished step is rolled back');
+    process.exitCode = stopCode;
   } else if (error instanceof MigrationError) {
     // The message says it all, and another try would fail too.
     logger.fatal(error.message);
