@@ -23,7 +23,7 @@ export class EventArchive {
   }
 
   /**
-   * Makes no archive, as for a bus that has one already.
+   * Makes no archive, for example for a bus that already has one.
    */
   public static none(): EventArchive {
     return new EventArchive(false);

@@ -17,7 +17,7 @@ export interface OrderEventBusProps {
   /**
    * The event bus to use instead of a new one.
    *
-   * @default - a new custom event bus, with a name that is made of those of the stack and of the construct
+   * @default - a new custom event bus, whose name is made from the names of the stack and the construct
    */
   readonly eventBus?: events.IEventBusRef;
 
@@ -52,7 +52,7 @@ export interface OrderEventBusProps {
 /**
  * The event bus of an order pipeline, with an archive from which its events can be replayed.
  *
- * The archive goes with the stack, unless `removalPolicy` says otherwise.
+ * The archive is deleted with the stack, unless `removalPolicy` is `RETAIN`.
  *
  * @example
  * const bus = new OrderEventBus(this, 'Bus', {
@@ -64,7 +64,7 @@ export class OrderEventBus extends Construct {
   /** Uniquely identifies this class for property injectors. */
   public static readonly PROPERTY_INJECTION_ID: string = 'cdk-order-pipeline.OrderEventBus';
 
-  /** The event bus: the one that was given, or a new one. */
+  /** The event bus: the given one, or a new one. */
   public readonly eventBus: events.IEventBus;
 
   /**
@@ -89,7 +89,7 @@ export class OrderEventBus extends Construct {
     }
 
     this.eventBus = props.eventBus ? eventBusOf(this, 'EventBus', props.eventBus) : new events.EventBus(this, 'EventBus', {
-      // The default has nothing of the stack's name, so two copies of a stack would have buses of the same name.
+      // The default name does not contain the name of the stack, so two copies of a stack would have buses of the same name.
       eventBusName: Names.uniqueResourceName(this, { maxLength: 256 }),
       kmsKey: props.encryptionKey,
     });
@@ -104,12 +104,12 @@ export class OrderEventBus extends Construct {
   private addArchive(retention?: Duration, key?: kms.IKey): events.Archive {
     const archive = new events.Archive(this, 'Archive', {
       sourceEventBus: this.eventBus,
-      // Every event has a source, so this pattern keeps all of them. EventBridge itself leaves replayed ones out.
+      // Every event has a source, so this pattern keeps all of them. EventBridge itself excludes replayed events.
       eventPattern: { source: events.Match.prefix('') },
       retention,
     });
     if (key) {
-      // Not by the archive's own prop: that puts the bus's ARN into the policy of the key which the bus depends on, a cycle.
+      // The prop of the archive is not used: it puts the ARN of the bus into the policy of the key, on which the bus depends.
       (archive.node.defaultChild as events.CfnArchive).kmsKeyIdentifier = key.keyArn;
       this.allowArchive(key);
     }

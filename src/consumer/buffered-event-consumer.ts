@@ -22,67 +22,68 @@ import { watchResources } from './private/resource-limit';
 import { invalid } from '../private/validation';
 
 /**
- * Options of a consumer that don't say which bus it listens to.
+ * Options of a consumer, without the bus whose events it consumes.
  */
 export interface BufferedEventConsumerOptions {
   /**
-   * Which events are consumed, by source, type and content. At least one field is needed.
+   * The pattern of the events that are consumed: source, type and content. At least one field is required.
    *
    * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html
-   * @default - `eventPatterns`, or none: others send to `queue`
+   * @default - `eventPatterns`, or none: something else sends to `queue`
    */
   readonly eventPattern?: events.EventPattern;
 
   /**
-   * Which events are consumed, if one pattern can't say it: those that match any of them. An event that matches two comes twice.
+   * Several patterns: an event is consumed if it matches any of them. An event that matches two patterns is delivered twice.
    *
-   * Each is a rule. Add new ones at the end: the rules keep their place in the list, and taking one out of the middle moves the others.
+   * Each pattern is a rule. Add new patterns at the end: a rule is identified by its place in the list, so removing a pattern from the
+   * middle changes the rules after it.
    *
    * @default - `eventPattern`
    */
   readonly eventPatterns?: events.EventPattern[];
 
-  /** What consumes them: see `ConsumerTarget`, or implement `IConsumerTarget`. */
+  /** The target that consumes the events: see `ConsumerTarget`, or implement `IConsumerTarget`. */
   readonly target: IConsumerTarget;
 
   /**
-   * The queue to use instead of a new one. Without an event pattern it is only consumed.
+   * The queue to use instead of a new one. Without an event pattern no rule is made: the queue is only consumed.
    *
    * EventBridge can't deliver into a queue that is encrypted with the AWS managed key `alias/aws/sqs`, so such a queue is an error.
    * `maxReceiveCount`, `retentionPeriod`, `visibilityTimeout` and `encryptionKey` can't be given together with it, nor `removalPolicy` if
    * its dead-letter queue is not made here either.
-   * The policy of an imported queue can't be changed: a warning then says which statement it needs. Import it with `keyArn` if it is
+   * The policy of an imported queue can't be changed: a warning has the statement that it needs. Import the queue with `keyArn` if it is
    * encrypted with a key.
    *
-   * @default - a new queue, encrypted, for encrypted connections only
+   * @default - a new queue, which is encrypted and accepts only encrypted connections
    */
   readonly queue?: sqs.IQueue;
 
   /**
-   * The queue for what fails `maxReceiveCount` times and, unless it is FIFO, for what can't be delivered by EventBridge.
+   * The queue for messages that fail `maxReceiveCount` times and, unless it is FIFO, for events that EventBridge can't deliver.
    *
    * @default - the dead-letter queue of `queue`, or a new one which keeps messages for 14 days and which no other queue may use
    */
   readonly deadLetterQueue?: sqs.IQueue;
 
   /**
-   * The standard queue for what can't be delivered by EventBridge.
+   * The standard queue for events that EventBridge can't deliver.
    *
    * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
-   * @default - `deadLetterQueue`; if that is FIFO, which EventBridge doesn't take, a new one which keeps messages for 14 days
+   * @default - `deadLetterQueue`; if that is FIFO, which EventBridge doesn't accept, a new queue which keeps messages for 14 days
    */
   readonly ruleDeadLetterQueue?: sqs.IQueue;
 
   /**
-   * Standard, fair or FIFO.
+   * The type of the queue: standard, fair or FIFO.
    *
    * @default - the type of `queue`, or standard
    */
   readonly queueType?: QueueType;
 
   /**
-   * The customer managed key that encrypts the new queues. Its policy gets the statement that EventBridge needs. A dead-letter queue that
-   * is brought keeps its own key, which gets the same statement.
+   * The customer managed key that encrypts the new queues. Its policy gets the statement that EventBridge needs. An existing dead-letter
+   * queue keeps its own key, which gets the same statement.
    *
    * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
    * @default - keys of Amazon SQS (SSE-SQS)
@@ -90,7 +91,7 @@ export interface BufferedEventConsumerOptions {
   readonly encryptionKey?: kms.IKey;
 
   /**
-   * How many times a message is received before it is a dead letter, 1 to 1,000.
+   * How many times a message is received before it becomes a dead letter: 1 to 1,000.
    *
    * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
    * @default 5
@@ -98,7 +99,7 @@ export interface BufferedEventConsumerOptions {
   readonly maxReceiveCount?: number;
 
   /**
-   * How long the new queue keeps a message, 1 minute to 14 days. A dead letter is as old as the message was, so leave
+   * How long the new queue keeps a message: 1 minute to 14 days. A dead letter is as old as the message was, so leave
    * enough of the 14 days of the dead-letter queue.
    *
    * @default Duration.days(4)
@@ -114,7 +115,7 @@ export interface BufferedEventConsumerOptions {
   readonly visibilityTimeout?: Duration;
 
   /**
-   * What of an event is sent to the queue, for all patterns.
+   * The part of an event that is sent to the queue, for all patterns.
    *
    * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
    * @default - the whole event
@@ -122,39 +123,39 @@ export interface BufferedEventConsumerOptions {
   readonly ruleInput?: events.RuleTargetInput;
 
   /**
-   * Environment variables for the target, beside `QUEUE_URL`, which is the consumer's own.
+   * Environment variables for the target, in addition to `QUEUE_URL`, which the consumer sets.
    *
    * @default - none
    */
   readonly environment?: { [name: string]: string };
 
   /**
-   * TCP ports that the target has to reach beside AWS services and the database of `databaseAccess`.
+   * TCP ports that the target connects to, in addition to those of AWS services and of the database of `databaseAccess`.
    *
    * @default - none
    */
   readonly egressPorts?: number[];
 
   /**
-   * The database that the target works with, and as which role. The target gets its environment variables, its credentials and the network
-   * path to it, and starts after it.
+   * The database that the target uses, and the role for it. The target gets the environment variables, the credentials and the network
+   * path of the database, and starts after it.
    *
    * @default - none: no credentials and no network path
    */
   readonly databaseAccess?: DatabaseAccess;
 
   /**
-   * Constructs that have to be deployed before the target starts, such as the migration of its database. Of a target that is written
-   * elsewhere, the objects wait that it returns as `dependable`.
+   * Constructs that have to be deployed before the target starts, such as the migration of its database. If you implement the target
+   * yourself, the constructs that it returns as `dependable` wait.
    *
    * @default - only the database of `databaseAccess`
    */
   readonly dependencies?: IDependable[];
 
   /**
-   * The fate of the new queues, and of the messages in them, when the consumer is removed from the app or its stack is deleted.
+   * What happens to the new queues and their messages when the consumer is removed from the app or its stack is deleted.
    *
-   * @default RemovalPolicy.DESTROY - what waits, and every dead letter, is lost
+   * @default RemovalPolicy.DESTROY - all messages and dead letters are lost
    */
   readonly removalPolicy?: RemovalPolicy;
 }
@@ -164,8 +165,8 @@ export interface BufferedEventConsumerOptions {
  */
 export interface BufferedEventConsumerProps extends BufferedEventConsumerOptions {
   /**
-   * The bus whose events are consumed. From a bus of another account they come through a bus that is made here; a warning says which
-   * statement the policy of the other bus needs. The `env` of the stack has to say its account then.
+   * The bus whose events are consumed. Events from a bus of another account come through a bus that is made here. A warning then has the
+   * statement that the policy of the other bus needs, and the `env` of the stack must have an account.
    *
    * @default - the default event bus of the account
    */
@@ -173,12 +174,12 @@ export interface BufferedEventConsumerProps extends BufferedEventConsumerOptions
 }
 
 /**
- * Consumes events of a bus through a queue: rule, queue, one dead-letter queue for both, and what processes the messages.
+ * Consumes events of a bus through a queue: a rule, a queue, a dead-letter queue for both, and the target that processes the messages.
  *
  * The queue keeps events while the target is slow or down. A message that fails `maxReceiveCount` times, and an event that
  * EventBridge can't deliver, go to the dead-letter queue, from where they can be moved back.
  *
- * EventBridge and SQS deliver at least once and in any order; the target has to bear both.
+ * EventBridge and SQS deliver at least once and in any order; the target must handle both.
  *
  * @example
  * declare const eventBus: events.IEventBus;
@@ -204,61 +205,64 @@ export class BufferedEventConsumer extends Construct implements IEventSubscripti
   /** The queue of undeliverable events and failed messages. */
   public readonly deadLetterQueue: sqs.IQueue;
 
-  /** The queue of events that EventBridge couldn't deliver: `deadLetterQueue`, unless that is FIFO. Undefined without an event pattern. */
+  /**
+   * The queue of events that EventBridge couldn't deliver: `deadLetterQueue`, unless that is FIFO. It is undefined without an event
+   * pattern.
+   */
   public readonly ruleDeadLetterQueue?: sqs.IQueue;
 
   /** The rules that send events to the queue, one for each event pattern. */
   public readonly rules: events.Rule[];
 
-  /** The bus of this account that brings the events of another account's bus; undefined if `eventBus` is of this account. */
+  /** The bus of this account that receives the events of another account's bus; undefined if `eventBus` is in this account. */
   public readonly relayBus?: events.EventBus;
 
-  /** The role by which the rules on another account's bus send to `relayBus`; undefined if `eventBus` is of this account. */
+  /** The role with which the rules on another account's bus send to `relayBus`; undefined if `eventBus` is in this account. */
   public readonly relayRole?: iam.Role;
 
-  /** The rules on another account's bus, in the order of `rules`; none if `eventBus` is of this account. */
+  /** The rules on another account's bus, in the order of `rules`; none if `eventBus` is in this account. */
   public readonly relayRules: events.CfnRule[];
 
-  /** What the target made: its identity, its workload or event source mapping, its policies. */
+  /** The parts of the target: its identity, its workload or event source mapping, its policies. */
   public readonly targetConfig: ConsumerTargetConfig;
 
   /**
-   * The principal of the target: `bucket.grantRead(consumer)`. A grant to a target that does not say who it is has no effect: a warning
-   * says which statement its role needs.
+   * The principal of the target: `bucket.grantRead(consumer)`. A grant to a target without a known identity has no effect: a warning
+   * has the statement that its role needs.
    */
   public readonly grantPrincipal: iam.IPrincipal;
 
   /**
-   * The environment variables of the target: `QUEUE_URL`, those of the database, and those that were given. An external target is
-   * configured by them.
+   * The environment variables of the target: `QUEUE_URL`, those of the database, and the given ones. Use them to configure an external
+   * target.
    */
   public readonly environment: { [name: string]: string };
 
   /** Permissions for operators. */
   public readonly grants: ISubscriptionGrants;
 
-  /** The statement by which the queue's policy lets the rules send. Add it yourself to an imported queue. Undefined without rules. */
+  /** The statement in the queue's policy that lets the rules send. Add it yourself to an imported queue. It is undefined without rules. */
   public readonly queuePolicyStatement?: iam.PolicyStatement;
 
   /**
-   * The statement by which the policy of `ruleDeadLetterQueue` lets the rules send. Add it yourself to an imported queue. Undefined
+   * The statement in the policy of `ruleDeadLetterQueue` that lets the rules send. Add it yourself to an imported queue. It is undefined
    * without rules.
    */
   public readonly deadLetterQueuePolicyStatement?: iam.PolicyStatement;
 
   /**
-   * The statement by which the policy of a customer managed key lets EventBridge send. Add it yourself to an imported key. Undefined
+   * The statement in the policy of a customer managed key that lets EventBridge send. Add it yourself to an imported key. It is undefined
    * without rules.
    */
   public readonly keyPolicyStatement?: iam.PolicyStatement;
 
-  /** The statement by which the bus of another account lets this one make its rules. Add it yourself to an imported bus. */
+  /** The statement that lets this account make rules on the bus of another account. Add it yourself to the policy of that bus. */
   public readonly eventBusPolicyStatement?: iam.PolicyStatement;
 
   /** The statements that let the target consume the queue. Add them yourself to a role that can't be changed here. */
   public readonly consumePolicyStatements: iam.PolicyStatement[];
 
-  /** The redrive policy that the queue has to have, as JSON. Set it yourself on an imported queue. */
+  /** The redrive policy that the queue needs, as JSON. Set it yourself on an imported queue. */
   public readonly redrivePolicy: string;
 
   private readonly delivery?: EventDelivery;
@@ -313,18 +317,18 @@ export class BufferedEventConsumer extends Construct implements IEventSubscripti
     watchResources(this);
   }
 
-  /** Where the connections of the target come from: `database.connections.allowDefaultPortFrom(consumer)`. */
+  /** The connections of the target: `database.connections.allowDefaultPortFrom(consumer)`. */
   public get connections(): ec2.Connections {
     const { connections } = this.targetConfig;
     if (!connections) {
-      throw invalid(this, 'connections: the target does not say where it connects from. Put its function into a VPC, or let your own target return '
+      throw invalid(this, 'the connections of the target are unknown: put its function into a VPC, or let your own target return '
         + '`connections`');
     }
     return connections.connections;
   }
 
   /**
-   * How many messages wait in the queue. The maximum over five minutes by default.
+   * The number of messages that wait in the queue. The maximum over five minutes by default.
    *
    * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
    */
@@ -333,9 +337,9 @@ export class BufferedEventConsumer extends Construct implements IEventSubscripti
   }
 
   /**
-   * How many messages are in work: received, and neither deleted nor visible again. The maximum over five minutes by default.
+   * The number of messages in flight: received, and neither deleted nor visible again. The maximum over five minutes by default.
    *
-   * Amazon SQS allows about 120,000, and then gives out no more.
+   * Amazon SQS allows about 120,000. Beyond that it delivers no more.
    *
    * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
    */
@@ -344,14 +348,14 @@ export class BufferedEventConsumer extends Construct implements IEventSubscripti
   }
 
   /**
-   * How many messages were sent to the queue. The sum over five minutes by default.
+   * The number of messages that were sent to the queue. The sum over five minutes by default.
    */
   public metricSent(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
     return this.queue.metricNumberOfMessagesSent({ statistic: 'Sum', ...options });
   }
 
   /**
-   * How old the oldest message of the queue is, in seconds. The maximum over five minutes by default. In a
+   * The age of the oldest message in the queue, in seconds. The maximum over five minutes by default. In a
    * standard queue, messages that were received three times and are still there don't count.
    */
   public metricOldestMessageAge(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
@@ -359,14 +363,14 @@ export class BufferedEventConsumer extends Construct implements IEventSubscripti
   }
 
   /**
-   * How many messages are in the dead-letter queue. The maximum over five minutes by default. Anything but 0 needs somebody.
+   * The number of messages in the dead-letter queue. The maximum over five minutes by default. Any value except 0 needs attention.
    */
   public metricDeadLetters(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
     return this.deadLetterQueue.metricApproximateNumberOfMessagesVisible({ statistic: 'Maximum', ...options });
   }
 
   /**
-   * How many events EventBridge finally could not deliver to the queue, by any of the rules. The sum over five minutes by default.
+   * The number of events of all rules that EventBridge could not deliver to the queue. The sum over five minutes by default.
    *
    * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html
    */
@@ -378,7 +382,7 @@ export class BufferedEventConsumer extends Construct implements IEventSubscripti
   }
 
   /**
-   * The alarms that every consumer should have: messages wait too long, there are dead letters, EventBridge couldn't deliver.
+   * Adds the alarms that every consumer should have: messages wait too long, there are dead letters, EventBridge couldn't deliver.
    */
   public addAlarms(options: ConsumerAlarmsOptions): ISubscriptionAlarms {
     return new ConsumerAlarms(this, 'Alarms', { consumer: this, ...options });
@@ -389,7 +393,7 @@ export class BufferedEventConsumer extends Construct implements IEventSubscripti
     databaseAccess.connect(grantee, connections);
     if (!grantee || !connections) {
       Annotations.of(this).addWarningV2('cdk-order-pipeline:consumerWithoutDatabaseAccess',
-        `the target does not say ${grantee ? 'from where it connects' : 'who it is'}, so it has no way to the database: `
+        `the ${grantee ? 'connections' : 'identity'} of the target ${grantee ? 'are' : 'is'} unknown, so it has no access to the database: `
         + 'put its function in the VPC, or open database.connections and grant the credentials yourself');
     }
   }
@@ -409,7 +413,7 @@ export class BufferedEventConsumer extends Construct implements IEventSubscripti
     }));
   }
 
-  /** Encrypted in any case, and with a key that EventBridge can use, also if a property injector of the organisation says which. */
+  /** The queue is always encrypted, and with a key that EventBridge can use, even if a property injector of the organisation sets it. */
   private madeQueue(props: BufferedEventConsumerProps, queue: sqs.Queue): sqs.Queue {
     const resource = queue.node.defaultChild as sqs.CfnQueue;
     if (resource.kmsMasterKeyId === undefined && resource.sqsManagedSseEnabled === undefined) { resource.sqsManagedSseEnabled = true; }
@@ -444,24 +448,24 @@ export class BufferedEventConsumer extends Construct implements IEventSubscripti
     acknowledgeLastQueue(this.deadLetterQueue);
     if (!(brought instanceof sqs.Queue)) {
       Annotations.of(this).addWarningV2('cdk-order-pipeline:queueRedrivePolicyNotUpdated',
-        `queue '${brought.node.path}' is imported, so its redrive policy stays as it is: bring its deadLetterQueue, or give it this one `
+        `queue '${brought.node.path}' is imported, so its redrive policy stays as it is: give its deadLetterQueue, or set this one on it `
         + `(redrivePolicy): ${JSON.stringify(Stack.of(this).resolve(this.redriveFields()))}`);
     }
   }
 
   /**
-   * Gives the queue a name that is known before it is made, and returns its ARN. The queue refers to the dead-letter queue, which has to
-   * name the queue: references both ways would be a cycle. The stack's id makes the name unique, as CloudFormation's own names are.
+   * Gives the queue a name that is known before the queue is made, and returns its ARN. The queue refers to the dead-letter queue, which
+   * must name the queue: references in both directions would be a cycle. The id of the stack makes the name unique.
    */
   private nameQueue(queue: sqs.CfnQueue): string {
     const readable = Names.uniqueResourceName(this.queue, { maxLength: 38 });
     const name = `${readable}-${Fn.select(2, Fn.split('/', Aws.STACK_ID))}${this.queue.fifo ? '.fifo' : ''}`;
     queue.queueName = name;
-    // Also if somebody names it otherwise.
+    // The ARN is also right if somebody changes the name later.
     return Stack.of(this).formatArn({ service: 'sqs', resource: Lazy.string({ produce: () => queue.queueName }) });
   }
 
-  /** EventBridge doesn't take a FIFO queue for what it can't deliver. */
+  /** EventBridge doesn't accept a FIFO queue as a dead-letter queue. */
   private ruleDeadLetterQueueOf(props: BufferedEventConsumerProps): sqs.IQueue {
     if (props.ruleDeadLetterQueue) { return props.ruleDeadLetterQueue; }
     if (!this.deadLetterQueue.fifo) { return this.deadLetterQueue; }
@@ -477,11 +481,11 @@ function deadLetterQueueOf(queue?: sqs.IQueue): sqs.IQueue | undefined {
 }
 
 function encryption(key?: kms.IKey): sqs.QueueProps {
-  // Without a key nothing is said, so that an organisation's property injector can bring one.
+  // Without a key nothing is set, so that a property injector of an organisation can set one.
   return key ? { encryption: sqs.QueueEncryption.KMS, encryptionMasterKey: key } : {};
 }
 
-/** A dead-letter queue that no queue of this stack names looks to cdk-nag as if it needed one itself. */
+/** cdk-nag asks for a dead-letter queue of every queue that no queue of this stack uses as its own dead-letter queue. */
 function acknowledgeLastQueue(queue: sqs.IQueue): void {
   acknowledge(queue, 'AwsSolutions::AwsSolutions-SQS3', 'This is a dead-letter queue: of EventBridge, or of a queue that is defined elsewhere.');
 }

@@ -11,19 +11,19 @@ import { invalid, requireDuration } from '../private/validation';
  * Options of the alarms of a consumer.
  */
 export interface ConsumerAlarmsOptions {
-  /** What happens when an alarm goes off, such as an `SnsAction`. */
+  /** The actions when an alarm goes off, such as an `SnsAction`. */
   readonly actions: cloudwatch.IAlarmAction[];
 
   /**
-   * What happens when an alarm is over. Tools that open an incident close it then.
+   * The actions when an alarm is over. Tools that open an incident use them to close it.
    *
    * @default - nothing
    */
   readonly okActions?: cloudwatch.IAlarmAction[];
 
   /**
-   * How old the oldest message of the queue may become. If `QueueScaling` aims at a latency, give more than that, such as twice as much:
-   * under load, messages wait about as long as it aims at, and longer until a new replica runs.
+   * The greatest allowed age of the oldest message. If `QueueScaling` aims at a latency, set more than that, such as twice as much:
+   * under load, messages wait about as long as the scaling aims at, and longer until a new replica runs.
    *
    * @default Duration.minutes(5)
    */
@@ -38,14 +38,14 @@ export interface ConsumerAlarmsProps extends ConsumerAlarmsOptions {
   readonly consumer: BufferedEventConsumer;
 }
 
-/** The alarm goes off after so many minutes in a row, not at the first late message. */
+/** The number of minutes in a row after which the alarm goes off: one late message is not enough. */
 const LATE_MINUTES = 3;
 
 /**
  * The alarms that every consumer should have, each with a description of what to do: messages wait too long, there are dead letters,
  * EventBridge couldn't deliver.
  *
- * A metric that isn't there is well: Amazon SQS reports none for a queue that was empty and unused for six hours, and EventBridge
+ * Missing data is treated as good: Amazon SQS reports none for a queue that was empty and unused for six hours, and EventBridge
  * reports no failures if there are none.
  *
  * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
@@ -67,7 +67,7 @@ export class ConsumerAlarms extends Construct implements ISubscriptionAlarms {
   /** The dead-letter queue isn't empty. */
   public readonly deadLetters: cloudwatch.Alarm;
 
-  /** EventBridge gave up delivering an event to the queue. Undefined if the consumer has no rule. */
+  /** EventBridge gave up delivering an event to the queue. It is undefined if the consumer has no rule. */
   public readonly failedDeliveries?: cloudwatch.Alarm;
 
   private readonly actions: cloudwatch.IAlarmAction[];
@@ -82,7 +82,7 @@ export class ConsumerAlarms extends Construct implements ISubscriptionAlarms {
 
     const name = consumer.node.path;
     const period = Duration.minutes(1);
-    // Keep the ARNs out of the first sentence, which is what a pager shows.
+    // The first sentence has no ARNs, since it is the part that a pager shows.
     const redrive = `aws sqs start-message-move-task --source-arn ${consumer.deadLetterQueue.queueArn} `
       + `--destination-arn ${consumer.queue.queueArn}`;
 
@@ -92,15 +92,15 @@ export class ConsumerAlarms extends Construct implements ISubscriptionAlarms {
       comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
       evaluationPeriods: LATE_MINUTES,
       alarmDescription: `Messages of ${name} wait longer than ${latencyText(acceptableLatency)}. `
-        + 'Does the target run, does it fail (its log, dead letters), or is it at its limit of replicas or concurrency? '
-        + 'Raise the limit only if the database behind it bears that. Messages are lost when the retention period of the queue ends.',
+        + 'Check whether the target runs, whether it fails (its log, dead letters), and whether it is at its limit of replicas or concurrency. '
+        + 'Raise the limit only if the database behind it can handle that. Messages are lost when the retention period of the queue ends.',
     });
     this.deadLetters = this.addAlarm('DeadLetters', {
       metric: consumer.metricDeadLetters({ period }),
       threshold: 1,
       evaluationPeriods: 1,
       alarmDescription: `${name} has dead letters: messages that failed too often, or events that EventBridge could not deliver. `
-        + 'Receive some without deleting them, and find the cause in the log of the target. Once it is gone, move them back: '
+        + 'Receive some without deleting them, and find the cause in the log of the target. After the repair, move them back: '
         + `${redrive} - they are lost when the retention period of the dead-letter queue ends, which began when they were first sent `
         + '(in a FIFO queue, when they became dead letters).',
     });
@@ -142,7 +142,7 @@ export class ConsumerAlarms extends Construct implements ISubscriptionAlarms {
     if (retention === undefined || Token.isUnresolved(retention) || acceptableLatency.isUnresolved()) { return; }
     if (acceptableLatency.toMilliseconds() >= retention * 1000) {
       throw invalid(this, `acceptableLatency (${acceptableLatency.toHumanString()}) is not less than the retentionPeriod of the queue `
-        + `(${Duration.seconds(retention).toHumanString()}), so messages would be lost before the alarm goes off: accept less`);
+        + `(${Duration.seconds(retention).toHumanString()}), so messages would be lost before the alarm goes off: lower acceptableLatency`);
     }
   }
 }

@@ -10,7 +10,7 @@ import { LambdaConsumerOptions, LambdaConsumerTarget } from './lambda-consumer-t
 import type { KubernetesAccess, KubernetesWorkload } from '../workload';
 
 /**
- * What a consumer target is bound to.
+ * The options with which a consumer target is bound.
  */
 export interface ConsumerTargetBindOptions {
   /** The queue to consume from. */
@@ -19,11 +19,11 @@ export interface ConsumerTargetBindOptions {
   /** The queue that messages go to after `maxReceiveCount` failed receives. */
   readonly deadLetterQueue: sqs.IQueue;
 
-  /** Environment variables for the process that consumes: `QUEUE_URL`, and what the caller adds. */
+  /** Environment variables for the process that consumes: `QUEUE_URL`, and those that the caller adds. */
   readonly environment: { [name: string]: string };
 
   /**
-   * TCP ports that the process has to reach beside AWS services, such as the database's.
+   * TCP ports that the process connects to, in addition to those of AWS services, such as the database's.
    *
    * @default - none
    */
@@ -31,7 +31,7 @@ export interface ConsumerTargetBindOptions {
 }
 
 /**
- * What a consumer target made.
+ * The result of binding a consumer target.
  */
 export interface ConsumerTargetConfig {
   /**
@@ -42,14 +42,14 @@ export interface ConsumerTargetConfig {
   readonly grantee?: iam.IGrantable;
 
   /**
-   * Where connections of the process come from, for opening a database to it.
+   * The connections of the process, for opening a database to it.
    *
    * @default - not in a VPC, or unknown
    */
   readonly connections?: ec2.IConnectable;
 
   /**
-   * The constructs by which the processing starts, such as a service or an event source mapping. They are deployed after the database and
+   * The constructs that start the processing, such as a service or an event source mapping. They are deployed after the database and
    * its migration.
    *
    * @default - nothing waits
@@ -64,53 +64,53 @@ export interface ConsumerTargetConfig {
   readonly workload?: KubernetesWorkload;
 
   /**
-   * The mapping by which AWS Lambda consumes the queue.
+   * The mapping with which AWS Lambda consumes the queue.
    *
    * @default - none: the target is another host
    */
   readonly eventSourceMapping?: lambda.EventSourceMapping;
 
   /**
-   * The policy that lets the process consume the queue, if it is one of its own.
+   * The policy that lets the process consume the queue, if it is a separate policy.
    *
-   * @default - none: the permission is in the default policy of the process' role, or it could not be given
+   * @default - none: the permission is in the default policy of the role of the process, or it could not be granted
    */
   readonly policy?: iam.Policy;
 
   /**
    * The policy that lets the scaler read the length of the queue.
    *
-   * @default - none: nothing that scales asks for it
+   * @default - none: no scaler reads it
    */
   readonly scalerPolicy?: iam.Policy;
 }
 
 /**
- * Something that consumes the messages of a queue. Implement it for a host that `ConsumerTarget` doesn't have.
+ * A target that consumes the messages of a queue. Implement it for a host that `ConsumerTarget` doesn't have.
  *
  * @subclassable
  */
 export interface IConsumerTarget {
   /**
    * The longest time that the processing of one batch may take.
-   * The visibility timeout of the queue is made from it.
+   * The visibility timeout of the queue is computed from it.
    *
    * @default Duration.seconds(30)
    */
   readonly processingTime?: Duration;
 
   /**
-   * How long the target gathers messages before it processes them; it is added to the visibility timeout.
+   * How long the target collects messages before it processes them. It is added to the visibility timeout.
    *
-   * @default - no time
+   * @default - the target does not wait
    */
   readonly maxBatchingWindow?: Duration;
 
   /**
    * Makes everything that consumes the queue, including the permission for it.
    *
-   * @param scope the consumer construct, in which resources are made
-   * @param options the queue and what belongs to it
+   * @param scope the consumer construct, which is the scope of the resources
+   * @param options the queue and its dead-letter queue, environment variables and ports
    */
   bind(scope: Construct, options: ConsumerTargetBindOptions): ConsumerTargetConfig;
 }
@@ -155,9 +155,9 @@ export abstract class ConsumerTarget {
   }
 
   /**
-   * A process that runs elsewhere and is not made here. It gets permission to consume the queue; the values that
-   * it needs are in the consumer's `environment`. If it is of another account, queue and key let it in, and its own policy has to
-   * allow it there.
+   * A process that runs elsewhere and is not made here. It gets permission to consume the queue. The values that
+   * it needs are in the consumer's `environment`. If it is in another account, queue and key allow it, and its own policy must
+   * allow it, too.
    *
    * @param grantee the identity of the process
    */

@@ -5,20 +5,20 @@ import type { IDependable } from 'constructs';
 import type { ConsumerAlarmsOptions } from './consumer-alarms';
 
 /**
- * Permissions of operators on a subscription.
+ * Grants permissions on a subscription to operators.
  *
  * @subclassable
  */
 export interface ISubscriptionGrants {
   /**
-   * Move dead letters back, watch the move and cancel it.
+   * Grants permission to move dead letters back, to watch the move and to cancel it.
    *
    * @param grantee the identity that gets the permission
    */
   redrive(grantee: iam.IGrantable): iam.Grant;
 
   /**
-   * Look at dead letters without deleting any.
+   * Grants permission to read dead letters without deleting them.
    *
    * @param grantee the identity that gets the permission
    */
@@ -31,14 +31,14 @@ export interface ISubscriptionGrants {
  * @subclassable
  */
 export interface ISubscriptionAlarms {
-  /** The oldest waiting event is older than `acceptableLatency`. */
+  /** The alarm for an oldest waiting event that is older than `acceptableLatency`. */
   readonly oldestMessageAge: cloudwatch.Alarm;
 
-  /** There are dead letters. */
+  /** The alarm for dead letters. */
   readonly deadLetters: cloudwatch.Alarm;
 
   /**
-   * An event could not be delivered to the subscription.
+   * The alarm for an event that could not be delivered to the subscription.
    *
    * @default - undefined: the transport reports none
    */
@@ -56,26 +56,26 @@ export interface IEventSubscription extends iam.IGrantable, ec2.IConnectable, ID
   /** Permissions for operators. */
   readonly grants: ISubscriptionGrants;
 
-  /** The environment variables of the target. A target that runs elsewhere is configured by them. */
+  /** The environment variables of the target. Use them to configure a target that runs elsewhere. */
   readonly environment: { [name: string]: string };
 
   /**
-   * How many events wait for the target. The maximum over five minutes by default.
+   * The number of events that wait for the target. The maximum over five minutes by default.
    */
   metricBacklog(options?: cloudwatch.MetricOptions): cloudwatch.Metric;
 
   /**
-   * How old the oldest waiting event is, in seconds. The maximum over five minutes by default.
+   * The age of the oldest waiting event, in seconds. The maximum over five minutes by default.
    */
   metricOldestMessageAge(options?: cloudwatch.MetricOptions): cloudwatch.Metric;
 
   /**
-   * How many dead letters there are. The maximum over five minutes by default. Anything but 0 needs somebody.
+   * The number of dead letters. The maximum over five minutes by default. Any value except 0 needs attention.
    */
   metricDeadLetters(options?: cloudwatch.MetricOptions): cloudwatch.Metric;
 
   /**
-   * The alarms that every subscription should have.
+   * Adds the alarms that every subscription should have.
    */
   addAlarms(options: ConsumerAlarmsOptions): ISubscriptionAlarms;
 }

@@ -34,7 +34,7 @@ export class ExternalConsumerTarget implements IConsumerTarget {
   }
 
   /**
-   * A role that is made in this app has the permission in its own stack, since that needs the consumer's anyway: the process has to
+   * The permission of a role that is made in this app is in the stack of the role. That stack needs the consumer's anyway: the process must
    * know `QUEUE_URL`.
    */
   private allow(scope: Construct, { queue }: ConsumerTargetBindOptions): boolean {

@@ -9,7 +9,7 @@ import { invalid } from '../private/validation';
 import { KubernetesAccess, KubernetesWorkload, KubernetesWorkloadOptions, WorkloadImage } from '../workload';
 
 /**
- * What a consumer on Kubernetes can be given, beside its image.
+ * Options of a consumer on Kubernetes, without its image.
  */
 export interface KubernetesConsumerSettings extends KubernetesWorkloadOptions {
   /**
@@ -20,10 +20,10 @@ export interface KubernetesConsumerSettings extends KubernetesWorkloadOptions {
   readonly processingTime?: Duration;
 
   /**
-   * How many replicas consume the queue.
+   * The number of replicas that consume the queue.
    *
    * @default - `QueueScaling.keda()` if the `KubernetesPrerequisites` of the cluster have KEDA: 1 to 10 replicas, for messages that wait a
-   * minute and take a tenth of `processingTime` each. Without KEDA it has to be given
+   * minute and take a tenth of `processingTime` each. Without KEDA it is required
    */
   readonly scaling?: QueueScaling;
 }
@@ -68,7 +68,7 @@ export class KubernetesConsumerTarget implements IConsumerTarget {
     };
   }
 
-  /** By the queue, never by CPU: a consumer that waits for its database uses none, however long its queue is. */
+  /** The queue decides, never the CPU: a consumer that waits for its database uses little CPU, however long its queue is. */
   private defaultScaling(scope: Construct): QueueScaling {
     if (!this.kubernetes.kedaOperatorRole) {
       throw invalid(scope, 'scaling must be given, as KEDA is not known on the cluster: make `KubernetesPrerequisites` for it before, or choose '
@@ -79,7 +79,7 @@ export class KubernetesConsumerTarget implements IConsumerTarget {
     return QueueScaling.keda({ acceptableLatency: Duration.millis(Math.max(60_000, milliseconds)), messageProcessingTime });
   }
 
-  /** The batch in hand, and some time to give the rest back. */
+  /** Time for the current batch, and some time to give the rest back. */
   private timeToFinish(): Duration | undefined {
     return this.processingTime.isUnresolved() ? undefined : Duration.seconds(Math.ceil(this.processingTime.toMilliseconds() / 1000) + 15);
   }

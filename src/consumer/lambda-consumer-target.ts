@@ -21,19 +21,19 @@ export interface LambdaConsumerOptions {
   readonly batchSize?: number;
 
   /**
-   * How long messages are gathered for a batch, up to 5 minutes. Lambda doesn't gather those of a FIFO queue.
+   * How long Lambda collects messages for a batch: up to 5 minutes. It doesn't collect messages of a FIFO queue.
    *
-   * @default - no time: a batch is what is there
+   * @default - Lambda does not wait: a batch has the messages that are there
    */
   readonly maxBatchingWindow?: Duration;
 
   /**
-   * Which messages the function gets: at least one of the filters has to match, up to 10. Lambda deletes the others from the queue.
+   * Filters for the messages of the function, up to 10: at least one has to match. Lambda deletes the other messages from the queue.
    *
    * Each is a pattern, such as `{ body: { detail: { total: [{ numeric: ['>', 100] }] } } }`, or the result of
    * `lambda.FilterCriteria.filter()`.
    *
-   * What an event pattern can tell is better told there: what a rule doesn't match costs nothing.
+   * Prefer an event pattern where it can express the condition: events that a rule doesn't match cost nothing.
    *
    * @see https://docs.aws.amazon.com/lambda/latest/dg/with-sqs-filtering.html
    * @default - all
@@ -41,7 +41,7 @@ export interface LambdaConsumerOptions {
   readonly filters?: { [key: string]: any }[];
 
   /**
-   * The most invocations that the queue has at a time, 2 to 1,000. It is what protects a database from a backlog.
+   * The greatest number of concurrent invocations for the queue: 2 to 1,000. It protects a database from a backlog.
    * It can't be given together with `minPollers` and `maxPollers`.
    *
    * @see https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
@@ -50,18 +50,18 @@ export interface LambdaConsumerOptions {
   readonly maxConcurrency?: number;
 
   /**
-   * How many event pollers are always ready (provisioned mode), 2 to 200. Each takes 1 MB per second and makes up to 10 invocations at a
-   * time; they cost something also when nothing is to do.
+   * The number of event pollers that are always ready (provisioned mode): 2 to 200. Each reads 1 MB per second and makes up to 10
+   * concurrent invocations. They also cost something while no messages come.
    *
    * @see https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
-   * @default - 2 if `maxPollers` is given, or else none: Lambda polls as it needs
+   * @default - 2 if `maxPollers` is given, otherwise none: Lambda decides
    */
   readonly minPollers?: number;
 
   /**
-   * How many event pollers there are at most (provisioned mode), 2 to 2,000. Ten times as many invocations may run at a time.
+   * The greatest number of event pollers (provisioned mode): 2 to 2,000. Each makes up to 10 concurrent invocations.
    *
-   * @default - 200 if `minPollers` is given, or else none: Lambda polls as it needs
+   * @default - 200 if `minPollers` is given, otherwise none: Lambda decides
    */
   readonly maxPollers?: number;
 
@@ -74,7 +74,7 @@ export interface LambdaConsumerOptions {
   readonly processingTime?: Duration;
 }
 
-/** The timeout of a function that states none. */
+/** The timeout of a function without an explicit one. */
 const DEFAULT_TIMEOUT = Duration.seconds(3);
 
 /**
@@ -87,7 +87,7 @@ export class LambdaConsumerTarget implements IConsumerTarget {
   /** The function that is made in this app, behind an alias or a version too; undefined if it is imported. */
   private readonly definition?: lambda.Function;
 
-  /** The function behind an alias or a version, which don't know that it is in a VPC. */
+  /** The function behind an alias or a version, which have no connections of their own. */
   private readonly underlying: lambda.IFunction;
 
   /** The timeout of the function, if it is known. */
@@ -120,7 +120,7 @@ export class LambdaConsumerTarget implements IConsumerTarget {
       maxConcurrency,
       filters: filters?.map((filter, index) => filterOf(scope, `filters[${index}]`, filter)),
       provisionedPollerConfig: minPollers === undefined && maxPollers === undefined ? undefined : {
-        // The mapping's own validation is that of Kafka; for SQS, 2 is the least and what Lambda takes if nothing is said.
+        // The validation of the mapping is that of Kafka. For SQS, 2 is the minimum and the default.
         minimumPollers: minPollers ?? 2,
         maximumPollers: maxPollers,
       },
@@ -140,13 +140,13 @@ export class LambdaConsumerTarget implements IConsumerTarget {
   }
 
   /**
-   * Mapping and policy belong to the consumer, so that its stack may use the function's. Once the function has to know something of
+   * Mapping and policy belong to the consumer, so that its stack may use the function's. When the function needs a value of
    * the consumer's stack, the function's stack uses that one, and has to own them, or the two stacks would need each other.
    */
   private owner(scope: Construct, environment: { [name: string]: string }): Construct {
     const definition = this.definition;
     if (!definition || Stack.of(definition) === Stack.of(scope)) { return scope; }
-    // What it has by itself, or by another consumer, counts too.
+    // Variables that the function has already, or from another consumer, count too.
     const present = (definition.node.defaultChild as lambda.CfnFunction).environment;
     return refersTo([environment, present], scope) ? definition : scope;
   }
@@ -164,12 +164,12 @@ export class LambdaConsumerTarget implements IConsumerTarget {
     }
   }
 
-  /** Of two consumers of one function, the second would take the first one's database, without a word. */
+  /** Without this check, the second consumer of a function would silently replace the database of the first one. */
   private refuseOther(scope: Construct, name: string, present: unknown, value: string): void {
     const stack = Stack.of(this.definition!);
     if (present === undefined || JSON.stringify(stack.resolve(present)) === JSON.stringify(stack.resolve(value))) { return; }
-    throw invalid(scope, `the function '${this.fn.node.path}' has another ${name} already, of its own or of another consumer: give each consumer a `
-      + 'function of its own, or leave the variable out of one');
+    throw invalid(scope, `the function '${this.fn.node.path}' has another ${name} already, of its own or of another consumer: give each consumer its `
+      + 'own function, or remove the variable from one of them');
   }
 
   private allow(scope: Construct, owner: Construct, id: string, queue: sqs.IQueue): iam.Policy | undefined {
@@ -221,7 +221,7 @@ export class LambdaConsumerTarget implements IConsumerTarget {
     const resolved = timeout && !timeout.isUnresolved() && !this.processingTime.isUnresolved();
     if (resolved && this.processingTime.toMilliseconds() < timeout.toMilliseconds()) {
       throw invalid(scope, `processingTime (${this.processingTime.toHumanString()}) is less than the timeout of the function `
-        + `(${timeout.toHumanString()}), which is what Lambda goes by: leave processingTime out, or lower the timeout`);
+        + `(${timeout.toHumanString()}), which is the limit in Lambda: leave processingTime out, or lower the timeout`);
     }
   }
 
@@ -245,14 +245,14 @@ export class LambdaConsumerTarget implements IConsumerTarget {
   }
 }
 
-/** What the function has in its environment so far. */
+/** The environment variables that the function has so far. */
 function environmentOf(definition: lambda.Function): { [name: string]: unknown } {
   const { environment } = definition.node.defaultChild as lambda.CfnFunction;
   const resolved: { variables?: { [name: string]: unknown } } | undefined = Stack.of(definition).resolve(environment);
   return resolved?.variables ?? {};
 }
 
-/** A pattern, or the result of `FilterCriteria.filter()`, as the mapping takes it: it drops everything but `pattern` without a word. */
+/** A pattern, or the result of `FilterCriteria.filter()`, as the mapping accepts it: it silently drops everything except `pattern`. */
 function filterOf(scope: Construct, name: string, filter: { [key: string]: any }): { [key: string]: any } {
   const criteria = Object.keys(filter).length === 1 && typeof filter.pattern === 'string' ? filter : lambda.FilterCriteria.filter(filter);
   if (criteria.pattern === '{}') {

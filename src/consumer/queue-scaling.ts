@@ -8,30 +8,30 @@ import { attachedPolicy } from './private/attached-policy';
 import { ExternalMetricAutoscaling, KedaAutoscaling, kedaSettings } from './private/queue-autoscaling';
 
 /**
- * How long messages may wait, from which follows how many replicas a backlog needs.
+ * The latency that the scaling aims at. The number of replicas for a backlog follows from it.
  */
 export interface QueueLatencyOptions {
   /**
-   * How long a message may take from the queue to the end of its processing. It is what the scaling aims at and no promise: under a
-   * steady load, messages wait about as long, as fewer replicas are enough then; and a replica more takes until the next look at the
+   * How long a message may take from the queue to the end of its processing. The scaling aims at it and does not guarantee it: under a
+   * steady load, messages wait about as long, as fewer replicas are enough then; and a new replica takes until the next poll of the
    * queue and then the start of a pod.
    */
   readonly acceptableLatency: Duration;
 
   /**
-   * How long a replica takes for one message, on average. If it processes batches: the time for a batch, divided by its messages.
+   * The average time that a replica takes for one message. If it processes batches: the time for a batch, divided by its messages.
    */
   readonly messageProcessingTime: Duration;
 
   /**
-   * How many messages a replica processes at the same time.
+   * The number of messages that a replica processes at the same time.
    *
    * @default 1
    */
   readonly concurrency?: number;
 
   /**
-   * How many replicas run at most. It is what protects a database from a backlog.
+   * The greatest number of replicas. It protects a database from a backlog.
    *
    * @default - 10, or `minReplicas` if that is more
    */
@@ -39,7 +39,7 @@ export interface QueueLatencyOptions {
 }
 
 /**
- * Replicas by the length of the queue, by KEDA.
+ * Options of the scaling by KEDA, by the length of the queue.
  */
 export interface KedaScalingOptions extends QueueLatencyOptions {
   /**
@@ -54,23 +54,23 @@ export interface KedaScalingOptions extends QueueLatencyOptions {
   readonly operatorRole?: iam.IRole;
 
   /**
-   * How many replicas run at least. With 0, the first message after a quiet time waits for `pollingInterval` and the start of a pod.
+   * The least number of replicas. With 0, the first message after a quiet time waits for `pollingInterval` and the start of a pod.
    *
    * @default 1
    */
   readonly minReplicas?: number;
 
   /**
-   * How often KEDA asks for the length of the queue. It is one request to Amazon SQS each time, and the HorizontalPodAutoscaler that KEDA
-   * makes gets the same answer until the next one.
+   * The interval at which KEDA reads the length of the queue. Each poll is one request to Amazon SQS. The HorizontalPodAutoscaler that KEDA
+   * makes gets the same answer until the next poll.
    *
    * @default - a quarter of `acceptableLatency`, but at least 5 and at most 30 seconds
    */
   readonly pollingInterval?: Duration;
 
   /**
-   * How long the queue has to be empty, with nothing in flight, before the last replica goes. Only for `minReplicas: 0`; everything
-   * above is taken back by the HorizontalPodAutoscaler that KEDA makes, five minutes after it isn't needed.
+   * How long the queue has to be empty, with nothing in flight, before the last replica is removed. Only for `minReplicas: 0`; replicas
+   * above that are removed by the HorizontalPodAutoscaler that KEDA makes, five minutes after they aren't needed.
    *
    * @default Duration.minutes(5)
    */
@@ -80,20 +80,20 @@ export interface KedaScalingOptions extends QueueLatencyOptions {
    * The number of replicas while the length of the queue cannot be read, such as after a change of permissions.
    *
    * @see https://keda.sh/docs/latest/reference/scaledobject-spec/#fallback
-   * @default - the number that was reached stays
+   * @default - the number of replicas does not change
    */
   readonly fallback?: KedaFallback;
 
   /**
-   * How fast replicas come and go: the `behavior` of the HorizontalPodAutoscaler that KEDA makes.
+   * How fast replicas are added and removed: the `behavior` of the HorizontalPodAutoscaler that KEDA makes.
    *
    * @see https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#configurable-scaling-behavior
-   * @default - that of Kubernetes: up at once, down five minutes after it is not needed
+   * @default - that of Kubernetes: replicas are added at once, and removed five minutes after they are not needed
    */
   readonly behavior?: { [key: string]: any };
 
   /**
-   * The average CPU use, in percent of the request of a pod, above which there are more replicas, too, whatever the length of the queue.
+   * The average CPU use, in percent of the request of a pod, above which replicas are added for any length of the queue.
    *
    * @default - only the queue counts
    */
@@ -101,14 +101,14 @@ export interface KedaScalingOptions extends QueueLatencyOptions {
 }
 
 /**
- * What KEDA does while it has no answer of the queue.
+ * The behaviour of KEDA while it has no answer from the queue.
  */
 export interface KedaFallback {
-  /** How many replicas run then. */
+  /** The number of replicas that run then. */
   readonly replicas: number;
 
   /**
-   * After so many failed looks at the queue in a row.
+   * The number of failed polls in a row before that.
    *
    * @default 3
    */
@@ -116,31 +116,31 @@ export interface KedaFallback {
 }
 
 /**
- * Replicas by a metric that an adapter serves to Kubernetes.
+ * Options of the scaling by a metric that an adapter serves to Kubernetes.
  */
 export interface ExternalMetricScalingOptions extends QueueLatencyOptions {
   /**
-   * The name of the metric in `external.metrics.k8s.io`. Let it count what is visible and what is in flight: a message in work
+   * The name of the metric in `external.metrics.k8s.io`. Let it count visible messages and messages in flight: a message in flight
    * needs its replica.
    */
   readonly metricName: string;
 
   /**
-   * Labels that select this queue's series. Kubernetes takes values of at most 63 characters, and the name of a queue may be longer.
+   * Labels that select the series of this queue. Kubernetes accepts values of at most 63 characters, and the name of a queue may be longer.
    *
-   * @default - none: the metric is of this queue alone
+   * @default - none: the metric is only for this queue
    */
   readonly metricLabels?: { [name: string]: string };
 
   /**
-   * The role of the adapter, if that asks Amazon SQS itself. It gets `sqs:GetQueueAttributes` on the queue and nothing else.
+   * The role of the adapter, if the adapter itself asks Amazon SQS. It gets `sqs:GetQueueAttributes` on the queue and nothing else.
    *
-   * @default - no permission: the adapter has its values from elsewhere, such as Amazon CloudWatch
+   * @default - no permission: the adapter gets its values from another source, such as Amazon CloudWatch
    */
   readonly adapterRole?: iam.IRole;
 
   /**
-   * How many replicas run at least, also when nothing is to do; a HorizontalPodAutoscaler can't go below 1.
+   * The least number of replicas, even while no messages come; a HorizontalPodAutoscaler can't go below 1.
    *
    * @default 1
    */
@@ -148,7 +148,7 @@ export interface ExternalMetricScalingOptions extends QueueLatencyOptions {
 }
 
 /**
- * What the scaling of a consumer is bound to.
+ * The options with which the scaling of a consumer is bound.
  */
 export interface QueueScalingBindOptions {
   /** The queue that is consumed. */
@@ -159,15 +159,15 @@ export interface QueueScalingBindOptions {
 }
 
 /**
- * How many replicas of a Kubernetes workload consume a queue.
+ * The number of replicas of a Kubernetes workload that consumes a queue.
  *
- * A replica that is taken away gets as long as the target's `processingTime`, and 15 seconds more, to finish its batch; what it doesn't
- * finish is received by another one after the visibility timeout. The PodDisruptionBudget doesn't count here: it only bounds evictions,
+ * A replica that is removed gets the target's `processingTime` and 15 seconds more to finish its batch. Messages that it doesn't
+ * finish are received by another one after the visibility timeout. The PodDisruptionBudget has no effect on this: it only limits evictions,
  * such as those of a node that is replaced, to one pod at a time.
  *
- * The Deployment states no number of replicas when something scales it, so a deployment doesn't reset what was reached.
+ * The Deployment states no number of replicas when something scales it, so a deployment doesn't reset it.
  *
- * Lambda scales by itself. What bounds it like `maxReplicas` are `maxConcurrency` and `maxPollers` of `ConsumerTarget.lambdaFunction`.
+ * Lambda scales by itself. Its limits are `maxConcurrency` and `maxPollers` of `ConsumerTarget.lambdaFunction`.
  *
  * @subclassable
  *
@@ -184,11 +184,11 @@ export interface QueueScalingBindOptions {
  */
 export abstract class QueueScaling {
   /**
-   * Replicas by the length of the queue, with a `ScaledObject` of KEDA. Each replica has at most as many messages before it as it
-   * processes in `acceptableLatency`; those in flight count.
+   * Scales by the length of the queue, with a `ScaledObject` of KEDA. Each replica has at most as many waiting messages as it
+   * processes in `acceptableLatency`; messages in flight count, too.
    *
-   * KEDA 2.13 or newer has to be installed before: apply it with what is given to `KubernetesAccess.addDependency()`, or let your
-   * platform do it.
+   * KEDA 2.13 or newer has to be installed before: give the construct that installs it to `KubernetesAccess.addDependency()`, or let your
+   * platform install it.
    *
    * @see https://keda.sh/docs/latest/scalers/aws-sqs/
    */
@@ -197,7 +197,7 @@ export abstract class QueueScaling {
   }
 
   /**
-   * Replicas by CPU, with a HorizontalPodAutoscaler. It cannot see the queue, so it suits only consumers that are busy while
+   * Scales by CPU, with a HorizontalPodAutoscaler. It does not see the queue, so it fits only consumers that are busy while
    * messages wait. The cluster needs the `metrics-server` add-on.
    */
   public static cpu(options: CpuAutoscalingOptions = {}): QueueScaling {
@@ -205,7 +205,7 @@ export abstract class QueueScaling {
   }
 
   /**
-   * Replicas by the length of the queue, with a HorizontalPodAutoscaler on an external metric. For clusters with a metrics adapter
+   * Scales by the length of the queue, with a HorizontalPodAutoscaler on an external metric. For clusters with a metrics adapter
    * and without KEDA.
    *
    * @see https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale-walkthrough/#autoscaling-on-metrics-not-related-to-kubernetes-objects
@@ -215,7 +215,7 @@ export abstract class QueueScaling {
   }
 
   /**
-   * Always the same number of replicas.
+   * Runs a fixed number of replicas.
    *
    * @param replicas the number, at least 0
    */
@@ -224,9 +224,9 @@ export abstract class QueueScaling {
   }
 
   /**
-   * Called by the consumer that is scaled.
+   * Makes the scaling. The consumer calls it.
    *
-   * @param scope where resources are made
+   * @param scope the scope of the resources
    */
   public abstract bind(scope: Construct, options: QueueScalingBindOptions): Autoscaling;
 }
@@ -241,7 +241,7 @@ class WorkloadScaling extends QueueScaling {
   }
 }
 
-/** Below it, a first message that has to wait for a pod to start is late. */
+/** With a lower latency than this, a first message that waits for the start of a pod is late. */
 const POD_START = Duration.minutes(1);
 
 class KedaScaling extends QueueScaling {
@@ -279,12 +279,12 @@ class ExternalMetricScaling extends QueueScaling {
   }
 }
 
-/** In a policy of the consumer: the stack of the scaler's role must not need the one of the queue. */
+/** The policy belongs to the consumer: the stack of the scaler's role must not need the stack of the queue. */
 function allowToMeasure(scope: Construct, prop: string, role: iam.IRole, queue: sqs.IQueue): void {
   const statement = new iam.PolicyStatement({ actions: ['sqs:GetQueueAttributes'], resources: [queue.queueArn] });
   const policy = new iam.Policy(scope, 'ScalerPolicy', { statements: [statement] });
   role.attachInlinePolicy(policy);
-  // A role of another account, or one without policy updates, takes no policy.
+  // A role of another account, or one without policy updates, accepts no policy.
   if (!attachedPolicy(scope, policy.node.id)) {
     Annotations.of(scope).addWarningV2(`cdk-order-pipeline:${prop}NotUpdated`,
       `${prop} '${role.node.path}' can't be changed here, and the length of the queue can't be read unless the role has this statement: `

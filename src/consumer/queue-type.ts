@@ -3,13 +3,13 @@ import type { IConstruct } from 'constructs';
 import { invalid } from '../private/validation';
 
 /**
- * The message groups of a queue.
+ * Options of the message groups of a queue.
  */
 export interface MessageGroupOptions {
   /**
    * The group of every message that the rules send, up to 100 characters.
    *
-   * It is a fixed text: EventBridge doesn't take it from the event, so a JSON path such as `$.detail.orderId` is an error.
+   * It is a fixed text: EventBridge can't read it from the event, so a JSON path such as `$.detail.orderId` is an error.
    *
    * @see https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_SqsParameters.html
    * @default - one group per event pattern: `Rule` for the first, then `Rule2`, `Rule3`
@@ -30,15 +30,15 @@ export interface MessageGroupOptions {
  * });
  */
 export class QueueType {
-  /** At least once, in any order, with as many messages per second as you like. */
+  /** A standard queue: at least once, in any order, with an almost unlimited number of messages per second. */
   public static standard(): QueueType {
     return new QueueType(false, false);
   }
 
   /**
-   * A standard queue whose messages name a group, so that a group with a backlog doesn't hold up the others.
+   * A standard queue whose messages name a group, so that a group with a backlog doesn't delay the others.
    *
-   * A group is what sends the load that others shall not notice: with rules it is an event pattern, from other producers of the queue
+   * A group is the source of a load that must not delay others: with rules it is an event pattern, with other producers of the queue
    * a tenant.
    *
    * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html
@@ -48,10 +48,10 @@ export class QueueType {
   }
 
   /**
-   * Within a group one message after the other, in the order in which EventBridge delivers; that isn't always the order in which the
-   * events were published. A queue takes 300 requests per second, and a message that fails holds up its group.
+   * A FIFO queue: within a group one message after the other, in the order in which EventBridge delivers. That isn't always the order of
+   * publication. A queue accepts 300 requests per second, and a message that fails blocks its group.
    *
-   * Messages of equal content within five minutes are one, so leave the `id` of the event in `ruleInput`.
+   * Messages with equal content within five minutes count as one, so keep the `id` of the event in `ruleInput`.
    *
    * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-queues-understanding-logic.html
    */
@@ -68,7 +68,7 @@ export class QueueType {
   }
 
   /**
-   * The group of what a rule sends.
+   * The group of the messages that a rule sends.
    *
    * @internal
    */
@@ -76,10 +76,10 @@ export class QueueType {
     if (!this.grouped) { return undefined; }
     const group = this.messageGroupId ?? ruleId;
     const text: unknown = Stack.of(scope).resolve(group);
-    // A field of the event would be taken literally: all messages in one group of that name.
+    // EventBridge would use the path as text: all messages would be in one group of that name.
     if (typeof text === 'string' && /^(\$\.|<.*>$|\{%)/.test(text)) {
-      throw invalid(scope, `queueType.messageGroupId is '${text}', but EventBridge can't take it from the event: the group of a rule is `
-        + 'a fixed text. Give one of eventPatterns for each group, or let the producer send to a queue of yours and bring that as queue');
+      throw invalid(scope, `queueType.messageGroupId is '${text}', but EventBridge can't read it from the event: the group of a rule is `
+        + 'a fixed text. Give one of eventPatterns for each group, or let the producer send to your own queue and give that as queue');
     }
     if (typeof text === 'string' && !/^[\x21-\x7e]{1,100}$/.test(text)) {
       throw invalid(scope, `queueType.messageGroupId must be 1 to 100 letters, digits and punctuation without spaces, got '${text}'`);

@@ -17,7 +17,7 @@ import { acknowledge } from '../private/acknowledge';
 import { coming } from '../private/coming';
 import { invalid, requireDuration, requireInteger } from '../private/validation';
 
-/** Aurora capacity units: from 0 or 0.5 to 256, in steps of a half. */
+/** The greatest capacity of an instance in Aurora capacity units. */
 const MAX_CAPACITY = 256;
 
 /**
@@ -35,7 +35,7 @@ export interface CqrsAuroraClusterProps {
   readonly vpcSubnets?: ec2.SubnetSelection;
 
   /**
-   * The name of the database: a small letter, then small letters, digits and underscores, at most 55 characters.
+   * The name of the database: a lowercase letter, then lowercase letters, digits and underscores, at most 55 characters.
    * The roles are named after it: `orders_command` and `orders_query`. Changing it replaces the cluster.
    *
    * @default 'orders'
@@ -43,7 +43,7 @@ export interface CqrsAuroraClusterProps {
   readonly databaseName?: string;
 
   /**
-   * How many readers there are, and how they are scaled.
+   * The number of readers, and how they are scaled.
    *
    * @default - `CqrsReaders.withWriter(1)`: one reader, which grows and shrinks with the writer
    */
@@ -51,7 +51,7 @@ export interface CqrsAuroraClusterProps {
 
   /**
    * The least capacity of each instance in Aurora capacity units of about 2 GiB memory, in steps of 0.5.
-   * 0 lets the cluster pause when nobody is connected; an outbox relay that polls never lets it. It is an error together with
+   * With 0, the cluster pauses when no client is connected; an outbox relay that polls prevents that. It is an error together with
    * readers that aren't serverless.
    *
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.setting-capacity.html
@@ -60,8 +60,8 @@ export interface CqrsAuroraClusterProps {
   readonly minCapacity?: number;
 
   /**
-   * The most capacity of each instance in Aurora capacity units, 1 to 256 in steps of 0.5. It bounds the cost, and the number of
-   * connections is set by it. It is an error together with readers that aren't serverless.
+   * The most capacity of each instance in Aurora capacity units, 1 to 256 in steps of 0.5. It limits the cost, and the number of
+   * connections follows from it. It is an error together with readers that aren't serverless.
    *
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.setting-capacity.html
    * @default 16
@@ -76,7 +76,7 @@ export interface CqrsAuroraClusterProps {
   readonly engine?: CqrsEngine;
 
   /**
-   * The port of the database: 1150 to 65535, the limits of Aurora.
+   * The port of the database: 1150 to 65535, the range that Aurora allows.
    *
    * @default 5433
    */
@@ -105,10 +105,10 @@ export interface CqrsAuroraClusterProps {
   readonly proxy?: boolean;
 
   /**
-   * How long the database's log is kept in CloudWatch Logs. RDS makes the log group, so it is no resource of the stack and stays when
+   * How long the database's log is kept in CloudWatch Logs. RDS makes the log group, so it is not a resource of the stack and stays when
    * the stack is deleted. With a value, the CDK adds a Lambda function and its role to the stack, which set the retention.
    *
-   * @default - for ever
+   * @default - the log is never deleted
    */
   readonly logRetention?: logs.RetentionDays;
 
@@ -127,14 +127,14 @@ export interface CqrsAuroraClusterProps {
 
 /**
  * An Aurora cluster for CQRS: one writer for commands, readers for queries, and a database role for each. It is serverless, unless
- * `CqrsReaders.autoscaled` says otherwise.
+ * it has `CqrsReaders.autoscaled`.
  *
- * Nobody can connect until `connections` or a pipeline opens the security group. TLS is required. The administrator's password is
- * made and rotated by RDS. The passwords of the two roles are generated and not rotated: that takes a function in the VPC with
- * a way to Secrets Manager, which is yours to choose; their secrets have the form that
+ * No client can connect until `connections` or a pipeline opens the security group. TLS is required. RDS makes and rotates the
+ * administrator's password. The passwords of the two roles are generated and not rotated: rotation needs a function in the VPC with
+ * a route to Secrets Manager, which you have to choose. Their secrets have the format that
  * `commandSecret.addRotationSchedule('Rotation', { hostedRotation: HostedRotation.postgreSqlSingleUser({ vpc }) })` needs.
  *
- * The roles are created by a migration job, which gets `adminEnvironment`: without one, nobody but the administrator can log in.
+ * The roles are created by a migration job, which gets `adminEnvironment`: without one, only the administrator can log in.
  *
  * @example
  * declare const vpc: ec2.IVpc;
@@ -157,14 +157,14 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
   /** The subnets of the instances. */
   public readonly subnetGroup: rds.ISubnetGroup;
 
-  /** The parameters of the cluster, which `addParameter` adds to. */
+  /** The parameters of the cluster; `addParameter` adds more. */
   public readonly parameterGroup: rds.IParameterGroup;
 
   /** The log of the database in CloudWatch Logs. RDS makes the group. */
   public readonly logGroup: logs.ILogGroup;
 
   /**
-   * What Aurora scales the number of readers by.
+   * The scalable target for the number of readers.
    *
    * @default - undefined: the number of readers is fixed
    */
@@ -218,7 +218,7 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
     this.securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', {
       vpc: props.vpc,
       description: `Connections to the database ${this.databaseName}`,
-      // A database only answers.
+      // A database opens no connections itself.
       allowAllOutbound: false,
     });
     this.securityGroup.applyRemovalPolicy(dataOnly);
@@ -263,7 +263,7 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
     this.readerEndpoint = new rds.Endpoint(this.cluster.clusterReadEndpoint.hostname, port);
     this.connections = new ec2.Connections({
       securityGroups: [this.securityGroup],
-      // Not the cluster's own: its port is a token, which a network policy and some checks can't take.
+      // The port of the cluster is a token, which a network policy and some checks can't use.
       defaultPort: ec2.Port.tcp(port),
     });
     this.adminSecret = this.manageAdminPassword(props.encryptionKey);
@@ -278,7 +278,7 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
   }
 
   /**
-   * How far the reader that is furthest behind lags behind the writer, in milliseconds; the maximum over five minutes by default.
+   * The greatest replica lag of all readers, in milliseconds. The maximum over five minutes by default.
    *
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.AuroraMonitoring.Metrics.html
    */
@@ -288,7 +288,7 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
 
   /** Lets RDS make and rotate the administrator's password. */
   private manageAdminPassword(encryptionKey?: kms.IKey): secretsmanager.ISecret {
-    // On the L1, as the prop of the L2 came after the oldest aws-cdk-lib that this package works with.
+    // It is set on the L1: the oldest aws-cdk-lib that this package supports has no such prop of the L2.
     const cluster = this.cluster.node.defaultChild as rds.CfnDBCluster;
     cluster.masterUserPassword = undefined;
     cluster.manageMasterUserPassword = true;
@@ -305,22 +305,23 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
     const secret = new secretsmanager.Secret(this, id, {
       description: `The ${role} role of the database ${this.databaseName}`,
       encryptionKey: options.encryptionKey,
-      // CloudFormation may delete it before a cluster that then refuses.
+      // CloudFormation may delete the secret before a cluster that then refuses its own deletion.
       removalPolicy: options.removalPolicy === RemovalPolicy.DESTROY ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN,
       generateSecretString: {
         generateStringKey: 'password',
         passwordLength: 32,
         excludePunctuation: true,
-        // Nothing that may change: CloudFormation generates another password whenever the template is another.
+        // Nothing here may change: CloudFormation generates another password when the template changes.
         secretStringTemplate: JSON.stringify({ username: `${this.databaseName}_${role}` }),
       },
     });
-    // Adds `engine`, `host`, `port` and `dbname`, which rotation needs. It is the writer for both: a reader can't change a password.
+    // Adds `engine`, `host`, `port` and `dbname`, which rotation needs. The host is the writer for both roles: a reader can't change a
+    // password.
     secret.attach(this.cluster);
-    // Metadata only; it is read by cdk-nag if that is in use.
+    // This is only metadata for cdk-nag.
     acknowledge(secret, 'AwsSolutions::AwsSolutions-SMG4',
-      'Rotating a database password takes a function in the VPC with a way to Secrets Manager, which only the owner of the VPC ' +
-        'can choose. The secret has the form that addRotationSchedule() with a hosted rotation needs.');
+      'Rotating a database password needs a function in the VPC with a route to Secrets Manager, which only the owner of the VPC ' +
+        'can choose. The secret has the format that addRotationSchedule() with a hosted rotation needs.');
     return secret;
   }
 
@@ -343,14 +344,14 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
     }
   }
 
-  /** The range of capacity, which only serverless instances have. */
+  /** Returns the range of capacity, which only serverless instances have. */
   private capacityOf(
     props: CqrsAuroraClusterProps, serverless: boolean,
   ): { serverlessV2MinCapacity?: number; serverlessV2MaxCapacity?: number } {
     if (!serverless) {
       const given = (['minCapacity', 'maxCapacity'] as const).find((prop) => props[prop] !== undefined);
       if (given) {
-        throw invalid(this, `${given} can't be given together with CqrsReaders.autoscaled, whose instanceType says how large the instances are`);
+        throw invalid(this, `${given} can't be given together with CqrsReaders.autoscaled, whose instanceType sets the size of the instances`);
       }
       return {};
     }
@@ -367,7 +368,7 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
   }
 }
 
-/** What a cluster needs stays as long as it does: what is in use can't be deleted. */
+/** The resources that a cluster uses stay as long as the cluster: a resource in use can't be deleted. */
 function removalOfParts(removalPolicy: RemovalPolicy): RemovalPolicy {
   const retained = [RemovalPolicy.RETAIN, RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE];
   return retained.includes(removalPolicy) ? removalPolicy : RemovalPolicy.DESTROY;

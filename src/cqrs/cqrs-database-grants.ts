@@ -5,8 +5,8 @@ import { grantSecretValue } from '../private/permissions';
 /**
  * Lets an identity read the credentials of one side of a CQRS database.
  *
- * Credentials are all that IAM decides here: what a role may do is decided in the database, and who can reach it by
- * `connections`.
+ * IAM controls only the credentials: the database decides about the privileges of a role, and `connections` about who
+ * can reach it.
  */
 export class CqrsDatabaseGrants {
   /** The grants of a database. */
@@ -18,7 +18,7 @@ export class CqrsDatabaseGrants {
   }
 
   /**
-   * Read the credentials of the command role, which writes.
+   * Grants permission to read the credentials of the command role, which writes.
    *
    * @param grantee the identity that gets the permission
    */
@@ -27,7 +27,7 @@ export class CqrsDatabaseGrants {
   }
 
   /**
-   * Read the credentials of the query role, which only reads.
+   * Grants permission to read the credentials of the query role, which only reads.
    *
    * @param grantee the identity that gets the permission
    */
@@ -36,8 +36,8 @@ export class CqrsDatabaseGrants {
   }
 
   /**
-   * Read the credentials of the administrator and of both roles, as the migration job must to create them.
-   * Fails if the database has no `adminSecret`.
+   * Grants permission to read the credentials of the administrator and of both roles, which the migration job creates.
+   * It is an error if the database has no `adminSecret`.
    *
    * @param grantee the identity that gets the permission
    */

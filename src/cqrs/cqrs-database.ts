@@ -10,16 +10,17 @@ import { databaseEnvironments } from './private/database-environment';
 /**
  * A database with one endpoint and one role for commands, and one of each for queries.
  *
- * What depends on it (`job.node.addDependency(database)`) is deployed when the database can be used: its instances are there, and the
- * rules are made that open its security groups. Rules in another stack than that of the security group are not waited for.
+ * A construct that depends on it (`job.node.addDependency(database)`) is deployed when the database can be used: its instances exist, and
+ * the rules that open its security groups, too. It does not wait for rules in another stack than that of the security group.
  *
- * Let depend on it what starts to use it, as a job or a trigger. A construct that has a security group of its own, as a function in a
- * VPC, can't depend on a database in the same stack that is opened to it: the rule needs that group, so each would wait for the other.
+ * Add the dependency to constructs that start to use it, such as a job or a trigger. A construct with its own security group, such as a
+ * function in a VPC, can't depend on a database in the same stack that is opened to it: the rule needs that group, so each would wait for
+  * the other.
  *
  * @subclassable
  */
 export interface ICqrsDatabase extends ec2.IConnectable, IDependable {
-  /** The endpoint that takes writes. */
+  /** The endpoint of the writer. */
   readonly writerEndpoint: rds.Endpoint;
 
   /** The endpoint of the readers, which lag behind the writer. */
@@ -37,7 +38,7 @@ export interface ICqrsDatabase extends ec2.IConnectable, IDependable {
   /**
    * The credentials of the administrator, who owns the schema and creates both roles.
    *
-   * @default - the schema and the roles are made by someone else
+   * @default - the schema and the roles are made outside this app
    */
   readonly adminSecret?: secretsmanager.ISecret;
 
@@ -58,7 +59,7 @@ export interface ICqrsDatabase extends ec2.IConnectable, IDependable {
    */
   readonly adminEnvironment?: { [name: string]: string };
 
-  /** Lets identities read the credentials of a side. */
+  /** Grants permission to read the credentials of a side. */
   readonly grants: CqrsDatabaseGrants;
 }
 
@@ -66,25 +67,25 @@ export interface ICqrsDatabase extends ec2.IConnectable, IDependable {
  * An existing PostgreSQL database.
  */
 export interface CqrsDatabaseAttributes {
-  /** The host name of the endpoint that takes writes. */
+  /** The host name of the writer. */
   readonly writerEndpointAddress: string;
 
   /**
-   * The host name of the endpoint of the readers.
+   * The host name of the readers.
    *
-   * @default - the writer's: queries go to the writer too
+   * @default - the host name of the writer: queries go to the writer, too
    */
   readonly readerEndpointAddress?: string;
 
   /**
-   * The port of the endpoint that takes writes.
+   * The port of the writer.
    *
    * @default 5432
    */
   readonly port?: number;
 
   /**
-   * The port of the endpoint of the readers, as a pooler or a proxy may have one of its own.
+   * The port of the readers, if it differs, as that of a pooler or a proxy may.
    *
    * @default - the same as `port`
    */
@@ -114,15 +115,15 @@ export interface CqrsDatabaseAttributes {
   readonly securityGroups?: ec2.ISecurityGroup[];
 
   /**
-   * What else must be deployed before the database can be used, as a cluster that is made in the same app.
+   * Constructs that must be deployed before the database can be used, such as a cluster that is made in the same app.
    *
-   * @default - nothing: the database is there
+   * @default - none: the database exists
    */
   readonly dependencies?: IDependable[];
 }
 
 /**
- * A database that exists already, to be used where a `CqrsAuroraCluster` would be made otherwise.
+ * A database that exists already, in place of a `CqrsAuroraCluster`.
  *
  * @example
  * declare const existing: rds.DatabaseCluster;
@@ -177,7 +178,7 @@ export class CqrsDatabase implements ICqrsDatabase {
       admin: this.adminEnvironment,
     } = databaseEnvironments(CqrsEngine.postgres().engineName, this));
     this.grants = CqrsDatabaseGrants.fromDatabase(this);
-    // The rules that open the security groups are made in their scope.
+    // The security groups are the scope of the rules that open them.
     const dependencies = [...attributes.securityGroups ?? [], ...attributes.dependencies ?? []];
     Dependable.implement(this, {
       get dependencyRoots() { return dependencies.flatMap((dependency) => Dependable.of(dependency).dependencyRoots); },

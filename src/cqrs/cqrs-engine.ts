@@ -9,12 +9,12 @@ export class CqrsEngine {
   /**
    * Aurora PostgreSQL.
    *
-   * @param version by default Aurora PostgreSQL 18.4. An update of this library moves the default only as a breaking change, since it
-   * would upgrade the databases that count on it. Name the version in production
+   * @param version the default is Aurora PostgreSQL 18.4. An update of this library changes it only as a breaking change, since that
+   * would upgrade the databases that use it. Set the version in production
    */
   public static postgres(version?: rds.AuroraPostgresEngineVersion): CqrsEngine {
     return new CqrsEngine('postgres', () => ({
-      // The constants of this version came after the oldest aws-cdk-lib that this package works with.
+      // The oldest aws-cdk-lib that this package supports has no constant for this version.
       clusterEngine: rds.DatabaseClusterEngine.auroraPostgres({ version: version ?? rds.AuroraPostgresEngineVersion.of('18.4', '18') }),
       parameters: { 'rds.force_ssl': '1' },
       log: 'postgresql',
@@ -24,7 +24,7 @@ export class CqrsEngine {
   /**
    * Aurora MySQL. It is not available yet: a cluster with it is an error.
    *
-   * @param version by default a version of Aurora MySQL 3
+   * @param version the default is a version of Aurora MySQL 3
    */
   public static mysql(version?: rds.AuroraMysqlEngineVersion): CqrsEngine {
     return new CqrsEngine('mysql', () => {
@@ -35,14 +35,14 @@ export class CqrsEngine {
 
   private constructor(
     /**
-     * The name of the engine as drivers and Secrets Manager know it: `postgres` or `mysql`. Workloads find it in `DB_ENGINE`.
+     * The name of the engine for drivers and Secrets Manager: `postgres` or `mysql`. Workloads get it in `DB_ENGINE`.
      */
     public readonly engineName: string,
     private readonly config: () => EngineConfig) {
   }
 
   /**
-   * What a cluster with this engine is made of.
+   * The configuration of a cluster with this engine.
    *
    * @internal
    */

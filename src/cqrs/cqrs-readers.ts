@@ -4,7 +4,7 @@ import type { Construct } from 'constructs';
 import { AutoscaledReaders, ClusterInstances, ReaderPlan, ReaderScaling, ServerlessReaders } from './private/reader-plans';
 
 /**
- * Readers that are added and removed by the load.
+ * Options of readers that are added and removed by the load.
  */
 export interface AutoscaledReadersOptions {
   /**
@@ -15,18 +15,18 @@ export interface AutoscaledReadersOptions {
   readonly instanceType: ec2.InstanceType;
 
   /**
-   * How many readers there are at least, 1 to 15. They are resources of the stack, are never removed by Aurora, and are the first to
+   * The least number of readers: 1 to 15. They are resources of the stack, are never removed by Aurora, and are the first to
    * take over from a writer that fails. Without any reader Aurora has no load to measure and adds none.
    *
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.Integrating.AutoScaling.html
    */
   readonly minReaders: number;
 
-  /** How many readers there are at most, together with those that Aurora added: `minReaders` to 15. */
+  /** The greatest number of readers, with those that Aurora added: `minReaders` to 15. */
   readonly maxReaders: number;
 
   /**
-   * The average CPU use of all readers that is aimed at, in whole percent: 1 to 100. A new reader takes minutes, so leave room.
+   * The target for the average CPU use of all readers, in whole percent: 1 to 100. A new reader takes minutes, so leave room.
    *
    * @default 60
    */
@@ -34,9 +34,9 @@ export interface AutoscaledReadersOptions {
 }
 
 /**
- * How many readers a `CqrsAuroraCluster` has, and how they are scaled.
+ * The number of readers of a `CqrsAuroraCluster`, and how they are scaled.
  *
- * A count must be known when the template is made, as each reader is a resource: a token is an error.
+ * A count must be known at synthesis, as each reader is a resource: a token is an error.
  */
 export class CqrsReaders {
   /**
@@ -53,20 +53,20 @@ export class CqrsReaders {
    * changes. Each costs about as much as the writer.
    *
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.how-it-works.html
-   * @param count how many, 0 to 15
+   * @param count the number of readers, 0 to 15
    */
   public static withWriter(count: number): CqrsReaders {
     return new CqrsReaders(new ServerlessReaders(count, true));
   }
 
   /**
-   * Serverless readers that are as large as the queries need, each for itself, from `minCapacity` to `maxCapacity`.
+   * Serverless readers, each of which grows and shrinks with its own queries, from `minCapacity` to `maxCapacity`.
    *
-   * When the writer fails, one of them takes over and may be too small at first. The CDK warns of that; if it is fine for you, say
+   * When the writer fails, one of them takes over and may be too small at first. The CDK warns of that. If you accept it, add
    * `Annotations.of(database.cluster).acknowledgeWarning('@aws-cdk/aws-rds:noFailoverServerlessReaders')`.
    *
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.how-it-works.html
-   * @param count how many, 0 to 15
+   * @param count the number of readers, 0 to 15
    */
   public static independent(count: number): CqrsReaders {
     return new CqrsReaders(new ServerlessReaders(count, false));
@@ -74,10 +74,10 @@ export class CqrsReaders {
 
   /**
    * Readers of a fixed size, whose number follows their CPU use. The writer gets the same fixed size: Aurora doesn't add readers to
-   * serverless instances, as their CPU use says little. For these AWS recommends to make enough readers in advance, which are small
-   * while they have nothing to do; that is `independent`.
+   * serverless instances, as their CPU use is no measure of their load. For these AWS recommends to make enough readers in advance, which
+   * are small while they have nothing to do: see `independent`.
    *
-   * Readers that Aurora added are no resources of the stack. Delete them before the stack, or RDS refuses to delete the cluster.
+   * Readers that Aurora added are not resources of the stack. Delete them before the stack, or RDS refuses to delete the cluster.
    *
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.requirements.html
    */

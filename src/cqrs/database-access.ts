@@ -4,7 +4,7 @@ import type { ICqrsDatabase } from './cqrs-database';
 import { openDatabase, portsOf } from './private/database-network';
 
 /**
- * Which side of a CQRS database is used.
+ * The side of a CQRS database that is used.
  */
 export enum DatabaseSide {
   /** The writer and the readers, with the command role. */
@@ -13,7 +13,7 @@ export enum DatabaseSide {
   /** The readers, with the query role, which can only read. */
   QUERY = 'QUERY',
 
-  /** None: no credentials and no network path. */
+  /** No side: no credentials and no network path. */
   NONE = 'NONE',
 }
 
@@ -36,17 +36,17 @@ export enum DatabaseSide {
  * access.connect(report, report);
  */
 export class DatabaseAccess {
-  /** Writes and reads, with the command role. */
+  /** Access of the command role, which writes and reads. */
   public static command(database: ICqrsDatabase): DatabaseAccess {
     return new DatabaseAccess(database, database.commandEnvironment, (grantee) => database.grants.command(grantee));
   }
 
-  /** Only reads, with the query role. */
+  /** Access of the query role, which only reads. */
   public static query(database: ICqrsDatabase): DatabaseAccess {
     return new DatabaseAccess(database, database.queryEnvironment, (grantee) => database.grants.query(grantee));
   }
 
-  /** Makes the schema and both roles, with the administrator's role, as a migration does. The database must have an `adminSecret`. */
+  /** Access of the administrator, for a migration that makes the schema and both roles. The database must have an `adminSecret`. */
   public static admin(database: ICqrsDatabase): DatabaseAccess {
     if (!database.adminEnvironment) {
       throw new Error('DatabaseAccess.admin needs the credentials of an administrator: give adminSecret to CqrsDatabase.fromAttributes');
@@ -62,7 +62,7 @@ export class DatabaseAccess {
     private readonly grantCredentials: (grantee: iam.IGrantable) => iam.Grant) {
   }
 
-  /** The ports that the workload connects to: one, or two if the readers have another than the writer. */
+  /** The ports that the workload connects to: one, or two if the readers have another port than the writer. */
   public get egressPorts(): number[] {
     return portsOf(this.database);
   }
@@ -70,10 +70,10 @@ export class DatabaseAccess {
   /**
    * Lets a workload use the database.
    *
-   * Nothing is depended on: a workload that must not start before the database is there depends on `database`.
+   * It adds no dependency: a workload that must start after the database has to depend on `database`.
    *
-   * @param grantee who may read the credentials; without it, nobody gets the permission
-   * @param connections from where the ports are opened; without it, none is
+   * @param grantee the identity that may read the credentials. Without it, no permission is granted
+   * @param connections the connections to which the ports are opened. Without it, none is opened
    */
   public connect(grantee?: iam.IGrantable, connections?: ec2.IConnectable): void {
     if (grantee) { this.grantCredentials(grantee); }

@@ -3,11 +3,11 @@ import type * as iam from 'aws-cdk-lib/aws-iam';
 import type { IDependable } from 'constructs';
 
 /**
- * Permissions on a Kafka cluster, each for exactly the topics and the group that are named.
+ * Grants permissions on a Kafka cluster, each for exactly the given topics and group.
  */
 export interface IKafkaClusterGrants {
   /**
-   * Write records to topics.
+   * Grants permission to write records to topics.
    *
    * @param grantee the identity that gets the permission
    * @param topics the names of the topics
@@ -15,7 +15,7 @@ export interface IKafkaClusterGrants {
   produce(grantee: iam.IGrantable, topics: string[]): iam.Grant;
 
   /**
-   * Read records of topics as a member of a consumer group.
+   * Grants permission to read records of topics as a member of a consumer group.
    *
    * @param grantee the identity that gets the permission
    * @param group the name of the consumer group
@@ -33,9 +33,9 @@ export interface IKafkaCluster extends ec2.IConnectable, IDependable {
   /** The ARN of the cluster. */
   readonly clusterArn: string;
 
-  /** Environment variables by which a service finds the brokers. */
+  /** Environment variables with which a service finds the brokers. */
   readonly environment: { [name: string]: string };
 
-  /** Permissions on the cluster. */
+  /** Grants permissions on the cluster. */
   readonly grants: IKafkaClusterGrants;
 }

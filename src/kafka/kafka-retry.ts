@@ -1,12 +1,12 @@
 import type { Duration } from 'aws-cdk-lib';
 
 /**
- * How an event that failed is tried again on Kafka.
+ * The retries of a failed event on Kafka.
  */
 export class KafkaRetry {
   /**
-   * On retry topics, one for each delay, and then on a dead-letter topic. Other events go on meanwhile, so the order of the events with the
-   * same key is not kept: the handler has to look at their versions.
+   * Retries on retry topics, one for each delay, and then a dead-letter topic. Other events are processed meanwhile, so the order of the
+   * events with the same key is not kept: the handler has to check their versions.
    *
    * @param delays how long an event waits before each further try
    */
@@ -15,18 +15,18 @@ export class KafkaRetry {
   }
 
   /**
-   * At once and in place, so that the events of a partition keep their order and wait meanwhile.
+   * Retries at once and in place, so that the events of a partition wait and keep their order.
    *
-   * @param attempts how often an event is tried before it goes to the dead-letter topic
+   * @param attempts the number of tries before the event goes to the dead-letter topic
    */
   public static blocking(attempts: number): KafkaRetry {
     return new KafkaRetry(attempts, []);
   }
 
   private constructor(
-    /** How often an event is tried again. */
+    /** The number of retries. */
     public readonly attempts: number,
-    /** How long it waits before each try; empty if it is tried in place. */
+    /** The delay before each retry; empty if it is tried in place. */
     public readonly delays: Duration[],
   ) {
   }

@@ -5,10 +5,10 @@ import type { IKafkaCluster, IKafkaClusterGrants } from './kafka-cluster';
 import { coming } from '../private/coming';
 
 /**
- * A topic of a cluster.
+ * Options of a topic.
  */
 export interface KafkaTopicOptions {
-  /** How many partitions the topic has. The number can only grow, and it bounds how many members of a group work at a time. */
+  /** The number of partitions of the topic. It can only grow, and it limits the number of members of a group that work at the same time. */
   readonly partitions: number;
 }
 
@@ -19,12 +19,12 @@ export interface MskEventClusterProps {
   /** The VPC of the brokers. */
   readonly vpc: ec2.IVpc;
 
-  /** The topics by their names. */
+  /** The topics; each key is the name of a topic. */
   readonly topics: { [name: string]: KafkaTopicOptions };
 }
 
 /**
- * An Amazon MSK cluster with the topics of a pipeline. It is not available yet: making one is an error.
+ * An Amazon MSK cluster with the topics of a pipeline. It is not available yet and throws an error.
  */
 @propertyInjectable
 export class MskEventCluster extends Construct implements IKafkaCluster {

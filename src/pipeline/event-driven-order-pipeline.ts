@@ -34,19 +34,19 @@ export interface EventDrivenOrderPipelineProps {
    * The job that brings the database schema up to date and makes the database roles; services and consumers are applied after it.
    * It gets the credentials of the database's administrator and of both roles.
    *
-   * @default - none: the schema and the roles are somebody else's task
+   * @default - none: the schema and the roles are made outside the pipeline
    */
   readonly migration?: IServiceHost;
 
   /**
-   * The API that takes orders: on the writer, with port 3000 unless its host names another.
+   * The API that accepts orders. It uses the writer, and port 3000 unless its host sets another.
    *
    * @default - none
    */
   readonly commandApi?: IServiceHost;
 
   /**
-   * The API that shows orders: on the readers, with port 3001 unless its host names another.
+   * The API that shows orders. It uses the readers, and port 3001 unless its host sets another.
    *
    * @default - none
    */
@@ -55,26 +55,26 @@ export interface EventDrivenOrderPipelineProps {
   /**
    * The relay that publishes the events of the outbox table.
    *
-   * @default - none: others publish
+   * @default - none: events are published outside the pipeline
    */
   readonly outboxRelay?: IServiceHost;
 
   /**
-   * How events get from the outbox to the consumers.
+   * The transport of events from the outbox to the consumers.
    *
    * @default - `EventTransport.eventBridge()`: a new event bus with an archive of 30 days
    */
   readonly transport?: IEventTransport;
 
   /**
-   * The source of the pipeline's events.
+   * The `source` of the pipeline's events.
    *
    * @default 'com.example.orders'
    */
   readonly eventSource?: string;
 
   /**
-   * The customer managed key for what the pipeline makes: bus, archive, queues, database and secrets.
+   * The customer managed key for the new resources of the pipeline: bus, archive, queues, database and secrets.
    *
    * @default - keys that AWS owns or manages
    */
@@ -82,8 +82,8 @@ export interface EventDrivenOrderPipelineProps {
 }
 
 /**
- * Orders in, events out: a command API that writes orders and their events in one transaction, a relay that publishes the
- * events, consumers with a queue of their own each, and a query API on the readers. Each part is optional.
+ * A pipeline for orders and their events: a command API that writes orders and events in one transaction, a relay that publishes the
+ * events, consumers with one queue each, and a query API on the readers. Each part is optional.
  *
  * @example
  * declare const cluster: eksv2.ICluster;
@@ -109,13 +109,13 @@ export class EventDrivenOrderPipeline extends Construct {
   /** Uniquely identifies this class for property injectors. */
   public static readonly PROPERTY_INJECTION_ID: string = 'cdk-order-pipeline.EventDrivenOrderPipeline';
 
-  /** The way of the events: what the transport made. */
+  /** The channel of the events, which the transport made. */
   public readonly channel: IEventChannel;
 
   /** The event bus; undefined if the transport has none. */
   public readonly eventBus?: events.IEventBus;
 
-  /** The archive of the event bus; undefined if the bus was brought or the transport has none. */
+  /** The archive of the event bus; undefined if the bus existed already or the transport has none. */
   public readonly archive?: events.Archive;
 
   /** The database, if there is one. */
@@ -124,7 +124,7 @@ export class EventDrivenOrderPipeline extends Construct {
   /** The job that brings the database schema up to date, if there is one. */
   public readonly migration?: IHostedService;
 
-  /** The API that takes orders, if there is one. */
+  /** The API that accepts orders, if there is one. */
   public readonly commandApi?: IHostedService;
 
   /** The API that shows orders, if there is one. */
@@ -136,13 +136,13 @@ export class EventDrivenOrderPipeline extends Construct {
   /** The `source` of the pipeline's events. */
   public readonly eventSource: string;
 
-  // Of their own, so that an id of a user never meets one of the pipeline, now or later.
+  // Separate scopes: ids of users never conflict with ids of the pipeline, now or later.
   private readonly consumerScope: Construct;
   private readonly serviceScope: Construct;
   private readonly migrationScope: Construct;
   private readonly _consumers: IEventSubscription[] = [];
   private readonly migrations = new Map<ICqrsDatabase, IHostedService>();
-  /** By the database, what works with it and was added first. */
+  /** The first service or consumer that was added for each database. */
   private readonly users = new Map<ICqrsDatabase, string>();
 
   constructor(scope: Construct, id: string, props: EventDrivenOrderPipelineProps = {}) {
@@ -176,9 +176,9 @@ export class EventDrivenOrderPipeline extends Construct {
   }
 
   /**
-   * Add a consumer of the pipeline's events: a subscription with a dead-letter queue, and the target that works on it.
+   * Adds a consumer of the pipeline's events: a subscription with a dead-letter queue, and the target that consumes it.
    *
-   * `events`, and a pattern without `source`, mean the pipeline's own events. With `EventTransport.eventBridge()` the subscription is a
+   * `events`, and a pattern without `source`, select events of the pipeline. With `EventTransport.eventBridge()` the subscription is a
    * `BufferedEventConsumer`.
    *
    * @param id the id of the consumer, under `Consumers` of the pipeline
@@ -196,10 +196,10 @@ export class EventDrivenOrderPipeline extends Construct {
   }
 
   /**
-   * Add a service beside the APIs and the relay.
+   * Adds a service in addition to the APIs and the relay.
    *
    * @param id the id of the service, under `Services` of the pipeline
-   * @param host where it runs
+   * @param host the host that runs it
    */
   public addService(id: string, host: IServiceHost, options: PipelineServiceOptions = {}): IHostedService {
     const { publishes, dependencies } = options;
@@ -208,11 +208,11 @@ export class EventDrivenOrderPipeline extends Construct {
   }
 
   /**
-   * Add the migration of a database that is not the pipeline's own. Services and consumers with access to that database, which are added
+   * Adds the migration of another database than the pipeline's. Services and consumers with access to that database that are added
    * later, start after it.
    *
    * @param id the id of the migration, under `Migrations` of the pipeline
-   * @param host where it runs
+   * @param host the host that runs it
    * @param database the database whose schema and roles it makes
    */
   public addMigration(id: string, host: IServiceHost, database: ICqrsDatabase): IHostedService {
@@ -234,8 +234,8 @@ export class EventDrivenOrderPipeline extends Construct {
     const database = new CqrsAuroraCluster(this, 'Database', { vpc: props.vpc, encryptionKey: props.encryptionKey });
     if (!props.migration) {
       Annotations.of(this).addWarningV2('cdk-order-pipeline:databaseWithoutMigration',
-        'the new database has no migration, so nobody makes the roles that the services log in as: give migration, '
-        + 'or bring a database whose roles and schema exist');
+        'the new database has no migration, so the roles with which the services log in are not made: give migration, '
+        + 'or give a database whose roles and schema exist');
     }
     return database;
   }
@@ -278,7 +278,7 @@ export class EventDrivenOrderPipeline extends Construct {
     return service;
   }
 
-  /** Whoever works with a database waits for its schema. */
+  /** Services and consumers of a database wait for its schema. */
   private migrationOf(access?: DatabaseAccess): IDependable[] {
     const migration = access && this.migrations.get(access.database);
     return migration ? [migration] : [];
@@ -296,14 +296,14 @@ export class EventDrivenOrderPipeline extends Construct {
     return this.used(side === DatabaseSide.COMMAND ? DatabaseAccess.command(this.database) : DatabaseAccess.query(this.database), what);
   }
 
-  /** A migration that is added later would not be waited for. */
+  /** They would not wait for a migration that is added later. */
   private used(access: DatabaseAccess, by: string): DatabaseAccess {
     if (!this.users.has(access.database)) { this.users.set(access.database, by); }
     return access;
   }
 
   private withoutDatabase(what: string): Error {
-    return invalid(this, `${what} needs a database: give the pipeline vpc to make one, or bring one as database`);
+    return invalid(this, `${what} needs a database: give the pipeline vpc to make one, or give an existing one as database`);
   }
 }
 

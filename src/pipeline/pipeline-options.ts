@@ -3,11 +3,11 @@ import type { DatabaseAccess, DatabaseSide } from '../cqrs';
 import type { EventSubscriptionOptions } from '../transport';
 
 /**
- * A consumer of the pipeline's events.
+ * Options of a consumer of the pipeline's events.
  */
 export interface PipelineConsumerOptions extends EventSubscriptionOptions {
   /**
-   * Which side of the pipeline's database the consumer works with. It gets that side's environment, credentials and network path, and
+   * The side of the pipeline's database that the consumer uses. It gets that side's environment, credentials and network path, and
    * starts after the migration. For another database, give `databaseAccess` instead.
    *
    * @default DatabaseSide.NONE
@@ -16,11 +16,11 @@ export interface PipelineConsumerOptions extends EventSubscriptionOptions {
 }
 
 /**
- * A service beside the APIs and the relay of a pipeline.
+ * Options of a service of a pipeline, in addition to the APIs and the relay.
  */
 export interface PipelineServiceOptions {
   /**
-   * Which side of the pipeline's database the service works with. It gets that side's environment, credentials and network path, and starts
+   * The side of the pipeline's database that the service uses. It gets that side's environment, credentials and network path, and starts
    * after the migration. For another database, give `databaseAccess` instead.
    *
    * @default DatabaseSide.NONE
@@ -28,15 +28,15 @@ export interface PipelineServiceOptions {
   readonly database?: DatabaseSide;
 
   /**
-   * Another database that the service works with, and as which role. The service starts after it, and after its migration if that is one of
-   * `addMigration()`.
+   * Another database that the service uses, and the role for it. The service starts after it, and after its migration if that was added
+   * with `addMigration()`.
    *
    * @default - none
    */
   readonly databaseAccess?: DatabaseAccess;
 
   /**
-   * Whether the service publishes events, as a relay of its own does.
+   * Whether the service publishes events, such as a separate relay.
    *
    * @default false
    */

@@ -1,4 +1,4 @@
-/** The error of what the API has a place for and the library doesn't do yet. The test `test/coming.test.ts` lists all of them. */
+/** The error of a feature that is in the API and not available yet. The test `test/coming.test.ts` lists all of them. */
 export function coming(what: string, feature: string, until: string): Error {
   return new Error(`${what} is not available yet: it comes with ${feature}. Until then, ${until}.`);
 }

@@ -6,7 +6,7 @@ import type * as sqs from 'aws-cdk-lib/aws-sqs';
 import type { Construct, IConstruct } from 'constructs';
 import { differ } from './validation';
 
-/** Actions on one queue, and what its key needs for them. Narrower than the grants of the queue itself. */
+/** Actions on one queue and on its key. They are narrower than the grants of the queue itself. */
 export function grantQueue(queue: sqs.IQueue, grantee: iam.IGrantable, actions: string[], keyActions: string[]): iam.Grant {
   const grant = iam.Grant.addToPrincipal({ grantee, actions, resourceArns: [queue.queueArn] });
   const key = queue.encryptionMasterKey;
@@ -16,13 +16,13 @@ export function grantQueue(queue: sqs.IQueue, grantee: iam.IGrantable, actions: 
     : key.grant(grantee, ...keyActions));
 }
 
-/** An alias of which the key is unknown. Its own grant gives nothing unless a feature flag says so. */
+/** An alias whose key is unknown. Its own grant has an effect only with a feature flag. */
 function importedAliasOf(key: kms.IKey): string | undefined {
   if (key instanceof kms.Alias) { return undefined; }
   return 'aliasName' in key ? String(key.aliasName) : /:(alias\/[^:]+)$/.exec(key.keyArn)?.[1];
 }
 
-/** A key in a policy. The ARN of an alias is none there: https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html */
+/** A key in a policy. The ARN of an alias is not valid there: https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html */
 function keyResource(key: kms.IKey): { resourceArns: string[]; conditions?: { [operator: string]: { [name: string]: unknown } } } {
   const alias = importedAliasOf(key);
   if (!alias) { return { resourceArns: [key.keyArn] }; }
@@ -40,12 +40,12 @@ const CONSUME = [
   'sqs:GetQueueAttributes',
 ];
 
-/** Receive, extend and delete messages, and read how many there are. */
+/** Permission to receive, extend and delete messages, and to read their number. */
 export function grantConsume(queue: sqs.IQueue, grantee: iam.IGrantable): iam.Grant {
   return grantQueue(queue, grantee, CONSUME, ['kms:Decrypt']);
 }
 
-/** What `grantConsume` gives, for identities that can't be changed here. */
+/** The statements of `grantConsume`, for identities that can't be changed here. */
 export function consumeStatements(queue: sqs.IQueue): iam.PolicyStatement[] {
   const key = queue.encryptionMasterKey;
   const statements = [new iam.PolicyStatement({ actions: CONSUME, resources: [queue.queueArn] })];
@@ -57,7 +57,7 @@ export function consumeStatements(queue: sqs.IQueue): iam.PolicyStatement[] {
 }
 
 /**
- * Lets an identity of another account in by the policies of queue and key, as far as they can be changed. Its own policy has to allow it,
+ * Allows an identity of another account in the policies of queue and key, as far as they can be changed. Its own policy must allow it,
  * too.
  */
 export function admitConsumer(queue: sqs.IQueue, grantee: iam.IGrantable): void {
@@ -69,8 +69,8 @@ export function admitConsumer(queue: sqs.IQueue, grantee: iam.IGrantable): void 
 }
 
 /**
- * A policy that lets an identity consume a queue, in a scope of the caller's choice: the stack of a role must not need the one of
- * the queue. Undefined if the identity takes no policy, as one of another account or an imported one without policy updates.
+ * Makes a policy that lets an identity consume a queue, in the given scope: the stack of a role must not need the stack of
+ * the queue. Returns undefined if the identity accepts no policy, such as one of another account or an imported one without policy updates.
  */
 export function attachConsumePolicy(scope: Construct, id: string, identity: iam.IIdentity, queue: sqs.IQueue): iam.Policy | undefined {
   const policy = new iam.Policy(scope, id);
@@ -80,21 +80,21 @@ export function attachConsumePolicy(scope: Construct, id: string, identity: iam.
   return Stack.of(scope).resolve([roles, users, groups]).flat().some(Boolean) ? policy : undefined;
 }
 
-/** JSON of statements, for a warning. */
+/** Returns statements as JSON, for a warning. */
 export function statementsText(scope: IConstruct, statements: iam.PolicyStatement[]): string {
   return statements.map((statement) => JSON.stringify(Stack.of(scope).resolve(statement.toStatementJson()))).join(', ');
 }
 
-/** Read the value of a secret and nothing else of it. */
+/** Permission to read the value of a secret and nothing else. */
 export function grantSecretValue(secret: secretsmanager.ISecret, grantee: iam.IGrantable): iam.Grant {
   const grant = iam.Grant.addToPrincipal({
     grantee,
     actions: ['secretsmanager:GetSecretValue'],
-    // An ARN without the suffix that Secrets Manager adds has to stand for the whole one.
+    // An ARN without the suffix that Secrets Manager adds must match the complete ARN.
     resourceArns: [secret.secretFullArn ?? `${secret.secretArn}-??????`],
   });
   if (!secret.encryptionKey) { return grant; }
-  // With the identity, not in the key's policy as the secret's own grant does: a key of another stack would need that stack.
+  // The policy of the identity is used, not that of the key as in the grant of the secret: a key of another stack would need this stack.
   return grant.combine(iam.Grant.addToPrincipal({
     grantee,
     actions: ['kms:Decrypt'],

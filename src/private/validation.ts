@@ -2,12 +2,12 @@ import type { Duration } from 'aws-cdk-lib';
 import { Token } from 'aws-cdk-lib';
 import type { IConstruct } from 'constructs';
 
-/** An error that says where in the tree the wrong input was given. */
+/** An error with the path of the construct that got the wrong input. */
 export function invalid(scope: IConstruct, message: string): Error {
   return new Error(`${message} (in '${scope.node.path}')`);
 }
 
-/** Says where in the tree the input was given that a computation refuses. */
+/** Adds the path of the construct to an error of a computation. */
 export function located<T>(scope: IConstruct, compute: () => T): T {
   try {
     return compute();
@@ -33,7 +33,7 @@ export function requireDuration(scope: IConstruct, name: string, value: Duration
   }
 }
 
-/** Refuses fractions of a second, which CloudFormation doesn't have. */
+/** Refuses fractions of a second, which CloudFormation doesn't accept. */
 export function requireSeconds(scope: IConstruct, durations: { [name: string]: Duration | undefined }): void {
   for (const [name, value] of Object.entries(durations)) {
     if (value && !value.isUnresolved() && value.toMilliseconds() % 1000 !== 0) {
@@ -42,7 +42,7 @@ export function requireSeconds(scope: IConstruct, durations: { [name: string]: D
   }
 }
 
-/** Refuses props that would configure a resource which was brought from outside. */
+/** Refuses props that would configure an existing resource. */
 export function refuseWith(scope: IConstruct, brought: string, configured: { [prop: string]: unknown }): void {
   for (const [prop, value] of Object.entries(configured)) {
     if (value !== undefined) {
@@ -51,20 +51,20 @@ export function refuseWith(scope: IConstruct, brought: string, configured: { [pr
   }
 }
 
-/** Refuses props that say something about what isn't there. */
+/** Refuses props that configure something that doesn't exist. */
 export function refuseWithout(scope: IConstruct, needed: string, configured: { [prop: string]: unknown }): void {
   for (const [prop, value] of Object.entries(configured)) {
     if (value !== undefined) { throw invalid(scope, `${prop} needs ${needed}: give that too, or leave ${prop} out`); }
   }
 }
 
-/** Refuses two props that say the same. */
+/** Refuses two props with the same meaning. */
 export function refuseBoth(scope: IConstruct, props: { [prop: string]: unknown }): void {
   const given = Object.entries(props).filter(([, value]) => value !== undefined).map(([prop]) => prop);
   if (given.length > 1) { throw invalid(scope, `${given.join(' and ')} can't be given together: choose one`); }
 }
 
-/** Whether two values are known and not the same. */
+/** Returns whether two values are known and different. */
 export function differ(one: string, other: string): boolean {
   return !Token.isUnresolved(one) && !Token.isUnresolved(other) && one !== other;
 }

@@ -1,14 +1,14 @@
 /**
- * Who may call the routes of an HTTP API. There is no default: an API that is open to everybody says so.
+ * The authorization of the routes of an HTTP API. There is no default: a public API must be an explicit choice.
  */
 export class ApiAuthorizer {
-  /** Callers with AWS credentials that allow `execute-api:Invoke`. */
+  /** Allows callers with AWS credentials that allow `execute-api:Invoke`. */
   public static iam(): ApiAuthorizer {
     return new ApiAuthorizer('IAM');
   }
 
   /**
-   * Callers with a token of an issuer.
+   * Allows callers with a token of an issuer.
    *
    * @param issuer the issuer's URL, which is the `iss` claim of its tokens
    * @param audience the accepted `aud` claims
@@ -17,7 +17,7 @@ export class ApiAuthorizer {
     return new ApiAuthorizer('JWT', issuer, audience);
   }
 
-  /** Everybody who can reach the API. */
+  /** Allows everybody who can reach the API. */
   public static publicAccess(): ApiAuthorizer {
     return new ApiAuthorizer('NONE');
   }

@@ -7,45 +7,45 @@ import type {
 } from '../workload';
 
 /**
- * What a service on Kubernetes can be given, beside its image.
+ * Options of a service on Kubernetes, without its image.
  */
 export interface KubernetesServiceSettings extends KubernetesWorkloadOptions {
   /**
-   * How many replicas run.
+   * The number of replicas.
    *
-   * @default - 2 to 10 replicas at 70 % CPU; an outbox relay, of which one works while the other stands by, 2
+   * @default - 2 to 10 replicas at 70 % CPU; 2 of an outbox relay: one works while the other stands by
    */
   readonly scaling?: Autoscaling;
 
   /**
-   * Who can reach the service.
+   * The exposure of the service: who can reach it.
    *
-   * @default - an API by an internal Network Load Balancer, another service by nobody
+   * @default - an API has an internal Network Load Balancer, another service is not exposed
    */
   readonly exposure?: ServiceExposure;
 }
 
 /**
- * What all services of one image have in common.
+ * Options that all services of one image have in common.
  */
 export interface SharedServiceOptions {
   /**
-   * Environment variables of all of them. Those of a single service come on top.
+   * Environment variables of all services. The variables of a single service are added, and win.
    *
    * @default - none
    */
   readonly environment?: { [name: string]: string };
 
   /**
-   * From where metrics are collected.
+   * The collectors that may read the metrics.
    *
-   * @default - from where the service can be reached at all
+   * @default - those that can reach the service anyway
    */
   readonly metricsAccess?: MetricsAccess[];
 }
 
 /**
- * Services, jobs and consumers of one image on one cluster, each by its command.
+ * Services, jobs and consumers of one image on one cluster. Each has its own command.
  *
  * @example
  * declare const kubernetes: KubernetesAccess;
@@ -80,7 +80,7 @@ export class KubernetesServices {
   }
 
   /**
-   * A service that runs all the time.
+   * Returns the host of a service that runs all the time.
    *
    * @param program the command of the container with its arguments
    */
@@ -89,7 +89,7 @@ export class KubernetesServices {
   }
 
   /**
-   * A program that runs to its end, such as the migration.
+   * Returns the host of a program that runs to its end, such as the migration.
    *
    * @param program the command of the container with its arguments
    */
@@ -98,7 +98,7 @@ export class KubernetesServices {
   }
 
   /**
-   * A consumer of a queue.
+   * Returns the target that consumes a queue.
    *
    * @param program the command of the container with its arguments
    */

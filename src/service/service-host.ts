@@ -9,24 +9,24 @@ import { coming } from '../private/coming';
 import type { IHostedService, KubernetesAccess, KubernetesJobOptions, WorkloadImage } from '../workload';
 
 /**
- * A service as a pipeline needs it.
+ * The options with which a pipeline binds a service.
  */
 export interface ServiceBindOptions {
   /** The part of the service. */
   readonly kind: ServiceKind;
 
-  /** Environment variables of the service. Those of the host's own options come on top. */
+  /** Environment variables of the service. The variables in the options of the host are added, and win. */
   readonly environment: { [name: string]: string };
 
   /**
-   * TCP ports that the service has to reach beside HTTPS, such as the database's.
+   * TCP ports that the service connects to in addition to HTTPS, such as the database's.
    *
    * @default - none
    */
   readonly egressPorts?: number[];
 
   /**
-   * The port of the service, if the host's options name none.
+   * The port of the service, if the options of the host set none.
    *
    * @default - the host's own
    */
@@ -41,22 +41,22 @@ export interface ServiceBindOptions {
 }
 
 /**
- * Where a service of a pipeline runs. Implement it for a host that `ServiceHost` doesn't have.
+ * The host that runs a service of a pipeline. Implement it for a host that `ServiceHost` doesn't have.
  *
  * @subclassable
  */
 export interface IServiceHost {
   /**
-   * Makes the service. Called once for each service.
+   * Makes the service. It is called once for each service.
    *
-   * @param scope where the service is made
+   * @param scope the scope of the service
    * @param id its id there
    */
   bindService(scope: Construct, id: string, options: ServiceBindOptions): IHostedService;
 }
 
 /**
- * A service on Kubernetes.
+ * Options of a service on Kubernetes, with its image.
  */
 export interface KubernetesServiceOptions extends KubernetesServiceSettings {
   /** The container image. */
@@ -64,7 +64,7 @@ export interface KubernetesServiceOptions extends KubernetesServiceSettings {
 }
 
 /**
- * A job on Kubernetes.
+ * Options of a job on Kubernetes.
  */
 export interface KubernetesJobHostOptions extends KubernetesJobOptions {
   /** The container image. */
@@ -72,13 +72,13 @@ export interface KubernetesJobHostOptions extends KubernetesJobOptions {
 }
 
 /**
- * An HTTP API in front of a function.
+ * Options of an HTTP API in front of a function.
  */
 export interface HttpApiOptions {
   /** The routes that the function answers, such as `POST /api/orders`. */
   readonly routes: string[];
 
-  /** Who may call them. */
+  /** The authorization of the routes. */
   readonly authorizer: ApiAuthorizer;
 }
 
@@ -97,9 +97,9 @@ export interface HttpApiOptions {
  */
 export abstract class ServiceHost {
   /**
-   * A Deployment on Kubernetes.
+   * Runs the service as a Deployment on Kubernetes.
    *
-   * Unless the options say otherwise, an API has 2 to 10 replicas by CPU and an internal Network Load Balancer, a relay has 2
+   * By default, an API has 2 to 10 replicas by CPU and an internal Network Load Balancer, a relay has 2
    * replicas, and only APIs can be reached.
    *
    * @param kubernetes the cluster
@@ -109,7 +109,7 @@ export abstract class ServiceHost {
   }
 
   /**
-   * A Job on Kubernetes, for the migration.
+   * Runs the migration as a Job on Kubernetes.
    *
    * @param kubernetes the cluster
    */
@@ -118,7 +118,7 @@ export abstract class ServiceHost {
   }
 
   /**
-   * All services, jobs and consumers of one image on one cluster.
+   * Runs all services, jobs and consumers of one image on one cluster.
    *
    * @param kubernetes the cluster
    * @param image the image with all programs
@@ -130,9 +130,9 @@ export abstract class ServiceHost {
   }
 
   /**
-   * An HTTP API of Amazon API Gateway in front of a function. It is not available yet and an error.
+   * An HTTP API of Amazon API Gateway in front of a function. It is not available yet and throws an error.
    *
-   * @param fn the function that answers
+   * @param fn the function that handles the requests
    */
   public static httpApi(fn: lambda.IFunction, options: HttpApiOptions): IServiceHost {
     void [fn, options];
@@ -140,7 +140,7 @@ export abstract class ServiceHost {
   }
 
   /**
-   * A function that runs at a fixed rate, for the relay. It is not available yet and an error.
+   * A function that runs at a fixed rate, for the relay. It is not available yet and throws an error.
    *
    * @param fn the function
    * @param every the time between two runs
@@ -151,7 +151,7 @@ export abstract class ServiceHost {
   }
 
   /**
-   * A function that runs in each deployment that changes it, for the migration. It is not available yet and an error.
+   * A function that runs in each deployment that changes it, for the migration. It is not available yet and throws an error.
    *
    * @param fn the function
    */

@@ -2,13 +2,13 @@
  * The part that a service has in a pipeline.
  */
 export enum ServiceKind {
-  /** Answers requests. */
+  /** An API, which answers requests. */
   API = 'API',
 
-  /** Moves events from the outbox to the transport; one works, others stand by. */
+  /** A relay, which moves events from the outbox to the transport; one replica works, the others stand by. */
   RELAY = 'RELAY',
 
-  /** Brings the schema of a database up to date, once in each deployment that changes it. */
+  /** A migration, which brings the schema of a database up to date, once in each deployment that changes it. */
   MIGRATION = 'MIGRATION',
 
   /** Any other service. */

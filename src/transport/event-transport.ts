@@ -9,14 +9,14 @@ import { coming } from '../private/coming';
 import type { IHostedService } from '../workload';
 
 /**
- * The pipeline that a transport is bound to.
+ * The options with which a pipeline binds a transport.
  */
 export interface EventTransportBindOptions {
-  /** The source of the pipeline's events. */
+  /** The `source` of the pipeline's events. */
   readonly eventSource: string;
 
   /**
-   * The customer managed key for what the transport makes.
+   * The customer managed key for the resources of the transport.
    *
    * @default - keys that AWS owns
    */
@@ -24,15 +24,15 @@ export interface EventTransportBindOptions {
 }
 
 /**
- * A subscription to events of a pipeline.
+ * Options of a subscription to events of a pipeline.
  */
 export interface EventSubscriptionOptions extends BufferedEventConsumerOptions {
   /**
-   * The types of the events, such as `order.created`. Each transport maps them to its own terms: on EventBridge `order.created` of the
+   * The types of the events, such as `order.created`. Each transport maps them to its own names: on EventBridge `order.created` of the
    * pipeline's source is the detail type `OrderCreated`.
    *
-   * The events of the stock are named after it: `inventory.validated`, `inventory.reserved` and `inventory.rejected` are `StockValidated`,
-   * `StockReserved` and `StockRejected`. Anything finer is an `eventPattern`.
+   * The inventory's events about stock are exceptions: `inventory.validated`, `inventory.reserved` and `inventory.rejected` are
+   * `StockValidated`, `StockReserved` and `StockRejected`. Use `eventPattern` for other conditions.
    *
    * @default - `eventPattern` or `eventPatterns`
    */
@@ -40,16 +40,16 @@ export interface EventSubscriptionOptions extends BufferedEventConsumerOptions {
 }
 
 /**
- * The way of a pipeline's events, once it is made: services publish to it, subscriptions get what they ask for.
+ * The channel of a pipeline's events: services publish to it, and subscriptions get events from it.
  *
  * @subclassable
  */
 export interface IEventChannel {
-  /** Environment variables of the services, by which they find it. What a consumer needs, its subscription gives it. */
+  /** Environment variables with which services find the channel. A consumer gets its variables from its subscription. */
   readonly environment: { [name: string]: string };
 
   /**
-   * TCP ports that a publisher has to reach, beside HTTPS.
+   * TCP ports that a publisher connects to, in addition to HTTPS.
    *
    * @default - none
    */
@@ -65,34 +65,34 @@ export interface IEventChannel {
   /**
    * The archive of the event bus.
    *
-   * @default - undefined: the transport has none, or the event bus was brought
+   * @default - undefined: the transport has none, or the event bus existed already
    */
   readonly archive?: events.Archive;
 
   /**
-   * Let a service publish events.
+   * Allows a service to publish events.
    *
-   * @param publisher the outbox relay
+   * @param publisher the outbox relay, or another service that publishes
    */
   allowPublish(publisher: IHostedService): void;
 
   /**
-   * Subscribe a target to events.
+   * Subscribes a target to events.
    *
-   * @param scope where the subscription is made
+   * @param scope the scope of the subscription
    * @param id its id there
    */
   addSubscription(scope: Construct, id: string, options: EventSubscriptionOptions): IEventSubscription;
 }
 
 /**
- * How events get from the outbox to subscriptions. Implement it for a transport that `EventTransport` doesn't have.
+ * The transport of events from the outbox to subscriptions. Implement it for a transport that `EventTransport` doesn't have.
  *
  * @subclassable
  */
 export interface IEventTransport {
   /**
-   * Makes what the transport needs. Called once, by the pipeline.
+   * Makes the resources of the transport. The pipeline calls it once.
    *
    * @param scope the transport's own scope in the pipeline
    */
@@ -100,7 +100,7 @@ export interface IEventTransport {
 }
 
 /**
- * Options of the transport by Amazon EventBridge.
+ * Options of the transport with Amazon EventBridge.
  */
 export interface EventBridgeTransportOptions {
   /**
@@ -130,24 +130,24 @@ export interface EventBridgeTransportOptions {
  */
 export abstract class EventTransport {
   /**
-   * An EventBridge event bus, and a rule with a queue and a dead-letter queue for each subscription, which is a `BufferedEventConsumer`.
+   * Uses an EventBridge event bus. Each subscription is a `BufferedEventConsumer`: a rule with a queue and a dead-letter queue.
    */
   public static eventBridge(options: EventBridgeTransportOptions = {}): IEventTransport {
     return new EventBridgeTransport(options);
   }
 
   /**
-   * A queue with a dead-letter queue for each subscription and no event bus: the relay sends to them. It is not available yet and an error.
+   * Uses no event bus: the relay sends to a queue of each subscription. It is not available yet and throws an error.
    */
   public static queues(): IEventTransport {
     throw coming('EventTransport.queues()', 'the serverless system (API Gateway, Lambda, SQS and MySQL)', 'use EventTransport.eventBridge()');
   }
 
   /**
-   * Topics of a Kafka cluster. It is not available yet and an error.
+   * Uses topics of a Kafka cluster. It is not available yet and throws an error.
    *
    * @param cluster the cluster, such as an `MskEventCluster`
-   * @param retry how an event that failed is tried again
+   * @param retry the retries of a failed event
    */
   public static kafka(cluster: IKafkaCluster, retry?: KafkaRetry): IEventTransport {
     void [cluster, retry];

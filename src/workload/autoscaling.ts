@@ -3,25 +3,25 @@ import { horizontalPodAutoscaler } from './private/horizontal-pod-autoscaler';
 import { Replicas, replicasOf, requireAtLeast } from './private/replicas';
 
 /**
- * Replicas by CPU.
+ * Options of the scaling by CPU.
  */
 export interface CpuAutoscalingOptions {
   /**
-   * How many replicas run at least, also when nothing is to do.
+   * The least number of replicas, even without load.
    *
    * @default 2
    */
   readonly minReplicas?: number;
 
   /**
-   * How many replicas run at most.
+   * The greatest number of replicas.
    *
    * @default - 10, or `minReplicas` if that is more
    */
   readonly maxReplicas?: number;
 
   /**
-   * The average CPU use that the autoscaler aims at, in percent of what a pod requests.
+   * The average CPU use that the autoscaler aims at, in percent of the CPU request of a pod.
    *
    * @default 70
    */
@@ -39,46 +39,46 @@ export interface AutoscalingBindOptions {
 }
 
 /**
- * How a Deployment is scaled.
+ * The scaling of a Deployment.
  */
 export interface AutoscalingConfig {
   /**
-   * The replica count that the Deployment states.
+   * The number of replicas in the Deployment.
    *
-   * @default - none: an autoscaler owns it, and a number here would reset it at every deployment
+   * @default - none: an autoscaler sets it, and a number here would reset it in every deployment
    */
   readonly replicas?: number;
 
   /**
-   * What is applied beside the Deployment.
+   * The manifests that are applied with the Deployment.
    *
-   * @default - nothing
+   * @default - none
    */
   readonly manifests?: { [key: string]: unknown }[];
 }
 
 /**
- * How many replicas a workload runs.
+ * The number of replicas of a workload.
  *
  * @subclassable
  */
 export abstract class Autoscaling {
   /**
-   * A HorizontalPodAutoscaler on CPU. The cluster needs the `metrics-server` add-on.
+   * Scales by CPU, with a HorizontalPodAutoscaler. The cluster needs the `metrics-server` add-on.
    */
   public static cpu(options: CpuAutoscalingOptions = {}): Autoscaling {
     return new CpuAutoscaling(options);
   }
 
-  /** Always the same number of replicas. */
+  /** Runs a fixed number of replicas. */
   public static fixed(replicas: number): Autoscaling {
     return new FixedReplicas(replicas);
   }
 
   /**
-   * Called by the workload that is scaled.
+   * Makes the scaling. The workload calls it.
    *
-   * @param scope the workload, in which resources may be made
+   * @param scope the workload, which is the scope of resources
    */
   public abstract bind(scope: Construct, options: AutoscalingBindOptions): AutoscalingConfig;
 }

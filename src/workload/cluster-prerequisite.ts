@@ -1,11 +1,11 @@
 /**
- * What workloads need of a cluster.
+ * The prerequisites of workloads in a cluster.
  */
 export enum ClusterPrerequisite {
-  /** The `metrics-server` add-on, by which autoscalers know the CPU use of pods. */
+  /** The `metrics-server` add-on, from which autoscalers get the CPU use of pods. */
   METRICS_SERVER = 'METRICS_SERVER',
 
-  /** Network policies are enforced: without it they are accepted and have no effect. */
+  /** The enforcement of network policies: without it they are accepted and have no effect. */
   NETWORK_POLICIES = 'NETWORK_POLICIES',
 
   /** The namespace of the `KubernetesAccess`, and its labels. */

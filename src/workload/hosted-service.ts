@@ -3,7 +3,7 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import { IDependable } from 'constructs';
 
 /**
- * A service that runs somewhere: grant it permissions, open connections to it, depend on it.
+ * A running service: you can grant it permissions, open connections to it, and depend on it.
  *
  * @subclassable
  */

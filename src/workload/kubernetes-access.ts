@@ -11,7 +11,7 @@ import { Needs, watchNeeds } from './private/needs';
 import { differ, invalid } from '../private/validation';
 
 /**
- * Where in a cluster workloads go.
+ * Options of the access to a cluster.
  */
 export interface KubernetesAccessOptions {
   /**
@@ -24,7 +24,7 @@ export interface KubernetesAccessOptions {
   /**
    * The security group of the pods' network interfaces; databases and caches are opened to it.
    *
-   * Set it when the nodes don't use the cluster security group, for example with a custom `NodeClass`. For one workload there is
+   * Set it when the nodes don't use the cluster security group, for example with a custom `NodeClass`. For a single workload, use
    * `podSecurityGroup` of the workload.
    *
    * @default - the cluster security group, which EKS gives to Auto Mode nodes, managed node groups and Fargate pods
@@ -32,10 +32,10 @@ export interface KubernetesAccessOptions {
   readonly podSecurityGroup?: ec2.ISecurityGroup;
 
   /**
-   * The class of load balancers, which says who makes them: `eks.amazonaws.com/nlb` is EKS Auto Mode, `service.k8s.aws/nlb` the
+   * The class of load balancers, which selects the controller: `eks.amazonaws.com/nlb` is EKS Auto Mode, `service.k8s.aws/nlb` the
    * AWS Load Balancer Controller, which the cluster then needs.
    *
-   * Where the library can't see whether a cluster is in Auto Mode (all that are not made in this app), this says it, too: a class of
+   * For clusters that are not made in this app, the library doesn't know whether they are in Auto Mode. Then this class decides: a class of
    * `eks.amazonaws.com` is Auto Mode, any other isn't.
    *
    * @default - `eks.amazonaws.com/nlb` for `aws-eks-v2`, unless the cluster is made in this app without Auto Mode; `service.k8s.aws/nlb`
@@ -45,7 +45,7 @@ export interface KubernetesAccessOptions {
 }
 
 /**
- * A cluster that this app doesn't apply anything to.
+ * Options of a cluster to which this app doesn't apply manifests.
  */
 export interface ManifestsOnlyOptions extends KubernetesAccessOptions {
   /**
@@ -55,10 +55,10 @@ export interface ManifestsOnlyOptions extends KubernetesAccessOptions {
 }
 
 /**
- * How workloads reach a Kubernetes cluster.
+ * The access of workloads to a Kubernetes cluster.
  *
- * `aws-eks` and `aws-eks-v2` have clusters of different types, and many teams let a GitOps tool apply manifests;
- * this class makes the three look alike.
+ * `aws-eks` and `aws-eks-v2` have clusters of different types, and many teams let a GitOps tool apply manifests.
+ * This class has one interface for the three.
  *
  * @example
  * declare const cluster: eksv2.ICluster;
@@ -67,7 +67,7 @@ export interface ManifestsOnlyOptions extends KubernetesAccessOptions {
  */
 export abstract class KubernetesAccess {
   /**
-   * A cluster of `aws-cdk-lib/aws-eks`.
+   * Uses a cluster of `aws-cdk-lib/aws-eks`.
    *
    * Pods get their permissions by EKS Pod Identity: the cluster needs the `eks-pod-identity-agent` add-on, which `KubernetesPrerequisites`
    * makes. Load balancers need the AWS Load Balancer Controller (`albController` of the cluster).
@@ -80,9 +80,9 @@ export abstract class KubernetesAccess {
   }
 
   /**
-   * A cluster of `aws-cdk-lib/aws-eks-v2`; it needs `kubectlProviderOptions` (imported: `kubectlProvider`).
+   * Uses a cluster of `aws-cdk-lib/aws-eks-v2`. It needs `kubectlProviderOptions` (imported: `kubectlProvider`).
    *
-   * Pods get their permissions by EKS Pod Identity. Auto Mode has the agent built in, and the controller of load balancers; other
+   * Pods get their permissions by EKS Pod Identity. In Auto Mode, the agent and the controller of load balancers are built in. Other
    * clusters need the `eks-pod-identity-agent` add-on, which `KubernetesPrerequisites` makes, and the AWS Load Balancer Controller.
    */
   public static fromEksV2(cluster: eksv2.ICluster, options: KubernetesAccessOptions = {}): KubernetesAccess {
@@ -90,10 +90,10 @@ export abstract class KubernetesAccess {
   }
 
   /**
-   * Apply nothing: the manifests are only collected in `manifests`, for a GitOps repository to take.
+   * Applies nothing: the manifests are only collected in `manifests`, for a GitOps repository.
    * The AWS side (roles, pod identity associations) is still made.
    *
-   * Load balancers need `loadBalancerClass`, and databases `podSecurityGroup`: nothing is known of the cluster.
+   * Load balancers need `loadBalancerClass`, and databases `podSecurityGroup`: the library knows nothing about the cluster.
    */
   public static manifestsOnly(options: ManifestsOnlyOptions): KubernetesAccess {
     return new ManifestsOnlyAccess(options);
@@ -117,13 +117,13 @@ export abstract class KubernetesAccess {
   }
 
   /**
-   * Every manifest that went through this access, in order. It holds tokens; write it with `stack.toJsonString()`.
+   * All manifests of this access, in order. They contain tokens; write them with `stack.toJsonString()`.
    */
   public get manifests(): { [key: string]: unknown }[] {
     return [...this._manifests];
   }
 
-  /** The connections of the pods, by the security group of their network interfaces. */
+  /** The connections of the pods, with the security group of their network interfaces. */
   public abstract get connections(): ec2.Connections;
 
   /**
@@ -137,7 +137,7 @@ export abstract class KubernetesAccess {
   }
 
   /**
-   * The role of KEDA's operator, if the `KubernetesPrerequisites` of this access have KEDA. It is what reads the length of queues.
+   * The role of KEDA's operator, if the `KubernetesPrerequisites` of this access have KEDA. It reads the length of queues.
    *
    * @default - none
    */
@@ -146,9 +146,9 @@ export abstract class KubernetesAccess {
   }
 
   /**
-   * Apply manifests with one `kubectl apply`, after everything that was given to `addDependency()`.
+   * Applies manifests with one `kubectl apply`, after everything that was given to `addDependency()`.
    *
-   * @returns the construct that stands for them; depend on it to come after them
+   * @returns the construct of the applied manifests; depend on it to come after them
    */
   public applyManifest(scope: Construct, id: string, manifests: { [key: string]: unknown }[]): Construct {
     const applied = this._applyPrerequisite(scope, id, manifests);
@@ -159,14 +159,14 @@ export abstract class KubernetesAccess {
   }
 
   /**
-   * Apply every manifest after these, for example after the namespace; also those that were applied earlier, but for what is given
-   * itself.
+   * Applies every manifest after these constructs, for example after the namespace. This includes manifests that were added earlier,
+   * except those among the given constructs.
    */
   public addDependency(...dependencies: IDependable[]): void {
     this.dependencies.push(...dependencies);
     const roots = new Set(this.dependencies.flatMap(dependency => Dependable.of(dependency).dependencyRoots));
     for (const applied of this.applied) {
-      // What others wait for can't wait for them.
+      // Constructs that the manifests wait for can't wait for the manifests.
       if (!applied.node.scopes.some(scope => roots.has(scope))) { applied.node.addDependency(...dependencies); }
     }
   }
@@ -174,10 +174,10 @@ export abstract class KubernetesAccess {
   /**
    * The host name of a Service's load balancer, which is read from the cluster at deployment.
    *
-   * @param scope where what reads it is made
+   * @param scope the scope of the resource that reads it
    * @param id its id
    * @param serviceName the name of the Service
-   * @param after what applies the Service
+   * @param after the construct that applies the Service
    * @returns undefined if nothing can be read, as with `manifestsOnly`
    * @internal
    */
@@ -193,7 +193,7 @@ export abstract class KubernetesAccess {
   }
 
   /**
-   * Apply manifests that others come after, without anything before them.
+   * Applies manifests before all others.
    *
    * @internal
    */
@@ -205,7 +205,7 @@ export abstract class KubernetesAccess {
   }
 
   /**
-   * The cluster, unless nothing is applied to it from here.
+   * The cluster, unless this app applies nothing to it.
    *
    * @internal
    */
@@ -233,7 +233,7 @@ export abstract class KubernetesAccess {
   }
 
   /**
-   * What the cluster has, as its prerequisites say.
+   * The parts of the cluster that its prerequisites know.
    *
    * @internal
    */
@@ -244,14 +244,14 @@ export abstract class KubernetesAccess {
   }
 
   /**
-   * Apply the manifests, or leave it, and return the construct that stands for them. With `overwrite` also over what exists.
+   * Applies the manifests, if this app may, and returns their construct. `overwrite` replaces existing objects.
    *
    * @internal
    */
   protected abstract _apply(scope: Construct, id: string, manifests: { [key: string]: unknown }[], overwrite?: boolean): Construct;
 
   /**
-   * Warns at synthesis of what the cluster lacks.
+   * Warns at synthesis about missing parts of the cluster.
    *
    * @internal
    */
@@ -259,7 +259,7 @@ export abstract class KubernetesAccess {
     watchNeeds(cluster, this.namespace, this.needs, () => this.existing ?? []);
   }
 
-  /** The function that applies manifests, and pod identities, are in the cluster's account and region only. */
+  /** The function that applies manifests, and pod identities, exist only in the account and region of the cluster. */
   private refuseElsewhere(scope: Construct): void {
     if (!this._cluster) { return; }
     const { account, region } = this._cluster.construct.env;
@@ -271,7 +271,7 @@ export abstract class KubernetesAccess {
     }
   }
 
-  /** Kubernetes would take the second for a change of the first. */
+  /** For Kubernetes, the second would be a change of the first. */
   private refuseDuplicate(scope: Construct, manifest: Manifest): void {
     const identity = identityOf(manifest);
     if (identity !== undefined && this._manifests.some(other => identityOf(other) === identity)) {
@@ -280,7 +280,7 @@ export abstract class KubernetesAccess {
   }
 }
 
-/** A cluster of either kind that manifests are applied to. */
+/** A cluster of either kind to which manifests are applied. */
 abstract class ClusterAccess extends KubernetesAccess {
   public readonly clusterName: string;
 

@@ -3,7 +3,7 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 
 /**
- * What every container of this library can be given.
+ * Options of every container of this library.
  */
 export interface KubernetesContainerOptions {
   /**
@@ -14,7 +14,7 @@ export interface KubernetesContainerOptions {
   readonly command?: string[];
 
   /**
-   * Environment variables, beside `SERVICE_NAME` and `AWS_REGION`, which are always set, and `PORT`, which is the workload's `port`.
+   * Environment variables, in addition to `SERVICE_NAME`, `AWS_REGION` and `PORT`, which is the `port` of the workload.
    *
    * @default - none
    */
@@ -28,14 +28,14 @@ export interface KubernetesContainerOptions {
   readonly serviceName?: string;
 
   /**
-   * vCPUs that a pod requests. There is no limit: idle CPU of a node may be used.
+   * The CPU request of a pod, in vCPUs. There is no limit: idle CPU of a node may be used.
    *
    * @default 0.25
    */
   readonly cpu?: number;
 
   /**
-   * Memory that a pod requests, which is its limit too.
+   * The memory request of a pod, which is its limit, too.
    *
    * @default Size.mebibytes(256)
    */
@@ -51,11 +51,11 @@ export interface KubernetesContainerOptions {
   readonly role?: iam.IRole;
 
   /**
-   * A role whose permissions the pods have instead of those of `role`, most often one of another account. The pods get its
-   * credentials without doing anything for it: EKS Pod Identity assumes `role` first, and with that this one.
+   * A role whose permissions the pods have instead of those of `role`, usually a role of another account. The pods get its
+   * credentials automatically: EKS Pod Identity assumes `role` first, and with that this role.
    *
-   * What is granted to the workload is granted to this role. It has to trust `role` with `sts:AssumeRole` and `sts:TagSession`. That
-   * `role` may assume it is added to its policies, unless it is one of your own whose policies can't be changed here.
+   * Grants to the workload go to this role. It has to trust `role` with `sts:AssumeRole` and `sts:TagSession`. The permission of
+   * `role` to assume it is added to the policies of `role`, unless that is your own role whose policies can't be changed here.
    *
    * @default - the pods have the permissions of `role`
    * @see https://docs.aws.amazon.com/eks/latest/userguide/pod-id-assign-target-role.html
@@ -63,10 +63,10 @@ export interface KubernetesContainerOptions {
   readonly targetRole?: iam.IRole;
 
   /**
-   * A security group that only these pods have. Databases and caches are opened to it, and so to no other pod of the cluster.
+   * A security group that only these pods have. Databases and caches are opened to it, and to no other pod of the cluster.
    *
-   * It is assigned by a `SecurityGroupPolicy`, beside the security group that all pods have: name resolution, probes and load
-   * balancers go on working. In EKS Auto Mode it has effect from Kubernetes 1.36; other clusters need security groups for pods
+   * A `SecurityGroupPolicy` assigns it, in addition to the security group that all pods have: name resolution, probes and load
+   * balancers continue to work. In EKS Auto Mode it has effect from Kubernetes 1.36; other clusters need security groups for pods
    * switched on in the VPC CNI add-on, and node types that have them.
    *
    * @default - the security group that all pods of the cluster have
@@ -76,7 +76,7 @@ export interface KubernetesContainerOptions {
   readonly podSecurityGroup?: ec2.ISecurityGroup;
 
   /**
-   * TCP ports that the pods may connect to, beside DNS, HTTPS and the pod identity agent; the database's port, for example.
+   * TCP ports that the pods may connect to, in addition to DNS, HTTPS and the pod identity agent. An example is the port of the database.
    *
    * @default - none
    */

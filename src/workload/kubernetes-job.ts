@@ -12,18 +12,18 @@ import { KubernetesPod } from './private/kubernetes-pod';
 import { WorkloadImage } from './workload-image';
 
 /**
- * What a job can be given, beside its image.
+ * Options of a job, without its image.
  */
 export interface KubernetesJobOptions extends KubernetesContainerOptions {
   /**
-   * How often a failed pod is replaced before the job counts as failed.
+   * The number of retries after which the job has failed.
    *
    * @default 6
    */
   readonly backoffLimit?: number;
 
   /**
-   * How long the job may take, with its retries.
+   * The time limit of the job, with its retries.
    *
    * @default Duration.minutes(15)
    */
@@ -44,7 +44,7 @@ export interface KubernetesJobProps extends KubernetesJobOptions {
 /**
  * A run-to-completion job on Kubernetes, such as a database migration.
  *
- * It runs again whenever its image, command or environment changes. The deployment applies it and goes on; it doesn't
+ * It runs again whenever its image, command or environment changes. The deployment applies it and continues: it doesn't
  * wait for the job to end, and a job may run again, so it has to be idempotent.
  *
  * @example
@@ -64,20 +64,20 @@ export class KubernetesJob extends Construct implements IHostedService {
   /** The role that the pods assume. */
   public readonly role: iam.IRole;
 
-  /** The service account's link to the role. */
+  /** The pod identity association, which links the service account to the role. */
   public readonly podIdentity: eks.CfnPodIdentityAssociation;
 
-  /** The principal to grant permissions to: the one of `targetRole`, else the one of `role`. */
+  /** The principal to grant permissions to: `targetRole` if it is given, otherwise `role`. */
   public readonly grantPrincipal: iam.IPrincipal;
 
-  /** The name of the service account; the job's own name has a hash of its content behind it. */
+  /** The name of the service account. The name of the job is this name and a hash of its content. */
   public readonly serviceName: string;
 
-  /** What stands for the applied manifests: depend on it to come after them, let it depend on what must come first. */
+  /** The applied manifests. Depend on it to come after them, or add dependencies to it that must come first. */
   public readonly manifest: Construct;
 
   /**
-   * Nobody calls a job.
+   * The address of the API, which a job doesn't have.
    *
    * @default - undefined
    */

@@ -16,14 +16,14 @@ export interface KubernetesPrerequisitesProps {
   readonly kubernetes: KubernetesAccess;
 
   /**
-   * What the cluster has already: it is not made.
+   * The prerequisites that the cluster has already. They are not made.
    *
-   * A second namespace in a cluster has everything but `ClusterPrerequisite.NAMESPACE`.
+   * For a second namespace in a cluster, list everything except `ClusterPrerequisite.NAMESPACE`.
    *
-   * What was made here and is said to exist later is deleted by the next deployment, except the namespaces, which stay with what is in
-   * them.
+   * A prerequisite that was made here and is listed later is deleted by the next deployment, except the namespaces, which stay with
+   * their content.
    *
-   * @default - nothing: all of them are made, as far as the kind of the cluster needs them
+   * @default - none: all prerequisites are made that the kind of cluster needs
    */
   readonly existing?: ClusterPrerequisite[];
 
@@ -33,13 +33,13 @@ export interface KubernetesPrerequisitesProps {
    * The cluster has to let the EKS API decide who has access (`authenticationMode`), as clusters of `aws-eks-v2` do. A role has one
    * access entry in a cluster: don't list a role that has one by other means, such as `cluster.grantAccess()` or a second namespace.
    *
-   * @default - nobody besides those who have access to the cluster already
+   * @default - only identities that already have access to the cluster
    * @see https://docs.aws.amazon.com/eks/latest/userguide/access-policy-permissions.html
    */
   readonly operators?: iam.IRoleRef[];
 
   /**
-   * The role of the KEDA that the cluster has. Consumers let it read the length of their queues.
+   * The role of the operator of an existing KEDA. Consumers let it read the length of their queues.
    *
    * @default - a role is made with KEDA; unknown if KEDA is in `existing`, and then each consumer needs the `operatorRole`
    */
@@ -54,14 +54,14 @@ export interface KubernetesPrerequisitesProps {
   readonly kedaVersion?: string;
 }
 
-/** Where the Helm chart of KEDA puts its operator, and what it calls its service account. */
+/** The Helm chart of KEDA, and the namespace and the service account of its operator. */
 const KEDA = { chart: 'keda', repository: 'https://kedacore.github.io/charts', version: '2.21.0', namespace: 'keda', serviceAccount: 'keda-operator' };
 
 /**
- * What workloads need of a cluster and a cluster doesn't have by itself: the metrics server, network policies that are enforced,
- * the namespace, KEDA, and the pod identity agent where EKS Auto Mode doesn't have it built in.
+ * Parts that workloads need and a new cluster doesn't have: the metrics server, enforced network policies,
+ * the namespace, KEDA, and the pod identity agent where it isn't built in as in EKS Auto Mode.
  *
- * Everything that is applied through the `KubernetesAccess`, before or after, comes after it.
+ * All manifests of the `KubernetesAccess` are applied after it, even if they were added earlier.
  *
  * The namespace accepts only pods of the `restricted` pod security standard. Its labels switch on the readiness gates of load balancers,
  * with which a new pod is ready only when its load balancer sends to it. The AWS Load Balancer Controller documents its label,
@@ -95,7 +95,7 @@ export class KubernetesPrerequisites extends Construct {
   public readonly metricsServer?: eks.CfnAddon;
 
   /**
-   * What switches on the enforcement of network policies: the ConfigMap of EKS Auto Mode, or the add-on `vpc-cni`.
+   * The resource that switches on the enforcement of network policies: the ConfigMap of EKS Auto Mode, or the add-on `vpc-cni`.
    *
    * @default - none: the cluster has it
    */
@@ -123,7 +123,7 @@ export class KubernetesPrerequisites extends Construct {
   public readonly kedaNamespace?: Construct;
 
   /**
-   * KEDA.
+   * The Helm chart of KEDA.
    *
    * @default - none: the cluster has KEDA
    */
@@ -137,13 +137,13 @@ export class KubernetesPrerequisites extends Construct {
   public readonly kedaOperatorRole?: iam.IRole;
 
   /**
-   * The link from the service account of KEDA's operator to its role.
+   * The pod identity association, which links the service account of KEDA's operator to its role.
    *
    * @default - none: the cluster has KEDA
    */
   public readonly kedaPodIdentity?: eks.CfnPodIdentityAssociation;
 
-  /** The access of the operators to the namespace, in their order. */
+  /** The access entries of the operators, in the order of `operators`. */
   public readonly accessEntries: eks.CfnAccessEntry[];
 
   private readonly kubernetes: KubernetesAccess;
@@ -213,7 +213,7 @@ export class KubernetesPrerequisites extends Construct {
     }
   }
 
-  /** Of another namespace of the same cluster: each of these is there once in a cluster. */
+  /** Other namespaces of the same cluster may have prerequisites, too: each of these exists once in a cluster. */
   private refuseTwice(makes: (prerequisite: ClusterPrerequisite) => boolean, operators: string[]): void {
     const others = this.node.root.node.findAll().filter((construct): construct is KubernetesPrerequisites =>
       construct instanceof KubernetesPrerequisites && sameCluster(construct.kubernetes, this.kubernetes));
@@ -239,7 +239,7 @@ export class KubernetesPrerequisites extends Construct {
   private makePodIdentityAgent(): IConstruct {
     return this.kubernetes._cluster?.podIdentityAgent() ?? this.addon('PodIdentityAgent', {
       addonName: 'eks-pod-identity-agent',
-      // Pods of others may use it, too.
+      // Other pods may use it, too.
       preserveOnDelete: true,
     });
   }
@@ -249,9 +249,9 @@ export class KubernetesPrerequisites extends Construct {
       return this.addon('VpcCni', {
         addonName: 'vpc-cni',
         configurationValues: JSON.stringify({ enableNetworkPolicy: 'true' }),
-        // A new cluster has the plugin, but not as an add-on.
+        // A new cluster has the plugin, although not as an add-on.
         resolveConflicts: 'OVERWRITE',
-        // The network of all pods.
+        // The add-on is the network of all pods.
         preserveOnDelete: true,
       });
     }
@@ -266,7 +266,7 @@ export class KubernetesPrerequisites extends Construct {
   private applyNamespace(id: string, name: string, labels: { [key: string]: string } = {}): Construct {
     const metadata = { name, labels: { 'pod-security.kubernetes.io/enforce': 'restricted', ...labels } };
     const namespace = this.kubernetes._applyPrerequisite(this, id, [{ apiVersion: 'v1', kind: 'Namespace', metadata }], true);
-    // Deleting it would delete everything in it, also of others.
+    // Deleting a namespace deletes everything in it, including objects of other owners.
     for (const child of namespace.node.findAll()) {
       if (CfnResource.isCfnResource(child)) { child.applyRemovalPolicy(RemovalPolicy.RETAIN); }
     }
@@ -302,7 +302,7 @@ function sameCluster(one: KubernetesAccess, other: KubernetesAccess): boolean {
   return one.clusterName === other.clusterName || (one._cluster !== undefined && one._cluster.construct === other._cluster?.construct);
 }
 
-/** An id that stays when roles are added, left out or listed in another order. */
+/** Returns an id that stays the same when roles are added, removed or reordered. */
 function idOf(scope: Construct, role: IConstruct): string {
   const stack = Stack.of(role);
   const path = role.node.scopes.slice(stack.node.scopes.length).map(({ node }) => node.id);

@@ -15,14 +15,14 @@ import { WorkloadImage } from './workload-image';
 import { WorkloadProbes } from './workload-probes';
 import { invalid } from '../private/validation';
 
-/** How long a pod that takes connections goes on serving after it was told to stop, where the exposure doesn't say. */
+/** How long a pod that accepts connections continues to serve while it stops, if the exposure sets no time. */
 const DRAIN_TIME = Duration.seconds(15);
 
-/** What a process gets to finish its work after nobody calls it any more. */
+/** The time in which a process can finish its work after the last call. */
 const STOP_TIME = Duration.seconds(30);
 
 /**
- * What every long-running workload can be given.
+ * Options of every long-running workload.
  */
 export interface KubernetesWorkloadOptions extends KubernetesContainerOptions {
   /**
@@ -33,14 +33,14 @@ export interface KubernetesWorkloadOptions extends KubernetesContainerOptions {
   readonly port?: number;
 
   /**
-   * How the kubelet asks for health.
+   * The health probes of the kubelet.
    *
    * @default WorkloadProbes.http() - `/livez` and `/readyz`
    */
   readonly probes?: WorkloadProbes;
 
   /**
-   * How long a pod may take to stop, with the time that its exposure takes to stop sending. Give a queue consumer at least its
+   * The time limit for a pod to stop, including the time until its exposure stops sending. For a queue consumer, set at least its
    * processing time.
    *
    * @default - 30 seconds more than the exposure takes to stop sending (2 minutes and 30 seconds behind a load balancer); 45 seconds if
@@ -49,9 +49,9 @@ export interface KubernetesWorkloadOptions extends KubernetesContainerOptions {
   readonly terminationGracePeriod?: Duration;
 
   /**
-   * Who may read `/metrics` on the port, beside those that the exposure lets in: Prometheus, for example.
+   * Clients that may read `/metrics` on the port, in addition to those that the exposure allows. An example is Prometheus.
    *
-   * @default - nobody else
+   * @default - no other clients
    */
   readonly metricsAccess?: MetricsAccess[];
 }
@@ -67,14 +67,14 @@ export interface KubernetesWorkloadProps extends KubernetesWorkloadOptions {
   readonly image: WorkloadImage;
 
   /**
-   * How many replicas run.
+   * The number of replicas.
    *
    * @default Autoscaling.cpu() - 2 to 10 replicas at 70 % CPU
    */
   readonly scaling?: Autoscaling;
 
   /**
-   * Who can reach the port, all paths of it.
+   * The exposure of the port, with all its paths.
    *
    * @default ServiceExposure.none()
    */
@@ -85,14 +85,14 @@ export interface KubernetesWorkloadProps extends KubernetesWorkloadOptions {
  * A service on Kubernetes with an AWS role of its own.
  *
  * Makes a Deployment (non-root, read-only root filesystem, no capabilities, spread over zones), its service account,
- * an autoscaler, a disruption budget, a network policy that denies what isn't needed, a Service if it is exposed,
+ * an autoscaler, a disruption budget, a network policy that denies unneeded connections, a Service if it is exposed,
  * and the role that the pods assume by EKS Pod Identity.
  *
- * Network policies, autoscaling, the namespace and KEDA need something of the cluster, which `KubernetesPrerequisites` makes; a warning at
- * synthesis names what is missing, where that can be known.
+ * Network policies, autoscaling, the namespace and KEDA need parts in the cluster that `KubernetesPrerequisites` makes. A warning at
+ * synthesis names missing parts, where they are known.
  *
- * All pods of a cluster share the cluster security group, so what is opened to the workload is opened to every pod that no network
- * policy stops. With `podSecurityGroup` it isn't.
+ * All pods of a cluster share the cluster security group, so a resource that is opened to the workload is opened to every pod that no
+ * network policy stops. `podSecurityGroup` prevents that.
  *
  * @example
  * declare const kubernetes: KubernetesAccess;
@@ -114,10 +114,10 @@ export class KubernetesWorkload extends Construct implements IHostedService {
   /** The role that the pods assume. */
   public readonly role: iam.IRole;
 
-  /** The service account's link to the role. */
+  /** The pod identity association, which links the service account to the role. */
   public readonly podIdentity: eks.CfnPodIdentityAssociation;
 
-  /** The principal to grant permissions to: the one of `targetRole`, else the one of `role`. */
+  /** The principal to grant permissions to: `targetRole` if it is given, otherwise `role`. */
   public readonly grantPrincipal: iam.IPrincipal;
 
   /** The name of the Kubernetes objects. */
@@ -126,7 +126,7 @@ export class KubernetesWorkload extends Construct implements IHostedService {
   /** The port of the container. */
   public readonly port: number;
 
-  /** What stands for the applied manifests: depend on it to come after them, let it depend on what must come first. */
+  /** The applied manifests. Depend on it to come after them, or add dependencies to it that must come first. */
   public readonly manifest: Construct;
 
   private readonly kubernetes: KubernetesAccess;
@@ -163,7 +163,7 @@ export class KubernetesWorkload extends Construct implements IHostedService {
     const drainTime = exposure.drainTime ?? (exposed ? DRAIN_TIME : undefined);
     const gracePeriod = props.terminationGracePeriod ?? (drainTime ?? DRAIN_TIME).plus(STOP_TIME);
     if (drainTime && !gracePeriod.isUnresolved() && gracePeriod.toMilliseconds() <= drainTime.toMilliseconds()) {
-      throw invalid(this, `terminationGracePeriod must be longer than the ${drainTime.toHumanString()} that the exposed pods go on serving`
+      throw invalid(this, `terminationGracePeriod must be longer than the ${drainTime.toHumanString()} that the exposed pods continue to serve`
         + ` (drainTime of the exposure), got ${gracePeriod.toHumanString()}`);
     }
 
@@ -179,7 +179,7 @@ export class KubernetesWorkload extends Construct implements IHostedService {
         template: pod.template({
           ports: [{ name: 'http', containerPort: this.port, protocol: 'TCP' }],
           ...probes,
-          // Time for load balancer and Service to stop sending before the process stops taking.
+          // Time for load balancer and Service to stop sending before the process stops accepting.
           ...drainTime ? { lifecycle: { preStop: { sleep: { seconds: drainTime.toSeconds() } } } } : {},
         }, {
           terminationGracePeriodSeconds: gracePeriod.toSeconds(),
@@ -224,10 +224,10 @@ export class KubernetesWorkload extends Construct implements IHostedService {
   }
 
   /**
-   * The address of the workload's API, as its exposure has it. Behind a load balancer it is read from the cluster at deployment, by a
-   * custom resource that is made when this is read for the first time. With TLS at the load balancer use a name of your own instead.
+   * The address of the workload's API. Behind a load balancer it is read from the cluster at deployment, by a
+   * custom resource that is made when this is read for the first time. With TLS at the load balancer, use your own host name instead.
    *
-   * @default - undefined: the workload is not exposed, or nothing can be read from the cluster (`KubernetesAccess.manifestsOnly()`)
+   * @default - undefined: the workload is not exposed, or its address can't be read from the cluster (`KubernetesAccess.manifestsOnly()`)
    */
   public get url(): string | undefined {
     const hostName = this.host();

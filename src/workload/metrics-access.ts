@@ -2,7 +2,7 @@ import { Token } from 'aws-cdk-lib';
 import type { Construct } from 'constructs';
 
 /**
- * The workload whose metrics are read.
+ * The options with which access to metrics is bound.
  */
 export interface MetricsAccessBindOptions {
   /** The port that answers `/metrics`. */
@@ -12,25 +12,25 @@ export interface MetricsAccessBindOptions {
 }
 
 /**
- * Who may read `/metrics` of a workload, beside those who can reach it anyway.
+ * A client that may read `/metrics` of a workload, in addition to those that can reach it anyway.
  *
- * Where network policies are enforced, a Prometheus reaches only the pods that let it in.
+ * Where network policies are enforced, Prometheus reaches only the pods that allow it.
  *
  * @subclassable
  */
 export abstract class MetricsAccess {
-  /** The pods of a namespace, such as `monitoring`. */
+  /** Allows the pods of a namespace, such as `monitoring`. */
   public static namespace(name: string): MetricsAccess {
     return new NamespaceAccess(name);
   }
 
-  /** Addresses, such as `10.0.0.0/16`. */
+  /** Allows a block of addresses, such as `10.0.0.0/16`. */
   public static cidr(cidr: string): MetricsAccess {
     return new CidrAccess(cidr);
   }
 
   /**
-   * Called by the workload whose metrics are read.
+   * Returns the client as a peer of a NetworkPolicy. The workload calls it.
    *
    * @param scope the workload
    * @returns a peer of a NetworkPolicy

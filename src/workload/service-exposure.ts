@@ -3,11 +3,11 @@ import type { Construct } from 'constructs';
 import { invalid } from '../private/validation';
 
 /**
- * An internal Network Load Balancer.
+ * Options of an internal Network Load Balancer.
  */
 export interface InternalNetworkLoadBalancerOptions {
   /**
-   * Which controller makes the load balancer: `eks.amazonaws.com/nlb` is EKS Auto Mode,
+   * The class, which selects the controller that makes the load balancer: `eks.amazonaws.com/nlb` is EKS Auto Mode,
    * `service.k8s.aws/nlb` the AWS Load Balancer Controller.
    *
    * Kubernetes doesn't let the class of a Service change: a deployment that changes it fails.
@@ -17,7 +17,7 @@ export interface InternalNetworkLoadBalancerOptions {
   readonly loadBalancerClass?: string;
 
   /**
-   * Annotations of the Service, for what the controller can do besides (TLS, subnets, security groups).
+   * Annotations of the Service for other features of the controller (TLS, subnets, security groups).
    *
    * @default - internal scheme, pods as targets, `/readyz` as health check
    * @see https://docs.aws.amazon.com/eks/latest/userguide/auto-configure-nlb.html
@@ -41,9 +41,9 @@ export interface InternalNetworkLoadBalancerOptions {
   readonly targetGroupAttributes?: { [key: string]: string };
 
   /**
-   * How long a pod that is replaced goes on serving, until the load balancer sends nothing to it any more. In whole seconds.
+   * How long a pod that is replaced continues to serve, until the load balancer has stopped sending to it. In whole seconds.
    *
-   * A Network Load Balancer takes at least two minutes to stop sending connections to a pod that it has been told to leave out.
+   * A Network Load Balancer takes at least two minutes to stop sending connections to a pod that was removed from its targets.
    *
    * @default Duration.minutes(2)
    * @see https://github.com/kubernetes-sigs/aws-load-balancer-controller/issues/2366
@@ -52,21 +52,21 @@ export interface InternalNetworkLoadBalancerOptions {
 }
 
 /**
- * Where a workload is found.
+ * The kind of address of a workload.
  */
 export enum ServiceAddressKind {
-  /** Nowhere: it has no Service. */
+  /** No address: the workload has no Service. */
   NONE = 'NONE',
 
-  /** By the name of its Service, from inside the cluster. */
+  /** The name of its Service, from inside the cluster. */
   CLUSTER_INTERNAL = 'CLUSTER_INTERNAL',
 
-  /** By the host name of a load balancer, which is known once the load balancer is there. */
+  /** The host name of a load balancer, which is known after the load balancer is made. */
   LOAD_BALANCER = 'LOAD_BALANCER',
 }
 
 /**
- * The workload that is exposed.
+ * The options with which an exposure is bound.
  */
 export interface ServiceExposureBindOptions {
   /** The name of the Service and the Deployment. */
@@ -84,7 +84,7 @@ export interface ServiceExposureBindOptions {
    */
   readonly loadBalancerClass?: string;
   /**
-   * The path of the readiness probe, which a load balancer asks too.
+   * The path of the readiness probe, which a load balancer uses, too.
    *
    * @default - the container is not probed by HTTP
    */
@@ -92,32 +92,32 @@ export interface ServiceExposureBindOptions {
 }
 
 /**
- * How a workload is exposed.
+ * The result of binding an exposure.
  */
 export interface ServiceExposureConfig {
   /**
-   * What is applied beside the Deployment.
+   * The manifests that are applied with the Deployment.
    *
-   * @default - nothing
+   * @default - none
    */
   readonly manifests?: { [key: string]: unknown }[];
 
   /**
-   * From where pods take connections: the `from` of a NetworkPolicy's ingress rule. An empty list is anywhere.
+   * The sources of connections to the pods: the `from` of a NetworkPolicy's ingress rule. An empty list means all sources.
    *
-   * @default - from nowhere
+   * @default - none
    */
   readonly ingressFrom?: { [key: string]: unknown }[];
 
   /**
-   * How long callers may still reach a pod that is being stopped. It sleeps that long before its process is told to stop.
+   * How long callers may still reach a pod that is being stopped. It sleeps that long before its process gets SIGTERM.
    *
-   * @default - 15 seconds if connections are taken at all
+   * @default - 15 seconds if the pods accept connections
    */
   readonly drainTime?: Duration;
 
   /**
-   * Where the workload is found.
+   * The kind of address of the workload.
    *
    * @default ServiceAddressKind.NONE
    */
@@ -125,19 +125,19 @@ export interface ServiceExposureConfig {
 }
 
 /**
- * Who can reach the port of a workload. Nothing here is reachable from the internet.
+ * The exposure of the port of a workload. No exposure is reachable from the internet.
  *
  * @subclassable
  */
 export abstract class ServiceExposure {
   /**
-   * An internal Network Load Balancer in front of the pods: reachable from the VPC and what is connected to it.
+   * Makes an internal Network Load Balancer in front of the pods, reachable from the VPC and from networks that are connected to it.
    *
    * It needs subnets with the tag `kubernetes.io/role/internal-elb` = `1`, and a controller that makes it: EKS Auto Mode has one built in,
    * other clusters need the AWS Load Balancer Controller.
    *
    * A rolling update loses no request only if the namespace has the readiness gates of the load balancer switched on, as
-   * `KubernetesPrerequisites` does: else new pods count as ready before the load balancer knows them. AWS measured 127 seconds
+   * `KubernetesPrerequisites` does: otherwise new pods count as ready before the load balancer knows them. AWS measured 127 seconds
    * without an answer, with two replicas.
    *
    * @see https://aws.amazon.com/cn/blogs/china/use-the-readiness-gate-to-solve-the-service-interruption-caused-by-the-rolling-upgrade-of-eks-pod/
@@ -146,20 +146,20 @@ export abstract class ServiceExposure {
     return new InternalNetworkLoadBalancer(options);
   }
 
-  /** A Service with an address inside the cluster: reachable from every pod of the cluster. */
+  /** Makes a Service with an address inside the cluster, reachable from every pod of the cluster. */
   public static clusterInternal(): ServiceExposure {
     return new ClusterInternal();
   }
 
-  /** No Service: only the kubelet's probes, and what another NetworkPolicy allows, reach the pods. */
+  /** Makes no Service: only probes of the kubelet, and clients that another NetworkPolicy allows, reach the pods. */
   public static none(): ServiceExposure {
     return new NotExposed();
   }
 
   /**
-   * Called by the workload that is exposed.
+   * Makes the exposure. The workload calls it.
    *
-   * @param scope the workload, in which resources may be made
+   * @param scope the workload, which is the scope of resources
    */
   public abstract bind(scope: Construct, options: ServiceExposureBindOptions): ServiceExposureConfig;
 }
@@ -201,7 +201,7 @@ class InternalNetworkLoadBalancer extends ServiceExposure {
         ...this.annotations,
         ...this.options.annotations,
       })],
-      // Clients keep their address through the load balancer, so anything of the VPC may show up here;
+      // Clients keep their address through the load balancer, so any address of the VPC may connect;
       // the load balancer is internal and its security group decides.
       ingressFrom: [],
       drainTime: this.drainTime,
@@ -210,7 +210,7 @@ class InternalNetworkLoadBalancer extends ServiceExposure {
   }
 }
 
-/** A container that answers no probe by HTTP is healthy while it takes connections. */
+/** A container without HTTP probes is healthy while it accepts connections. */
 function healthCheck(path?: string): { [key: string]: string } {
   return path === undefined
     ? { [`${ANNOTATION}-healthcheck-protocol`]: 'tcp' }
@@ -234,13 +234,13 @@ class NotExposed extends ServiceExposure {
   }
 }
 
-/** The annotation of a list of attributes, if there are any. */
+/** Returns the annotation for a list of attributes, if there are any. */
 function attributes(suffix: string, prop: string, values: { [key: string]: string } = {}, annotations: { [key: string]: string } = {}) {
   const entries = Object.entries(values);
   if (entries.length === 0) { return {}; }
   const annotation = `${ANNOTATION}-${suffix}`;
   if (annotation in annotations) {
-    throw new Error(`${prop} and the annotation ${annotation} say the same: give one of them`);
+    throw new Error(`${prop} and the annotation ${annotation} have the same meaning: give one of them`);
   }
   for (const [key, value] of entries) {
     if (/[,=]/.test(key) || value.includes(',')) {

@@ -4,22 +4,22 @@ import * as ecr_assets from 'aws-cdk-lib/aws-ecr-assets';
 import { Construct } from 'constructs';
 
 /**
- * An image that is built from a directory.
+ * Options of an image that is built from a directory.
  */
 export interface DirectoryImageOptions {
   /**
-   * What the image is built for. Pods run on nodes of that architecture only.
+   * The platform of the image. Pods run only on nodes of that architecture.
    *
-   * @default Platform.LINUX_AMD64 - what the node pools of EKS Auto Mode start with
+   * @default Platform.LINUX_AMD64 - the default of the node pools of EKS Auto Mode
    */
   readonly platform?: ecr_assets.Platform;
 }
 
 /**
- * An image as a container names it.
+ * The result of binding an image.
  */
 export interface WorkloadImageConfig {
-  /** The image's address with its tag or digest. */
+  /** The address of the image with its tag or digest. */
   readonly imageUri: string;
 
   /**
@@ -37,24 +37,24 @@ export interface WorkloadImageConfig {
  */
 export abstract class WorkloadImage {
   /**
-   * Build the Dockerfile of a directory. It is built at deployment; synthesis needs no Docker.
+   * Builds the Dockerfile of a directory. It is built at deployment; synthesis needs no Docker.
    * Workloads of the same directory share one image.
    */
   public static fromDirectory(directory: string, options: DirectoryImageOptions = {}): WorkloadImage {
     return new DirectoryImage(directory, options);
   }
 
-  /** An image of any registry that the nodes can pull from, such as `public.ecr.aws/team/orders:1.4.0`. */
+  /** Uses an image of any registry that the nodes can pull from, such as `public.ecr.aws/team/orders:1.4.0`. */
   public static fromRegistry(imageUri: string): WorkloadImage {
     return new RegistryImage(imageUri);
   }
 
-  /** An image of an ECR repository, by its tag or its digest. */
+  /** Uses an image of an ECR repository, with its tag or its digest. */
   public static fromEcrRepository(repository: ecr.IRepository, tagOrDigest: string): WorkloadImage {
     return new EcrImage(repository, tagOrDigest);
   }
 
-  /** Called by the workload that runs it. */
+  /** Returns the image for a container. The workload calls it. */
   public abstract bind(scope: Construct): WorkloadImageConfig;
 }
 
@@ -77,7 +77,7 @@ class RegistryImage extends WorkloadImage {
       throw new Error(`The image '${imageUri}' has neither a tag nor a digest; name the version that is meant, such as '${imageUri}:1.0.0'.`);
     }
     if (!Token.isUnresolved(imageUri) && /[A-Z]/.test(repositoryOf(imageUri))) {
-      throw new Error(`The image '${imageUri}' has capital letters in its name, which no container runtime takes: is it `
+      throw new Error(`The image '${imageUri}' has capital letters in its name, which no container runtime accepts: is it `
         + `'${imageUri.replace(repositoryOf(imageUri), repositoryOf(imageUri).toLowerCase())}'?`);
     }
   }
@@ -97,7 +97,7 @@ class EcrImage extends WorkloadImage {
   }
 }
 
-/** The name of an image without its registry, whose host name may have capitals, and without tag and digest. */
+/** Returns the name of an image without its registry, whose host name may have capital letters, and without tag and digest. */
 function repositoryOf(imageUri: string): string {
   const [first, ...rest] = imageUri.replace(/@.*$/, '').replace(/:[^/:]*$/, '').split('/');
   return rest.length > 0 && (/[.:]/.test(first) || first === 'localhost') ? rest.join('/') : [first, ...rest].join('/');

@@ -1,18 +1,18 @@
 import type { Construct } from 'constructs';
 
 /**
- * Paths that answer 2xx.
+ * Options of HTTP probes: paths that answer with a status of 2xx.
  */
 export interface HttpProbeOptions {
   /**
-   * Answers while the process is worth keeping; otherwise the container is restarted.
+   * The path of the liveness and the startup probe. If it doesn't answer, the container is restarted.
    *
    * @default '/livez'
    */
   readonly livenessPath?: string;
 
   /**
-   * Answers while the process takes work; otherwise it gets no connections.
+   * The path of the readiness probe. While it doesn't answer, the pod gets no connections.
    *
    * @default '/readyz'
    */
@@ -24,19 +24,19 @@ export interface HttpProbeOptions {
  */
 export interface WorkloadProbesConfig {
   /**
-   * Holds back the other two until the process has started.
+   * The startup probe. The other two probes begin after it has succeeded.
    *
    * @default - no probe
    */
   readonly startupProbe?: { [key: string]: unknown };
   /**
-   * Restarts the container when it fails.
+   * The liveness probe. The container is restarted when it fails.
    *
    * @default - no probe
    */
   readonly livenessProbe?: { [key: string]: unknown };
   /**
-   * Takes the pod out of its Service while it fails.
+   * The readiness probe. The pod is removed from its Service while it fails.
    *
    * @default - no probe
    */
@@ -44,7 +44,7 @@ export interface WorkloadProbesConfig {
 }
 
 /**
- * The workload that is probed.
+ * The options with which probes are bound.
  */
 export interface WorkloadProbesBindOptions {
   /** The port of the container, which probes may also name `http`. */
@@ -52,23 +52,23 @@ export interface WorkloadProbesBindOptions {
 }
 
 /**
- * How the kubelet asks a container for its health.
+ * The health probes of a container.
  *
  * @subclassable
  */
 export abstract class WorkloadProbes {
-  /** By HTTP on the workload's port. */
+  /** Probes by HTTP on the port of the workload. */
   public static http(options: HttpProbeOptions = {}): WorkloadProbes {
     return new HttpProbes(options);
   }
 
-  /** Not at all: a container is healthy while its process runs. */
+  /** No probes: a container is healthy while its process runs. */
   public static none(): WorkloadProbes {
     return new NoProbes();
   }
 
   /**
-   * Called by the workload that is probed.
+   * Returns the probes. The workload calls it.
    *
    * @param scope the workload
    */
@@ -84,7 +84,7 @@ class HttpProbes extends WorkloadProbes {
     const liveness = { httpGet: { path: this.options.livenessPath ?? '/livez', port: 'http' }, timeoutSeconds: 2 };
     const readiness = { httpGet: { path: this.options.readinessPath ?? '/readyz', port: 'http' }, timeoutSeconds: 2 };
     return {
-      // A slow start (one minute) isn't a hang (half a minute).
+      // A start may take a minute; a running process is restarted after half a minute.
       startupProbe: { ...liveness, periodSeconds: 2, failureThreshold: 30 },
       livenessProbe: { ...liveness, periodSeconds: 10, failureThreshold: 3 },
       readinessProbe: { ...readiness, periodSeconds: 5, failureThreshold: 2 },

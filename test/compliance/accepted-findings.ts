@@ -16,7 +16,7 @@ export interface AcceptedFinding {
 export const acceptedFindings: AcceptedFinding[] = [
   {
     rules: ['Serverless-SQSRedrivePolicy'],
-    reason: 'It is a dead-letter queue itself, which the rule can\'t tell.',
+    reason: 'It is a dead-letter queue itself, which the rule doesn\'t know.',
     at: [
       'Lambda/DeadLetterQueue', 'Kubernetes/DeadLetterQueue', 'ExternalMetric/DeadLetterQueue',
       'External/DeadLetterQueue', 'OwnKey/DeadLetterQueue', 'Fifo/DeadLetterQueue', 'Fifo/RuleDeadLetterQueue', 'Fair/DeadLetterQueue',
@@ -30,12 +30,12 @@ export const acceptedFindings: AcceptedFinding[] = [
   },
   {
     rules: ['Serverless-LambdaEventSourceMappingDestination'],
-    reason: 'Only mappings of streams take a destination. What fails stays in the queue, and goes to its dead-letter queue.',
+    reason: 'Only mappings of streams accept a destination. A failed message stays in the queue, and goes to its dead-letter queue.',
     at: ['Lambda/EventSourceMapping'],
   },
   {
     rules: ['NIST.800.53.R5-IAMNoInlinePolicy', 'HIPAA.Security-IAMNoInlinePolicy'],
-    reason: 'The policy is about one resource and for one role, with which it comes and goes. A managed one could be given to others, and '
+    reason: 'The policy is about one resource and for one role, and exists as long as the role. A managed one could be attached to others, and '
       + 'a role takes only 10 of them.',
     at: [
       'Lambda/Policy',
@@ -49,8 +49,8 @@ export const acceptedFindings: AcceptedFinding[] = [
   },
   {
     rules: ['AwsSolutions-SMG4', 'NIST.800.53.R5-SecretsManagerRotationEnabled', 'HIPAA.Security-SecretsManagerRotationEnabled'],
-    reason: 'Rotating a database password takes a function in the VPC with a way to Secrets Manager, which only the owner of the VPC can '
-      + 'choose. The secret has the form that addRotationSchedule() with a hosted rotation needs.',
+    reason: 'Rotating a database password needs a function in the VPC with a route to Secrets Manager, which only the owner of the VPC can '
+      + 'choose. The secret has the format that addRotationSchedule() with a hosted rotation needs.',
     at: [
       'Database/CommandSecret', 'Database/QuerySecret',
       'Pipeline/Database/CommandSecret', 'Pipeline/Database/QuerySecret',
@@ -58,7 +58,7 @@ export const acceptedFindings: AcceptedFinding[] = [
   },
   {
     rules: ['NIST.800.53.R5-SecretsManagerUsingKMSKey', 'HIPAA.Security-SecretsManagerUsingKMSKey'],
-    reason: 'It is encrypted with the key that AWS manages, unless encryptionKey is given, as it is to the pipeline here.',
+    reason: 'It is encrypted with the key that AWS manages, unless encryptionKey is given. Here, the pipeline has one.',
     at: ['Database/CommandSecret', 'Database/QuerySecret'],
   },
   {

@@ -93,7 +93,7 @@ describe('100 consumers', () => {
   test('in one stack are refused, with what to do', () => {
     fill(() => stack);
     expect(() => Template.fromStack(stack)).toThrow(new RegExp([
-      /\[Shop\] The stack 'Shop' has 900 resources, of which 700 are from 100 consumers; CloudFormation takes 500\. /,
+      /\[Shop\] The stack 'Shop' has 900 resources, of which 700 are from 100 consumers; CloudFormation allows 500\. /,
       /Make further consumers in nested stacks, at most 57 in each, .* \[cdk-order-pipeline:tooManyResources\]/,
     ].map(({ source }) => source).join('')));
   });
@@ -169,7 +169,7 @@ describe('a stack that gets full', () => {
   test('may be of the limit that the app sets', () => {
     stack = new Stack(new App({ context: { '@aws-cdk/core:stackResourceLimit': '20' } }), 'Small');
     consumers(3);
-    expect(() => Template.fromStack(stack)).toThrow(/has 23 resources, .* CloudFormation takes 20\. .* at most 2 in each/);
+    expect(() => Template.fromStack(stack)).toThrow(/has 23 resources, .* CloudFormation allows 20\. .* at most 2 in each/);
   });
 
   test('has no limit if the app says so', () => {

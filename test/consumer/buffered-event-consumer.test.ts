@@ -306,7 +306,7 @@ describe('a brought queue', () => {
   test.each(['queue', 'deadLetterQueue'])('can\'t use the AWS managed key as %s', (prop) => {
     const queue = new sqs.Queue(stack, 'Queue', { encryption: sqs.QueueEncryption.KMS_MANAGED });
     expect(() => consumerOf({ [prop]: queue }))
-      .toThrow(`${prop} is encrypted with the key alias/aws/sqs, which EventBridge can't use, as nobody can add the permission to its policy: `
+      .toThrow(`${prop} is encrypted with the key alias/aws/sqs, which EventBridge can't use, as its policy can't be changed: `
         + 'encrypt it with QueueEncryption.SQS_MANAGED or with a customer managed key');
   });
 

@@ -127,17 +127,17 @@ describe('databaseAccess of a target of one\'s own', () => {
   const own = () => new ec2.Connections({ securityGroups: [ec2.SecurityGroup.fromSecurityGroupId(stack, 'Own', 'sg-own')] });
   test.each<[string, string | undefined, number, number, () => IConsumerTarget]>([
     ['identity and connections', undefined, 1, 1, () => ownTarget({ grantee: roleOf(stack), connections: own() })],
-    ['no connections', 'from where it connects', 1, 0, () => ownTarget({ grantee: roleOf(stack) })],
-    ['no connections, as a process elsewhere', 'from where it connects', 1, 0, () => externalTarget(roleOf(stack))],
-    ['no connections, as a function outside of a VPC', 'from where it connects', 1, 0, () => ConsumerTarget.lambdaFunction(functionOf(stack))],
-    ['no identity', 'who it is', 0, 1, () => ownTarget({ connections: own() })],
-    ['neither', 'who it is', 0, 0, () => ownTarget()],
+    ['no connections', 'connections', 1, 0, () => ownTarget({ grantee: roleOf(stack) })],
+    ['no connections, as a process elsewhere', 'connections', 1, 0, () => externalTarget(roleOf(stack))],
+    ['no connections, as a function outside of a VPC', 'connections', 1, 0, () => ConsumerTarget.lambdaFunction(functionOf(stack))],
+    ['no identity', 'identity', 0, 1, () => ownTarget({ connections: own() })],
+    ['neither', 'identity', 0, 0, () => ownTarget()],
   ])('that says %s gets what it can, and is warned of what is missing', (_, missing, credentials, paths, target) => {
     consumerOf(target(), { databaseAccess: DatabaseAccess.command(existingDatabase(stack)) });
     expect([secrets().length, ingress().length]).toEqual([credentials, paths]);
     const warnings = Annotations.fromStack(stack).findWarning('/Test/Consumer', Match.stringLikeRegexp('consumerWithoutDatabaseAccess'));
-    expect(warnings.map(({ entry }) => entry.data)).toEqual(missing === undefined ? [] : [`the target does not say ${missing}, so it has no way to the `
-      + 'database: put its function in the VPC, or open database.connections and grant the credentials yourself '
+    expect(warnings.map(({ entry }) => entry.data)).toEqual(missing === undefined ? [] : [`the ${missing} of the target `
+      + `${missing === 'identity' ? 'is' : 'are'} unknown, so it has no access to the database: put its function in the VPC, or open database.connections and grant the credentials yourself `
       + '[ack: cdk-order-pipeline:consumerWithoutDatabaseAccess]']);
   });
 });

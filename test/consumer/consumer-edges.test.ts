@@ -43,7 +43,7 @@ describe('what would only fail once it is deployed', () => {
     const made = new sqs.Queue(stack, 'Queue', { visibilityTimeout: Duration.minutes(3) });
     for (const [queue, same] of [[made, made], [imported('One'), imported('Other')]]) {
       expect(() => new BufferedEventConsumer(stack, `Consumer${queue!.node.id}`, { eventPattern: created, queue, [name]: same, target: external() }))
-        .toThrow(`${name} is queue itself, so what fails would come again for ever: give another queue, or leave ${name} out`);
+        .toThrow(`${name} is queue itself, so a failed message would be received again forever: give another queue, or leave ${name} out`);
       stack.node.tryRemoveChild('Role');
     }
   });
@@ -75,7 +75,7 @@ describe('what would only fail once it is deployed', () => {
 
   test('a key of another region', () => {
     expect(() => consumerOf({ encryptionKey: kms.Key.fromKeyArn(stack, 'Key', 'arn:aws:kms:us-east-1:111122223333:key/orders') }))
-      .toThrow('encryptionKey is in us-east-1, but Amazon SQS takes keys of its own region only, which is eu-west-1');
+      .toThrow('encryptionKey is in us-east-1, but Amazon SQS accepts only keys of its own region, which is eu-west-1');
   });
 
   test.each([

@@ -86,7 +86,7 @@ describe('several event patterns', () => {
     [{ eventPatterns: [created, {}] }, 'eventPatterns[1] is empty: name at least one field, such as detailType'],
     [{ eventPatterns: [created, { ...created }] },
       'eventPatterns[1] is the same as eventPatterns[0], so each of its events would be delivered twice: leave one out'],
-    [{ eventPatterns: [] }, 'eventPattern is missing: give it, or eventPatterns, or bring a queue that others send to'],
+    [{ eventPatterns: [] }, 'eventPattern is missing: give it, or eventPatterns, or give a queue that something else sends to'],
     [{}, 'eventPattern is missing'],
   ])('refuses %j', (props, message) => {
     expect(() => consumerOf(props)).toThrow(message);
@@ -159,8 +159,8 @@ describe('the dead-letter queue', () => {
   test('of an imported queue is warned of, with the redrive policy that the queue needs', () => {
     const consumer = consumerOf({ queue: sqs.Queue.fromQueueArn(stack, 'Imported', 'arn:aws:sqs:eu-west-1:111122223333:orders') });
     const redrive = { deadLetterTargetArn: stack.resolve(consumer.deadLetterQueue.queueArn), maxReceiveCount: 5 };
-    expect(warnings()).toEqual(["queue 'Test/Imported' is imported, so its redrive policy stays as it is: bring its deadLetterQueue, or give it this "
-      + `one (redrivePolicy): ${JSON.stringify(redrive)} [ack: cdk-order-pipeline:queueRedrivePolicyNotUpdated]`]);
+    expect(warnings()).toEqual(["queue 'Test/Imported' is imported, so its redrive policy stays as it is: give its deadLetterQueue, or set this "
+      + `one on it (redrivePolicy): ${JSON.stringify(redrive)} [ack: cdk-order-pipeline:queueRedrivePolicyNotUpdated]`]);
     expect(JSON.parse(evaluate(stack.resolve(consumer.redrivePolicy)) as string)).toEqual(evaluate(redrive));
   });
 
@@ -210,7 +210,7 @@ describe('a FIFO queue', () => {
     ['<aws.events.event.json>', '<aws.events.event.json>'],
   ])('refuses a group from the event: %s', (messageGroupId, path) => {
     expect(() => fifo({ queueType: QueueType.fifo({ messageGroupId }) })).toThrow(
-      `queueType.messageGroupId is '${path}', but EventBridge can't take it from the event: the group of a rule is a fixed text.`);
+      `queueType.messageGroupId is '${path}', but EventBridge can't read it from the event: the group of a rule is a fixed text.`);
   });
 
   test.each(['', 'two words', 'x'.repeat(101)])('refuses a group of the name %j', (messageGroupId) => {
@@ -280,11 +280,11 @@ describe('a FIFO queue', () => {
     ['another type', () => ({ queueType: QueueType.fair(), queue: new sqs.Queue(stack, 'Queue', { fifo: true, contentBasedDeduplication: true }) }),
       'queueType is standard, but queue is FIFO: give the type of queue, or leave queueType out'],
     ['standard dead letters', () => ({ deadLetterQueue: new sqs.Queue(stack, 'Dead') }),
-      'deadLetterQueue is standard, but the queue is FIFO, and SQS wants both of one type'],
+      'deadLetterQueue is standard, but the queue is FIFO, and SQS requires the same type for both'],
     ['FIFO dead letters of a standard queue', () => ({ queueType: undefined, deadLetterQueue: new sqs.Queue(stack, 'Dead', { fifo: true }) }),
       'deadLetterQueue is FIFO, but the queue is standard'],
     ['FIFO dead letters of EventBridge', () => ({ ruleDeadLetterQueue: new sqs.Queue(stack, 'Dead', { fifo: true }) }),
-      "ruleDeadLetterQueue is FIFO, but EventBridge takes only standard queues for what it can't deliver"],
+      "ruleDeadLetterQueue is FIFO, but EventBridge accepts only standard queues for events that it can't deliver"],
   ])('refuses %s', (_, props, message) => {
     expect(() => fifo(props())).toThrow(message);
   });
@@ -360,7 +360,7 @@ describe('a key', () => {
     ['by the ARN of its alias', () => kms.Key.fromKeyArn(stack, 'Key', 'arn:aws:kms:eu-west-1:111122223333:alias/aws/sqs')],
   ])('that AWS manages is refused %s', (_, key) => {
     expect(() => consumerOf({ eventPattern: created, encryptionKey: key() })).toThrow('encryptionKey is a key that AWS manages, which EventBridge '
-      + "can't use, as nobody can add the permission to its policy: give a customer managed key, or none for SSE-SQS");
+      + "can't use, as its policy can't be changed: give a customer managed key, or none for SSE-SQS");
   });
 
   test('of a brought queue that AWS manages is refused', () => {

@@ -96,7 +96,7 @@ test.each<[string, () => IConsumerTarget]>([
 test('a policy that has to name a target that does not say who it is, is an error that names the consumer', () => {
   const bucket = s3.Bucket.fromBucketAttributes(stack, 'Bucket', { bucketName: 'orders', account: '999999999999' });
   const consumer = consumerOf(ownTarget());
-  expect(() => bucket.grantRead(consumer)).toThrow('a policy has to name the target, which does not say who it is: give the permission to its role, '
+  expect(() => bucket.grantRead(consumer)).toThrow('a policy has to name the target, whose identity is unknown: give the permission to its role, '
     + "or let your own target return `grantee` (in 'Test/Consumer')");
 });
 
@@ -134,7 +134,7 @@ describe('connections', () => {
     ['a target of one\'s own that says none', () => ownTarget()],
   ])('of %s are an error that says what to do', (_, target) => {
     const consumer = consumerOf(target());
-    expect(() => database().allowDefaultPortFrom(consumer)).toThrow('connections: the target does not say where it connects from. Put its function into '
+    expect(() => database().allowDefaultPortFrom(consumer)).toThrow('the connections of the target are unknown: put its function into '
       + "a VPC, or let your own target return `connections` (in 'Test/Consumer')");
   });
 });

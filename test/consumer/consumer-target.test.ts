@@ -93,8 +93,8 @@ describe('a Lambda function', () => {
     const fn = functionOf(stack, { environment: { DB_NAME: 'orders' } });
     const target = () => ConsumerTarget.lambdaFunction(fn);
     expect(() => new BufferedEventConsumer(stack, 'Other', { eventPattern, target: target(), environment: { DB_NAME: 'catalog' } }))
-      .toThrow("the function 'Test/Function' has another DB_NAME already, of its own or of another consumer: give each consumer a function of its own, or "
-        + "leave the variable out of one (in 'Test/Other')");
+      .toThrow("the function 'Test/Function' has another DB_NAME already, of its own or of another consumer: give each consumer its own function, or "
+        + "remove the variable from one of them (in 'Test/Other')");
     const environment = { DB_NAME: 'orders', REGION: stack.region };
     expect(() => consumerOf(target(), { environment })).not.toThrow();
     expect(() => new BufferedEventConsumer(stack, 'Again', { eventPattern, target: target(), environment })).not.toThrow();

@@ -86,8 +86,8 @@ describe('an organisation\'s injector that says how queues are encrypted', () =>
     ['by its alias', () => ({ encryptionMasterKey: kms.Alias.fromAliasName(stack, 'Managed', 'alias/aws/sqs') })],
   ])('can\'t take the key that AWS manages, %s, as EventBridge can\'t use it', (_, encryption) => {
     inject(sqs.Queue.PROPERTY_INJECTION_ID, encryption);
-    expect(() => consumerOf()).toThrow("the new queue 'DeadLetterQueue' is encrypted with the key alias/aws/sqs, which EventBridge can't use, as nobody can "
-      + 'add the permission to its policy: encrypt it with QueueEncryption.SQS_MANAGED or with a customer managed key (in \'Test/Consumer\')');
+    expect(() => consumerOf()).toThrow("the new queue 'DeadLetterQueue' is encrypted with the key alias/aws/sqs, which EventBridge can't use, as its policy "
+      + 'can\'t be changed: encrypt it with QueueEncryption.SQS_MANAGED or with a customer managed key (in \'Test/Consumer\')');
   });
 
   test('is not needed: without one, queues are encrypted with keys of Amazon SQS', () => {

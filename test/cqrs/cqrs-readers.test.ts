@@ -104,7 +104,7 @@ describe('autoscaled', () => {
     Template.fromStack(stack).hasResourceProperties('AWS::RDS::DBCluster', { ServerlessV2ScalingConfiguration: Match.absent() });
     for (const prop of ['minCapacity', 'maxCapacity']) {
       expect(() => new CqrsAuroraCluster(stack, `With ${prop}`, { vpc, readers: autoscaled(), [prop]: 2 })).toThrow(
-        `${prop} can't be given together with CqrsReaders.autoscaled, whose instanceType says how large the instances are`);
+        `${prop} can't be given together with CqrsReaders.autoscaled, whose instanceType sets the size of the instances`);
     }
   });
 

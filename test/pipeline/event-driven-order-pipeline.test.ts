@@ -235,11 +235,11 @@ describe('migration', () => {
     const database = existingDatabase(new Construct(stack, 'Existing'), { adminSecret: true });
     expect(() => new EventDrivenOrderPipeline(stack, 'Other', { database, migration: migration() })).not.toThrow();
     expect(() => new EventDrivenOrderPipeline(stack, 'None', { migration: migration() }))
-      .toThrow("migration needs a database: give the pipeline vpc to make one, or bring one as database (in 'Shop/None')");
+      .toThrow("migration needs a database: give the pipeline vpc to make one, or give an existing one as database (in 'Shop/None')");
   });
 
   test('is missed if the database is new', () => {
-    const warning = Match.stringLikeRegexp('nobody makes the roles.*cdk-order-pipeline:databaseWithoutMigration');
+    const warning = Match.stringLikeRegexp('so the roles .* are not made.*cdk-order-pipeline:databaseWithoutMigration');
     pipelineOf();
     Annotations.fromStack(stack).hasWarning('/Shop/Pipeline', warning);
     new EventDrivenOrderPipeline(stack, 'Brought', { database: existingDatabase(stack) });
@@ -370,7 +370,7 @@ describe('consumers', () => {
     template.resourceCountIs('AWS::EC2::SecurityGroupIngress', 2);
   });
 
-  test('that can not reach the database are warned about', () => {
+  test('that cannot reach the database are warned about', () => {
     const fn = new lambda.Function(stack, 'Fn', {
       runtime: lambda.Runtime.NODEJS_22_X, handler: 'index.handler', code: lambda.Code.fromInline('exports.handler = () => {}'),
     });
@@ -379,7 +379,7 @@ describe('consumers', () => {
     pipeline.addConsumer('Mail', { eventPattern, target: ConsumerTarget.lambdaFunction(fn) });
     Annotations.fromStack(stack).hasNoWarning('/Shop/Pipeline/Consumers/Mail', Match.anyValue());
     pipeline.addConsumer('Stock', { eventPattern, target: ConsumerTarget.lambdaFunction(fn), database: DatabaseSide.COMMAND });
-    Annotations.fromStack(stack).hasWarning('/Shop/Pipeline/Consumers/Stock', Match.stringLikeRegexp('has no way to the database: put its function in the VPC'));
+    Annotations.fromStack(stack).hasWarning('/Shop/Pipeline/Consumers/Stock', Match.stringLikeRegexp('has no access to the database: put its function in the VPC'));
   });
 
   test('of a team can be in a stack of their own', () => {
@@ -602,7 +602,7 @@ describe('refuses', () => {
   });
 
   test('neither a VPC nor a database, for what needs one', () => {
-    const needs = (what: string) => `${what} needs a database: give the pipeline vpc to make one, or bring one as database (in 'Shop/Pipeline`;
+    const needs = (what: string) => `${what} needs a database: give the pipeline vpc to make one, or give an existing one as database (in 'Shop/Pipeline`;
     const service = () => services.run(['node', 'service.js']);
     expect(() => new EventDrivenOrderPipeline(stack, 'Pipeline1', { commandApi: service() })).toThrow(needs('commandApi'));
     expect(() => new EventDrivenOrderPipeline(stack, 'Pipeline2', { queryApi: service() })).toThrow(needs('queryApi'));

@@ -5,7 +5,7 @@ import type { BufferedEventConsumer } from '../buffered-event-consumer';
 import type { ISubscriptionGrants } from '../event-subscription';
 
 /**
- * Permissions of operators on a `BufferedEventConsumer`.
+ * Grants permissions on a `BufferedEventConsumer` to operators.
  */
 export class BufferedEventConsumerGrants implements ISubscriptionGrants {
   /** The grants of a consumer. */
@@ -17,16 +17,16 @@ export class BufferedEventConsumerGrants implements ISubscriptionGrants {
   private constructor(
     private readonly queue: sqs.IQueue,
     private readonly deadLetterQueue: sqs.IQueue,
-    /** Only if it is another one. */
+    /** The queue, only if it has another key. */
     private readonly ruleDeadLetterQueue?: sqs.IQueue,
   ) {
   }
 
   /**
-   * Move dead letters back to the queue with `StartMessageMoveTask`, watch the move and cancel it.
+   * Grants permission to move dead letters back to the queue with `StartMessageMoveTask`, to watch the move and to cancel it.
    *
-   * Name the queue as the destination: a message that EventBridge itself put into the dead-letter queue came from no queue.
-   * SQS moves nothing from a standard to a FIFO queue, so what is in a `ruleDeadLetterQueue` of its own can be received and deleted, to be
+   * Set the queue as the destination: a message that EventBridge itself put into the dead-letter queue came from no queue.
+   * SQS moves nothing from a standard to a FIFO queue, so messages in a separate `ruleDeadLetterQueue` can be received and deleted, to be
    * published again.
    *
    * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html
@@ -47,7 +47,7 @@ export class BufferedEventConsumerGrants implements ISubscriptionGrants {
   }
 
   /**
-   * Look at dead letters and put them back at once, without deleting any.
+   * Grants permission to read dead letters and to put them back at once, without deleting them.
    *
    * @param grantee the identity that gets the permission
    */

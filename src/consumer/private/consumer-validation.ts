@@ -10,7 +10,7 @@ import type { BufferedEventConsumerProps } from '../buffered-event-consumer';
 const MAX_VISIBILITY = Duration.hours(12);
 const MAX_RETENTION = Duration.days(14);
 
-/** Refuses what can't work, and warns of what is known to end badly. */
+/** Refuses inputs that can't work, and warns of inputs that lead to failures. */
 export function validateConsumer(
   scope: Construct, props: BufferedEventConsumerProps, patterns: events.EventPattern[], processingTime: Duration,
 ): void {
@@ -34,7 +34,7 @@ export function validateConsumer(
   const own = queue instanceof sqs.Queue ? queue.deadLetterQueue?.queue : undefined;
   const dead = deadLetterQueue ?? own;
   if (queue && dead && (ruleDeadLetterQueue || !dead.fifo || patterns.length === 0)) {
-    // No queue is made, of which it could say anything.
+    // They configure a new queue, and no queue is made.
     refuseWith(scope, 'queue', { removalPolicy: props.removalPolicy });
   }
   for (const [name, brought] of Object.entries({ deadLetterQueue, queue, ruleDeadLetterQueue, 'the deadLetterQueue of queue': own })) {
@@ -42,7 +42,7 @@ export function validateConsumer(
   }
   for (const [name, brought] of Object.entries({ deadLetterQueue, ruleDeadLetterQueue })) {
     if (queue && brought && isSame(queue, brought)) {
-      throw invalid(scope, `${name} is queue itself, so what fails would come again for ever: give another queue, or leave ${name} out`);
+      throw invalid(scope, `${name} is queue itself, so a failed message would be received again forever: give another queue, or leave ${name} out`);
     }
   }
   validateTypes(scope, props);
@@ -51,12 +51,12 @@ export function validateConsumer(
   if (!queue && deadLetterQueue instanceof sqs.Queue) { validateOwnDeadLetterQueue(scope, deadLetterQueue); }
 }
 
-/** A consumer would work on another queue than the one that is watched. */
+/** The target would consume another queue than the one that is watched. */
 export function ownQueueUrl(scope: Construct): Error {
   return invalid(scope, 'environment.QUEUE_URL is the queue of this consumer, which it sets itself: give another queue another name');
 }
 
-/** Six times the processing time and the batching window, as AWS advises for Lambda. */
+/** Returns six times the processing time plus the batching window, as AWS advises for Lambda. */
 export function adviseVisibilityTimeout(scope: Construct, processingTime: Duration, maxBatchingWindow?: Duration): Duration {
   const advised = advisedVisibility(processingTime, maxBatchingWindow);
   if (advised === undefined) {
@@ -76,7 +76,7 @@ function validatePatterns(scope: Construct, props: BufferedEventConsumerProps, p
   refuseBoth(scope, { eventPattern, eventPatterns });
   if (patterns.length === 0) {
     if (!queue) {
-      throw invalid(scope, 'eventPattern is missing: give it, or eventPatterns, or bring a queue that others send to');
+      throw invalid(scope, 'eventPattern is missing: give it, or eventPatterns, or give a queue that something else sends to');
     }
     refuseWithout(scope, 'eventPattern', { eventBus, ruleInput, ruleDeadLetterQueue });
   }
@@ -97,7 +97,7 @@ function validatePatterns(scope: Construct, props: BufferedEventConsumerProps, p
   }
 }
 
-/** The first field of a pattern that has no condition. */
+/** Returns the first field of a pattern that has no condition. */
 function emptyField(value: unknown, path: string): string | undefined {
   if (typeof value !== 'object' || value === null || Token.isUnresolved(value)) { return undefined; }
   const fields = Object.entries(value).filter(([, field]) => field !== undefined);
@@ -147,7 +147,7 @@ function validateQueue(scope: Construct, name: string, queue: sqs.IQueue, delive
   }
 }
 
-/** A queue and its dead-letter queue are of one type; EventBridge takes standard dead-letter queues only. */
+/** A queue and its dead-letter queue must have the same type. EventBridge accepts only standard dead-letter queues. */
 function validateTypes(scope: Construct, { queue, queueType, deadLetterQueue, ruleDeadLetterQueue }: BufferedEventConsumerProps): void {
   const typeOf = (fifo: boolean) => fifo ? 'FIFO' : 'standard';
   if (queue && queueType && queueType._fifo !== queue.fifo) {
@@ -155,10 +155,10 @@ function validateTypes(scope: Construct, { queue, queueType, deadLetterQueue, ru
   }
   const fifo = queue?.fifo ?? queueType?._fifo ?? false;
   if (deadLetterQueue && deadLetterQueue.fifo !== fifo) {
-    throw invalid(scope, `deadLetterQueue is ${typeOf(deadLetterQueue.fifo)}, but the queue is ${typeOf(fifo)}, and SQS wants both of one type`);
+    throw invalid(scope, `deadLetterQueue is ${typeOf(deadLetterQueue.fifo)}, but the queue is ${typeOf(fifo)}, and SQS requires the same type for both`);
   }
   if (ruleDeadLetterQueue?.fifo) {
-    throw invalid(scope, 'ruleDeadLetterQueue is FIFO, but EventBridge takes only standard queues for what it can\'t deliver');
+    throw invalid(scope, 'ruleDeadLetterQueue is FIFO, but EventBridge accepts only standard queues for events that it can\'t deliver');
   }
 }
 
@@ -170,18 +170,18 @@ function warnOfRetention(scope: Construct, { queue, queueType, deadLetterQueue, 
   const deadKept = dead ? retentionOf(dead) : MAX_RETENTION;
   if (!kept || !deadKept || kept.isUnresolved() || deadKept.isUnresolved() || kept.toSeconds() < deadKept.toSeconds()) { return; }
   Annotations.of(scope).addWarningV2('cdk-order-pipeline:noTimeForDeadLetters',
-    `the retentionPeriod is ${kept.toHumanString()}, but the dead-letter queue has ${deadKept.toHumanString()} from when a message was sent: what fails `
+    `the retentionPeriod is ${kept.toHumanString()}, but the dead-letter queue has ${deadKept.toHumanString()} from when a message was sent: a message that fails `
     + 'after a long wait is lost soon after it became a dead letter. Let the dead-letter queue keep messages longer than the queue');
 }
 
-/** How long a queue keeps messages, if it is made in this app. */
+/** Returns how long a queue keeps messages, if it is made in this app. */
 function retentionOf(queue: sqs.IQueue): Duration | undefined {
   if (!(queue instanceof sqs.Queue)) { return undefined; }
   const { messageRetentionPeriod } = queue.node.defaultChild as sqs.CfnQueue;
   return Token.isUnresolved(messageRetentionPeriod) ? undefined : Duration.seconds(messageRetentionPeriod ?? 4 * 86_400);
 }
 
-/** What is known of a queue that is brought, but made in this app. */
+/** Checks an existing queue, as far as it is known: if it is made in this app. */
 function validateOwnQueue(
   scope: Construct, queue: sqs.Queue, { deadLetterQueue, target }: BufferedEventConsumerProps, delivered: boolean, processingTime: Duration,
 ): void {
@@ -213,12 +213,12 @@ function validateKey(scope: Construct, key: kms.IKey): void {
   if (isAwsManaged(key)) { throw awsManagedKey(scope, 'encryptionKey'); }
   const { region } = Stack.of(scope);
   if (differ(key.env.region, region)) {
-    throw invalid(scope, `encryptionKey is in ${key.env.region}, but Amazon SQS takes keys of its own region only, which is ${region}`);
+    throw invalid(scope, `encryptionKey is in ${key.env.region}, but Amazon SQS accepts only keys of its own region, which is ${region}`);
   }
 }
 
 function isSame(one: sqs.IQueue, other: sqs.IQueue): boolean {
-  // An imported queue may come twice.
+  // An imported queue may be two constructs.
   return one === other || !Token.isUnresolved(one.queueArn) && one.queueArn === other.queueArn;
 }
 
@@ -229,6 +229,6 @@ function isAwsManaged(key: kms.IKey): boolean {
 
 function awsManagedKey(scope: Construct, name: string): Error {
   const what = name === 'encryptionKey' ? 'is a key that AWS manages' : 'is encrypted with the key alias/aws/sqs';
-  return invalid(scope, `${name} ${what}, which EventBridge can't use, as nobody can add the permission to its policy: `
+  return invalid(scope, `${name} ${what}, which EventBridge can't use, as its policy can't be changed: `
     + (name === 'encryptionKey' ? 'give a customer managed key, or none for SSE-SQS' : 'encrypt it with QueueEncryption.SQS_MANAGED or with a customer managed key'));
 }

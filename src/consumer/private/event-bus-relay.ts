@@ -4,20 +4,20 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import { Construct } from 'constructs';
 
 /**
- * Brings events of another account's bus to a bus of this account.
+ * Forwards events of another account's bus to a bus of this account.
  *
  * A rule on a bus of another account sends to a bus of the account that made the rule; to a queue, only with a role of the bus's account.
- * This is the way that AWS shows for teams that own their subscriptions:
+ * AWS recommends this for teams that own their subscriptions:
  * https://github.com/aws-samples/amazon-eventbridge-resource-policy-samples/tree/main/patterns/single-bus-multi-account-pattern
  */
 export class EventBusRelay extends Construct {
-  /** Has the events of the other bus that one of the rules matches. */
+  /** The bus of this account that gets the events of the other bus that one of the rules matches. */
   public readonly eventBus: events.EventBus;
 
-  /** What the policy of the other bus has to have. */
+  /** The statement that the policy of the other bus needs. */
   public readonly policyStatement: iam.PolicyStatement;
 
-  /** By which the rules on the other bus send to this one. */
+  /** The role with which the rules on the other bus send to this one. */
   public readonly role: iam.Role;
 
   constructor(scope: Construct, id: string, private readonly from: events.IEventBusRef) {
@@ -36,13 +36,13 @@ export class EventBusRelay extends Construct {
         'events:PutTargets', 'events:RemoveTargets', 'events:ListTargetsByRule',
         'events:TagResource', 'events:UntagResource', 'events:ListTagsForResource',
       ],
-      // Rules of the default bus don't name it.
+      // The ARN of a rule on the default bus doesn't contain the name of the bus.
       resources: [`arn:${partition}:events:${region}:${owner}:rule/${resourceName === 'default' ? '' : `${resourceName}/`}*`],
       conditions: { StringEqualsIfExists: { 'events:creatorAccount': account } },
     });
   }
 
-  /** A rule on the other bus, for the events that a rule on this one matches. */
+  /** Adds a rule to the other bus, for the events that a rule on this one matches. */
   public addRule(id: string, rule: events.Rule, deadLetterQueueArn: string): events.CfnRule {
     const { eventPattern } = rule.node.defaultChild as events.CfnRule;
     const relayed = new events.CfnRule(this, id, {

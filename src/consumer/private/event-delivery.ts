@@ -11,7 +11,7 @@ import { differ } from '../../private/validation';
 import type { QueueType } from '../queue-type';
 
 /**
- * What is delivered, and where to.
+ * The events that are delivered, and their destination.
  */
 export interface EventDeliveryOptions {
   readonly eventBus?: events.IEventBusRef;
@@ -19,13 +19,13 @@ export interface EventDeliveryOptions {
   readonly ruleInput?: events.RuleTargetInput;
   readonly queue: sqs.IQueue;
   readonly queueType: QueueType;
-  /** For what can't be delivered: a standard queue. */
+  /** The standard queue for events that can't be delivered. */
   readonly deadLetterQueue: sqs.IQueue;
-  /** What the consumer calls it. */
+  /** The name of the prop in the consumer. */
   readonly deadLetterQueueName: string;
 }
 
-/** The rules of a consumer, and what lets them send. */
+/** The rules of a consumer, and the permissions that let them send. */
 export class EventDelivery {
   public readonly rules: events.Rule[];
   public readonly queueStatement: iam.PolicyStatement;
@@ -33,15 +33,15 @@ export class EventDelivery {
   public readonly keyStatement: iam.PolicyStatement;
   public readonly eventBusStatement?: iam.PolicyStatement;
 
-  /** Brings the events of another account's bus. */
+  /** The relay for the events of another account's bus. */
   public readonly relay?: EventBusRelay;
 
   /** The rules on another account's bus. */
   public readonly relayRules: events.CfnRule[];
 
-  /** The bus that the rules are on: of this account. */
+  /** The bus that the rules are on. It is in this account. */
   private readonly eventBus?: events.IEventBusRef;
-  /** Whose rules send. */
+  /** The construct whose rules send. */
   private readonly accounts: string[];
 
   constructor(private readonly scope: Construct, private readonly options: EventDeliveryOptions) {
@@ -61,7 +61,7 @@ export class EventDelivery {
     this.deadLetterQueueStatement = this.allowRules(deadLetterQueue, [...ruleArns, ...relayArns], this.accounts);
     this.keyStatement = this.allowEventBridgeToUseKey();
     this.eventBusStatement = relay?.policyStatement;
-    // What comes before the way onwards is there would be lost.
+    // Events that arrive before the delivery to the queue is possible would be lost.
     const policies = this.applyPolicies();
     this.relayRules.forEach((rule) => rule.node.addDependency(...policies));
     this.warnOfEqualMessages();
@@ -71,7 +71,7 @@ export class EventDelivery {
   public metricFailures(options?: cloudwatch.MetricOptions): cloudwatch.IMetric {
     const metrics = this.rules.map((rule) => this.metricFailuresOf(rule, options));
     return metrics.length === 1 ? metrics[0]! : new cloudwatch.MathExpression({
-      // EventBridge reports nothing for a rule without failures, and a sum with nothing is nothing.
+      // EventBridge reports no data for a rule without failures, and a sum with missing data is missing.
       expression: 'SUM(FILL(METRICS(), 0))',
       usingMetrics: Object.fromEntries(metrics.map((metric, index) => [`rule${index + 1}`, metric])),
       label: options?.label ?? 'FailedInvocations',
@@ -102,7 +102,7 @@ export class EventDelivery {
       eventBus: this.eventBus,
       eventPattern,
       targets: [{
-        // Not the target of aws-events-targets: its permissions are wider, and it leaves out the dead-letter queue's key.
+        // The target of aws-events-targets is not used: its permissions are wider, and it omits the key of the dead-letter queue.
         bind: () => ({
           arn: queue.queueArn,
           deadLetterConfig: { arn: deadLetterQueue.queueArn },
@@ -114,7 +114,7 @@ export class EventDelivery {
   }
 
   private allowRules(queue: sqs.IQueue, ruleArns: string[], accounts: string[]): iam.PolicyStatement {
-    // The rule needs the queue, so the stack of a queue elsewhere can't need the rule's.
+    // The rule needs the queue, so the stack of a queue in another stack can't need the stack of the rule.
     const elsewhere = queue instanceof sqs.Queue && Stack.of(queue) !== Stack.of(this.scope);
     return new iam.PolicyStatement({
       principals: [new iam.ServicePrincipal('events.amazonaws.com')],
@@ -131,14 +131,14 @@ export class EventDelivery {
       principals: [new iam.ServicePrincipal('events.amazonaws.com')],
       actions: ['kms:Decrypt', 'kms:GenerateDataKey*'],
       resources: ['*'],
-      // Not the rule's ARN: the rule needs the queue, the queue needs the key.
+      // The ARN of the rule would be a cycle: the rule needs the queue, and the queue needs the key.
       conditions: { StringEquals: { 'aws:SourceAccount': oneOrAll(this.accounts) } },
     });
   }
 
   /**
-   * Adds the statements where that is possible, and says what is missing where it is not. Returns the policies that a rule of another bus
-   * needs before it: not the dead-letter queue's, which needs the rule.
+   * Adds the statements where that is possible, and warns with the statement where it is not. Returns the policies that a rule of another
+   * bus needs before it, without that of the dead-letter queue, which needs the rule.
    */
   private applyPolicies(): IDependable[] {
     const { eventBus, queue, deadLetterQueue, deadLetterQueueName } = this.options;
@@ -152,7 +152,7 @@ export class EventDelivery {
     if (eventBus && this.eventBusStatement) {
       const policy = this.apply(
         'eventBus', 'eventBus', 'eventBusPolicyStatement', this.eventBusStatement, this.addToBus(eventBus, this.eventBusStatement));
-      // Stages are deployed apart.
+      // Stages are deployed separately.
       if (Stage.of(eventBus) === Stage.of(this.scope)) { needed.push(policy); }
     }
     return needed.filter((policy) => policy !== undefined);
@@ -179,7 +179,7 @@ export class EventDelivery {
     const { eventBus } = this.options;
     if (!eventBus || Token.isUnresolved(eventBus.env.account) || !Token.isUnresolved(Stack.of(this.scope).account)) { return; }
     Annotations.of(this.scope).addWarningV2('cdk-order-pipeline:eventBusAccountNotCompared',
-      `eventBus is of account ${eventBus.env.account}, but the stack doesn't say which account it is of, so the rule is made on a bus of that `
+      `eventBus is of account ${eventBus.env.account}, but the account of the stack is unknown, so the rule is made on a bus of that `
       + 'name in the account of the stack: give the stack an env with an account, or import the bus by its name if it is of the same account');
   }
 
@@ -189,8 +189,8 @@ export class EventDelivery {
     const { inputPath, inputPathsMap = {} } = ruleInput.bind(this.rules[0]!);
     if ([inputPath, ...Object.values(inputPathsMap)].some((path) => path === '$' || path === '$.id')) { return; }
     Annotations.of(this.scope).addWarningV2('cdk-order-pipeline:fifoDropsEqualMessages',
-      'ruleInput leaves out the id of the event, so a FIFO queue takes two events of equal content within five minutes for one and drops the '
-      + 'second: put EventField.eventId into it, or leave ruleInput out');
+      'ruleInput leaves out the id of the event, so a FIFO queue treats two events of equal content within five minutes as one and drops the '
+      + 'second: add EventField.eventId to it, or leave ruleInput out');
   }
 }
 
@@ -198,7 +198,7 @@ function oneOrAll(values: string[]): string | string[] {
   return values.length === 1 ? values[0]! : values;
 }
 
-/** The keys of queues, each once, and which queues it encrypts. */
+/** Returns the keys of the queues, each once, with the queues that it encrypts. */
 function keysOf(queues: { [name: string]: sqs.IQueue }): { key: kms.IKey; queues: string[] }[] {
   const found: { key: kms.IKey; queues: string[] }[] = [];
   for (const [name, { encryptionMasterKey: key }] of Object.entries(queues)) {

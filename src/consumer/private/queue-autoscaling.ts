@@ -7,7 +7,7 @@ import { Replicas, replicasOf, requireAtLeast } from '../../workload/private/rep
 import type { ExternalMetricScalingOptions, KedaScalingOptions, QueueLatencyOptions } from '../queue-scaling';
 
 /**
- * How many messages one replica may have before it: as many as it processes in the acceptable latency.
+ * Returns the number of waiting messages per replica: the number that a replica processes in the acceptable latency.
  */
 export function messagesPerReplica(options: QueueLatencyOptions): number {
   const { acceptableLatency, messageProcessingTime, concurrency = 1 } = options;
@@ -31,7 +31,7 @@ function milliseconds(name: string, duration: Duration): number {
   return duration.toMilliseconds();
 }
 
-/** What KEDA is told, computed from what is wanted. */
+/** The configuration of KEDA, computed from the options. */
 export interface KedaSettings extends Replicas {
   readonly fallback?: { replicas: number; failureThreshold: number };
   readonly behavior?: { [key: string]: unknown };
@@ -64,7 +64,7 @@ export function kedaSettings(options: KedaScalingOptions): KedaSettings {
   return settings;
 }
 
-/** A ScaledObject of KEDA. */
+/** Makes a ScaledObject of KEDA. */
 export class KedaAutoscaling extends Autoscaling {
   constructor(private readonly queue: sqs.IQueue, private readonly settings: KedaSettings) {
     super();
@@ -76,7 +76,7 @@ export class KedaAutoscaling extends Autoscaling {
     const { fallback, behavior, targetCpuUtilizationPercent } = this.settings;
     return {
       manifests: [
-        // The operator's own identity: KEDA finds the workload's only in an annotation, which EKS Pod Identity doesn't set.
+        // KEDA uses the identity of its operator: it finds that of the workload only in an annotation, which EKS Pod Identity doesn't set.
         { apiVersion, kind: 'TriggerAuthentication', metadata, spec: { podIdentity: { provider: 'aws' } } },
         {
           apiVersion,
@@ -93,14 +93,15 @@ export class KedaAutoscaling extends Autoscaling {
             triggers: [{
               type: 'aws-sqs-queue',
               authenticationRef: { name: deploymentName },
-              // Else each look of the HorizontalPodAutoscaler, every 15 seconds, is a request beside those of the polling interval.
+              // Otherwise each query of the HorizontalPodAutoscaler, every 15 seconds, is a request in addition to those of the polling
+              // interval.
               useCachedMetrics: true,
               metadata: {
                 queueURL: this.queue.queueUrl,
                 awsRegion: this.queue.env.region,
                 queueLength: String(this.settings.queueLength),
                 activationQueueLength: '0',
-                // A message in work keeps its replica.
+                // A message in flight keeps its replica.
                 scaleOnInFlight: 'true',
                 scaleOnDelayed: 'false',
               },
@@ -117,7 +118,7 @@ export class KedaAutoscaling extends Autoscaling {
   }
 }
 
-/** A HorizontalPodAutoscaler on a metric that an adapter serves as `external.metrics.k8s.io`. */
+/** Makes a HorizontalPodAutoscaler for a metric that an adapter serves as `external.metrics.k8s.io`. */
 export class ExternalMetricAutoscaling extends Autoscaling {
   private readonly replicas: Replicas;
   private readonly messages: number;
@@ -125,12 +126,12 @@ export class ExternalMetricAutoscaling extends Autoscaling {
   constructor(private readonly options: ExternalMetricScalingOptions) {
     super();
     this.messages = messagesPerReplica(options);
-    // Zero is a feature gate of Kubernetes that EKS doesn't turn on.
+    // Zero replicas need a feature gate of Kubernetes that EKS doesn't enable.
     this.replicas = replicasOf(options, 1, 1);
     for (const [name, value] of Object.entries(options.metricLabels ?? {})) {
       if (!Token.isUnresolved(value) && !/^([a-z0-9]([\w.-]{0,61}[a-z0-9])?)?$/i.test(value)) {
         throw new Error(`metricLabels.${name} must be at most 63 letters, digits, '-', '_' and '.', and begin and end with a letter or digit, as `
-          + `Kubernetes takes no other labels; got '${value}'`);
+          + `Kubernetes accepts no other labels; got '${value}'`);
       }
     }
   }

@@ -1,7 +1,7 @@
 import { DefaultTokenResolver, IPostProcessor, IResolvable, IResolveContext, Reference, Stack, StringConcat, Tokenization } from 'aws-cdk-lib';
 import type { Construct } from 'constructs';
 
-/** Whether a value names something that is made in the stack of the scope. */
+/** Returns whether a value refers to a resource in the stack of the scope. */
 export function refersTo(value: unknown, scope: Construct): boolean {
   const finder = new ReferenceFinder(Stack.of(scope));
   Tokenization.resolve(value, { scope, resolver: finder, preparing: false });

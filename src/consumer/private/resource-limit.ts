@@ -3,7 +3,7 @@ import { CfnPolicy } from 'aws-cdk-lib/aws-iam';
 import type { IConstruct } from 'constructs';
 import { isAttached } from './attached-policy';
 
-/** What CloudFormation takes, and from which part on CDK itself advises to split. */
+/** The resource limit of CloudFormation, and the part of it from which on CDK itself advises to split the stack. */
 const [MAX_RESOURCES, ADVISED] = [500, 0.8];
 
 const consumersOf = new WeakMap<Stack, IConstruct[]>();
@@ -27,9 +27,9 @@ export function watchResources(consumer: IConstruct): void {
 function checkResources(stack: Stack, consumers: IConstruct[]): string[] {
   const max = Number(stack.node.tryGetContext(STACK_RESOURCE_LIMIT_CONTEXT) ?? MAX_RESOURCES);
   const resources = stack.node.findAll().filter((construct) => Stack.of(construct) === stack && CfnResource.isCfnResource(construct));
-  // Policies are looked at only if it matters.
+  // Policies are counted only if they can decide.
   if (max <= 0 || resources.length < ADVISED * max) { return []; }
-  // A policy that nobody has isn't in the template.
+  // A policy without an identity isn't in the template.
   const made = resources.filter((resource) => !(resource instanceof CfnPolicy) || isAttached(resource));
   const scopes = new Set(consumers);
   const own = made.filter((resource) => resource.node.scopes.some((scope) => scopes.has(scope)));
@@ -37,9 +37,9 @@ function checkResources(stack: Stack, consumers: IConstruct[]): string[] {
 
   const perStack = Math.floor(ADVISED * max * consumers.length / own.length);
   const message = `The stack '${stack.node.path}' has ${made.length} resources, of which ${own.length} are from ${consumers.length} consumers; `
-    + `CloudFormation takes ${max}. Make further consumers in nested stacks, at most ${perStack} in each, such as `
+    + `CloudFormation allows ${max}. Make further consumers in nested stacks, at most ${perStack} in each, such as `
     + 'new BufferedEventConsumer(new NestedStack(this, \'Consumers1\'), …). '
-    + 'Leave consumers that are deployed where they are: in another stack they get new queues, and what is in the old ones is lost';
+    + 'Leave consumers that are deployed where they are: in another stack they get new queues, and the messages in the old ones are lost';
   if (made.length > max) { return [`${message} [cdk-order-pipeline:tooManyResources]`]; }
   Annotations.of(stack).addWarningV2('cdk-order-pipeline:manyResources', message);
   return [];

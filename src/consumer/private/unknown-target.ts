@@ -4,9 +4,9 @@ import type { Construct } from 'constructs';
 import { invalid } from '../../private/validation';
 
 /**
- * A target that does not say who it is. What is granted to it is a warning with the statement.
+ * The identity of a target without a known identity. A grant to it is a warning with the statement.
  *
- * The core's own has no account, so resources would name it in their policies, which is an error that says nothing of a consumer.
+ * The `UnknownPrincipal` of the core has no account, so resources would name it in their policies: an error that doesn't name the consumer.
  */
 export class UnknownTarget extends iam.UnknownPrincipal {
   public readonly principalAccount: string;
@@ -17,7 +17,7 @@ export class UnknownTarget extends iam.UnknownPrincipal {
   }
 
   public override get policyFragment(): iam.PrincipalPolicyFragment {
-    throw invalid(this.scope, 'a policy has to name the target, which does not say who it is: give the permission to its role, or let your own target '
+    throw invalid(this.scope, 'a policy has to name the target, whose identity is unknown: give the permission to its role, or let your own target '
       + 'return `grantee`');
   }
 }

@@ -8,7 +8,7 @@ export interface DatabaseEnvironments {
   admin?: { [name: string]: string };
 }
 
-/** What the workloads of each side find in their environment. */
+/** Returns the environment variables for the workloads of each side. */
 export function databaseEnvironments(engineName: string, database: {
   writerEndpoint: rds.Endpoint;
   readerEndpoint: rds.Endpoint;

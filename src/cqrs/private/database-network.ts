@@ -4,7 +4,7 @@ import type * as iam from 'aws-cdk-lib/aws-iam';
 import { Construct, IConstruct } from 'constructs';
 import type { ICqrsDatabase } from '../cqrs-database';
 
-/** The ports that a database is reached on. */
+/** Returns the ports of a database. */
 export function portsOf(database: ICqrsDatabase): number[] {
   return [...new Set([database.writerEndpoint.port, database.readerEndpoint.port])];
 }
@@ -12,8 +12,8 @@ export function portsOf(database: ICqrsDatabase): number[] {
 /**
  * Opens the ports of a database to a client.
  *
- * @param client from where it connects
- * @param grantee who it is, if that is known
+ * @param client the connections of the client
+ * @param grantee the identity of the client, if it is known
  */
 export function openDatabase(database: ICqrsDatabase, client: ec2.IConnectable, grantee?: iam.IGrantable): void {
   for (const port of portsOf(database).map(portOf)) {
@@ -26,11 +26,11 @@ export function openDatabase(database: ICqrsDatabase, client: ec2.IConnectable, 
 }
 
 /**
- * Whether the rule has to stand in the stack of the client.
+ * Returns whether the rule has to be in the stack of the client.
  *
- * A client needs the stack of the database for its environment. If its security group is in its own stack, as that of a function, a rule
- * beside the database would need that stack in turn. One that only runs on the security group of a platform, as a pod does, has the rule
- * beside the database: the stack of the platform must not need the one of the database.
+ * A client needs the stack of the database for its environment. If its security group is in its own stack, like that of a function, a rule
+ * in the stack of the database would need that stack in turn. For a client with the security group of a platform, such as a pod, the rule
+ * is in the stack of the database: the stack of the platform must not need it.
  */
 function needsRuleOfItsOwn(database: ICqrsDatabase, client: ec2.IConnectable, grantee?: iam.IGrantable): boolean {
   const user = [grantee, grantee?.grantPrincipal, client].find((one): one is typeof one & IConstruct => Construct.isConstruct(one));
@@ -40,7 +40,7 @@ function needsRuleOfItsOwn(database: ICqrsDatabase, client: ec2.IConnectable, gr
   return here(client) && !here(database);
 }
 
-/** With the rules in the stack of the client, which is what `remoteRule` means. `allowTo()` would warn of rules that nobody asked for. */
+/** Makes the rules in the stack of the client (`remoteRule`). `allowTo()` would warn of rules that are not needed. */
 function allowFromElsewhere(database: ICqrsDatabase, client: ec2.IConnectable, port: ec2.Port): void {
   for (const group of database.connections.securityGroups) {
     for (const peer of client.connections.securityGroups) {
@@ -50,7 +50,7 @@ function allowFromElsewhere(database: ICqrsDatabase, client: ec2.IConnectable, p
   }
 }
 
-/** A TCP port. Those that are only known at deployment all have the same name in the core, which then drops the second rule. */
+/** Returns a TCP port. In the core, all ports that are only known at deployment have the same name, so it would drop the second rule. */
 function portOf(port: number, index: number): ec2.Port {
   return Token.isUnresolved(port) && index > 0
     ? new ec2.Port({ protocol: ec2.Protocol.TCP, fromPort: port, toPort: port, stringRepresentation: '{IndirectReaderPort}' })

@@ -1,10 +1,10 @@
 import type * as rds from 'aws-cdk-lib/aws-rds';
 
-/** What a cluster is made of for an engine. */
+/** The parts of a cluster that depend on its engine. */
 export interface EngineConfig {
   readonly clusterEngine: rds.IClusterEngine;
-  /** Parameters of the cluster without which the library's promises don't hold. */
+  /** Parameters of the cluster that the library relies on. */
   readonly parameters: { [name: string]: string };
-  /** The log that goes to CloudWatch Logs. */
+  /** The name of the log that is exported to CloudWatch Logs. */
   readonly log: string;
 }

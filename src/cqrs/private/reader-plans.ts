@@ -6,24 +6,24 @@ import type { Construct } from 'constructs';
 import { invalid, requireInteger } from '../../private/validation';
 import type { AutoscaledReadersOptions } from '../cqrs-readers';
 
-/** More than this a cluster can't have: https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.Replication.html */
+/** The greatest number of readers of a cluster: https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.Replication.html */
 const MAX_READERS = 15;
 
 /** The instances of a cluster. */
 export interface ClusterInstances {
   readonly writer: rds.IClusterInstance;
   readonly readers: rds.IClusterInstance[];
-  /** Whether the instances are serverless, so that a range of capacity says how large they are. */
+  /** Whether the instances are serverless, so that they have a range of capacity. */
   readonly serverless: boolean;
 }
 
-/** What scales the number of readers. */
+/** The scalable target and the policy for the number of readers. */
 export interface ReaderScaling {
   readonly target: appscaling.ScalableTarget;
   readonly policy: appscaling.TargetTrackingScalingPolicy;
 }
 
-/** How many readers there are and of which kind. */
+/** The number and the kind of the readers. */
 export interface ReaderPlan {
   bind(scope: Construct): ClusterInstances;
   scale?(scope: Construct, cluster: rds.IDatabaseCluster): ReaderScaling;
@@ -56,7 +56,7 @@ export class AutoscaledReaders implements ReaderPlan {
     const instance = { instanceType, publiclyAccessible: false };
     return {
       writer: rds.ClusterInstance.provisioned('Writer', { ...instance, promotionTier: 0 }),
-      // Before those that Aurora adds, which are in tier 15.
+      // These come before the readers that Aurora adds, which are in tier 15.
       readers: readersOf(minReaders, (id) => rds.ClusterInstance.provisioned(id, { ...instance, promotionTier: 1 })),
       serverless: false,
     };
@@ -70,7 +70,7 @@ export class AutoscaledReaders implements ReaderPlan {
       resourceId: `cluster:${cluster.clusterIdentifier}`,
       minCapacity: minReaders,
       maxCapacity: maxReaders,
-      // The role of the service itself, which it makes: the scalable target would make one otherwise, which nobody uses.
+      // The service-linked role. Otherwise the scalable target would make a role that is never used.
       role: iam.Role.fromRoleArn(scope, 'ReaderScalingRole', Stack.of(scope).formatArn({
         service: 'iam',
         region: '',
@@ -78,7 +78,7 @@ export class AutoscaledReaders implements ReaderPlan {
         resourceName: 'AWSServiceRoleForApplicationAutoScaling_RDSCluster',
       })),
     });
-    // Not before the instances, or Aurora would add the missing readers itself.
+    // It is made after the instances, or Aurora would add the missing readers itself.
     target.node.addDependency(cluster);
     return {
       target,

@@ -12,7 +12,7 @@ import type {
   EventBridgeTransportOptions, EventSubscriptionOptions, EventTransportBindOptions, IEventChannel, IEventTransport,
 } from '../event-transport';
 
-/** Events by an event bus; each subscription is a rule with a queue. */
+/** A transport with an event bus; each subscription is a rule with a queue. */
 export class EventBridgeTransport implements IEventTransport {
   constructor(private readonly options: EventBridgeTransportOptions) {
   }
@@ -70,12 +70,12 @@ class EventBridgeChannel implements IEventChannel {
   }
 }
 
-/** By its name alone, a publisher finds a bus of its own account only; a bus that does not exist takes events, too, without a word. */
+/** A name is enough only for a bus of the publisher's account. `PutEvents` reports no error for a bus that does not exist. */
 function nameOf(scope: Construct, { env, eventBusArn, eventBusName }: events.IEventBus): string {
   return Token.isUnresolved(env.account) || env.account === Stack.of(scope).account ? eventBusName : eventBusArn;
 }
 
-/** Stock is what the inventory's decisions are about; the seed systems name its events so. */
+/** The decisions of the inventory are about stock, and its events have the names of the original systems. */
 const DETAIL_TYPES: { [type: string]: string } = {
   'inventory.validated': 'StockValidated',
   'inventory.reserved': 'StockReserved',

@@ -5,7 +5,7 @@ import * as eksv2 from 'aws-cdk-lib/aws-eks-v2';
 import type { Construct, IConstruct } from 'constructs';
 import type { Manifest } from './manifest';
 
-/** A chart of Helm. */
+/** A Helm chart. */
 export interface Chart {
   readonly chart: string;
   readonly repository: string;
@@ -22,9 +22,9 @@ export interface ObjectField {
   readonly jsonPath: string;
 }
 
-/** What the two generations of clusters do in different ways. */
+/** The differences between the two generations of clusters. */
 export abstract class EksCluster {
-  /** Whether the cluster is made in this app, so that the construct tree shows what it has. */
+  /** Whether the cluster is made in this app, so that the construct tree contains its parts. */
   public abstract readonly made: boolean;
 
   /** Whether nodes, network and load balancers are those of EKS Auto Mode. */
@@ -35,7 +35,7 @@ export abstract class EksCluster {
     this.autoMode = config?.enabled ?? isAutoModeClass(loadBalancerClass) ?? unknown;
   }
 
-  /** The version of Kubernetes, of a cluster that is made here. */
+  /** The version of Kubernetes, if the cluster is made here. */
   public get version(): string | undefined {
     return this.resource?.version;
   }
@@ -54,11 +54,11 @@ export abstract class EksCluster {
   public abstract install(scope: Construct, id: string, chart: Chart): Construct;
   public abstract read(scope: Construct, id: string, what: ObjectField): EksValue;
 
-  /** The pod identity agent of a cluster that is made here: service accounts of the core share it. */
+  /** The pod identity agent, if the cluster is made here. Service accounts of the core share it. */
   public abstract podIdentityAgent(): IConstruct | undefined;
 
   private get resource(): eks.CfnCluster | undefined {
-    // Of the older kind the resource is a custom one, without these properties.
+    // In the older kind, it is a custom resource without these properties.
     return this.construct.node.defaultChild as eks.CfnCluster | undefined;
   }
 }
@@ -66,12 +66,12 @@ export abstract class EksCluster {
 /** A value that is read at deployment. */
 type EksValue = Construct & { readonly value: string };
 
-/** Load balancers of EKS Auto Mode have a class of their own; no class says nothing. */
+/** Load balancers of EKS Auto Mode have their own class. Without a class it is unknown. */
 export function isAutoModeClass(loadBalancerClass: string | undefined): boolean | undefined {
   return loadBalancerClass?.startsWith('eks.amazonaws.com/');
 }
 
-/** Charts come with images to pull, on nodes that may have to start first. */
+/** A chart has images to pull, on nodes that may have to start first. */
 const CHART_TIMEOUT = Duration.minutes(10);
 
 /** EKS makes a load balancer in two to three minutes; its name is known earlier. */
@@ -111,7 +111,7 @@ export class EksV2Cluster extends EksCluster {
   }
 
   public apply(scope: Construct, id: string, manifest: Manifest[], overwrite?: boolean): Construct {
-    // Not cluster.addManifest(): what a workload applies belongs to the workload's stack.
+    // cluster.addManifest() is not used: the manifests of a workload belong to the stack of the workload.
     return new eksv2.KubernetesManifest(scope, id, { cluster: this.cluster, manifest, overwrite });
   }
 
@@ -128,12 +128,12 @@ export class EksV2Cluster extends EksCluster {
   }
 }
 
-/** The release carries the chart's name; its namespace is applied apart, with its labels. */
+/** The release has the name of the chart. Its namespace is applied separately, with its labels. */
 function installing({ chart }: Chart) {
   return { release: chart, createNamespace: false, wait: true, timeout: CHART_TIMEOUT };
 }
 
-/** Imported clusters throw at what they were not given. */
+/** Imported clusters throw an error for a property that they were not given. */
 function orUndefined<T>(get: () => T): T | undefined {
   try {
     return get();

@@ -3,7 +3,7 @@ import type { AutoscalingBindOptions } from '../autoscaling';
 
 type Manifest = { [key: string]: unknown };
 
-/** A HorizontalPodAutoscaler of the Deployment's name that follows one metric. */
+/** Makes a HorizontalPodAutoscaler with the name of the Deployment that follows one metric. */
 export function horizontalPodAutoscaler(target: AutoscalingBindOptions, replicas: Replicas, metric: Manifest): Manifest {
   return {
     apiVersion: 'autoscaling/v2',
@@ -11,7 +11,7 @@ export function horizontalPodAutoscaler(target: AutoscalingBindOptions, replicas
     metadata: {
       name: target.deploymentName,
       namespace: target.namespace,
-      // Else KEDA refuses its ScaledObject in the deployment that changes the scaling, as this one is pruned only after that.
+      // Otherwise KEDA refuses its ScaledObject in the deployment that changes the scaling, as this autoscaler is pruned only after that.
       annotations: { 'validations.keda.sh/hpa-ownership': 'false' },
     },
     spec: {

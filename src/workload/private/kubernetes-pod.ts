@@ -13,17 +13,17 @@ import type { WorkloadImage } from '../workload-image';
 export interface PodOptions extends KubernetesContainerOptions {
   readonly kubernetes: KubernetesAccess;
   readonly image: WorkloadImage;
-  /** Leaves room for a suffix within the 63 characters of a Kubernetes name. */
+  /** The length leaves room for a suffix within the 63 characters of a Kubernetes name. */
   readonly maxNameLength: number;
   readonly port?: number;
 }
 
-/** What a Deployment and a Job have in common: identity, network and container. */
+/** The common parts of a Deployment and a Job: identity, network and container. */
 export class KubernetesPod {
   public readonly serviceName: string;
   public readonly role: iam.IRole;
   public readonly selector: { [key: string]: string };
-  /** The service account's link to the role. Pods get credentials only if it is there when they are admitted. */
+  /** The pod identity association. Pods get credentials only if it exists when they are admitted. */
   public readonly identity: eks.CfnPodIdentityAssociation;
 
   constructor(private readonly scope: Construct, private readonly options: PodOptions) {
@@ -54,20 +54,20 @@ export class KubernetesPod {
     }
   }
 
-  /** Who the pods are for AWS. */
+  /** The identity of the pods in AWS. */
   public get grantPrincipal(): iam.IPrincipal {
     return (this.options.targetRole ?? this.role).grantPrincipal;
   }
 
-  /** The pods' network interfaces. */
+  /** The connections of the pods' network interfaces. */
   public get connections(): ec2.Connections {
     return this.options.podSecurityGroup?.connections ?? this.options.kubernetes.connections;
   }
 
-  /** What has to be there before the pods are admitted, else they start without credentials. */
+  /** The constructs that must exist before the pods are admitted, or they start without credentials. */
   public get prerequisites(): IDependable[] {
     const { targetRole } = this.options;
-    // A role of another stack is there already, or comes by the order of the stacks.
+    // A role of another stack exists already, or is made first by the order of the stacks.
     const sameStack = targetRole && Stack.of(targetRole) === Stack.of(this.scope);
     return [this.identity, this.role, ...sameStack ? [targetRole] : []];
   }
@@ -80,7 +80,7 @@ export class KubernetesPod {
     return { apiVersion: 'v1', kind: 'ServiceAccount', metadata: this.metadata(), automountServiceAccountToken: false };
   }
 
-  /** Gives the pods their own security group, if they have one. It has to be there before they are. */
+  /** Gives the pods their own security group, if they have one. It must exist before the pods. */
   public securityGroupPolicy(): Manifest[] {
     const { podSecurityGroup, kubernetes } = this.options;
     if (!podSecurityGroup) { return []; }
@@ -93,7 +93,7 @@ export class KubernetesPod {
     }];
   }
 
-  /** Nothing comes in but what `ingress` allows; out go name resolution, credentials, AWS APIs and `egressPorts`. */
+  /** Allows only the incoming connections of `ingress`, and outgoing ones for name resolution, credentials, AWS APIs and `egressPorts`. */
   public networkPolicy(ingress: Manifest[]): Manifest {
     const tcp = (port: number) => ({ protocol: 'TCP', port });
     return {
@@ -103,12 +103,12 @@ export class KubernetesPod {
       spec: {
         podSelector: { matchLabels: this.selector },
         policyTypes: ['Ingress', 'Egress'],
-        // The API server drops an empty list, and each later apply would find a difference. `policyTypes` denies all the same.
+        // The API server drops an empty list, and each later apply would find a difference. `policyTypes` is enough to deny everything.
         ...ingress.length > 0 ? { ingress } : {},
         egress: [
           { ports: [{ protocol: 'UDP', port: 53 }, tcp(53)] },
           { ports: [tcp(443), ...(this.options.egressPorts ?? []).map(tcp)] },
-          // The pod identity agent, which hands out the role's credentials.
+          // The pod identity agent, which returns the credentials of the role.
           { to: [{ ipBlock: { cidr: '169.254.170.23/32' } }, { ipBlock: { cidr: 'fd00:ec2::23/128' } }], ports: [tcp(80)] },
         ],
       },
@@ -120,7 +120,7 @@ export class KubernetesPod {
     const image = this.options.image.bind(this.scope);
     const variables: { [key: string]: string } = {
       SERVICE_NAME: this.serviceName,
-      // EKS Pod Identity, unlike roles for service accounts, doesn't tell the SDK the region.
+      // EKS Pod Identity, unlike roles for service accounts, doesn't set the region for the SDK.
       AWS_REGION: Stack.of(this.scope).region,
       ...port === undefined ? {} : { PORT: Tokenization.stringifyNumber(port) },
       ...environment,
@@ -132,7 +132,7 @@ export class KubernetesPod {
         automountServiceAccountToken: false,
         enableServiceLinks: false,
         securityContext: {
-          // A number, because the kubelet can't tell that a user of another name isn't root.
+          // A number, because the kubelet can't check that a user with a name isn't root.
           runAsNonRoot: true,
           runAsUser: 1000,
           runAsGroup: 1000,
@@ -164,10 +164,10 @@ export class KubernetesPod {
   }
 }
 
-/** What the API server refuses, or what leaves pods that never get ready. */
+/** Refuses inputs that the API server refuses, or with which pods never get ready. */
 function validateEnvironment(scope: Construct, { environment = {}, port }: PodOptions) {
   for (const name of Object.keys(environment)) {
-    // Printable ASCII without `=`, as Kubernetes has it.
+    // Printable ASCII without `=`, which is the rule of Kubernetes.
     if (!Token.isUnresolved(name) && !/^[ -<>-~]+$/.test(name)) {
       throw invalid(scope, `environment has the name ${JSON.stringify(name)}: a name must not be empty and must be printable ASCII without '='`);
     }

@@ -7,7 +7,7 @@ import { ClusterPrerequisite } from '../cluster-prerequisite';
 
 type Need = ClusterPrerequisite | 'LOAD_BALANCER' | 'POD_SECURITY_GROUPS';
 
-/** What the applied manifests need of the cluster, and which construct needed it first. */
+/** The needs of the applied manifests, and the construct that had each need first. */
 export class Needs {
   private readonly first = new Map<Need, IConstruct>();
 
@@ -42,8 +42,8 @@ function needsOf({ kind, spec }: Manifest): Need[] {
 }
 
 /**
- * Warns at synthesis of what the workloads need and the cluster doesn't have. Only a cluster of this app can be seen through: of
- * others it is unknown what they have.
+ * Warns at synthesis about parts that the workloads need and the cluster doesn't have. It checks only clusters of this app: the parts
+ * of other clusters are unknown.
  */
 export function watchNeeds(cluster: EksCluster, namespace: string, needs: Needs, existing: () => ClusterPrerequisite[]): void {
   cluster.construct.node.addValidation({
@@ -68,7 +68,7 @@ function warn(cluster: EksCluster, namespace: string, needs: Needs, existing: Cl
     'Autoscaling by CPU needs the metrics-server add-on, and nothing in this app adds it to the cluster, so no replica is ever added');
   missing(ClusterPrerequisite.NETWORK_POLICIES, 'networkPoliciesNotEnforced',
     () => supplies.object('ConfigMap', 'amazon-vpc-cni') || supplies.addon('vpc-cni', 'enableNetworkPolicy') || supplies.chart('(cilium|calico|tigera)'),
-    'Nothing in this app makes the cluster enforce network policies, so pods take and open any connection');
+    'Nothing in this app makes the cluster enforce network policies, so pods accept and open any connection');
   missing(ClusterPrerequisite.NAMESPACE, 'namespaceMissing', () => Token.isUnresolved(namespace) || supplies.object('Namespace', namespace),
     `Nothing in this app makes the namespace '${namespace}', and a deployment into a namespace that doesn't exist fails`);
   missing(ClusterPrerequisite.KEDA, 'kedaMissing', () => supplies.chart('keda') || supplies.addon('keda'),
@@ -93,7 +93,7 @@ function isBefore(version: string | undefined, minor: number): boolean {
   return found !== null && Number(found[1]) < minor;
 }
 
-/** What the construct tree gives to clusters. Of several clusters it doesn't tell which: better no warning than a wrong one. */
+/** The parts of clusters in the construct tree. It does not distinguish several clusters: a missing warning is better than a wrong one. */
 class Supplies {
   private resources?: CfnResource[];
 
@@ -121,9 +121,9 @@ class Supplies {
   }
 }
 
-/** The properties of a resource in one line. Manifests are strings in there: their quotes lose the backslashes. */
+/** Returns the properties of a resource in one line. Manifests are strings in it: their quotes lose the backslashes. */
 function textOf(resource: CfnResource): string {
-  // Custom resources have no public view of their properties.
+  // Custom resources have no public access to their properties.
   const template: unknown = (resource as unknown as { _toCloudFormation(): object })._toCloudFormation();
   return JSON.stringify(Stack.of(resource).resolve(template)).replace(/\\/g, '').replace(/"(AddonName)":/, '"addonName":');
 }

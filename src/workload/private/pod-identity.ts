@@ -1,6 +1,6 @@
 import * as iam from 'aws-cdk-lib/aws-iam';
 
-/** Only the service account of this name, in this cluster and namespace. */
+/** Trusts only the service account of this name, in this cluster and namespace. */
 export function podPrincipal(clusterName: string, namespace: string, serviceAccount: string): iam.IPrincipal {
   return new iam.ServicePrincipal('pods.eks.amazonaws.com', {
     conditions: {

@@ -1,6 +1,6 @@
 import { Token } from 'aws-cdk-lib';
 
-/** Bounds of a replica count, checked; a token is only known when the stack is deployed, so it passes. */
+/** Returns checked limits of a replica count. A token is only known when the stack is deployed, so it passes. */
 export interface Replicas {
   readonly minReplicas: number;
   readonly maxReplicas: number;
