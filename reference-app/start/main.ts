@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { LocalRunError } from 'cdk-local-run/errors';
 import { holderOf } from 'cdk-local-run/processes/lock';
 import { signal as signalProcess } from 'cdk-local-run/processes/identity';
-import { startLocal } from 'cdk-local-run/run';
-import type { LocalRun, ProgressStep } from 'cdk-local-run/run';
+import { startLocal } from 'cdk-local-run';
+import type { LocalRun, ProgressStep } from 'cdk-local-run';
 import { synthesize } from 'cdk-local-run/cli/synthesize';
 import { openFanOut } from '../profiles/fan-out/fan-out.ts';
 import { feedAndShowFanOut } from '../profiles/fan-out/screen.ts';
@@ -36,6 +36,14 @@ const RANDOM_RATE = 100;
 /** As shells tell it: 128 and the number of SIGINT. */
 const INTERRUPTED = 130;
 
+/**
+ * The outbox relay deletes what is old. The summary compares the whole history of a run, and a data folder may be kept for weeks. Only the relay
+ * reads these variables, so every process may have them.
+ */
+const KEPT_FOR_EVER = {
+  OUTBOX_RETENTION_HOURS: '0', INBOX_RETENTION_HOURS: '0', IDEMPOTENCY_KEY_RETENTION_HOURS: '0', NOTIFICATION_RETENTION_HOURS: '0',
+};
+
 export async function main(args: readonly string[]): Promise<number> {
   try {
     const command = parseCommand(args, REPOSITORY);
@@ -64,7 +72,7 @@ async function session(options: CliOptions): Promise<number> {
     if (interrupt.signal.aborted) {
       out.status([]);
       out.line('Forced: killing what is left.');
-      for (const pid of run?.services.flatMap((service) => service.pids()) ?? []) signalProcess(pid, 'SIGKILL');
+      for (const pid of run?.workloads.flatMap((service) => service.pids()) ?? []) signalProcess(pid, 'SIGKILL');
       // What guards the children stops the others, the databases among them, as soon as this process is gone.
       process.exit(INTERRUPTED);
     }
@@ -124,6 +132,7 @@ async function start(options: CliOptions, progress: Steps, signal: AbortSignal):
     ports: options.ports,
     ...(options.stacks && { stacks: options.stacks }),
     ...(options.profileDir !== undefined && { profileDir: options.profileDir }),
+    environment: KEPT_FOR_EVER,
     maxReplicas: options.replicas ?? (availableParallelism() < CORES_FOR_REPLICAS ? 1 : Infinity),
     signal,
     onProgress: (step) => show(step, progress),
@@ -133,7 +142,7 @@ async function start(options: CliOptions, progress: Steps, signal: AbortSignal):
 const STEPS: Record<string, string> = {
   'database': 'Start PostgreSQL',
   'endpoints': 'Make queues, rules and buses of the assembly',
-  'services': 'Start the services',
+  'workloads': 'Start the services',
   'stop workloads': 'Stop the services',
   'stop event bus': 'Stop the event bus',
   'stop queues': 'Stop the queues',

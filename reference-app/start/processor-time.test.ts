@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { test } from 'node:test';
-import type { LocalRun } from 'cdk-local-run/run';
+import type { LocalRun } from 'cdk-local-run';
 import { atEnd, eventually } from '../../packages/local-run/test/temporary.ts';
 import { countProcessorTime } from './processor-time.ts';
 

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import type { LocalRun } from 'cdk-local-run/run';
+import type { LocalRun } from 'cdk-local-run';
 import type { Screen } from 'cdk-local-run/cli/screen';
 
 /** What the run took of the processors between two moments, in seconds of one of them. */
@@ -36,7 +36,7 @@ export function countProcessorTime(run: LocalRun): (() => ProcessorTime) | undef
 
 /** By process id, and of this process by thread: the main one serves queues and buses. */
 function read(run: LocalRun): Map<string, { name: string; ticks: number }> {
-  const roots = new Map<number, string>(run.services.flatMap(({ name, pids }) => pids().map((pid) => [pid, name] as const)));
+  const roots = new Map<number, string>(run.workloads.flatMap(({ name, pids }) => pids().map((pid) => [pid, name] as const)));
   const [writer, reader] = run.database?.pids() ?? [];
   if (writer !== undefined) roots.set(writer, 'PostgreSQL');
   if (reader !== undefined) roots.set(reader, 'PostgreSQL, replica');

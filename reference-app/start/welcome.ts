@@ -1,11 +1,11 @@
-import type { LocalRun } from 'cdk-local-run/run';
+import type { LocalRun } from 'cdk-local-run';
 import type { Pipeline } from '../profiles/order-pipeline/pipeline.ts';
 import type { Screen } from 'cdk-local-run/cli/screen';
 
 export function printWarnings(out: Screen, run: LocalRun): void {
   for (const warning of run.warnings) out.line(`${out.paint('yellow', 'warning')} ${warning}`);
   // Not a warning: nobody misses it. But nothing of a stack is left out without a word.
-  const leftOut = [...run.withoutCounterpart].map(([reason, count]) => `${reason.replace(/:.*/, '')} (${count})`);
+  const leftOut = [...run.withoutMeaning].map(([reason, count]) => `${reason.replace(/:.*/, '')} (${count})`);
   if (leftOut.length > 0) out.line(out.paint('dim', `Without a meaning on one machine: ${leftOut.join(', ')}.`));
 }
 
@@ -13,7 +13,7 @@ export function printAddresses(out: Screen, run: LocalRun): void {
   const row = (name: string, value: string) => out.line(`  ${name.padEnd(20)} ${value}`);
   out.line();
   out.line(out.paint('bold', 'Addresses'));
-  for (const service of run.services) for (const url of service.urls) row(service.name, url);
+  for (const service of run.workloads) for (const url of service.urls) row(service.name, url);
   row('SQS', run.endpoints.sqs);
   row('EventBridge', run.endpoints.eventbridge);
   if (run.database) {

@@ -7,8 +7,8 @@ import { DescribeArchiveCommand, EventBridgeClient, ListArchivesCommand, PutEven
 import pg from 'pg';
 import { openFanOut } from '../profiles/fan-out/fan-out.ts';
 import type { FanOut, FanOutSummary } from '../profiles/fan-out/fan-out.ts';
-import { startLocal } from 'cdk-local-run/run';
-import type { LocalRun } from 'cdk-local-run/run';
+import { startLocal } from 'cdk-local-run';
+import type { LocalRun } from 'cdk-local-run';
 import { scratch, until } from './system.ts';
 
 const CLI = fileURLToPath(new URL('../start/start.ts', import.meta.url));

@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import pg from 'pg';
 import { synthesize } from 'cdk-local-run/cli/synthesize';
-import { startLocal } from 'cdk-local-run/run';
-import type { LocalRun, LocalService } from 'cdk-local-run/run';
+import { startLocal } from 'cdk-local-run';
+import type { LocalRun, LocalWorkload } from 'cdk-local-run';
 import { detailTypeOf, parseEnvelope } from '../services/shared/events/index.ts';
 import { get, post, scratch, until } from './system.ts';
 
@@ -50,8 +50,8 @@ describe('a copy of the starter', { timeout: 120_000 }, () => {
     await folder.remove();
   });
 
-  function service(name: string): LocalService {
-    return run.services.find((candidate) => candidate.name.includes(name))!;
+  function service(name: string): LocalWorkload {
+    return run.workloads.find((candidate) => candidate.name.includes(name))!;
   }
 
   async function order(sku: string, quantity: number): Promise<string> {
@@ -121,7 +121,7 @@ describe('a copy of the starter', { timeout: 120_000 }, () => {
   });
 
   test('each of its programs ends in order on SIGTERM', async () => {
-    for (const { name, logFiles, restarts } of run.services) {
+    for (const { name, logFiles, restarts } of run.workloads) {
       run.kill(name, 'SIGTERM');
       await until(`${name} is started again`, restarts, (count) => count > 0);
       const last = readFileSync(logFiles[0]!, 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line).message).filter((message) => message !== 'started').at(-1);

@@ -224,10 +224,10 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
   });
 
   test('SIGKILL of every process in turn while orders flow: each is restarted, every order is decided, all invariants hold', async () => {
-    const targets = system.run.services.flatMap(({ name, replicas }) =>
+    const targets = system.run.workloads.flatMap(({ name, replicas }) =>
       Array.from({ length: replicas }, (_, replica) => ({ name, replica })));
     assert.equal(targets.length, 16);
-    const restarts = new Map(system.run.services.map((service) => [service.name, service.restarts()]));
+    const restarts = new Map(system.run.workloads.map((service) => [service.name, service.restarts()]));
     // As many orders as the killings take, and a few more.
     const stop = new AbortController();
     const client = httpClient(system.pipeline.writeUrl);
@@ -237,11 +237,11 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
       await until(`${name} is gone`, () => isAlive(pid), (alive) => !alive);
       await sleep(100);
     }
-    await until('all are back', () => system.run.services.filter((service) => !service.ready()).map(({ name }) => name), (away) => away.length === 0);
+    await until('all are back', () => system.run.workloads.filter((service) => !service.ready()).map(({ name }) => name), (away) => away.length === 0);
     stop.abort();
     const fed = await feeding;
     client.close();
-    for (const service of system.run.services) {
+    for (const service of system.run.workloads) {
       assert.ok(service.restarts() >= restarts.get(service.name)! + service.replicas, service.name);
     }
     // An order that had no answer when the feeding ended may exist or not; all others do.

@@ -19,8 +19,8 @@ import { randomOrders } from '../load/orders.ts';
 import { openPipeline } from '../profiles/order-pipeline/pipeline.ts';
 import type { Pipeline } from '../profiles/order-pipeline/pipeline.ts';
 import type { InvariantResult } from '../invariants/invariants.ts';
-import { startLocal } from 'cdk-local-run/run';
-import type { LocalRun } from 'cdk-local-run/run';
+import { startLocal } from 'cdk-local-run';
+import type { LocalRun } from 'cdk-local-run';
 import { bundleServices } from '../services/bundle.ts';
 
 export interface System {
@@ -117,7 +117,7 @@ export async function get(url: string, headers: Record<string, string> = {}) {
 
 /** Which receive of a message failed, by the log of its consumer. */
 export function failedReceives(system: System, service: string): number[] {
-  const { logFiles } = system.run.services.find(({ name }) => name === service)!;
+  const { logFiles } = system.run.workloads.find(({ name }) => name === service)!;
   return logFiles
     .flatMap((file) => readFileSync(file, 'utf8').split('\n'))
     .filter((line) => line.includes('event failed'))
@@ -128,7 +128,7 @@ export function failedReceives(system: System, service: string): number[] {
 /** Puts one event on the run's bus, as any program with the AWS SDK would. */
 export async function putEvent({ run }: System, event: { source: string; detailType: string; detail: string }): Promise<void> {
   const client = new EventBridgeClient({ endpoint: run.endpoints.eventbridge, region: run.region, credentials: { accessKeyId: 'local', secretAccessKey: 'local' } });
-  const { EVENT_BUS_NAME: bus } = run.services.find(({ name }) => name === 'outbox-relay')!.environment;
+  const { EVENT_BUS_NAME: bus } = run.workloads.find(({ name }) => name === 'outbox-relay')!.environment;
   try {
     const { FailedEntryCount } = await client.send(new PutEventsCommand({
       Entries: [{ EventBusName: bus, Source: event.source, DetailType: event.detailType, Detail: event.detail }],

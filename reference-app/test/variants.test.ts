@@ -44,7 +44,7 @@ describe('a stack with other settings', { timeout: 180_000 }, () => {
   });
 
   test('its least replicas are the processes that run', () => {
-    const processes = Object.fromEntries(system.run.services.map((service) => [service.name, service.pids().length]));
+    const processes = Object.fromEntries(system.run.workloads.map((service) => [service.name, service.pids().length]));
     assert.deepEqual(processes, {
       'api-write-service': 1, 'api-read-service': 1, 'outbox-relay': 1,
       'stock-service': 3, 'inventory-service': 1, 'order-status': 1, 'notification-service': 1, 'analytics-service': 1,

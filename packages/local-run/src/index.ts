@@ -1,3 +1,6 @@
 export { LocalRunError } from './errors.ts';
+export type { LocalQueue, LocalRule, LocalRun, LocalRunOptions, LocalWorkload, ProgressStep } from './local-run.ts';
+export type { Log, LogLevel } from './log.ts';
 export { startLocal } from './run.ts';
-export type { LocalQueue, LocalRun, LocalRunOptions, LocalService, ProgressStep } from './run.ts';
+export { DeliveryError } from './service.ts';
+export type { DeliveryOptions, LocalService, LocalServiceFactory, Receiver, RunContext, Sender } from './service.ts';

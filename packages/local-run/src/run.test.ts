@@ -13,7 +13,7 @@ import { LocalRunError } from './errors.ts';
 import { query } from './rds/postgres.ts';
 import { processStart } from './processes/identity.ts';
 import { startLocal } from './run.ts';
-import type { LocalRun, LocalRunOptions } from './run.ts';
+import type { LocalRun, LocalRunOptions } from './local-run.ts';
 import { synthesizeShop } from '../test/shop/app.ts';
 import type { ShopOptions } from '../test/shop/app.ts';
 import { atEnd, eventually, temporaryFolder } from '../test/temporary.ts';
@@ -81,7 +81,7 @@ async function receive(run: LocalRun, name: 'Orders' | 'Dead') {
 }
 
 function web(run: LocalRun) {
-  const service = run.services.find(({ name }) => name === 'web');
+  const service = run.workloads.find(({ name }) => name === 'web');
   assert.ok(service);
   const ask = async (path = '/'): Promise<Answer> => {
     // Each on a connection of its own, so that the balancer chooses each time.
@@ -97,9 +97,9 @@ test('a stack that nobody here wrote: its function, its container, its queue, it
   const shop = shopIn(context);
   const steps: string[] = [];
   const run = await shop.start({ withDatabase: true, withTable: true }, { onProgress: ({ name, state }) => steps.push(`${name} ${state}`) });
-  assert.deepEqual(steps, ['database started', 'database done', 'endpoints started', 'endpoints done', 'services started', 'services done']);
+  assert.deepEqual(steps, ['database started', 'database done', 'endpoints started', 'endpoints done', 'workloads started', 'workloads done']);
   assert.deepEqual(run.warnings, ['The local run cannot make Shop.TableCD117FA1 (AWS::DynamoDB::Table).']);
-  assert.ok((run.withoutCounterpart.get('network: everything listens on 127.0.0.1') ?? 0) > 5);
+  assert.ok((run.withoutMeaning.get('network: everything listens on 127.0.0.1') ?? 0) > 5);
   assert.deepEqual(run.buses.map(({ name }) => name).sort(), ['default', 'shop']);
 
   await context.test('the container gets the environment of its template, with local addresses', async () => {
@@ -124,7 +124,7 @@ test('a stack that nobody here wrote: its function, its container, its queue, it
 
   await context.test('the secret lets its user into the database', async () => {
     const { env } = await web(run).ask();
-    const client = new SecretsManagerClient({ region: 'us-east-1', endpoint: run.endpoints.secretsManager, credentials });
+    const client = new SecretsManagerClient({ region: 'us-east-1', endpoint: run.endpoints.secretsmanager, credentials });
     const { SecretString = '' } = await client.send(new GetSecretValueCommand({ SecretId: env['SECRET'] }));
     client.destroy();
     const secret = JSON.parse(SecretString) as { username: string; password: string; host: string; port: number; dbname: string; engine: string };
@@ -180,7 +180,7 @@ test('a stack that nobody here wrote: its function, its container, its queue, it
       return service.pids().every((pid) => !sick.includes(pid)) && service.ready();
     }, 'both replicas anew');
     assert.ok(service.restarts() >= 2);
-    await assert.rejects(async () => run.kill('nobody'), /There is no service nobody; there is /);
+    await assert.rejects(async () => run.kill('nobody'), /There is no workload nobody; there is /);
   });
 
   await context.test('the replica can be paused', async () => {
@@ -201,7 +201,7 @@ test('a stack that nobody here wrote: its function, its container, its queue, it
   });
 
   await context.test('stopping leaves no process', async () => {
-    const pids = run.services.flatMap((service) => service.pids());
+    const pids = run.workloads.flatMap((service) => service.pids());
     assert.ok(pids.length >= 4);
     await run.stop();
     assert.deepEqual(alive(pids), []);
@@ -253,12 +253,12 @@ test('when the run is killed, none of its processes stays, and what was in the q
   const child = spawn(process.execPath, ['--input-type=module', '--eval', `
     import { startLocal } from ${JSON.stringify(fileURLToPath(new URL('run.ts', import.meta.url)))};
     const run = await startLocal({ assemblyDir: ${JSON.stringify(assemblyDir)}, dataDir: ${JSON.stringify(shop.dataDir)} });
-    const web = run.services.find(({ name }) => name === 'web');
+    const web = run.workloads.find(({ name }) => name === 'web');
     const { child } = await (await fetch(web.urls[0])).json();
     const poison = JSON.stringify({ id: 'kept', poison: true });
     await run.eventBridge.putEvents([{ EventBusName: 'shop', Source: 'shop', DetailType: 'OrderCreated', Detail: poison }]);
     while (run.queues.every((queue) => queue.depth().inFlight === 0)) await new Promise((resolve) => setTimeout(resolve, 20));
-    console.log(JSON.stringify([child, ...run.services.flatMap((service) => service.pids())]));
+    console.log(JSON.stringify([child, ...run.workloads.flatMap((service) => service.pids())]));
   `], { stdio: ['ignore', 'pipe', 'inherit'] });
   const pids = await new Promise<number[]>((resolve) => child.stdout.once('data', (data: Buffer) => resolve(JSON.parse(data.toString()) as number[])));
   assert.ok(pids.length >= 5 && alive(pids).length === pids.length);
@@ -275,7 +275,7 @@ test('what cannot run here is named, and the rest runs', async (context) => {
   const run = await shop.start({ registryImage: 'public.ecr.aws/nginx/nginx:1.29' });
   assert.equal(run.warnings.length, 1);
   assert.match(run.warnings[0] ?? '', /^Deployment web is not started: its container web runs the image public\.ecr\.aws\/nginx\/nginx:1\.29, which is no asset of this assembly/);
-  assert.deepEqual(run.services.map(({ workload }) => workload), ['Function']);
+  assert.deepEqual(run.workloads.map(({ kind }) => kind), ['Function']);
   await run.stop();
 
   const other = await shop.start({ command: ['no-such-program', '--serve'] });

@@ -9,7 +9,7 @@ import type { PublisherReport } from './publisher/publish.ts';
 import { detailTypeOf } from '../../services/shared/events/index.ts';
 import { LocalRunError } from 'cdk-local-run/errors';
 import { identify } from '../../invariants/invariants.ts';
-import type { LocalRun, LocalService } from 'cdk-local-run/run';
+import type { LocalRun, LocalWorkload } from 'cdk-local-run';
 import { deadLetters, inspectQueues, messagesWaiting, routesOf } from '../order-pipeline/subscriptions.ts';
 
 /** A message that a killed consumer had in hand comes again only after its visibility timeout. */
@@ -179,7 +179,7 @@ export async function openFanOut(run: LocalRun): Promise<FanOut> {
           received: run.eventBridge.deliveries().filter(({ targetArn }) => run.queues.some(({ arn, name }) => arn === targetArn && name === queue)).reduce((sum, { delivered }) => sum + delivered, 0),
           expected: expected.length,
           handled: handled.size,
-          duplicates: await duplicatesOf(run.services.find(({ name }) => name === consumer)),
+          duplicates: await duplicatesOf(run.workloads.find(({ name }) => name === consumer)),
           early: (await database.query<{ early: number }>(EARLY, [consumer, orderIds])).rows[0]!.early,
           deadLetters: dead.get(queue)?.length ?? 0,
         });
@@ -217,7 +217,7 @@ export async function openFanOut(run: LocalRun): Promise<FanOut> {
       return {
         publisher: report,
         consumers,
-        restarts: run.services.reduce((sum, service) => sum + service.restarts(), 0),
+        restarts: run.workloads.reduce((sum, service) => sum + service.restarts(), 0),
         settled,
         checks,
         ok: settled && report.failed.length === 0 && report.interrupted === 0 && checks.every(({ ok }) => ok),
@@ -248,7 +248,7 @@ function unitsOf(event: LifeEvent): number {
 }
 
 /** By the metrics of its processes, whose addresses stand in their logs. */
-async function duplicatesOf(service: LocalService | undefined): Promise<number> {
+async function duplicatesOf(service: LocalWorkload | undefined): Promise<number> {
   const counts = await Promise.all((service?.logFiles ?? []).filter((file) => existsSync(file)).map(async (file) => {
     const url = readFileSync(file, 'utf8').split('\n').findLast((line) => line.includes('"health endpoints"'));
     if (url === undefined) return 0;

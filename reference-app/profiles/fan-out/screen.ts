@@ -1,5 +1,5 @@
 import { detailTypeOf } from '../../services/shared/events/index.ts';
-import type { LocalRun } from 'cdk-local-run/run';
+import type { LocalRun } from 'cdk-local-run';
 import type { FanOut, FanOutFeed, FanOutSummary } from './fan-out.ts';
 import type { CliOptions } from '../../start/options.ts';
 import { periodically, seconds } from 'cdk-local-run/cli/screen';

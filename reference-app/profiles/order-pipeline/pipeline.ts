@@ -2,7 +2,7 @@ import pg from 'pg';
 import { checkInvariants } from '../../invariants/invariants.ts';
 import type { InvariantResult, Position, Subscription } from '../../invariants/invariants.ts';
 import { RELAY_CURSOR } from '../../invariants/sql.ts';
-import type { LocalRun } from 'cdk-local-run/run';
+import type { LocalRun } from 'cdk-local-run';
 import type { FeedResult } from '../../load/feed.ts';
 import { READ_API, WRITE_API } from '../../start/options.ts';
 import { settle } from './settle.ts';
@@ -30,8 +30,8 @@ export interface Pipeline {
 
 /** Undefined when the assembly is somebody else's: other APIs, or another schema. */
 export async function openPipeline(run: LocalRun, fresh: boolean): Promise<Pipeline | undefined> {
-  const writeUrl = run.services.find(({ name }) => name === WRITE_API)?.urls[0];
-  const readUrl = run.services.find(({ name }) => name === READ_API)?.urls[0];
+  const writeUrl = run.workloads.find(({ name }) => name === WRITE_API)?.urls[0];
+  const readUrl = run.workloads.find(({ name }) => name === READ_API)?.urls[0];
   if (!run.database || writeUrl === undefined || readUrl === undefined) return undefined;
   const database = new pg.Pool({ ...run.database.writer, max: 4, application_name: 'local-run' });
   // A broken idle connection is replaced by the next query.
@@ -62,7 +62,7 @@ export async function openPipeline(run: LocalRun, fresh: boolean): Promise<Pipel
       fed,
       settled,
       deadLetters: deadLetters(run).length,
-      restarts: run.services.reduce((sum, service) => sum + service.restarts(), 0),
+      restarts: run.workloads.reduce((sum, service) => sum + service.restarts(), 0),
       invariants: await check(fed),
     }),
     close: () => database.end(),

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { identify } from '../../invariants/invariants.ts';
-import type { LocalRun } from 'cdk-local-run/run';
+import type { LocalRun } from 'cdk-local-run';
 import { deadLetters, messagesWaiting } from './subscriptions.ts';
 
 export interface SettleProgress {

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compilePattern, matchesPattern } from 'cdk-local-run/eventbridge/pattern';
 import type { Position, QueueContents, Subscription } from '../../invariants/invariants.ts';
-import type { LocalRun } from 'cdk-local-run/run';
+import type { LocalRun } from 'cdk-local-run';
 
 const RELAY = 'outbox-relay';
 
@@ -12,7 +12,7 @@ export interface Route extends Subscription {
 
 /** The ways of events to consumers, from the run's rules and queues: what the templates say, not what we know of them. */
 export function routesOf(run: LocalRun): Route[] {
-  const relay = run.services.find(({ name }) => name === RELAY)?.environment ?? {};
+  const relay = run.workloads.find(({ name }) => name === RELAY)?.environment ?? {};
   const { EVENT_SOURCE: source = 'com.example.orders', EVENT_BUS_NAME: bus } = relay;
   return run.rules.filter(({ busName }) => bus === undefined || busName === bus || bus.endsWith(`/${busName}`)).flatMap((rule) => {
     const { EventPattern: text, State: state } = run.eventBridge.listRules(rule.busName).find(({ Name }) => Name === rule.name) ?? {};

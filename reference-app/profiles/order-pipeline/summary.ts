@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import type { InvariantResult } from '../../invariants/invariants.ts';
 import type { FeedResult } from '../../load/feed.ts';
-import { percentile } from '../../load/open-loop.ts';
+import { percentile, sorted } from '../../load/statistics.ts';
 import type { Screen } from 'cdk-local-run/cli/screen';
 
 export interface Summary {
@@ -56,7 +56,7 @@ export async function summarize({ database, fed, deadLetters, restarts, settled,
   const { rows } = await database.query<{ status: string; orderId: string; acceptedMs: number; decidedMs: number | null }>(
     DECISIONS, [fed.accepted.map(({ orderId }) => orderId)]);
   const { rows: [refused] } = await database.query<{ count: number }>('SELECT count(*)::int AS count FROM messaging.outbox_dead');
-  const decided = rows.flatMap(({ acceptedMs, decidedMs }) => (decidedMs === null ? [] : [decidedMs - acceptedMs])).sort((a, b) => a - b);
+  const decided = rows.flatMap(({ acceptedMs, decidedMs }) => (decidedMs === null ? [] : [decidedMs - acceptedMs]));
   const begin = rows.reduce((first, { acceptedMs }) => Math.min(first, acceptedMs), Infinity);
   const end = rows.reduce((last, { decidedMs, acceptedMs }) => Math.max(last, decidedMs ?? acceptedMs), -Infinity);
   const seconds = rows.length === 0 ? 0 : (end - begin) / 1000;
@@ -82,16 +82,17 @@ export async function summarize({ database, fed, deadLetters, restarts, settled,
     seconds: rounded(seconds, 3),
     ordersPerSecond: seconds === 0 ? 0 : rounded(rows.length / seconds, 1),
     endToEndMs: percentiles(decided),
-    acceptMs: percentiles(fed.accepted.map(({ latencyMs }) => latencyMs).sort((a, b) => a - b)),
+    acceptMs: percentiles(fed.accepted.map(({ latencyMs }) => latencyMs)),
     settled,
     invariants,
     ok: settled && fed.unanswered.length === 0 && fed.refused.length === 0 && wronglyConfirmed === 0 && invariants.every(({ ok }) => ok),
   };
 }
 
-function percentiles(sorted: readonly number[]): Percentiles {
+function percentiles(milliseconds: readonly number[]): Percentiles {
+  const ascending = sorted(milliseconds);
   const at = (share: number) => {
-    const value = percentile(sorted, share);
+    const value = percentile(ascending, share);
     return value === undefined ? undefined : rounded(value, 1);
   };
   return { p50: at(0.5), p99: at(0.99) };

@@ -2,29 +2,28 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import type { TestContext } from 'node:test';
 import type { StackArtifact, Template } from './assembly.ts';
 import { UnresolvedError } from './intrinsics.ts';
-import { Model } from './model.ts';
-import { isMade, withoutCounterpart } from './types.ts';
+import type { Model } from './model.ts';
+import { prepared } from '../../test/prepared.ts';
 import { temporaryFolder } from '../../test/temporary.ts';
 
-function modelOf(templates: Record<string, Template>, directory = '/'): Model {
+async function run(context: TestContext, templates: Record<string, Template>, directory = '/') {
   const stacks = Object.entries(templates).map(([name, template]): StackArtifact => ({ id: name, name, template, account: undefined, region: undefined, directory }));
-  return new Model({ directory, stacks, images: new Map(), files: new Map() }, {
-    account: '000000000000', region: 'us-east-1',
-    queueUrl: (name) => `http://127.0.0.1:9/000000000000/${name}`,
-    database: () => ({ host: '127.0.0.1', port: 1111, readerPort: 2222, database: 'orders', masterSecretArn: 'arn:master' }),
-    secretArn: (name) => `arn:${name}`,
-    secretValue: () => undefined,
-  });
+  return await prepared(context, { directory, stacks, images: new Map(), files: new Map() });
+}
+
+async function modelOf(context: TestContext, templates: Record<string, Template>, directory?: string): Promise<Model> {
+  return (await run(context, templates, directory)).model;
 }
 
 function valueOf(model: Model, value: unknown): unknown {
   return (model.stacks.at(-1) ?? assert.fail()).evaluator.resolve(value, 'here');
 }
 
-test('resources are called as AWS calls them', () => {
-  const model = modelOf({
+test('resources are called as AWS calls them', async (context) => {
+  const { model, builtIn } = await run(context, {
     Shop: {
       Resources: {
         Queue: { Type: 'AWS::SQS::Queue', Properties: { QueueName: 'orders' } },
@@ -34,47 +33,43 @@ test('resources are called as AWS calls them', () => {
         Plain: { Type: 'AWS::Events::Rule', Properties: { Name: 'plain' } },
         Secret: { Type: 'AWS::SecretsManager::Secret', Properties: { Name: 'login' } },
         Attached: { Type: 'AWS::SecretsManager::SecretTargetAttachment', Properties: { SecretId: { Ref: 'Secret' } } },
-        Database: { Type: 'AWS::RDS::DBCluster' },
         Function: { Type: 'AWS::Lambda::Function', Properties: { FunctionName: 'fn' } },
         Alias: { Type: 'AWS::Lambda::Alias', Properties: { FunctionName: { Ref: 'Function' } } },
         Role: { Type: 'AWS::IAM::Role', Properties: { RoleName: 'writer' } },
-        Topic: { Type: 'AWS::SNS::Topic', Properties: { TopicName: 'news' } },
+        Stream: { Type: 'AWS::Kinesis::Stream', Properties: { StreamName: 'news' } },
         Off: { Type: 'AWS::SQS::Queue', Condition: 'Never' },
       },
       Conditions: { Never: { 'Fn::Equals': [1, 2] } },
     },
   });
   const cases: [unknown, unknown][] = [
-    [{ Ref: 'Queue' }, 'http://127.0.0.1:9/000000000000/orders'],
+    [{ Ref: 'Queue' }, `${builtIn.sqs.url}/000000000000/orders`],
     [{ 'Fn::GetAtt': ['Queue', 'Arn'] }, 'arn:aws:sqs:us-east-1:000000000000:orders'],
     [{ Ref: 'Rule' }, 'shop|created'],
     [{ 'Fn::GetAtt': ['Rule', 'Arn'] }, 'arn:aws:events:us-east-1:000000000000:rule/shop/created'],
     [{ 'Fn::GetAtt': ['Plain', 'Arn'] }, 'arn:aws:events:us-east-1:000000000000:rule/plain'],
     [{ 'Fn::GetAtt': ['Bus', 'Arn'] }, 'arn:aws:events:us-east-1:000000000000:event-bus/shop'],
-    [{ Ref: 'Attached' }, 'arn:login'],
-    [{ 'Fn::GetAtt': ['Database', 'Endpoint.Address'] }, '127.0.0.1'],
-    [{ 'Fn::GetAtt': ['Database', 'Endpoint.Port'] }, '1111'],
-    [{ 'Fn::GetAtt': ['Database', 'ReadEndpoint.Address'] }, '127.0.0.1:2222'],
-    [{ 'Fn::GetAtt': ['Database', 'MasterUserSecret.SecretArn'] }, 'arn:master'],
+    [{ Ref: 'Attached' }, builtIn.secretsManager.store.arn('login')],
     [{ Ref: 'Alias' }, 'fn'],
     [{ 'Fn::GetAtt': ['Role', 'Arn'] }, 'arn:aws:iam::000000000000:role/writer'],
-    [{ Ref: 'Topic' }, 'news'],
+    [{ Ref: 'Stream' }, 'news'],
   ];
   for (const [value, expected] of cases) assert.deepEqual(valueOf(model, value), expected, JSON.stringify(value));
   assert.match(String(valueOf(model, { 'Fn::GetAtt': ['Fifo', 'QueueName'] })), /^Shop-Fifo-[0-9a-f]{8}\.fifo$/);
   assert.throws(() => valueOf(model, { Ref: 'Off' }), UnresolvedError);
-  assert.throws(() => valueOf(model, { 'Fn::GetAtt': ['Topic', 'TopicName'] }), /here: the local run does not know TopicName of Shop\.Topic \(AWS::SNS::Topic\)/);
+  assert.throws(() => valueOf(model, { 'Fn::GetAtt': ['Stream', 'StreamId'] }), /here: the local run does not know StreamId of Shop\.Stream \(AWS::Kinesis::Stream\)/);
 });
 
-test('generated names are the same at every start, fit, and differ between stacks', () => {
+test('generated names are the same at every start, fit, and differ between stacks', async (context) => {
   const Resources = { [`Queue${'x'.repeat(100)}`]: { Type: 'AWS::SQS::Queue' } };
-  const names = () => modelOf({ One: { Resources }, Two: { Resources } }).ofType('AWS::SQS::Queue').map((queue) => String(queue.attribute('QueueName', 'here')));
-  assert.deepEqual(names(), names());
-  assert.equal(new Set(names()).size, 2);
-  for (const name of names()) assert.equal(name.length, 80);
+  const names = async () => (await modelOf(context, { One: { Resources }, Two: { Resources } })).ofType('AWS::SQS::Queue').map((queue) => String(queue.attribute('QueueName', 'here')));
+  const first = await names();
+  assert.deepEqual(await names(), first);
+  assert.equal(new Set(first).size, 2);
+  for (const name of first) assert.equal(name.length, 80);
 });
 
-test('stacks take values from each other by export, by output, and from nested stacks in both directions', (context) => {
+test('stacks take values from each other by export, by output, and from nested stacks in both directions', async (context) => {
   const directory = temporaryFolder(context);
   const nested: Template = {
     Parameters: { bus: { Type: 'String' } },
@@ -82,7 +77,7 @@ test('stacks take values from each other by export, by output, and from nested s
     Outputs: { name: { Value: { 'Fn::GetAtt': ['Inner', 'QueueName'] } } },
   };
   writeFileSync(join(directory, 'nested.json'), JSON.stringify(nested));
-  const model = modelOf({
+  const model = await modelOf(context, {
     Data: {
       Resources: { Bus: { Type: 'AWS::Events::EventBus', Properties: { Name: 'shop' } } },
       Outputs: { BusName: { Value: { Ref: 'Bus' }, Export: { Name: { 'Fn::Sub': '${AWS::StackName}:bus' } } } },
@@ -102,16 +97,24 @@ test('stacks take values from each other by export, by output, and from nested s
   assert.throws(() => shop.evaluator.resolve('{{resolve:ssm:/shop/none}}', 'here'), /no stack of this run has the SSM parameter \/shop\/none/);
 });
 
-test('every type is made, needs nothing for a reason, or is named as not supported', () => {
-  for (const type of ['AWS::SQS::Queue', 'AWS::Events::Archive', 'AWS::RDS::DBInstance']) assert.ok(isMade(type), type);
-  for (const type of ['AWS::IAM::Role', 'AWS::EC2::VPC', 'AWS::KMS::Key', 'AWS::EKS::Cluster', 'AWS::Logs::LogGroup']) assert.ok(withoutCounterpart(type), type);
-  // The charts that the cluster needs for itself are known by name; any other may hold what programs would miss.
-  const chart = (Chart: unknown) => withoutCounterpart('Custom::AWSCDK-EKS-HelmChart', { Chart });
-  for (const name of ['keda', 'oci://ghcr.io/kedacore/charts/keda', 'aws-load-balancer-controller']) assert.match(chart(name) ?? '', /^Helm chart (keda|aws-load-balancer-controller): /, name);
-  for (const name of ['redis', 'keda-add-ons-http', { Ref: 'Chart' }, undefined]) assert.equal(chart(name), undefined, String(name));
-  assert.match(withoutCounterpart('AWS::ApplicationAutoScaling::ScalableTarget') ?? '', /^scaling: /);
-  // Close to types that need nothing, but programs would miss these.
-  for (const type of ['AWS::DynamoDB::Table', 'AWS::EC2::Instance', 'AWS::Lambda::Url', 'AWS::RDS::DBProxy', 'Custom::Anything']) {
-    assert.ok(!isMade(type) && withoutCounterpart(type) === undefined, type);
-  }
+test('every type is made, has no meaning for a reason, or is named as not supported', async (context) => {
+  const made = ['AWS::SQS::Queue', 'AWS::Events::Archive', 'AWS::RDS::DBInstance'];
+  const withoutMeaning = ['AWS::IAM::Role', 'AWS::EC2::VPC', 'AWS::KMS::Key', 'AWS::EKS::Cluster', 'AWS::Logs::LogGroup', 'AWS::ApplicationAutoScaling::ScalableTarget'];
+  // Close to types without a meaning, but programs would miss these.
+  const named = ['AWS::DynamoDB::Table', 'AWS::EC2::Instance', 'AWS::Lambda::Url', 'AWS::RDS::DBProxy', 'Custom::Anything'];
+  const resources = [...made, ...withoutMeaning, ...named].map((Type, index) => [`R${index}`, { Type }]);
+  const { warnings, withoutMeaning: counted } = await run(context, { Shop: { Resources: Object.fromEntries(resources) as NonNullable<Template['Resources']> } });
+  assert.deepEqual(named.filter((type) => !warnings.some((warning) => warning.includes(`(${type})`))), []);
+  assert.equal(warnings.length, named.length);
+  assert.equal([...counted.values()].reduce((sum, count) => sum + count, 0), withoutMeaning.length);
+});
+
+test('the charts that the cluster needs for itself are known by name; any other may hold something that programs would miss', async (context) => {
+  const known = ['keda', 'oci://ghcr.io/kedacore/charts/keda', 'aws-load-balancer-controller'];
+  const other = ['redis', 'keda-add-ons-http', { Ref: 'Chart' }];
+  const resources = [...known, ...other].map((Chart, index) => [`R${index}`, { Type: 'Custom::AWSCDK-EKS-HelmChart', Properties: { Chart } }]);
+  const prepared = await run(context, { Shop: { Resources: Object.fromEntries(resources) as NonNullable<Template['Resources']> } });
+  await prepared.builtIn.kubernetes.make(prepared.model);
+  assert.deepEqual([...prepared.withoutMeaning.values()], [2, 1]);
+  assert.equal(prepared.warnings.length, other.length);
 });

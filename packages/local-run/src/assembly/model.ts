@@ -4,25 +4,14 @@ import { join } from 'node:path';
 import { readJson } from './assembly.ts';
 import type { Assembly, StackArtifact, Template, TemplateResource } from './assembly.ts';
 import { Evaluator, UnresolvedError } from './intrinsics.ts';
-import { resourceType } from './types.ts';
+import type { ResourceType } from './types.ts';
 
-/** What the names in the templates stand for on this machine: filled while the run starts. */
+/** Everything outside the templates that their values depend on. */
 export interface World {
   readonly account: string;
   readonly region: string;
-  queueUrl(name: string): string;
-  /** Address and port of the servers of a cluster or an instance. */
-  database(resource: Resource): RunningDatabase | undefined;
-  secretArn(name: string): string;
+  resourceType(type: string): ResourceType;
   secretValue(id: string): string | undefined;
-}
-
-export interface RunningDatabase {
-  readonly host: string;
-  readonly port: number;
-  readonly readerPort: number | undefined;
-  readonly database: string;
-  readonly masterSecretArn: string | undefined;
 }
 
 /** All stacks of the run with their resources, and the values that they take from each other. */
@@ -190,13 +179,13 @@ export class Resource {
   }
 
   ref(): unknown {
-    return resourceType(this.type).ref(this);
+    return this.world.resourceType(this.type).ref(this);
   }
 
   attribute(name: string, at: string): unknown {
     const value = this.nested && name.startsWith('Outputs.')
       ? this.nested.output(name.slice('Outputs.'.length), at)
-      : resourceType(this.type).attributes[name]?.(this);
+      : this.world.resourceType(this.type).attributes[name]?.(this);
     if (value === undefined) throw new UnresolvedError(`${at}: the local run does not know ${name} of ${this.path} (${this.type}).`);
     return value;
   }

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { RetryJournal } from './retries.ts';
 import type { Delivery } from './retries.ts';
-import type { Deliver, DeliveryCounters, DeliveryObservation, DeliveryOutcome, EventBridgeOptions, Log } from './types.ts';
+import type { Log } from '../log.ts';
+import type { Deliver, DeliveryCounters, DeliveryObservation, DeliveryOutcome, EventBridgeOptions } from './types.ts';
 
 /** AWS sends these to the dead-letter queue at once: another attempt would end the same way. */
 export const NOT_RETRIED: ReadonlySet<string> = new Set([

@@ -13,25 +13,8 @@ import { parseJson } from './json.ts';
 import { compilePattern, flatten, wantedPaths } from './pattern.ts';
 import type { CompiledPattern, WantedPaths } from './pattern.ts';
 import { Replay } from './replay.ts';
-import type {
-  ArchiveInput,
-  Bus,
-  BusEvent,
-  Counters,
-  DeliveryObservation,
-  EventBridgeOptions,
-  EventObservation,
-  LocalEventBridge,
-  Log,
-  Observer,
-  PutEventsEntry,
-  PutEventsResult,
-  PutEventsResultEntry,
-  ReplayInput,
-  Rule,
-  RuleInput,
-  Target,
-} from './types.ts';
+import type { Log } from '../log.ts';
+import type { ArchiveInput, Bus, BusEvent, Counters, DeliveryObservation, EventBridgeOptions, EventObservation, LocalEventBridge, Observer, PutEventsEntry, PutEventsResult, PutEventsResultEntry, ReplayInput, Rule, RuleInput, Target } from './types.ts';
 
 interface BoundTarget {
   readonly target: Target;
@@ -503,7 +486,7 @@ export class EventBridge implements LocalEventBridge {
 
   // --- life ---
 
-  async start({ host = '127.0.0.1', port = 0 }: { host?: string; port?: number } = {}): Promise<{ url: string; port: number }> {
+  async start({ port = 0 }: { port?: number } = {}): Promise<{ url: string; port: number }> {
     await this.#deliverer.start(this.#dataDir === undefined ? undefined : join(this.#dataDir, 'retries.jsonl'));
     try {
       this.#server = await serveAwsJson({
@@ -511,7 +494,6 @@ export class EventBridge implements LocalEventBridge {
         targetPrefix: 'AWSEvents',
         actions: eventBridgeActions(this),
         log: this.#log,
-        host,
         port,
       });
     } catch (error) {

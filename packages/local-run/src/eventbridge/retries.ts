@@ -1,5 +1,5 @@
 import { AppendLog, readLines, repair, replaceFile } from './append-log.ts';
-import type { Log } from './types.ts';
+import type { Log } from '../log.ts';
 
 /** A delivery that has not come to its end: everything that is needed to go on with it, also by a later process. */
 export interface Delivery {

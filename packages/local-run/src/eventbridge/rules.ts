@@ -1,7 +1,6 @@
 import type { LocalEventBridge, Target } from './types.ts';
 import type { Model, Resource } from '../assembly/model.ts';
-import type { MadeQueue } from '../sqs/queues.ts';
-import { busNameOf } from '../assembly/types.ts';
+import type { RunContext } from '../service.ts';
 
 export interface MadeRule {
   readonly resource: Resource;
@@ -11,8 +10,13 @@ export interface MadeRule {
   readonly targetArns: readonly string[];
 }
 
-/** Makes buses, rules and archives; a target that is no queue or bus of this run is left out with a warning. */
-export async function makeEvents(model: Model, eventBridge: LocalEventBridge, queues: readonly MadeQueue[], warnings: string[]): Promise<MadeRule[]> {
+/** Rules and archives name their bus by its name or its ARN. */
+export function busNameOf(nameOrArn: string | undefined): string {
+  return nameOrArn?.replace(/^arn:[^/]*\//, '') ?? 'default';
+}
+
+/** Makes buses, rules and archives. A target that takes no messages in this run is left out with a warning. */
+export async function makeEvents(model: Model, eventBridge: LocalEventBridge, { receiver, warn }: RunContext): Promise<MadeRule[]> {
   for (const bus of model.ofType('AWS::Events::EventBus')) eventBridge.createBus(String(bus.ref()));
   const buses = new Set(eventBridge.listBuses().map(({ Name }) => Name));
   const rules: MadeRule[] = [];
@@ -23,11 +27,11 @@ export async function makeEvents(model: Model, eventBridge: LocalEventBridge, qu
       // A bus that another app owns: locally only this app's services put events on it.
       eventBridge.createBus(busName);
       buses.add(busName);
-      warnings.push(`Rule ${resource.constructPath} listens on the bus ${busName}, which no stack of this run makes: a local bus of that name stands for it.`);
+      warn(`Rule ${resource.constructPath} listens on the bus ${busName}, which no stack of this run makes: a local bus of that name stands for it.`);
     }
     const schedule = resource.text('ScheduleExpression');
     const pattern = resource.get('EventPattern');
-    if (schedule !== undefined) warnings.push(`Rule ${resource.constructPath} has the schedule ${schedule}: the local run does not fire schedules.`);
+    if (schedule !== undefined) warn(`Rule ${resource.constructPath} has the schedule ${schedule}: the local run does not fire schedules.`);
     eventBridge.putRule({
       Name: name,
       EventBusName: busName,
@@ -37,8 +41,8 @@ export async function makeEvents(model: Model, eventBridge: LocalEventBridge, qu
     });
     const targets = targetsOf(resource);
     const taken = targets.filter((target) => {
-      if (queues.some(({ arn }) => arn === target.Arn) || eventBridge.listBuses().some(({ Arn }) => Arn === target.Arn)) return true;
-      warnings.push(`Rule ${resource.constructPath} sends to ${target.Arn}, which is no queue or bus of this run: events for it are not delivered.`);
+      if (receiver(target.Arn) || eventBridge.listBuses().some(({ Arn }) => Arn === target.Arn)) return true;
+      warn(`Rule ${resource.constructPath} sends to ${target.Arn}, which takes no messages in this run: events for it are not delivered.`);
       return false;
     });
     eventBridge.putTargets(name, busName, taken);

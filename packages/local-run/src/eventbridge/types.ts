@@ -1,7 +1,6 @@
 /** What the local EventBridge takes and gives. Shapes of rules and targets are those of the AWS API, so that templates map onto them. */
 
-export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
-export type Log = (level: LogLevel, message: string, fields?: Record<string, unknown>) => void;
+import type { Log } from '../log.ts';
 
 export interface DeliverOptions {
   /** The rule on whose behalf this is sent: `aws:SourceArn` to the policy of the target. */
@@ -219,7 +218,7 @@ export interface LocalEventBridge {
   /** Per rule and target since the process started, for I11 and the summary; `pending` are waiting for another attempt. */
   deliveries(): (DeliveryCounters & { busName: string; ruleName: string; targetId: string; targetArn: string; pending: number })[];
   /** Listens on 127.0.0.1 and takes up the deliveries that an earlier run could not finish. */
-  start(options?: { host?: string; port?: number }): Promise<{ url: string; port: number }>;
+  start(options?: { port?: number }): Promise<{ url: string; port: number }>;
   /** Closes the endpoint, lets attempts in hand end and writes everything down. */
   stop(): Promise<void>;
 }

@@ -3,9 +3,10 @@ import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { describe, test } from 'node:test';
 import type { TestContext } from 'node:test';
-import { atEnd } from '../../test/temporary.ts';
+import { atEnd, temporaryFolder } from '../../test/temporary.ts';
 import { EventBridge } from '../eventbridge/event-bridge.ts';
 import { SecretsManager } from '../secretsmanager/endpoint.ts';
+import { SqsEndpoint } from '../sqs/endpoint.ts';
 import { xmlAnswer } from './query-protocol.ts';
 import { serveLocally } from './server.ts';
 
@@ -20,6 +21,11 @@ interface Endpoint {
 }
 
 const endpoints: Record<string, (context: TestContext) => Promise<Endpoint>> = {
+  'SQS': async (context) => {
+    const sqs = await SqsEndpoint.start({ dataDir: temporaryFolder(context), region: 'us-east-1' });
+    atEnd(context, () => sqs.stop());
+    return { port: Number(new URL(sqs.url).port), json: { target: 'AmazonSQS.ListQueues', version: '1.0' }, query: 'Action=ListQueues&Version=2012-11-05' };
+  },
   'EventBridge': async (context) => {
     const events = new EventBridge({ deliver: async () => undefined });
     atEnd(context, () => events.stop());

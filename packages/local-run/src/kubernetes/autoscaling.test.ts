@@ -8,12 +8,11 @@ import * as eks from 'aws-cdk-lib/aws-eks-v2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import { BufferedEventConsumer, ConsumerTarget, KubernetesAccess, QueueScaling, WorkloadImage } from 'cdk-order-pipeline';
 import { readAssembly } from '../assembly/assembly.ts';
-import { Model } from '../assembly/model.ts';
 import { temporaryFolder } from '../../test/temporary.ts';
 import { KubernetesReader } from './kubernetes.ts';
-import type { Specs } from '../processes/specs.ts';
+import { prepared } from '../../test/prepared.ts';
 
-test('whatever scales a consumer in the cluster, here runs the least that it would, and one at least', (context) => {
+test('whatever scales a consumer in the cluster, here runs the least that it would, and one at least', async (context) => {
   const folder = temporaryFolder(context);
   const image = join(folder, 'image');
   mkdirSync(image);
@@ -48,14 +47,12 @@ test('whatever scales a consumer in the cluster, here runs the least that it wou
   }
 
   const assembly = readAssembly((stack.node.root as cdk.App).synth().directory);
-  const specs: Specs = { jobs: [], workloads: [], services: [], warnings: [], withoutCounterpart: new Map() };
-  new KubernetesReader(assembly, specs).read(new Model(assembly, {
-    account: '1', region: 'us-east-1', queueUrl: (name) => `http://127.0.0.1/${name}`, database: () => undefined, secretArn: (name) => name, secretValue: () => undefined,
-  }));
-  assert.deepEqual(Object.fromEntries(specs.workloads.map(({ name, replicas }) => [name, replicas])), {
+  const { context: run, model, warnings, withoutMeaning } = await prepared(context, assembly);
+  new KubernetesReader(run).read(model);
+  assert.deepEqual(Object.fromEntries(run.workloads.specs.map(({ name, replicas }) => [name, replicas])), {
     'keda-zero': 1, 'keda-two': 2, 'keda-parameter': 4, 'metric-default': 1, 'metric-three': 3, 'cpu': 5, 'fixed': 6,
   });
-  assert.deepEqual(specs.warnings, ['Deployment keda-zero scales to zero by KEDA, which does not run here: one replica runs all the time.']);
+  assert.deepEqual(warnings, ['Deployment keda-zero scales to zero by KEDA, which does not run here: one replica runs all the time.']);
   // KEDA's identity is the cluster's business.
-  assert.equal(specs.withoutCounterpart.get('TriggerAuthentication'), 3);
+  assert.equal(withoutMeaning.get('TriggerAuthentication'), 3);
 });

@@ -4,12 +4,21 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import type { Assembly, TemplateResource } from '../assembly/assembly.ts';
-import { Model } from '../assembly/model.ts';
 import { temporaryFolder } from '../../test/temporary.ts';
 import { KubernetesReader } from './kubernetes.ts';
-import type { Specs } from '../processes/specs.ts';
+import type { JobSpec, ServiceSpec, WorkloadSpec } from '../processes/specs.ts';
+import { prepared } from '../../test/prepared.ts';
 
-function read(context: TestContext, objects: unknown, resources: Record<string, TemplateResource> = {}): Specs & { folder: string } {
+interface Read {
+  readonly jobs: readonly JobSpec[];
+  readonly workloads: readonly WorkloadSpec[];
+  readonly services: readonly ServiceSpec[];
+  readonly warnings: readonly string[];
+  readonly withoutMeaning: ReadonlyMap<string, number>;
+  readonly folder: string;
+}
+
+async function read(context: TestContext, objects: unknown, resources: Record<string, TemplateResource> = {}): Promise<Read> {
   const folder = temporaryFolder(context);
   writeFileSync(join(folder, 'Dockerfile'), 'FROM node:24\nWORKDIR /app\nENV FROM_IMAGE=1 MODE=image\nENTRYPOINT ["node", "/app/main.js"]\nCMD ["serve"]\n');
   const assembly: Assembly = {
@@ -21,11 +30,12 @@ function read(context: TestContext, objects: unknown, resources: Record<string, 
       template: { Resources: { Manifest: { Type: 'Custom::AWSCDK-EKS-KubernetesResource', Properties: { Manifest: objects } }, ...resources } },
     }],
   };
-  const specs: Specs = { jobs: [], workloads: [], services: [], warnings: [], withoutCounterpart: new Map() };
-  new KubernetesReader(assembly, specs).read(new Model(assembly, {
-    account: '1', region: 'us-east-1', queueUrl: (name) => `http://127.0.0.1/${name}`, database: () => undefined, secretArn: (name) => name, secretValue: () => undefined,
-  }));
-  return { ...specs, folder };
+  const run = await prepared(context, assembly);
+  const before = run.warnings.length;
+  const reader = new KubernetesReader(run.context);
+  reader.read(run.model);
+  const { jobs, specs: workloads } = run.context.workloads;
+  return { jobs, workloads, services: reader.services, warnings: run.warnings.slice(before), withoutMeaning: run.withoutMeaning, folder };
 }
 
 const image = 'x.dkr.ecr.us-east-1.amazonaws.com/assets:abc123';
@@ -33,9 +43,9 @@ const deployment = (container: object, spec: object = {}, name = 'web') => ({
   kind: 'Deployment', metadata: { name }, spec: { ...spec, template: { metadata: { labels: { app: name } }, spec: { containers: [{ name: 'main', image, ...container }] } } },
 });
 
-test('the number of replicas is the autoscaler\'s minimum, else the Deployment\'s, else one', (context) => {
+test('the number of replicas is the autoscaler\'s minimum, else the Deployment\'s, else one', async (context) => {
   const scaler = (kind: string, name: string, spec: object) => ({ kind, metadata: { name }, spec: { scaleTargetRef: { name }, ...spec } });
-  const { workloads } = read(context, JSON.stringify([
+  const { workloads } = await read(context, JSON.stringify([
     deployment({}, { replicas: 9 }, 'scaled'), scaler('HorizontalPodAutoscaler', 'scaled', { minReplicas: 3 }),
     deployment({}, { replicas: 9 }, 'by-default'), scaler('HorizontalPodAutoscaler', 'by-default', {}),
     deployment({}, {}, 'keda'), scaler('ScaledObject', 'keda', { minReplicaCount: 0 }),
@@ -47,8 +57,8 @@ test('the number of replicas is the autoscaler\'s minimum, else the Deployment\'
   assert.deepEqual(Object.fromEntries(workloads.map(({ name, replicas }) => [name, replicas])), { 'scaled': 3, 'by-default': 1, 'keda': 1, 'keda-two': 2, 'fixed': 4, 'single': 1, 'none': 0 });
 });
 
-test('command and arguments replace entry point and command of the image, and its paths are those of the folder', (context) => {
-  const { workloads, folder } = read(context, JSON.stringify([
+test('command and arguments replace entry point and command of the image, and its paths are those of the folder', async (context) => {
+  const { workloads, folder } = await read(context, JSON.stringify([
     deployment({}, {}, 'image'),
     deployment({ args: ['other'] }, {}, 'args'),
     deployment({ command: ['sh', '-c', 'echo $(MODE) $$(MODE)'], env: [{ name: 'MODE', value: 'own' }] }, {}, 'command'),
@@ -61,8 +71,8 @@ test('command and arguments replace entry point and command of the image, and it
   assert.deepEqual(workloads[2]?.pod.containers[0]?.environment, { FROM_IMAGE: '1', MODE: 'own' });
 });
 
-test('the environment comes from values, config maps, secrets and fields', (context) => {
-  const { workloads, warnings } = read(context, JSON.stringify([
+test('the environment comes from values, config maps, secrets and fields', async (context) => {
+  const { workloads, warnings } = await read(context, JSON.stringify([
     { kind: 'ConfigMap', metadata: { name: 'settings' }, data: { a: '1', b: '2' } },
     { kind: 'Secret', metadata: { name: 'login' }, data: { user: Buffer.from('me').toString('base64') }, stringData: { password: 'pw' } },
     deployment({
@@ -87,22 +97,22 @@ test('the environment comes from values, config maps, secrets and fields', (cont
   });
 });
 
-test('a value that only AWS knows stops the one workload that needs it, and names the place', (context) => {
+test('a value that only AWS knows stops the one workload that needs it, and names the place', async (context) => {
   const resources = { Balancer: { Type: 'AWS::ElasticLoadBalancingV2::LoadBalancer' } };
   const objects = JSON.stringify([
     deployment({ env: [{ name: 'HOSTNAME', value: 'HOLE' }] }, {}, 'needs-it'),
     { ...deployment({}, {}, 'does-not'), metadata: { name: 'does-not', annotations: { host: 'HOLE' } } },
   ]).split('HOLE');
   const manifest = { 'Fn::Join': ['', [objects[0], { 'Fn::GetAtt': ['Balancer', 'DNSName'] }, objects[1], { 'Fn::GetAtt': ['Balancer', 'DNSName'] }, objects[2]]] };
-  const { workloads, warnings } = read(context, manifest, resources);
+  const { workloads, warnings } = await read(context, manifest, resources);
   assert.deepEqual(workloads.map(({ name }) => name), ['does-not']);
   assert.deepEqual(warnings, [
     'Deployment needs-it is not started: Shop.Manifest.Manifest[1]: the local run does not know DNSName of Shop.Balancer (AWS::ElasticLoadBalancingV2::LoadBalancer).',
   ]);
 });
 
-test('jobs, init containers, probes and what needs nothing', (context) => {
-  const { jobs, workloads, services, withoutCounterpart, warnings } = read(context, JSON.stringify([
+test('jobs, init containers, probes and what needs nothing', async (context) => {
+  const { jobs, workloads, services, withoutMeaning, warnings } = await read(context, JSON.stringify([
     { kind: 'Job', metadata: { name: 'migrate' }, spec: { backoffLimit: 2, activeDeadlineSeconds: 60, template: { spec: { containers: [{ name: 'main', image }] } } } },
     {
       kind: 'Deployment', metadata: { name: 'web' },
@@ -119,16 +129,16 @@ test('jobs, init containers, probes and what needs nothing', (context) => {
   assert.deepEqual([pod?.terminationGracePeriodSeconds, pod?.initContainers[0]?.command.at(-1)], [7, 'init']);
   assert.deepEqual(pod?.containers[0]?.livenessProbe, { kind: 'http', path: '/', port: 'http', initialDelaySeconds: 0, periodSeconds: 10, timeoutSeconds: 1, failureThreshold: 3 });
   assert.deepEqual(services[0]?.ports, [{ port: 80, targetPort: 80 }]);
-  assert.deepEqual([...withoutCounterpart], [['NetworkPolicy', 1], ['SecurityGroupPolicy', 1], ['ConfigMap', 1]]);
+  assert.deepEqual([...withoutMeaning], [['NetworkPolicy', 1], ['SecurityGroupPolicy', 1], ['ConfigMap', 1]]);
   assert.deepEqual(warnings, ['The local run cannot make Ingress web (Kubernetes manifest Shop.Manifest).']);
 });
 
-test('nobody sleeps before a stop: a process gets what is left of its grace period, as in the cluster', (context) => {
+test('nobody sleeps before a stop: a process gets what is left of its grace period, as in the cluster', async (context) => {
   const stopping = (name: string, preStop: object, whole?: number) => {
     const { spec, ...rest } = deployment({ lifecycle: { preStop } }, {}, name);
     return { ...rest, spec: { template: { ...spec.template, spec: { ...spec.template.spec, ...whole !== undefined && { terminationGracePeriodSeconds: whole } } } } };
   };
-  const { workloads, warnings } = read(context, JSON.stringify([
+  const { workloads, warnings } = await read(context, JSON.stringify([
     stopping('balanced', { sleep: { seconds: 120 } }, 150), stopping('by-default', { sleep: { seconds: 5 } }), stopping('short', { sleep: { seconds: 60 } }, 30),
     stopping('hook', { exec: { command: ['/bin/drain'] } }, 20),
   ]));
@@ -136,10 +146,10 @@ test('nobody sleeps before a stop: a process gets what is left of its grace peri
   assert.deepEqual(warnings, ['Deployment hook has a preStop hook that is not only a sleep: the local run does not call it.']);
 });
 
-test('jobs run in the order of the deployment, wherever they stand in the template', (context) => {
+test('jobs run in the order of the deployment, wherever they stand in the template', async (context) => {
   const job = (name: string) => JSON.stringify([{ kind: 'Job', metadata: { name }, spec: { template: { spec: { containers: [{ name: 'main', image }] } } } }]);
   const manifest = (name: string, ...DependsOn: string[]) => ({ Type: 'Custom::AWSCDK-EKS-KubernetesResource', Properties: { Manifest: job(name) }, DependsOn });
-  const { jobs } = read(context, job('last'), {
+  const { jobs } = await read(context, job('last'), {
     // By way of another resource, and of each other.
     Manifest: manifest('last', 'Role'), Role: { Type: 'AWS::IAM::Role', DependsOn: 'Schema' },
     Data: manifest('data', 'Schema', 'Absent'), Schema: manifest('schema'), One: manifest('one', 'Two'), Two: manifest('two', 'One'),
@@ -147,7 +157,7 @@ test('jobs run in the order of the deployment, wherever they stand in the templa
   assert.deepEqual(jobs.map(({ name }) => name), ['schema', 'last', 'data', 'two', 'one']);
 });
 
-test('the host name of a load balancer, read from the cluster, is the Service\'s own; what else is read is not known here', (context) => {
+test('the host name of a load balancer, read from the cluster, is the Service\'s own; what else is read is not known here', async (context) => {
   const value = (JsonPath: string) => ({
     Type: 'Custom::AWSCDK-EKS-KubernetesObjectValue', Properties: { ObjectType: 'service', ObjectName: 'api', ObjectNamespace: 'shop', JsonPath },
   });
@@ -155,7 +165,7 @@ test('the host name of a load balancer, read from the cluster, is the Service\'s
     deployment({ env: [{ name: 'API', value: 'http://HOST:3000' }] }, {}, 'caller'), deployment({ env: [{ name: 'IP', value: 'IP' }] }, {}, 'other'),
   ]);
   const [before, between, after] = objects.split(/HOST|(?<="value":")IP/);
-  const { workloads, warnings } = read(context, { 'Fn::Join': ['', [before, { 'Fn::GetAtt': ['Host', 'Value'] }, between, { 'Fn::GetAtt': ['Ip', 'Value'] }, after]] }, {
+  const { workloads, warnings } = await read(context, { 'Fn::Join': ['', [before, { 'Fn::GetAtt': ['Host', 'Value'] }, between, { 'Fn::GetAtt': ['Ip', 'Value'] }, after]] }, {
     Host: value('.status.loadBalancer.ingress[0].hostname'), Ip: value('.spec.clusterIP'),
   });
   assert.deepEqual(workloads.map(({ name, pod }) => [name, pod.containers[0]?.environment['API']]), [['caller', 'http://api.shop.svc.cluster.local:3000']]);

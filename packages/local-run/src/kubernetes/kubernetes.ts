@@ -1,10 +1,11 @@
 import { posix } from 'node:path';
-import type { Assembly, ImageAsset } from '../assembly/assembly.ts';
+import type { ImageAsset } from '../assembly/assembly.ts';
 import { messageOf } from '../errors.ts';
 import { UnresolvedError } from '../assembly/intrinsics.ts';
 import type { Model, Resource } from '../assembly/model.ts';
 import { readImage } from './dockerfile.ts';
-import type { ContainerSpec, PodSpec, Probe, Specs } from '../processes/specs.ts';
+import type { ContainerSpec, PodSpec, Probe, ServiceSpec } from '../processes/specs.ts';
+import type { RunContext } from '../service.ts';
 
 /** The part of Kubernetes objects that is read; everything in a manifest may be missing or wrong. */
 interface KubernetesObject {
@@ -66,14 +67,14 @@ const WITHOUT_COUNTERPART = new Set([
 
 /** Reads every Kubernetes manifest of the stacks into what can be started. */
 export class KubernetesReader {
-  readonly #assembly: Assembly;
-  readonly #specs: Specs;
+  readonly #context: RunContext;
+  /** The Services of the manifests. */
+  readonly services: ServiceSpec[] = [];
   readonly #unresolved: UnresolvedError[] = [];
   readonly #objects: { readonly object: KubernetesObject; readonly resource: Resource }[] = [];
 
-  constructor(assembly: Assembly, specs: Specs) {
-    this.#assembly = assembly;
-    this.#specs = specs;
+  constructor(context: RunContext) {
+    this.#context = context;
   }
 
   read(model: Model): void {
@@ -84,7 +85,7 @@ export class KubernetesReader {
         this.#take(object, resource);
       } catch (error) {
         if (!(error instanceof UnresolvedError)) throw error;
-        this.#specs.warnings.push(`${object.kind} ${object.metadata?.name} is not started: ${error.message}`);
+        this.#context.warn(`${object.kind} ${object.metadata?.name} is not started: ${error.message}`);
       }
     }
   }
@@ -100,7 +101,7 @@ export class KubernetesReader {
       for (const object of Array.isArray(objects) ? objects : [objects]) this.#objects.push({ object, resource });
     } catch (error) {
       const reason = this.#unresolved[before]?.message ?? messageOf(error);
-      this.#specs.warnings.push(`The Kubernetes manifest ${resource.constructPath} cannot be read and is left out: ${reason}`);
+      this.#context.warn(`The Kubernetes manifest ${resource.constructPath} cannot be read and is left out: ${reason}`);
     }
   }
 
@@ -118,14 +119,14 @@ export class KubernetesReader {
       case 'Deployment':
       case 'StatefulSet': {
         const pod = this.#pod(object, spec['template'] as PodTemplate | undefined, `${kind} ${name}`);
-        if (pod) this.#specs.workloads.push({ kind, name, replicas: this.#replicas(object), pod });
+        if (pod) this.#context.workloads.add({ kind, name, replicas: this.#replicas(object), pod });
         break;
       }
       case 'Job': {
         const pod = this.#pod(object, spec['template'] as PodTemplate | undefined, `Job ${name}`);
         const deadline = spec['activeDeadlineSeconds'];
         if (pod) {
-          this.#specs.jobs.push({
+          this.#context.workloads.addJob({
             name, pod, backoffLimit: Number(spec['backoffLimit'] ?? 6), deadlineSeconds: deadline === undefined ? undefined : Number(deadline),
           });
         }
@@ -133,7 +134,7 @@ export class KubernetesReader {
       }
       case 'Service': {
         const ports = (spec['ports'] ?? []) as { name?: string; port: number; targetPort?: string | number }[];
-        this.#specs.services.push({
+        this.services.push({
           name,
           namespace: metadata.namespace ?? 'default',
           selector: (spec['selector'] ?? {}) as Record<string, string>,
@@ -150,12 +151,12 @@ export class KubernetesReader {
         break;
       default:
         if (WITHOUT_COUNTERPART.has(kind)) this.#leaveOut(kind);
-        else this.#specs.warnings.push(`The local run cannot make ${kind || 'an object without kind'} ${name} (Kubernetes manifest ${resource.constructPath}).`);
+        else this.#context.warn(`The local run cannot make ${kind || 'an object without kind'} ${name} (Kubernetes manifest ${resource.constructPath}).`);
     }
   }
 
   #leaveOut(kind: string): void {
-    this.#specs.withoutCounterpart.set(kind, (this.#specs.withoutCounterpart.get(kind) ?? 0) + 1);
+    this.#context.leaveOut(kind);
   }
 
   /** An autoscaler owns the number of replicas; the smallest that it would run is what runs here. */
@@ -168,7 +169,7 @@ export class KubernetesReader {
       const least = this.#number(scaler.spec?.['minReplicaCount'] ?? 0);
       if (least === 0) {
         // KEDA scales to zero while the queue is empty; without it here, somebody has to take the first message.
-        this.#specs.warnings.push(`${object.kind} ${object.metadata?.name} scales to zero by KEDA, which does not run here: one replica runs all the time.`);
+        this.#context.warn(`${object.kind} ${object.metadata?.name} scales to zero by KEDA, which does not run here: one replica runs all the time.`);
       }
       return Math.max(1, least);
     }
@@ -199,7 +200,7 @@ export class KubernetesReader {
    */
   #timeToStop({ containers = [], terminationGracePeriodSeconds: whole = 30 }: NonNullable<PodTemplate['spec']>, what: string): number {
     const hooks = containers.map(({ lifecycle }) => lifecycle?.preStop ?? {});
-    if (hooks.some(({ exec, httpGet }) => exec ?? httpGet)) this.#specs.warnings.push(`${what} has a preStop hook that is not only a sleep: the local run does not call it.`);
+    if (hooks.some(({ exec, httpGet }) => exec ?? httpGet)) this.#context.warn(`${what} has a preStop hook that is not only a sleep: the local run does not call it.`);
     return Math.max(1, whole - Math.max(0, ...hooks.map(({ sleep }) => Number(sleep?.seconds ?? 0))));
   }
 
@@ -208,7 +209,7 @@ export class KubernetesReader {
     const image = this.#needed(container.image ?? '');
     const asset = this.#asset(image);
     if (!asset) {
-      this.#specs.warnings.push(`${what} is not started: its container ${name} runs the image ${image}, which is no asset of this assembly and cannot be run without a container engine.`);
+      this.#context.warn(`${what} is not started: its container ${name} runs the image ${image}, which is no asset of this assembly and cannot be run without a container engine.`);
       return undefined;
     }
     const config = readImage(asset);
@@ -216,7 +217,7 @@ export class KubernetesReader {
     const expand = (word: string) => this.#needed(word).replace(/\$\$|\$\((\w+)\)/g, (whole, key: string | undefined) => (key === undefined ? '$' : environment[key] ?? whole));
     const words = [...container.command ?? config.entrypoint, ...container.args ?? (container.command ? [] : config.command)].map(expand);
     if (words.length === 0) {
-      this.#specs.warnings.push(`${what} is not started: its container ${name} has no command, and neither has ${asset.dockerFile} in ${asset.directory}.`);
+      this.#context.warn(`${what} is not started: its container ${name} has no command, and neither has ${asset.dockerFile} in ${asset.directory}.`);
       return undefined;
     }
     return {
@@ -234,7 +235,7 @@ export class KubernetesReader {
 
   #asset(image: string): ImageAsset | undefined {
     const [, tag = ''] = /:([^:/@]+)(?:@.*)?$/.exec(image) ?? [];
-    return this.#assembly.images.get(tag);
+    return this.#context.assembly.images.get(tag);
   }
 
   #environment(container: Container, owner: KubernetesObject, template: PodTemplate | undefined, what: string): Record<string, string> {

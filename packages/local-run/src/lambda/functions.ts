@@ -4,7 +4,7 @@ import { sibling } from '../sibling.ts';
 import type { Assembly } from '../assembly/assembly.ts';
 import { UnresolvedError } from '../assembly/intrinsics.ts';
 import type { Model, Resource } from '../assembly/model.ts';
-import type { Specs } from '../processes/specs.ts';
+import type { RunContext } from '../service.ts';
 import type { FunctionConfig } from './function-host.ts';
 import type { MadeQueue } from '../sqs/queues.ts';
 
@@ -12,7 +12,7 @@ import type { MadeQueue } from '../sqs/queues.ts';
 const MOST_CONCURRENT = 2;
 
 /** Makes a workload of every Node.js function that an SQS queue is the source of. */
-export function readFunctions(model: Model, assembly: Assembly, queues: readonly MadeQueue[], codeDir: string, specs: Specs): ReadonlySet<Resource> {
+export function readFunctions(model: Model, queues: readonly MadeQueue[], codeDir: string, context: RunContext): ReadonlySet<Resource> {
   const called = new Set<Resource>();
   for (const mapping of model.ofType('AWS::Lambda::EventSourceMapping')) {
     const what = `The event source mapping ${mapping.constructPath}`;
@@ -20,36 +20,36 @@ export function readFunctions(model: Model, assembly: Assembly, queues: readonly
       const source = mapping.text('EventSourceArn') ?? '';
       const queue = queues.find(({ arn }) => arn === source);
       if (!queue) {
-        specs.warnings.push(`${what} reads from ${source || 'a source other than SQS'}, which is no queue of this run: its function is not started by it.`);
+        context.warn(`${what} reads from ${source || 'a source other than SQS'}, which is no queue of this run: its function is not started by it.`);
         continue;
       }
       const target = mapping.text('FunctionName') ?? '';
       const fn = model.byAttribute(['AWS::Lambda::Function'], 'Ref', target) ?? model.byAttribute(['AWS::Lambda::Function'], 'Arn', target);
       if (!fn) {
-        specs.warnings.push(`${what} calls ${target}, which is no function of this run.`);
+        context.warn(`${what} calls ${target}, which is no function of this run.`);
         continue;
       }
       called.add(fn);
       const enabled = mapping.text('Enabled') !== 'false';
-      if (enabled) readFunction(fn, mapping, queue, assembly, codeDir, specs);
+      if (enabled) readFunction(fn, mapping, queue, codeDir, context);
     } catch (error) {
       if (!(error instanceof UnresolvedError)) throw error;
-      specs.warnings.push(`${what} is left out: ${error.message}`);
+      context.warn(`${what} is left out: ${error.message}`);
     }
   }
   return called;
 }
 
-function readFunction(fn: Resource, mapping: Resource, queue: MadeQueue, assembly: Assembly, codeDir: string, specs: Specs): void {
+function readFunction(fn: Resource, mapping: Resource, queue: MadeQueue, codeDir: string, context: RunContext): void {
   const what = `Function ${fn.constructPath}`;
   const runtime = fn.text('Runtime');
   if (runtime === undefined || !runtime.startsWith('nodejs')) {
-    specs.warnings.push(`${what} is not started: the local run has Node.js only, it needs ${runtime ?? 'a container image'}.`);
+    context.warn(`${what} is not started: the local run has Node.js only, it needs ${runtime ?? 'a container image'}.`);
     return;
   }
-  const folder = codeFolder(fn, assembly, codeDir);
+  const folder = codeFolder(fn, context.assembly, codeDir);
   if (folder === undefined) {
-    specs.warnings.push(`${what} is not started: its code is no folder of this assembly.`);
+    context.warn(`${what} is not started: its code is no folder of this assembly.`);
     return;
   }
   const name = String(fn.ref());
@@ -73,7 +73,7 @@ function readFunction(fn: Resource, mapping: Resource, queue: MadeQueue, assembl
     ...(filters && filters.length > 0 && { filters: filters.map(({ Pattern }) => Pattern) }),
   };
   const environment = (fn.get('Environment') as { Variables?: Record<string, unknown> } | undefined)?.Variables ?? {};
-  specs.workloads.push({
+  context.workloads.add({
     kind: 'Function',
     name,
     replicas: Math.min(MOST_CONCURRENT, number(scaling?.MaximumConcurrency, MOST_CONCURRENT), Math.max(1, number(fn.get('ReservedConcurrentExecutions'), MOST_CONCURRENT))),

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Log } from '../eventbridge/types.ts';
+import type { Log } from '../log.ts';
 import { freePort } from './ports.ts';
 import type { ContainerSpec, Probe } from './specs.ts';
 import type { Leftovers } from './leftovers.ts';

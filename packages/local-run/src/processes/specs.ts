@@ -54,12 +54,3 @@ export interface ServiceSpec {
   readonly selector: Readonly<Record<string, string>>;
   readonly ports: readonly { readonly name?: string; readonly port: number; readonly targetPort: string | number }[];
 }
-
-export interface Specs {
-  readonly jobs: JobSpec[];
-  readonly workloads: WorkloadSpec[];
-  readonly services: ServiceSpec[];
-  readonly warnings: string[];
-  /** Kinds of Kubernetes objects that need nothing here, with their number. */
-  readonly withoutCounterpart: Map<string, number>;
-}

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Log } from '../eventbridge/types.ts';
+import type { Log } from '../log.ts';
 import { LocalRunError } from '../errors.ts';
 import type { ContainerSpec, JobSpec, PodSpec, WorkloadSpec } from './specs.ts';
 import { Container } from './container.ts';

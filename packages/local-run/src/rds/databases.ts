@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import pg from 'pg';
 import type { Model, Resource } from '../assembly/model.ts';
+import type { RunContext } from '../service.ts';
 import { connect, startPostgres } from './postgres.ts';
 import type { Postgres } from './postgres.ts';
 
@@ -10,21 +11,13 @@ export interface LocalDatabase {
   readonly name: string;
 }
 
-export interface DatabaseOptions {
-  readonly dataDir: string;
-  readonly logDir: string;
-  readonly fresh: boolean;
-  readonly ports: Readonly<Record<string, number>>;
-  readonly warnings: string[];
-}
-
 /** Starts a PostgreSQL for every Aurora PostgreSQL cluster and every PostgreSQL instance that stands alone. */
-export async function startDatabases(model: Model, options: DatabaseOptions, started: LocalDatabase[]): Promise<void> {
+export async function startDatabases(model: Model, options: RunContext, started: LocalDatabase[]): Promise<void> {
   for (const resource of model.ofType('AWS::RDS::DBCluster', 'AWS::RDS::DBInstance')) {
     if (resource.source.Properties?.['DBClusterIdentifier'] !== undefined && resource.type === 'AWS::RDS::DBInstance') continue;
     const engine = resource.text('Engine') ?? 'unknown';
     if (!/postgres/.test(engine)) {
-      options.warnings.push(`The local run cannot make ${resource.constructPath} (${resource.type}): it runs PostgreSQL, not ${engine}.`);
+      options.warn(`The local run cannot make ${resource.constructPath} (${resource.type}): it runs PostgreSQL, not ${engine}.`);
       continue;
     }
     const members = model.ofType('AWS::RDS::DBInstance').filter((instance) =>
@@ -38,9 +31,9 @@ export async function startDatabases(model: Model, options: DatabaseOptions, sta
       fresh: options.fresh,
       // RDS calls the administrator of a database `postgres` by default, who is no superuser there.
       superuser: 'local_superuser',
-      port: options.ports[writer] ?? 0,
+      port: await options.port(writer),
       // Several readers of a cluster are one replica here: they show the same.
-      replica: members.length > 1 || sources.length > 0 ? { port: options.ports[reader] ?? 0 } : false,
+      replica: members.length > 1 || sources.length > 0 ? { port: await options.port(reader) } : false,
       portNames: { writer, reader },
     });
     started.push({ resource, server, name: resource.text('DatabaseName') ?? resource.text('DBName') ?? 'postgres' });

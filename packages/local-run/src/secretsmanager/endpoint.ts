@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { optionalText, page, requiredList, requiredText, serveAwsJson, structures } from '../http/aws-json.ts';
 import type { Actions, AwsJsonServer, Input } from '../http/aws-json.ts';
 import { AwsError, notFound } from '../eventbridge/errors.ts';
-import type { Log } from '../eventbridge/types.ts';
+import type { Log } from '../log.ts';
 
 /**
  * The part of Secrets Manager that services read their passwords with. Secrets live in the memory of this process, are given out on
@@ -77,13 +77,12 @@ export class SecretsManager {
     return { ARN: secret.arn, Name: name, VersionId: version.id };
   }
 
-  async start({ host = '127.0.0.1', port = 0 }: { host?: string; port?: number } = {}): Promise<{ url: string; port: number }> {
+  async start({ port = 0 }: { port?: number } = {}): Promise<{ url: string; port: number }> {
     this.#server = await serveAwsJson({
       service: 'Secrets Manager',
       targetPrefix: 'secretsmanager',
       actions: this.#actions(),
       log: this.#log,
-      host,
       port,
     });
     return { url: this.#server.url, port: this.#server.port };

@@ -12,6 +12,7 @@ import { isGone, OpenPolls } from './open-polls.ts';
 import type { WaitingQueue } from './open-polls.ts';
 import { allowsSend } from './policy.ts';
 import type { Caller } from './policy.ts';
+import { DeliveryError } from '../service.ts';
 import { Redrive } from './redrive.ts';
 import type { MovableQueue } from './redrive.ts';
 
@@ -61,17 +62,6 @@ export interface QueueDepth {
   readonly visible: number;
   readonly inFlight: number;
   readonly delayed: number;
-}
-
-/** A delivery that the queue refuses; `code` is what EventBridge writes on the dead letter. */
-export class DeliveryError extends Error {
-  override readonly name = 'DeliveryError';
-  readonly code: string;
-
-  constructor(code: string, message: string) {
-    super(message);
-    this.code = code;
-  }
 }
 
 /**

@@ -17,7 +17,7 @@ export interface MadeQueue {
 }
 
 /** Makes the queues of the templates with all attributes that the endpoint knows, and their policies. */
-export function makeQueues(model: Model, sqs: SqsEndpoint, warnings: string[]): MadeQueue[] {
+export function makeQueues(model: Model, sqs: SqsEndpoint, warn: (sentence: string) => void): MadeQueue[] {
   const allowed = new Map<string, string>();
   const queues = model.ofType('AWS::SQS::Queue').map((resource): MadeQueue => {
     const attributes: Record<string, string> = {};
@@ -37,7 +37,7 @@ export function makeQueues(model: Model, sqs: SqsEndpoint, warnings: string[]): 
     }
     sqs.createQueue({ name, arn, attributes }, resource.world.account);
     return {
-      resource, name, arn, url: resource.world.queueUrl(name),
+      resource, name, arn, url: sqs.queueUrl(name, resource.world.account),
       ...(redrive && { deadLetterArn: String(redrive.deadLetterTargetArn), maxReceiveCount: Number(maxReceiveCount) }),
     };
   });
@@ -45,7 +45,7 @@ export function makeQueues(model: Model, sqs: SqsEndpoint, warnings: string[]): 
     const dead = queues.find((queue) => queue.arn === deadLetterArn);
     const text = allowed.get(deadLetterArn);
     if (dead && text !== undefined && !letsIn({ attributes: { RedriveAllowPolicy: text } }, arn)) {
-      warnings.push(`Queue ${resource.constructPath} may not use ${dead.resource.constructPath} for its dead letters: its RedriveAllowPolicy refuses. AWS would not deploy this; here its failed messages stay.`);
+      warn(`Queue ${resource.constructPath} may not use ${dead.resource.constructPath} for its dead letters: its RedriveAllowPolicy refuses. AWS would not deploy this; here its failed messages stay.`);
     }
   }
   const byUrl = new Map(queues.map((queue) => [queue.url, queue.name]));

@@ -1,0 +1,82 @@
+import type { LocalQueue, LocalRun, LocalWorkload } from './local-run.ts';
+import type { Workload } from './processes/workload.ts';
+import type { Workloads } from './processes/workloads.ts';
+import type { PreparedRun } from './prepare.ts';
+import type { builtInServices } from './services.ts';
+
+type BuiltIn = ReturnType<typeof builtInServices>;
+
+/** A run as its callers see it. */
+export function describeRun({ context, services, builtIn, warnings, withoutMeaning, environment }: PreparedRun, stop: () => Promise<void>): LocalRun {
+  const { workloads } = context;
+  const { sqs, eventBridge, secretsManager, rds } = builtIn;
+  const addresses = services.flatMap(({ name, url }) => (url === undefined ? [] : [[name, url] as const]));
+  return {
+    stop, warnings, withoutMeaning,
+    environment: environment(),
+    workloads: workloads.running.map((workload) => describeWorkload(workload, workloads)),
+    jobs: workloads.jobs.map(({ name }) => name),
+    endpoints: { ...Object.fromEntries(addresses), sqs: sqs.url, eventbridge: eventBridge.url, secretsmanager: secretsManager.url },
+    ...describeDatabase(rds),
+    queues: describeQueues(builtIn, workloads),
+    buses: eventBridge.events.listBuses().map(({ Name, Arn }) => ({ name: Name, arn: Arn })),
+    rules: eventBridge.rules.map(({ name, busName, arn, targetArns }) => ({ name, busName, arn, targetArns })),
+    eventBridge: eventBridge.events,
+    region: context.region,
+    account: context.account,
+    dataDir: context.dataDir,
+    logDir: context.logDir,
+    pauseReplica: () => rds.pauseReplicas(),
+    resumeReplica: () => rds.resumeReplicas(),
+    kill: (workload, signal = 'SIGKILL', replica = 0) => workloads.kill(workload, signal, replica),
+  };
+}
+
+function describeWorkload(workload: Workload, workloads: Workloads): LocalWorkload {
+  return {
+    name: workload.name,
+    kind: workload.spec.kind,
+    replicas: workload.spec.replicas,
+    urls: workloads.urls(workload),
+    logFiles: workload.pods.flatMap((pod) => pod.logFiles),
+    environment: Object.assign({}, ...workload.spec.pod.containers.map(({ environment }) => environment)) as Record<string, string>,
+    pids: () => workload.pids(),
+    ready: () => workload.ready,
+    restarts: () => workload.restarts,
+  };
+}
+
+function describeDatabase({ databases: [first] }: BuiltIn['rds']): Pick<LocalRun, 'database'> {
+  if (!first) return {};
+  const { name, server } = first;
+  return {
+    database: {
+      writer: { ...server.writer, database: name },
+      ...(server.reader && { reader: { ...server.reader, database: name } }),
+      passwordFile: server.passwordFile,
+      pids: () => server.pids(),
+    },
+  };
+}
+
+function describeQueues({ sqs, eventBridge }: BuiltIn, { specs }: Workloads): LocalQueue[] {
+  return sqs.queues.map((queue) => {
+    const deadLetterQueue = sqs.queues.find(({ arn }) => arn === queue.deadLetterArn);
+    // An event source mapping names the reader of a queue; otherwise it is the workload that has its URL.
+    const consumer = specs.find(({ pod }) => pod.containers.some(({ command }) => command.some((word) => word.includes(JSON.stringify(queue.url)))))
+      ?? specs.find(({ pod }) => pod.containers.some(({ environment }) => Object.values(environment).includes(queue.url)));
+    const rule = eventBridge.rules.find(({ targetArns }) => targetArns.includes(queue.arn));
+    return {
+      name: queue.name,
+      url: queue.url,
+      arn: queue.arn,
+      ...(queue.maxReceiveCount !== undefined && { maxReceiveCount: queue.maxReceiveCount }),
+      ...(deadLetterQueue && { deadLetterQueueUrl: deadLetterQueue.url }),
+      deadLettersOf: sqs.queues.filter(({ deadLetterArn }) => deadLetterArn === queue.arn).map(({ name }) => name),
+      ...(consumer && { consumer: consumer.name }),
+      ...(rule && { rule: rule.name }),
+      depth: () => sqs.endpoint.depth(queue.name),
+      messages: () => sqs.endpoint.bodies(queue.name),
+    };
+  });
+}

@@ -1,0 +1,64 @@
+import type { Model, Resource } from '../assembly/model.ts';
+import { NAMED, nameOf } from '../assembly/types.ts';
+import type { LocalService, RunContext } from '../service.ts';
+import { withServiceAddresses } from './addresses.ts';
+import type { ServiceAddress } from './addresses.ts';
+import { KubernetesReader } from './kubernetes.ts';
+
+/** The charts that scale, balance and measure in a cluster. */
+const CHARTS_WITHOUT_MEANING = ['keda', 'metrics-server', 'aws-load-balancer-controller', 'karpenter', 'cluster-autoscaler'];
+
+/** Kubernetes, as the manifests of Amazon EKS describe it: each replica is a process, each Service a port on this machine. */
+export class LocalKubernetes implements LocalService {
+  readonly name = 'kubernetes';
+  readonly title = 'Kubernetes';
+  readonly types = {
+    'Custom::AWSCDK-EKS-KubernetesResource': NAMED,
+    'Custom::AWSCDK-EKS-KubernetesObjectValue': { ref: nameOf, attributes: { Value: serviceHost } },
+    'Custom::AWSCDK-EKS-HelmChart': NAMED,
+  };
+  readonly withoutMeaning = {
+    'Kubernetes control plane: workloads are processes': [
+      'AWS::EKS::Cluster', 'AWS::EKS::Nodegroup', 'AWS::EKS::FargateProfile', 'AWS::EKS::Addon', 'Custom::AWSCDK-EKS-Cluster', 'Custom::AWSCDK-EKS-FargateProfile',
+      /^Custom::AWSCDKOpenIdConnectProvider/,
+    ],
+  };
+  readonly #context: RunContext;
+  readonly #services: ServiceAddress[] = [];
+
+  constructor(context: RunContext) {
+    this.#context = context;
+  }
+
+  async start(): Promise<undefined> {
+    // The processes start with those of all services, when everything that they need is there.
+  }
+
+  async make(model: Model): Promise<undefined> {
+    for (const chart of model.ofType('Custom::AWSCDK-EKS-HelmChart')) this.#readChart(chart);
+    const reader = new KubernetesReader(this.#context);
+    reader.read(model);
+    for (const service of reader.services) this.#services.push({ name: service.name, ports: await this.#context.workloads.expose(service) });
+  }
+
+  #readChart(resource: Resource): void {
+    const chart = String(resource.source.Properties?.['Chart']).split('/').at(-1) ?? '';
+    if (CHARTS_WITHOUT_MEANING.includes(chart)) this.#context.leaveOut(`Helm chart ${chart}: nothing is scaled or balanced by the cluster here`);
+    else this.#context.warn(`The local run cannot make ${resource.constructPath} (Helm chart ${chart}).`);
+  }
+
+  environment(given: Readonly<Record<string, string>>): Record<string, string> {
+    return withServiceAddresses(given, this.#services);
+  }
+
+  async stop(): Promise<void> {
+    // The workloads of the run stop them.
+  }
+}
+
+/** The load balancer of a Service is the Service itself here, whose name in the cluster the processes know. */
+function serviceHost(value: Resource): string | undefined {
+  const [type, path = '', name, namespace = 'default'] = ['ObjectType', 'JsonPath', 'ObjectName', 'ObjectNamespace'].map((property) => value.text(property));
+  const asksForHost = /^(service|services|svc)$/i.test(type ?? '') && /^\{?\.?status\.loadBalancer\.ingress\[0\]\.(hostname|ip)\}?$/.test(path);
+  return asksForHost ? `${name}.${namespace}.svc.cluster.local` : undefined;
+}

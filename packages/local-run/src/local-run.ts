@@ -1,0 +1,124 @@
+import type { LocalEventBridge } from './eventbridge/types.ts';
+import type { Log } from './log.ts';
+import type { DatabaseAddress } from './rds/postgres.ts';
+import type { LocalServiceFactory } from './service.ts';
+import type { QueueDepth } from './sqs/endpoint.ts';
+
+/** Options of `startLocal`. */
+export interface LocalRunOptions {
+  /** The output folder of `cdk synth`. */
+  readonly assemblyDir: string;
+  /** The names of the stacks that run, with those they depend on. @default - all stacks */
+  readonly stacks?: readonly string[];
+  /** The folder of databases, queues, archives, secrets and logs. Only its owner can read it. */
+  readonly dataDir: string;
+  /** Deletes the data of earlier runs first. @default false */
+  readonly fresh?: boolean;
+  /** The largest number of processes of each workload. @default - as many as its template has at least */
+  readonly maxReplicas?: number;
+  /** The names of workloads and jobs that do not run. @default - all run */
+  readonly without?: readonly string[];
+  /** The variables of every workload whose template does not give them. @default - none */
+  readonly environment?: Readonly<Record<string, string>>;
+  /**
+   * The addresses of services that run outside this run, by the name that the SDK has for them in `AWS_ENDPOINT_URL_<SERVICE>`, such as
+   * `{ dynamodb: 'http://127.0.0.1:8000' }`.
+   * @default - none; calls to other services are refused
+   */
+  readonly otherEndpoints?: Readonly<Record<string, string>>;
+  /** Services beside the built-in ones. @default - none */
+  readonly services?: readonly LocalServiceFactory[];
+  /** The folder for CPU profiles of the Node.js processes. @default - no profiles */
+  readonly profileDir?: string;
+  /**
+   * Ports by name: `sqs`, `eventbridge`, `secretsmanager`, `writer`, `reader`, or a Kubernetes Service. With 0 the system chooses.
+   * @default - the system chooses
+   */
+  readonly ports?: Readonly<Record<string, number>>;
+  readonly onProgress?: (step: ProgressStep) => void;
+  /** Gets every record of the log of the run. @default - they are in the file `logs/local-run.log` only */
+  readonly log?: Log;
+  /** Gives up a start that is under way. Everything that was started is stopped. */
+  readonly signal?: AbortSignal;
+}
+
+/** A step of the start or of the stop. */
+export interface ProgressStep {
+  readonly name: string;
+  readonly state: 'started' | 'done' | 'failed';
+  /** Its time in milliseconds. */
+  readonly ms?: number;
+  /** Its result in a few words. */
+  readonly detail?: string;
+}
+
+/** A Deployment, a StatefulSet or a function, with its processes. */
+export interface LocalWorkload {
+  readonly name: string;
+  readonly kind: 'Deployment' | 'StatefulSet' | 'Function';
+  /** The number of its processes. */
+  readonly replicas: number;
+  /** Where it takes requests, if a Kubernetes Service stands before it. */
+  readonly urls: readonly string[];
+  readonly logFiles: readonly string[];
+  /** The variables of its containers in the template. */
+  readonly environment: Readonly<Record<string, string>>;
+  pids(): number[];
+  ready(): boolean;
+  restarts(): number;
+}
+
+export interface LocalQueue {
+  readonly name: string;
+  readonly url: string;
+  readonly arn: string;
+  readonly maxReceiveCount?: number;
+  readonly deadLetterQueueUrl?: string;
+  /** The names of the queues whose dead letters come here. */
+  readonly deadLettersOf: readonly string[];
+  /** The name of the workload that reads it. */
+  readonly consumer?: string;
+  /** The name of the rule that fills it. */
+  readonly rule?: string;
+  depth(): QueueDepth;
+  /** The bodies of all its messages, those in flight too. They count as not received. */
+  messages(): string[];
+}
+
+export interface LocalRule {
+  readonly name: string;
+  readonly busName: string;
+  readonly arn: string;
+  readonly targetArns: readonly string[];
+}
+
+/** A run of the stacks on this machine. */
+export interface LocalRun {
+  readonly workloads: readonly LocalWorkload[];
+  /** The names of the jobs that have run to their end. */
+  readonly jobs: readonly string[];
+  /** The addresses of the services, by name. */
+  readonly endpoints: { readonly sqs: string; readonly eventbridge: string; readonly secretsmanager: string; readonly [service: string]: string };
+  /** The variables with which the clients of an SDK call this run, such as `AWS_ENDPOINT_URL_SQS`. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** The first database of the assembly, as its superuser; undefined when it has none. */
+  readonly database?: { readonly writer: DatabaseAddress; readonly reader?: DatabaseAddress; readonly passwordFile: string; pids(): number[] };
+  readonly queues: readonly LocalQueue[];
+  readonly buses: readonly { readonly name: string; readonly arn: string }[];
+  readonly rules: readonly LocalRule[];
+  readonly eventBridge: LocalEventBridge;
+  readonly region: string;
+  readonly account: string;
+  /** Everything that is left out, or is different from AWS, in a sentence each. */
+  readonly warnings: readonly string[];
+  /** How many resources and Kubernetes objects have no meaning on one machine, by reason. */
+  readonly withoutMeaning: ReadonlyMap<string, number>;
+  readonly dataDir: string;
+  readonly logDir: string;
+  pauseReplica(): Promise<void>;
+  resumeReplica(): Promise<void>;
+  /** Signals one process of a workload, and returns its id. @default SIGKILL, the first replica */
+  kill(workload: string, signal?: NodeJS.Signals, replica?: number): number;
+  /** Stops everything in order. No process of the run is left when it has returned. */
+  stop(): Promise<void>;
+}

@@ -1,0 +1,96 @@
+import type { Assembly } from './assembly/assembly.ts';
+import { Model } from './assembly/model.ts';
+import { placeOf } from './assembly/place.ts';
+import { NAMED, reasonWithoutMeaning, TEMPLATE_TYPES, TEMPLATE_WITHOUT_MEANING } from './assembly/types.ts';
+import type { ResourceType } from './assembly/types.ts';
+import type { Log } from './log.ts';
+import type { LocalRunOptions } from './local-run.ts';
+import { awsEnvironment, localEnvironment } from './processes/environment.ts';
+import type { EnvironmentPart } from './processes/environment.ts';
+import type { Leftovers } from './processes/leftovers.ts';
+import { freePort } from './processes/ports.ts';
+import { Workloads } from './processes/workloads.ts';
+import type { LocalService, RunContext } from './service.ts';
+import { builtInServices } from './services.ts';
+
+/** A run before anything of it is started. */
+export interface PreparedRun {
+  readonly context: RunContext;
+  readonly builtIn: ReturnType<typeof builtInServices>;
+  /** The built-in services and those of the options, in the order in which they make resources. */
+  readonly services: readonly LocalService[];
+  readonly model: Model;
+  readonly warnings: readonly string[];
+  readonly withoutMeaning: ReadonlyMap<string, number>;
+  /** The names that a port was asked for. */
+  readonly portNames: ReadonlySet<string>;
+  /** The variables with which clients call the services. */
+  environment(): Record<string, string>;
+}
+
+export interface Surroundings {
+  readonly dataDir: string;
+  readonly logDir: string;
+  readonly leftovers: Leftovers;
+  readonly log: Log;
+}
+
+/** Brings the stacks, the services and the places for their programs together. */
+export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'assemblyDir' | 'dataDir'>, surroundings: Surroundings): PreparedRun {
+  const warnings: string[] = [];
+  const withoutMeaning = new Map<string, number>();
+  const portNames = new Set<string>();
+  const warn = (sentence: string) => void warnings.push(sentence);
+  const port = async (name: string) => {
+    portNames.add(name);
+    const wanted = options.ports?.[name] ?? 0;
+    return wanted === 0 ? 0 : await freePort(name, wanted);
+  };
+  const place = placeOf(assembly, warn);
+  const aws = () => ({ region: place.region, otherServices: builtIn.sqs.url });
+  const workloads = new Workloads({
+    ...surroundings, port, warn,
+    maxReplicas: options.maxReplicas ?? Infinity,
+    without: options.without ?? [],
+    environment: (spec, ports) => localEnvironment(spec, ports, {
+      ...aws(),
+      defaults: options.environment ?? {},
+      parts: [profiling(options), ...services.map((service): EnvironmentPart => (given) => service.environment?.(given) ?? {})],
+    }),
+  });
+  const context: RunContext = {
+    ...place, ...surroundings, assembly, workloads, port, warn,
+    fresh: options.fresh ?? false,
+    receiver: (arn) => services.map((service) => service.receiver?.(arn)).find((receiver) => receiver !== undefined),
+    leaveOut: (reason, count = 1) => { if (count > 0) withoutMeaning.set(reason, (withoutMeaning.get(reason) ?? 0) + count); },
+  };
+  const builtIn = builtInServices(context);
+  const services: LocalService[] = [...Object.values(builtIn), ...(options.services ?? []).map((make) => make(context))];
+  const types = Object.assign({}, TEMPLATE_TYPES, ...services.map((service) => service.types)) as Record<string, ResourceType>;
+  const model = new Model(assembly, {
+    ...place,
+    resourceType: (type) => types[type] ?? NAMED,
+    secretValue: (id) => builtIn.secretsManager.store.value(id),
+  });
+  nameWhatIsNotMade(model, types, services, context);
+  return {
+    context, builtIn, services, model, warnings, withoutMeaning, portNames,
+    environment: () => Object.assign({}, ...services.map((service) => service.environment?.({})), awsEnvironment(aws())) as Record<string, string>,
+  };
+}
+
+function profiling({ profileDir }: Pick<LocalRunOptions, 'profileDir'>): EnvironmentPart {
+  if (profileDir === undefined) return () => ({});
+  return ({ NODE_OPTIONS = '' }) => ({ NODE_OPTIONS: `${NODE_OPTIONS} --cpu-prof --cpu-prof-dir="${profileDir}"` });
+}
+
+/** Nothing of a stack is left out silently: a resource is made, has no meaning here, or is named. */
+function nameWhatIsNotMade(model: Model, types: object, services: readonly LocalService[], context: RunContext): void {
+  const tables = [TEMPLATE_WITHOUT_MEANING, ...services.map(({ withoutMeaning = {} }) => withoutMeaning)];
+  for (const resource of model.resources) {
+    if (resource.type in types) continue;
+    const reason = reasonWithoutMeaning(tables, resource.type);
+    if (reason !== undefined) context.leaveOut(reason);
+    else context.warn(`The local run cannot make ${resource.constructPath} (${resource.type}).`);
+  }
+}

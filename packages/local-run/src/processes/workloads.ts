@@ -1,0 +1,134 @@
+import { existsSync } from 'node:fs';
+import { basename } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { LocalRunError } from '../errors.ts';
+import { BalancerThread } from './balancer-thread.ts';
+import type { RemoteBalancer } from './balancer-thread.ts';
+import { LOOPBACK } from './ports.ts';
+import type { JobSpec, ServiceSpec, WorkloadSpec } from './specs.ts';
+import { runJob, Workload } from './workload.ts';
+import type { Host } from './workload.ts';
+
+const READY_DEADLINE_MS = 120_000;
+
+export interface WorkloadsOptions extends Host {
+  /** At most so many processes of each workload. */
+  readonly maxReplicas: number;
+  /** The names of workloads and jobs that do not run. */
+  readonly without: readonly string[];
+  port(name: string): Promise<number>;
+  warn(sentence: string): void;
+}
+
+/** All programs of a run: jobs, which end, workloads, which stay, and the ports before them. */
+export class Workloads {
+  readonly jobs: JobSpec[] = [];
+  /** The workloads as their templates describe them. */
+  readonly specs: WorkloadSpec[] = [];
+  readonly running: Workload[] = [];
+  readonly #options: WorkloadsOptions;
+  readonly #left: string[] = [];
+  readonly #balancers: RemoteBalancer[] = [];
+  readonly #balancerThread = new BalancerThread();
+  readonly #urls = new Map<Workload, string[]>();
+
+  constructor(options: WorkloadsOptions) {
+    this.#options = options;
+  }
+
+  add(spec: WorkloadSpec): void {
+    if (this.#leftOut(spec.name)) return;
+    this.specs.push(spec);
+    this.running.push(new Workload({ ...spec, replicas: Math.min(spec.replicas, this.#options.maxReplicas) }, this.#options));
+  }
+
+  addJob(spec: JobSpec): void {
+    if (!this.#leftOut(spec.name)) this.jobs.push(spec);
+  }
+
+  #leftOut(name: string): boolean {
+    if (!this.#options.without.includes(name)) return false;
+    this.#left.push(name);
+    return true;
+  }
+
+  /** Opens a port of this machine for each port of a Service, before the workloads that it selects. Returns the ports of the Service with those here. */
+  async expose(service: ServiceSpec): Promise<ReadonlyMap<number, number>> {
+    const selector = Object.entries(service.selector);
+    const behind = this.running.filter(({ spec }) => selector.length > 0 && selector.every(([key, value]) => spec.pod.labels[key] === value));
+    const ports = new Map<number, number>();
+    for (const [index, port] of service.ports.entries()) {
+      const name = index === 0 ? service.name : `${service.name}:${port.name ?? port.port}`;
+      const balancer = await this.#balancerThread.start(name, await this.#options.port(name), () => behind.flatMap((workload) => workload.ports(port.targetPort)));
+      this.#balancers.push(balancer);
+      ports.set(port.port, balancer.port);
+      for (const workload of behind) this.#urls.set(workload, [...this.urls(workload), `http://${LOOPBACK}:${balancer.port}`]);
+    }
+    return ports;
+  }
+
+  /** Where a workload takes requests. */
+  urls(workload: Workload): readonly string[] {
+    return this.#urls.get(workload) ?? [];
+  }
+
+  /** The names of all workloads and jobs, those that are left out too. */
+  names(): string[] {
+    return [...this.#left, ...[...this.jobs, ...this.specs].map(({ name }) => name)];
+  }
+
+  async runJob(job: JobSpec, signal: AbortSignal): Promise<void> {
+    await runJob(job, this.#options, signal);
+  }
+
+  /** Starts every workload and waits until each is ready. Returns a few words for the screen. */
+  async start(signal: AbortSignal): Promise<string> {
+    for (const workload of this.running) workload.start();
+    await this.#ready(signal);
+    const sum = (all: readonly WorkloadSpec[]) => all.reduce((count, { replicas }) => count + replicas, 0);
+    const [here, stated] = [sum(this.running.map(({ spec }) => spec)), sum(this.specs)];
+    return `${here} processes of ${this.running.length} workloads${here === stated ? '' : `, ${stated} in the template`}`;
+  }
+
+  /** A program that is not on this machine is a warning; one that keeps ending is an error. */
+  async #ready(signal: AbortSignal): Promise<void> {
+    const deadline = Date.now() + READY_DEADLINE_MS;
+    const waiting = new Set(this.running);
+    while (waiting.size > 0) {
+      signal.throwIfAborted();
+      for (const workload of waiting) {
+        if (workload.hopeless) this.#options.warn(workload.failure ?? `${workload.name} cannot run here.`);
+        else if (!workload.ready && workload.crashLooping) throw new LocalRunError(workload.failure ?? `${workload.name} keeps ending right after its start.`);
+        if (workload.ready || workload.hopeless) waiting.delete(workload);
+      }
+      if (waiting.size === 0) return;
+      if (Date.now() > deadline) throw notReady([...waiting]);
+      await delay(50);
+    }
+  }
+
+  /** Signals one process of a workload, and returns its id. */
+  kill(name: string, signal: NodeJS.Signals, replica: number): number {
+    const workload = this.running.find((candidate) => candidate.name === name);
+    if (!workload) throw new LocalRunError(`There is no workload ${name}; there is ${this.running.map((candidate) => candidate.name).join(', ')}.`);
+    const pid = workload.pods[replica]?.containers.map((container) => container.kill(signal)).find((killed) => killed !== undefined);
+    if (pid === undefined) throw new LocalRunError(`Replica ${replica} of ${name} does not run at the moment.`);
+    return pid;
+  }
+
+  /** First nobody gets in any more, then those that answer requests end, then those that work on what is there. */
+  async stop(): Promise<void> {
+    for (const balancer of this.#balancers) balancer.drain();
+    const exposed = (workload: Workload) => this.#urls.has(workload);
+    await Promise.all(this.running.filter(exposed).map((workload) => workload.stop()));
+    await Promise.all(this.running.filter((workload) => !exposed(workload)).map((workload) => workload.stop()));
+    await this.#balancerThread.close();
+  }
+}
+
+function notReady(waiting: readonly Workload[]): LocalRunError {
+  const [first] = waiting;
+  const log = first?.pods.flatMap((pod) => pod.logFiles).find((file) => existsSync(file));
+  const words = first?.failure ?? (log === undefined ? 'no log' : `see ${basename(log)} in the folder logs`);
+  return new LocalRunError(`${waiting.map(({ name }) => name).join(', ')} did not get ready within ${READY_DEADLINE_MS / 1000} s: ${words}`);
+}

@@ -1,0 +1,109 @@
+import type { Model, Resource } from '../assembly/model.ts';
+import { attachSecrets, managedSecretName, masterCredentials } from '../secretsmanager/secrets.ts';
+import type { LocalSecretsManager } from '../secretsmanager/local-secrets-manager.ts';
+import type { LocalService, RunContext } from '../service.ts';
+import { prepareDatabase, startDatabases } from './databases.ts';
+import type { LocalDatabase } from './databases.ts';
+import { withDatabasePort } from './ports.ts';
+import type { DatabasePorts } from './ports.ts';
+
+/** Amazon RDS and Aurora: a real PostgreSQL for each cluster and each instance that stands alone, with a replica if there are readers. */
+export class LocalRds implements LocalService {
+  readonly name = 'rds';
+  readonly title = 'database';
+  readonly step = 'database';
+  readonly types = {
+    'AWS::RDS::DBCluster': {
+      ref: (cluster: Resource) => cluster.physicalName('DBClusterIdentifier', 63),
+      attributes: {
+        'DBClusterArn': (cluster: Resource) => cluster.arn('rds', `cluster:${cluster.physicalName('DBClusterIdentifier', 63)}`),
+        'DBClusterResourceId': (cluster: Resource) => `cluster-${cluster.id.toUpperCase()}`,
+        'Endpoint.Address': (cluster: Resource) => this.#databaseOf(cluster)?.server.writer.host,
+        'Endpoint.Port': (cluster: Resource) => this.#databaseOf(cluster)?.server.writer.port.toString(),
+        // The replica has a port of its own here, so the port is part of its address.
+        'ReadEndpoint.Address': (cluster: Resource) => {
+          const server = this.#databaseOf(cluster)?.server;
+          return server && `${server.writer.host}:${(server.reader ?? server.writer).port}`;
+        },
+        'MasterUserSecret.SecretArn': (cluster: Resource) => this.#masterSecret(cluster),
+      },
+    },
+    'AWS::RDS::DBInstance': {
+      ref: (instance: Resource) => instance.physicalName('DBInstanceIdentifier', 63),
+      attributes: {
+        'DBInstanceArn': (instance: Resource) => instance.arn('rds', `db:${instance.physicalName('DBInstanceIdentifier', 63)}`),
+        'DbiResourceId': (instance: Resource) => `db-${instance.id.toUpperCase()}`,
+        'Endpoint.Address': (instance: Resource) => this.#databaseOf(instance)?.server.writer.host,
+        'Endpoint.Port': (instance: Resource) => this.#databaseOf(instance)?.server.writer.port.toString(),
+        'MasterUserSecret.SecretArn': (instance: Resource) => this.#masterSecret(instance),
+      },
+    },
+  };
+  readonly withoutMeaning = {
+    'network: everything listens on 127.0.0.1': ['AWS::RDS::DBSubnetGroup'],
+    'database settings: the local server has its own': [
+      'AWS::RDS::DBClusterParameterGroup', 'AWS::RDS::DBParameterGroup', 'AWS::RDS::OptionGroup', 'AWS::RDS::EventSubscription',
+    ],
+  };
+  /** The running databases. */
+  readonly databases: LocalDatabase[] = [];
+  readonly #context: RunContext;
+  readonly #secrets: LocalSecretsManager;
+  readonly #ports: DatabasePorts = { writers: new Map(), readers: new Map() };
+
+  constructor(context: RunContext, secrets: LocalSecretsManager) {
+    this.#context = context;
+    this.#secrets = secrets;
+  }
+
+  async start(model: Model): Promise<string | undefined> {
+    if (model.ofType('AWS::RDS::DBCluster', 'AWS::RDS::DBInstance').length === 0) return undefined;
+    await startDatabases(model, this.#context, this.databases);
+    this.#rememberPorts();
+    return this.databases.map(({ server: { writer, reader } }) =>
+      `PostgreSQL on port ${writer.port}${reader ? `, replica on port ${reader.port}` : ''}`).join('; ');
+  }
+
+  /** The ports that the templates state, and those where the servers and their replicas listen here. */
+  #rememberPorts(): void {
+    for (const { resource, server: { writer, reader } } of this.databases) {
+      const declared = resource.source.Properties?.['Port'];
+      const stated = typeof declared === 'number' || typeof declared === 'string' ? String(declared) : undefined;
+      if (stated !== undefined) this.#ports.writers.set(stated, writer.port);
+      for (const port of [stated, String(writer.port)]) if (port !== undefined && reader) this.#ports.readers.set(port, reader.port);
+    }
+  }
+
+  async make(model: Model): Promise<undefined> {
+    // First every secret, as one that is attached to a database may hold the credentials of another.
+    const masters = this.databases.map((database) => masterCredentials(database.resource, this.#secrets.store));
+    attachSecrets(model, this.#secrets.store, this.databases);
+    for (const [index, database] of this.databases.entries()) await prepareDatabase(database, masters[index]!);
+  }
+
+  environment(given: Readonly<Record<string, string>>): Record<string, string> {
+    return Object.fromEntries(Object.entries(given).map(([name, value]) => [name, withDatabasePort(name, value, this.#ports)]));
+  }
+
+  async pauseReplicas(): Promise<void> {
+    for (const { server } of this.databases) if (server.reader) await server.pauseReplay();
+  }
+
+  async resumeReplicas(): Promise<void> {
+    for (const { server } of this.databases) if (server.reader) await server.resumeReplay();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.databases.map(({ server }) => server.stop()));
+  }
+
+  #databaseOf(resource: Resource): LocalDatabase | undefined {
+    return this.databases.find((database) => database.resource === resource
+      || resource.source.Properties?.['DBClusterIdentifier'] !== undefined && database.resource.ref() === resource.text('DBClusterIdentifier'));
+  }
+
+  #masterSecret(resource: Resource): string | undefined {
+    const database = this.#databaseOf(resource);
+    return database && this.#secrets.store.arn(managedSecretName(database.resource));
+  }
+}

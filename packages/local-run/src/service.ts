@@ -1,0 +1,91 @@
+import type { Assembly } from './assembly/assembly.ts';
+import type { Model } from './assembly/model.ts';
+import type { ResourceType, WithoutMeaning } from './assembly/types.ts';
+import type { Log } from './log.ts';
+import type { Workloads } from './processes/workloads.ts';
+
+/**
+ * One service of AWS, or the part of it that runs on this machine. It is a folder of its own with one class, and one line in `services.ts`.
+ * The constructor gets a `RunContext` and the services that it needs. Then `start` and `make` are called once each, and `stop` at the end.
+ */
+export interface LocalService {
+  /** Its name in `--port NAME=PORT` and in the addresses of the run. */
+  readonly name: string;
+  /** Its name on the screen when it stops, such as `queues`. */
+  readonly title: string;
+  /** The resource types that it makes, each with the values that `Ref` and `Fn::GetAtt` have for it. */
+  readonly types: Readonly<Record<string, ResourceType>>;
+  /** The resource types that have no meaning on one machine, by reason. @default - none */
+  readonly withoutMeaning?: WithoutMeaning;
+  /** The name of a progress step of its own, for a service that takes long to start. @default - it is part of the step `endpoints` */
+  readonly step?: string;
+  /** Brings up everything that has an address. Addresses of other services may not be known yet. Returns a few words for the screen. */
+  start(model: Model): Promise<string | undefined>;
+  /** Makes the resources of the stacks, when all addresses are known. Returns a few words for the screen. @default - nothing to make */
+  make?(model: Model): Promise<string | undefined>;
+  /** Where it listens, if clients of AWS can call it. @default - nowhere */
+  readonly url?: string;
+  /** The variables that a workload gets instead of, or beside, the `given` ones of its template. @default - none */
+  environment?(given: Readonly<Record<string, string>>): Record<string, string>;
+  /** The receiver of messages for the resource with this ARN. @default - none of its resources takes messages */
+  receiver?(arn: string): Receiver | undefined;
+  stop(): Promise<void>;
+}
+
+/** Takes the messages that one service of AWS sends to a resource of another, such as those of a rule for a queue. */
+export interface Receiver {
+  /** Throws a `DeliveryError` when the resource refuses the message. */
+  deliver(body: string, sender: Sender, options?: DeliveryOptions): Promise<void>;
+}
+
+/** The service that sends, as policies see it. */
+export interface Sender {
+  /** Such as `events.amazonaws.com`. */
+  readonly service: string;
+  /** ARN of the rule, the topic, or the schedule. */
+  readonly sourceArn: string;
+  readonly sourceAccount: string;
+}
+
+export interface DeliveryOptions {
+  readonly messageGroupId?: string;
+  /** Attributes of the type String. */
+  readonly messageAttributes?: Readonly<Record<string, string>>;
+}
+
+/** A message that a resource refuses. EventBridge writes `code` on the dead letter. */
+export class DeliveryError extends Error {
+  override readonly name = 'DeliveryError';
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** What a service gets of the run. */
+export interface RunContext {
+  readonly account: string;
+  readonly region: string;
+  readonly assembly: Assembly;
+  /** The folder of everything that outlives the run. */
+  readonly dataDir: string;
+  readonly logDir: string;
+  /** Earlier data has to go. */
+  readonly fresh: boolean;
+  readonly log: Log;
+  /** The programs of the run. A service adds those of its resources in `make`. */
+  readonly workloads: Workloads;
+  /** The port that the user gave to this name, checked to be free; 0, which lets the system choose, without one. */
+  port(name: string): Promise<number>;
+  /** Shows one sentence about a resource that is left out, or that is different from AWS. */
+  warn(sentence: string): void;
+  /** The receiver of messages for the resource with this ARN, among all services. */
+  receiver(arn: string): Receiver | undefined;
+  /** Counts resources that have no meaning on one machine. */
+  leaveOut(reason: string, count?: number): void;
+}
+
+/** Makes a service for one run. */
+export type LocalServiceFactory = (context: RunContext) => LocalService;

@@ -1,0 +1,21 @@
+import { LocalEventBridge } from './eventbridge/local-eventbridge.ts';
+import { LocalKubernetes } from './kubernetes/local-kubernetes.ts';
+import { LocalLambda } from './lambda/local-lambda.ts';
+import { LocalRds } from './rds/local-rds.ts';
+import { LocalSecretsManager } from './secretsmanager/local-secrets-manager.ts';
+import type { RunContext } from './service.ts';
+import { LocalSqs } from './sqs/local-sqs.ts';
+
+/** The services of a run, in the order in which they make the resources of the stacks. */
+export function builtInServices(context: RunContext) {
+  const secretsManager = new LocalSecretsManager(context);
+  const sqs = new LocalSqs(context);
+  return {
+    secretsManager,
+    rds: new LocalRds(context, secretsManager),
+    sqs,
+    lambda: new LocalLambda(context, sqs),
+    eventBridge: new LocalEventBridge(context),
+    kubernetes: new LocalKubernetes(context),
+  };
+}
