@@ -1,0 +1,53 @@
+import type { LocalRun, ProgressStep } from '../local-run.ts';
+import type { Screen, Steps } from './screen.ts';
+
+/** The labels of the steps of every run. A job has its own name. */
+const LABELS: Readonly<Record<string, string>> = {
+  'database': 'Start PostgreSQL',
+  'endpoints': 'Make the resources of the stacks',
+  'workloads': 'Start the workloads',
+  'stop workloads': 'Stop the workloads',
+  'stop event bus': 'Stop the event bus',
+  'stop queues': 'Stop the queues',
+  'stop database': 'Stop PostgreSQL',
+};
+
+/** Shows a step of a run. `labels` are used instead of the general ones. */
+export function showStep({ name, state, detail }: ProgressStep, steps: Steps, labels: Readonly<Record<string, string>> = {}): void {
+  const label = labels[name] ?? LABELS[name];
+  if (name.startsWith('stop ') && label === undefined) return;
+  if (state === 'started') steps.begin(label ?? `Run ${name}`);
+  else if (state === 'done') steps.end(detail);
+  else steps.fail();
+}
+
+/** Everything that is left out or is different from AWS, and a line about the resources without a meaning on one machine. */
+export function printWarnings(out: Screen, run: LocalRun): void {
+  for (const warning of run.warnings) out.line(`${out.paint('yellow', 'warning')} ${warning}`);
+  const leftOut = [...run.withoutMeaning].map(([reason, count]) => `${reason.replace(/:.*/, '')} (${count})`);
+  if (leftOut.length > 0) out.line(out.paint('dim', `Without a meaning on one machine: ${leftOut.join(', ')}.`));
+}
+
+/** The addresses of the run, with commands that can be pasted. */
+export function printAddresses(out: Screen, run: LocalRun): void {
+  const row = (name: string, value: string) => out.line(`  ${name.padEnd(20)} ${value}`);
+  out.line();
+  out.line(out.paint('bold', 'Addresses'));
+  for (const workload of run.workloads) for (const url of workload.urls) row(workload.name, url);
+  for (const [name, url] of Object.entries(run.endpoints)) row(TITLES[name] ?? name, url);
+  if (run.database) {
+    const { writer, reader, passwordFile } = run.database;
+    const psql = ({ host, port, user, database }: typeof writer) => `PGPASSFILE=${quote(passwordFile)} psql -h ${host} -p ${port} -U ${user} ${database}`;
+    row('writer', psql(writer));
+    if (reader) row('replica', psql(reader));
+  }
+  row('logs', run.logDir);
+  out.line();
+}
+
+const TITLES: Readonly<Record<string, string>> = { sqs: 'SQS', eventbridge: 'EventBridge', secretsmanager: 'Secrets Manager', sns: 'SNS' };
+
+/** A word of a shell command. */
+export function quote(text: string): string {
+  return /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll(`'`, `'\\''`)}'`;
+}
