@@ -1,5 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
+import { AssetManifestArtifact, CloudAssembly, CloudFormationStackArtifact, NestedCloudAssemblyArtifact } from '@aws-cdk/cloud-assembly-api';
+import type { CloudArtifact } from '@aws-cdk/cloud-assembly-api';
+import type { AssetManifest } from '@aws-cdk/cloud-assembly-schema';
 import { LocalRunError, messageOf } from '../errors.ts';
 
 /** A CloudFormation template, as far as the local run reads it. */
@@ -24,6 +27,8 @@ export interface ImageAsset {
   /** Relative to the folder. */
   readonly dockerFile: string;
   readonly target?: string;
+  /** The values of `ARG` that the app gives. */
+  readonly buildArgs?: Readonly<Record<string, string>>;
 }
 
 export interface FileAsset {
@@ -32,7 +37,7 @@ export interface FileAsset {
 }
 
 export interface StackArtifact {
-  /** Id in the assembly. */
+  /** Its path in the app, as `cdk list` shows it. */
   readonly id: string;
   readonly name: string;
   readonly template: Template;
@@ -53,106 +58,82 @@ export interface Assembly {
   readonly files: ReadonlyMap<string, FileAsset>;
 }
 
-interface Manifest {
-  readonly artifacts?: Record<string, {
-    readonly type: string;
-    readonly environment?: string;
-    readonly dependencies?: readonly string[];
-    readonly displayName?: string;
-    readonly properties?: { readonly templateFile?: string; readonly stackName?: string; readonly file?: string; readonly directoryName?: string };
-  }>;
-}
-
-interface AssetManifest {
-  readonly files?: Record<string, {
-    readonly source: { readonly path?: string; readonly packaging?: 'file' | 'zip' };
-    readonly destinations: Record<string, { readonly objectKey: string }>;
-  }>;
-  readonly dockerImages?: Record<string, {
-    readonly source: { readonly directory?: string; readonly dockerFile?: string; readonly dockerBuildTarget?: string };
-    readonly destinations: Record<string, { readonly imageTag: string }>;
-  }>;
-}
-
-/** Reads what `cdk synth` has written: templates in the order of their dependencies, and where their assets are. */
-export function readAssembly(directory: string, wanted?: readonly string[]): Assembly {
+/** Reads the output of `cdk synth`: templates in the order of their dependencies, and the places of their assets. */
+export function readAssembly(directory: string, wanted: readonly string[] = []): Assembly {
   const root = resolve(directory);
   if (!existsSync(join(root, 'manifest.json'))) {
     throw new LocalRunError(`There is no cloud assembly in ${root} (no manifest.json): write one with \`cdk synth --output ${directory}\`.`);
   }
+  const artifacts = allArtifacts(load(root));
+  const known = artifacts.filter((artifact) => artifact instanceof CloudFormationStackArtifact);
+  if (known.length === 0) throw new LocalRunError(`The cloud assembly in ${root} has no stacks.`);
+  const named = (name: string) => known.filter((stack) => stack.stackName === name || stack.hierarchicalId === name || stack.id === name);
+  for (const name of wanted) {
+    if (named(name).length === 0) throw new LocalRunError(`There is no stack ${name} in ${root}; it has ${known.map(({ stackName }) => stackName).join(', ')}.`);
+  }
+  const chosen = wanted.length === 0 ? known : known.filter((stack) => wanted.some((name) => named(name).includes(stack)));
+  return { directory: root, stacks: withDependencies(chosen).map(readStack), ...readAssets(artifacts.filter((artifact) => artifact instanceof AssetManifestArtifact)) };
+}
+
+/** Newer versions of the CDK write assemblies with more in them: the part that is read here has been the same for years. */
+function load(root: string): CloudAssembly {
+  try {
+    return new CloudAssembly(root, { skipVersionCheck: true, skipEnumCheck: true });
+  } catch (error) {
+    const [reason = ''] = messageOf(error).split('\n');
+    throw new LocalRunError(`The manifest of the cloud assembly cannot be read (${join(root, 'manifest.json')}: ${reason}); run \`cdk synth\` again.`);
+  }
+}
+
+/** The artifacts of an assembly and of the stages in it, each after those that it depends on. */
+function allArtifacts(assembly: CloudAssembly): CloudArtifact[] {
+  return assembly.artifacts.flatMap((artifact) =>
+    (artifact instanceof NestedCloudAssemblyArtifact ? allArtifacts(load(artifact.fullPath)) : [artifact]));
+}
+
+function withDependencies(stacks: readonly CloudFormationStackArtifact[]): CloudFormationStackArtifact[] {
+  const ordered = new Set<CloudFormationStackArtifact>();
+  const seen = new Set<CloudArtifact>();
+  const visit = (artifact: CloudArtifact): void => {
+    if (seen.has(artifact)) return;
+    seen.add(artifact);
+    for (const dependency of artifact.dependencies) visit(dependency);
+    if (artifact instanceof CloudFormationStackArtifact) ordered.add(artifact);
+  };
+  for (const stack of stacks) visit(stack);
+  return [...ordered];
+}
+
+function readStack(stack: CloudFormationStackArtifact): StackArtifact {
+  const { stackName: name, hierarchicalId: id, templateFullPath: file, environment: { account, region } } = stack;
+  const template = readJson<Template>(file, `The template of stack ${name}`);
+  if (typeof template !== 'object' || template === null || typeof template.Resources !== 'object') {
+    throw new LocalRunError(`The template of stack ${name} (${file}) has no Resources: run \`cdk synth\` again.`);
+  }
+  return {
+    id, name, template, directory: dirname(file),
+    account: account === 'unknown-account' ? undefined : account,
+    region: region === 'unknown-region' ? undefined : region,
+  };
+}
+
+function readAssets(manifests: readonly AssetManifestArtifact[]): Pick<Assembly, 'images' | 'files'> {
   const images = new Map<string, ImageAsset>();
   const files = new Map<string, FileAsset>();
-  const stacks = new Map<string, StackArtifact & { readonly dependencies: readonly string[] }>();
-  collect(root, '');
-
-  function collect(folder: string, prefix: string): void {
-    const manifest = readJson<Manifest>(join(folder, 'manifest.json'), 'The manifest of the cloud assembly');
-    for (const [id, artifact] of Object.entries(manifest.artifacts ?? {})) {
-      const properties = artifact.properties ?? {};
-      switch (artifact.type) {
-        case 'aws:cloudformation:stack': {
-          const name = properties.stackName ?? id;
-          const template = readJson<Template>(join(folder, properties.templateFile ?? ''), `The template of stack ${name}`);
-          if (typeof template !== 'object' || template === null || typeof template.Resources !== 'object') {
-            throw new LocalRunError(`The template of stack ${name} (${join(folder, properties.templateFile ?? '')}) has no Resources: run \`cdk synth\` again.`);
-          }
-          const [, account, region] = /^aws:\/\/([^/]+)\/(.+)$/.exec(artifact.environment ?? '') ?? [];
-          stacks.set(prefix + id, {
-            id: prefix + id, name, template, directory: folder,
-            account: account === 'unknown-account' ? undefined : account,
-            region: region === 'unknown-region' ? undefined : region,
-            dependencies: (artifact.dependencies ?? []).map((dependency) => prefix + dependency),
-          });
-          break;
-        }
-        case 'cdk:asset-manifest':
-          readAssets(folder, join(folder, properties.file ?? ''));
-          break;
-        case 'cdk:cloud-assembly':
-          // A stage: an assembly of its own within this one.
-          collect(join(folder, properties.directoryName ?? ''), `${prefix}${id}/`);
-          break;
-        default:
-          // The construct tree and feature flags are for other readers.
-      }
-    }
-  }
-
-  function readAssets(folder: string, file: string): void {
+  for (const { file } of manifests) {
     const manifest = readJson<AssetManifest>(file, 'An asset manifest');
-    for (const { source, destinations } of Object.values(manifest.files ?? {})) {
-      if (source.path === undefined) continue;
-      const asset = { path: resolve(folder, source.path), packaging: source.packaging ?? 'file' } as const;
-      for (const { objectKey } of Object.values(destinations)) files.set(objectKey, asset);
+    for (const { source: { path, packaging = 'file' }, destinations } of Object.values(manifest.files ?? {})) {
+      if (path === undefined) continue;
+      for (const { objectKey } of Object.values(destinations)) files.set(objectKey, { path: resolve(dirname(file), path), packaging });
     }
-    for (const { source, destinations } of Object.values(manifest.dockerImages ?? {})) {
-      if (source.directory === undefined) continue;
-      const asset = {
-        directory: resolve(folder, source.directory),
-        dockerFile: source.dockerFile ?? 'Dockerfile',
-        ...(source.dockerBuildTarget !== undefined && { target: source.dockerBuildTarget }),
-      };
+    for (const { source: { directory, dockerFile = 'Dockerfile', dockerBuildTarget: target, dockerBuildArgs: buildArgs }, destinations } of Object.values(manifest.dockerImages ?? {})) {
+      // The image of a program that builds it has no folder.
+      if (directory === undefined) continue;
+      const asset = { directory: resolve(dirname(file), directory), dockerFile, ...(target !== undefined && { target }), ...(buildArgs && { buildArgs }) };
       for (const { imageTag } of Object.values(destinations)) images.set(imageTag, asset);
     }
   }
-
-  const ordered: StackArtifact[] = [];
-  const visit = (id: string): void => {
-    const stack = stacks.get(id);
-    if (!stack || ordered.includes(stack)) return;
-    stacks.delete(id);
-    for (const dependency of stack.dependencies) visit(dependency);
-    ordered.push(stack);
-  };
-  if (stacks.size === 0) throw new LocalRunError(`The cloud assembly in ${root} has no stacks.`);
-  const known = [...stacks.values()];
-  for (const name of wanted ?? []) {
-    if (!known.some((stack) => stack.name === name || stack.id === name)) {
-      throw new LocalRunError(`There is no stack ${name} in ${root}; it has ${known.map((stack) => stack.name).join(', ')}.`);
-    }
-  }
-  for (const stack of known) if (!wanted?.length || wanted.includes(stack.name) || wanted.includes(stack.id)) visit(stack.id);
-  return { directory: root, stacks: ordered, images, files };
+  return { images, files };
 }
 
 export function readJson<T>(file: string, what: string): T {
