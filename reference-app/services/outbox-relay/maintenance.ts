@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool } from '../shared/database.ts';
+import { runLoop, type Loop } from '../shared/run-loop.ts';
 import type { Logger } from '../shared/telemetry.ts';
 import { MAINTAIN, PRUNE } from './statements.ts';
 
@@ -24,47 +24,41 @@ export class Maintenance {
   readonly #pool: Pool;
   readonly #retention: Retention;
   readonly #log: Logger;
-  readonly #stopping = new AbortController();
-  readonly #loop: Promise<void>;
+  readonly #loop: Loop;
 
   constructor(pool: Pool, retention: Retention, log: Logger) {
     this.#pool = pool;
     this.#retention = retention;
     this.#log = log;
-    this.#loop = this.#run();
+    const everyMs = retention.everyMs ?? 60_000;
+    this.#loop = runLoop({
+      round: async ({ signal }) => {
+        await this.#partitions(signal);
+        await this.#prune(signal);
+        return everyMs;
+      },
+      // A lock that was not free in a moment, or a database that is away: next time.
+      failed: (error) => log.warn({ err: error }, 'maintenance of outbox and inbox has to wait'),
+      backOff: () => everyMs,
+    });
   }
 
-  async stop(): Promise<void> {
-    this.#stopping.abort();
-    await this.#loop;
+  stop(): Promise<void> {
+    return this.#loop.stop();
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping;
-    while (!signal.aborted) {
-      try {
-        await this.#partitions();
-        await this.#prune();
-      } catch (error) {
-        // A lock that was not free in a moment, or a database that is away: next time.
-        this.#log.warn({ err: error }, 'maintenance of outbox and inbox has to wait');
-      }
-      await sleep(this.#retention.everyMs ?? 60_000, undefined, { signal }).catch(() => undefined);
-    }
-  }
-
-  async #partitions(): Promise<void> {
+  async #partitions(signal: AbortSignal): Promise<void> {
     const { outboxHours, inboxHours, partitionHours } = this.#retention;
-    while (!this.#stopping.signal.aborted) {
+    while (!signal.aborted) {
       const { rows: [row] } = await this.#pool.query<{ done: string | null }>({ ...MAINTAIN, values: [interval(outboxHours), interval(inboxHours), interval(partitionHours)] });
       if (row!.done === null) return;
       this.#log.info({ done: row!.done }, 'partitions');
     }
   }
 
-  async #prune(): Promise<void> {
+  async #prune(signal: AbortSignal): Promise<void> {
     const { outboxHours, inboxHours, idempotencyKeyHours, notificationHours } = this.#retention;
-    for (let rows = PRUNE_ROWS, total = 0; rows >= PRUNE_ROWS && !this.#stopping.signal.aborted;) {
+    for (let rows = PRUNE_ROWS, total = 0; rows >= PRUNE_ROWS && !signal.aborted;) {
       const answer = await this.#pool.query<{ rows: number }>({
         ...PRUNE, values: [interval(outboxHours), interval(inboxHours), interval(idempotencyKeyHours), interval(notificationHours), PRUNE_ROWS],
       });

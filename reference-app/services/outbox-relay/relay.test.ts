@@ -10,6 +10,7 @@ import { createLogger, registry } from '../shared/telemetry.ts';
 import { createSchemas, eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
 import { Window } from './window.ts';
 import { runRelay, type Relay, type RelayOptions } from './relay.ts';
+import { HALT } from './statements.ts';
 
 interface Entry { Source: string; DetailType: string; Detail: string; EventBusName: string }
 type Answer = { EventId: string } | { ErrorCode: string; ErrorMessage?: string };
@@ -420,6 +421,8 @@ test('a relay in a restored database says what to do, and then publishes what wa
   assert.equal(patient.ready(), false);
   await db.admin.query(`UPDATE messaging.relay_cursor SET xid = (xid::text::bigint + 1000000)::text::xid8`);
   await db.admin.query('SELECT messaging.adopt_outbox()');
+  // A relay that had found the cursor ahead before this comes too late.
+  await db.admin.query({ ...HALT, values: [1] });
   await eventually(() => patient.ready(), (ready) => ready);
   await settled();
   assert.deepEqual(ids(bus.accepted).sort(), ids([...before, ...unpublished, ...since]).sort());

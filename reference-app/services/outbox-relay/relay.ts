@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { Counter, Gauge } from 'prom-client';
 import type { Pool } from '../shared/database.ts';
+import { backOffOf, pause, runLoop, type Loop, type Progress } from '../shared/run-loop.ts';
 import { registry, type Logger } from '../shared/telemetry.ts';
 import { publish, type PublisherOptions } from './publisher.ts';
 import { Maintenance, type Retention } from './maintenance.ts';
@@ -176,50 +176,51 @@ class ShardRelay {
     this.#log = options.logger.child({ shard });
     this.#stopping = stopping;
     this.#host = host;
-    this.ended = this.#run();
+    this.ended = runLoop({
+      signal: stopping,
+      round: (progress) => this.#takePart(progress),
+      failed: (error, failures) => {
+        this.databaseAnswers = false;
+        if (failures === 1) this.#log.warn({ err: error }, 'the database can not be used; waiting');
+      },
+      recovered: () => this.#log.info('the database can be used'),
+      backOff: backOffOf({ firstMs: 100, maxMs: 1_000 }),
+    }).ended;
   }
 
-  async #run(): Promise<void> {
-    let failures = 0;
-    let exists = true;
-    while (exists && !this.#stopping.aborted) {
-      let client: pg.PoolClient | undefined;
-      let broken = false;
-      let gaveUp = false;
-      try {
-        client = await this.#options.pool.connect();
-        // The loss of the connection is the loss of the lock; the next statement says so.
-        client.on('error', () => {
-          broken = true;
-        });
-        // The server must notice soon that this process has lost its network: until then nobody else can have the lock.
-        await client.query('SET tcp_keepalives_idle = 1; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 4000');
-        // A plan that is made while the outbox is small must not scan it when it has grown.
-        await client.query('SET enable_seqscan = off');
-        // Once for each relay: all have a part in the first shard.
-        if (this.shard === 0) await client.query({ ...SIGN_ON, values: [LOCK] });
-        exists = await this.#standBy(client, () => {
-          if (failures > 0) this.#log.info('the database can be used');
-          failures = 0;
-          this.databaseAnswers = true;
-        });
-        if (exists && !this.#stopping.aborted) gaveUp = await this.#lead(client, () => broken);
-      } catch (error) {
-        this.databaseAnswers = false;
-        if (failures++ === 0) this.#log.warn({ err: error }, 'the database can not be used; waiting');
-        await pause(Math.min(50 * 2 ** failures, 1_000) * (1 - Math.random() / 2), this.#stopping);
-      } finally {
-        this.claims = this.leads = false;
-        leading.set({ shard: this.shard }, 0);
-        oldestPending.set({ shard: this.shard }, 0);
-        heldBack.set({ shard: this.shard }, 0);
-        // Never back to the pool: closing the connection is what gives the lock up.
-        client?.removeAllListeners('error');
-        client?.on('error', () => undefined);
-        client?.release(true);
-      }
+  /** Stands by and leads, over one connection. */
+  async #takePart({ succeeded }: Progress): Promise<number | 'end'> {
+    let client: pg.PoolClient | undefined;
+    let broken = false;
+    try {
+      client = await this.#options.pool.connect();
+      // The loss of the connection is the loss of the lock; the next statement says so.
+      client.on('error', () => {
+        broken = true;
+      });
+      // The server must notice soon that this process has lost its network: until then nobody else can have the lock.
+      await client.query('SET tcp_keepalives_idle = 1; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 4000');
+      // A plan that is made while the outbox is small must not scan it when it has grown.
+      await client.query('SET enable_seqscan = off');
+      // Once for each relay: all have a part in the first shard.
+      if (this.shard === 0) await client.query({ ...SIGN_ON, values: [LOCK] });
+      const exists = await this.#standBy(client, () => {
+        succeeded();
+        this.databaseAnswers = true;
+      });
+      if (!exists || this.#stopping.aborted) return 'end';
+      const gaveUp = await this.#lead(client, () => broken);
       // Whoever is to have the shard now gets the time to take it.
-      if (gaveUp) await pause(2 * this.#options.standbyMs, this.#stopping);
+      return gaveUp ? 2 * this.#options.standbyMs : 0;
+    } finally {
+      this.claims = this.leads = false;
+      leading.set({ shard: this.shard }, 0);
+      oldestPending.set({ shard: this.shard }, 0);
+      heldBack.set({ shard: this.shard }, 0);
+      // Never back to the pool: closing the connection is what gives the lock up.
+      client?.removeAllListeners('error');
+      client?.on('error', () => undefined);
+      client?.release(true);
     }
   }
 
@@ -232,7 +233,7 @@ class ShardRelay {
         throw new Error('messaging.relay_cursor has no row: run the migrations.');
       }
       if (shares!.ahead) {
-        await client.query(HALT);
+        await client.query({ ...HALT, values: [shares!.epoch] });
         throw new Error('messaging.relay_cursor is ahead of the transaction ids of this cluster, as after a dump was restored: run SELECT messaging.adopt_outbox() as the owner.');
       }
       answered();
@@ -271,10 +272,6 @@ class ShardRelay {
     await maintenance?.stop();
     return !isBroken();
   }
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => undefined);
 }
 
 interface Position {
@@ -316,7 +313,9 @@ class Term {
   #warnedOf: number | null | undefined;
   #deposed = false;
   #over = false;
-  #wake: () => void = () => {};
+  #loop: Loop | undefined;
+  /** Milliseconds until an empty outbox is read again. */
+  #idle = 1;
 
   constructor(client: pg.PoolClient, place: { shard: number; shards: number }, cursor: Cursor, options: Settings, host: TermHost, log: Logger) {
     this.#client = client;
@@ -331,17 +330,9 @@ class Term {
   }
 
   async run(): Promise<void> {
-    let idle = 1;
     try {
-      while (!this.#ended()) {
-        const rows = this.#hasRoom() ? await this.#readPage() : 0;
-        idle = rows > 0 ? 1 : Math.min(idle * 2, this.#options.idleMs);
-        this.#send();
-        await this.#writeDown();
-        await this.#measure();
-        // A full page says that there is more; otherwise wait for new rows, an answer, or the time of a retry.
-        if (rows < this.#options.pageSize) await this.#wait(idle);
-      }
+      this.#loop = runLoop({ round: () => this.#round() });
+      await this.#loop.ended;
       // The answers of calls in flight still count: what they published must not be published again.
       await Promise.all(this.#calls);
       await this.#writeDown();
@@ -350,6 +341,17 @@ class Term {
       this.#over = true;
       await Promise.all(this.#calls);
     }
+  }
+
+  async #round(): Promise<number | 'end'> {
+    if (this.#ended()) return 'end';
+    const rows = this.#hasRoom() ? await this.#readPage() : 0;
+    this.#idle = rows > 0 ? 1 : Math.min(this.#idle * 2, this.#options.idleMs);
+    this.#send();
+    await this.#writeDown();
+    await this.#measure();
+    // A full page says that there is more; otherwise the loop waits for new rows, an answer, or the time of a retry.
+    return rows < this.#options.pageSize ? this.#rest() : 0;
   }
 
   #ended(): boolean {
@@ -385,7 +387,7 @@ class Term {
       const call: Promise<void> = this.#publish(items).finally(() => {
         this.#calls.delete(call);
         this.#send();
-        this.#wake();
+        this.#loop?.wake();
       });
       this.#calls.add(call);
     }
@@ -463,17 +465,9 @@ class Term {
     }
   }
 
-  async #wait(idle: number): Promise<void> {
+  #rest(): number {
     const free = this.#calls.size < this.#options.concurrency;
     const retryIn = free ? (this.#window.nextAt() ?? Infinity) - Date.now() : Infinity;
-    const ms = Math.max(0, Math.min(idle, retryIn));
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-    this.#wake = () => {};
+    return Math.max(1, Math.min(this.#idle, retryIn));
   }
 }

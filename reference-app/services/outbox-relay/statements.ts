@@ -68,8 +68,11 @@ export const READ_SHARES = {
          FROM messaging.relay_cursor`,
 };
 
-/** Until somebody has looked: by itself the cluster would get as far as the cursor some time, and pass by what was written until then. */
-export const HALT = { name: 'relay-halt', text: 'UPDATE messaging.relay_cursor SET halted = true WHERE NOT halted' };
+/**
+ * Until somebody has looked: by itself the cluster would get as far as the cursor some time, and pass by what was written until then. Not
+ * if somebody has done so since the look that found it, which is a new epoch.
+ */
+export const HALT = { name: 'relay-halt', text: 'UPDATE messaging.relay_cursor SET halted = true WHERE NOT halted AND epoch = $1' };
 
 export const TRY_LEAD = { name: 'relay-try-lead', text: 'SELECT pg_try_advisory_lock($1, $2) AS leads' };
 

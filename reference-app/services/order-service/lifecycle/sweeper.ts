@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { withTransaction, type Pool } from '../../shared/database.ts';
+import { runLoop } from '../../shared/run-loop.ts';
 import type { RunningService } from '../../shared/service.ts';
 import type { Logger } from '../../shared/telemetry.ts';
 import { decideExpiry } from './decide.ts';
@@ -34,27 +34,19 @@ export async function sweep(pool: Pool, deadlineSeconds: number): Promise<number
 
 /** Sweeps until it is stopped. Many may run at once. */
 export function runSweeper({ pool, logger, deadlineSeconds, everyMs = 10_000 }: SweeperOptions): RunningService {
-  const stopping = new AbortController();
-  const loop = (async () => {
-    while (!stopping.signal.aborted) {
-      try {
-        await measureOverdue(pool, deadlineSeconds);
-        let expired = 0;
-        for (let count = LIMIT; count === LIMIT && !stopping.signal.aborted; expired += count) count = await sweep(pool, deadlineSeconds);
-        if (expired > 0) logger.warn({ expired, deadlineSeconds }, 'orders have expired');
-      } catch (error) {
-        logger.warn({ err: error }, 'the sweep of overdue orders has to wait');
-      }
-      // Not in step with the other sweepers.
-      await sleep(everyMs * (1 - Math.random() / 4), undefined, { signal: stopping.signal }).catch(() => undefined);
-    }
-  })();
-  return {
-    async stop() {
-      stopping.abort();
-      await loop;
+  // Not in step with the other sweepers.
+  const untilNext = () => everyMs * (1 - Math.random() / 4);
+  return runLoop({
+    async round({ signal }) {
+      await measureOverdue(pool, deadlineSeconds);
+      let expired = 0;
+      for (let count = LIMIT; count === LIMIT && !signal.aborted; expired += count) count = await sweep(pool, deadlineSeconds);
+      if (expired > 0) logger.warn({ expired, deadlineSeconds }, 'orders have expired');
+      return untilNext();
     },
-  };
+    failed: (error) => logger.warn({ err: error }, 'the sweep of overdue orders has to wait'),
+    backOff: untilNext,
+  });
 }
 
 /** For the metric. */

@@ -1,9 +1,9 @@
 import {
   ChangeMessageVisibilityBatchCommand, DeleteMessageBatchCommand, GetQueueAttributesCommand, ReceiveMessageCommand, SQSClient, type Message,
 } from '@aws-sdk/client-sqs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isTimeout, isUnavailable, type Pool } from '../database.ts';
 import { parseEnvelope, type EventEnvelope, type EventType } from '../events/index.ts';
+import { backOffOf, pause, runLoop, type Loop } from '../run-loop.ts';
 import { Slots } from '../slots.ts';
 import { traceIdOf, type Logger } from '../telemetry.ts';
 import type { Handler } from './handler.ts';
@@ -64,6 +64,7 @@ const MAX_VISIBILITY_SECONDS = 43_200;
 /** How often an event may take too long before it counts as its own fault: ten minutes, with statements of 30 s. */
 const PATIENCE = 20;
 const PROBE = 'SELECT FROM messaging.inbox LIMIT 0';
+const backOff = backOffOf({ firstMs: 100, maxMs: 1_000 });
 
 /** Consumes a queue with a handler until it is stopped. Never gives up: it waits for a queue or database that is away. */
 export function runConsumer<T extends EventType>(options: ConsumerOptions<T>): Consumer {
@@ -78,7 +79,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
   readonly #pool: Pool;
   readonly #log: Logger;
   readonly #sqs: SQSClient;
-  readonly #receivers: number;
+  readonly #receiverCount: number;
   readonly #batchSize: number;
   readonly #concurrency: number;
   readonly #slots: Slots;
@@ -97,7 +98,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
   readonly #held = new Set<Held>();
   readonly #batches = new Set<Promise<void>>();
   readonly #settling = new Set<Promise<void>>();
-  #wake: (() => void)[] = [];
+  #receivers: Loop[] = [];
 
   #queueAnswers = false;
   #databaseAnswers = false;
@@ -112,7 +113,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
     this.#pool = options.pool;
     this.#log = options.logger.child({ consumer: options.handler.name });
     this.#sqs = options.sqs ?? createQueueClient();
-    this.#receivers = options.receivers ?? 4;
+    this.#receiverCount = options.receivers ?? 4;
     this.#batchSize = options.batchSize ?? 500;
     this.#concurrency = options.concurrency ?? 2;
     this.#slots = new Slots(this.#concurrency, Math.min(MIN_SHARE, this.#batchSize), () => {
@@ -133,7 +134,6 @@ class QueueConsumer<T extends EventType> implements Consumer {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    this.#notify();
     // What there is to receive comes within moments; only a long poll of an empty queue is cut off.
     const grace = setTimeout(() => this.#receiving.abort(), RECEIVE_GRACE_MS);
     await this.#loop;
@@ -155,40 +155,38 @@ class QueueConsumer<T extends EventType> implements Consumer {
     await Promise.all([this.#readQueueAttributes(), this.#waitForDatabase()]);
     if (this.#isStopping) return;
     this.#log.info({ visibilitySeconds: this.#visibilitySeconds, maxReceiveCount: this.#maxReceiveCount }, 'consuming');
-    void this.#keepHeld();
+    this.#keepHeld();
     const parked = this.#keepParked();
-    await Promise.all(Array.from({ length: this.#receivers }, () => this.#receive()));
-    await parked;
+    this.#receivers = Array.from({ length: this.#receiverCount }, () => this.#receive());
+    await Promise.all([...this.#receivers, parked].map(({ ended }) => ended));
   }
 
   // --- receiving -----------------------------------------------------------------------------------------------
 
-  async #receive(): Promise<void> {
-    let failures = 0;
-    while (!this.#isStopping) {
-      // While the database is away no message may be taken: each receive counts towards the dead-letter queue.
-      if (this.#blocked > 0 || this.#held.size >= this.#batchSize * (this.#concurrency + 1)) {
-        await new Promise<void>((resolve) => this.#wake.push(resolve));
-        continue;
-      }
-      try {
+  #receive(): Loop {
+    return runLoop({
+      signal: this.#stopping.signal,
+      round: async () => {
+        // While the database is away no message may be taken: each receive counts towards the dead-letter queue.
+        if (this.#blocked > 0 || this.#held.size >= this.#batchSize * (this.#concurrency + 1)) return Infinity;
         const { Messages = [] } = await this.#sqs.send(new ReceiveMessageCommand({
           QueueUrl: this.#queueUrl,
           MaxNumberOfMessages: MAX_BATCH,
           WaitTimeSeconds: this.#waitTimeSeconds,
           MessageSystemAttributeNames: ['ApproximateReceiveCount'],
         }), { abortSignal: this.#receiving.signal });
-        if (failures > 0) this.#log.info('the queue answers again');
-        failures = 0;
+        if (!this.#queueAnswers) this.#log.info('the queue answers again');
         this.#queueAnswers = true;
         this.#take(Messages);
-      } catch (error) {
+        return 0;
+      },
+      failed: (error) => {
         if (this.#isStopping) return;
+        if (this.#queueAnswers) this.#log.warn({ err: error }, 'the queue does not answer; waiting');
         this.#queueAnswers = false;
-        if (failures++ === 0) this.#log.warn({ err: error }, 'the queue does not answer; waiting');
-        await this.#pause(failures);
-      }
-    }
+      },
+      backOff,
+    });
   }
 
   #take(messages: readonly Message[]): void {
@@ -280,7 +278,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
         if (failures++ === 0) this.#log.warn({ err: error, events: events.length }, 'the database can not be used; waiting with the events in hand');
         this.#blocked++;
         this.#databaseAnswers = false;
-        await this.#pause(failures);
+        await pause(backOff(failures), this.#stopping.signal);
         await this.#waitForDatabase();
         this.#blocked--;
         this.#notify();
@@ -376,44 +374,49 @@ class QueueConsumer<T extends EventType> implements Consumer {
   }
 
   /** Extends the visibility of what is in hand before it runs out. */
-  async #keepHeld(): Promise<void> {
-    while (!this.#finished.signal.aborted) {
-      const visibility = this.#visibilitySeconds * 1000;
-      await sleep(Math.max(visibility / 6, 50), undefined, { signal: this.#finished.signal, ref: false }).catch(() => undefined);
-      const soon = Date.now() + visibility / 2;
-      const expiring = [...this.#held].filter(({ visibleAt }) => visibleAt < soon);
-      if (expiring.length === 0) continue;
-      expiring.forEach((held) => {
-        held.visibleAt = Date.now() + visibility;
-      });
-      await this.#changeVisibility(expiring, () => this.#visibilitySeconds);
-    }
+  #keepHeld(): void {
+    const visibility = this.#visibilitySeconds * 1000;
+    runLoop({
+      signal: this.#finished.signal,
+      round: async () => {
+        const soon = Date.now() + visibility / 2;
+        const expiring = [...this.#held].filter(({ visibleAt }) => visibleAt < soon);
+        expiring.forEach((held) => {
+          held.visibleAt = Date.now() + visibility;
+        });
+        await this.#changeVisibility(expiring, () => this.#visibilitySeconds);
+        return Math.max(visibility / 6, 50);
+      },
+    });
   }
 
   /** Tries parked events again, whoever parked them. */
-  async #keepParked(): Promise<void> {
-    for (;;) {
-      await sleep(PARKED_SECONDS * 1000 * (1 - Math.random() / 4), undefined, { signal: this.#stopping.signal }).catch(() => undefined);
-      if (this.#isStopping) return;
-      try {
-        if (this.#blocked === 0) {
-          await handleOverdue(this.#handler, PARKED_SECONDS, this.#pool, (event, error) => {
-            this.#log.warn({ err: error, eventId: event.id, type: event.type, orderId: event.subject }, 'a parked event could not be applied; it waits on');
-          });
-          this.#databaseAnswers = true;
-        }
-      } catch (error) {
+  #keepParked(): Loop {
+    const untilNext = () => PARKED_SECONDS * 1000 * (1 - Math.random() / 4);
+    return runLoop({
+      signal: this.#stopping.signal,
+      round: async () => {
+        if (this.#blocked > 0) return untilNext();
+        await handleOverdue(this.#handler, PARKED_SECONDS, this.#pool, (event, error) => {
+          this.#log.warn({ err: error, eventId: event.id, type: event.type, orderId: event.subject }, 'a parked event could not be applied; it waits on');
+        });
+        this.#databaseAnswers = true;
+        return untilNext();
+      },
+      failed: (error) => {
         if (isUnavailable(error)) this.#databaseAnswers = false;
         this.#log.debug({ err: error }, 'parked events have to wait');
-      }
-    }
+      },
+      backOff: untilNext,
+    });
   }
 
   // --- waiting -------------------------------------------------------------------------------------------------
 
   async #readQueueAttributes(): Promise<void> {
-    for (let failures = 1; !this.#isStopping; failures++) {
-      try {
+    await runLoop({
+      signal: this.#stopping.signal,
+      round: async () => {
         const { Attributes = {} } = await this.#sqs.send(new GetQueueAttributesCommand({
           QueueUrl: this.#queueUrl, AttributeNames: ['VisibilityTimeout', 'RedrivePolicy'],
         }), { abortSignal: this.#stopping.signal });
@@ -422,38 +425,34 @@ class QueueConsumer<T extends EventType> implements Consumer {
         const { maxReceiveCount } = JSON.parse(Attributes.RedrivePolicy ?? '{}') as { maxReceiveCount?: number | string };
         this.#maxReceiveCount = maxReceiveCount === undefined ? undefined : Number(maxReceiveCount);
         this.#queueAnswers = true;
-        return;
-      } catch (error) {
-        if (this.#isStopping) return;
-        if (failures === 1) this.#log.warn({ err: error }, 'the queue does not answer; waiting');
-        await this.#pause(failures);
-      }
-    }
+        return 'end';
+      },
+      failed: (error, failures) => {
+        if (failures === 1 && !this.#isStopping) this.#log.warn({ err: error }, 'the queue does not answer; waiting');
+      },
+      backOff,
+    }).ended;
   }
 
   async #waitForDatabase(): Promise<void> {
-    for (let failures = 1; !this.#isStopping; failures++) {
-      try {
+    await runLoop({
+      signal: this.#stopping.signal,
+      round: async () => {
         await this.#pool.query(PROBE);
-        if (failures > 1) this.#log.info('the database can be used');
         this.#databaseAnswers = true;
-        return;
-      } catch (error) {
+        return 'end';
+      },
+      failed: (error, failures) => {
         if (failures === 1) this.#log.warn({ err: error }, 'the database can not be used yet; waiting');
         this.#databaseAnswers = false;
-        await this.#pause(failures);
-      }
-    }
-  }
-
-  /** 100 ms, doubled with each failure up to 1 s, less up to a half so that many processes don't come back at once. */
-  async #pause(failures: number): Promise<void> {
-    const ms = Math.min(100 * 2 ** (failures - 1), 1_000) * (1 - Math.random() / 2);
-    await sleep(ms, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+      },
+      recovered: () => this.#log.info('the database can be used'),
+      backOff,
+    }).ended;
   }
 
   #notify(): void {
-    this.#wake.splice(0).forEach((wake) => wake());
+    this.#receivers.forEach((receiver) => receiver.wake());
   }
 }
 
