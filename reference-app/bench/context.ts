@@ -1,11 +1,11 @@
 import type { Screen } from 'cdk-local-run/cli/screen';
 import { seeded } from '../load/random.ts';
-import type { RowResult } from './report.ts';
-import type { BenchServer } from './server.ts';
-import { startBenchServer } from './server.ts';
-import { processorMeter } from './processor.ts';
-import type { Meter, PairedOptions, Slice } from './slices.ts';
-import { pairedSlices } from './slices.ts';
+import type { RowResult } from './report/results.ts';
+import type { BenchServer } from './database/server.ts';
+import { startBenchServer } from './database/server.ts';
+import { processorMeter } from './measure/processor.ts';
+import type { Meter, PairedOptions, Slice } from './measure/slices.ts';
+import { pairedSlices } from './measure/slices.ts';
 
 export interface Context {
   readonly rounds: number;

@@ -3,12 +3,12 @@ import { after, before, describe, test } from 'node:test';
 import { inventoryHandler } from '../services/inventory-service/handler.ts';
 import { seeded } from '../load/random.ts';
 import { GATES, passGates } from './gates.ts';
-import { assertInvariants, InvariantError } from './invariants.ts';
-import { UNIFORM, randomOrder, validatedEvent } from './load.ts';
-import { processorMeter } from './processor.ts';
-import { startBenchServer, type BenchServer } from './server.ts';
-import type { ConsumerSettings } from './stage-host.ts';
-import { StageCosts, type StageCost } from './stage-costs.ts';
+import { assertInvariants, InvariantError } from './measure/assert-invariants.ts';
+import { UNIFORM, randomOrder, validatedEvent } from './pipeline/orders.ts';
+import { processorMeter } from './measure/processor.ts';
+import { startBenchServer, type BenchServer } from './database/server.ts';
+import type { ConsumerSettings } from './pipeline/service-host.ts';
+import { StageCosts, type StageCost } from './measure/stage-costs.ts';
 
 const STAGE = 'inventory-service, reserve';
 const ORDERS = 4_000;

@@ -1,4 +1,4 @@
-import type { StageCost } from './stage-costs.ts';
+import type { StageCost } from './measure/stage-costs.ts';
 
 export interface Gate {
   readonly stage: string;

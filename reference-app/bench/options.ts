@@ -1,87 +1,101 @@
 import { parseArgs } from 'node:util';
 
-export const HELP = `Measures the pipeline against a naive one: same schema, same durability, on a real PostgreSQL that is started for it.
+export const HELP = `Measures the pipeline and a naive design side by side: same schema, same durability, on a PostgreSQL that is started for it.
 
 Usage: npm run bench -- [options]
 
-  --quick              for CI: counts and processor time per order against fixed gates, a minute
-  --only NAME          only this row; may be repeated (see below)
-  --cloud              the cloud-like profile too: slower fsync and network (needs Linux and a C compiler)
-  --curves             throughput over batch size, products, lines, consumers, readers and stored orders
-  --minutes N          soak: N minutes at half of saturation, watching table sizes, memory and latency
-  --rate R             orders per second of the soak               [half of what saturates it]
+Without a mode it measures all rows except 'cloud'; that takes about ten minutes.
+
+Modes
+  --quick              checks the cost of an order against fixed limits, as CI does; about two minutes
+  --curves             throughput by batch size, products, lines, consumers, readers and stored orders
+  --minutes N          soak: N minutes at half of saturation; watches table sizes, memory and latency
+  --pages              writes docs/performance.md, docs/scaling.md and the pictures again, from the stored results
+
+Options
+  --only NAME          measures only this row; may be repeated
+  --cloud              measures the row 'cloud' too: slower fsync and network (needs Linux and a C compiler)
+  --rate R             orders per second of the soak               [half of saturation]
   --rounds N           rounds of paired slices                     [10]
-  --slice MS           length of a slice                           [400]
-  --seed S             seed of orders and of the order of slices   [1]
-  --record             write docs/performance.md, the pictures and the raw results
-  --json FILE          write the raw results there
-  --help
+  --slice MS           length of a slice, in milliseconds          [400]
+  --seed S             seed of the orders and of the order of slices   [1]
+  --record             stores the results and writes pages and pictures
+  --json FILE          writes the results to this file
+  -h, --help           shows this text
 
 Rows: ROWS
 
-A benchmark ends with the check of the invariants and prints no number when it fails. The exit code is 0 when everything was measured
-(and, with --quick, every gate passed), 1 when not, 2 for wrong usage.
+Every row ends with the check of the invariants; if one fails, the row has no figures. Exit codes: 0 when everything was measured and, with
+--quick, every limit held; 1 when not; 2 when an option is wrong.
 `;
 
 export interface Options {
   readonly quick: boolean;
+  readonly pages: boolean;
+  readonly curves: boolean;
+  /** Length of the soak. @default - no soak */
+  readonly minutes?: number | undefined;
+  /** Names of rows; empty for all. */
   readonly only: readonly string[];
   readonly cloud: boolean;
-  readonly curves: boolean;
-  readonly minutes?: number;
-  readonly rate?: number;
+  /** Orders per second of the soak. @default - half of saturation */
+  readonly rate?: number | undefined;
   readonly rounds: number;
   readonly sliceMs: number;
   readonly seed: number;
   readonly record: boolean;
-  readonly json?: string;
+  /** A file for the results. @default - none */
+  readonly json?: string | undefined;
 }
 
 export class UsageError extends Error {}
 
-export function readOptions(args: readonly string[], rows: readonly string[]): Options | undefined {
-  let values;
+function parse(args: readonly string[]) {
   try {
-    ({ values } = parseArgs({
+    return parseArgs({
       args: [...args],
       options: {
-        quick: { type: 'boolean' }, only: { type: 'string', multiple: true }, cloud: { type: 'boolean' }, curves: { type: 'boolean' },
-        minutes: { type: 'string' }, rate: { type: 'string' }, rounds: { type: 'string' }, slice: { type: 'string' }, seed: { type: 'string' },
-        record: { type: 'boolean' }, json: { type: 'string' }, help: { type: 'boolean', short: 'h' },
+        quick: { type: 'boolean', default: false }, curves: { type: 'boolean', default: false }, pages: { type: 'boolean', default: false },
+        minutes: { type: 'string' }, only: { type: 'string', multiple: true, default: [] }, cloud: { type: 'boolean', default: false },
+        rate: { type: 'string' }, rounds: { type: 'string', default: '10' }, slice: { type: 'string', default: '400' },
+        seed: { type: 'string', default: '1' }, record: { type: 'boolean', default: false }, json: { type: 'string' },
+        help: { type: 'boolean', short: 'h', default: false },
       },
-    }));
+    }).values;
   } catch (error) {
     throw new UsageError((error as Error).message);
   }
-  if (values.help) return undefined;
-  const number = (name: 'minutes' | 'rate' | 'rounds' | 'slice' | 'seed', min: number, whole = true) => {
-    const text = values[name];
-    if (text === undefined) return undefined;
-    const value = Number(text);
-    if (text.trim() === '' || !Number.isFinite(value) || value < min || (whole && !Number.isInteger(value))) {
-      throw new UsageError(`--${name} expects a ${whole ? 'whole ' : ''}number from ${min}, not '${text}'.`);
-    }
-    return value;
-  };
-  for (const name of values.only ?? []) {
-    if (!rows.includes(name)) throw new UsageError(`--only expects one of ${rows.join(', ')}, not '${name}'.`);
+}
+
+function numberOf(name: string, text: string, min: number, whole = true): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value) || value < min || (whole && !Number.isInteger(value))) {
+    throw new UsageError(`--${name} expects a ${whole ? 'whole ' : ''}number from ${min}, not '${text}'.`);
   }
-  const minutes = number('minutes', 0.1, false);
-  const rate = number('rate', 1);
-  if (rate !== undefined && minutes === undefined) throw new UsageError('--rate belongs to --minutes.');
-  const modes = [values.quick && '--quick', minutes !== undefined && '--minutes', values.curves && '--curves'].filter(Boolean);
+  return value;
+}
+
+/**
+ * Reads the options of the command line. Returns undefined for --help.
+ *
+ * @param rows names that --only accepts
+ * @throws UsageError with a sentence for the user
+ */
+export function readOptions(args: readonly string[], rows: readonly string[]): Options | undefined {
+  const { help, minutes, rate, rounds, slice, seed, json, ...flags } = parse(args);
+  if (help) return undefined;
+  const unknown = flags.only.find((name) => !rows.includes(name));
+  if (unknown !== undefined) throw new UsageError(`--only expects one of ${rows.join(', ')}, not '${unknown}'.`);
+  if (rate !== undefined && minutes === undefined) throw new UsageError('--rate is an option of the soak and needs --minutes.');
+  const modes = [flags.quick && '--quick', flags.curves && '--curves', minutes !== undefined && '--minutes', flags.pages && '--pages'].filter(Boolean);
   if (modes.length > 1) throw new UsageError(`${modes.join(' and ')} exclude each other.`);
   return {
-    quick: values.quick ?? false,
-    only: values.only ?? [],
-    cloud: values.cloud ?? false,
-    curves: values.curves ?? false,
-    ...(minutes !== undefined && { minutes }),
-    ...(rate !== undefined && { rate }),
-    rounds: number('rounds', 1) ?? 10,
-    sliceMs: number('slice', 50) ?? 400,
-    seed: number('seed', 0) ?? 1,
-    record: values.record ?? false,
-    ...(values.json !== undefined && { json: values.json }),
+    ...flags,
+    minutes: minutes === undefined ? undefined : numberOf('minutes', minutes, 0.1, false),
+    rate: rate === undefined ? undefined : numberOf('rate', rate, 1),
+    rounds: numberOf('rounds', rounds, 1),
+    sliceMs: numberOf('slice', slice, 50),
+    seed: numberOf('seed', seed, 0),
+    json,
   };
 }

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { feed } from './feed.ts';
 import { httpClient } from './http-client.ts';
-import { openLoop, percentile } from './open-loop.ts';
+import { openLoop } from './open-loop.ts';
 import type { PlannedOrder } from './orders.ts';
 
 const order = (n: number): PlannedOrder => ({ body: { customerId: `c${n}`, items: [] }, expect: 'EITHER' });
@@ -80,11 +80,4 @@ test('stops at once when it is aborted', async () => {
   stop.abort();
   await done;
   assert.ok(sent <= 1);
-});
-
-test('percentiles are those of the values themselves', () => {
-  const values = Array.from({ length: 100 }, (_, n) => n + 1);
-  assert.deepEqual([0.5, 0.99, 1].map((share) => percentile(values, share)), [50, 99, 100]);
-  assert.equal(percentile([7], 0.5), 7);
-  assert.equal(percentile([], 0.5), undefined);
 });

@@ -25,8 +25,3 @@ export async function openLoop<T>(
   }
   await Promise.all(open);
 }
-
-/** Exact: of all values, not of buckets. `share` from 0 to 1. */
-export function percentile(sorted: readonly number[], share: number): number | undefined {
-  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)];
-}

@@ -4,7 +4,8 @@ import { randomUUID } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { httpClient } from '../load/http-client.ts';
 import type { HttpClient } from '../load/http-client.ts';
-import { openLoop, percentile } from '../load/open-loop.ts';
+import { openLoop } from '../load/open-loop.ts';
+import { percentile, sorted } from '../load/statistics.ts';
 import { randomOrders, readCatalog } from '../load/orders.ts';
 
 const HELP = `Sends orders to a write API at a steady rate and reports how it answers.
@@ -111,9 +112,9 @@ async function load(options: LoadOptions, client: HttpClient, signal: AbortSigna
     answers[answer] = (answers[answer] ?? 0) + 1;
   }, signal);
   const elapsed = (performance.now() - started) / 1000;
-  latencies.sort((a, b) => a - b);
+  const ascending = sorted(latencies);
   const at = (share: number) => {
-    const value = percentile(latencies, share);
+    const value = percentile(ascending, share);
     return value === undefined ? undefined : Math.round(value * 10) / 10;
   };
   return {

@@ -2,16 +2,70 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
+import { median } from '../../load/statistics.ts';
 import type { Row } from '../context.ts';
-import type { HttpServerData, Kind } from '../http-server.ts';
-import type { LoadData, LoadResult } from '../http-load.ts';
-import { assertInvariants } from '../invariants.ts';
-import { PLENTY, stockUp, UNIFORM } from '../load.ts';
-import { atLeast, number, perSecond, times } from '../report.ts';
-import { processorPerOrder, ratesOf, ratios, type Variant } from '../slices.ts';
-import { median, summarize } from '../statistics.ts';
+import type { BenchDatabase } from '../database/server.ts';
+import { assertInvariants } from '../measure/assert-invariants.ts';
+import type { Variant } from '../measure/slices.ts';
+import type { ClientsData, ClientsResult } from '../pipeline/http-clients.ts';
+import { PLENTY, stockUp, UNIFORM } from '../pipeline/orders.ts';
+import type { Kind, WriteApiData } from '../pipeline/write-api-process.ts';
+import { compare, number, type ComparedVariant, type Design } from '../report/results.ts';
 
-const CONNECTIONS = 256;
+const CLIENTS = 256;
+
+/** Write APIs in processes, each with a thread of clients. */
+class WriteApis {
+  readonly #database: BenchDatabase;
+  readonly #processes: ChildProcess[] = [];
+  readonly #clients: Worker[] = [];
+  readonly #latencies = new Map<string, ClientsResult[]>();
+  /** Orders that an API with a database has accepted. */
+  accepted = 0;
+
+  constructor(database: BenchDatabase) {
+    this.#database = database;
+  }
+
+  get pids(): number[] {
+    return this.#processes.flatMap(({ pid }) => pid ?? []);
+  }
+
+  async start(name: string, kind: Kind, connections: number): Promise<Variant> {
+    const data: WriteApiData = { kind, location: this.#database.location, connections };
+    const child = fork(fileURLToPath(new URL('../pipeline/write-api-process.ts', import.meta.url)), [JSON.stringify(data)]);
+    this.#processes.push(child);
+    const [{ url }] = await once(child, 'message') as [{ url: string }];
+    const workerData: ClientsData = { port: Number(new URL(url).port), connections: CLIENTS, seed: 1 };
+    const clients = new Worker(new URL('../pipeline/http-clients.ts', import.meta.url), { workerData });
+    this.#clients.push(clients);
+    await once(clients, 'message');
+    const results: ClientsResult[] = [];
+    this.#latencies.set(name, results);
+    return {
+      name,
+      run: async (ms) => {
+        clients.postMessage({ ms });
+        const [result] = await once(clients, 'message') as [ClientsResult];
+        if (result.refused > 0) throw new Error(`${name}: ${result.refused} requests were not answered with 202`);
+        if (kind !== 'no database') this.accepted += result.count;
+        results.push(result);
+        return { count: result.count, seconds: result.seconds };
+      },
+    };
+  }
+
+  compared(name: string, design: Design): ComparedVariant {
+    const results = this.#latencies.get(name)!;
+    const [p50, p99] = [median(results.map((result) => result.p50)), median(results.map((result) => result.p99))];
+    return { name, design, note: `p50 ${number(p50)} ms, p99 ${number(p99)} ms; processor time with the load generator's` };
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#clients.map((thread) => thread.terminate()));
+    for (const child of this.#processes) child.kill('SIGTERM');
+  }
+}
 
 export const httpRow: Row = {
   name: 'http',
@@ -19,65 +73,26 @@ export const httpRow: Row = {
   async run(context) {
     const server = await context.server();
     const database = await server.database('bench_http');
-    const processes: ChildProcess[] = [];
-    const threads: Worker[] = [];
-    let accepted = 0;
-    const latencies: Record<string, { p50: number[]; p99: number[] }> = {};
-    const variant = async (name: string, kind: Kind, connections: number): Promise<Variant> => {
-      const data: HttpServerData = { kind, target: database.target, connections };
-      const child = fork(fileURLToPath(new URL('../http-server.ts', import.meta.url)), [JSON.stringify(data)]);
-      processes.push(child);
-      const [{ url }] = await once(child, 'message') as [{ url: string }];
-      const workerData: LoadData = { port: Number(new URL(url).port), connections: CONNECTIONS, seed: 1 };
-      const load = new Worker(new URL('../http-load.ts', import.meta.url), { workerData });
-      threads.push(load);
-      await once(load, 'message');
-      const seen = (latencies[name] = { p50: [] as number[], p99: [] as number[] });
-      return {
-        name,
-        async run(ms) {
-          load.postMessage({ ms });
-          const [result] = await once(load, 'message') as [LoadResult];
-          if (result.refused > 0) throw new Error(`${name}: ${result.refused} requests were not answered with 202`);
-          if (kind !== 'no database') accepted += result.count;
-          seen.p50.push(result.p50);
-          seen.p99.push(result.p99);
-          return { count: result.count, seconds: result.seconds };
-        },
-      };
-    };
+    const apis = new WriteApis(database);
     try {
       await stockUp(database.admin, UNIFORM.skus, PLENTY);
-      const baseline = await variant('naive, 10 connections', 'naive', 10);
-      const service = await variant('write API', 'service', 8);
-      const ceiling = await variant('write API without database', 'no database', 8);
+      const baseline = await apis.start('naive, 10 connections', 'naive', 10);
+      const service = await apis.start('write API', 'service', 8);
+      const without = await apis.start('write API without database', 'no database', 8);
       const slices = await context.slices('intake over HTTP', {
-        baseline, variants: [service, ceiling], meter: context.meter(server, () => processes.flatMap(({ pid }) => pid ?? [])),
+        baseline, variants: [service, without], meter: context.meter(server, () => apis.pids),
       });
-      await assertInvariants(database.admin, { orders: 'pending', published: false }, { orders: { sql: 'SELECT count(*) FROM orders.orders', value: accepted } });
-      const over = summarize(ratios(slices, service.name, baseline.name));
-      const rates = summarize(ratesOf(slices, service.name));
-      const share = 100 * rates.median / median(ratesOf(slices, ceiling.name));
+      await assertInvariants(database.admin, { orders: 'pending', published: false }, {
+        orders: { sql: 'SELECT count(*) FROM orders.orders', value: apis.accepted },
+      });
       return {
-        figures: [{
-          id: 'http', name: 'intake over HTTP, one process, vs naive', naive: perSecond(summarize(ratesOf(slices, baseline.name))), value: over.median,
-          text: `${times(over)}, ${perSecond(rates)}`, must: atLeast(4), stretch: atLeast(8),
-          note: 'the stretch figure of performance.md is for two processes',
-        }, {
-          id: 'http-share', name: 'intake over HTTP, share of the framework without database', naive: '–', value: share,
-          text: `${number(share)} % of ${perSecond(summarize(ratesOf(slices, ceiling.name)))}`, must: atLeast(80, ' %'),
-        }],
+        variants: compare('intake over HTTP', slices, [
+          apis.compared(baseline.name, 'naive'), apis.compared(service.name, 'services'), apis.compared(without.name, 'part'),
+        ]),
         raw: {}, slices,
-        variants: [baseline, service, ceiling].map(({ name }) => ({
-          row: 'intake over HTTP', variant: name, rate: summarize(ratesOf(slices, name)),
-          ...(name !== baseline.name && { ratio: summarize(ratios(slices, name, baseline.name)) }),
-          processorMicros: processorPerOrder(slices, name),
-          note: `p50 ${number(median(latencies[name]!.p50))} ms, p99 ${number(median(latencies[name]!.p99))} ms; processor time with the load generator's`,
-        })),
       };
     } finally {
-      await Promise.all(threads.map((thread) => thread.terminate()));
-      for (const child of processes) child.kill('SIGTERM');
+      await apis.stop();
       await database.drop();
     }
   },

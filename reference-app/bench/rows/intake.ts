@@ -1,32 +1,33 @@
 import type pg from 'pg';
 import type { Pool } from '../../services/shared/database.ts';
+import { latencies } from '../../load/statistics.ts';
 import type { Row } from '../context.ts';
-import { intakeOf, type Accept } from '../intake.ts';
-import { assertInvariants } from '../invariants.ts';
-import { newOrder, PLENTY, randomOrder, stockUp, UNIFORM } from '../load.ts';
-import * as naive from '../naive.ts';
-import { atLeast, number, perSecond, times } from '../report.ts';
-import { commandPool, warm } from '../server.ts';
-import { processorPerOrder, ratesOf, ratios, type Variant } from '../slices.ts';
-import { work } from '../stages.ts';
-import { quantile, summarize } from '../statistics.ts';
+import { commandPool, warm } from '../database/server.ts';
+import { assertInvariants } from '../measure/assert-invariants.ts';
+import type { Variant } from '../measure/slices.ts';
+import { work } from '../measure/work.ts';
+import { acceptBy, type Accept } from '../pipeline/accept.ts';
+import * as naive from '../pipeline/naive.ts';
+import { newOrder, PLENTY, randomOrder, stockUp, UNIFORM } from '../pipeline/orders.ts';
+import { compare, number, plural, type ComparedVariant } from '../report/results.ts';
 
 const CLIENTS = 256;
-/** As DB_POOL_SIZE of a deployment, and what suited naive in the study. */
+/** The DB_POOL_SIZE of a deployment, and the number that suits the naive design best. */
 const NAIVE_CONNECTIONS = 10;
 
-export function intakeVariant(name: string, clients: number, random: () => number, accept: Accept, taken: string[], latencies?: number[]): Variant {
+/** Clients that each hand in the next order when the last one is stored. Adds the accepted orders and their milliseconds to the lists. */
+function clientsOf(name: string, random: () => number, accept: Accept, accepted: string[], milliseconds: number[]): Variant {
   let perMs = 10;
   let orders: ReturnType<typeof newOrder>[] = [];
   return {
     name,
     async prepare(ms) {
-      while (orders.length < perMs * ms + clients) orders.push(newOrder(randomOrder(UNIFORM, random)));
+      while (orders.length < perMs * ms + CLIENTS) orders.push(newOrder(randomOrder(UNIFORM, random)));
     },
     async run(ms) {
-      const done = await work(orders, { workers: clients, ms, ...(latencies && { times: latencies }) }, async (order) => {
+      const done = await work(orders, { workers: CLIENTS, ms, times: milliseconds }, async (order) => {
         await accept(order);
-        taken.push(order.orderId);
+        accepted.push(order.orderId);
         return 1;
       });
       perMs = Math.max(perMs, (1.5 * done.count) / (done.seconds * 1000));
@@ -37,7 +38,7 @@ export function intakeVariant(name: string, clients: number, random: () => numbe
 }
 
 /** Every order that was answered is there, once, with its event; and no other. */
-export async function assertTaken(admin: pg.Pool, orderIds: readonly string[]): Promise<void> {
+async function assertStored(admin: pg.Pool, orderIds: readonly string[]): Promise<void> {
   await assertInvariants(admin, { orders: 'pending', published: false }, {
     'orders': { sql: 'SELECT count(*) FROM orders.orders', value: orderIds.length },
     'events': { sql: 'SELECT count(*) FROM messaging.outbox', value: orderIds.length },
@@ -55,40 +56,30 @@ export const intakeRow: Row = {
     const database = await server.database('bench_intake');
     const pools: Pool[] = [];
     const pool = async (size: number) => {
-      const made = commandPool(database.target, size);
+      const made = commandPool(database.location, size);
       pools.push(made);
       await warm(made, size);
       return made;
     };
     try {
       await stockUp(database.admin, UNIFORM.skus, PLENTY);
-      const taken: string[] = [];
+      const accepted: string[] = [];
+      const milliseconds: Record<string, number[]> = {};
+      const variant = (name: string, accept: Accept) => clientsOf(name, context.random, accept, accepted, (milliseconds[name] = []));
       const naivePool = await pool(NAIVE_CONNECTIONS);
-      const latencies: Record<string, number[]> = {};
-      const variant = (name: string, accept: Accept) => intakeVariant(name, CLIENTS, context.random, accept, taken, (latencies[name] = []));
-      const baseline = variant(`naive, ${NAIVE_CONNECTIONS} connections`, (order) => naive.takeOrder(naivePool, order));
+      const baseline = variant(`naive, ${plural(NAIVE_CONNECTIONS, 'connection')}`, (order) => naive.takeOrder(naivePool, order));
       const variants = [];
-      for (const size of [1, 2, 4]) variants.push(variant(`intake of the write API, ${size} ${size === 1 ? 'connection' : 'connections'}`, intakeOf(await pool(size), size)));
-      const slices = await context.slices('intake, 256 clients', { baseline, variants, meter: context.meter(server) });
+      for (const size of [1, 2, 4]) {
+        variants.push(variant(`intake of the write API, ${plural(size, 'connection')}`, acceptBy(await pool(size), size)));
+      }
+      const slices = await context.slices(`intake, ${CLIENTS} clients`, { baseline, variants, meter: context.meter(server) });
       context.progress('intake  checking the invariants');
-      await assertTaken(database.admin, taken);
-      const results = [baseline, ...variants].map(({ name }) => {
-        const sorted = latencies[name]!.sort((a, b) => a - b);
-        return {
-          row: 'intake in process', variant: name, rate: summarize(ratesOf(slices, name)),
-          ...(name !== baseline.name && { ratio: summarize(ratios(slices, name, baseline.name)) }),
-          processorMicros: processorPerOrder(slices, name),
-          note: `p50 ${number(quantile(sorted, 0.5))} ms, p99 ${number(quantile(sorted, 0.99))} ms`,
-        };
+      await assertStored(database.admin, accepted);
+      const compared = [baseline, ...variants].map(({ name }): ComparedVariant => {
+        const { p50, p99 } = latencies(milliseconds[name]!);
+        return { name, design: name === baseline.name ? 'naive' : 'services', note: `p50 ${number(p50)} ms, p99 ${number(p99)} ms` };
       });
-      const best = results.slice(1).sort((a, b) => b.ratio!.median - a.ratio!.median)[0]!;
-      return {
-        figures: [{
-          id: 'intake', name: `intake in process at ${CLIENTS} clients`, naive: perSecond(results[0]!.rate), value: best.ratio!.median,
-          text: `${times(best.ratio!)}, ${perSecond(best.rate)}, ${best.note}`, must: atLeast(10), stretch: atLeast(20),
-        }],
-        raw: {}, slices, variants: results,
-      };
+      return { variants: compare('intake in process', slices, compared), raw: {}, slices };
     } finally {
       await Promise.all(pools.map((one) => one.end()));
       await database.drop();

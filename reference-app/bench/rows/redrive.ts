@@ -1,27 +1,27 @@
-import type { Row } from '../context.ts';
 import { inventoryHandler } from '../../services/inventory-service/handler.ts';
-import { batches, PLENTY, randomOrder, stockUp, UNIFORM, validatedEvent } from '../load.ts';
-import * as naive from '../naive.ts';
-import { atLeast, perSecond, times } from '../report.ts';
-import { commandPool, warm } from '../server.ts';
-import { processorPerOrder, ratesOf, ratios, type Variant } from '../slices.ts';
-import { handleBatch, work } from '../stages.ts';
-import { summarize } from '../statistics.ts';
-import { assertReserved, BATCH } from './reserve.ts';
+import type { Row } from '../context.ts';
+import { commandPool, warm } from '../database/server.ts';
+import { assertReserved } from '../measure/assert-invariants.ts';
+import type { Variant } from '../measure/slices.ts';
+import { handleBatch, work } from '../measure/work.ts';
+import * as naive from '../pipeline/naive.ts';
+import { batches, PLENTY, randomOrder, stockUp, UNIFORM, validatedEvent } from '../pipeline/orders.ts';
+import { BATCH } from '../pipeline/reserve-variant.ts';
+import { compare, plural } from '../report/results.ts';
 
 const ORDERS = 50_000;
 
 export const redriveRow: Row = {
   name: 'redrive',
-  title: 'Redrive of things already done',
+  title: 'Redrive of messages that were handled already',
   async run(context) {
     const server = await context.server();
     const database = await server.database('bench_redrive');
-    const pool = commandPool(database.target, 4);
+    const pool = commandPool(database.location, 4);
     try {
       await stockUp(database.admin, UNIFORM.skus, PLENTY);
       await warm(pool, 4);
-      context.progress('redrive  reserving what will be redriven');
+      context.progress('redrive  reserving the orders that are redriven later');
       const events = Array.from({ length: ORDERS }, () => validatedEvent(randomOrder(UNIFORM, context.random)));
       const pieces = batches(events, BATCH);
       for (const batch of pieces) await handleBatch(inventoryHandler, batch, pool);
@@ -39,7 +39,7 @@ export const redriveRow: Row = {
         },
       };
       const batched = [1, 4].map((workers): Variant => ({
-        name: `batches of ${BATCH}, ${workers} ${workers === 1 ? 'connection' : 'connections'}`,
+        name: `batches of ${BATCH}, ${plural(workers, 'connection')}`,
         async run(ms) {
           const endless = Array.from({ length: 10 }, () => pieces).flat();
           const done = await work(endless, { workers, ms }, async (batch) => {
@@ -51,18 +51,12 @@ export const redriveRow: Row = {
       }));
       const slices = await context.slices('redrive', { baseline, variants: batched, meter: context.meter(server) });
       await assertReserved(database.admin, ORDERS);
-      const best = [...batched].sort((a, b) => summarize(ratesOf(slices, b.name)).median - summarize(ratesOf(slices, a.name)).median)[0]!;
-      const rate = summarize(ratesOf(slices, best.name));
       return {
-        figures: [{
-          id: 'redrive', name: 'redrive of things already done', naive: perSecond(summarize(ratesOf(slices, baseline.name))), value: rate.median,
-          text: `${perSecond(rate)}, ${times(summarize(ratios(slices, best.name, baseline.name)))}`, must: atLeast(100_000, '/s'), stretch: atLeast(200_000, '/s'),
-        }],
+        variants: compare('redrive', slices, [
+          { name: baseline.name, design: 'naive' },
+          ...batched.map(({ name }) => ({ name, design: 'services' as const })),
+        ]),
         raw: {}, slices,
-        variants: [baseline, ...batched].map(({ name }) => ({
-          row: 'redrive', variant: name, rate: summarize(ratesOf(slices, name)),
-          ...(name !== baseline.name && { ratio: summarize(ratios(slices, name, baseline.name)) }), processorMicros: processorPerOrder(slices, name),
-        })),
       };
     } finally {
       await pool.end();

@@ -1,60 +1,37 @@
-import { runRelay } from '../../services/outbox-relay/relay.ts';
-import type { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
-import type { Row } from '../context.ts';
-import { countRoundTrips } from '../counts.ts';
-import { assertInvariants, InvariantError } from '../invariants.ts';
-import { newOrder, PLENTY, randomOrder, stockUp, UNIFORM } from '../load.ts';
 import { acceptOrders } from '../../services/order-service/api-write-service/intake.ts';
-import * as naive from '../naive.ts';
-import { atLeast, perSecond, times } from '../report.ts';
-import { commandPool, silent, warm, type Target } from '../server.ts';
-import { processorPerOrder, ratesOf, ratios, type Variant } from '../slices.ts';
-import { summarize } from '../statistics.ts';
+import type { Row } from '../context.ts';
+import { commandPool, warm, type BenchDatabase } from '../database/server.ts';
+import { assertInvariants, InvariantError } from '../measure/assert-invariants.ts';
+import type { Variant } from '../measure/slices.ts';
+import * as naive from '../pipeline/naive.ts';
+import { newOrder, PLENTY, randomOrder, stockUp, UNIFORM } from '../pipeline/orders.ts';
+import { relayUntil } from '../pipeline/relay-run.ts';
+import { compare } from '../report/results.ts';
 
-/** A bus that takes everything at once. */
-function freeBus(onEvents: (entries: NonNullable<PutEventsCommand['input']['Entries']>) => void): EventBridgeClient {
-  return {
-    async send({ input }: PutEventsCommand) {
-      onEvents(input.Entries!);
-      return { FailedEntryCount: 0, Entries: input.Entries!.map(() => ({ EventId: '0' })) };
-    },
-  } as unknown as EventBridgeClient;
-}
+const rewind = ({ admin }: BenchDatabase) => admin.query(`UPDATE messaging.relay_cursor SET xid = '0', id = 0, since = '-infinity'`);
 
-/** The service's relay from its first to its last event within the time. */
-export async function relayFor(target: Target, done: (count: number, elapsed: number) => boolean, seen?: (detail: string) => void) {
-  const pool = commandPool(target, 1, 'outbox-relay');
-  const roundTrips = countRoundTrips(pool);
-  let count = 0;
-  let calls = 0;
-  let first = 0;
-  let last = 0;
-  const ended = Promise.withResolvers<void>();
-  const relay = runRelay({
-    pool, busName: 'bench', source: 'com.example.orders', logger: silent,
-    client: freeBus((entries) => {
-      last = performance.now();
-      first ||= last;
-      count += entries.length;
-      calls++;
-      if (seen) for (const { Detail } of entries) seen(Detail!);
-      if (done(count, last - first)) ended.resolve();
-    }),
+/** Publishes everything from the beginning and compares it with the outbox: all of it once, nothing lost. */
+async function assertAllPublished(database: BenchDatabase, backlog: number): Promise<void> {
+  await rewind(database);
+  const published = new Set<string>();
+  let total = 0;
+  await relayUntil(database.location, (count) => count >= backlog, (detail) => {
+    published.add((JSON.parse(detail) as { id: string }).id);
+    total++;
   });
-  await ended.promise;
-  const result = { count, seconds: (last - first) / 1000, calls, roundTrips: roundTrips() };
-  await relay.stop();
-  await pool.end();
-  return result;
+  if (published.size !== backlog || total !== backlog) {
+    throw new InvariantError(`${published.size} different events of ${backlog} were published, in ${total} entries`);
+  }
+  await assertInvariants(database.admin, { orders: 'pending', published: true });
 }
 
 export const relayRow: Row = {
   name: 'relay',
-  title: 'Relay out of the outbox, broker left out',
+  title: 'Relay out of the outbox, without a broker',
   async run(context) {
     const server = await context.server();
     const database = await server.database('bench_relay');
-    const pool = commandPool(database.target, 4);
+    const pool = commandPool(database.location, 4);
     const backlog = Math.round(Math.min(300_000, 500 * context.sliceMs));
     try {
       await stockUp(database.admin, UNIFORM.skus, PLENTY);
@@ -64,10 +41,10 @@ export const relayRow: Row = {
         await acceptOrders(Array.from({ length: 1_000 }, () => newOrder(randomOrder(UNIFORM, context.random))), pool);
       }
       await database.admin.query('VACUUM (ANALYZE) messaging.outbox');
-      const rewind = () => database.admin.query(`UPDATE messaging.relay_cursor SET xid = '0', id = 0, since = '-infinity'`);
+      const prepare = async () => { await rewind(database); };
       const baseline: Variant = {
         name: 'naive, one row per transaction',
-        async prepare() { await rewind(); },
+        prepare,
         async run(ms) {
           const start = performance.now();
           let count = 0;
@@ -77,34 +54,15 @@ export const relayRow: Row = {
       };
       const relay: Variant = {
         name: 'relay',
-        async prepare() { await rewind(); },
-        run: (ms) => relayFor(database.target, (count, elapsed) => elapsed >= ms || count >= backlog),
+        prepare,
+        run: (ms) => relayUntil(database.location, (count, elapsed) => elapsed >= ms || count >= backlog),
       };
       const slices = await context.slices('relay', { baseline, variants: [relay], meter: context.meter(server) });
-
-      // All of it once, nothing lost: from the beginning, compared with what is there.
       context.progress('relay  checking that nothing is lost');
-      await rewind();
-      const published = new Set<string>();
-      let total = 0;
-      await relayFor(database.target, (count) => count >= backlog, (detail) => {
-        published.add((JSON.parse(detail) as { id: string }).id);
-        total++;
-      });
-      if (published.size !== backlog || total !== backlog) throw new InvariantError(`${published.size} different events of ${backlog} were published, in ${total} entries`);
-      await assertInvariants(database.admin, { orders: 'pending', published: true });
-
-      const rate = summarize(ratesOf(slices, relay.name));
-      const over = summarize(ratios(slices, relay.name, baseline.name));
+      await assertAllPublished(database, backlog);
       return {
-        figures: [{
-          id: 'relay', name: 'relay out of the outbox, broker left out', naive: perSecond(summarize(ratesOf(slices, baseline.name))), value: rate.median,
-          text: `${perSecond(rate)}, ${times(over)}`, must: atLeast(100_000, '/s'), stretch: atLeast(300_000, '/s'),
-        }],
+        variants: compare('relay', slices, [{ name: baseline.name, design: 'naive' }, { name: relay.name, design: 'services' }]),
         raw: { backlog }, slices,
-        variants: [baseline, relay].map(({ name }) => ({
-          row: 'relay', variant: name, rate: summarize(ratesOf(slices, name)), ...(name === relay.name && { ratio: over }), processorMicros: processorPerOrder(slices, name),
-        })),
       };
     } finally {
       await pool.end();

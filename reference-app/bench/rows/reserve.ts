@@ -1,97 +1,78 @@
-import { availableParallelism } from 'node:os';
-import type pg from 'pg';
+import { median } from '../../load/statistics.ts';
 import type { Context, Row } from '../context.ts';
-import { assertInvariants } from '../invariants.ts';
-import { HOT, PLENTY, stockUp, UNIFORM } from '../load.ts';
-import type { Shape } from '../load.ts';
-import { atLeast, number, perSecond, times } from '../report.ts';
-import type { Figure, RowResult } from '../report.ts';
-import { reserveVariant, threadedReserveVariant, type ReserveVariant } from '../reserve-variant.ts';
-import { commandPool, warm } from '../server.ts';
-import type { BenchServer } from '../server.ts';
-import { processorPerOrder, ratesOf, ratios } from '../slices.ts';
-import { summarize } from '../statistics.ts';
+import { commandPool, warm, type BenchServer } from '../database/server.ts';
+import { assertReserved } from '../measure/assert-invariants.ts';
+import { HOT, PLENTY, stockUp, UNIFORM, type Shape } from '../pipeline/orders.ts';
+import { BATCH, reserveVariant, threadedReserveVariant, type ReserveHow, type ReserveVariant } from '../pipeline/reserve-variant.ts';
+import { compare, number, plural, type RowResult } from '../report/results.ts';
 
-export const BATCH = 500;
-/** Where one transaction per order does best is tried out first. */
+/** The numbers of workers of which the one that suits the naive design best is found first. */
 const NAIVE_WORKERS = [8, 16, 32];
 
-/** Nothing lost, nothing doubled: as many decisions, ledger entries and events as orders were taken. */
-export async function assertReserved(admin: pg.Pool, orders: number): Promise<void> {
-  await assertInvariants(admin, { orders: 'none', published: false }, {
-    'orders with a decision': { sql: 'SELECT count(*) FROM inventory.ledger WHERE event_id IS NOT NULL AND line = 1', value: orders },
-    'orders with an event': { sql: 'SELECT count(DISTINCT aggregate_id) FROM messaging.outbox', value: orders },
-    'events': { sql: 'SELECT count(*) FROM messaging.outbox', value: orders },
-    'handled messages': { sql: `SELECT count(*) FROM messaging.inbox WHERE consumer = 'inventory-service'`, value: orders },
-  });
+export interface ReserveOptions {
+  /** The stage and its conditions. */
+  readonly label: string;
+  readonly shape: Shape;
+  /** Connections of each variant in this thread. */
+  readonly workers: readonly number[];
+  /** Variants in several threads; `workers` are the connections of all threads together. */
+  readonly threads?: readonly { readonly threads: number; readonly workers: number }[];
+  /** Workers that are tried for the naive design. @default 8, 16 and 32 */
+  readonly naiveWorkers?: readonly number[];
+  /** An address in front of the server. @default - the server's own */
+  readonly endpoint?: string;
 }
 
-export async function measureReserve(
-  context: Context, server: BenchServer, label: string, shape: Shape,
-  options: { endpoint?: string; workers: readonly number[]; threads?: readonly { readonly threads: number; readonly workers: number }[]; batch?: number; naiveWorkers?: readonly number[]; rounds?: number },
-) {
-  const { endpoint, workers, threads = [], batch = BATCH, naiveWorkers = NAIVE_WORKERS } = options;
+/** Which concurrency suits the naive design best depends on the machine. */
+async function bestOf(context: Context, label: string, candidates: readonly ReserveVariant[]): Promise<ReserveVariant> {
+  let best = candidates[0]!;
+  let bestRate = 0;
+  for (const candidate of candidates) {
+    context.progress(`${label}  looking for the best concurrency of the naive design: ${candidate.name}`);
+    for (const ms of [context.sliceMs / 2, context.sliceMs]) {
+      await candidate.prepare(ms);
+      const { count, seconds } = await candidate.run(ms);
+      if (ms === context.sliceMs && count / seconds > bestRate) [best, bestRate] = [candidate, count / seconds];
+    }
+  }
+  return best;
+}
+
+/** Compares the reserve stage of the inventory service with the naive one, serial and at its best concurrency. */
+export async function measureReserve(context: Context, server: BenchServer, options: ReserveOptions): Promise<RowResult> {
+  const { label, shape, workers, threads = [], naiveWorkers = NAIVE_WORKERS, endpoint } = options;
   const database = await server.database('bench_reserve', endpoint);
   const most = Math.max(...naiveWorkers, ...workers);
-  const pool = commandPool(database.target, most);
+  const pool = commandPool(database.location, most);
   const stops: (() => Promise<void>)[] = [];
   try {
     await stockUp(database.admin, shape.skus, PLENTY);
     await warm(pool, most);
-    const all: ReserveVariant[] = [];
-    const variant = (name: string, how: { batch?: number; workers: number }, latencies?: number[]) => {
-      const made = reserveVariant(name, pool, shape, context.random, how, latencies);
-      all.push(made);
-      return made;
-    };
+    const variant = (name: string, how: ReserveHow, times?: number[]) => reserveVariant(name, pool, shape, context.random, how, times);
     const serial = variant('naive, serial', { workers: 1 });
-    // Which concurrency suits naive best depends on the machine.
-    let best: ReserveVariant | undefined;
-    let bestRate = 0;
-    for (const count of naiveWorkers) {
-      const candidate = variant(`naive, ${count} workers`, { workers: count });
-      context.progress(`${label}  looking for the best concurrency of naive: ${count}`);
-      for (const ms of [context.sliceMs / 2, context.sliceMs]) {
-        await candidate.prepare?.(ms);
-        const { count: orders, seconds } = await candidate.run(ms);
-        if (ms === context.sliceMs && orders / seconds > bestRate) [best, bestRate] = [candidate, orders / seconds];
-      }
-    }
-    const latencies = new Map<string, number[]>();
-    const batched = workers.map((count) => {
-      const name = `batches of ${batch}, ${count} ${count === 1 ? 'connection' : 'connections'}`;
-      latencies.set(name, []);
-      return variant(name, { batch, workers: count }, latencies.get(name));
+    const parallel = naiveWorkers.map((count) => variant(`naive, ${plural(count, 'worker')}`, { workers: count }));
+    const best = await bestOf(context, label, parallel);
+    const batched: { variant: ReserveVariant; times: number[] }[] = workers.map((count) => {
+      const times: number[] = [];
+      return { variant: variant(`batches of ${BATCH}, ${plural(count, 'connection')}`, { batch: BATCH, workers: count }, times), times };
     });
-    // One process of Node.js is one core; a deployment has as many pods as it takes.
-    for (const { threads: count, workers: connections } of threads) {
-      const name = `batches of ${batch}, ${connections} connections in ${count} threads`;
-      latencies.set(name, []);
-      const threaded = await threadedReserveVariant(name, database.target, shape, context.random, { batch, workers: connections, threads: count }, latencies.get(name));
+    // One process of Node.js is one core; a deployment has as many pods as it needs.
+    for (const how of threads) {
+      const times: number[] = [];
+      const name = `batches of ${BATCH}, ${plural(how.workers, 'connection')} in ${plural(how.threads, 'thread')}`;
+      const threaded = await threadedReserveVariant(name, database.location, shape, context.random, { batch: BATCH, ...how }, times);
       stops.push(() => threaded.stop());
-      all.push(threaded);
-      batched.push(threaded);
+      batched.push({ variant: threaded, times });
     }
-    const slices = await context.slices(label, {
-      baseline: serial, variants: [best!, ...batched], meter: context.meter(server), ...(options.rounds && { rounds: options.rounds }),
-    });
+    const services = batched.map((one) => one.variant);
+    const slices = await context.slices(label, { baseline: serial, variants: [best, ...services], meter: context.meter(server) });
     context.progress(`${label}  checking the invariants`);
-    await assertReserved(database.admin, all.reduce((sum, { taken }) => sum + taken(), 0));
-
-    const overSerial = (name: string) => summarize(ratios(slices, name, serial.name));
-    const rate = (name: string) => summarize(ratesOf(slices, name));
-    // Both stand between the same serial slices, so the quotient of their ratios is paired too.
-    const bestMedian = overSerial(best!.name).median;
-    return {
-      slices, serial: serial.name, best: best!.name, batched: batched.map(({ name }) => name),
-      overSerial, rate, bestMedian, processor: (name: string) => processorPerOrder(slices, name),
-      variants: [serial, best!, ...batched].map(({ name }) => ({
-        row: label, variant: name, rate: rate(name),
-        ...(name !== serial.name && { ratio: overSerial(name) }),
-        processorMicros: processorPerOrder(slices, name),
-        ...(latencies.has(name) && { note: `batch p50 ${number(summarize(latencies.get(name)!).median)} ms` }),
-      })),
-    };
+    await assertReserved(database.admin, [serial, ...parallel, ...services].reduce((sum, { taken }) => sum + taken(), 0));
+    const variants = compare(label, slices, [
+      { name: serial.name, design: 'naive' }, { name: best.name, design: 'naive' },
+      ...batched.map(({ variant: { name }, times }) => ({ name, design: 'services' as const, note: `batch p50 ${number(median(times))} ms` })),
+    ]);
+    return { variants, raw: {}, slices };
   } finally {
     await Promise.all(stops.map((stop) => stop()));
     await pool.end();
@@ -102,60 +83,15 @@ export async function measureReserve(
 export const reserveRow: Row = {
   name: 'reserve',
   title: 'Reserve stage, 1,000 SKUs',
-  async run(context): Promise<RowResult> {
-    const server = await context.server();
-    const result = await measureReserve(context, server, 'reserve, 1,000 SKUs', UNIFORM, { workers: [1, 4], threads: [{ threads: 2, workers: 4 }, { threads: 2, workers: 8 }] });
-    const name = fastest(result);
-    const ratio = result.overSerial(name);
-    const serial = result.rate(result.serial);
-    const best = result.rate(result.best);
-    const micros = result.processor(name);
-    const naiveMicros = result.processor(result.serial);
-    const cores = availableParallelism();
-    const figures: Figure[] = [
-      {
-        id: 'reserve-serial', name: 'reserve stage, 1,000 SKUs, vs serial naive', naive: perSecond(serial),
-        value: ratio.median, text: `${times(ratio)}, ${perSecond(result.rate(name))}`, must: atLeast(75), stretch: atLeast(120),
-      },
-      {
-        id: 'reserve-best', name: 'reserve stage, 1,000 SKUs, vs best-concurrency naive', naive: `${perSecond(best)} (${result.best})`,
-        value: ratio.median / result.bestMedian, text: `${number(ratio.median / result.bestMedian)}×`, must: atLeast(20), stretch: atLeast(30),
-      },
-    ];
-    if (micros !== undefined && naiveMicros !== undefined) {
-      const limit = cores / (micros / 1e6);
-      const share = (rate: number) => (100 * rate) / limit;
-      figures.push({
-        id: 'processor', name: 'processor time per order, reserve stage', naive: `${number(naiveMicros)} µs`, value: micros,
-        text: `${number(micros)} µs`, must: { at: 30, better: 'less', text: '≤ 30 µs' }, stretch: { at: 20, better: 'less', text: '≤ 20 µs' },
-      }, {
-        id: 'limit', name: 'processor limit of the machine reached by the reserve stage', naive: `${number(share(best.median))} %`,
-        value: share(result.rate(name).median), text: `${number(share(result.rate(name).median))} % of ${number(limit)}/s`,
-        must: atLeast(45, ' %'), stretch: atLeast(70, ' %'),
-      });
-    }
-    return { figures, raw: {}, slices: result.slices, variants: result.variants };
-  },
+  run: async (context) => measureReserve(context, await context.server(), {
+    label: 'reserve, 1,000 SKUs', shape: UNIFORM, workers: [1, 4], threads: [{ threads: 2, workers: 4 }, { threads: 2, workers: 8 }],
+  }),
 };
 
 export const hotRow: Row = {
   name: 'reserve-hot',
   title: 'Reserve stage, one hot SKU',
-  async run(context): Promise<RowResult> {
-    const server = await context.server();
-    const result = await measureReserve(context, server, 'reserve, one hot SKU', HOT, { workers: [1, 4], threads: [{ threads: 2, workers: 4 }] });
-    const name = fastest(result);
-    const ratio = result.overSerial(name);
-    return {
-      figures: [{
-        id: 'reserve-hot', name: 'reserve stage, one hot SKU', naive: `${perSecond(result.rate(result.serial))}; at best ${perSecond(result.rate(result.best))} (${result.best})`,
-        value: ratio.median, text: `${times(ratio)}, ${perSecond(result.rate(name))}`, must: atLeast(150), stretch: atLeast(200),
-      }],
-      raw: {}, slices: result.slices, variants: result.variants,
-    };
-  },
+  run: async (context) => measureReserve(context, await context.server(), {
+    label: 'reserve, one hot SKU', shape: HOT, workers: [1, 4], threads: [{ threads: 2, workers: 4 }],
+  }),
 };
-
-function fastest(result: Awaited<ReturnType<typeof measureReserve>>): string {
-  return [...result.batched].sort((a, b) => result.rate(b).median - result.rate(a).median)[0]!;
-}

@@ -1,16 +1,27 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { inventoryHandler } from '../services/inventory-service/handler.ts';
-import type { Pool } from '../services/shared/database.ts';
-import type { EventEnvelope } from '../services/shared/events/index.ts';
-import { batches, randomOrder, validatedEvent, type Shape } from './load.ts';
+import { inventoryHandler } from '../../services/inventory-service/handler.ts';
+import type { Pool } from '../../services/shared/database.ts';
+import type { EventEnvelope } from '../../services/shared/events/index.ts';
+import { batches, randomOrder, validatedEvent, type Shape } from './orders.ts';
 import * as naive from './naive.ts';
 import type { ReserveThreadAnswer, ReserveThreadData, ReserveThreadRequest } from './reserve-thread.ts';
-import type { Target } from './server.ts';
-import type { Variant } from './slices.ts';
-import { handleBatch, work } from './stages.ts';
+import type { DatabaseLocation } from '../database/server.ts';
+import type { Variant } from '../measure/slices.ts';
+import { handleBatch, work } from '../measure/work.ts';
 
 type Validated = EventEnvelope<'inventory.validated'>;
+
+/** Events per transaction. */
+export const BATCH = 500;
+
+/** How a variant handles orders: in batches by the service, or one at a time by the naive design when there is no `batch`. */
+export interface ReserveHow {
+  /** Events per transaction. @default - naive: one event per transaction */
+  readonly batch?: number;
+  /** Transactions at once, each on a connection of its own. */
+  readonly workers: number;
+}
 
 export interface ReserveVariant extends Variant {
   /** Orders that it has taken so far. */
@@ -18,24 +29,27 @@ export interface ReserveVariant extends Variant {
   prepare(ms: number): Promise<void>;
 }
 
-/** The reserve stage by the inventory service's own handler, or by the naive one. */
-export function reserveVariant(name: string, pool: Pool, shape: Shape, random: () => number, how: { batch?: number; workers: number }, times?: number[]): ReserveVariant {
+/** The reserve stage by the inventory service's own handler, or by the naive one. Adds the milliseconds of each transaction to `times`. */
+export function reserveVariant(
+  name: string, pool: Pool, shape: Shape, random: () => number, how: ReserveHow, times?: number[],
+): ReserveVariant {
   let events: Validated[] = [];
   let taken = 0;
-  // What one slice can do at most; learned from the last.
+  // The most that a slice has done so far, and some more.
   let perMs = how.batch ? 60 : 5;
   return {
     name,
     taken: () => taken,
     async prepare(ms) {
-      const wanted = Math.ceil(perMs * ms) + (how.batch ?? 1) * how.workers * 2;
-      while (events.length < wanted) events.push(validatedEvent(randomOrder(shape, random)));
+      const needed = Math.ceil(perMs * ms) + (how.batch ?? 1) * how.workers * 2;
+      while (events.length < needed) events.push(validatedEvent(randomOrder(shape, random)));
     },
     async run(ms) {
+      const options = { workers: how.workers, ms, ...(times && { times }) };
       const pieces = how.batch ? batches(events, how.batch) : undefined;
       const done = pieces
-        ? await work(pieces, { workers: how.workers, ms, ...(times && { times }) }, (batch) => handleBatch(inventoryHandler, batch, pool))
-        : await work(events, { workers: how.workers, ms, ...(times && { times }) }, async (event) => (await naive.reserve(pool, event)).length);
+        ? await work(pieces, options, (batch) => handleBatch(inventoryHandler, batch, pool))
+        : await work(events, options, async (event) => (await naive.reserve(pool, event)).length);
       const used = pieces ? pieces.slice(0, done.taken).reduce((sum, { length }) => sum + length, 0) : done.taken;
       perMs = Math.max(perMs, (1.5 * done.count) / (done.seconds * 1000));
       taken += used;
@@ -47,10 +61,10 @@ export function reserveVariant(name: string, pool: Pool, shape: Shape, random: (
 
 /** The same in several threads, each with connections of its own, as several pods compete for one queue. */
 export async function threadedReserveVariant(
-  name: string, target: Target, shape: Shape, random: () => number, how: { batch: number; workers: number; threads: number }, times?: number[],
+  name: string, location: DatabaseLocation, shape: Shape, random: () => number, how: Required<ReserveHow> & { readonly threads: number }, times?: number[],
 ): Promise<ReserveVariant & { stop(): Promise<void> }> {
   const threads = await Promise.all(Array.from({ length: how.threads }, async () => {
-    const workerData: ReserveThreadData = { target, shape, seed: Math.floor(random() * 2 ** 31), batch: how.batch, workers: how.workers / how.threads };
+    const workerData: ReserveThreadData = { location, shape, seed: Math.floor(random() * 2 ** 31), batch: how.batch, workers: how.workers / how.threads };
     const thread = new Worker(new URL('./reserve-thread.ts', import.meta.url), { workerData });
     await once(thread, 'message');
     return { thread, taken: 0 };
@@ -74,7 +88,7 @@ export async function threadedReserveVariant(
       }));
       return {
         count: answers.reduce((sum, { count }) => sum + count, 0),
-        seconds: (Math.max(...answers.map(({ end }) => end)) - Math.min(...answers.map(({ start }) => start))) / 1000,
+        seconds: (Math.max(...answers.map(({ end }) => end)) - Math.min(...answers.map(({ start }) => start))) / 1_000,
       };
     },
     async stop() {

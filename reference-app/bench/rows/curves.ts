@@ -1,12 +1,12 @@
-import { orderById } from '../services/order-service/api-read-service/statements.ts';
-import { acceptOrders } from '../services/order-service/api-write-service/intake.ts';
-import type { Context } from './context.ts';
-import { newOrder, PLENTY, randomOrder, stockUp, UNIFORM, type Shape } from './load.ts';
-import { assertReserved, BATCH } from './rows/reserve.ts';
-import { reserveVariant } from './reserve-variant.ts';
-import { commandPool, warm } from './server.ts';
-import { runSlice, type Slice } from './slices.ts';
-import { summarize, type Summary } from './statistics.ts';
+import { summarize, type Summary } from '../../load/statistics.ts';
+import { orderById } from '../../services/order-service/api-read-service/statements.ts';
+import { acceptOrders } from '../../services/order-service/api-write-service/intake.ts';
+import type { Context } from '../context.ts';
+import { commandPool, warm } from '../database/server.ts';
+import { assertReserved } from '../measure/assert-invariants.ts';
+import { processorPerOrder, runSlice, type Slice } from '../measure/slices.ts';
+import { newOrder, PLENTY, randomOrder, stockUp, UNIFORM, type Shape } from '../pipeline/orders.ts';
+import { BATCH, reserveVariant } from '../pipeline/reserve-variant.ts';
 
 export interface Curve {
   readonly id: string;
@@ -17,18 +17,29 @@ export interface Curve {
 
 export interface CurvePoint {
   readonly x: number;
+  /** Orders per second. */
   readonly rate: Summary;
+  /** Microseconds per order; missing with readers, whose time would be in it. */
   readonly processorMicros?: number | undefined;
 }
 
-interface PointOptions { readonly shape: Shape; readonly batch: number; readonly workers: number; readonly stored?: number; readonly readers?: number }
+interface PointOptions {
+  readonly shape: Shape;
+  readonly batch: number;
+  readonly workers: number;
+  /** Orders that are in the database before. @default 0 */
+  readonly stored?: number;
+  /** Clients that read orders meanwhile. @default 0 */
+  readonly readers?: number;
+}
 
-/** The reserve stage at one point; each in a database of its own so that earlier points don't weigh on later ones. */
-async function point(context: Context, x: number, { shape, batch, workers, stored = 0, readers = 0 }: PointOptions): Promise<CurvePoint> {
+/** The reserve stage at one point, in a database of its own so that earlier points have no effect on later ones. */
+async function point(context: Context, x: number, options: PointOptions): Promise<CurvePoint> {
+  const { shape, batch, workers, stored = 0, readers = 0 } = options;
   const server = await context.server();
   const database = await server.database('bench_curve');
-  const pool = commandPool(database.target, workers);
-  const readPool = readers > 0 ? commandPool(database.target, readers) : undefined;
+  const pool = commandPool(database.location, workers);
+  const readPool = readers > 0 ? commandPool(database.location, readers) : undefined;
   try {
     await stockUp(database.admin, shape.skus, PLENTY);
     await warm(pool, workers);
@@ -56,9 +67,8 @@ async function point(context: Context, x: number, { shape, batch, workers, store
     reading = false;
     await Promise.all(loops);
     if (orders.length === 0) await assertReserved(database.admin, variant.taken());
-    const count = slices.reduce((sum, slice) => sum + slice.count, 0);
-    const seconds = slices.reduce((sum, slice) => sum + (slice.database ?? NaN) + (slice.node ?? NaN), 0);
-    return { x, rate: summarize(slices.map(({ rate }) => rate)), ...(Number.isFinite(seconds) && readers === 0 && { processorMicros: (seconds * 1e6) / count }) };
+    const processor = readers === 0 ? processorPerOrder(slices, variant.name) : undefined;
+    return { x, rate: summarize(slices.map(({ rate }) => rate)), ...(processor && { processorMicros: processor.all }) };
   } finally {
     await Promise.all([pool.end(), readPool?.end()]);
     await database.drop();
@@ -66,7 +76,9 @@ async function point(context: Context, x: number, { shape, batch, workers, store
 }
 
 export async function measureCurves(context: Context, onPoint: (curve: string, point: CurvePoint) => void): Promise<Curve[]> {
-  const curve = async (id: string, title: string, x: string, xs: readonly number[], options: (x: number) => Partial<PointOptions>): Promise<Curve> => {
+  const curve = async (
+    id: string, title: string, x: string, xs: readonly number[], options: (x: number) => Partial<PointOptions>,
+  ): Promise<Curve> => {
     const points: CurvePoint[] = [];
     for (const value of xs) {
       context.progress(`curves  ${title}: ${value}`);
@@ -77,10 +89,12 @@ export async function measureCurves(context: Context, onPoint: (curve: string, p
   };
   return [
     await curve('batch', 'by events per transaction', 'events per transaction', [1, 3, 10, 30, 100, 300, 1_000], (batch) => ({ batch })),
-    await curve('skus', 'by number of products', 'products', [1, 10, 100, 1_000, 10_000, 100_000], (skus) => ({ shape: { skus, lines: Math.min(2, skus) } })),
+    await curve('skus', 'by number of products', 'products', [1, 10, 100, 1_000, 10_000, 100_000],
+      (skus) => ({ shape: { skus, lines: Math.min(2, skus) } })),
     await curve('lines', 'by lines per order', 'lines per order', [1, 2, 5, 10, 20], (lines) => ({ shape: { skus: 1_000, lines } })),
     await curve('consumers', 'by consumers', 'transactions at once', [1, 2, 3, 4, 6, 8], (workers) => ({ workers })),
     await curve('readers', 'by clients that read orders from the same database', 'readers', [0, 1, 2, 4, 8], (readers) => ({ readers })),
-    await curve('stored', 'by orders that are stored already', 'stored orders', [1, 100_000, 300_000, 1_000_000], (stored) => ({ stored })),
+    await curve('stored', 'by orders that are stored already', 'stored orders', [1, 100_000, 300_000, 1_000_000],
+      (stored) => ({ stored })),
   ];
 }

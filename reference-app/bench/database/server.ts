@@ -10,10 +10,10 @@ import { unprivilegedAccount } from 'cdk-local-run/rds/account';
 import { findBinaries } from 'cdk-local-run/rds/binaries';
 import { startServer } from 'cdk-local-run/rds/server';
 import type { Server } from 'cdk-local-run/rds/server';
-import { migrate } from '../services/migrate/migrate.ts';
-import { createPool } from '../services/shared/database.ts';
-import type { Pool } from '../services/shared/database.ts';
-import { createLogger } from '../services/shared/telemetry.ts';
+import { migrate } from '../../services/migrate/migrate.ts';
+import { createPool } from '../../services/shared/database.ts';
+import type { Pool } from '../../services/shared/database.ts';
+import { createLogger } from '../../services/shared/telemetry.ts';
 
 /** The bench says itself what is to be said; `BENCH_LOG_LEVEL` opens the services' own log. */
 export const silent = createLogger({ service: 'bench', level: process.env['BENCH_LOG_LEVEL'] ?? 'silent' });
@@ -21,7 +21,7 @@ export const silent = createLogger({ service: 'bench', level: process.env['BENCH
 export const COMMAND = { username: 'bench_command', password: 'bench-command' };
 const QUERY = { username: 'bench_query', password: 'bench-query' };
 const TEMPLATE = 'bench_template';
-const MIGRATIONS = join(import.meta.dirname, '../migrations');
+const SQL_ROOT = join(import.meta.dirname, '../..');
 
 /**
  * As a server of this size would be set up. Durable: fsync and synchronous_commit stay on. Checkpoints are rare, so that
@@ -38,13 +38,13 @@ export const SETTINGS: Readonly<Record<string, string>> = {
 };
 
 /** How to reach one database; small and plain, so that it can be handed to threads and processes. */
-export interface Target {
+export interface DatabaseLocation {
   readonly endpoint: string;
   readonly database: string;
 }
 
 export interface BenchDatabase {
-  readonly target: Target;
+  readonly location: DatabaseLocation;
   /** As the superuser. */
   readonly admin: pg.Pool;
   drop(): Promise<void>;
@@ -115,7 +115,7 @@ export async function startBenchServer(options: ServerOptions = {}): Promise<Ben
     const template = admin(TEMPLATE, 1);
     const client = await template.connect();
     try {
-      await migrate(client, { directory: MIGRATIONS, command: COMMAND, query: QUERY, logger: silent });
+      await migrate(client, { root: SQL_ROOT, command: COMMAND, query: QUERY, logger: silent });
     } finally {
       client.release();
     }
@@ -131,7 +131,7 @@ export async function startBenchServer(options: ServerOptions = {}): Promise<Ben
         await root.query(`CREATE DATABASE ${name} TEMPLATE ${TEMPLATE} STRATEGY file_copy`);
         const own = admin(name, 4);
         return {
-          target: { endpoint, database: name },
+          location: { endpoint, database: name },
           admin: own,
           async drop() {
             // Stopped meanwhile.
@@ -169,9 +169,9 @@ function preloading(binary: string, folder: string, { library, env }: NonNullabl
 }
 
 /** The services' own pool, as the command role; only the secret comes from here instead of Secrets Manager. */
-export function commandPool(target: Target, max: number, applicationName = 'bench'): Pool {
+export function commandPool(location: DatabaseLocation, max: number, applicationName = 'bench'): Pool {
   const secrets = { send: async () => ({ SecretString: JSON.stringify(COMMAND) }) } as unknown as SecretsManagerClient;
-  return createPool({ endpoint: target.endpoint, database: target.database, secretArn: 'bench', secrets, applicationName, max, logger: silent });
+  return createPool({ endpoint: location.endpoint, database: location.database, secretArn: 'bench', secrets, applicationName, max, logger: silent });
 }
 
 /** Opens all connections of the pool at once. */

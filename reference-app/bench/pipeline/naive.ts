@@ -4,9 +4,9 @@
  * statements, lines in sorted order so that several workers don't deadlock. Never imported by a service.
  */
 import type { PoolClient } from 'pg';
-import type { Pool } from '../services/shared/database.ts';
-import { newEvent, newId, type EventEnvelope, type InventoryLine } from '../services/shared/events/index.ts';
-import type { NewOrder } from '../services/order-service/api-write-service/intake.ts';
+import type { Pool } from '../../services/shared/database.ts';
+import { newEvent, newId, type EventEnvelope, type InventoryLine } from '../../services/shared/events/index.ts';
+import type { NewOrder } from '../../services/order-service/api-write-service/intake.ts';
 
 const statement = (name: string, text: string) => (tx: Pick<PoolClient, 'query'>, ...values: unknown[]) => tx.query({ name: `naive-${name}`, text, values });
 

@@ -1,16 +1,14 @@
-/** What a variant did in one slice. */
+/** The work that a variant completed in one slice. */
 export interface Done {
   /** Orders (or events) whose effect was committed. */
   readonly count: number;
   /** From the start to the last commit that counts. */
   readonly seconds: number;
-  /** What else it measured, such as latencies in milliseconds. */
-  readonly [extra: string]: number;
 }
 
 export interface Variant {
   readonly name: string;
-  /** Outside of the measured time: makes what the slice will work on. */
+  /** Makes the input of the next slice; its time is not measured. */
   prepare?(ms: number): Promise<void>;
   run(ms: number): Promise<Done>;
 }
@@ -24,10 +22,9 @@ export interface Slice {
   /** Processor seconds of the database's processes and of this one during the slice; missing where they can't be read. */
   readonly database?: number;
   readonly node?: number;
-  readonly extra?: Readonly<Record<string, number>>;
 }
 
-/** Reads processor seconds used so far. */
+/** Reads the processor seconds that were used so far; undefined where the system does not report them. */
 export interface Meter {
   read(): { readonly database: number; readonly node: number } | undefined;
 }
@@ -37,7 +34,7 @@ export interface PairedOptions {
   readonly variants: readonly Variant[];
   readonly rounds: number;
   readonly sliceMs: number;
-  /** Seeded, so that a run can be repeated. */
+  /** A seeded generator, so that a run can be repeated. */
   readonly random: () => number;
   readonly meter?: Meter;
   onSlice?(slice: Slice): void;
@@ -69,12 +66,11 @@ export async function pairedSlices({ baseline, variants, rounds, sliceMs, random
 export async function runSlice(variant: Variant, round: number, ms: number, meter: Meter | undefined): Promise<Slice> {
   await variant.prepare?.(ms);
   const before = meter?.read();
-  const { count, seconds, ...extra } = await variant.run(ms);
+  const { count, seconds } = await variant.run(ms);
   const after = meter?.read();
   return {
     round, variant: variant.name, count, seconds, rate: seconds > 0 ? count / seconds : 0,
     ...(before && after && { database: after.database - before.database, node: after.node - before.node }),
-    ...(Object.keys(extra).length > 0 && { extra }),
   };
 }
 
@@ -105,10 +101,12 @@ export function ratesOf(slices: readonly Slice[], variant: string): number[] {
   return slices.filter((slice) => slice.variant === variant).map(({ rate }) => rate);
 }
 
-/** Processor microseconds per order, over all slices of the variant together: one slice is too short for the clock. */
-export function processorPerOrder(slices: readonly Slice[], variant: string): number | undefined {
+/** Processor time per order in microseconds, over all slices of the variant together: one slice is too short for the clock. */
+export function processorPerOrder(slices: readonly Slice[], variant: string): { readonly all: number; readonly node: number } | undefined {
   const own = slices.filter((slice) => slice.variant === variant && slice.database !== undefined);
   const count = own.reduce((sum, slice) => sum + slice.count, 0);
   if (count === 0) return undefined;
-  return (own.reduce((sum, slice) => sum + slice.database! + slice.node!, 0) * 1e6) / count;
+  const micros = (read: (slice: Slice) => number) => (own.reduce((sum, slice) => sum + read(slice), 0) * 1e6) / count;
+  const node = micros((slice) => slice.node!);
+  return { all: micros((slice) => slice.database!) + node, node };
 }

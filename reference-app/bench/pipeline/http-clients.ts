@@ -1,12 +1,26 @@
-/** Closed-loop HTTP clients in a thread: keep-alive connections that send ready-made requests and count the answers. Started by rows/http.ts. */
+/**
+ * HTTP clients in a thread of their own: connections that stay open, each sending the next ready-made request when the last one is
+ * answered. Started by rows/http.ts.
+ */
 import { connect } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
-import { seeded } from '../load/random.ts';
-import { randomOrder, UNIFORM } from './load.ts';
+import { seeded } from '../../load/random.ts';
+import { latencies } from '../../load/statistics.ts';
+import { randomOrder, UNIFORM } from './orders.ts';
 
-export interface LoadData { readonly port: number; readonly connections: number; readonly seed: number }
-export interface LoadRequest { readonly ms: number }
-export interface LoadResult { readonly count: number; readonly seconds: number; readonly refused: number; readonly p50: number; readonly p99: number }
+export interface ClientsData { readonly port: number; readonly connections: number; readonly seed: number }
+/** Sends requests for so many milliseconds. */
+export interface ClientsRequest { readonly ms: number }
+export interface ClientsResult {
+  /** Requests that were answered with 202. */
+  readonly count: number;
+  readonly seconds: number;
+  /** Requests with any other answer. */
+  readonly refused: number;
+  /** Milliseconds from the request to its answer. */
+  readonly p50: number;
+  readonly p99: number;
+}
 
 const HEADER_END = Buffer.from('\r\n\r\n');
 
@@ -15,7 +29,8 @@ function main(port: number, connections: number, seed: number): void {
   const requests = Array.from({ length: 5_000 }, () => {
     const { customerId, items } = randomOrder(UNIFORM, random);
     const body = JSON.stringify({ customerId, items });
-    return Buffer.from(`POST /orders HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+    const length = Buffer.byteLength(body);
+    return Buffer.from(`POST /orders HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\n\r\n${body}`);
   });
   let next = 0;
   let until = 0;
@@ -23,7 +38,7 @@ function main(port: number, connections: number, seed: number): void {
   let refused = 0;
   let end = 0;
   let busy = 0;
-  let latencies: number[] = [];
+  let milliseconds: number[] = [];
   let finished: () => void = () => {};
 
   const clients = Array.from({ length: connections }, () => {
@@ -46,7 +61,7 @@ function main(port: number, connections: number, seed: number): void {
       end = performance.now();
       if (header.startsWith('HTTP/1.1 202')) {
         count++;
-        latencies.push(end - sent);
+        milliseconds.push(end - sent);
       } else {
         refused++;
       }
@@ -56,21 +71,20 @@ function main(port: number, connections: number, seed: number): void {
     return { send, ready: new Promise<void>((resolve) => socket.once('connect', resolve)) };
   });
   void Promise.all(clients.map(({ ready }) => ready)).then(() => parentPort!.postMessage('ready'));
-  parentPort!.on('message', ({ ms }: LoadRequest) => {
+  parentPort!.on('message', ({ ms }: ClientsRequest) => {
     const start = performance.now();
     until = start + ms;
     count = 0;
     refused = 0;
-    latencies = [];
+    milliseconds = [];
     busy = clients.length;
     finished = () => {
-      latencies.sort((a, b) => a - b);
-      const at = (share: number) => latencies[Math.floor((latencies.length - 1) * share)] ?? NaN;
-      parentPort!.postMessage({ count, seconds: (end - start) / 1000, refused, p50: at(0.5), p99: at(0.99) } satisfies LoadResult);
+      const { p50, p99 } = latencies(milliseconds);
+      parentPort!.postMessage({ count, seconds: (end - start) / 1000, refused, p50, p99 } satisfies ClientsResult);
     };
     clients.forEach(({ send }) => send());
   });
 }
 
-const { port, connections, seed } = workerData as LoadData;
+const { port, connections, seed } = workerData as ClientsData;
 main(port, connections, seed);

@@ -5,24 +5,25 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { startBenchServer, type BenchServer } from './server.ts';
-import { summarize } from './statistics.ts';
+import { summarize } from '../../load/statistics.ts';
 
-/** What an fsync takes longer, and what a round trip takes at least: about a cloud database in the same zone. */
+/** Added to each fsync and the least time of a round trip, in microseconds: about those of a cloud database in the same zone. */
 export const SLOW_SYNC_US = 1_000;
 export const ROUND_TRIP_US = 500;
 
-export interface CloudServer {
+export interface SlowServer {
   readonly server: BenchServer;
-  /** The proxy in front of it. */
+  /** Address of the proxy in front of the server. */
   readonly endpoint: string;
-  /** As a client sees them, in milliseconds: medians of SELECT 1 and of a one-row commit. */
+  /** Median of SELECT 1 as a client sees it, in milliseconds. */
   readonly roundTripMs: number;
+  /** Median of a transaction of one row as a client sees it, in milliseconds. */
   readonly commitMs: number;
   stop(): Promise<void>;
 }
 
-/** PostgreSQL whose disk and network are as slow as a cloud's. Undefined with the reason when it can't be built here. */
-export async function startCloudServer(): Promise<CloudServer | string> {
+/** Starts PostgreSQL with a disk and a network that are as slow as those of a cloud. Returns the reason when that is not possible here. */
+export async function startSlowServer(): Promise<SlowServer | string> {
   if (process.platform !== 'linux') return 'the slow fsync is preloaded with LD_PRELOAD, which only Linux has';
   const folder = mkdtempSync(join(tmpdir(), 'order-pipeline-bench-native-'));
   chmodSync(folder, 0o755);

@@ -1,17 +1,17 @@
 import type pg from 'pg';
-import type { Pool } from '../services/shared/database.ts';
+import type { Pool } from '../../services/shared/database.ts';
 
-/** What a stage asks of the database, whatever the machine: noise can't move it. */
+/** The requests of a stage to the database. They do not depend on the machine or its load. */
 export interface Counts {
-  /** Waits of a client for an answer. */
+  /** How often a client waits for an answer. */
   readonly roundTrips: number;
   readonly commits: number;
-  /** Of the log; several commits at the same moment may share one. */
+  /** Of the log; commits at the same moment may share one. */
   readonly fsyncs: number;
   readonly walBytes: number;
 }
 
-/** Counts the answers that the pool's connections wait for, also those inside of functions that we call. */
+/** Counts the answers that the pool's connections wait for. The returned function reads the number so far. */
 export function countRoundTrips(pool: Pool): () => number {
   let count = 0;
   pool.on('connect', (client) => {
@@ -28,8 +28,10 @@ const SNAPSHOT = `
 
 type Snapshot = Omit<Counts, 'roundTrips'>;
 
-/** Runs the work and tells what it cost. The pool must have made its connections, and nothing else may use the server. */
-export async function countWork(admin: pg.Pool, pool: Pool, roundTrips: () => number, connections: number, work: () => Promise<void>): Promise<Counts> {
+/** Runs the work and counts its requests. The pool must have opened its connections, and nothing else may use the server. */
+export async function countWork(
+  admin: pg.Pool, pool: Pool, roundTrips: () => number, connections: number, work: () => Promise<void>,
+): Promise<Counts> {
   await flushStatistics(pool, connections);
   const before = await snapshot(admin);
   const tripsBefore = roundTrips();
@@ -39,14 +41,14 @@ export async function countWork(admin: pg.Pool, pool: Pool, roundTrips: () => nu
   const after = await snapshot(admin);
   return {
     roundTrips: trips,
-    // Less the statement of the flush itself and the snapshot before.
+    // Without the flush itself and the snapshot before.
     commits: Math.max(0, after.commits - before.commits - connections - 1),
     fsyncs: after.fsyncs - before.fsyncs,
     walBytes: after.walBytes - before.walBytes,
   };
 }
 
-/** A connection keeps its counters to itself for a while unless it is asked. */
+/** A connection publishes its counters with a delay unless it is asked. */
 async function flushStatistics(pool: Pool, connections: number): Promise<void> {
   const clients = await Promise.all(Array.from({ length: connections }, () => pool.connect()));
   await Promise.all(clients.map((client) => client.query('SELECT pg_stat_force_next_flush()')));

@@ -1,37 +1,41 @@
 import type pg from 'pg';
-import { analyticsHandler } from '../services/analytics-service/handler.ts';
-import { inventoryHandler } from '../services/inventory-service/handler.ts';
-import { createNotificationHandler } from '../services/notification-service/handler.ts';
-import { orderStatusHandler } from '../services/order-service/order-status/handler.ts';
-import type { Pool } from '../services/shared/database.ts';
-import type { EventEnvelope, EventType } from '../services/shared/events/index.ts';
-import { runConsumer } from '../services/shared/messaging/consumer.ts';
-import type { Handler } from '../services/shared/messaging/handler.ts';
-import { createStockHandler } from '../services/stock-service/handler.ts';
-import { localQueues, MemoryBroker, sqsOf } from './broker.ts';
+import { analyticsHandler } from '../../services/analytics-service/handler.ts';
+import { inventoryHandler } from '../../services/inventory-service/handler.ts';
+import { createNotificationHandler } from '../../services/notification-service/handler.ts';
+import { orderStatusHandler } from '../../services/order-service/order-status/handler.ts';
+import type { Pool } from '../../services/shared/database.ts';
+import type { EventEnvelope, EventType } from '../../services/shared/events/index.ts';
+import { runConsumer } from '../../services/shared/messaging/consumer.ts';
+import type { Handler } from '../../services/shared/messaging/handler.ts';
+import { createStockHandler } from '../../services/stock-service/handler.ts';
+import { acceptBy } from '../pipeline/accept.ts';
+import { localQueues, sqsOf } from '../pipeline/broker-clients.ts';
+import { MemoryBroker } from '../pipeline/broker.ts';
 import { countRoundTrips, countWork, type Counts } from './counts.ts';
-import { intakeOf } from './intake.ts';
-import { newOrder, PLENTY, randomOrder, stockUp, UNIFORM } from './load.ts';
-import * as naive from './naive.ts';
+import { newOrder, PLENTY, randomOrder, stockUp, UNIFORM } from '../pipeline/orders.ts';
+import * as naive from '../pipeline/naive.ts';
 import type { Meter } from './slices.ts';
-import { commandPool, silent, warm, type BenchDatabase, type Target } from './server.ts';
-import { work } from './stages.ts';
-import { relayFor } from './rows/relay.ts';
-import type { ConsumerSettings } from './stage-host.ts';
+import { commandPool, silent, warm, type BenchDatabase, type DatabaseLocation } from '../database/server.ts';
+import { work } from './work.ts';
+import { relayUntil } from '../pipeline/relay-run.ts';
+import type { ConsumerSettings } from '../pipeline/service-host.ts';
 
-/** What one order costs at one stage. */
+/** The cost of one order at one stage. */
 export interface StageCost extends Counts {
   readonly stage: string;
-  /** Orders, or events for the relay. */
+  /** Number of measured orders, or of events where the stage says so. */
   readonly count: number;
-  /** Microseconds of the database's processes and of Node.js, and both; missing where the system does not tell. */
+  /** Microseconds of PostgreSQL's processes; missing where the system does not report them, like the next two. */
   readonly database?: number;
+  /** Microseconds of Node.js. */
   readonly node?: number;
+  /** Microseconds of both. */
   readonly processor?: number;
+  /** Calls of the queue or of the bus. */
   readonly queueCalls: number;
 }
 
-/** What the stages cost per order: the services' own code on queues that are full when it starts. */
+/** Measures the cost of an order at each stage: the services' own code on queues that are full when it starts. */
 export class StageCosts {
   readonly costs: StageCost[] = [];
   readonly #database: BenchDatabase;
@@ -50,7 +54,7 @@ export class StageCosts {
 
   static async create(database: BenchDatabase, connections: number, meter: Meter): Promise<StageCosts> {
     await stockUp(database.admin, UNIFORM.skus, PLENTY);
-    const pool = commandPool(database.target, connections);
+    const pool = commandPool(database.location, connections);
     const roundTrips = countRoundTrips(pool);
     await warm(pool, connections);
     return new StageCosts(database, pool, connections, roundTrips, meter);
@@ -60,14 +64,15 @@ export class StageCosts {
     return this.#pool;
   }
 
-  get target(): Target {
-    return this.#database.target;
+  get location(): DatabaseLocation {
+    return this.#database.location;
   }
 
   get admin(): pg.Pool {
     return this.#database.admin;
   }
 
+  /** @param run reports its queue calls, and the round trips of connections that are not in the pool */
   async measure(stage: string, count: number, run: () => Promise<{ queueCalls: number; roundTrips?: number }>): Promise<StageCost> {
     let queueCalls = 0;
     let elsewhere: number | undefined = 0;
@@ -80,7 +85,10 @@ export class StageCosts {
     });
     const cost: StageCost = {
       stage, count,
-      roundTrips: (counts.roundTrips + (elsewhere ?? 0)) / count, commits: counts.commits / count, fsyncs: counts.fsyncs / count, walBytes: counts.walBytes / count,
+      roundTrips: (counts.roundTrips + (elsewhere ?? 0)) / count,
+      commits: counts.commits / count,
+      fsyncs: counts.fsyncs / count,
+      walBytes: counts.walBytes / count,
       queueCalls: queueCalls / count,
       ...(before && after && microseconds(before, after, count)),
     };
@@ -90,7 +98,7 @@ export class StageCosts {
 
   /** Takes orders in with 256 clients. */
   async intake(orders: number, random: () => number): Promise<StageCost> {
-    const accept = intakeOf(this.#pool);
+    const accept = acceptBy(this.#pool);
     const made = Array.from({ length: orders }, () => newOrder(randomOrder(UNIFORM, random)));
     return this.measure('intake', orders, async () => {
       await work(made, { workers: 256 }, async (order) => {
@@ -101,16 +109,18 @@ export class StageCosts {
     });
   }
 
-  /** Publishes the next so many events; counts the calls of PutEvents. */
+  /** Publishes the next so many events. */
   async relay(events: number): Promise<StageCost> {
     return this.measure('relay (per event)', events, async () => {
-      const { calls, roundTrips } = await relayFor(this.#database.target, (count) => count >= events);
+      const { calls, roundTrips } = await relayUntil(this.#database.location, (count) => count >= events);
       return { queueCalls: calls, roundTrips };
     });
   }
 
-  /** The real consumer on a full queue, with its default settings if no others are given. */
-  async consume<T extends EventType>(stage: string, handler: Handler<T>, events: readonly EventEnvelope[], settings: ConsumerSettings = {}): Promise<StageCost> {
+  /** Handles the events by the service's own consumer; they are in the queue when it starts. */
+  async consume<T extends EventType>(
+    stage: string, handler: Handler<T>, events: readonly EventEnvelope[], settings: ConsumerSettings = {},
+  ): Promise<StageCost> {
     const broker = new MemoryBroker([{ queue: handler.name, matches: () => true }]);
     for (const event of events) broker.enqueue(handler.name, JSON.stringify(event));
     let done = 0;
@@ -129,16 +139,19 @@ export class StageCosts {
       },
     };
     return this.measure(stage, events.length, async () => {
-      const consumer = runConsumer({ handler: counted, queueUrl: `http://bench/${handler.name}`, pool: this.#pool, sqs: sqsOf(localQueues(broker)), logger: silent, ...settings });
+      const sqs = sqsOf(localQueues(broker));
+      const consumer = runConsumer({ handler: counted, queueUrl: `http://bench/${handler.name}`, pool: this.#pool, sqs, logger: silent, ...settings });
       await all.promise;
       await consumer.stop();
       return { queueCalls: broker.calls.receive + broker.calls.delete + broker.calls.changeVisibility };
     });
   }
 
+  /** Envelopes of the outbox, in the order of their commits. */
   async events<T extends EventType>(detailType: string, outcome?: string): Promise<EventEnvelope<T>[]> {
     const { rows } = await this.#database.admin.query<{ envelope: string }>(
-      `SELECT o.envelope FROM messaging.outbox o WHERE o.detail_type = $1 AND ($2::text IS NULL OR o.envelope::jsonb #>> '{data,outcome}' = $2) ORDER BY o.xid, o.id`,
+      `SELECT o.envelope FROM messaging.outbox o
+       WHERE o.detail_type = $1 AND ($2::text IS NULL OR o.envelope::jsonb #>> '{data,outcome}' = $2) ORDER BY o.xid, o.id`,
       [detailType, outcome ?? null]);
     return rows.map(({ envelope }) => JSON.parse(envelope) as EventEnvelope<T>);
   }
@@ -156,7 +169,7 @@ function microseconds(before: Usage, after: Usage, count: number) {
 
 type Usage = NonNullable<ReturnType<Meter['read']>>;
 
-/** Every stage of so many orders, one after the other, up to the deduction; then those who only listen. */
+/** Measures every stage, one after the other, up to the deduction; then the services that only listen. */
 export async function measureServices(costs: StageCosts, orders: number, random: () => number): Promise<void> {
   await costs.intake(orders, random);
   await costs.relay(orders);
@@ -170,10 +183,10 @@ export async function measureServices(costs: StageCosts, orders: number, random:
   await costs.consume('inventory-service, deduct', inventoryHandler, confirmed);
   await costs.consume('analytics-service (per event)', analyticsHandler, [...created, ...reserved, ...confirmed]);
   await costs.consume('notification-service (per event)', createNotificationHandler(() => undefined), confirmed);
-  await relayFor(costs.target, (count) => count >= orders * 4);
+  await relayUntil(costs.location, (count) => count >= orders * 4);
 }
 
-/** The same by the naive functions, one message at a time. */
+/** Measures the naive functions in the same way, one message at a time. */
 export async function measureNaive(costs: StageCosts, orders: number, random: () => number): Promise<void> {
   const { pool } = costs;
   const one = async <T>(stage: string, items: readonly T[], run: (item: T) => Promise<unknown>) =>
@@ -185,8 +198,11 @@ export async function measureNaive(costs: StageCosts, orders: number, random: ()
   await one('intake', Array.from({ length: orders }, () => newOrder(randomOrder(UNIFORM, random))), (order) => naive.takeOrder(pool, order));
   await one('relay (per event)', Array.from({ length: orders }), () => naive.relayOne(pool, () => undefined));
   await one('stock-service', await costs.events<'order.created'>('OrderCreated'), (event) => naive.validate(pool, event));
-  await one('inventory-service, reserve', await costs.events<'inventory.validated'>('StockValidated'), (event) => naive.reserve(pool, event));
-  await one('order-status', await costs.events<'inventory.updated'>('InventoryUpdated', 'RESERVED'), (event) => naive.settle(pool, event));
-  await one('inventory-service, deduct', await costs.events<'order.confirmed'>('OrderConfirmed'), (event) => naive.deduct(pool, event));
+  await one('inventory-service, reserve', await costs.events<'inventory.validated'>('StockValidated'),
+    (event) => naive.reserve(pool, event));
+  await one('order-status', await costs.events<'inventory.updated'>('InventoryUpdated', 'RESERVED'),
+    (event) => naive.settle(pool, event));
+  await one('inventory-service, deduct', await costs.events<'order.confirmed'>('OrderConfirmed'),
+    (event) => naive.deduct(pool, event));
   while (await naive.relayOne(pool, () => undefined));
 }

@@ -1,12 +1,13 @@
+/** Orders and events of a benchmark. */
 import type pg from 'pg';
-import type { NewOrder } from '../services/order-service/api-write-service/intake.ts';
-import { newEvent, newId, type EventEnvelope } from '../services/shared/events/index.ts';
-import { newTraceparent } from '../services/shared/telemetry.ts';
+import type { NewOrder } from '../../services/order-service/api-write-service/intake.ts';
+import { newEvent, newId, type EventEnvelope } from '../../services/shared/events/index.ts';
+import { newTraceparent } from '../../services/shared/telemetry.ts';
 
 export interface Shape {
-  /** Products that orders are drawn from. */
+  /** Number of products of which orders are drawn. */
   readonly skus: number;
-  /** Lines of an order, each of another product. */
+  /** Lines of an order, each with a different product. */
   readonly lines: number;
 }
 
@@ -34,7 +35,7 @@ export function randomOrder({ skus, lines }: Shape, random: () => number): Order
   };
 }
 
-/** Products with a receipt each, as the migration job seeds them. */
+/** Adds products with a receipt each, as the migration job does with the catalogue. */
 export async function stockUp(admin: pg.Pool, skus: number, onHand: number): Promise<void> {
   const names = Array.from({ length: skus }, (_, i) => skuName(i));
   await admin.query('INSERT INTO inventory.product SELECT s, s FROM unnest($1::text[]) AS s', [names]);
@@ -44,10 +45,10 @@ export async function stockUp(admin: pg.Pool, skus: number, onHand: number): Pro
   await admin.query('VACUUM (ANALYZE) inventory.product, inventory.stock_level, inventory.ledger');
 }
 
-/** More than any run sells of one product, and not so much that counts of all orders overflow. */
+/** More pieces than any run sells of one product, and few enough that no counter overflows. */
 export const PLENTY = 500_000_000;
 
-/** What the API makes of a valid request (api-write-service/api.ts). */
+/** The order that the write API makes of a valid request (api-write-service/api.ts). */
 export function newOrder(order: Order, createdAt = new Date()): NewOrder {
   const traceparent = newTraceparent();
   const causeId = newId();
@@ -58,7 +59,7 @@ export function newOrder(order: Order, createdAt = new Date()): NewOrder {
   };
 }
 
-export function createdEvent(order: Order, createdAt = new Date(), cause: Parameters<typeof newEvent>[0]['cause'] = { id: newId() }): EventEnvelope<'order.created'> {
+function createdEvent(order: Order, createdAt: Date, cause: Parameters<typeof newEvent>[0]['cause']): EventEnvelope<'order.created'> {
   return newEvent({
     type: 'order.created', source: '/order-service', subject: order.orderId, sequence: 1, time: createdAt, cause,
     data: { orderId: order.orderId, customerId: order.customerId, items: [...order.items], createdAt: createdAt.toISOString() },
@@ -82,7 +83,7 @@ export function confirmedEvent(order: Order): EventEnvelope<'order.confirmed'> {
   });
 }
 
-/** Splits what is to be done into batches. */
+/** Splits items into batches. */
 export function batches<T>(items: readonly T[], size: number): T[][] {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
 }

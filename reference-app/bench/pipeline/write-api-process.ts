@@ -1,19 +1,19 @@
-/** A write API in a process of its own: the service's, the same without a database behind it, or a naive one. Forked by rows/http.ts. */
-import type { Pool } from '../services/shared/database.ts';
-import { newEvent, newId } from '../services/shared/events/index.ts';
-import { createWriteApi } from '../services/order-service/api-write-service/api.ts';
-import { fingerprint, parseIdempotencyKey, parseOrderRequest } from '../services/order-service/api-write-service/order-request.ts';
-import { createApp } from '../services/shared/http/app.ts';
-import { createLogger, registry } from '../services/shared/telemetry.ts';
+/** A write API in a process of its own: the service's, the same without a database, or a naive one. Started by rows/http.ts. */
+import type { Pool } from '../../services/shared/database.ts';
+import { newEvent, newId } from '../../services/shared/events/index.ts';
+import { createWriteApi } from '../../services/order-service/api-write-service/api.ts';
+import { fingerprint, parseIdempotencyKey, parseOrderRequest } from '../../services/order-service/api-write-service/order-request.ts';
+import { createApp } from '../../services/shared/http/app.ts';
+import { createLogger, registry } from '../../services/shared/telemetry.ts';
 import * as naive from './naive.ts';
-import { commandPool, warm, type Target } from './server.ts';
+import { commandPool, warm, type DatabaseLocation } from '../database/server.ts';
 
 export type Kind = 'service' | 'no database' | 'naive';
-export interface HttpServerData { readonly kind: Kind; readonly target: Target; readonly connections: number }
+export interface WriteApiData { readonly kind: Kind; readonly location: DatabaseLocation; readonly connections: number }
 
-const data = JSON.parse(process.argv[2]!) as HttpServerData;
-const { kind, target, connections } = data;
-// As in production: one line per order, to nowhere here.
+const data = JSON.parse(process.argv[2]!) as WriteApiData;
+const { kind, location, connections } = data;
+// One line per order as in production, but it is written nowhere.
 const logger = createLogger({ service: 'api-write-service', level: 'info' }, { write: () => undefined });
 
 /** Answers the intake's statement as the database does when every order is new. */
@@ -33,12 +33,14 @@ function naiveApi(pool: Pool) {
     const orderId = newId();
     const createdAt = new Date();
     const event = newEvent({
-      type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, time: createdAt, cause: { id: request.id, traceparent: request.traceparent },
+      type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, time: createdAt,
+      cause: { id: request.id, traceparent: request.traceparent },
       data: { orderId, customerId: order.customerId, items: [...order.items], createdAt: createdAt.toISOString() },
     });
     await naive.takeOrder(pool, {
       orderId, customerId: order.customerId, items: order.items, createdAt, traceparent: request.traceparent, causeId: request.id,
-      idempotency: key === undefined ? undefined : { key, fingerprint: fingerprint(order) }, event: { id: event.id, envelope: JSON.stringify(event) },
+      idempotency: key === undefined ? undefined : { key, fingerprint: fingerprint(order) },
+      event: { id: event.id, envelope: JSON.stringify(event) },
     });
     request.orderId = orderId;
     return reply.code(202).header('location', `/orders/${orderId}`).send({ orderId, status: 'PENDING' });
@@ -46,7 +48,7 @@ function naiveApi(pool: Pool) {
   return app;
 }
 
-const pool = kind === 'no database' ? noDatabase() : commandPool(target, connections, 'api-write-service');
+const pool = kind === 'no database' ? noDatabase() : commandPool(location, connections, 'api-write-service');
 if (kind !== 'no database') await warm(pool, connections);
 const app = kind === 'naive' ? naiveApi(pool) : createWriteApi({ pool, logger, registry });
 const url = await app.listen({ host: '127.0.0.1', port: 0 });

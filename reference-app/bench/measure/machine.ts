@@ -1,19 +1,23 @@
 import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from 'node:fs';
-import { arch, platform, release, totalmem, tmpdir } from 'node:os';
+import { arch, availableParallelism, platform, release, totalmem, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { processorLine } from './processor.ts';
 
+/** The machine of a run, as the pages show it. */
 export interface Machine {
+  /** Time of the run, in ISO 8601. */
   readonly at: string;
   readonly system: string;
   readonly processor: string;
+  /** Processors that this process may use. */
+  readonly cores: number;
   readonly memory: string;
   readonly node: string;
   readonly fsyncsPerSecond: number;
   postgres?: string;
 }
 
-/** Blocks of 8 KiB, each written and made durable before the next, as the log of a database is. */
+/** Blocks of 8 KiB per second, each written and made durable before the next, as the log of a database is. */
 export function fsyncRate(folder: string, ms = 500): number {
   const file = join(folder, `fsync-${process.pid}`);
   const block = Buffer.alloc(8192, 1);
@@ -37,6 +41,7 @@ export function describeMachine(): Machine {
     at: new Date().toISOString(),
     system: `${platform()} ${release()} ${arch()}`,
     processor: processorLine(),
+    cores: availableParallelism(),
     memory: `${Math.round(totalmem() / 2 ** 30)} GiB`,
     node: process.version,
     fsyncsPerSecond: Math.round(fsyncRate(tmpdir())),

@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { seeded } from '../../load/random.ts';
+import { summarize } from '../../load/statistics.ts';
+import { parseStat } from './processor.ts';
+import { pairedSlices, processorPerOrder, ratios, shuffled, type Slice, type Variant } from './slices.ts';
+import { work } from './work.ts';
+
+/** Variants of a machine whose speed changes: every slice takes the factor of its moment. */
+function drifting(rates: { [name: string]: number }, factor: () => number) {
+  const order: string[] = [];
+  const variant = (name: string): Variant => ({
+    name,
+    async run() {
+      order.push(name);
+      return { count: rates[name]! * factor(), seconds: 1 };
+    },
+  });
+  return { variant, order };
+}
+
+describe('paired slices', () => {
+  test('each slice of a variant stands between two of the baseline, and every round draws its own order', async () => {
+    const { variant, order } = drifting({ a: 1, b: 2, c: 3 }, () => 1);
+    const slices = await pairedSlices({
+      baseline: variant('a'), variants: [variant('b'), variant('c')], rounds: 20, sliceMs: 1, random: seeded(3),
+    });
+    const measured = slices.map((slice) => slice.variant);
+    assert.equal(order.length, measured.length + 3, 'the warm-up is run and not counted');
+    assert.equal(measured.length, 20 * 4 + 1);
+    measured.forEach((name, i) => assert.equal(name === 'a', i % 2 === 0));
+    assert.equal(new Set(Array.from({ length: 20 }, (_, round) => measured[round * 4 + 1])).size, 2, 'b is not always first');
+  });
+
+  test('a phase in which the machine is slow does not move the ratio', async () => {
+    let slice = 0;
+    const { variant } = drifting({ a: 100, b: 700 }, () => (slice++ > 12 ? 0.25 : 1));
+    const slices = await pairedSlices({ baseline: variant('a'), variants: [variant('b')], rounds: 20, sliceMs: 1, random: seeded(1) });
+    const { median, q1, q3 } = summarize(ratios(slices, 'b', 'a'));
+    assert.deepEqual([median, q1, q3], [7, 7, 7]);
+  });
+
+  test('a ratio is over the mean of the neighbours', () => {
+    const slice = (variant: string, rate: number): Slice => ({ round: 0, variant, count: rate, seconds: 1, rate });
+    assert.deepEqual(ratios([slice('a', 10), slice('b', 60), slice('a', 30), slice('b', 60), slice('a', 90)], 'b', 'a'), [3, 1]);
+  });
+
+  test('processor time is pooled over slices before it is divided', () => {
+    const slice = (count: number, database: number, node: number): Slice => (
+      { round: 0, variant: 'a', count, seconds: 1, rate: count, database, node });
+    assert.deepEqual(processorPerOrder([slice(1, 0.5, 0.5), slice(999_999, 4, 5)], 'a'), { all: 10, node: 5.5 });
+    assert.equal(processorPerOrder([], 'a'), undefined);
+  });
+
+  test('shuffling loses nothing', () => {
+    fc.assert(fc.property(fc.array(fc.integer()), fc.nat(), (items, seed) => {
+      assert.deepEqual([...shuffled(items, seeded(seed))].sort(), [...items].sort());
+    }));
+  });
+});
+
+test('workers that overlap lose no count', async () => {
+  const { count, taken } = await work(Array.from({ length: 500 }, (_, i) => i), { workers: 16 }, async () => {
+    await new Promise((resolve) => setImmediate(resolve));
+    return 1;
+  });
+  assert.deepEqual([count, taken], [500, 500]);
+});
+
+test('the process table is read whatever the name of a process', () => {
+  const fields = (name: string) => `42 (${name}) S 7 42 42 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 1 0 100 0 0`;
+  assert.deepEqual(parseStat(fields('postgres')), { parent: 7, seconds: 3 });
+  assert.deepEqual(parseStat(fields('a (b) c) S 1')), { parent: 7, seconds: 3 });
+});

@@ -1,0 +1,196 @@
+/** The pages docs/performance.md and docs/scaling.md, as far as they are made of the results. */
+import type { GateResult } from '../gates.ts';
+import type { StageCost } from '../measure/stage-costs.ts';
+import type { Curve } from '../rows/curves.ts';
+import { middleRuns, type LatencyRun } from '../rows/latency.ts';
+import type { SoakResult } from '../rows/soak.ts';
+import type { Machine } from '../measure/machine.ts';
+import { comparisons, ratioTo, type Comparison } from './comparison.ts';
+import { number, perSecond, times, type Results, type RowResult, type VariantResult } from './results.ts';
+
+/** The part of docs/scaling.md between these lines is written by the bench; the rest is written by hand. */
+const BEGIN = '<!-- measured: written by npm run bench -- --curves --record -->';
+const END = '<!-- /measured -->';
+
+const NOTICE = '<!-- Written by `npm run bench -- --record` of reference-app/bench/results/performance.json. Text: reference-app/bench/report/. -->';
+
+/** The whole of docs/performance.md. */
+export function performancePage(results: Results): string {
+  const { machine, method, rows, soak } = results;
+  const parts = [
+    NOTICE, '# Performance', INTRODUCTION,
+    '![Six stages: rate of the services and of the naive design](images/performance.svg)',
+    comparisonPart(comparisons(results)),
+    latencyPart(rows['latency'], rows['chain']),
+    failurePart(rows),
+    stagePart(rows['stages']),
+    variantPart(rows),
+    soak ? soakPart(soak) : '',
+    '## Machine', machineTable(machine, method),
+    METHOD,
+  ];
+  return `${parts.filter((part) => part !== '').join('\n\n')}\n`;
+}
+
+const INTRODUCTION = `Three figures describe each stage:
+
+- **Measured**: the rate of the services' own code, as the reference app runs it.
+- **Naive**: the rate of a simple design on the same schema, with the same durability, in the same run. It handles one message at a time in a
+  transaction of its own, with \`SELECT … FOR UPDATE\` per line. It runs with one worker, and with the number of workers that suits it best.
+- **Limit**: the highest rate that is possible, and the reason for it.
+
+\`npm run bench -- --only NAME\` measures a row again; the names are in the tables. \`npm run bench -- --cloud --record\` measures all rows and
+writes this page.`;
+
+const run = (name: string) => `\`--only ${name}\``;
+
+function comparisonPart(stages: readonly Comparison[]): string {
+  const naiveCell = ({ rate, variant }: VariantResult) => `${perSecond(rate)} (${variant.replace(/^naive, /, '')})`;
+  const ratioCell = (services: VariantResult, naive: VariantResult) => `${number(ratioTo(services, naive))}×`;
+  return [
+    '## Measured, naive and limit',
+    table(['stage', 'measured', 'naive', 'ratio', 'limit', 'command'], stages.map(({ title, services, naive, limit, command, unit }) => [
+      unit === 'orders' ? title : `${title} (${unit})`, perSecond(services.rate), naive.map(naiveCell).join('; '),
+      naive.map((one) => ratioCell(services, one)).join('; '), limit === undefined ? '–' : `${number(limit)}/s`, run(command),
+    ])),
+    'Rates are orders per second where the stage names nothing else. Two ratios are those over the two naive rates.',
+    '### The reason for each limit',
+    stages.map(({ title, limitedBy }) => `- **${title[0]!.toUpperCase()}${title.slice(1)}.** ${limitedBy}`).join('\n'),
+  ].join('\n\n');
+}
+
+function latencyPart(row: RowResult | undefined, chain: RowResult | undefined): string {
+  if (!row) return '';
+  const runs = middleRuns(row.raw['latency'] as LatencyRun[]);
+  const cell = (saturated: boolean, value: number) => (saturated ? 'saturated' : `${number(value)} ms`);
+  const variants = chain?.variants ?? [];
+  const rateOf = (design: string) => Math.max(...variants.filter((variant) => variant.design === design).map(({ rate }) => rate.median));
+  return [
+    '## Latency',
+    `From the intended time of an order to the answer of the intake and to the commit of its confirmation (${run('latency')}):`,
+    table(['orders/s', 'accepted: p50', 'p99', 'confirmed: p50', 'p99'], runs.map(({ rate, saturated, accept, confirmed }) => [
+      number(rate), cell(saturated, accept.p50), cell(saturated, accept.p99), cell(saturated, confirmed.p50), cell(saturated, confirmed.p99),
+    ])),
+    variants.length === 0 ? '' : `**Naive** reaches none of these rates: it is saturated at ${number(rateOf('naive'))} orders/s. **The limit** is the saturation of the chain, at `
+      + `${number(rateOf('services'))} orders/s on this machine. Above it orders queue, and the latency is the time in the queue.`,
+  ].filter((part) => part !== '').join('\n\n');
+}
+
+function failurePart(rows: Results['rows']): string {
+  const figures = (['stall', 'flash-sale'] as const).flatMap((name) => (rows[name]?.figures ?? []).map((figure) => [figure.name, figure.measured, run(name)]));
+  if (figures.length === 0) return '';
+  return [
+    '## Failures and flash sales',
+    table(['', 'measured', 'command'], figures),
+    '**The limit** of the first stall is the start of a Node.js process, and that of the second is the recovery of PostgreSQL from its log.',
+  ].join('\n\n');
+}
+
+function stagePart(row: RowResult | undefined): string {
+  if (!row) return '';
+  const { costs, naive, gates } = row.raw as unknown as { costs: StageCost[]; naive: StageCost[]; gates: GateResult[] };
+  const pair = (cost: StageCost, read: (cost: StageCost) => number | undefined) => {
+    const base = naive.find(({ stage }) => stage === cost.stage);
+    return [cost, ...(base ? [base] : [])].map((one) => number(read(one) ?? NaN)).join(' / ');
+  };
+  return [
+    '## Cost of one order at each stage',
+    `Each cell: the services / naive (${run('stages')}). The consumers run with their default settings, and their queues are full when they start.`,
+    table(['stage', 'processor µs', 'round trips', 'commits', 'fsyncs', 'log bytes', 'queue calls'], costs.map((cost) => [
+      cost.stage, pair(cost, ({ processor }) => processor), pair(cost, ({ roundTrips }) => roundTrips), pair(cost, ({ commits }) => commits),
+      pair(cost, ({ fsyncs }) => fsyncs), pair(cost, ({ walBytes }) => walBytes), pair(cost, ({ queueCalls }) => queueCalls),
+    ])),
+    `CI allows no order to cost more than a fixed limit per stage (\`npm run bench -- --quick\`, \`reference-app/bench/gates.ts\`). `
+    + `Of these limits, ${gates.filter(({ ok }) => ok).length} of ${gates.length} held.`,
+  ].join('\n\n');
+}
+
+function variantPart(rows: Results['rows']): string {
+  const variants = Object.entries(rows).flatMap(([name, row]) => (row.variants ?? []).map((variant) => ({ ...variant, name })));
+  return [
+    '## All variants',
+    'Medians, with quartiles in parentheses.',
+    table(['row', 'variant', 'rate', 'over naive', 'processor µs per order', '', 'command'], variants.map((variant) => [
+      variant.row, variant.variant, `${perSecond(variant.rate)} (${number(variant.rate.q1)}–${number(variant.rate.q3)})`,
+      variant.ratio ? times(variant.ratio) : '', number(variant.processorMicros ?? NaN), variant.note ?? '', run(variant.name),
+    ])),
+  ].join('\n\n');
+}
+
+export function soakTable(soak: SoakResult): string {
+  const every = Math.ceil(soak.samples.length / 12);
+  const shown = soak.samples.filter((_, i) => i % every === 0 || i === soak.samples.length - 1);
+  const head = ['minute', 'orders', 'p50 ms', 'p99 ms', 'Node.js MiB', 'PostgreSQL MiB', 'orders table: dead rows', 'stock_level MiB'];
+  return table(head, shown.map(({ minute, orders, confirmed, nodeMemory, databaseMemory, tables }) => {
+    const rows = tables['orders.orders'];
+    return [
+      number(minute), number(orders), number(confirmed.p50), number(confirmed.p99), number(nodeMemory), number(databaseMemory),
+      rows ? `${number((100 * rows.dead) / Math.max(1, rows.live + rows.dead))} %` : '', number(tables['inventory.stock_level']?.mebibytes ?? NaN),
+    ];
+  }));
+}
+
+function soakPart(soak: SoakResult & { machine: Machine }): string {
+  const percent = (share: number) => `${share >= 0 ? '+' : ''}${number(share * 100)} % per hour`;
+  const bloated = Object.entries(soak.bloat).filter(([, value]) => value > 1.1).map(([name, value]) => `${name} ${number(value)}×`);
+  return [
+    '## Soak',
+    `${number(soak.minutes)} minutes at ${number(soak.rate)} orders/s, half of the rate that saturates the chain (${number(soak.saturation)}/s): `
+    + `${number(soak.orders)} orders, on ${soak.machine.at.slice(0, 10)} (\`npm run bench -- --minutes ${number(soak.minutes)} --record\`).`,
+    `Drift in the second half: p99 ${percent(soak.drift.p99)}, memory of Node.js ${percent(soak.drift.nodeMemory)}, `
+    + `memory of PostgreSQL ${percent(soak.drift.databaseMemory)}. `
+    + `Size per row at the end, compared with the middle: ${bloated.length === 0 ? 'no table above 1.1×' : bloated.join(', ')}.`,
+    '![Latency, memory and dead rows during the soak](images/soak.svg)',
+    soakTable(soak),
+  ].join('\n\n');
+}
+
+function machineTable(machine: Machine, method: Results['method']): string {
+  const busy = method.machineLoad === undefined ? '' : `; the machine was ${number(100 * method.machineLoad)} % busy during the run, the bench included`;
+  return table(['', ''], [
+    ['measured', machine.at], ['processor', machine.processor], ['memory', machine.memory], ['system', machine.system],
+    ['PostgreSQL', `${machine.postgres ?? ''}, fsync and synchronous_commit on, shared_buffers 1 GB, max_wal_size 12 GB`], ['Node.js', machine.node],
+    ['fsync', `${number(machine.fsyncsPerSecond)}/s (8 KiB, fdatasync, one after the other)`],
+    ['rounds', `${method.rounds} of slices of ${method.sliceMs} ms${busy}`],
+  ]);
+}
+
+const METHOD = `## Method
+
+- A slice of the naive design, a slice of a variant, a slice of the naive design again: a ratio compares a slice with its two neighbours, so
+  that a phase in which the machine is slower changes both. The order of the variants is random in each round. Shown are medians and quartiles.
+- The naive design (\`reference-app/bench/pipeline/naive.ts\`) has prepared statements and sorted locks, so it is no straw man.
+- The measured side is the services' own code: the handlers behind their inbox, the consumer with its batches, the relay, and the intake of the
+  write API.
+- A limit of the processor assumes that nothing else runs. Slices of the naive design leave the processor's caches cold for the next slice.
+- PostgreSQL starts with 4 GB of log files that it can use again, like one that has run for a while. A new one stops all commits for each 16 MB
+  of new log to fill a file with zeros; that slows the fastest variant most and says nothing about later hours.
+- Every row ends with the checks of the invariants. If one fails, there are no figures.
+- Processor time is that of PostgreSQL's processes (without autovacuum and checkpointer) and of Node.js with all its threads, so the load
+  generator is in it.
+- Latency is measured with an open loop, from the intended time of each order. Percentiles are interpolated between the two nearest values.
+
+Not simulated: the commit of a replica, TLS, request signing, the real EventBridge and SQS (bus and queues are in memory, with SQS's ten
+messages per receive), and a network between the services. In the local run of \`npm start\`, the local queue endpoint is the limit of the chain,
+at about 4,000 events/s.`;
+
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(head), `|${head.map(() => '---').join('|')}|`, ...rows.map(line)].join('\n');
+}
+
+/** Puts the curves into docs/scaling.md, which is written by hand around them. */
+export function scalingPage(before: string, { curves, machine }: { curves: readonly Curve[]; machine: Machine }): string {
+  const [begin, end] = [before.indexOf(BEGIN), before.indexOf(END)];
+  if (begin < 0 || end < begin) throw new Error(`docs/scaling.md needs the lines ${BEGIN} and ${END}.`);
+  const introduction = `Measured on ${machine.at.slice(0, 10)}: ${machine.processor}, ${number(machine.fsyncsPerSecond)} fsyncs/s. `
+    + 'Unless the row says otherwise: batches of 500, two connections, 1,000 products, two lines.';
+  const parts = curves.map(({ title, x, points }) => `### Reserve stage ${title}\n\n${curveTable(x, points)}`);
+  return `${before.slice(0, begin)}${BEGIN}\n${[introduction, ...parts].join('\n\n')}\n${before.slice(end)}`;
+}
+
+function curveTable(x: string, points: Curve['points']): string {
+  return table([x, 'orders/s: median (quartiles)', 'processor µs per order'], points.map((point) => [
+    number(point.x), `${number(point.rate.median)} (${number(point.rate.q1)}–${number(point.rate.q3)})`, number(point.processorMicros ?? NaN),
+  ]));
+}
