@@ -8,49 +8,21 @@
 //
 // Java and Go know no range of versions of a dependency, only a least version. Their packages are therefore made against the oldest
 // versions of the peer range; made against the ones installed here, they would drag every user up to these.
-import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { delimiter, dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
+import { publishedManifest, readJson, root, runQuietly, withAbsoluteLinks, writeJson } from './lib/packing.mjs';
 
-const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const PUBLISHED_FILES = ['LICENSE', 'NOTICE'];
 const PUBLISHED_PAGES = ['README.md', 'CHANGELOG.md'];
-const PUBLISHED_FIELDS = [
-  'name', 'version', 'description', 'keywords', 'homepage', 'bugs', 'repository', 'license', 'author', 'main', 'types', 'engines',
-  'dependencies', 'bundledDependencies', 'peerDependencies', 'stability', 'jsii', 'publishConfig',
-];
+const JSII_FIELDS = ['stability', 'jsii'];
 const TARGETS = ['python', 'java', 'dotnet', 'go'];
 const TARGETS_WITHOUT_RANGES = ['java', 'go'];
 
-const readJson = (file) => JSON.parse(readFileSync(file, 'utf8'));
-const writeJson = (file, value) => writeFileSync(file, `${JSON.stringify(value, undefined, 2)}\n`);
 const bin = (name) => createRequire(join(root, 'package.json')).resolve(`${name}/bin/${name}`);
-
-/** Runs a command; what it says goes to stderr, because stdout is for the path that the caller reads. */
-function run(command, args, cwd) {
-  const env = { ...process.env, PATH: `${join(root, 'node_modules', '.bin')}${delimiter}${process.env.PATH}` };
-  const result = spawnSync(command, args, { cwd, env, stdio: ['ignore', 2, 2], shell: process.platform === 'win32' });
-  if (result.status !== 0) {
-    throw new Error(`${command} ${args.join(' ')} failed (exit code ${result.status ?? result.signal ?? result.error?.message})`);
-  }
-}
-
-function publishedManifest() {
-  const manifest = readJson(join(root, 'package.json'));
-  return Object.fromEntries(PUBLISHED_FIELDS.filter((field) => manifest[field] !== undefined).map((field) => [field, manifest[field]]));
-}
-
-/** Makes relative links absolute: PyPI, NuGet and editors have no repository to look in. */
-function withAbsoluteLinks(markdown, { repository, version }) {
-  const at = `${repository.url.replace(/\.git$/, '')}/blob/${version === '0.0.0' ? 'main' : `v${version}`}`;
-  const code = /(^```[^]*?^```|`[^`\n]*`)/m;
-  return markdown.split(code).map((part, index) => (index % 2 === 1 ? part : part.replace(/\]\((?![a-z]+:|#)/g, `](${at}/`))).join('');
-}
 
 /** The project to begin with: `cp -r node_modules/cdk-order-pipeline/starter my-shop`. */
 function stageStarter(folder, { name, version }) {
@@ -66,7 +38,7 @@ function stage(folder) {
   if (!existsSync(join(root, '.jsii')) || !existsSync(join(root, 'lib', 'index.js'))) {
     throw new Error('the library is not compiled: run `npm run compile` (or `node scripts/setup.mjs`) first');
   }
-  const manifest = publishedManifest();
+  const manifest = publishedManifest(readJson(join(root, 'package.json')), JSII_FIELDS);
   const assembly = readJson(join(root, '.jsii'));
   if (assembly.version !== manifest.version) {
     throw new Error(`.jsii is of version ${assembly.version}, package.json of ${manifest.version}: run \`npm run compile\` first`);
@@ -99,7 +71,7 @@ function stage(folder) {
 
 function pack(folder, { name, version }, outdir) {
   mkdirSync(outdir, { recursive: true });
-  run('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', outdir], folder);
+  runQuietly('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', outdir], folder);
   return join(outdir, `${name.replace('@', '').replace('/', '-')}-${version}.tgz`);
 }
 
@@ -117,8 +89,8 @@ function compileAgainstFloor(folder, manifest) {
   // others; of a range of one version it makes a least version.
   const oneVersion = Object.fromEntries(Object.entries(floor).map(([name, version]) => [name, `>=${version} <${version.replace(/\d+$/, (patch) => Number(patch) + 1)}`]));
   writeJson(join(workshop, 'package.json'), { ...manifest, peerDependencies: oneVersion, devDependencies: { ...floor, ...types } });
-  run('npm', ['install', '--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], workshop);
-  run(process.execPath, [bin('jsii'), '--silence-warnings=reserved-word'], workshop);
+  runQuietly('npm', ['install', '--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], workshop);
+  runQuietly(process.execPath, [bin('jsii'), '--silence-warnings=reserved-word'], workshop);
 
   cpSync(join(workshop, '.jsii'), join(folder, '.jsii'));
   symlinkSync(join(workshop, 'node_modules'), join(folder, '..', 'node_modules'), 'junction');
@@ -133,7 +105,7 @@ function packLanguage(target, folder, manifest, outdir, codeOnly) {
   }
   // What is embedded is the published package, ranges and all, whatever the folder was made against.
   const packCommand = `node -p "require('fs').cpSync(${JSON.stringify(tarball).replaceAll('"', "'")}, 'package.tgz') ?? 'package.tgz'"`;
-  run(process.execPath, [
+  runQuietly(process.execPath, [
     bin('jsii-pacmak'), '-v', '--target', target, '--outdir', outdir, '--no-npmignore', '--pack-command', packCommand,
     ...(codeOnly ? ['--code-only'] : []), folder,
   ], folder);

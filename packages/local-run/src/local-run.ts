@@ -10,8 +10,11 @@ export interface LocalRunOptions {
   readonly assemblyDir: string;
   /** The names of the stacks that run, with those they depend on. @default - all stacks */
   readonly stacks?: readonly string[];
-  /** The folder of databases, queues, archives, secrets and logs. Only its owner can read it. */
-  readonly dataDir: string;
+  /**
+   * The folder of databases, queues, archives, secrets and logs. Only its owner can read it.
+   * @default - a temporary folder, which is deleted when the run stops
+   */
+  readonly dataDir?: string;
   /** Deletes the data of earlier runs first. @default false */
   readonly fresh?: boolean;
   /** The largest number of processes of each workload. @default - as many as its template has at least */

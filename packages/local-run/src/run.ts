@@ -1,4 +1,5 @@
-import { appendFileSync, chmodSync, mkdirSync, realpathSync, rmSync } from 'node:fs';
+import { appendFileSync, chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readAssembly } from './assembly/assembly.ts';
 import { describeRun } from './describe.ts';
@@ -16,8 +17,8 @@ import { Steps } from './steps.ts';
 /** Runs the stacks of a cloud assembly on this machine, until `stop` of the returned run is called. */
 export async function startLocal(options: LocalRunOptions): Promise<LocalRun> {
   const assembly = readAssembly(options.assemblyDir, options.stacks);
-  const dataDir = prepareFolder(options.dataDir);
   const steps = new Steps(options);
+  const dataDir = prepareFolder(options.dataDir ?? temporaryFolder(steps));
   steps.stopLater('lock', takeLock(join(dataDir, 'run.lock'), (pid) =>
     `${dataDir} is in use by the local run with process id ${pid}: stop that one, or choose another folder with --data.`));
   try {
@@ -75,6 +76,13 @@ function checkNames({ context: { workloads }, portNames }: PreparedRun, { ports 
 
 /** Everything in the data folder but the databases, which know themselves how they are made anew. */
 const FOLDERS = ['logs', 'sqs', 'eventbridge', 'functions'];
+
+/** A data folder that goes when the run has stopped. */
+function temporaryFolder(steps: Steps): string {
+  const folder = mkdtempSync(join(tmpdir(), 'cdk-local-run-'));
+  steps.stopLater('temporary folder', () => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
 
 function prepareFolder(dataDir: string): string {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
