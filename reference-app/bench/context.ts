@@ -1,29 +1,39 @@
 import type { Screen } from 'cdk-local-run/cli/screen';
 import { seeded } from '../load/random.ts';
-import type { RowResult } from './report/results.ts';
-import type { BenchServer } from './database/server.ts';
-import { startBenchServer } from './database/server.ts';
+import { startBenchServer, type BenchServer } from './database/server.ts';
 import { processorMeter } from './measure/processor.ts';
-import type { Meter, PairedOptions, Slice } from './measure/slices.ts';
-import { pairedSlices } from './measure/slices.ts';
+import { pairedSlices, type Meter, type PairedOptions, type Slice } from './measure/slices.ts';
+import type { RowResult } from './report/results.ts';
 
+/** Paired slices; the context knows the other options. */
+export type SliceOptions = Pick<PairedOptions, 'baseline' | 'variants' | 'meter'> & {
+  /** Length of a slice. @default - the context's own */
+  readonly sliceMs?: number;
+};
+
+/** The tools of a row. */
 export interface Context {
   readonly rounds: number;
   readonly sliceMs: number;
+  /** Random numbers of the run's seed, 0 to 1. */
   readonly random: () => number;
   readonly out: Screen;
-  /** The server with plain loopback and the disk as it is; started when first asked for. */
+  /** The server with plain loopback and the disk as it is; it is started by the first call. */
   server(): Promise<BenchServer>;
+  /** @param others ids of further processes whose time counts as that of Node.js */
   meter(server: BenchServer, others?: () => readonly number[]): Meter;
-  /** Paired slices with a line of progress. */
-  slices(label: string, options: Omit<PairedOptions, 'rounds' | 'sliceMs' | 'random' | 'onSlice'> & { rounds?: number; sliceMs?: number }): Promise<Slice[]>;
+  /** Measures paired slices and shows their progress. */
+  slices(label: string, options: SliceOptions): Promise<Slice[]>;
   progress(text: string): void;
   stop(): Promise<void>;
 }
 
+/** One benchmark. */
 export interface Row {
+  /** The name for --only. */
   readonly name: string;
   readonly title: string;
+  /** Measured only with --cloud or by name. @default false */
   readonly cloud?: boolean;
   run(context: Context): Promise<RowResult>;
 }
@@ -33,7 +43,7 @@ export interface ContextOptions {
   readonly sliceMs: number;
   readonly seed: number;
   readonly out: Screen;
-  /** See `ServerOptions`. Not worth its time where only counts matter. */
+  /** See `ServerOptions`. It takes time, and makes no difference where only counts matter. */
   readonly usedLog: boolean;
 }
 
@@ -50,7 +60,7 @@ export function createContext({ rounds, sliceMs, seed, out, usedLog }: ContextOp
     meter: (running, others) => processorMeter(running.postmaster, others),
     async slices(label, options) {
       const all = { rounds, sliceMs, random, ...options };
-      const total = all.rounds * all.variants.length * 2 + 1;
+      const total = rounds * all.variants.length * 2 + 1;
       let done = 0;
       return pairedSlices({
         ...all,

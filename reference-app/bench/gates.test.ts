@@ -25,8 +25,11 @@ describe('gates', () => {
     const costs = await StageCosts.create(database, 4, processorMeter(server.postmaster));
     try {
       const random = seeded(1);
-      const cost = await costs.consume(STAGE, handler, Array.from({ length: ORDERS }, () => validatedEvent(randomOrder(UNIFORM, random))), settings);
-      await assertInvariants(database.admin, { orders: 'none', published: false }, { decisions: { sql: 'SELECT count(*) FROM inventory.ledger WHERE event_id IS NOT NULL AND line = 1', value: ORDERS } });
+      const events = Array.from({ length: ORDERS }, () => validatedEvent(randomOrder(UNIFORM, random)));
+      const cost = await costs.consume(STAGE, handler, events, settings);
+      await assertInvariants(database.admin, { orders: 'none', published: false }, {
+        decisions: { sql: 'SELECT count(*) FROM inventory.ledger WHERE event_id IS NOT NULL AND line = 1', value: ORDERS },
+      });
       return cost;
     } finally {
       await costs.close();
@@ -37,11 +40,11 @@ describe('gates', () => {
   const gatesOfStage = GATES.filter(({ stage, figure }) => stage === STAGE && figure !== 'processorShare');
   const failed = (cost: StageCost) => passGates([cost], [], gatesOfStage).filter(({ ok }) => !ok).map(({ figure }) => figure);
 
-  test('the reserve stage passes all of its gates on counts', async () => {
+  test('the reserve stage keeps all of its limits of counts', async () => {
     assert.deepEqual(failed(await costOf('passes', inventoryHandler)), []);
   });
 
-  test('one more round trip per order fails, of which each is a transaction', async () => {
+  test('one more round trip per order exceeds a limit, and so does its transaction', async () => {
     const planted: typeof inventoryHandler = {
       ...inventoryHandler,
       async handle(events, pool) {
@@ -52,7 +55,7 @@ describe('gates', () => {
     assert.deepEqual(failed(await costOf('round_trip', planted)), ['roundTrips', 'commits']);
   });
 
-  test('one more row per order fails, however small', async () => {
+  test('one more row per order exceeds a limit, even a small row', async () => {
     const planted: typeof inventoryHandler = {
       ...inventoryHandler,
       async handle(events, pool) {
@@ -63,16 +66,16 @@ describe('gates', () => {
     assert.deepEqual(failed(await costOf('wal', planted)), ['walBytes']);
   });
 
-  test('a transaction per order fails', async () => {
+  test('a transaction per order exceeds a limit', async () => {
     const all = failed(await costOf('single', inventoryHandler, { batchSize: 1, concurrency: 8 }));
     for (const figure of ['roundTrips', 'commits', 'fsyncs'] as const) assert.ok(all.includes(figure), figure);
   });
 
-  test('what was not measured fails', () => {
+  test('a limit whose figure was not measured does not hold', () => {
     assert.ok(passGates([], []).every(({ ok }) => !ok));
   });
 
-  test('a broken invariant is an error, whatever the figures', async () => {
+  test('a broken invariant is an error, however good the figures are', async () => {
     const database = await server.database('broken');
     const costs = await StageCosts.create(database, 4, processorMeter(server.postmaster));
     try {

@@ -1,17 +1,21 @@
 import type { StageCost } from './measure/stage-costs.ts';
 
+/** A limit that an order may cost at one stage. */
 export interface Gate {
   readonly stage: string;
   readonly figure: 'roundTrips' | 'commits' | 'fsyncs' | 'walBytes' | 'queueCalls' | 'processorShare';
-  /** The most that one order may cost; for processorShare, of what naive takes in the same run. */
+  /** The most that one order may cost. For `processorShare`: as a share of the cost of the naive design in the same run. */
   readonly limit: number;
   readonly reason: string;
 }
 
-/** What noise can't move, and processor time as a share of naive's. One more round trip per order is 1.0 more. */
+/**
+ * Limits of counts, which do not depend on the machine, and of processor time as a share of the naive design's. One more round trip per
+ * order is 1.0 more.
+ */
 export const GATES: readonly Gate[] = [
   { stage: 'intake', figure: 'roundTrips', limit: 1.1, reason: 'one statement stores an order, whatever its number of lines' },
-  { stage: 'intake', figure: 'walBytes', limit: 2_700, reason: 'a fifth above what order, two lines, status change, event and their index entries take' },
+  { stage: 'intake', figure: 'walBytes', limit: 2_700, reason: 'a fifth above the bytes of order, two lines, status change, event and their index entries' },
   { stage: 'relay (per event)', figure: 'roundTrips', limit: 0.05, reason: 'pages of 1,000 events, then the cursor once' },
   { stage: 'relay (per event)', figure: 'queueCalls', limit: 0.11, reason: 'PutEvents takes ten entries' },
   { stage: 'relay (per event)', figure: 'processorShare', limit: 0.25, reason: 'measured 1/15 of naive' },
@@ -20,7 +24,7 @@ export const GATES: readonly Gate[] = [
     { stage, figure: 'roundTrips', limit: 0.02, reason: 'a read and a write per batch; a batch is up to 500 events, and hundreds when the queue is full' },
     { stage, figure: 'commits', limit: 0.02, reason: 'the write of a batch is a transaction, and the read counts as one' },
     { stage, figure: 'fsyncs', limit: 0.01, reason: 'at most one per write' },
-    { stage, figure: 'walBytes', limit: walBytes, reason: 'a twentieth above what the rows of an order, their index entries and its event take' },
+    { stage, figure: 'walBytes', limit: walBytes, reason: 'a twentieth above the bytes of the rows of an order, their index entries and its event' },
     { stage, figure: 'queueCalls', limit: 0.22, reason: 'receives and deletes of ten' },
     { stage, figure: 'processorShare', limit: 0.15, reason: 'measured 1/10 to 1/20 of naive' },
   ]),
@@ -31,13 +35,13 @@ export interface GateResult extends Gate {
   readonly ok: boolean;
 }
 
-/** A figure that was not measured fails: a gate that nobody stands at is open. */
+/** Compares the costs with the limits. A limit whose figure was not measured does not hold. */
 export function passGates(costs: readonly StageCost[], naive: readonly StageCost[], gates: readonly Gate[] = GATES): GateResult[] {
   return gates.map((gate) => {
     const cost = costs.find(({ stage }) => stage === gate.stage);
     const base = naive.find(({ stage }) => stage === gate.stage);
     const value = gate.figure === 'processorShare' ? (cost?.processor ?? NaN) / (base?.processor ?? NaN) : cost?.[gate.figure] ?? NaN;
-    // Processor time can't be read everywhere.
+    // Processor time is not reported everywhere.
     const unknowable = gate.figure === 'processorShare' && cost && cost.processor === undefined;
     return { ...gate, value, ok: unknowable ? true : value <= gate.limit };
   });

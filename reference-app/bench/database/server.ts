@@ -15,7 +15,7 @@ import { createPool } from '../../services/shared/database.ts';
 import type { Pool } from '../../services/shared/database.ts';
 import { createLogger } from '../../services/shared/telemetry.ts';
 
-/** The bench says itself what is to be said; `BENCH_LOG_LEVEL` opens the services' own log. */
+/** The bench has its own output; `BENCH_LOG_LEVEL` turns the services' log on. */
 export const silent = createLogger({ service: 'bench', level: process.env['BENCH_LOG_LEVEL'] ?? 'silent' });
 
 export const COMMAND = { username: 'bench_command', password: 'bench-command' };
@@ -24,8 +24,8 @@ const TEMPLATE = 'bench_template';
 const SQL_ROOT = join(import.meta.dirname, '../..');
 
 /**
- * As a server of this size would be set up. Durable: fsync and synchronous_commit stay on. Checkpoints are rare, so that
- * no slice pays for what another has written (Aurora has none at all).
+ * The settings of a server of this size. It is durable: fsync and synchronous_commit stay on. Checkpoints are rare, so that no slice
+ * pays for the writes of another (Aurora has no checkpoints at all).
  */
 export const SETTINGS: Readonly<Record<string, string>> = {
   max_connections: '200',
@@ -37,7 +37,7 @@ export const SETTINGS: Readonly<Record<string, string>> = {
   timezone: 'UTC',
 };
 
-/** How to reach one database; small and plain, so that it can be handed to threads and processes. */
+/** The address of one database; plain data, so that it can be sent to threads and processes. */
 export interface DatabaseLocation {
   readonly endpoint: string;
   readonly database: string;
@@ -45,7 +45,7 @@ export interface DatabaseLocation {
 
 export interface BenchDatabase {
   readonly location: DatabaseLocation;
-  /** As the superuser. */
+  /** Connections of the superuser. */
   readonly admin: pg.Pool;
   drop(): Promise<void>;
 }
@@ -55,22 +55,27 @@ export interface BenchServer {
   readonly dataDir: string;
   readonly address: DatabaseAddress;
   readonly postmaster: () => number | undefined;
-  /** A database of its own with schema and roles. With `endpoint`, reached through that (a proxy). */
+  /**
+   * Makes a database with schema and roles.
+   *
+   * @param endpoint the address in its location, such as that of a proxy @default - the server's own address
+   */
   database(name: string, endpoint?: string): Promise<BenchDatabase>;
   stop(): Promise<void>;
 }
 
 export interface ServerOptions {
-  /** Put before PostgreSQL's own libraries, with its environment: what makes fsync slow. */
+  /** A library that PostgreSQL loads first, and its environment; it makes fsync slow. @default - none */
   readonly preload?: { readonly library: string; readonly env: Readonly<Record<string, string>> };
   /**
-   * With files of the log to use again, as a server has that ran for a while. A new one fills and syncs 16 MB of zeros for every 16 MB of
-   * log, all commits wait for that, and it hits what writes fastest most. Takes 4 GB of disk and some ten seconds. @default false
+   * Starts with log files that can be used again, like a server that has run for a while. A new server fills and syncs 16 MB of zeros
+   * for every 16 MB of log. All commits wait for that, and it slows the fastest variant most. Takes 4 GB of disk and about ten seconds.
+   * @default false
    */
   readonly usedLog?: boolean;
 }
 
-/** PostgreSQL of the local run with the settings above, in a folder that is forgotten afterwards. */
+/** Starts the PostgreSQL of the local run with the settings above, in a temporary folder. */
 export async function startBenchServer(options: ServerOptions = {}): Promise<BenchServer> {
   const dataDir = mkdtempSync(join(tmpdir(), 'order-pipeline-bench-'));
   // PostgreSQL's account has to get in.
@@ -86,7 +91,7 @@ export async function startBenchServer(options: ServerOptions = {}): Promise<Ben
     if (existsSync(moved)) await rm(readFileSync(moved, 'utf8').trim(), { recursive: true, force: true });
   };
   try {
-    // Makes the data folder, in the way of the local run.
+    // Makes the data folder as the local run does.
     const first = await startPostgres({ dataDir });
     const { user, password } = first.writer;
     const login = { user, password };
@@ -127,14 +132,14 @@ export async function startBenchServer(options: ServerOptions = {}): Promise<Ben
       version, dataDir, address, postmaster: () => running.pid(), stop,
       async database(name, endpoint = `${address.host}:${address.port}`) {
         await root.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
-        // A plain copy of files: nothing of it has to be written to the log again.
+        // A plain copy of files, of which nothing is written to the log again.
         await root.query(`CREATE DATABASE ${name} TEMPLATE ${TEMPLATE} STRATEGY file_copy`);
         const own = admin(name, 4);
         return {
           location: { endpoint, database: name },
           admin: own,
           async drop() {
-            // Stopped meanwhile.
+            // The server was stopped meanwhile.
             if (!pools.has(root)) return;
             await end(own);
             await root.query(`DROP DATABASE ${name} WITH (FORCE)`);
@@ -148,7 +153,10 @@ export async function startBenchServer(options: ServerOptions = {}): Promise<Ben
   }
 }
 
-/** Makes `min_wal_size` of log; the checkpoint sets the files aside for later. So does the checkpoint of every DROP DATABASE between the rows. */
+/**
+ * Makes `min_wal_size` of log; the checkpoint sets its files aside for later. The checkpoint of every DROP DATABASE between the rows
+ * does the same.
+ */
 async function useLog(root: pg.Pool): Promise<void> {
   await root.query(`DO $$ BEGIN
     FOR i IN 1..250 LOOP
@@ -159,7 +167,7 @@ async function useLog(root: pg.Pool): Promise<void> {
   await root.query('CHECKPOINT');
 }
 
-/** PostgreSQL gets no environment of ours, so a script of one line gives it the library. */
+/** PostgreSQL does not get our environment, so a script of one line adds the library. */
 function preloading(binary: string, folder: string, { library, env }: NonNullable<ServerOptions['preload']>): string {
   const script = join(folder, 'postgres-preloaded');
   const assignments = Object.entries({ ...env, LD_PRELOAD: library }).map(([name, value]) => `${name}='${value}'`).join(' ');
@@ -171,7 +179,7 @@ function preloading(binary: string, folder: string, { library, env }: NonNullabl
 /** The services' own pool, as the command role; only the secret comes from here instead of Secrets Manager. */
 export function commandPool(location: DatabaseLocation, max: number, applicationName = 'bench'): Pool {
   const secrets = { send: async () => ({ SecretString: JSON.stringify(COMMAND) }) } as unknown as SecretsManagerClient;
-  return createPool({ endpoint: location.endpoint, database: location.database, secretArn: 'bench', secrets, applicationName, max, logger: silent });
+  return createPool({ ...location, secretArn: 'bench', secrets, applicationName, max, logger: silent });
 }
 
 /** Opens all connections of the pool at once. */

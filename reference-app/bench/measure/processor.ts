@@ -3,9 +3,9 @@ import { cpus, loadavg } from 'node:os';
 import { createHash } from 'node:crypto';
 import type { Meter } from './slices.ts';
 
-/** Ticks of utime and stime; Linux has used 100 for decades whatever its own timer does. */
+/** Ticks of utime and stime. Linux has reported 100 per second for decades, independent of its timer. */
 const TICKS_PER_SECOND = 100;
-/** Work that belongs to no order: it comes when it comes. */
+/** Processes whose work belongs to no order and comes at any time. */
 const EXCLUDED = /autovacuum|checkpointer/;
 
 interface ProcessTime {
@@ -37,7 +37,7 @@ function schedulerSeconds(pid: number): number | undefined {
 
 /**
  * Processor time of PostgreSQL's processes (without autovacuum and checkpointer) and of this process with all its threads.
- * Only Linux tells; elsewhere there is no meter.
+ * Only Linux reports it; elsewhere the meter reads nothing.
  */
 export function processorMeter(postmaster: () => number | undefined, others: () => readonly number[] = () => []): Meter {
   const kinds = new Map<number, boolean>();
@@ -49,7 +49,7 @@ export function processorMeter(postmaster: () => number | undefined, others: () 
     }
     return yes;
   };
-  /** What processes had used when they were last seen: a connection that closes takes its clock with it. */
+  /** Seconds of each process when it was last seen, since the time of a closed connection can no longer be read. */
   const used = new Map<number, number>();
   return {
     read() {
@@ -91,7 +91,7 @@ export function machineLoad(): () => number | undefined {
   };
 }
 
-/** What one core does in a quarter of a second of SHA-256 over 1 KiB, in MB/s: to compare machines and phases of one. */
+/** MB/s of SHA-256 over 1 KiB on one core, measured for a quarter of a second, to compare machines and phases of a machine. */
 export function processorScore(): number {
   const block = Buffer.alloc(1024, 7);
   const until = performance.now() + 250;

@@ -19,7 +19,7 @@ export interface Slice {
   readonly count: number;
   readonly seconds: number;
   readonly rate: number;
-  /** Processor seconds of the database's processes and of this one during the slice; missing where they can't be read. */
+  /** Processor seconds of the database's processes and of this one during the slice; missing where they are not reported. */
   readonly database?: number;
   readonly node?: number;
 }

@@ -18,8 +18,8 @@ export function closedLoop(name: string, chain: Chain, inFlight: number, random:
   let deducted = 0;
   let progressed: () => void = () => {};
   let last = 0;
-  chain.onDone((what, orderIds) => {
-    if (what !== 'deducted') return;
+  chain.onDone((step, orderIds) => {
+    if (step !== 'deducted') return;
     deducted += orderIds.length;
     last = performance.now();
     progressed();

@@ -1,24 +1,27 @@
 /**
- * The design that the pipeline is compared with, and nothing but that: one message at a time, one transaction per order,
- * SELECT … FOR UPDATE per line, then an update and a ledger entry per line, and the outbox. Same schema, same durability, prepared
- * statements, lines in sorted order so that several workers don't deadlock. Never imported by a service.
+ * The naive design with which the pipeline is compared: one message at a time, one transaction per order, SELECT … FOR UPDATE per line,
+ * then an update and a ledger entry per line, and the outbox. It has the same schema and durability, prepared statements, and lines in
+ * sorted order so that several workers do not deadlock. No service imports it.
  */
-import type { PoolClient } from 'pg';
+import type { PoolClient, QueryResultRow } from 'pg';
 import type { Pool } from '../../services/shared/database.ts';
 import { newEvent, newId, type EventEnvelope, type InventoryLine } from '../../services/shared/events/index.ts';
 import type { NewOrder } from '../../services/order-service/api-write-service/intake.ts';
 
-const statement = (name: string, text: string) => (tx: Pick<PoolClient, 'query'>, ...values: unknown[]) => tx.query({ name: `naive-${name}`, text, values });
+const statement = <R extends QueryResultRow>(name: string, text: string) =>
+  (tx: Pick<PoolClient, 'query'>, ...values: unknown[]) => tx.query<R>({ name: `naive-${name}`, text, values });
 
 const remember = statement('inbox', 'INSERT INTO messaging.inbox (consumer, event_id) VALUES ($1, $2) ON CONFLICT DO NOTHING');
 const publish = statement('outbox', 'INSERT INTO messaging.outbox (event_id, aggregate_id, detail_type, envelope) VALUES ($1, $2, $3, $4)');
 
 // --- intake ------------------------------------------------------------------------------------------------------
 
-const insertOrder = statement('order', `INSERT INTO orders.orders (order_id, customer_id, status, version, created_at, updated_at, items, traceparent)
+const insertOrder = statement('order', `
+  INSERT INTO orders.orders (order_id, customer_id, status, version, created_at, updated_at, items, traceparent)
   VALUES ($1, $2, 'PENDING', 1, $3, $3, $4, $5)`);
 const readProduct = statement('product', 'SELECT FROM inventory.product WHERE sku = $1');
-const insertChange = statement('change', `INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id, cause_id, at)
+const insertChange = statement('change', `
+  INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id, cause_id, at)
   VALUES ($1, $2, $3, $4, $5, $6, $7)`);
 
 /** With two lines: 7 round trips. */
@@ -35,19 +38,22 @@ export async function takeOrder(pool: Pool, order: NewOrder): Promise<void> {
 
 // --- stock-service -----------------------------------------------------------------------------------------------
 
-const readStock = statement('available', 'SELECT sum(on_hand - reserved)::int AS available FROM inventory.stock_level WHERE sku = $1');
+const readStock = statement<{ available: number | null }>('available', 'SELECT sum(on_hand - reserved)::int AS available FROM inventory.stock_level WHERE sku = $1');
 
 /** With two lines: 6 round trips. */
 export async function validate(pool: Pool, event: EventEnvelope<'order.created'>): Promise<EventEnvelope[]> {
   return once(pool, 'stock-service', event, async (tx) => {
     const lines: { sku: string; requested: number; available: number }[] = [];
     for (const { sku, quantity } of sorted(event.data.items)) {
-      const { rows: [stock] } = await readStock(tx, sku) as { rows: { available: number | null }[] };
+      const { rows: [stock] } = await readStock(tx, sku);
       lines.push({ sku, requested: quantity, available: stock?.available ?? 0 });
     }
     const answer = newEvent({
       type: 'inventory.validated', source: '/stock-service', subject: event.subject, sequence: event.sequence, cause: event,
-      data: { orderId: event.data.orderId, lines, sufficient: lines.every((line) => line.requested <= line.available), asOf: new Date().toISOString() },
+      data: {
+        orderId: event.data.orderId, lines, sufficient: lines.every((line) => line.requested <= line.available),
+        asOf: new Date().toISOString(),
+      },
     });
     await publish(tx, answer.id, answer.subject, 'StockValidated', JSON.stringify(answer));
     return [answer];
@@ -56,7 +62,10 @@ export async function validate(pool: Pool, event: EventEnvelope<'order.created'>
 
 // --- inventory-service -------------------------------------------------------------------------------------------
 
-const lockStock = statement('lock-stock', `SELECT on_hand, reserved FROM inventory.stock_level WHERE sku = $1 AND location = 'MAIN' FOR UPDATE`);
+interface Level { on_hand: number; reserved: number }
+
+const lockStock = statement<Level>('lock-stock', `
+  SELECT on_hand, reserved FROM inventory.stock_level WHERE sku = $1 AND location = 'MAIN' FOR UPDATE`);
 const reserveLine = statement('reserve-line', `
   WITH stock AS (
     UPDATE inventory.stock_level SET reserved = reserved + $3 WHERE sku = $2 AND location = 'MAIN'
@@ -70,10 +79,10 @@ const rejectLine = statement('reject-line', `
 /** With two lines: 8 round trips. */
 export async function reserve(pool: Pool, event: EventEnvelope<'inventory.validated'>): Promise<EventEnvelope[]> {
   return once(pool, 'inventory-service', event, async (tx) => {
-    const wanted = sorted(event.data.lines).map(({ sku, requested }) => ({ sku, quantity: requested }));
+    const ordered = sorted(event.data.lines).map(({ sku, requested }) => ({ sku, quantity: requested }));
     const levels: { sku: string; quantity: number; onHand: number; reserved: number }[] = [];
-    for (const line of wanted) {
-      const { rows: [stock] } = await lockStock(tx, line.sku) as { rows: { on_hand: number; reserved: number }[] };
+    for (const line of ordered) {
+      const { rows: [stock] } = await lockStock(tx, line.sku);
       levels.push({ ...line, onHand: stock?.on_hand ?? 0, reserved: stock?.reserved ?? 0 });
     }
     const short = levels.filter(({ quantity, onHand, reserved }) => onHand - reserved < quantity);
@@ -85,7 +94,10 @@ export async function reserve(pool: Pool, event: EventEnvelope<'inventory.valida
       id, type: 'inventory.updated', source: '/inventory-service', subject: event.subject, sequence: 1, cause: event,
       data: {
         orderId: event.subject, reservationId: id, outcome: fits ? 'RESERVED' : 'REJECTED',
-        lines: levels.map((level) => ({ ...level, reserved: level.reserved + (fits ? level.quantity : 0), deltaOnHand: 0, deltaReserved: fits ? level.quantity : 0 })),
+        lines: levels.map((level) => {
+          const deltaReserved = fits ? level.quantity : 0;
+          return { ...level, reserved: level.reserved + deltaReserved, deltaOnHand: 0, deltaReserved };
+        }),
         shortages: short.map((level) => ({ sku: level.sku, requested: level.quantity, available: level.onHand - level.reserved })),
       },
     });
@@ -94,9 +106,11 @@ export async function reserve(pool: Pool, event: EventEnvelope<'inventory.valida
   });
 }
 
-const readReservation = statement('reservation', `SELECT version, type, sku, delta_reserved AS quantity, event_id
+interface ReservedLine { version: number; type: string; sku: string; quantity: number; event_id: string }
+
+const readReservation = statement<ReservedLine>('reservation', `SELECT version, type, sku, delta_reserved AS quantity, event_id
   FROM inventory.ledger WHERE document_id = $1 ORDER BY version DESC, sku`);
-const deductLine = statement('deduct-line', `
+const deductLine = statement<Level>('deduct-line', `
   WITH stock AS (
     UPDATE inventory.stock_level SET on_hand = on_hand - $3, reserved = reserved - $3
     WHERE sku = $2 AND location = 'MAIN' RETURNING on_hand, reserved
@@ -109,13 +123,13 @@ const deductLine = statement('deduct-line', `
 /** With two lines: 9 round trips. */
 export async function deduct(pool: Pool, event: EventEnvelope<'order.confirmed'>): Promise<EventEnvelope[]> {
   return once(pool, 'inventory-service', event, async (tx) => {
-    const { rows } = await readReservation(tx, event.subject) as { rows: { version: number; type: string; sku: string; quantity: number; event_id: string }[] };
+    const { rows } = await readReservation(tx, event.subject);
     if (rows[0]?.type !== 'RESERVE') return [];
     const id = newId();
     const lines: InventoryLine[] = [];
     for (const { sku } of rows) await lockStock(tx, sku);
     for (const [i, { sku, quantity }] of rows.entries()) {
-      const { rows: [level] } = await deductLine(tx, event.subject, sku, quantity, i + 1, id) as { rows: { on_hand: number; reserved: number }[] };
+      const { rows: [level] } = await deductLine(tx, event.subject, sku, quantity, i + 1, id);
       lines.push({ sku, quantity, deltaOnHand: -quantity, deltaReserved: -quantity, onHand: level!.on_hand, reserved: level!.reserved });
     }
     const answer = newEvent({
@@ -129,24 +143,29 @@ export async function deduct(pool: Pool, event: EventEnvelope<'order.confirmed'>
 
 // --- order status ------------------------------------------------------------------------------------------------
 
-const lockOrder = statement('lock-order', 'SELECT customer_id, version, created_at FROM orders.orders WHERE order_id = $1 AND status = \'PENDING\' FOR UPDATE');
-const settleOrder = statement('settle', `UPDATE orders.orders SET status = $2, version = version + 1, updated_at = $3, reason = $4, shortages = $5 WHERE order_id = $1`);
+const lockOrder = statement<{ customer_id: string; version: number; created_at: Date }>('lock-order', `
+  SELECT customer_id, version, created_at FROM orders.orders WHERE order_id = $1 AND status = 'PENDING' FOR UPDATE`);
+const settleOrder = statement('settle', `
+  UPDATE orders.orders SET status = $2, version = version + 1, updated_at = $3, reason = $4, shortages = $5 WHERE order_id = $1`);
 
 /** 7 round trips. */
 export async function settle(pool: Pool, event: EventEnvelope<'inventory.updated'>): Promise<EventEnvelope[]> {
   return once(pool, 'order-status', event, async (tx) => {
-    const { rows: [order] } = await lockOrder(tx, event.subject) as { rows: { customer_id: string; version: number; created_at: Date }[] };
+    const { rows: [order] } = await lockOrder(tx, event.subject);
     if (!order) return [];
     const confirms = event.data.outcome === 'RESERVED';
     const at = new Date();
     const version = order.version + 1;
     const data = { orderId: event.subject, customerId: order.customer_id, version, createdAt: order.created_at.toISOString() };
     const common = { source: '/order-service', subject: event.subject, sequence: version, cause: event, time: at };
+    const { shortages } = event.data;
+    const reason = 'INSUFFICIENT_STOCK';
     const answer = confirms
       ? newEvent({ ...common, type: 'order.confirmed', data: { ...data, confirmedAt: at.toISOString() } })
-      : newEvent({ ...common, type: 'order.rejected', data: { ...data, reason: 'INSUFFICIENT_STOCK', shortages: event.data.shortages, rejectedAt: at.toISOString() } });
-    await settleOrder(tx, event.subject, confirms ? 'CONFIRMED' : 'REJECTED', at, confirms ? null : 'INSUFFICIENT_STOCK', confirms ? null : JSON.stringify(event.data.shortages));
-    await insertChange(tx, event.subject, version, 'PENDING', confirms ? 'CONFIRMED' : 'REJECTED', answer.id, event.id, at);
+      : newEvent({ ...common, type: 'order.rejected', data: { ...data, reason, shortages, rejectedAt: at.toISOString() } });
+    const status = confirms ? 'CONFIRMED' : 'REJECTED';
+    await settleOrder(tx, event.subject, status, at, confirms ? null : reason, confirms ? null : JSON.stringify(shortages));
+    await insertChange(tx, event.subject, version, 'PENDING', status, answer.id, event.id, at);
     await publish(tx, answer.id, answer.subject, confirms ? 'OrderConfirmed' : 'OrderRejected', JSON.stringify(answer));
     return [answer];
   });
@@ -154,16 +173,19 @@ export async function settle(pool: Pool, event: EventEnvelope<'inventory.updated
 
 // --- outbox relay ------------------------------------------------------------------------------------------------
 
-const lockCursor = statement('cursor', 'SELECT xid::text, id::text FROM messaging.relay_cursor WHERE shard = 0 FOR UPDATE');
-const readNext = statement('next', `SELECT o.xid::text, o.id::text, o.detail_type, o.envelope FROM messaging.outbox o
-  WHERE (o.xid, o.id) > ($1::xid8, $2::bigint) AND o.xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY o.xid, o.id LIMIT $3`);
-const moveCursor = statement('move-cursor', 'UPDATE messaging.relay_cursor SET xid = $1::xid8, id = $2::bigint, updated_at = now() WHERE shard = 0');
+const lockCursor = statement<{ xid: string; id: string }>('cursor', 'SELECT xid::text, id::text FROM messaging.relay_cursor WHERE shard = 0 FOR UPDATE');
+interface OutboxRow { xid: string; id: string; detail_type: string; envelope: string }
 
-/** 5 round trips, whatever the number of events; naive is one event. Returns how many there were. */
+const readNext = statement<OutboxRow>('next', `SELECT o.xid::text, o.id::text, o.detail_type, o.envelope FROM messaging.outbox o
+  WHERE (o.xid, o.id) > ($1::xid8, $2::bigint) AND o.xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY o.xid, o.id LIMIT $3`);
+const moveCursor = statement('move-cursor', `
+  UPDATE messaging.relay_cursor SET xid = $1::xid8, id = $2::bigint, updated_at = now() WHERE shard = 0`);
+
+/** 5 round trips for any number of events. Returns how many there were. */
 export async function relaySome(pool: Pool, most: number, send: (envelope: string, detailType: string) => void): Promise<number> {
   return inTransaction(pool, async (tx) => {
-    const { rows: [cursor] } = await lockCursor(tx) as { rows: { xid: string; id: string }[] };
-    const { rows } = await readNext(tx, cursor!.xid, cursor!.id, most) as { rows: { xid: string; id: string; detail_type: string; envelope: string }[] };
+    const { rows: [cursor] } = await lockCursor(tx);
+    const { rows } = await readNext(tx, cursor!.xid, cursor!.id, most);
     const last = rows.at(-1);
     if (!last) return 0;
     for (const row of rows) send(row.envelope, row.detail_type);
@@ -178,7 +200,9 @@ export async function relayOne(pool: Pool, send: (envelope: string, detailType: 
 
 // --- common ------------------------------------------------------------------------------------------------------
 
-async function once(pool: Pool, consumer: string, event: EventEnvelope, work: (tx: PoolClient) => Promise<EventEnvelope[]>): Promise<EventEnvelope[]> {
+async function once(
+  pool: Pool, consumer: string, event: EventEnvelope, work: (tx: PoolClient) => Promise<EventEnvelope[]>,
+): Promise<EventEnvelope[]> {
   return inTransaction(pool, async (tx) => ((await remember(tx, consumer, event.id)).rowCount === 0 ? [] : work(tx)));
 }
 

@@ -59,12 +59,14 @@ export function reserveVariant(
   };
 }
 
-/** The same in several threads, each with connections of its own, as several pods compete for one queue. */
+/** The batched reserve stage in several threads, each with connections of its own, as several pods compete for one queue. */
 export async function threadedReserveVariant(
-  name: string, location: DatabaseLocation, shape: Shape, random: () => number, how: Required<ReserveHow> & { readonly threads: number }, times?: number[],
+  name: string, location: DatabaseLocation, shape: Shape, random: () => number,
+  how: Required<ReserveHow> & { readonly threads: number }, times?: number[],
 ): Promise<ReserveVariant & { stop(): Promise<void> }> {
   const threads = await Promise.all(Array.from({ length: how.threads }, async () => {
-    const workerData: ReserveThreadData = { location, shape, seed: Math.floor(random() * 2 ** 31), batch: how.batch, workers: how.workers / how.threads };
+    const seed = Math.floor(random() * 2 ** 31);
+    const workerData: ReserveThreadData = { location, shape, seed, batch: how.batch, workers: how.workers / how.threads };
     const thread = new Worker(new URL('./reserve-thread.ts', import.meta.url), { workerData });
     await once(thread, 'message');
     return { thread, taken: 0 };

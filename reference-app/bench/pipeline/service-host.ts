@@ -50,7 +50,7 @@ export type Step = 'validated' | 'reserved' | 'settled' | 'deducted';
 /** A message of a host to its parent. `at` is in milliseconds since the epoch, so that threads can be compared. */
 export type HostMessage =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'done'; readonly what: Step; readonly orderIds: string[]; readonly at: number }
+  | { readonly kind: 'done'; readonly step: Step; readonly orderIds: string[]; readonly at: number }
   | { readonly kind: 'stopped'; readonly calls?: MemoryBroker['calls'] };
 
 /** Milliseconds since the epoch, finer than Date.now(). */
@@ -70,7 +70,9 @@ const STEPS: Partial<Record<EventEnvelope['type'], Step>> = {
 };
 
 /** The orders of the events that took effect, by step. */
-function stepsOf(events: readonly EventEnvelope[], outcomes: readonly { readonly eventId: string; readonly result: string }[]): Map<Step, string[]> {
+function stepsOf(
+  events: readonly EventEnvelope[], outcomes: readonly { readonly eventId: string; readonly result: string }[],
+): Map<Step, string[]> {
   const byId = new Map(events.map((event) => [event.id, event]));
   const steps = new Map<Step, string[]>();
   for (const { eventId, result } of outcomes) {
@@ -98,7 +100,7 @@ function reporting(handler: Handler<never>, report: (message: HostMessage) => vo
           if (reported) return;
           reported = true;
           const at = clock();
-          for (const [what, orderIds] of stepsOf(events, outcomes)) report({ kind: 'done', what, orderIds, at });
+          for (const [step, orderIds] of stepsOf(events, outcomes)) report({ kind: 'done', step, orderIds, at });
         },
       }));
     },

@@ -34,9 +34,9 @@ export async function startNaiveChain(location: DatabaseLocation, ways: number):
       wakeAll: () => idle.splice(0).forEach((one) => one()),
     };
   };
-  const report = (what: 'settled' | 'deducted', orderId: string) => {
+  const report = (step: 'settled' | 'deducted', orderId: string) => {
     const at = performance.timeOrigin + performance.now();
-    for (const listener of listeners) listener(what, [orderId], at);
+    for (const listener of listeners) listener(step, [orderId], at);
   };
   const stock = queue((event: EventEnvelope<'order.created'>) => naive.validate(pool, event));
   const inventory = queue(async (event: EventEnvelope<'inventory.validated' | 'order.confirmed'>) => {

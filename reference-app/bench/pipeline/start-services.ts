@@ -6,7 +6,7 @@ import { commandPool, warm, type DatabaseLocation } from '../database/server.ts'
 import type { ConsumerSettings, HostData, HostMessage, ServiceName } from './service-host.ts';
 
 /** Called with the orders of a commit of order status or of the deduction; `at` in milliseconds since the epoch. */
-export type DoneListener = (what: 'settled' | 'deducted', orderIds: readonly string[], at: number) => void;
+export type DoneListener = (step: 'settled' | 'deducted', orderIds: readonly string[], at: number) => void;
 
 /** All stages of an order, started and connected. */
 export interface Chain {
@@ -16,9 +16,7 @@ export interface Chain {
 }
 
 export interface ChainOptions {
-  readonly settings?: Partial<Record<ServiceName, ConsumerSettings>>;
-  /** Connections of the intake. @default 2 */
-  readonly intakeConnections?: number;
+  /** Time after which rows are dropped. */
   /** @default - everything is kept */
   readonly retention?: Retention;
 }
@@ -28,11 +26,13 @@ const SETTINGS: ConsumerSettings = { concurrency: 1 };
 
 const SERVICES: readonly ServiceName[] = ['stock-service', 'inventory-service', 'order-status'];
 
+const INTAKE_CONNECTIONS = 2;
+
 /**
- * The services' own code, a thread each, as they run in a pod each: intake here, the relay with bus and queues in memory in one
- * thread, each consumer in another.
+ * Starts the services' own code in threads, as they run in pods: the intake in this one, the relay with bus and queues in memory in
+ * another, and each consumer in one more.
  */
-export async function startChain(location: DatabaseLocation, { settings = {}, intakeConnections = 2, retention }: ChainOptions = {}): Promise<Chain> {
+export async function startChain(location: DatabaseLocation, { retention }: ChainOptions = {}): Promise<Chain> {
   const listeners: DoneListener[] = [];
   const threads: { worker: Worker; stopped: Promise<HostMessage & { kind: 'stopped' }> }[] = [];
   const start = async (data: HostData, transfer: MessagePort[]) => {
@@ -47,8 +47,8 @@ export async function startChain(location: DatabaseLocation, { settings = {}, in
         case 'ready': return ready.resolve();
         case 'stopped': return stopped.resolve(message);
         case 'done': {
-          const { what, orderIds, at } = message;
-          if (what === 'settled' || what === 'deducted') for (const listener of listeners) listener(what, orderIds, at);
+          const { step, orderIds, at } = message;
+          if (step === 'settled' || step === 'deducted') for (const listener of listeners) listener(step, orderIds, at);
         }
       }
     });
@@ -64,10 +64,10 @@ export async function startChain(location: DatabaseLocation, { settings = {}, in
   await start({ role: 'relay', location, ports, ...(retention && { retention }) }, ports);
   for (const [i, service] of SERVICES.entries()) {
     const port = channels[i]!.port2;
-    await start({ role: 'consumer', service, location, settings: { ...SETTINGS, ...settings[service] }, port }, [port]);
+    await start({ role: 'consumer', service, location, settings: SETTINGS, port }, [port]);
   }
-  const pool = commandPool(location, intakeConnections, 'intake');
-  await warm(pool, intakeConnections);
+  const pool = commandPool(location, INTAKE_CONNECTIONS, 'intake');
+  await warm(pool, INTAKE_CONNECTIONS);
   return {
     accept: acceptBy(pool),
     onDone: (listener) => listeners.push(listener),

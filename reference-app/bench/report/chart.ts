@@ -119,7 +119,7 @@ function lineChart({ title, x, y, series, logX }: LineChart, height: number): st
     parts.push(`<text x="${left - 6}" y="${(at + 4).toFixed(1)}" text-anchor="end">${(maxY * share).toLocaleString('en-US')}</text>`);
   }
   for (const tick of ticksOf(points.map(([value]) => value), px)) {
-    parts.push(`<text x="${px(tick).toFixed(1)}" y="${bottom + 17}" text-anchor="middle">${tick.toLocaleString('en-US')}</text>`);
+    parts.push(`<text x="${px(tick).toFixed(1)}" y="${bottom + 17}" text-anchor="middle">${tick.toLocaleString('en-US', { maximumFractionDigits: 1 })}</text>`);
   }
   series.forEach(({ name, points: own }, i) => {
     const kind = 'abcd'[i % 4];

@@ -49,11 +49,12 @@ function comparisonPart(stages: readonly Comparison[]): string {
   const ratioCell = (services: VariantResult, naive: VariantResult) => `${number(ratioTo(services, naive))}×`;
   return [
     '## Measured, naive and limit',
-    table(['stage', 'measured', 'naive', 'ratio', 'limit', 'command'], stages.map(({ title, services, naive, limit, command, unit }) => [
+    table(['stage', 'measured', 'naive', 'ratio', 'limit', 'command'], stages.map(({ title, unit, services, naive, limit, command }) => [
       unit === 'orders' ? title : `${title} (${unit})`, perSecond(services.rate), naive.map(naiveCell).join('; '),
       naive.map((one) => ratioCell(services, one)).join('; '), limit === undefined ? '–' : `${number(limit)}/s`, run(command),
     ])),
-    'Rates are orders per second where the stage names nothing else. Two ratios are those over the two naive rates.',
+    'Rates are medians, in orders per second where the stage names nothing else. A ratio is the median of slices side by side, so it can differ from the '
+    + 'quotient of two medians. Two ratios are those over the two naive rates.',
     '### The reason for each limit',
     stages.map(({ title, limitedBy }) => `- **${title[0]!.toUpperCase()}${title.slice(1)}.** ${limitedBy}`).join('\n'),
   ].join('\n\n');
@@ -62,14 +63,13 @@ function comparisonPart(stages: readonly Comparison[]): string {
 function latencyPart(row: RowResult | undefined, chain: RowResult | undefined): string {
   if (!row) return '';
   const runs = middleRuns(row.raw['latency'] as LatencyRun[]);
-  const cell = (saturated: boolean, value: number) => (saturated ? 'saturated' : `${number(value)} ms`);
   const variants = chain?.variants ?? [];
   const rateOf = (design: string) => Math.max(...variants.filter((variant) => variant.design === design).map(({ rate }) => rate.median));
   return [
     '## Latency',
     `From the intended time of an order to the answer of the intake and to the commit of its confirmation (${run('latency')}):`,
     table(['orders/s', 'accepted: p50', 'p99', 'confirmed: p50', 'p99'], runs.map(({ rate, saturated, accept, confirmed }) => [
-      number(rate), cell(saturated, accept.p50), cell(saturated, accept.p99), cell(saturated, confirmed.p50), cell(saturated, confirmed.p99),
+      number(rate), ...[accept.p50, accept.p99, confirmed.p50, confirmed.p99].map((value) => (saturated ? 'saturated' : `${number(value)} ms`)),
     ])),
     variants.length === 0 ? '' : `**Naive** reaches none of these rates: it is saturated at ${number(rateOf('naive'))} orders/s. **The limit** is the saturation of the chain, at `
       + `${number(rateOf('services'))} orders/s on this machine. Above it orders queue, and the latency is the time in the queue.`,
@@ -77,7 +77,8 @@ function latencyPart(row: RowResult | undefined, chain: RowResult | undefined): 
 }
 
 function failurePart(rows: Results['rows']): string {
-  const figures = (['stall', 'flash-sale'] as const).flatMap((name) => (rows[name]?.figures ?? []).map((figure) => [figure.name, figure.measured, run(name)]));
+  const figures = ['stall', 'flash-sale']
+    .flatMap((command) => (rows[command]?.figures ?? []).map(({ name, measured }) => [name, measured, run(command)]));
   if (figures.length === 0) return '';
   return [
     '## Failures and flash sales',
@@ -86,19 +87,21 @@ function failurePart(rows: Results['rows']): string {
   ].join('\n\n');
 }
 
+/** The columns of the cost table. */
+const FIGURES = ['processor', 'roundTrips', 'commits', 'fsyncs', 'walBytes', 'queueCalls'] as const;
+
 function stagePart(row: RowResult | undefined): string {
   if (!row) return '';
   const { costs, naive, gates } = row.raw as unknown as { costs: StageCost[]; naive: StageCost[]; gates: GateResult[] };
-  const pair = (cost: StageCost, read: (cost: StageCost) => number | undefined) => {
+  const pair = (cost: StageCost, figure: (typeof FIGURES)[number]) => {
     const base = naive.find(({ stage }) => stage === cost.stage);
-    return [cost, ...(base ? [base] : [])].map((one) => number(read(one) ?? NaN)).join(' / ');
+    return [cost, ...(base ? [base] : [])].map((one) => number(one[figure] ?? NaN)).join(' / ');
   };
   return [
     '## Cost of one order at each stage',
     `Each cell: the services / naive (${run('stages')}). The consumers run with their default settings, and their queues are full when they start.`,
     table(['stage', 'processor µs', 'round trips', 'commits', 'fsyncs', 'log bytes', 'queue calls'], costs.map((cost) => [
-      cost.stage, pair(cost, ({ processor }) => processor), pair(cost, ({ roundTrips }) => roundTrips), pair(cost, ({ commits }) => commits),
-      pair(cost, ({ fsyncs }) => fsyncs), pair(cost, ({ walBytes }) => walBytes), pair(cost, ({ queueCalls }) => queueCalls),
+      cost.stage, ...FIGURES.map((figure) => pair(cost, figure)),
     ])),
     `CI allows no order to cost more than a fixed limit per stage (\`npm run bench -- --quick\`, \`reference-app/bench/gates.ts\`). `
     + `Of these limits, ${gates.filter(({ ok }) => ok).length} of ${gates.length} held.`,

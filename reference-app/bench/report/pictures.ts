@@ -11,7 +11,7 @@ const bestNaive = (naive: readonly VariantResult[]) => [...naive].sort((a, b) =>
 export function performancePicture(results: Results): string {
   return pairChart({
     title: 'Orders per second: the services and the naive design at its best concurrency',
-    note: 'Medians of the same run. The axis is logarithmic, so equal distances are equal ratios.',
+    note: 'Medians of one run, and ratios of slices side by side. The axis is logarithmic: equal distances are equal ratios.',
     pairs: comparisons(results).flatMap(({ label, services, naive }) => {
       if (label === undefined) return [];
       const best = bestNaive(naive);

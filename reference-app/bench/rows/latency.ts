@@ -28,8 +28,8 @@ export class Confirmations {
   readonly #offset = clock() - performance.now();
 
   constructor(chain: Chain, onConfirmed: (milliseconds: number) => void) {
-    chain.onDone((what, orderIds, at) => {
-      if (what !== 'settled') return;
+    chain.onDone((step, orderIds, at) => {
+      if (step !== 'settled') return;
       for (const orderId of orderIds) {
         const since = this.#intendedAt.get(orderId);
         if (since === undefined) continue;
