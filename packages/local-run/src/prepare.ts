@@ -1,7 +1,8 @@
 import type { Assembly } from './assembly/assembly.ts';
 import { Model } from './assembly/model.ts';
+import { nameWhatIsNotMade } from './assembly/not-made.ts';
 import { placeOf } from './assembly/place.ts';
-import { NAMED, reasonWithoutMeaning, TEMPLATE_TYPES, TEMPLATE_WITHOUT_MEANING } from './assembly/types.ts';
+import { namedType, TEMPLATE_TYPES, TEMPLATE_WITHOUT_MEANING } from './assembly/types.ts';
 import type { ResourceType } from './assembly/types.ts';
 import type { Log } from './log.ts';
 import type { LocalRunOptions } from './local-run.ts';
@@ -50,6 +51,8 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
   const aws = () => ({ region: place.region, otherServices: builtIn.sqs.url });
   const workloads = new Workloads({
     ...surroundings, port, warn,
+    onFailure: (sentence) => options.onFailure?.(sentence),
+    onRecovery: (sentence) => options.onRecovery?.(sentence),
     maxReplicas: options.maxReplicas ?? Infinity,
     without: options.without ?? [],
     environment: (spec, ports) => localEnvironment(spec, ports, {
@@ -69,10 +72,15 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
   const types = Object.assign({}, TEMPLATE_TYPES, ...services.map((service) => service.types)) as Record<string, ResourceType>;
   const model = new Model(assembly, {
     ...place,
-    resourceType: (type) => types[type] ?? NAMED,
+    resourceType: (type) => types[type] ?? namedType(type),
     secretValue: (id) => builtIn.secretsManager.store.value(id),
   });
-  nameWhatIsNotMade(model, types, services, context);
+  nameWhatIsNotMade(model, {
+    made: types,
+    withoutMeaning: [TEMPLATE_WITHOUT_MEANING, ...services.map((service) => service.withoutMeaning ?? {})],
+    otherEndpoints: options.otherEndpoints ?? {},
+    leaveOut: context.leaveOut, warn,
+  });
   return {
     context, builtIn, services, model, warnings, withoutMeaning, portNames,
     environment: () => Object.assign({}, ...services.map((service) => service.environment?.({})), awsEnvironment(aws())) as Record<string, string>,
@@ -82,15 +90,4 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
 function profiling({ profileDir }: Pick<LocalRunOptions, 'profileDir'>): EnvironmentPart {
   if (profileDir === undefined) return () => ({});
   return ({ NODE_OPTIONS = '' }) => ({ NODE_OPTIONS: `${NODE_OPTIONS} --cpu-prof --cpu-prof-dir="${profileDir}"` });
-}
-
-/** Nothing of a stack is left out silently: a resource is made, has no meaning here, or is named. */
-function nameWhatIsNotMade(model: Model, types: object, services: readonly LocalService[], context: RunContext): void {
-  const tables = [TEMPLATE_WITHOUT_MEANING, ...services.map(({ withoutMeaning = {} }) => withoutMeaning)];
-  for (const resource of model.resources) {
-    if (resource.type in types) continue;
-    const reason = reasonWithoutMeaning(tables, resource.type);
-    if (reason !== undefined) context.leaveOut(reason);
-    else context.warn(`The local run cannot make ${resource.constructPath} (${resource.type}).`);
-  }
 }

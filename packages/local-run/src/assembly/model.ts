@@ -162,10 +162,10 @@ export class Resource {
   get path(): string { return `${this.stack.name}.${this.id}`; }
   get world(): World { return this.stack.model.world; }
 
-  /** Where the construct stands in the app, if the template says so: nearer to what its author wrote than the logical id. */
+  /** The path of the construct in the app, if the template has it. Its author knows it better than the logical id. */
   get constructPath(): string {
     const path = this.source.Metadata?.['aws:cdk:path'];
-    return typeof path === 'string' ? path : this.path;
+    return typeof path === 'string' ? path.replace(/\/(Resource|Default)$/, '') : this.path;
   }
 
   /** One property, evaluated. */

@@ -31,6 +31,27 @@ export const NAMED: ResourceType = {
   },
 };
 
+/** The types that nobody makes whose names or ARNs have another form. With the address of such a service, programs can use them. */
+const OTHERWISE_NAMED: Readonly<Record<string, ResourceType>> = {
+  'AWS::S3::Bucket': { ref: bucketName, attributes: { Arn: (bucket) => `arn:aws:s3:::${bucketName(bucket)}` } },
+  'AWS::StepFunctions::StateMachine': {
+    ref: stateMachineArn, attributes: { Arn: stateMachineArn, Name: (machine) => machine.physicalName('StateMachineName', 80) },
+  },
+};
+
+function bucketName(bucket: Resource): string {
+  return bucket.physicalName('BucketName', 63).toLowerCase();
+}
+
+function stateMachineArn(machine: Resource): string {
+  return machine.arn('states', `stateMachine:${machine.physicalName('StateMachineName', 80)}`);
+}
+
+/** The names of a resource that nobody makes. */
+export function namedType(type: string): ResourceType {
+  return OTHERWISE_NAMED[type] ?? NAMED;
+}
+
 /** The types that belong to the reading of the templates, and to no service. */
 export const TEMPLATE_TYPES: Readonly<Record<string, ResourceType>> = {
   'AWS::SSM::Parameter': {
@@ -55,11 +76,21 @@ export const TEMPLATE_WITHOUT_MEANING: WithoutMeaning = {
     /^AWS::EC2::(EgressOnlyInternetGateway|TransitGateway|PrefixList)/, 'Custom::VpcRestrictDefaultSG',
   ],
   'encryption at rest: the data folder is protected by its owner': [/^AWS::KMS::/],
-  'logs, metrics and alarms: every process logs to a file': [/^AWS::Logs::/, /^AWS::CloudWatch::/, /^AWS::XRay::/, 'Custom::LogRetention', /^AWS::Synthetics::/],
-  'scaling: the smallest number of replicas runs all the time': [/^AWS::AutoScaling::/, /^AWS::ApplicationAutoScaling::/],
+  'logs, metrics and alarms: every process logs to a file': [
+    /^AWS::Logs::(?!SubscriptionFilter)/, /^AWS::(CloudWatch|XRay|Synthetics|ApplicationSignals|ApplicationInsights|RUM|APS|Grafana|Oam|InternetMonitor)::/, 'Custom::LogRetention',
+  ],
+  'scaling: the smallest number of replicas runs all the time': [/^AWS::AutoScaling::(ScalingPolicy|ScheduledAction|LifecycleHook|WarmPool)/, /^AWS::ApplicationAutoScaling::/],
   'event schemas: nothing reads them at run time': [/^AWS::EventSchemas::/],
+  'certificates and filters of requests: nothing comes from outside': [/^AWS::(CertificateManager|ACMPCA|WAF|WAFv2|WAFRegional|Shield|NetworkFirewall|FMS)::/],
+  'builds and roll-outs: the assembly is what runs': [
+    /^AWS::(ECR|CodeBuild|CodeCommit|CodeDeploy|CodePipeline|CodeArtifact|CodeConnections|CodeStarConnections|CodeStarNotifications|Signer|ImageBuilder)::/, 'AWS::Lambda::CodeSigningConfig',
+  ],
+  'audit, backup and cost of the account': [
+    /^AWS::(CloudTrail|Config|GuardDuty|SecurityHub|Inspector|InspectorV2|Macie|AccessAnalyzer|AuditManager|Detective|Backup|Budgets|CE|Chatbot|DevOpsGuru|ResourceGroups|SSMIncidents)::/,
+  ],
   'deployment of the stack itself': [
     'AWS::CDK::Metadata', 'AWS::CloudFormation::WaitCondition', 'AWS::CloudFormation::WaitConditionHandle', 'Custom::S3AutoDeleteObjects', 'Custom::CDKBucketDeployment',
+    'Custom::ECRAutoDeleteImages', 'Custom::CrossRegionExportWriter',
   ],
 };
 
