@@ -44,7 +44,7 @@ test('the variables are those that programs get, and each says who gets it', () 
     'all but the migration': all.filter((program) => program !== 'migration'),
     'services': all.filter((program) => !['migration', 'writes', 'reads', 'alone'].includes(program)),
     'consumers': ['writes', 'reads', 'alone'],
-    'who uses the database': withDatabase,
+    'users of the database': withDatabase,
     'the migration': ['migration'],
   };
   for (const [name, who] of documented) {
@@ -85,5 +85,5 @@ test('user, memory and the size of /tmp are those of the manifests', () => {
   expect(limits).toContain(`${securityContext.runAsUser}:${securityContext.runAsGroup}`);
   expect(limits).toContain(`${resources.limits.memory.replace('Mi', ' MiB')} (\`memory\`)`);
   expect(limits).toContain(`${Number.parseInt(resources.requests.cpu) / 1000} vCPU`);
-  expect(limits).toContain(`\`/tmp\` only: ${volumes[0].emptyDir.sizeLimit.replace('Mi', ' MiB')}`);
+  expect(limits).toContain(`only to \`/tmp\`: ${volumes[0].emptyDir.sizeLimit.replace('Mi', ' MiB')}`);
 });
