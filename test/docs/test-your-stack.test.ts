@@ -58,7 +58,7 @@ test('a message is tried five times before it is a dead letter', () => {
   });
 });
 
-test('invoices are made of confirmed orders and nothing else', () => {
+test('invoices are made only for confirmed orders', () => {
   Template.fromStack(new ShopStack(new App(), 'Shop')).hasResourceProperties('AWS::Events::Rule', {
     EventPattern: { 'source': ['com.example.orders'], 'detail-type': ['OrderConfirmed'] },
   });
@@ -84,7 +84,7 @@ test('the invoices run twice, without root, in the namespace of the orders', () 
   expect(spec.template.spec.securityContext).toMatchObject({ runAsNonRoot: true, runAsUser: 1000 });
 });
 
-test('the invoices are told their queue', () => {
+test('the invoices get the address of their queue', () => {
   const stack = new ShopStack(new App(), 'Shop');
   const queues = Template.fromStack(stack).findResources('AWS::SQS::Queue', { Properties: { RedrivePolicy: Match.anyValue() } });
   const { spec } = kubernetesObject(stack, 'Deployment', 'invoices');
@@ -93,7 +93,7 @@ test('the invoices are told their queue', () => {
 // #endregion
 
 // #region logical-ids
-test('what holds data keeps its logical id', () => {
+test('resources with data keep their logical ids', () => {
   const resources: { [id: string]: { Type: string } } = Template.fromStack(new ShopStack(new App(), 'Shop')).toJSON().Resources;
   const types = ['AWS::RDS::DBCluster', 'AWS::SecretsManager::Secret', 'AWS::SQS::Queue', 'AWS::Events::EventBus', 'AWS::Events::Archive'];
   expect(Object.keys(resources).filter((id) => types.includes(resources[id].Type)).sort()).toEqual([
@@ -112,7 +112,7 @@ test('what holds data keeps its logical id', () => {
 import { Annotations } from 'aws-cdk-lib';
 import { Annotations as Found } from 'aws-cdk-lib/assertions';
 
-test('there is no warning but the one that was looked into', () => {
+test('there is only the acknowledged warning', () => {
   const stack = new ShopStack(new App(), 'Shop');
   Annotations.of(stack).acknowledgeWarning('cdk-order-pipeline:subnetTagsUnknown', 'The network team tags the subnets.');
   Found.fromStack(stack).hasNoWarning('*', Match.anyValue());
@@ -126,13 +126,13 @@ import { Validations } from 'aws-cdk-lib';
 import { Topic } from 'aws-cdk-lib/aws-sns';
 import { AwsSolutionsChecks } from 'cdk-nag';
 
-test('AwsSolutions finds nothing but what was accepted with a reason', () => {
+test('AwsSolutions has only findings that were accepted with a reason', () => {
   const app = new App();
   const topic = new Topic(new ShopStack(app, 'Shop'), 'News');
   Validations.of(topic).acknowledge({ id: 'AwsSolutions::AwsSolutions-SNS3', reason: 'The news are public.' });
   Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
 
-  // It throws, with a list of the findings, if there are others.
+  // It throws with a list of the findings if there are others.
   const { directory } = app.synth();
   const { pluginReports } = JSON.parse(readFileSync(join(directory, 'validation-report.json'), 'utf8'));
   const accepted = pluginReports.flatMap(({ suppressedViolations = [] }: any) => suppressedViolations);
