@@ -44,8 +44,8 @@ export interface TestServer {
   readonly postgres: Postgres;
   readonly logFile: string;
   pool(options: { database: string; user?: string; password?: string; max?: number }): Pool;
-  /** A database of its own with schema, roles and no data. */
-  database(): Promise<TestDatabase>;
+  /** A database of its own with the schemas (by default all), roles and no data. */
+  database(options?: { schemas?: readonly string[] }): Promise<TestDatabase>;
   stop(): Promise<void>;
 }
 
@@ -71,7 +71,7 @@ export async function startTestServer(options: { replica?: boolean } = {}): Prom
     postgres,
     logFile: join(dataDir, 'postgres-primary.log'),
     pool,
-    async database() {
+    async database({ schemas } = {}) {
       const name = `test_${++databases}`;
       const server = pool({ database: 'postgres', max: 1 });
       await server.query(`CREATE DATABASE ${name}`);
@@ -80,7 +80,7 @@ export async function startTestServer(options: { replica?: boolean } = {}): Prom
       const query = { username: `${name}_query`, password: 'query-password' };
       const client = await admin.connect();
       try {
-        await migrate(client, { root: SQL_ROOT, command, query, logger: silentLogger() });
+        await migrate(client, { root: SQL_ROOT, schemas, command, query, logger: silentLogger() });
       } finally {
         client.release();
       }
