@@ -156,7 +156,7 @@ library.package.setScript('bench', 'node reference-app/bench/bench.ts');
 library.package.setScript('prebench:synth', 'node scripts/setup.mjs');
 library.package.setScript('bench:synth', 'node --expose-gc --disable-warning=MODULE_TYPELESS_PACKAGE_JSON scripts/benchmark-synth.mjs');
 // What users get, tried as they would: the packed tarball in an empty project, the packages of the other languages.
-for (const what of ['package', 'languages']) {
+for (const what of ['package', 'local-run', 'languages']) {
   library.package.setScript(`pretest:${what}`, 'node scripts/setup.mjs');
   library.package.setScript(`test:${what}`, `node scripts/test-${what}.mjs`);
 }
@@ -197,7 +197,11 @@ library.addTask('test:floor', {
 
 // --- packages --------------------------------------------------------------------------------------
 // What is published is made from a staging folder: neither the repository's package.json nor its documents are for users of the package.
-library.tasks.tryFind('package:js')!.reset('node scripts/pack.mjs dist/js');
+const packageJs = library.tasks.tryFind('package:js')!;
+packageJs.reset('node scripts/pack.mjs dist/js');
+// Both packages have one version, and are published by one job.
+packageJs.exec('npm run compile --workspace packages/local-run');
+packageJs.exec('node scripts/pack-local-run.mjs dist/js');
 for (const language of ['java', 'python', 'dotnet', 'go']) {
   library.tasks.tryFind(`package:${language}`)!.reset(`node scripts/pack.mjs --target ${language} dist`);
 }
@@ -209,7 +213,7 @@ const sbom = library.addTask('sbom', {
 library.packageTask.reset();
 library.packageTask.spawn(library.tasks.tryFind('package:js')!);
 library.packageTask.spawn(sbom);
-library.buildWorkflow!.addPostBuildJobCommands('test-package', ['npm run test:package', 'npm run test:floor'], {
+library.buildWorkflow!.addPostBuildJobCommands('test-package', ['npm run test:package', 'npm run test:local-run', 'npm run test:floor'], {
   checkoutRepo: true, installDeps: true, tools: { node: { version: '24' } },
 });
 library.release!.publisher.addGitHubPostPublishingSteps({

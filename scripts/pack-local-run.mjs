@@ -21,7 +21,8 @@ if (!existsSync(join(source, 'lib', 'bin.js'))) {
 }
 const folder = mkdtempSync(join(tmpdir(), 'cdk-local-run-pack-'));
 try {
-  const manifest = publishedManifest(readJson(join(source, 'package.json')), FIELDS);
+  const { version } = readJson(join(root, 'package.json'));
+  const manifest = { ...publishedManifest(readJson(join(source, 'package.json')), FIELDS), version };
   cpSync(join(source, 'lib'), join(folder, 'lib'), { recursive: true, filter: (path) => !/\.(tsbuildinfo|setup-stamp)$/.test(path) });
   cpSync(join(root, 'LICENSE'), join(folder, 'LICENSE'));
   writeFileSync(join(folder, 'README.md'), withAbsoluteLinks(readFileSync(join(source, 'README.md'), 'utf8'), manifest, 'packages/local-run'));
