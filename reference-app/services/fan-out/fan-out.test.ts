@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import fc from 'fast-check';
-import { lives, type LifeEvent } from '../../scripts/publisher/life.ts';
+import { lives, type LifeEvent } from '../../profiles/fan-out/publisher/life.ts';
 import { newEvent, newId, type OrderItem } from '../shared/events/index.ts';
 import type { Handler } from '../shared/messaging/handler.ts';
 import { handleIsolating, handleOnce, handleOverdue } from '../shared/messaging/inbox.ts';
+import { runDelivery } from '../shared/notifications/delivery.ts';
 import { eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
 import { analyticsHandler } from './analytics-consumer/handler.ts';
 import type { OrderEventType } from './in-order.ts';
-import { runDelivery } from './notification-consumer/delivery.ts';
+import { locked } from './notification-consumer/delivery.ts';
 import { createNotificationHandler } from './notification-consumer/handler.ts';
 import { orderHandler } from './order-consumer/handler.ts';
 
@@ -16,7 +17,7 @@ let server: TestServer;
 let db: TestDatabase;
 before(async () => { server = await startTestServer(); });
 after(() => server.stop());
-beforeEach(async () => { db = await server.database(); });
+beforeEach(async () => { db = await server.database({ schemas: ['messaging', 'fan_out'] }); });
 afterEach(() => db.drop());
 
 const notificationHandler = createNotificationHandler(() => {});
@@ -176,7 +177,7 @@ test('customers are told once and in order, however many send and however often 
       told.set(orderId, [...told.get(orderId) ?? [], outcome]);
     },
   };
-  const deliveries = Array.from({ length: 3 }, () => runDelivery({ pool: db.command, sender, logger: silentLogger(), pollMs: 10, firstBackOffSeconds: 0.01 }));
+  const deliveries = Array.from({ length: 3 }, () => runDelivery({ deliver: locked(db.command), sender, logger: silentLogger(), pollMs: 10, firstBackOffSeconds: 0.01 }));
   try {
     await eventually(async () => (await db.admin.query('SELECT FROM fan_out.notification WHERE sent_at IS NULL')).rowCount, (unsent) => unsent === 0);
   } finally {
@@ -197,7 +198,7 @@ test('no step scans a table that grows, though its plans were made while the tab
     for (const handler of HANDLERS) {
       for (const batch of [created!, cancelled!, updated!]) await handleOnce(handler, batch, pool);
     }
-    const delivery = runDelivery({ pool, sender, logger: silentLogger(), pollMs: 5 });
+    const delivery = runDelivery({ deliver: locked(pool), sender, logger: silentLogger(), pollMs: 5 });
     await eventually(async () => (await pool.query('SELECT count(*)::int AS unsent FROM fan_out.claim(1)')).rows[0].unsent, (unsent) => unsent === 0);
     await delivery.stop();
   };

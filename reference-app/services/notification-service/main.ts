@@ -1,16 +1,11 @@
-import Type from 'typebox';
+import { runDelivery } from '../shared/notifications/delivery.ts';
+import { createSender, SenderConfig } from '../shared/notifications/sender.ts';
 import { runConsumerWorker } from '../shared/worker.ts';
-import { runDelivery } from './delivery.ts';
+import { claimed } from './delivery.ts';
 import { createNotificationHandler } from './handler.ts';
-import { createSender, SENDERS } from './sender.ts';
 
-const Config = Type.Object({
-  NOTIFICATION_SENDER: Type.Enum([...SENDERS], { default: 'log', description: `one of ${SENDERS.join(', ')}` }),
-  NOTIFICATION_URL: Type.Optional(Type.String({ pattern: '^https?://.+', description: 'the address that the webhook sender posts to' })),
-});
-
-await runConsumerWorker('notification-service', Config, ({ config, logger, writer }) => {
-  const sender = createSender(config.NOTIFICATION_SENDER, { logger, url: config.NOTIFICATION_URL });
-  const delivery = runDelivery({ pool: writer, sender, logger });
+await runConsumerWorker('notification-service', SenderConfig, ({ config, logger, writer }) => {
+  const sender = createSender(config, logger);
+  const delivery = runDelivery({ deliver: claimed(writer, sender), sender, logger });
   return { handler: createNotificationHandler(() => delivery.wake()), beside: delivery };
 });

@@ -4,11 +4,12 @@ import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
 import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
 import { handleOnce } from '../shared/messaging/inbox.ts';
+import { runDelivery } from '../shared/notifications/delivery.ts';
+import { createSender, logSender, type Notification, type NotificationSender } from '../shared/notifications/sender.ts';
 import { createLogger } from '../shared/telemetry.ts';
 import { eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
-import { runDelivery } from './delivery.ts';
+import { claimed } from './delivery.ts';
 import { createNotificationHandler } from './handler.ts';
-import { createSender, logSender, type Notification, type NotificationSender } from './sender.ts';
 
 let server: TestServer;
 let db: TestDatabase;
@@ -54,7 +55,7 @@ function recorder(fails: (notification: Notification) => boolean = () => false):
 
 test('one record per order and outcome, whatever comes twice, sent with the customer of the order', async () => {
   const sender = recorder();
-  const delivery = runDelivery({ pool: db.command, sender, logger: silentLogger(), pollMs: 60_000 });
+  const delivery = runDelivery({ deliver: claimed(db.command, sender), sender, logger: silentLogger(), pollMs: 60_000 });
   const handler = createNotificationHandler(() => delivery.wake());
   const orderId = await order();
   const outcomes = await handleOnce(handler, [confirmed(orderId), confirmed(orderId), updated(orderId, 'RESERVED'), updated(orderId, 'DEDUCTED')], db.command);
@@ -72,7 +73,7 @@ test('a notification that fails is sent again until it works, and holds up no ot
   const [bad, good] = [await order(), await order()];
   let failures = 0;
   const sender = recorder(({ orderId }) => orderId === bad && ++failures < 4);
-  const delivery = runDelivery({ pool: db.command, sender, logger: silentLogger(), pollMs: 10, firstBackOffSeconds: 0.02 });
+  const delivery = runDelivery({ deliver: claimed(db.command, sender), sender, logger: silentLogger(), pollMs: 10, firstBackOffSeconds: 0.02 });
   const handler = createNotificationHandler(() => delivery.wake());
   await handleOnce(handler, [confirmed(bad), confirmed(good)], db.command);
   await eventually(unsent, (n) => n === 0);
@@ -88,7 +89,7 @@ test('what a process recorded and did not send before it ended is sent by the ne
   await handleOnce(handler, orders.map(confirmed), db.command);
   assert.equal(await unsent(), 50);
   const senders = [recorder(), recorder()];
-  const deliveries = senders.map((sender) => runDelivery({ pool: db.command, sender, logger: silentLogger(), pollMs: 10, batchSize: 7 }));
+  const deliveries = senders.map((sender) => runDelivery({ deliver: claimed(db.command, { ...sender, batchSize: 7 }), sender, logger: silentLogger(), pollMs: 10 }));
   await eventually(unsent, (n) => n === 0);
   await Promise.all(deliveries.map((delivery) => delivery.stop()));
   assert.deepEqual(senders.flatMap(({ sent }) => sent.map(({ orderId }) => orderId)).sort(), [...orders].sort());
@@ -118,13 +119,13 @@ test('the webhook sender posts JSON with a key, and takes anything but 2xx for a
   });
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
   const url = `http://127.0.0.1:${(http.address() as AddressInfo).port}/hook`;
-  const sender = createSender('webhook', { logger: silentLogger(), url });
+  const sender = createSender({ NOTIFICATION_SENDER: 'webhook', NOTIFICATION_URL: url }, silentLogger());
   const notification = { orderId: 'o', outcome: 'REJECTED', customerId: 'jane', traceparent: undefined };
   await sender.send(notification, 'o/REJECTED');
   assert.deepEqual(got, [{ key: 'o/REJECTED', body: '{"orderId":"o","outcome":"REJECTED","customerId":"jane"}' }]);
   status = 503;
   await assert.rejects(sender.send(notification, 'o/REJECTED'), /answered 503/);
-  assert.throws(() => createSender('webhook', { logger: silentLogger() }), /NOTIFICATION_URL is missing/);
+  assert.throws(() => createSender({ NOTIFICATION_SENDER: 'webhook' }, silentLogger()), /NOTIFICATION_URL is missing/);
   http.closeAllConnections();
   http.close();
 });

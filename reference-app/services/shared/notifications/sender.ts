@@ -1,5 +1,5 @@
-import type { Logger } from '../shared/telemetry.ts';
-import { traceIdOf } from '../shared/telemetry.ts';
+import Type, { type Static } from 'typebox';
+import { traceIdOf, type Logger } from '../telemetry.ts';
 
 export interface Notification {
   readonly orderId: string;
@@ -44,14 +44,19 @@ export function webhookSender(url: string): NotificationSender {
   };
 }
 
-/** What NOTIFICATION_SENDER may say. */
-export const SENDERS = ['log', 'webhook'] as const;
+const SENDERS = ['log', 'webhook'] as const;
 
-export function createSender(name: (typeof SENDERS)[number], options: { logger: Logger; url?: string | undefined }): NotificationSender {
+/** The configuration of a process that sends notifications. */
+export const SenderConfig = Type.Object({
+  NOTIFICATION_SENDER: Type.Enum([...SENDERS], { default: 'log', description: `one of ${SENDERS.join(', ')}` }),
+  NOTIFICATION_URL: Type.Optional(Type.String({ pattern: '^https?://.+', description: 'the address that the webhook sender posts to' })),
+});
+
+export function createSender({ NOTIFICATION_SENDER: name, NOTIFICATION_URL: url }: Static<typeof SenderConfig>, logger: Logger): NotificationSender {
   switch (name) {
-    case 'log': return logSender(options.logger);
+    case 'log': return logSender(logger);
     case 'webhook':
-      if (!options.url) throw new Error('NOTIFICATION_URL is missing; set it to the address that the webhook sender posts to.');
-      return webhookSender(options.url);
+      if (!url) throw new Error('NOTIFICATION_URL is missing; set it to the address that the webhook sender posts to.');
+      return webhookSender(url);
   }
 }

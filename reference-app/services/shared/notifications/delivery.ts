@@ -1,0 +1,67 @@
+import { Counter } from 'prom-client';
+import { runLoop, type Loop } from '../run-loop.ts';
+import { registry, traceIdOf, type Logger } from '../telemetry.ts';
+import type { Notification, NotificationSender } from './sender.ts';
+
+const sent = new Counter({ name: 'notifications_total', help: 'Attempts to send by result: sent, retry', labelNames: ['channel', 'result'], registers: [registry] });
+
+/** A notification whose turn it is to be sent. */
+export interface Due extends Notification {
+  readonly version: number;
+  /** The same at every attempt. */
+  readonly idempotencyKey: string;
+  /** How often it has failed before. */
+  readonly failures: number;
+}
+
+/** The result of an attempt to send. */
+export type Attempt = { readonly sent: true } | { readonly sent: false; readonly error: string; readonly retryInSeconds: number };
+
+/**
+ * Hands what is due to `send`, keeps it from everybody else meanwhile, and writes down the result of each attempt. Answers whether more
+ * may be due at this moment.
+ */
+export type Deliver = (send: (due: readonly Due[]) => Promise<readonly Attempt[]>) => Promise<boolean>;
+
+export interface DeliveryOptions {
+  readonly deliver: Deliver;
+  readonly sender: NotificationSender;
+  readonly logger: Logger;
+  /** How often to look without being woken: for what an ended process has left. @default 1 s */
+  readonly pollMs?: number;
+  /** A notification that fails is sent again after this, doubled with each failure up to an hour. @default 1 s */
+  readonly firstBackOffSeconds?: number;
+}
+
+const MAX_BACK_OFF_SECONDS = 3_600;
+
+/** Sends what is recorded and not sent, at least once, whoever recorded it. Several may run. */
+export function runDelivery({ deliver, sender, logger, pollMs = 1_000, firstBackOffSeconds = 1 }: DeliveryOptions): Pick<Loop, 'wake' | 'stop'> {
+  return runLoop({
+    round: async () => (await deliver(sendAll) ? 0 : pollMs),
+    failed(error, failures) {
+      // What was taken is due again when its time has run out.
+      if (failures === 1) logger.warn({ err: error }, 'notifications cannot be delivered now; waiting');
+    },
+  });
+
+  async function sendAll(due: readonly Due[]): Promise<Attempt[]> {
+    const attempts = await Promise.all(due.map(sendOne));
+    const count = attempts.filter((attempt) => attempt.sent).length;
+    sent.inc({ channel: sender.channel, result: 'sent' }, count);
+    sent.inc({ channel: sender.channel, result: 'retry' }, attempts.length - count);
+    return attempts;
+  }
+
+  async function sendOne({ version, idempotencyKey, failures, ...notification }: Due): Promise<Attempt> {
+    try {
+      await sender.send(notification, idempotencyKey);
+      return { sent: true };
+    } catch (error) {
+      const { orderId, outcome, traceparent } = notification;
+      logger.warn({ err: error, orderId, version, outcome, failures: failures + 1, traceId: traceIdOf(traceparent) }, 'the notification could not be sent; it will be sent again');
+      const retryInSeconds = Math.min(firstBackOffSeconds * 2 ** Math.min(failures, 20), MAX_BACK_OFF_SECONDS);
+      return { sent: false, error: error instanceof Error ? error.message : String(error), retryInSeconds };
+    }
+  }
+}
