@@ -12,7 +12,7 @@ import { ConsumerTarget, CqrsDatabase, EventDrivenOrderPipeline, EventTransport,
 export const app = new App();
 const stack = new Stack(app, 'Orders', { env: { account: '111111111111', region: 'eu-west-1' } });
 
-// What the platform team runs already.
+// The existing resources of the platform team.
 const vpc = ec2.Vpc.fromVpcAttributes(stack, 'Vpc', {
   vpcId: 'vpc-0123456789abcdef0',
   availabilityZones: ['eu-west-1a', 'eu-west-1b'],

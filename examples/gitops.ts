@@ -16,5 +16,5 @@ new BufferedEventConsumer(stack, 'Points', {
   }),
 });
 
-// The deployment fills in the queue's address; a pipeline step writes this output to the GitOps repository.
+// The deployment resolves the address of the queue. A pipeline step writes this output to the GitOps repository.
 new CfnOutput(stack, 'Manifests', { value: stack.toJsonString(kubernetes.manifests) });

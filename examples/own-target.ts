@@ -15,9 +15,9 @@ interface FargateConsumerProps {
   readonly maxTasks: number;
 }
 
-/** A host that the library doesn't have: a service of Amazon ECS on AWS Fargate, with a task more for each 100 messages that wait. */
+/** A host that the library doesn't have: a service of Amazon ECS on AWS Fargate, with one more task for each 100 waiting messages. */
 class FargateConsumer implements IConsumerTarget {
-  /** The queue's visibility timeout is made from it. */
+  /** The longest time for a batch, from which the visibility timeout of the queue is computed. */
   public readonly processingTime = Duration.minutes(1);
 
   constructor(private readonly props: FargateConsumerProps) {}
@@ -28,7 +28,7 @@ class FargateConsumer implements IConsumerTarget {
       image: this.props.image,
       environment: options.environment,
       readonlyRootFilesystem: true,
-      // For the batch in hand.
+      // The time to finish the current batch.
       stopTimeout: this.processingTime,
       logging: ecs.LogDriver.awsLogs({
         streamPrefix: 'consumer',
@@ -48,7 +48,7 @@ class FargateConsumer implements IConsumerTarget {
       metric: options.queue.metricApproximateNumberOfMessagesVisible({ statistic: 'Maximum', period: Duration.minutes(1) }),
       scalingSteps: [{ upper: 0, change: -1 }, { lower: 100, change: 1 }, { lower: 1000, change: 5 }],
     });
-    // What is granted to the consumer and what is opened to it is for these, and the service starts after the database and `dependencies`.
+    // Grants to the consumer and connections of the consumer go to these, and the service starts after the database and `dependencies`.
     return { grantee: taskDefinition.taskRole, connections: service, dependable: service };
   }
 

@@ -7,17 +7,17 @@ import { DatabaseSide, EventDrivenOrderPipeline, KubernetesAccess, KubernetesPre
 export const app = new App();
 const stack = new Stack(app, 'Shop');
 
-// Where the services run: a cluster in a VPC of its own.
+// The services run in a cluster with its own VPC.
 const vpc = new Vpc(stack, 'Vpc');
 const kubectlLayer = new KubectlV35Layer(stack, 'Kubectl');
 const cluster = new Cluster(stack, 'Cluster', { vpc, version: KubernetesVersion.of('1.35'), kubectlProviderOptions: { kubectlLayer } });
 const kubernetes = KubernetesAccess.fromEksV2(cluster, { namespace: 'orders' });
 new KubernetesPrerequisites(stack, 'Prerequisites', { kubernetes });
 
-// One image for all programs in services/; each is started by its command.
+// One image has all programs of services/; each has its own command.
 const services = ServiceHost.kubernetesServices(kubernetes, WorkloadImage.fromDirectory('services'));
 
-// The database with its writer and reader, the event bus with its archive, and what every pipeline has.
+// The database with its writer and reader, the event bus with its archive, and the parts of every pipeline.
 const pipeline = new EventDrivenOrderPipeline(stack, 'Pipeline', {
   vpc,
   migration: services.job(['node', 'migrate.js']),
@@ -26,7 +26,7 @@ const pipeline = new EventDrivenOrderPipeline(stack, 'Pipeline', {
   outboxRelay: services.run(['node', 'outbox-relay.js']),
 });
 
-// A rule, a queue with its dead-letter queue, and who works on it. Add your own consumers the same way.
+// A rule, a queue with its dead-letter queue, and its consumer. Add your own consumers the same way.
 pipeline.addConsumer('Inventory', {
   events: ['order.created'],
   database: DatabaseSide.COMMAND,

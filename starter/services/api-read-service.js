@@ -1,4 +1,4 @@
-// Shows orders and stock: GET /orders/<id>, GET /stock/<sku>. It reads from a reader, which is some milliseconds behind the writer.
+// Shows orders and stock: GET /orders/<id>, GET /stock/<sku>. It uses a reader, which is some milliseconds behind the writer.
 import { connect, problem, run } from './shared.js';
 
 const pool = await connect('READER');
@@ -15,7 +15,7 @@ await run({
     if (method !== 'GET' || !kind) return undefined;
     const isUuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id);
     const { rows } = kind === 'orders' && !isUuid ? { rows: [] } : await pool.query(STATEMENTS[kind], [id]);
-    if (rows.length === 0) throw problem(404, `Nothing is known of ${kind} ${id}.`);
+    if (rows.length === 0) throw problem(404, `There is no ${kind} ${id}.`);
     return [200, rows[0]];
   },
 });

@@ -1,4 +1,4 @@
-// Takes orders: POST /orders {"customerId": "cust-1", "items": [{"sku": "SKU-1", "quantity": 2}]}
+// Accepts orders: POST /orders {"customerId": "cust-1", "items": [{"sku": "SKU-1", "quantity": 2}]}
 import { randomUUID } from 'node:crypto';
 import { connect, problem, publish, run, transaction } from './shared.js';
 
@@ -16,7 +16,7 @@ await run({
       await tx.query('INSERT INTO orders (id, customer_id, items) VALUES ($1, $2, $3)', [orderId, customerId, JSON.stringify(items)]);
       await publish(tx, { type: 'order.created', orderId, version: 1, data: { customerId, items, createdAt: new Date().toISOString() } });
     });
-    // 202: taken, not decided yet. GET /orders/<id> of the read API shows when it is.
+    // 202: accepted, not decided yet. GET /orders/<id> of the read API shows the decision.
     return [202, { orderId, status: 'PENDING' }];
   },
 });
@@ -31,5 +31,5 @@ function check(body) {
     if (!name(item?.sku, /^[\w.-]{1,64}$/)) throw problem(400, 'sku must be 1 to 64 letters, digits, dots, underscores or hyphens.');
     if (!Number.isInteger(item.quantity) || item.quantity < 1 || item.quantity > 10_000) throw problem(400, 'quantity must be 1 to 10000.');
   }
-  if (new Set(items.map(({ sku }) => sku)).size < items.length) throw problem(400, 'Each sku may stand in the list once.');
+  if (new Set(items.map(({ sku }) => sku)).size < items.length) throw problem(400, 'Each sku may be in the list only once.');
 }

@@ -1,17 +1,17 @@
-// Decides new orders: reserves their stock and confirms them, or rejects them.
+// Decides about new orders: reserves their stock and confirms them, or rejects them.
 import { connect, consume, publish, run } from './shared.js';
 
 const pool = await connect();
 
 await run({ pool, work: consume('inventory', pool, handle) });
 
-/** Called once for each event. What it writes is committed together with the note that the event is done, or not at all. */
+/** Handles one event. Its writes and the record of the handled event are committed together, or not at all. */
 async function handle(event, tx) {
-  // A rule may send more than this knows; it ends as a dead letter instead of being lost silently.
+  // A rule may send other events. They become dead letters instead of being lost silently.
   if (event.type !== 'order.created') throw new Error(`There is no code for events of type ${event.type}.`);
   const { orderId, customerId, items } = event.data;
 
-  // Locked in the order of their SKUs, so that two orders with the same products can't wait for each other.
+  // The rows are locked in the order of their SKUs, so that two orders with the same products can't wait for each other.
   const { rows } = await tx.query('SELECT sku, on_hand - reserved AS available FROM stock WHERE sku = ANY($1) ORDER BY sku FOR UPDATE', [items.map(({ sku }) => sku)]);
   const available = new Map(rows.map((row) => [row.sku, row.available]));
   const shortages = items
@@ -24,7 +24,7 @@ async function handle(event, tx) {
   }
   const { rows: [order] } = await tx.query(
     `UPDATE orders SET status = $2, version = version + 1, updated_at = now() WHERE id = $1 AND status = 'PENDING' RETURNING version`, [orderId, status]);
-  // Not everything that is on a bus is true.
+  // An event on the bus may be forged.
   if (!order) throw new Error(`There is no pending order ${orderId}.`);
 
   const { version } = order;

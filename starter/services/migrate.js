@@ -1,4 +1,4 @@
-// Brings the database to what this version needs: tables, roles, permissions. It may run again, and two may run at once.
+// Brings the database up to date: tables, roles, permissions. It may run again, and two may run at the same time.
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import pg from 'pg';
@@ -9,7 +9,7 @@ const pool = await connect();
 const [command, query] = await Promise.all([readSecret(env('DB_COMMAND_SECRET_ARN')), readSecret(env('DB_QUERY_SECRET_ARN'))]);
 
 await transaction(pool, async (tx) => {
-  // A migration may take its time, and waits for one that runs already.
+  // A migration may be slow, and waits for one that is running already.
   await tx.query('SET LOCAL statement_timeout = 0');
   await tx.query(`SELECT pg_advisory_xact_lock(hashtext('migrate'))`);
   await tx.query('CREATE TABLE IF NOT EXISTS migration (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())');
@@ -31,7 +31,7 @@ await transaction(pool, async (tx) => {
 await pool.end();
 log('info', 'the database is up to date');
 
-/** The user of a secret, with the password of the secret. Only a hash of it is sent, as statements may be logged. */
+/** Makes the user of a secret, with its password. Only a hash of the password is sent, as statements may be logged. */
 async function ensureRole(tx, { username, password }) {
   const role = pg.escapeIdentifier(username);
   const { rowCount } = await tx.query('SELECT FROM pg_roles WHERE rolname = $1', [username]);
@@ -39,7 +39,7 @@ async function ensureRole(tx, { username, password }) {
   return role;
 }
 
-/** What PostgreSQL stores of a password (RFC 5803). */
+/** Returns the hash of a password that PostgreSQL stores (RFC 5803). */
 function scram(password) {
   const salt = randomBytes(16);
   const salted = pbkdf2Sync(password, salt, 4096, 32, 'sha256');

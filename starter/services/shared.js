@@ -1,5 +1,5 @@
-// What every program here needs: environment, log, metrics, database, events, the loop of a consumer, and an orderly end.
-// What the stack puts into the environment, and what it expects in return, is in docs/container.md of cdk-order-pipeline.
+// The common parts of all programs: environment, log, metrics, database, events, the loop of a consumer, and a graceful stop.
+// docs/container.md of cdk-order-pipeline has the environment variables of the stack and its rules for containers.
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,7 +13,7 @@ export function env(name) {
   return process.env[name];
 }
 
-/** One JSON line per entry; an Error is logged with its stack. */
+/** Writes one JSON line per entry; an Error is logged with its stack. */
 export function log(level, message, { error, ...fields } = {}) {
   console.log(JSON.stringify({ time: new Date().toISOString(), level, service: env('SERVICE_NAME'), message, ...fields, error: error?.stack }));
 }
@@ -27,7 +27,7 @@ export function count(series, by = 1) {
 
 // --- database ------------------------------------------------------------------------------------------------
 
-/** Without a time limit a call to a service that is gone could wait for ever. */
+/** Without a time limit, a call to a missing service could wait forever. */
 export const limits = { requestHandler: { connectionTimeout: 3_000, requestTimeout: 30_000, throwOnRequestTimeout: true } };
 const secrets = new SecretsManagerClient(limits);
 
@@ -36,29 +36,29 @@ export async function readSecret(arn) {
   return JSON.parse(SecretString);
 }
 
-/** A pool of connections to the writer, or to the readers for `connect('READER')`. */
+/** Returns a pool of connections to the writer, or to the readers for `connect('READER')`. */
 export async function connect(side = 'WRITER') {
   const secretArn = env('DB_SECRET_ARN');
   const { username } = await readSecret(secretArn);
-  // The local run has the reader on a port of its own, and names it with the host.
+  // In the local run, the reader has another port, which is part of this value.
   const [host, port = env(side === 'READER' ? 'DB_READER_PORT' : 'DB_PORT')] = env(`DB_${side}_ENDPOINT`).split(':');
   const pool = new pg.Pool({
     host,
     port: Number(port),
     database: env('DB_NAME'),
     user: username,
-    // Read for each new connection, so that a rotated password needs no restart.
+    // The secret is read for each new connection, so that a rotated password needs no restart.
     password: async () => (await readSecret(secretArn)).password,
     // Aurora's certificates are signed by Amazon's own authority, which Node.js does not know.
     ssl: /^(localhost|127\.0\.0\.1)$/.test(host) ? false : awsCertificates,
     application_name: env('SERVICE_NAME'),
-    // One for each message of a batch, and some for the probes.
+    // One connection for each message of a batch, and some for the probes.
     max: 12,
     connectionTimeoutMillis: 5_000,
     statement_timeout: 10_000,
     idle_in_transaction_session_timeout: 60_000,
   });
-  // A connection that breaks is reported by the next statement; without listeners it would end the process.
+  // The next statement reports a broken connection. Without a listener it would end the process.
   const onError = (error) => log('warn', 'a database connection broke', { error });
   pool.on('error', onError);
   pool.on('connect', (client) => client.on('error', onError));
@@ -74,7 +74,7 @@ export async function transaction(pool, work) {
     client.release();
     return result;
   } catch (error) {
-    // Closes the connection, and with it the transaction.
+    // This closes the connection, and ends the transaction.
     client.release(true);
     throw error;
   }
@@ -83,8 +83,8 @@ export async function transaction(pool, work) {
 // --- events --------------------------------------------------------------------------------------------------
 
 /**
- * Puts an event into the outbox of the transaction that makes it true: both are committed, or neither. The relay publishes it.
- * It is a CloudEvent; `version` counts the changes of the order, and `cause` is the event that led to this one.
+ * Puts an event into the outbox in the transaction of its change: both are committed, or neither. The relay publishes it.
+ * It is a CloudEvent; `version` counts the changes of the order, and `cause` is the event that caused this one.
  */
 export async function publish(tx, { type, orderId, version, data, cause }) {
   const event = {
@@ -102,14 +102,14 @@ export async function publish(tx, { type, orderId, version, data, cause }) {
     causationid: cause?.id ?? orderId,
     data: { orderId, ...data },
   };
-  // order.created is OrderCreated on the bus: what `events` of addConsumer() makes a rule for.
+  // order.created is OrderCreated on the bus, as in the rules that `events` of addConsumer() makes.
   const detailType = type.replace(/(?:^|[.-])(\w)/g, (_, letter) => letter.toUpperCase());
   await tx.query('INSERT INTO outbox (detail_type, event) VALUES ($1, $2)', [detailType, JSON.stringify(event)]);
 }
 
 /**
- * Receives messages and calls `handle(event, tx)` for each, in a transaction of its own, until the program has to stop. A message
- * that fails is left in the queue: it comes back after the visibility timeout, and after too many tries it is a dead letter.
+ * Receives messages and calls `handle(event, tx)` for each, in a separate transaction, until the program has to stop. A failed
+ * message stays in the queue: it comes back after the visibility timeout, and after too many receives it is a dead letter.
  */
 export function consume(name, pool, handle) {
   const sqs = new SQSClient(limits);
@@ -117,16 +117,16 @@ export function consume(name, pool, handle) {
   const handleOnce = async ({ Body }) => {
     const event = JSON.parse(Body).detail;
     await transaction(pool, async (tx) => {
-      // The inbox: delivery is at least once, so an event that is known is done.
+      // The inbox: delivery is at least once, so an event may have been handled already.
       const { rowCount } = await tx.query('INSERT INTO inbox (consumer, event_id) VALUES ($1, $2) ON CONFLICT DO NOTHING', [name, event.id]);
       if (rowCount === 1) await handle(event, tx);
       count(`events_handled_total{result="${rowCount === 1 ? 'done' : 'duplicate'}"}`);
     });
   };
   return loop(async () => {
-    // Without the database every message would fail, and each receive counts as a try.
+    // Without the database every message would fail, and each receive counts.
     await pool.query('SELECT FROM inbox LIMIT 0');
-    // Never aborted: messages on their way to nobody would be hidden for the visibility timeout. So the poll is short.
+    // The poll is never aborted: its messages would be hidden for the visibility timeout. So it is short.
     const { Messages = [] } = await sqs.send(new ReceiveMessageCommand({ QueueUrl, MaxNumberOfMessages: 10, WaitTimeSeconds: 5 }));
     const results = await Promise.allSettled(Messages.map(handleOnce));
     for (const { reason } of results.filter(({ status }) => status === 'rejected')) {
@@ -137,7 +137,7 @@ export function consume(name, pool, handle) {
     if (done.length === 0) return;
     const Entries = done.map(({ ReceiptHandle }, index) => ({ Id: String(index), ReceiptHandle }));
     const { Failed = [] } = await sqs.send(new DeleteMessageBatchCommand({ QueueUrl, Entries }));
-    // They come again, and the inbox knows them.
+    // These messages come again, and the inbox has their ids.
     for (const { Code } of Failed) log('warn', 'a message could not be deleted', { code: Code });
   });
 }
@@ -148,7 +148,7 @@ const stopping = new AbortController();
 
 export const pause = (ms) => sleep(ms, undefined, { signal: stopping.signal }).catch(() => undefined);
 
-/** Repeats `step` until the program has to stop. When it fails, because the database or AWS is away, it is tried again. */
+/** Repeats `step` until the program has to stop. When it fails, because the database or AWS is down, it is tried again. */
 export function loop(step) {
   return async () => {
     while (!stopping.signal.aborted) {
@@ -162,19 +162,19 @@ export function loop(step) {
   };
 }
 
-/** An answer that is not 200, as in `throw problem(404, 'There is no such order.')`. */
+/** Returns the error for an answer other than 200, as in `throw problem(404, 'There is no order 1.')`. */
 export const problem = (status, message) => Object.assign(new Error(message), { status });
 
 /**
  * The process around a service: /livez, /readyz and /metrics for Kubernetes, `answer(method, path, body)` for an API, `work` for a
- * loop. SIGTERM ends it: nothing new is taken, what is in hand is finished.
+ * loop. SIGTERM ends it: it accepts no new work, and finishes the current work.
  */
 export async function run({ pool, answer, work, gauges = async () => ({}) }) {
   const respond = async (request) => {
     const [path] = request.url.split('?');
     if (path === '/livez') return [200, 'ok\n'];
     if (path === '/readyz') {
-      // Ready: not stopping, and the schema is there.
+      // Ready means: not stopping, and the schema exists.
       const ready = !stopping.signal.aborted && await pool.query('SELECT FROM orders LIMIT 0').then(() => true, () => false);
       return ready ? [200, 'ready\n'] : [503, 'not ready\n'];
     }
@@ -187,7 +187,7 @@ export async function run({ pool, answer, work, gauges = async () => ({}) }) {
   const server = createServer(async (request, response) => {
     const [status, body] = await respond(request).catch((error) => {
       if (!error.status) log('error', 'a request failed', { error });
-      return error.status ? [error.status, { error: error.message }] : [500, { error: 'Something went wrong here; the log says more.' }];
+      return error.status ? [error.status, { error: error.message }] : [500, { error: 'An internal error; the log has the details.' }];
     });
     count(`http_requests_total{status="${status}"}`);
     const isText = typeof body === 'string';
@@ -211,7 +211,7 @@ async function readJson(request) {
   if (Number(request.headers['content-length'] ?? 0) > 65_536) throw problem(413, 'The body is larger than 64 KB.');
   let text = '';
   for await (const chunk of request.setEncoding('utf8')) {
-    // Of unknown length: it ends here, and the connection with it.
+    // A body of unknown length is cut here, and the connection is closed.
     if ((text += chunk).length > 65_536) break;
   }
   try {
