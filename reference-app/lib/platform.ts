@@ -7,10 +7,19 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as sns from 'aws-cdk-lib/aws-sns';
-import { type ConsumerAlarmsOptions, CqrsAuroraCluster, CqrsReaders, KubernetesAccess, KubernetesPrerequisites } from 'cdk-order-pipeline';
+import {
+  type ConsumerAlarmsOptions, CqrsAuroraCluster, CqrsReaders, KubernetesAccess, KubernetesPrerequisites, type WorkloadImage,
+} from 'cdk-order-pipeline';
 import type { Settings } from './settings.ts';
 
-// What every stack with services stands on.
+// The parts of every stack with services.
+
+export interface ServicesStackProps extends cdk.StackProps {
+  /** The image with all services. */
+  readonly image: WorkloadImage;
+  /** @default defaultSettings */
+  readonly settings?: Settings;
+}
 
 export function network(stack: cdk.Stack): ec2.Vpc {
   return new ec2.Vpc(stack, 'Vpc', {

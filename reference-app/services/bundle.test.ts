@@ -7,7 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
-import { bundleFanOut, bundleServices, ENTRIES, FAN_OUT_SCHEMAS, SCHEMAS } from './bundle.ts';
+import { FAN_OUT_IMAGE } from '../profiles/fan-out/image.ts';
+import { ORDER_PIPELINE_IMAGE } from '../profiles/order-pipeline/image.ts';
+import { bundleServices } from './bundle.ts';
 import { FORMER_LAYOUT } from './migrate/former-layout.ts';
 import { eventually, startTestServer, type TestServer } from './shared/testing.ts';
 
@@ -24,7 +26,7 @@ before(async () => {
   secrets = new SecretsManager();
   const { url } = await secrets.start();
   folder = await mkdtemp(join(tmpdir(), 'bundle-test-'));
-  image = await bundleServices(join(folder, 'image'));
+  image = await bundleServices(join(folder, 'image'), ORDER_PIPELINE_IMAGE);
   await server.pool({ database: 'postgres', max: 1 }).query('CREATE DATABASE shop');
   const { user, password, port } = server.postgres.writer;
   const secret = (name: string, username: string, value: string) => secrets.put({ name, secretString: JSON.stringify({ username, password: value }) }).ARN;
@@ -56,14 +58,14 @@ function start(program: string, env: NodeJS.ProcessEnv) {
 const command = (env: NodeJS.ProcessEnv = {}) => ({ DB_SECRET_ARN: environment.DB_COMMAND_SECRET_ARN, ...env });
 
 test('the same sources give the same bytes', async () => {
-  const again = await bundleServices(join(folder, 'again'));
+  const again = await bundleServices(join(folder, 'again'), ORDER_PIPELINE_IMAGE);
   const hash = async (root: string) => {
     const files = (await readdir(root, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)).sort();
     return Promise.all(files.map(async (file) => [file.slice(root.length), createHash('sha256').update(await readFile(file)).digest('hex')]));
   };
   assert.deepEqual(await hash(again), await hash(image));
   // Over an image that is there, and at the same time as another build.
-  await Promise.all([bundleServices(again), bundleServices(again)]);
+  await Promise.all([bundleServices(again, ORDER_PIPELINE_IMAGE), bundleServices(again, ORDER_PIPELINE_IMAGE)]);
   assert.deepEqual(await hash(again), await hash(image));
 });
 
@@ -74,9 +76,12 @@ test('the image of a profile holds the SQL of its schemas and no other', async (
     const tables = files.map((file) => /^migrations\/([a-z_]+)\/001-tables\.sql$/.exec(file)?.[1]);
     return [tables, functions].map((names) => [...new Set(names.filter((name) => name !== undefined))].sort());
   };
-  assert.deepEqual(await schemasOf(image), [[...SCHEMAS].sort(), [...SCHEMAS].sort()]);
-  assert.deepEqual(await schemasOf(await bundleFanOut(join(folder, 'fan-out'))), [[...FAN_OUT_SCHEMAS].sort(), [...FAN_OUT_SCHEMAS].sort()]);
-  await assert.rejects(bundleServices(join(folder, 'wrong'), { entries: { migrate: ENTRIES.migrate }, schemas: ['fan_out'] }), /The schema fan_out needs the schema messaging/);
+  const fanOut = await bundleServices(join(folder, 'fan-out'), FAN_OUT_IMAGE);
+  for (const [root, { schemas }] of [[image, ORDER_PIPELINE_IMAGE], [fanOut, FAN_OUT_IMAGE]] as const) {
+    const sorted = [...schemas].sort();
+    assert.deepEqual(await schemasOf(root), [sorted, sorted]);
+  }
+  await assert.rejects(bundleServices(join(folder, 'wrong'), { ...FAN_OUT_IMAGE, schemas: ['fan_out'] }), /The schema fan_out needs the schema messaging/);
 });
 
 test('the migration job of the image sets up an empty database, with the first products, twice over', async () => {
@@ -103,19 +108,21 @@ test('the migration job says in one line, with an exit code of its own, that it 
 
 test('the migration job stops when asked, also while it waits for another, and leaves no statement behind', async () => {
   const other = await server.pool({ database: 'shop', max: 1 }).connect();
-  await other.query('SELECT pg_advisory_lock(4715330219)');
-  const job = start('migrate', { DB_SECRET_ARN: environment.ADMIN_SECRET });
-  const waiting = async () => (await other.query(`SELECT count(*)::int AS count FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`)).rows[0].count as number;
-  await eventually(waiting, (count) => count === 1 || job.child.exitCode !== null);
-  assert.match(job.log(), /another migration is running; waiting/);
-  job.child.kill('SIGTERM');
-  assert.equal(await eventually(() => job.child.exitCode, (code) => code !== null), 143, job.log());
-  assert.match(job.log(), /stopped; the unfinished step is rolled back/);
-  assert.equal(await waiting(), 0);
-  other.release(true);
+  try {
+    await other.query('SELECT pg_advisory_lock(4715330219)');
+    const job = start('migrate', { DB_SECRET_ARN: environment.ADMIN_SECRET });
+    const waiting = async () => (await other.query(`SELECT count(*)::int AS count FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`)).rows[0].count as number;
+    await eventually(waiting, (count) => count === 1 || job.child.exitCode !== null);
+    job.child.kill('SIGTERM');
+    assert.equal(await eventually(() => job.child.exitCode, (code) => code !== null), 143, job.log());
+    await eventually(() => job.log(), (log) => /another migration is running; waiting[^]*stopped; the unfinished step is rolled back/.test(log));
+    assert.equal(await waiting(), 0);
+  } finally {
+    other.release(true);
+  }
 });
 
-for (const name of ['order-status', 'outbox-relay', 'stock-service', 'inventory-service', 'notification-service', 'analytics-service'] as const satisfies (keyof typeof ENTRIES)[]) {
+for (const name of ['order-status', 'outbox-relay', 'stock-service', 'inventory-service', 'notification-service', 'analytics-service'] as const satisfies (keyof typeof ORDER_PIPELINE_IMAGE.entries)[]) {
   test(`${name} starts from the image, tells its health and its metrics, and stops when asked`, async () => {
     const worker = start(name, command());
     const url = await eventually(() => /"url":"([^"]+)"/.exec(worker.log())?.[1], (found) => found !== undefined || worker.child.exitCode !== null);

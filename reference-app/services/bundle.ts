@@ -1,7 +1,6 @@
 import { build } from 'esbuild';
-import { cp, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { readSchemas } from './migrate/files.ts';
 
 const SERVICES = import.meta.dirname;
@@ -9,48 +8,17 @@ const APP = dirname(SERVICES);
 
 /** The content of the image of a profile. */
 export interface ImageContent {
-  /** File in the image → where its process starts. */
+  /** The files of the programs, below `services/`, by name: `outbox-relay` is the file `outbox-relay.js` in the image. */
   readonly entries: Readonly<Record<string, string>>;
   /** The database schemas, folders of `migrations/`, with those that they need. The migration applies these and no others. */
   readonly schemas: readonly string[];
-}
-
-/** The programs of the order pipeline. */
-export const ENTRIES = {
-  'api-write-service': 'order-service/api-write-service/main.ts',
-  'api-read-service': 'order-service/api-read-service/main.ts',
-  'order-status': 'order-service/order-status/main.ts',
-  'outbox-relay': 'outbox-relay/main.ts',
-  'stock-service': 'stock-service/main.ts',
-  'inventory-service': 'inventory-service/main.ts',
-  'notification-service': 'notification-service/main.ts',
-  'analytics-service': 'analytics-service/main.ts',
-  'migrate': 'migrate/main.ts',
-} as const;
-
-/** The schemas of the order pipeline. */
-export const SCHEMAS = ['messaging', 'inventory', 'orders', 'notification', 'analytics'] as const;
-
-/** The programs of the fan-out profile. */
-export const FAN_OUT_ENTRIES = {
-  'order-consumer': 'fan-out/order-consumer/main.ts',
-  'analytics-consumer': 'fan-out/analytics-consumer/main.ts',
-  'notification-consumer': 'fan-out/notification-consumer/main.ts',
-  'migrate': 'migrate/main.ts',
-} as const;
-
-/** The schemas of the fan-out profile. */
-export const FAN_OUT_SCHEMAS = ['messaging', 'fan_out'] as const;
-
-export function bundleFanOut(target = join(APP, 'dist', 'fan-out-image')): Promise<string> {
-  return bundleServices(target, { entries: FAN_OUT_ENTRIES, schemas: FAN_OUT_SCHEMAS });
 }
 
 /**
  * Makes the folder that is the services' image: one JavaScript file per process, the SQL files of its schemas, the first data and the
  * Dockerfile. The same sources give the same bytes, so the asset's hash changes with the code only.
  */
-export async function bundleServices(target = join(APP, 'dist', 'image'), { entries, schemas }: ImageContent = { entries: ENTRIES, schemas: SCHEMAS }): Promise<string> {
+export async function bundleServices(target: string, { entries, schemas }: ImageContent): Promise<string> {
   await mkdir(dirname(target), { recursive: true });
   // Made beside and moved, so that neither a failed nor a concurrent build leaves half of one.
   const draft = await mkdtemp(`${target}-`);
@@ -113,12 +81,4 @@ async function replaceFolder(from: string, to: string): Promise<void> {
       await rm(old, { recursive: true, force: true });
     }
   }
-}
-
-if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const started = Date.now();
-  const folder = await bundleServices();
-  const files = (await readdir(folder)).filter((name) => name.endsWith('.js'));
-  const sizes = await Promise.all(files.map(async (name) => (await stat(join(folder, name))).size));
-  console.log(`${folder}: ${files.length} programs, ${(sizes.reduce((sum, size) => sum + size, 0) / 1e6).toFixed(1)} MB, ${Date.now() - started} ms`);
 }

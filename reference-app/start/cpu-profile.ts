@@ -2,8 +2,11 @@ import { writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector/promises';
 import { join } from 'node:path';
 
-/** Profiles this thread until the function that it returns is called; Node.js itself does so for the other processes. */
-export async function profileThisThread(folder: string): Promise<() => Promise<void>> {
+/**
+ * Records a CPU profile of this thread, which serves queues and buses, until the returned function is called. Node.js itself does so for
+ * the other processes.
+ */
+export async function recordCpuProfile(folder: string): Promise<() => Promise<void>> {
   const session = new Session();
   session.connect();
   await session.post('Profiler.enable');

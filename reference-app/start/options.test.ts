@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HELP, parseCommand, UsageError } from './options.ts';
+import { UsageError } from 'cdk-local-run/cli/arguments';
+import { loadProfiles } from '../profiles/index.ts';
+import { helpText } from './help.ts';
+import { parseCommand } from './options.ts';
 
-const parse = (...args: string[]) => parseCommand(args, '/repo', '/home/me');
+const profiles = await loadProfiles();
+const parse = (...args: string[]) => parseCommand(args, profiles, '/repo', '/home/me');
+const DEFAULTS = { seed: 1, exit: false, fresh: false, json: false, without: [], ports: {}, endpoints: {} };
 
 function options(...args: string[]) {
   const command = parse(...args);
@@ -11,21 +16,23 @@ function options(...args: string[]) {
 }
 
 test('nothing given runs the sample orders in the folder of the repository and stays up', () => {
-  assert.deepEqual(options(), { profile: 'order-pipeline', seed: 1, exit: false, fresh: false, json: false, dataDir: '/repo/.local', ports: {} });
+  assert.deepEqual(options(), { ...DEFAULTS, profile: 'order-pipeline', dataDir: '/repo/.local' });
 });
 
 test('each profile keeps its data in a folder of its own', () => {
-  assert.deepEqual(options('--profile', 'fan-out'), { profile: 'fan-out', seed: 1, exit: false, fresh: false, json: false, dataDir: '/repo/.local/fan-out', ports: {} });
+  assert.deepEqual(options('--profile', 'fan-out'), { ...DEFAULTS, profile: 'fan-out', dataDir: '/repo/.local/fan-out' });
 });
 
 test('every option arrives, paths from where the command was typed', () => {
   assert.deepEqual(
     options('--orders', '1000', '--rate=200.5', '--seed', '7', '--exit', '--fresh', '--json', '--data', 'd', '--app', '../cdk.out',
-      '--stack', 'A', '--stack', 'B', '--replicas', '3', '--cpu-profile', 'p', '--port', 'writer=5432', '--write-port', '3000', '--read-port', '0'),
+      '--stack', 'A', '--stack', 'B', '--replicas', '3', '--cpu-profile', 'p', '--port', 'writer=5432', '--write-port', '3000', '--read-port', '0',
+      '--without', 'a', '--without', 'b', '--endpoint', 'dynamodb=http://127.0.0.1:8000', '--endpoint', 'kinesis=http://127.0.0.1:8001'),
     {
       profile: 'order-pipeline', orders: 1000, rate: 200.5, seed: 7, exit: true, fresh: true, json: true,
-      dataDir: '/home/me/d', assemblyDir: '/home/cdk.out', stacks: ['A', 'B'], replicas: 3, profileDir: '/home/me/p',
+      dataDir: '/home/me/d', assemblyDir: '/home/cdk.out', stacks: ['A', 'B'], replicas: 3, cpuProfileDir: '/home/me/p',
       ports: { 'writer': 5432, 'api-write-service': 3000, 'api-read-service': 0 },
+      without: ['a', 'b'], endpoints: { dynamodb: 'http://127.0.0.1:8000', kinesis: 'http://127.0.0.1:8001' },
     },
   );
   assert.equal(parse('--help').kind, 'help');
@@ -49,6 +56,8 @@ for (const [args, sentence] of [
   [['--exit=yes'], /--exit takes no value/],
   [['--data='], /--data expects a value/],
   [['--profile', 'kafka'], /--profile expects order-pipeline or fan-out, not 'kafka'/],
+  [['--endpoint', 'dynamodb'], /--endpoint expects NAME=URL/],
+  [['--profile', 'fan-out', '--write-port', '3000'], /--write-port is not an option of --profile fan-out/],
   [['--port', '3000'], /--port expects NAME=PORT/],
   [['--port', 'writer=70000'], /--port writer expects a whole number from 0 to 65535/],
   [['--write-port=http'], /--write-port expects a whole number/],
@@ -65,9 +74,12 @@ for (const [args, sentence] of [
   });
 }
 
-test('the help tells every option', () => {
-  const names = 'profile cpu-profile orders rate seed exit fresh json data app stack port write-port read-port help version';
-  for (const name of names.split(' ')) {
-    assert.ok(HELP.includes(`--${name}`), name);
+test('the help has every option, every profile and no line that is too long', () => {
+  const help = helpText(profiles);
+  const names = 'profile cpu-profile orders rate seed exit fresh json data app stack without endpoint replicas port write-port read-port help version';
+  for (const name of names.split(' ')) assert.match(help, new RegExp(`--${name}\\b`));
+  for (const [name, profile] of profiles) {
+    assert.ok(help.includes(`The profile ${name}`) && help.includes(profile.description) && help.includes(profile.defaults.orders), name);
   }
+  assert.deepEqual(help.split('\n').filter((line) => line.length > 145 || line !== line.trimEnd()), []);
 });

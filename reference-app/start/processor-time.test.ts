@@ -8,7 +8,7 @@ import { countProcessorTime } from './processor-time.ts';
 test('counts what a service takes, with what it has started, and what this process takes', { skip: process.platform !== 'linux' }, async (context) => {
   const service = spawn(process.execPath, ['-e', `require('node:child_process').spawn(process.execPath, ['-e', 'for (;;);']); setInterval(() => {}, 1000);`], { detached: true });
   atEnd(context, () => process.kill(-service.pid!, 'SIGKILL'));
-  const run = { services: [{ name: 'busy', pids: () => [service.pid!] }] } as unknown as LocalRun;
+  const run = { workloads: [{ name: 'busy', pids: () => [service.pid!] }] } as unknown as LocalRun;
   const used = countProcessorTime(run);
   const began = process.cpuUsage();
   const own = () => {

@@ -13,7 +13,8 @@ import * as targets from 'aws-cdk-lib/aws-events-targets';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import pg from 'pg';
 import type { Summary } from '../profiles/order-pipeline/summary.ts';
-import { get, post, scratch, synthesizeReferenceApp, until } from './system.ts';
+import { synthesizeReferenceApp } from './assembly.ts';
+import { get, post, scratch, until } from './system.ts';
 
 // `npm start` as a person or a build server types it: a process, its output, its signals and its exit code.
 

@@ -8,9 +8,10 @@ import { promisify } from 'node:util';
 import { feed } from '../load/feed.ts';
 import { httpClient } from '../load/http-client.ts';
 import { randomOrders, readSampleOrders } from '../load/orders.ts';
-import { deadLetters } from '../profiles/order-pipeline/subscriptions.ts';
+import { deadLetters } from '../profiles/queues.ts';
 import { isAlive } from 'cdk-local-run/processes/identity';
-import { assertAllTrue, deadLettersOf, failedIds, failedReceives, get, post, putEvent, scratch, startSystem, synthesizeReferenceApp, until } from './system.ts';
+import { synthesizeReferenceApp } from './assembly.ts';
+import { assertAllTrue, deadLettersOf, failedIds, failedReceives, get, post, putEvent, scratch, startSystem, until } from './system.ts';
 import type { System } from './system.ts';
 
 // The reference app as it is, on one machine, with everything real. The tests follow each other on one system.

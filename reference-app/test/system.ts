@@ -3,15 +3,10 @@ import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
-import * as cdk from 'aws-cdk-lib';
-import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json' with { type: 'json' };
-import { WorkloadImage } from 'cdk-order-pipeline';
+import { startLocal } from 'cdk-local-run';
+import type { LocalRun } from 'cdk-local-run';
 import pg from 'pg';
-import { OrderPipelineStack } from '../lib/order-pipeline-stack.ts';
-import type { Settings } from '../lib/settings.ts';
-import { synthesize } from 'cdk-local-run/cli/synthesize';
 import { feed } from '../load/feed.ts';
 import type { FeedResult } from '../load/feed.ts';
 import { httpClient } from '../load/http-client.ts';
@@ -19,9 +14,6 @@ import { randomOrders } from '../load/orders.ts';
 import { openPipeline } from '../profiles/order-pipeline/pipeline.ts';
 import type { Pipeline } from '../profiles/order-pipeline/pipeline.ts';
 import type { InvariantResult } from '../invariants/invariants.ts';
-import { startLocal } from 'cdk-local-run';
-import type { LocalRun } from 'cdk-local-run';
-import { bundleServices } from '../services/bundle.ts';
 
 export interface System {
   readonly run: LocalRun;
@@ -36,21 +28,6 @@ export interface System {
 export async function scratch(): Promise<{ path: string; remove(): Promise<void> }> {
   const path = await mkdtemp(join(tmpdir(), 'order-pipeline-e2e-'));
   return { path, remove: () => rm(path, { recursive: true, force: true }) };
-}
-
-/** The reference app as it is, synthesized as `npm start` does it. */
-export async function synthesizeReferenceApp(folder: string): Promise<string> {
-  const assembly = join(folder, 'assembly');
-  await synthesize(fileURLToPath(new URL('../', import.meta.url)), assembly, new AbortController().signal);
-  return assembly;
-}
-
-/** The reference app's stack with other settings. */
-export async function synthesizeWith(folder: string, settings: Settings): Promise<string> {
-  const image = await bundleServices(join(folder, 'image'));
-  const app = new cdk.App({ context: recommendedFlags, outdir: join(folder, 'assembly') });
-  new OrderPipelineStack(app, 'OrderPipeline', { image: WorkloadImage.fromDirectory(image), settings });
-  return app.synth().directory;
 }
 
 export async function startSystem(assemblyDir: string, dataDir: string): Promise<System> {

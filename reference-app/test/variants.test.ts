@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { defaultSettings } from '../lib/settings.ts';
 import type { ConsumerSettings, Replicas, Settings } from '../lib/settings.ts';
-import { assertAllTrue, deadLettersOf, failedReceives, putEvent, scratch, startSystem, synthesizeWith, until } from './system.ts';
+import { synthesizeWith } from './assembly.ts';
+import { assertAllTrue, deadLettersOf, failedReceives, putEvent, scratch, startSystem, until } from './system.ts';
 import type { System } from './system.ts';
 
 // What the stack says is what runs: other settings of the same stack, and nothing else edited.

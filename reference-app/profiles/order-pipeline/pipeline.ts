@@ -1,20 +1,23 @@
+import type { LocalRun } from 'cdk-local-run';
 import pg from 'pg';
 import { checkInvariants } from '../../invariants/invariants.ts';
 import type { InvariantResult, Position, Subscription } from '../../invariants/invariants.ts';
 import { RELAY_CURSOR } from '../../invariants/sql.ts';
-import type { LocalRun } from 'cdk-local-run';
 import type { FeedResult } from '../../load/feed.ts';
-import { READ_API, WRITE_API } from '../../start/options.ts';
-import { settle } from './settle.ts';
+import { deadLetters, inspectQueues, routesOf } from '../queues.ts';
+import { settle } from '../settle.ts';
+import type { SettleOptions } from '../settle.ts';
+import { lookAtPipeline } from './settle.ts';
 import type { SettleProgress } from './settle.ts';
-import { deadLetters, inspectQueues, rememberBeginnings, routesOf } from './subscriptions.ts';
+import { rememberBeginnings } from './subscriptions.ts';
 import { summarize } from './summary.ts';
 import type { Summary } from './summary.ts';
 
-/** A message that a killed consumer had in hand comes again only after its visibility timeout. */
-const DEFAULT_STALL_MS = 90_000;
+/** The names of the APIs, as in `--port NAME=PORT`. */
+export const WRITE_API = 'api-write-service';
+export const READ_API = 'api-read-service';
 
-/** A local run that holds our order pipeline: what can be fed, watched and checked. */
+/** A local run of the order pipeline. */
 export interface Pipeline {
   readonly run: LocalRun;
   readonly writeUrl: string;
@@ -23,12 +26,14 @@ export interface Pipeline {
   readonly database: pg.Pool;
   readonly subscriptions: readonly Subscription[];
   checkInvariants(fed?: FeedResult): Promise<InvariantResult[]>;
-  settle(options?: { stallMs?: number; signal?: AbortSignal; onProgress?: (progress: SettleProgress) => void }): Promise<boolean>;
-  summarize(fed: FeedResult, settled: boolean): Promise<Summary>;
+  /** Waits until nothing is on its way any more. Returns false when nothing has moved for a while. */
+  settle(options?: SettleOptions<SettleProgress>): Promise<boolean>;
+  /** Without fed orders it checks the invariants of all data that are there. */
+  summarize(fed: FeedResult | undefined, settled: boolean): Promise<Summary>;
   close(): Promise<void>;
 }
 
-/** Undefined when the assembly is somebody else's: other APIs, or another schema. */
+/** Returns undefined when the run is one of other stacks: with other APIs, or with another database schema. */
 export async function openPipeline(run: LocalRun, fresh: boolean): Promise<Pipeline | undefined> {
   const writeUrl = run.workloads.find(({ name }) => name === WRITE_API)?.urls[0];
   const readUrl = run.workloads.find(({ name }) => name === READ_API)?.urls[0];
@@ -56,11 +61,11 @@ export async function openPipeline(run: LocalRun, fresh: boolean): Promise<Pipel
   return {
     run, writeUrl, readUrl, database, subscriptions,
     checkInvariants: check,
-    settle: ({ stallMs = DEFAULT_STALL_MS, ...options } = {}) => settle({ run, database, stallMs, ...options }),
+    settle: (options = {}) => settle(() => lookAtPipeline(run, database), options),
     summarize: async (fed, settled) => summarize({
       database,
-      fed,
       settled,
+      ...(fed && { fed }),
       deadLetters: deadLetters(run).length,
       restarts: run.workloads.reduce((sum, service) => sum + service.restarts(), 0),
       invariants: await check(fed),

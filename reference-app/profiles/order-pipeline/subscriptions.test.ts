@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import type { Route } from '../queues.ts';
 import { rememberBeginnings } from './subscriptions.ts';
-import type { Route } from './subscriptions.ts';
 
 const route = (consumer: string, rule: string, pattern: string): Route => ({ consumer, rule, pattern, queue: `${consumer}-queue`, matches: () => true });
 const at = (xid: number) => ({ xid: String(xid), id: '0' });

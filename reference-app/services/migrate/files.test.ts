@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
-import { FAN_OUT_SCHEMAS, SCHEMAS } from '../bundle.ts';
+import { loadProfiles } from '../../profiles/index.ts';
 import { SQL_ROOT } from '../shared/testing.ts';
 import { readSchemas, type Schema } from './files.ts';
 
@@ -40,6 +40,7 @@ test('a file of a function makes this one and can be applied again', () => {
   }
 });
 
-test('every schema is in a profile', () => {
-  assert.deepEqual([...new Set([...SCHEMAS, ...FAN_OUT_SCHEMAS])].sort(), schemas.map(({ name }) => name).sort());
+test('every schema is in a profile', async () => {
+  const used = [...(await loadProfiles()).values()].flatMap(({ image }) => image?.schemas ?? []);
+  assert.deepEqual([...new Set(used)].sort(), schemas.map(({ name }) => name).sort());
 });

@@ -3,7 +3,8 @@ import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { FAN_OUT_SCHEMAS, SCHEMAS } from '../bundle.ts';
+import { FAN_OUT_IMAGE } from '../../profiles/fan-out/image.ts';
+import { ORDER_PIPELINE_IMAGE } from '../../profiles/order-pipeline/image.ts';
 import type { Pool } from '../shared/database.ts';
 import { silentLogger, SQL_ROOT, startTestServer, type TestServer } from '../shared/testing.ts';
 import { readSchemas } from './files.ts';
@@ -165,8 +166,8 @@ test('a profile gets its schemas only, and its roles nothing of the schemas of o
   assert.equal(await count(pool, `(SELECT count(*)::int FROM migration.applied WHERE name !~ '^(fan_out|messaging)[./]')`), 0);
 
   // The other profile in the same database, with roles of its own. Neither takes anything from the other.
-  await run(pool, { schemas: SCHEMAS, command: { username: 'shop_command', password: 'c' }, query: { username: 'shop_query', password: 'q' } });
-  await run(pool, { schemas: FAN_OUT_SCHEMAS });
+  await run(pool, { schemas: ORDER_PIPELINE_IMAGE.schemas, command: { username: 'shop_command', password: 'c' }, query: { username: 'shop_query', password: 'q' } });
+  await run(pool, { schemas: FAN_OUT_IMAGE.schemas });
   assert.deepEqual(await schemas(), ['analytics', 'fan_out', 'inventory', 'messaging', 'migration', 'notification', 'orders']);
   for (const [role, own, foreign] of [['app_command', 'fan_out', 'orders'], ['shop_command', 'orders', 'fan_out']] as const) {
     assert.equal(await count(pool, `has_schema_privilege('${role}', '${own}', 'USAGE')`), true);
@@ -178,7 +179,7 @@ test('a profile gets its schemas only, and its roles nothing of the schemas of o
 });
 
 test('schemas are applied after those that they need, and one that is not there is named', async () => {
-  assert.deepEqual((await readSchemas(SQL_ROOT, [...SCHEMAS].reverse())).map(({ name }) => name), ['messaging', 'analytics', 'inventory', 'orders', 'notification']);
+  assert.deepEqual((await readSchemas(SQL_ROOT, [...ORDER_PIPELINE_IMAGE.schemas].reverse())).map(({ name }) => name), ['messaging', 'analytics', 'inventory', 'orders', 'notification']);
   await assert.rejects(readSchemas(SQL_ROOT, ['messaging', 'orders']), /The schema orders needs the schema inventory: add it to the list/);
   await assert.rejects(readSchemas(SQL_ROOT, ['order']), /There is no schema order: choose from analytics, fan_out,/);
   const { root, write } = await copyOfFiles('wrong');

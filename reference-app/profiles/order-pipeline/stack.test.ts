@@ -7,9 +7,9 @@ import * as cdk from 'aws-cdk-lib';
 import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json' with { type: 'json' };
 import { AwsSolutionsChecks } from 'cdk-nag';
 import { WorkloadImage } from 'cdk-order-pipeline';
-import { ENTRIES } from '../services/bundle.ts';
-import { OrderPipelineStack } from './order-pipeline-stack.ts';
-import { defaultSettings, detailTypesOf, type Settings } from './settings.ts';
+import { defaultSettings, detailTypesOf, type Settings } from '../../lib/settings.ts';
+import { ORDER_PIPELINE_IMAGE } from './image.ts';
+import { OrderPipelineStack } from './stack.ts';
 
 interface Resource {
   readonly Type: string;
@@ -73,7 +73,7 @@ describe('the stack', () => {
 
   test('runs one workload per program of the image, with an autoscaler, a budget and a network policy of its own', () => {
     const names = (kind: string) => ofKind(kind).map(m => m.metadata.name).sort();
-    const programs = Object.keys(ENTRIES).filter(program => program !== 'migrate').sort();
+    const programs = Object.keys(ORDER_PIPELINE_IMAGE.entries).filter(program => program !== 'migrate').sort();
     assert.deepEqual(names('Deployment'), programs);
     assert.deepEqual(names('ScaledObject'), consumers);
     assert.deepEqual(names('HorizontalPodAutoscaler'), programs.filter(program => !consumers.includes(program)));
@@ -87,7 +87,7 @@ describe('the stack', () => {
 
   test('keeps at least two replicas of everything', () => {
     const least = [...ofKind('HorizontalPodAutoscaler'), ...ofKind('ScaledObject')].map(({ spec }) => spec.minReplicas ?? spec.minReplicaCount);
-    assert.equal(least.length, Object.keys(ENTRIES).length - 1);
+    assert.equal(least.length, Object.keys(ORDER_PIPELINE_IMAGE.entries).length - 1);
     assert.deepEqual([...new Set(least)], [2]);
   });
 
@@ -147,7 +147,7 @@ describe('the stack', () => {
     const [migration, ...others] = services.filter(id => render(resources[id]!.Properties.Manifest).includes('"kind":"Job"'));
     assert.deepEqual(others, []);
     for (const id of idsOf('AWS::RDS::DBInstance')) assert.ok(resources[migration!]!.DependsOn!.includes(id), id);
-    assert.equal(services.length, Object.keys(ENTRIES).length);
+    assert.equal(services.length, Object.keys(ORDER_PIPELINE_IMAGE.entries).length);
     for (const id of services) assert.equal(resources[id]!.DependsOn!.includes(migration!), id !== migration, id);
   });
 

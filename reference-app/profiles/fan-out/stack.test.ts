@@ -8,9 +8,9 @@ import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json' with {
 import { AwsSolutionsChecks } from 'cdk-nag';
 import { WorkloadImage } from 'cdk-order-pipeline';
 import { compilePattern, matchesPattern } from 'cdk-local-run/eventbridge/pattern';
-import { FAN_OUT_ENTRIES } from '../services/bundle.ts';
-import { FanOutStack } from './fan-out-stack.ts';
-import { defaultSettings, type Settings } from './settings.ts';
+import { defaultSettings, type Settings } from '../../lib/settings.ts';
+import { FAN_OUT_IMAGE } from './image.ts';
+import { FanOutStack } from './stack.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'fan-out-stack-'));
 const image = join(scratch, 'image');
@@ -46,7 +46,7 @@ describe('the fan-out stack', () => {
   const deployments = objects.filter(({ kind }) => kind === 'Deployment');
 
   test('is less than fifty lines', () => {
-    assert.ok(readFileSync(new URL('fan-out-stack.ts', import.meta.url), 'utf8').trimEnd().split('\n').length < 50);
+    assert.ok(readFileSync(new URL('stack.ts', import.meta.url), 'utf8').trimEnd().split('\n').length < 50);
   });
 
   test('has no API, and scales its consumers by their queues', () => {
@@ -102,7 +102,7 @@ describe('the fan-out stack', () => {
       return [...environment].filter(([name]) => name.endsWith('_QUEUE_URL')).map(([name, value]) => [name, value === id]);
     });
     assert.deepEqual(found, Object.values(VARIABLES).map((variable) => [[variable, true]]));
-    assert.deepEqual(deployments.map(({ metadata }) => `${metadata.name}`).sort(), Object.keys(FAN_OUT_ENTRIES).filter((name) => name !== 'migrate').sort());
+    assert.deepEqual(deployments.map(({ metadata }) => `${metadata.name}`).sort(), Object.keys(FAN_OUT_IMAGE.entries).filter((name) => name !== 'migrate').sort());
   });
 
   test('says in its outputs what goes into an .env file', () => {

@@ -3,10 +3,11 @@ import type * as eks from 'aws-cdk-lib/aws-eks-v2';
 import type * as sqs from 'aws-cdk-lib/aws-sqs';
 import { type BufferedEventConsumer, DatabaseSide, EventDrivenOrderPipeline, ServiceHost } from 'cdk-order-pipeline';
 import type { Construct } from 'constructs';
-import { acknowledgeFindings } from './acknowledgements.ts';
-import type { OrderPipelineStackProps } from './order-pipeline-stack.ts';
-import { alarmActions, kubernetesAccess, kubernetesCluster, network, orderDatabase, program } from './platform.ts';
-import { defaultSettings } from './settings.ts';
+import { acknowledgeFindings } from '../../lib/acknowledgements.ts';
+import {
+  alarmActions, kubernetesAccess, kubernetesCluster, network, orderDatabase, program, type ServicesStackProps,
+} from '../../lib/platform.ts';
+import { defaultSettings } from '../../lib/settings.ts';
 
 /** By the name of the queue: the program that consumes it, and the variable by which it finds the queue. */
 const CONSUMERS = {
@@ -19,7 +20,7 @@ const CONSUMERS = {
 export class FanOutStack extends cdk.Stack {
   readonly cluster: eks.Cluster;
 
-  constructor(scope: Construct, id: string, { image, settings = defaultSettings, ...props }: OrderPipelineStackProps) {
+  constructor(scope: Construct, id: string, { image, settings = defaultSettings, ...props }: ServicesStackProps) {
     super(scope, id, props);
     const vpc = network(this);
     this.cluster = kubernetesCluster(this, vpc);

@@ -7,25 +7,20 @@ import {
   EventTransport,
   QueueScaling,
   ServiceHost,
-  type WorkloadImage,
 } from 'cdk-order-pipeline';
 import type { Construct } from 'constructs';
-import { acknowledgeFindings } from './acknowledgements.ts';
-import { alarmActions, kubernetesAccess, kubernetesCluster, network, orderDatabase, program } from './platform.ts';
-import { defaultSettings, type QueueReplicas, type Settings } from './settings.ts';
-
-export interface OrderPipelineStackProps extends cdk.StackProps {
-  /** The image with all services. */
-  readonly image: WorkloadImage;
-  readonly settings?: Settings;
-}
+import { acknowledgeFindings } from '../../lib/acknowledgements.ts';
+import {
+  alarmActions, kubernetesAccess, kubernetesCluster, network, orderDatabase, program, type ServicesStackProps,
+} from '../../lib/platform.ts';
+import { defaultSettings, type QueueReplicas } from '../../lib/settings.ts';
 
 /** Orders and inventory on EKS, Aurora, EventBridge and SQS; nothing in it is reachable from the internet. */
 export class OrderPipelineStack extends cdk.Stack {
   readonly cluster: eks.Cluster;
   readonly pipeline: EventDrivenOrderPipeline;
 
-  constructor(scope: Construct, id: string, { image, settings = defaultSettings, ...props }: OrderPipelineStackProps) {
+  constructor(scope: Construct, id: string, { image, settings = defaultSettings, ...props }: ServicesStackProps) {
     super(scope, id, props);
     const vpc = network(this);
     this.cluster = kubernetesCluster(this, vpc);

@@ -1,0 +1,57 @@
+import type { LocalRun } from 'cdk-local-run';
+import { periodically } from 'cdk-local-run/cli/screen';
+import type { Screen } from 'cdk-local-run/cli/screen';
+import { INTERRUPTED } from 'cdk-local-run/cli/session';
+import type { Example, Profile, RunningSystem } from '../profiles/profile.ts';
+import { recordCpuProfile } from './cpu-profile.ts';
+import type { StartOptions } from './options.ts';
+import { countProcessorTime, printProcessorTime } from './processor-time.ts';
+
+/** Feeds the orders of the options, waits until all is done, and shows the summary. Returns the exit code. */
+export async function feedAndCheck(
+  run: LocalRun, system: RunningSystem, { defaults }: Profile, options: StartOptions, out: Screen, signal: AbortSignal,
+): Promise<number> {
+  const { orders, seed, exit, json } = options;
+  const none = orders === 0;
+  if (none && !exit) {
+    printExamples(out, system.examples());
+    return 0;
+  }
+  const processorTime = none ? undefined : countProcessorTime(run);
+  const endCpuProfile = options.cpuProfileDir === undefined ? undefined : await recordCpuProfile(options.cpuProfileDir);
+  const rate = options.rate ?? (orders === undefined ? defaults.sampleRate : defaults.rate);
+  const fed = none ? undefined : await system.feed({ rate, seed, ...(orders !== undefined && { orders }) }, out, signal);
+  const settled = !signal.aborted && await settle(system, out, signal);
+  if (signal.aborted) return INTERRUPTED;
+  const used = processorTime?.();
+  await endCpuProfile?.();
+  const report = await system.check(fed, settled);
+  out.line();
+  report.print(out);
+  if (used && orders !== undefined) {
+    out.line();
+    printProcessorTime(out, used, orders);
+  }
+  if (json) process.stdout.write(`${JSON.stringify({ ...report.json, ...(used && { processorTime: used }) })}\n`);
+  if (!exit) printExamples(out, system.examples(fed));
+  return report.ok ? 0 : 1;
+}
+
+async function settle(system: RunningSystem, out: Screen, signal: AbortSignal): Promise<boolean> {
+  let text = '';
+  const end = periodically(out, () => text);
+  try {
+    return await system.settle(signal, (line) => { text = `  ${line}`; });
+  } finally {
+    end();
+  }
+}
+
+function printExamples(out: Screen, examples: readonly Example[]): void {
+  out.line();
+  out.line(out.paint('bold', 'Try'));
+  for (const { title, line } of examples) {
+    out.line(out.paint('dim', `  # ${title}`));
+    out.line(`  ${line}`);
+  }
+}
