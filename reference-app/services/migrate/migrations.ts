@@ -29,14 +29,14 @@ export async function applyMigrations(client: ClientBase, schemas: readonly Sche
   const missing = schemas.flatMap((schema) => missingFiles(schema, applied));
   for (const file of missing) {
     signal?.throwIfAborted();
-    await inTransaction(client, () => apply(client, file));
+    await apply(client, file);
     logger.info({ file: file.path }, 'migration applied');
   }
   for (const schema of schemas) {
     for (const file of schema.repeatable) {
       if (applied.get(file.name) === file.checksum) continue;
       signal?.throwIfAborted();
-      await applyRepeatable(client, file);
+      await (applied.has(file.name) ? replace(client, file) : apply(client, file));
       logger.info({ file: file.path }, 'function applied');
     }
     for (const name of applied.keys()) {
@@ -92,9 +92,12 @@ async function refuseFormerLayout(client: ClientBase): Promise<void> {
   throw new MigrationError(`This database was made from the former migration files (${files}), which this version does not have: use an empty database (in a local run: start with --fresh).`);
 }
 
+/** With its record in one call, which is a transaction, or part of one that is open. */
 async function apply(client: ClientBase, { name, path, sql, checksum }: SqlFile): Promise<void> {
+  const record = `INSERT INTO migration.applied (name, checksum) VALUES (${pg.escapeLiteral(name)}, ${pg.escapeLiteral(checksum)})
+    ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now()`;
   try {
-    await client.query(sql);
+    await client.query(`${sql}\n;${record}`);
   } catch (error) {
     if (error instanceof pg.DatabaseError) {
       const line = error.position ? `:${sql.slice(0, Number(error.position)).split('\n').length}` : '';
@@ -102,14 +105,10 @@ async function apply(client: ClientBase, { name, path, sql, checksum }: SqlFile)
     }
     throw error;
   }
-  await client.query(
-    'INSERT INTO migration.applied (name, checksum) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now()',
-    [name, checksum],
-  );
 }
 
-/** Replaced in place, so that its privileges stay, unless its type has changed. Signatures that the file does not make any more are dropped. */
-async function applyRepeatable(client: ClientBase, file: SqlFile): Promise<void> {
+/** In place, so that its privileges stay, unless its type has changed. Signatures that the file does not make any more are dropped. */
+async function replace(client: ClientBase, file: SqlFile): Promise<void> {
   try {
     await inTransaction(client, async () => {
       await apply(client, file);
