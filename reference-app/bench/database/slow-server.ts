@@ -8,8 +8,8 @@ import { startBenchServer, type BenchServer } from './server.ts';
 import { summarize } from '../../load/statistics.ts';
 
 /** Added to each fsync and the least time of a round trip, in microseconds: about those of a cloud database in the same zone. */
-export const SLOW_SYNC_US = 1_000;
-export const ROUND_TRIP_US = 500;
+const SLOW_SYNC_US = 1_000;
+const ROUND_TRIP_US = 500;
 
 export interface SlowServer {
   readonly server: BenchServer;

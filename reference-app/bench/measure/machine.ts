@@ -18,7 +18,7 @@ export interface Machine {
 }
 
 /** Blocks of 8 KiB per second, each written and made durable before the next, as the log of a database is. */
-export function fsyncRate(folder: string, ms = 500): number {
+function fsyncRate(folder: string, ms = 500): number {
   const file = join(folder, `fsync-${process.pid}`);
   const block = Buffer.alloc(8192, 1);
   const descriptor = openSync(file, 'w');

@@ -92,7 +92,7 @@ export function machineLoad(): () => number | undefined {
 }
 
 /** MB/s of SHA-256 over 1 KiB on one core, measured for a quarter of a second, to compare machines and phases of a machine. */
-export function processorScore(): number {
+function processorScore(): number {
   const block = Buffer.alloc(1024, 7);
   const until = performance.now() + 250;
   const start = performance.now();

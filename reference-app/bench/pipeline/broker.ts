@@ -10,7 +10,7 @@ export interface Rule {
 }
 
 /** The rules of the order pipeline up to the deduction. */
-export const RULES: readonly Rule[] = [
+const RULES: readonly Rule[] = [
   { queue: 'stock-service', matches: (type) => type === 'OrderCreated' },
   { queue: 'inventory-service', matches: (type) => type === 'StockValidated' || type === 'OrderConfirmed' },
   { queue: 'order-status', matches: (type, detail) => type === 'InventoryUpdated' && !detail.includes('"outcome":"DEDUCTED"') },
