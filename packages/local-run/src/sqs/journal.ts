@@ -1,42 +1,29 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-
-/** A message as fauxqs keeps it in memory. */
-export interface QueueMessage {
-  readonly messageId: string;
-  readonly body: string;
-  approximateReceiveCount: number;
-  approximateFirstReceiveTimestamp?: number;
-  delayUntil?: number;
-  messageGroupId?: string;
-  readonly sentTimestamp: number;
-}
-
-export interface JournalEntry {
-  readonly message: QueueMessage;
-  readonly receiptHandle?: string;
-  readonly visibilityDeadline?: number;
-}
+import { md5, md5OfAttributes } from './message.ts';
+import type { Message } from './message.ts';
 
 /** What a FIFO queue does not take a second time. */
-export interface Deduplication {
+export interface Duplicate {
   readonly id: string;
   readonly messageId: string;
   readonly sequenceNumber: string | undefined;
   readonly at: number;
 }
 
-/**
- * Writes down what is in the queues, so that neither a restart nor a killed run loses a message. It stands in for fauxqs's own
- * persistence, which (2.4) fails on `ChangeMessageVisibility` to 0 and waits for the disk at every single step.
- * The methods are those that a fauxqs queue calls.
- */
+/** A queue that the API has made; those of the templates are made anew at every start. */
+export interface SavedQueue {
+  readonly name: string;
+  readonly account: string;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly tags: Readonly<Record<string, string>>;
+}
+
+/** Writes down the messages of the queues, so that neither a restart nor a killed run loses one. */
 export class QueueJournal {
   readonly #database: DatabaseSync;
   readonly #statements;
-  /** Message id → its row: an index over random ids would cost more to write than the messages. */
-  readonly #positions = new Map<string, number | bigint>();
   /** Ends when what is written now is committed. */
   #commit: Promise<void> | undefined;
 
@@ -60,14 +47,18 @@ export class QueueJournal {
       create table if not exists deduplication (
         queue text not null, id text not null, message_id text not null, sequence_number text, at integer not null, primary key (queue, id)
       );
-      create index if not exists deduplication_age on deduplication (at);`);
+      create index if not exists deduplication_age on deduplication (at);
+      create table if not exists queue (name text primary key, definition text not null);`);
     this.#statements = {
       insert: this.#database.prepare('insert into queued (queue, message, body, receive_count, first_received) values (?, ?, ?, ?, ?)'),
       remove: this.#database.prepare('delete from queued where position = ?'),
-      inflight: this.#database.prepare(`update queued set receipt_handle = ?, visibility_deadline = ?, receive_count = ?, first_received = ? where position = ?`),
-      ready: this.#database.prepare('update queued set receipt_handle = null, visibility_deadline = null where position = ?'),
+      received: this.#database.prepare(`update queued set receipt_handle = ?, visibility_deadline = ?, receive_count = ?, first_received = ? where position = ?`),
+      returned: this.#database.prepare('update queued set visibility_deadline = null, receive_count = ? where position = ?'),
       purge: this.#database.prepare('delete from queued where queue = ?'),
       load: this.#database.prepare('select * from queued where queue = ? order by position'),
+      saveQueue: this.#database.prepare('insert into queue values (?, ?) on conflict (name) do update set definition = excluded.definition'),
+      forgetQueue: this.#database.prepare('delete from queue where name = ?'),
+      savedQueues: this.#database.prepare('select definition from queue order by name'),
       queues: this.#database.prepare('select queue, count(*) as messages from queued group by queue'),
       saveCounter: this.#database.prepare('insert into sequence values (?, ?) on conflict (queue) do update set counter = excluded.counter'),
       saveMoveTask: this.#database.prepare('insert into move_task (id, task) values (?, ?) on conflict (id) do update set task = excluded.task'),
@@ -82,7 +73,7 @@ export class QueueJournal {
 
   /**
    * One transaction for everything that happens in a turn of the event loop: each of its own would cost more than the
-   * rest of the work. A move to a dead-letter queue, to fauxqs a delete and an insert, is never torn either.
+   * rest of the work. A move to a dead-letter queue, a delete and an insert, is never torn either.
    */
   #write(): void {
     if (this.#commit) return;
@@ -111,72 +102,86 @@ export class QueueJournal {
     await this.#commit;
   }
 
-  insertMessage(queue: string, { body, ...message }: QueueMessage): void {
+  add(queue: string, message: Message): void {
     this.#write();
-    const { messageId, approximateReceiveCount, approximateFirstReceiveTimestamp } = message;
-    this.#remove(messageId);
+    const { body, approximateReceiveCount, approximateFirstReceiveTimestamp } = message;
+    // What changes has columns of its own; the digest of the body is made anew.
+    const kept = {
+      messageId: message.messageId, sentTimestamp: message.sentTimestamp, messageAttributes: message.messageAttributes,
+      traceHeader: message.traceHeader, messageGroupId: message.messageGroupId, messageDeduplicationId: message.messageDeduplicationId,
+      sequenceNumber: message.sequenceNumber, deadLetterSourceArn: message.deadLetterSourceArn, enqueuedAt: message.enqueuedAt,
+      delayUntil: message.delayUntil,
+    };
     const { lastInsertRowid } = this.#statements.insert.run(
-      queue, JSON.stringify(message), body, approximateReceiveCount, approximateFirstReceiveTimestamp ?? null,
+      queue, JSON.stringify(kept), body, approximateReceiveCount, approximateFirstReceiveTimestamp ?? null,
     );
-    this.#positions.set(messageId, lastInsertRowid);
+    // An index over random ids would cost more to write than the messages.
+    message.position = lastInsertRowid;
   }
 
-  deleteMessage(id: string): void {
-    this.#write();
-    this.#remove(id);
-  }
-
-  #remove(id: string): void {
-    const position = this.#positions.get(id);
+  remove(message: Message): void {
+    const { position } = message;
     if (position === undefined) return;
+    this.#write();
     this.#statements.remove.run(position);
-    this.#positions.delete(id);
+    message.position = undefined;
   }
 
-  updateMessageInflight(id: string, receiptHandle: string, deadline: number, count: number, first: number | undefined): void {
-    const position = this.#positions.get(id);
+  received({ position, receiptHandle, visibilityDeadline, approximateReceiveCount, approximateFirstReceiveTimestamp }: Message): void {
     if (position === undefined) return;
     this.#write();
-    this.#statements.inflight.run(receiptHandle, deadline, count, first ?? null, position);
+    const first = approximateFirstReceiveTimestamp ?? null;
+    this.#statements.received.run(receiptHandle ?? null, visibilityDeadline ?? null, approximateReceiveCount, first, position);
   }
 
-  updateMessageReady(id: string): void {
-    const position = this.#positions.get(id);
+  returned({ position, approximateReceiveCount }: Message): void {
     if (position === undefined) return;
     this.#write();
-    this.#statements.ready.run(position);
+    this.#statements.returned.run(approximateReceiveCount, position);
   }
 
-  deleteQueueMessages(queue: string): void {
+  /** All messages of a queue. */
+  purge(queue: string): void {
     this.#write();
     this.#statements.purge.run(queue);
   }
 
-  updateQueueSequenceCounter(queue: string, counter: number): void {
+  saveSequenceCounter(queue: string, counter: number): void {
     this.#write();
     this.#statements.saveCounter.run(queue, counter);
   }
 
-  // Queues themselves come from the templates, at every start.
-  insertQueue(): void { /* nothing to write */ }
-  updateQueueAttributes(): void { /* nothing to write */ }
-  deleteQueue(queue: string): void {
+  saveQueue(queue: SavedQueue): void {
     this.#write();
-    this.#statements.purge.run(queue);
+    this.#statements.saveQueue.run(queue.name, JSON.stringify(queue));
   }
 
-  load(queue: string): JournalEntry[] {
+  forgetQueue(name: string): void {
+    this.#write();
+    this.#statements.forgetQueue.run(name);
+  }
+
+  savedQueues(): SavedQueue[] {
+    return this.#statements.savedQueues.all().map((row) => JSON.parse(String(row['definition'])) as SavedQueue);
+  }
+
+  /** The messages of a queue, in the order in which they came. */
+  load(queue: string): Message[] {
     return this.#statements.load.all(queue).map((row) => {
-      const message = {
-        ...JSON.parse(String(row['message'])) as Omit<QueueMessage, 'body'>,
-        body: String(row['body']),
-        approximateReceiveCount: Number(row['receive_count']),
-        ...(row['first_received'] !== null && { approximateFirstReceiveTimestamp: Number(row['first_received']) }),
-      };
-      this.#positions.set(message.messageId, Number(row['position']));
+      const kept = JSON.parse(String(row['message'])) as Omit<Message, 'body'>;
+      const body = String(row['body']);
+      const attributes = Object.keys(kept.messageAttributes ?? {}).length > 0 ? kept.messageAttributes : undefined;
       return {
-        message,
-        ...(row['receipt_handle'] !== null && { receiptHandle: String(row['receipt_handle']), visibilityDeadline: Number(row['visibility_deadline']) }),
+        ...kept,
+        body,
+        md5OfBody: md5(body),
+        messageAttributes: attributes,
+        md5OfMessageAttributes: attributes && md5OfAttributes(attributes),
+        approximateReceiveCount: Number(row['receive_count']),
+        approximateFirstReceiveTimestamp: row['first_received'] === null ? undefined : Number(row['first_received']),
+        receiptHandle: row['receipt_handle'] === null ? undefined : String(row['receipt_handle']),
+        visibilityDeadline: row['visibility_deadline'] === null ? undefined : Number(row['visibility_deadline']),
+        position: Number(row['position']),
       };
     });
   }
@@ -199,13 +204,13 @@ export class QueueJournal {
     return this.#statements.moveTasks.all().map((row) => String(row['task']));
   }
 
-  saveDeduplication(queue: string, { id, messageId, sequenceNumber, at }: Deduplication, oldest: number): void {
+  saveDeduplication(queue: string, { id, messageId, sequenceNumber, at }: Duplicate, oldest: number): void {
     this.#write();
     this.#statements.forgetDeduplications.run(oldest);
     this.#statements.saveDeduplication.run(queue, id, messageId, sequenceNumber ?? null, at);
   }
 
-  deduplications(queue: string): Deduplication[] {
+  deduplications(queue: string): Duplicate[] {
     return this.#statements.deduplications.all(queue).map((row) => ({
       id: String(row['id']),
       messageId: String(row['message_id']),

@@ -1,6 +1,6 @@
 import type { Model, Resource } from '../assembly/model.ts';
 import type { SqsEndpoint } from './endpoint.ts';
-import { letsIn } from './redrive.ts';
+import { letsIn } from './attributes.ts';
 
 const PLAIN = [
   'DelaySeconds', 'MaximumMessageSize', 'MessageRetentionPeriod', 'ReceiveMessageWaitTimeSeconds', 'VisibilityTimeout', 'FifoQueue',
