@@ -26,7 +26,7 @@ export async function feedAndCheck(
   const used = processorTime?.();
   await endCpuProfile?.();
   const report = await system.check(fed, settled);
-  out.line();
+  if (!none) out.line();
   report.print(out);
   if (used && orders !== undefined) {
     out.line();
