@@ -15,6 +15,7 @@ export function describeRun({ context, services, builtIn, warnings, withoutMeani
     stop, warnings, withoutMeaning,
     environment: environment(),
     workloads: workloads.running.map((workload) => describeWorkload(workload, workloads)),
+    failures: () => workloads.failures(),
     jobs: workloads.jobs.map(({ name }) => name),
     endpoints: { ...Object.fromEntries(addresses), sqs: sqs.url, eventbridge: eventBridge.url, secretsmanager: secretsManager.url },
     ...describeDatabase(rds),
@@ -63,7 +64,7 @@ function describeQueues({ sqs, eventBridge }: BuiltIn, { specs }: Workloads): Lo
   return sqs.queues.map((queue) => {
     const deadLetterQueue = sqs.queues.find(({ arn }) => arn === queue.deadLetterArn);
     // An event source mapping names the reader of a queue; otherwise it is the workload that has its URL.
-    const consumer = specs.find(({ pod }) => pod.containers.some(({ command }) => command.some((word) => word.includes(JSON.stringify(queue.url)))))
+    const consumer = specs.find(({ reads = [] }) => reads.includes(queue.url))
       ?? specs.find(({ pod }) => pod.containers.some(({ environment }) => Object.values(environment).includes(queue.url)));
     const rule = eventBridge.rules.find(({ targetArns }) => targetArns.includes(queue.arn));
     return {

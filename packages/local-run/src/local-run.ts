@@ -41,6 +41,10 @@ export interface LocalRunOptions {
   readonly onProgress?: (step: ProgressStep) => void;
   /** Gets every record of the log of the run. @default - they are in the file `logs/local-run.log` only */
   readonly log?: Log;
+  /** Called when a workload cannot run, or keeps ending, with a sentence that says why; once until it runs again. */
+  readonly onFailure?: (sentence: string) => void;
+  /** Called when such a workload runs again. */
+  readonly onRecovery?: (sentence: string) => void;
   /** Gives up a start that is under way. Everything that was started is stopped. */
   readonly signal?: AbortSignal;
 }
@@ -116,6 +120,8 @@ export interface LocalRun {
   readonly warnings: readonly string[];
   /** How many resources and Kubernetes objects have no meaning on one machine, by reason. */
   readonly withoutMeaning: ReadonlyMap<string, number>;
+  /** The workloads that cannot run at the moment, or keep ending, in a sentence each. Those of the start are in `warnings`, too. */
+  failures(): readonly string[];
   readonly dataDir: string;
   readonly logDir: string;
   pauseReplica(): Promise<void>;

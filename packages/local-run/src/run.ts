@@ -8,6 +8,7 @@ import type { LocalRun, LocalRunOptions } from './local-run.ts';
 import type { Log } from './log.ts';
 import { prepareRun } from './prepare.ts';
 import type { PreparedRun } from './prepare.ts';
+import { guardEnded } from './processes/guard.ts';
 import { Leftovers } from './processes/leftovers.ts';
 import { takeLock } from './processes/lock.ts';
 import { letPass } from './rds/postgres.ts';
@@ -26,7 +27,10 @@ export async function startLocal(options: LocalRunOptions): Promise<LocalRun> {
     const leftovers = new Leftovers(join(dataDir, 'processes.json'));
     const left = await leftovers.clean();
     if (left > 0) log('warn', `Ended ${left} processes that an earlier run had left.`);
-    steps.stopLater('process list', () => leftovers.close());
+    steps.stopLater('process list', async () => {
+      leftovers.close();
+      await guardEnded();
+    });
     const prepared = prepareRun(assembly, options, { dataDir, logDir: join(dataDir, 'logs'), leftovers, log });
     await startServices(prepared, steps);
     checkNames(prepared, options);

@@ -14,8 +14,9 @@ export function builtInServices(context: RunContext) {
     secretsManager,
     rds: new LocalRds(context, secretsManager),
     sqs,
-    lambda: new LocalLambda(context, sqs),
     eventBridge: new LocalEventBridge(context),
+    // After the services that send to functions.
+    lambda: new LocalLambda(context, sqs),
     kubernetes: new LocalKubernetes(context),
   };
 }

@@ -2,11 +2,15 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { sibling } from '../sibling.ts';
 
+/** A guard that has nothing to guard ends at once. On a busy machine its start alone may take a moment. */
+const LONGEST_FAREWELL_MS = 10_000;
+
 /**
- * The children of a run must not outlive it, even if it is killed with SIGKILL and can't stop them itself. One small
- * process of its own session (`guard-process.ts`) is told every child; when its pipe closes without a farewell, it stops them.
+ * The children of a run must not outlive it, even if it is killed with SIGKILL and cannot stop them itself. One small process of its
+ * own session (`guard-process.ts`) knows every child; when its pipe closes without a farewell, it stops them.
  */
 let guard: ChildProcess | undefined;
+const endings = new Set<Promise<void>>();
 const guarded = new Map<number, NodeJS.Signals>();
 
 function tell(line: string): void {
@@ -49,9 +53,33 @@ export function guardProcess(pid: number, name: NodeJS.Signals): () => void {
     if (!guarded.delete(pid)) return;
     tell(`- ${pid}\n`);
     if (guarded.size === 0) {
-      // Nothing to guard: end it with the last child, so that a stopped run leaves no process at all.
-      guard?.stdin?.end();
+      // Nothing to guard: it ends with the last child.
+      if (guard) end(guard);
       guard = undefined;
     }
   };
+}
+
+/** The id of the process that guards the children, while there are any. */
+export function guardPid(): number | undefined {
+  return guard?.pid;
+}
+
+/** Resolves when no guard is left that has nothing to guard, so that a stopped run leaves no process at all. */
+export async function guardEnded(): Promise<void> {
+  await Promise.all(endings);
+}
+
+function end(child: ChildProcess): void {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ending = new Promise<void>((resolve) => {
+    const timer = setTimeout(() => child.kill('SIGKILL'), LONGEST_FAREWELL_MS);
+    child.once('exit', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  }).finally(() => endings.delete(ending));
+  endings.add(ending);
+  child.ref();
+  child.stdin?.end();
 }

@@ -33,6 +33,19 @@ test('a job is tried again as often as its back-off limit says, and fails with i
     error instanceof LocalRunError && /^Job migrate ended with code 7; its last words .*no rights on schema \(after 2 attempts\)$/.test(error.message));
 });
 
+test('the words of a job that fails are those of a person: messages of JSON lines, and a fatal one alone', async (context) => {
+  const host = hostIn(temporaryFolder(context));
+  const fails = async (...lines: object[]) => {
+    const script = `console.log(${JSON.stringify(lines.map((line) => JSON.stringify(line)).join('\n'))}); process.exit(65)`;
+    const error: unknown = await runJob({ ...job(script, { backoffLimit: 0 }), name: `job-${lines.length}` }, host, new AbortController().signal).catch((reason) => reason);
+    return error instanceof LocalRunError ? error.message.replace(/^.*?\): /, '') : error;
+  };
+  const start = { level: 'info', msg: 'starting' };
+  assert.equal(await fails(start, { level: 50, message: 'no rights', err: { stack: 'Error: no rights\n    at x.ts:1' } }), 'starting | no rights');
+  assert.equal(await fails(start, start, { level: 'fatal', message: 'Start with --fresh.' }), 'Start with --fresh.');
+  assert.equal(await fails(start, start, start, { level: 60, msg: 'Start with --fresh.' }), 'Start with --fresh.');
+});
+
 test('a job that takes longer than it may is ended', async (context) => {
   await assert.rejects(runJob(job('setInterval(() => {}, 1000)', { deadlineSeconds: 1 }), hostIn(temporaryFolder(context)), new AbortController().signal),
     /Job migrate did not end within 1 s/);

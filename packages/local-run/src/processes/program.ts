@@ -90,9 +90,18 @@ function baseEnvironment(): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(kept), TZ: 'UTC', PATH: [dirname(process.execPath), process.env['PATH']].filter(Boolean).join(delimiter) };
 }
 
+/** The line that names an error, in the words of Node.js, Python and Java. A stack of calls follows it. */
+const NAMES_ERROR = /^\s*(?:[\w.]+\.)?\w*(?:Error|Exception)\b[^:]*: |Cannot find (?:module|package) /;
+/** A stack of calls is no longer than this. */
+const STACK_LINES = 30;
+
+/** The last lines of a log. The one that names the error is the first of them if it stands before them. */
 export function lastLines(file: string, count: number): string[] {
   try {
-    return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-count).filter((line) => line !== '');
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n').filter((line) => line.trim() !== '');
+    const last = lines.slice(-count);
+    const error = lines.slice(-STACK_LINES).findLast((line) => NAMES_ERROR.test(line));
+    return error === undefined || last.includes(error) ? last : [error, ...last.slice(1)];
   } catch {
     return [];
   }

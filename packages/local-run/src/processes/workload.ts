@@ -7,6 +7,7 @@ import { Container } from './container.ts';
 import type { ContainerContext } from './container.ts';
 import type { Leftovers } from './leftovers.ts';
 import { lastLines, RunningProgram } from './program.ts';
+import { lastWords } from './words.ts';
 
 export interface Host {
   readonly logDir: string;
@@ -15,18 +16,23 @@ export interface Host {
   environment: ContainerContext['environment'];
 }
 
+/** What a workload has of the run, and who hears that its trouble has changed. */
+interface PodHost extends Host {
+  changed(): void;
+}
+
 /** One replica: its init containers once, then its containers until it is stopped. */
 export class Pod {
   readonly #title: string;
   readonly #spec: PodSpec;
-  readonly #host: Host;
+  readonly #host: PodHost;
   readonly #stopping = new AbortController();
   #initialised: Promise<void> | undefined;
   #initFailure: string | undefined;
   #initProgram: RunningProgram | undefined;
   readonly containers: readonly Container[];
 
-  constructor(title: string, spec: PodSpec, host: Host) {
+  constructor(title: string, spec: PodSpec, host: PodHost) {
     this.#title = title;
     this.#spec = spec;
     this.#host = host;
@@ -46,6 +52,7 @@ export class Pod {
   get logFiles(): string[] { return this.#spec.containers.map((container) => this.#logFile(container)); }
   get ready(): boolean { return this.containers.every((container) => container.ready); }
   get failure(): string | undefined { return this.#initFailure ?? this.containers.find((container) => container.failure !== undefined)?.failure; }
+  get trouble(): string | undefined { return this.containers.find((container) => container.trouble !== undefined)?.trouble; }
   get hopeless(): boolean { return this.containers.some((container) => container.hopeless); }
   get crashLooping(): boolean { return this.#initFailure !== undefined || this.containers.some((container) => container.crashLooping); }
 
@@ -97,15 +104,18 @@ export class Workload {
   readonly spec: WorkloadSpec;
   readonly pods: readonly Pod[];
 
-  constructor(spec: WorkloadSpec, host: Host) {
+  constructor(spec: WorkloadSpec, host: Host, changed: () => void = () => undefined) {
     this.spec = spec;
-    this.pods = Array.from({ length: spec.replicas }, (_, index) => new Pod(spec.replicas === 1 ? spec.name : `${spec.name}-${index + 1}`, spec.pod, host));
+    const title = (index: number) => (spec.replicas === 1 ? spec.name : `${spec.name}-${index + 1}`);
+    this.pods = Array.from({ length: spec.replicas }, (_, index) => new Pod(title(index), spec.pod, { ...host, changed }));
   }
 
   get name(): string { return this.spec.name; }
   get ready(): boolean { return this.pods.every((pod) => pod.ready); }
   get restarts(): number { return this.pods.flatMap((pod) => pod.containers).reduce((sum, container) => sum + container.restarts, 0); }
   get failure(): string | undefined { return this.pods.find((pod) => pod.failure !== undefined)?.failure; }
+  /** Why it cannot run, or keeps ending, in one sentence. */
+  get trouble(): string | undefined { return this.pods.find((pod) => pod.trouble !== undefined)?.trouble; }
   get hopeless(): boolean { return this.pods.some((pod) => pod.hopeless); }
   get crashLooping(): boolean { return this.pods.some((pod) => pod.crashLooping); }
 
@@ -149,8 +159,7 @@ export async function runJob(job: JobSpec, host: Host, signal: AbortSignal): Pro
       signal.removeEventListener('abort', stop);
       signal.throwIfAborted();
       if (exit.code === 0) continue;
-      const lines = lastLines(logFile, 8).join(' | ') || 'nothing';
-      failure = `Job ${job.name} ended ${exit.how}; its last words (${logFile}): ${lines}`;
+      failure = `Job ${job.name} ended ${exit.how}; its last words (${logFile}): ${lastWords(logFile, 8) || 'nothing'}`;
       if (exit.notFound !== undefined) throw new LocalRunError(failure);
       break;
     }

@@ -1,0 +1,121 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Environment, InvocationError } from './environment.ts';
+import type { Source } from './source.ts';
+import type { FunctionDefinition, FunctionError, Invocation, Outcome } from './types.ts';
+
+/** A queue that does not answer is asked again after this time. */
+const PAUSE_MS = 500;
+
+export interface DispatcherEvents {
+  ready(replica: number): void;
+  initError(replica: number, error: FunctionError): void;
+  timedOut(replica: number): void;
+  /** A line for the log file of the replica. */
+  write(replica: number, line: object): void;
+}
+
+/** Brings the events of one function from their sources to its environments. */
+export class Dispatcher {
+  readonly #fn: FunctionDefinition;
+  readonly #events: DispatcherEvents;
+  readonly #environments = new Map<number, Environment>();
+  readonly #stopping = new AbortController();
+  readonly #loops: Promise<void>[] = [];
+  /** Resolved when there is another environment that waits for work, or one less. */
+  #change = Promise.withResolvers<void>();
+
+  constructor(fn: FunctionDefinition, events: DispatcherEvents) {
+    this.#fn = fn;
+    this.#events = events;
+  }
+
+  /** From now on the function gets the events of this source, too. */
+  add(source: Source<unknown>): void {
+    for (let loop = 0; loop < Math.min(this.#fn.concurrency, source.concurrency); loop++) this.#loops.push(this.#serve(source));
+  }
+
+  /** The port of the Runtime API of this replica. */
+  async open(replica: number): Promise<number> {
+    const known = this.#environments.get(replica);
+    if (known) return known.port;
+    const environment = await Environment.open({
+      functionArn: this.#fn.arn,
+      timeoutSeconds: this.#fn.timeoutSeconds,
+      onReady: () => this.#events.ready(replica),
+      onIdle: () => this.#wake(),
+      onInitError: (error) => this.#events.initError(replica, error),
+      onTimeout: () => this.#events.timedOut(replica),
+    });
+    this.#environments.set(replica, environment);
+    return environment.port;
+  }
+
+  ended(replica: number): void {
+    this.#environments.get(replica)?.ended();
+    this.#wake();
+  }
+
+  /** Takes no more events, and ends when those in hand are done. */
+  async drain(): Promise<void> {
+    this.#stopping.abort();
+    this.#wake();
+    await Promise.all(this.#loops);
+  }
+
+  async #serve(source: Source<unknown>): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      try {
+        // While the function cannot run, its messages stay in their queue.
+        await this.#idle();
+        const batch = signal.aborted ? undefined : await source.receive(signal);
+        if (batch !== undefined) await this.#handle(source, batch);
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#events.write(0, { level: 'error', msg: 'polling failed', error: String(error) });
+        await delay(PAUSE_MS, undefined, { signal }).catch(() => undefined);
+      }
+    }
+  }
+
+  async #handle(source: Source<unknown>, batch: unknown): Promise<void> {
+    let found = await this.#idle();
+    // Another batch may have got it meanwhile.
+    while (found && !found[1].idle) found = await this.#idle();
+    // Stopped without an environment: the batch comes back after its visibility timeout.
+    if (!found) return;
+    const [replica, environment] = found;
+    const outcome = await invoke(environment, source.invocation(batch));
+    const log = (line: object) => this.#events.write(replica, line);
+    if ('error' in outcome) {
+      const { errorType, errorMessage, stackTrace = [] } = outcome.error;
+      log({ level: 'error', msg: 'invocation failed', error: [`${errorType}: ${errorMessage}`, ...stackTrace].join('\n') });
+    }
+    await source.settle(batch, outcome, log);
+  }
+
+  /** Waits for an environment that waits for work. Undefined when the function is stopped and none is left. */
+  async #idle(): Promise<readonly [number, Environment] | undefined> {
+    for (;;) {
+      const all = [...this.#environments];
+      const found = all.find(([, environment]) => environment.idle);
+      if (found || (this.#stopping.signal.aborted && !all.some(([, environment]) => environment.alive))) return found;
+      await this.#change.promise;
+    }
+  }
+
+  #wake(): void {
+    const { resolve } = this.#change;
+    this.#change = Promise.withResolvers<void>();
+    resolve();
+  }
+}
+
+async function invoke(environment: Environment, invocation: Invocation): Promise<Outcome> {
+  try {
+    return { answer: await environment.invoke(invocation) };
+  } catch (error) {
+    if (error instanceof InvocationError) return { error: error.given };
+    throw error;
+  }
+}
