@@ -20,9 +20,10 @@ interface Read {
 
 async function read(context: TestContext, objects: unknown, resources: Record<string, TemplateResource> = {}): Promise<Read> {
   const folder = temporaryFolder(context);
-  writeFileSync(join(folder, 'Dockerfile'), 'FROM node:24\nWORKDIR /app\nENV FROM_IMAGE=1 MODE=image\nENTRYPOINT ["node", "/app/main.js"]\nCMD ["serve"]\n');
+  writeFileSync(join(folder, 'Dockerfile'), 'FROM node:24\nWORKDIR /app\nENV FROM_IMAGE=1 MODE=image\nEXPOSE 8080\nENTRYPOINT ["node", "/app/main.js"]\nCMD ["serve"]\n');
+  writeFileSync(join(folder, 'main.js'), '');
   const assembly: Assembly = {
-    directory: folder,
+    directory: '/elsewhere',
     images: new Map([['abc123', { directory: folder, dockerFile: 'Dockerfile' }]]),
     files: new Map(),
     stacks: [{
@@ -129,8 +130,10 @@ test('jobs, init containers, probes and what needs nothing', async (context) => 
   assert.deepEqual([pod?.terminationGracePeriodSeconds, pod?.initContainers[0]?.command.at(-1)], [7, 'init']);
   assert.deepEqual(pod?.containers[0]?.livenessProbe, { kind: 'http', path: '/', port: 'http', initialDelaySeconds: 0, periodSeconds: 10, timeoutSeconds: 1, failureThreshold: 3 });
   assert.deepEqual(services[0]?.ports, [{ port: 80, targetPort: 80 }]);
-  assert.deepEqual([...withoutMeaning], [['NetworkPolicy', 1], ['SecurityGroupPolicy', 1], ['ConfigMap', 1]]);
-  assert.deepEqual(warnings, ['The local run cannot make Ingress web (Kubernetes manifest Shop.Manifest).']);
+  assert.deepEqual([...withoutMeaning], ['NetworkPolicy', 'SecurityGroupPolicy', 'ConfigMap'].map((kind) => [`${kind} in Kubernetes: it has a meaning in a cluster only`, 1]));
+  assert.deepEqual(warnings, [
+    'The local run cannot make Ingress web (Kubernetes manifest Shop.Manifest): no request comes through it; ask its Services at their own ports.',
+  ]);
 });
 
 test('nobody sleeps before a stop: a process gets what is left of its grace period, as in the cluster', async (context) => {
@@ -170,4 +173,25 @@ test('the host name of a load balancer, read from the cluster, is the Service\'s
   });
   assert.deepEqual(workloads.map(({ name, pod }) => [name, pod.containers[0]?.environment['API']]), [['caller', 'http://api.shop.svc.cluster.local:3000']]);
   assert.match(warnings.join(), /^Deployment other is not started: .*the local run does not know Value of Shop\.Ip/);
+});
+
+test('a port that a Service or a probe names by its number is open, and without any in the manifest those of the image', async (context) => {
+  const service = (name: string, targetPort: string | number) => ({ kind: 'Service', metadata: { name }, spec: { selector: { app: name }, ports: [{ port: 80, targetPort }] } });
+  const { workloads } = await read(context, JSON.stringify([
+    deployment({}, {}, 'exposed'),
+    deployment({ readinessProbe: { tcpSocket: { port: 9000 } } }, {}, 'probed'), service('probed', 'http'),
+    deployment({ ports: [{ name: 'http', containerPort: 3000 }] }, {}, 'declared'), service('declared', 3000), service('declared', 3001),
+  ]));
+  assert.deepEqual(Object.fromEntries(workloads.map(({ name, pod }) => [name, pod.containers[0]?.ports])), {
+    exposed: [{ port: 8080 }], probed: [{ port: 9000 }, { port: 8080 }], declared: [{ name: 'http', port: 3000 }, { port: 3001 }],
+  });
+});
+
+test('the working directory of the manifest, and paths of the image in variables', async (context) => {
+  const { workloads, folder } = await read(context, JSON.stringify([
+    deployment({ workingDir: '/app', env: [{ name: 'CONFIG', value: '/app/main.js' }, { name: 'CACHE', value: '/app/cache' }, { name: 'BASE', value: '/api' }, { name: 'PATH', value: '/app:/usr/bin' }] }),
+  ]));
+  const { CONFIG, CACHE, BASE, PATH = '' } = workloads[0]?.pod.containers[0]?.environment ?? {};
+  assert.deepEqual([CONFIG, CACHE, BASE], [`${folder}/main.js`, `${folder}/cache`, '/api']);
+  assert.ok(PATH.startsWith(`${folder}:`) && PATH.endsWith(process.env['PATH'] ?? ''));
 });
