@@ -1,10 +1,12 @@
+import { appendFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Log } from '../log.ts';
 import { freePort } from './ports.ts';
-import type { ContainerSpec, Probe } from './specs.ts';
+import type { ContainerSpec, Life, Probe, Supervisor } from './specs.ts';
 import type { Leftovers } from './leftovers.ts';
 import { ask } from './probe.ts';
 import { lastLines, RunningProgram } from './program.ts';
+import type { Exit } from './program.ts';
 
 /** Kubernetes waits 10 s before it restarts for the second time; on one machine nobody is served by that. */
 const FIRST_BACKOFF_MS = 100;
@@ -26,6 +28,8 @@ export interface ContainerContext {
   readonly leftovers: Leftovers;
   readonly log: Log;
   readonly graceSeconds: number;
+  /** Called when `trouble` has changed. */
+  changed(): void;
   /** The environment for these ports: declared port → the port that it has here. */
   environment(spec: ContainerSpec, ports: ReadonlyMap<number, number>): Record<string, string>;
 }
@@ -34,6 +38,7 @@ export interface ContainerContext {
 export class Container {
   readonly spec: ContainerSpec;
   readonly #context: ContainerContext;
+  readonly #supervisor: Supervisor | undefined;
   #program: RunningProgram | undefined;
   #ports: ReadonlyMap<number, number> = new Map();
   #ready = false;
@@ -42,11 +47,15 @@ export class Container {
   #shortLives = 0;
   #restarts = 0;
   #failure: string | undefined;
+  #trouble: string | undefined;
+  /** Its supervisor says that it cannot work. */
+  #unable = false;
   #hopeless = false;
 
   constructor(spec: ContainerSpec, context: ContainerContext) {
     this.spec = spec;
     this.#context = context;
+    this.#supervisor = spec.supervise?.();
   }
 
   get ready(): boolean { return this.#ready; }
@@ -54,6 +63,8 @@ export class Container {
   get pid(): number | undefined { return this.#program?.pid; }
   /** Why it does not run, while that is so. */
   get failure(): string | undefined { return this.#failure; }
+  /** Why it does not run at all, or keeps ending. It is over when the program runs for a while. */
+  get trouble(): string | undefined { return this.#trouble; }
   /** Its program is not on this machine: nothing to wait for. */
   get hopeless(): boolean { return this.#hopeless; }
   get crashLooping(): boolean { return this.#shortLives >= CRASH_LOOP; }
@@ -82,7 +93,9 @@ export class Container {
 
   async stop(): Promise<void> {
     this.drain();
-    await this.#program?.stop(this.#context.graceSeconds);
+    const { graceSeconds } = this.#context;
+    if (this.#supervisor) await Promise.race([this.#supervisor.drain(), delay(graceSeconds * 1000, undefined, { ref: false })]);
+    await this.#program?.stop(graceSeconds);
     await this.#loop;
   }
 
@@ -99,36 +112,78 @@ export class Container {
 
   /** One life of the program. */
   async #live(signal: AbortSignal): Promise<void> {
-    const { title, logFile, leftovers, log } = this.#context;
+    const { title, logFile, leftovers } = this.#context;
     // Other ports each time: another program may have taken the last ones meanwhile.
     this.#ports = new Map(await Promise.all(this.spec.ports.map(async ({ port }) => [port, await freePort(title)] as const)));
+    const life = { ended: false };
+    const variables = await this.#supervisor?.begin(this.#supervised(life));
     if (signal.aborted) return;
     const started = Date.now();
     const program = new RunningProgram({
-      command: this.spec.command, folder: this.spec.folder, logFile, environment: this.#context.environment(this.spec, this.#ports),
+      command: this.spec.command, folder: this.spec.folder, logFile, environment: { ...this.#context.environment(this.spec, this.#ports), ...variables },
     }, leftovers);
     this.#program = program;
     void this.#watch(program, signal);
     const exit = await program.exited;
+    this.#supervisor?.ended();
     this.#ready = false;
-    if (signal.aborted) return;
+    if (signal.aborted || life.ended) return;
+    this.#shortLives = Date.now() - started < STABLE_MS ? this.#shortLives + 1 : 1;
+    this.#judge(exit);
+  }
+
+  #supervised(life: { ended: boolean }): Life {
+    return {
+      ready: () => {
+        this.#ready = !this.#stopping.signal.aborted;
+        this.#failure = undefined;
+        if (!this.#unable) return;
+        this.#unable = false;
+        this.#shortLives = 0;
+        this.#setTrouble(undefined);
+      },
+      failed: (sentence) => {
+        this.#unable = true;
+        this.#failure = sentence;
+        this.#setTrouble(sentence);
+      },
+      write: (line) => appendFileSync(this.#context.logFile, `${line}\n`),
+      end: () => {
+        life.ended = true;
+        this.kill('SIGKILL');
+      },
+    };
+  }
+
+  /** Says why a program has ended that should not. */
+  #judge(exit: Exit): void {
+    if (this.#unable) return;
+    const { title, logFile, log } = this.#context;
     const lines = lastLines(logFile, 5);
     this.#failure = `${title} ended ${exit.how}${lines.length > 0 ? `; its last words (${logFile}): ${lines.join(' | ')}` : ` and said nothing (${logFile})`}`;
     if (this.spec.hint !== undefined && lines.some((line) => MISSING.test(line))) this.#failure += `. ${this.spec.hint}`;
     if (exit.notFound !== undefined) {
       this.#hopeless = true;
       this.#failure = `${title} cannot run here: ${exit.notFound} is not on this machine, or ${this.spec.folder} has no such program.`;
-      return;
+      return this.#setTrouble(this.#failure);
     }
-    this.#shortLives = Date.now() - started < STABLE_MS ? this.#shortLives + 1 : 1;
-    if (this.crashLooping) log('error', `${title} keeps ending right after its start (${this.#shortLives} times now). ${this.#failure}`);
+    if (this.crashLooping) this.#setTrouble(`${title} keeps ending right after its start (${this.#shortLives} times now). ${this.#failure}`);
     else log('warn', `${title} ended ${exit.how} and is started again.`, { lastLines: lines });
+  }
+
+  #setTrouble(sentence: string | undefined): void {
+    if (sentence === this.#trouble) return;
+    this.#trouble = sentence;
+    if (sentence !== undefined) this.#context.log('error', sentence);
+    this.#context.changed();
   }
 
   async #watch(program: RunningProgram, signal: AbortSignal): Promise<void> {
     const { startupProbe, readinessProbe, livenessProbe } = this.spec;
     const gone = () => program.ended || signal.aborted;
     const wait = (ms: number) => Promise.race([delay(ms, undefined, { signal, ref: false }).catch(() => undefined), program.exited]);
+    void delay(STABLE_MS, undefined, { signal, ref: false }).then(() => this.#stable(program), () => undefined);
+    if (this.#supervisor) return;
     // A startup probe holds the others back; a readiness probe alone is asked often until it first says yes.
     const first = startupProbe ?? readinessProbe;
     while (!gone() && first && !await this.#ask(first)) await wait(START_POLL_MS);
@@ -144,6 +199,13 @@ export class Container {
         void program.stop(this.#context.graceSeconds);
       });
     }
+  }
+
+  /** A program that ran for so long is in no crash loop any more. Whether it could be loaded, its supervisor says. */
+  #stable(program: RunningProgram): void {
+    if (program.ended || !this.crashLooping) return;
+    this.#shortLives = 0;
+    if (!this.#unable) this.#setTrouble(undefined);
   }
 
   async #follow(probe: Probe, gone: () => boolean, wait: (ms: number) => Promise<unknown>, tell: (healthy: boolean) => void): Promise<void> {

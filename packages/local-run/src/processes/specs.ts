@@ -11,6 +11,30 @@ export interface ContainerSpec {
   readonly livenessProbe?: Probe;
   /** Advice for a program that ends because a file of it is missing, in one sentence. @default - there is none */
   readonly hint?: string;
+  /** Makes the supervisor of one replica. @default - the probes say whether it is ready */
+  readonly supervise?: () => Supervisor;
+}
+
+/** Serves one program on behalf of a service, such as the Runtime API of a function, and knows more about it than its probes. */
+export interface Supervisor {
+  /** Called before each start of the program. Returns variables for it. */
+  begin(life: Life): Promise<Readonly<Record<string, string>>>;
+  /** Called when the program has ended. */
+  ended(): void;
+  /** Lets the work in hand end, before the program is stopped. */
+  drain(): Promise<void>;
+}
+
+/** One start of a program, as its supervisor sees it. */
+export interface Life {
+  /** The program can work. */
+  ready(): void;
+  /** The program cannot work, as the sentence says. It may still be started again. */
+  failed(sentence: string): void;
+  /** Writes a line into the log file of the program. */
+  write(line: string): void;
+  /** Ends the program at once. This is no crash. */
+  end(): void;
 }
 
 export interface ContainerPort {
@@ -41,6 +65,8 @@ export interface WorkloadSpec {
   readonly name: string;
   readonly replicas: number;
   readonly pod: PodSpec;
+  /** The URLs of the queues that call it. @default - those in the variables of its containers */
+  readonly reads?: readonly string[];
 }
 
 export interface JobSpec {

@@ -18,6 +18,10 @@ export interface WorkloadsOptions extends Host {
   readonly without: readonly string[];
   port(name: string): Promise<number>;
   warn(sentence: string): void;
+  /** Called when a workload cannot run, or is in a crash loop. */
+  onFailure(sentence: string): void;
+  /** Called when such a workload runs again. */
+  onRecovery(sentence: string): void;
 }
 
 /** All programs of a run: jobs, which end, workloads, which stay, and the ports before them. */
@@ -31,6 +35,8 @@ export class Workloads {
   readonly #balancers: RemoteBalancer[] = [];
   readonly #balancerThread = new BalancerThread();
   readonly #urls = new Map<Workload, string[]>();
+  readonly #troubled = new Set<string>();
+  #started = false;
 
   constructor(options: WorkloadsOptions) {
     this.#options = options;
@@ -39,11 +45,30 @@ export class Workloads {
   add(spec: WorkloadSpec): void {
     if (this.leftOut(spec.name)) return;
     this.specs.push(spec);
-    this.running.push(new Workload({ ...spec, replicas: Math.min(spec.replicas, this.#options.maxReplicas) }, this.#options));
+    const limited = { ...spec, replicas: Math.min(spec.replicas, this.#options.maxReplicas) };
+    const workload: Workload = new Workload(limited, this.#options, () => this.#troubleChanged(workload));
+    this.running.push(workload);
+    if (this.#started) workload.start();
   }
 
   addJob(spec: JobSpec): void {
     if (!this.leftOut(spec.name)) this.jobs.push(spec);
+  }
+
+  /** The workloads that cannot run at the moment, or keep ending: a sentence for each. */
+  failures(): string[] {
+    return this.running.map(({ trouble }) => trouble).filter((trouble) => trouble !== undefined);
+  }
+
+  #troubleChanged({ name, trouble }: Workload): void {
+    if ((trouble !== undefined) === this.#troubled.has(name)) return;
+    if (trouble !== undefined) {
+      this.#troubled.add(name);
+      this.#options.onFailure(trouble);
+    } else {
+      this.#troubled.delete(name);
+      this.#options.onRecovery(`${name} runs again.`);
+    }
   }
 
   /** Whether the user leaves out the workload or job with this name, which is a known name then. */
@@ -84,6 +109,7 @@ export class Workloads {
 
   /** Starts every workload and waits until each is ready. Returns a few words for the screen. */
   async start(signal: AbortSignal): Promise<string> {
+    this.#started = true;
     for (const workload of this.running) workload.start();
     await this.#ready(signal);
     const sum = (all: readonly WorkloadSpec[]) => all.reduce((count, { replicas }) => count + replicas, 0);
@@ -91,18 +117,23 @@ export class Workloads {
     return `${here} processes of ${this.running.length} workloads${here === stated ? '' : `, ${stated} in the template`}`;
   }
 
-  /** A program that is not on this machine is a warning; one that keeps ending is an error. */
+  /**
+   * A container that keeps ending is an error. A program that is not on this machine, and a function that cannot run, are warnings: the
+   * others can run, and messages wait for a function as in AWS.
+   */
   async #ready(signal: AbortSignal): Promise<void> {
     const deadline = Date.now() + READY_DEADLINE_MS;
     const waiting = new Set(this.running);
     while (waiting.size > 0) {
       signal.throwIfAborted();
       for (const workload of waiting) {
-        if (workload.hopeless) this.#options.warn(workload.failure ?? `${workload.name} cannot run here.`);
-        else if (!workload.ready && workload.crashLooping) {
-          throw new LocalRunError(`${workload.failure ?? `${workload.name} keeps ending right after its start`} (--without ${workload.name} leaves it out).`);
+        const { trouble, failure, hopeless, ready, crashLooping, spec } = workload;
+        const given = trouble !== undefined && (hopeless || spec.kind === 'Function');
+        if (given) this.#options.warn(trouble);
+        else if (!ready && crashLooping) {
+          throw new LocalRunError(`${failure ?? `${workload.name} keeps ending right after its start`} (--without ${workload.name} leaves it out).`);
         }
-        if (workload.ready || workload.hopeless) waiting.delete(workload);
+        if (ready || given) waiting.delete(workload);
       }
       if (waiting.size === 0) return;
       if (Date.now() > deadline) throw notReady([...waiting]);
