@@ -1,4 +1,5 @@
 import type { LocalQueue, LocalRun, LocalWorkload } from './local-run.ts';
+import { LOOPBACK } from './processes/ports.ts';
 import type { Workload } from './processes/workload.ts';
 import type { Workloads } from './processes/workloads.ts';
 import type { PreparedRun } from './prepare.ts';
@@ -14,8 +15,8 @@ export function describeRun({ context, services, builtIn, warnings, withoutMeani
   return {
     stop, warnings, withoutMeaning,
     environment: environment(),
-    workloads: workloads.running.map((workload) => describeWorkload(workload, workloads)),
     failures: () => workloads.failures(),
+    workloads: workloads.running.map((workload) => describeWorkload(workload, workloads)),
     jobs: workloads.jobs.map(({ name }) => name),
     endpoints: { ...Object.fromEntries(addresses), sqs: sqs.url, eventbridge: eventBridge.url, secretsmanager: secretsManager.url },
     ...describeDatabase(rds),
@@ -39,12 +40,21 @@ function describeWorkload(workload: Workload, workloads: Workloads): LocalWorklo
     kind: workload.spec.kind,
     replicas: workload.spec.replicas,
     urls: workloads.urls(workload),
+    processUrls: () => processUrls(workload),
     logFiles: workload.pods.flatMap((pod) => pod.logFiles),
     environment: Object.assign({}, ...workload.spec.pod.containers.map(({ environment }) => environment)) as Record<string, string>,
     pids: () => workload.pids(),
     ready: () => workload.ready,
     restarts: () => workload.restarts,
   };
+}
+
+function processUrls({ pods }: Workload): string[] {
+  return pods.flatMap((pod) => pod.containers).flatMap((container) => {
+    const [first] = container.spec.ports;
+    const port = first && container.port(first.port);
+    return port === undefined ? [] : `http://${LOOPBACK}:${port}`;
+  });
 }
 
 function describeDatabase({ databases: [first] }: BuiltIn['rds']): Pick<LocalRun, 'database'> {

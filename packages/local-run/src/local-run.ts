@@ -31,8 +31,8 @@ export interface LocalRunOptions {
   readonly otherEndpoints?: Readonly<Record<string, string>>;
   /** Services beside the built-in ones. @default - none */
   readonly services?: readonly LocalServiceFactory[];
-  /** The folder for CPU profiles of the Node.js processes. @default - no profiles */
-  readonly profileDir?: string;
+  /** The folder for CPU profiles of the Node.js processes. @default - no CPU profiles */
+  readonly cpuProfileDir?: string;
   /**
    * Ports by name: `sqs`, `eventbridge`, `secretsmanager`, `writer`, `reader`, or a Kubernetes Service. With 0 the system chooses.
    * @default - the system chooses
@@ -67,6 +67,8 @@ export interface LocalWorkload {
   readonly replicas: number;
   /** Where it takes requests, if a Kubernetes Service stands before it. */
   readonly urls: readonly string[];
+  /** The addresses of its processes, without the Service before them, for metrics and probes. Processes that are started again get others. */
+  processUrls(): string[];
   readonly logFiles: readonly string[];
   /** The variables of its containers in the template. */
   readonly environment: Readonly<Record<string, string>>;
@@ -118,10 +120,10 @@ export interface LocalRun {
   readonly account: string;
   /** Everything that is left out, or is different from AWS, in a sentence each. */
   readonly warnings: readonly string[];
-  /** How many resources and Kubernetes objects have no meaning on one machine, by reason. */
-  readonly withoutMeaning: ReadonlyMap<string, number>;
   /** The workloads that cannot run at the moment, or keep ending, in a sentence each. Those of the start are in `warnings`, too. */
   failures(): readonly string[];
+  /** How many resources and Kubernetes objects have no meaning on one machine, by reason. */
+  readonly withoutMeaning: ReadonlyMap<string, number>;
   readonly dataDir: string;
   readonly logDir: string;
   pauseReplica(): Promise<void>;

@@ -58,7 +58,7 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
     environment: (spec, ports) => localEnvironment(spec, ports, {
       ...aws(),
       defaults: options.environment ?? {},
-      parts: [profiling(options), ...services.map((service): EnvironmentPart => (given) => service.environment?.(given) ?? {})],
+      parts: [cpuProfiles(options), ...services.map((service): EnvironmentPart => (given) => service.environment?.(given) ?? {})],
     }),
   });
   const context: RunContext = {
@@ -87,7 +87,7 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
   };
 }
 
-function profiling({ profileDir }: Pick<LocalRunOptions, 'profileDir'>): EnvironmentPart {
-  if (profileDir === undefined) return () => ({});
-  return ({ NODE_OPTIONS = '' }) => ({ NODE_OPTIONS: `${NODE_OPTIONS} --cpu-prof --cpu-prof-dir="${profileDir}"` });
+function cpuProfiles({ cpuProfileDir }: Pick<LocalRunOptions, 'cpuProfileDir'>): EnvironmentPart {
+  if (cpuProfileDir === undefined) return () => ({});
+  return ({ NODE_OPTIONS = '' }) => ({ NODE_OPTIONS: `${NODE_OPTIONS} --cpu-prof --cpu-prof-dir="${cpuProfileDir}"` });
 }
