@@ -121,6 +121,8 @@ test('a stack that nobody here wrote: its function, its container, its queue, it
     );
     assert.deepEqual([env['HOST'], env['AWS_ENDPOINT_URL_SQS'], env['WEB_SERVICE_PORT']], ['127.0.0.1', run.endpoints.sqs, new URL(service.urls[0] ?? '').port]);
     assert.notEqual(env['PORT'], '3000');
+    const each = await Promise.all(service.processUrls().map(async (url) => (await (await fetch(url)).json() as Answer).pid));
+    assert.deepEqual(each, service.pids(), 'every process has an address of its own');
     assert.equal(env['CDK_VALIDATION'], undefined, 'the environment of the run itself stays out');
   });
 
