@@ -1,7 +1,7 @@
 import type { Duration } from 'aws-cdk-lib';
 
 /**
- * How long the events of a bus are kept for replay.
+ * The retention of the events of a bus, for replay.
  */
 export class EventArchive {
   /**
@@ -30,10 +30,10 @@ export class EventArchive {
   }
 
   private constructor(
-    /** Whether an archive is made. */
+    /** True if an archive is made. */
     public readonly enabled: boolean,
     /**
-     * How long events are kept.
+     * The retention period of the events.
      *
      * @default - events are kept until the archive is deleted
      */

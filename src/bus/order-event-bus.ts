@@ -22,7 +22,7 @@ export interface OrderEventBusProps {
   readonly eventBus?: events.IEventBusRef;
 
   /**
-   * Whether and how long events are kept for replay.
+   * The archive of the events, for replay.
    *
    * @default - `EventArchive.retain(Duration.days(30))`
    */
@@ -39,8 +39,8 @@ export interface OrderEventBusProps {
   readonly encryptionKey?: kms.IKey;
 
   /**
-   * What happens to the archive, and to a new bus, when the stack is deleted: `DESTROY` deletes them with all events, `RETAIN` keeps them
-   * in the account. Both stay together, as EventBridge replays events only to the bus that they came from. It is an error without an
+   * The removal policy of the archive, and of a new bus, when the stack is deleted: `DESTROY` deletes them with all events, `RETAIN` keeps
+   * them in the account. Both stay together, as EventBridge replays events only to the bus that they came from. It is an error without an
    * archive.
    *
    * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-archive.html

@@ -91,7 +91,7 @@ export interface BufferedEventConsumerOptions {
   readonly encryptionKey?: kms.IKey;
 
   /**
-   * How many times a message is received before it becomes a dead letter: 1 to 1,000.
+   * The number of receives before a message becomes a dead letter: 1 to 1,000.
    *
    * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
    * @default 5
@@ -99,7 +99,7 @@ export interface BufferedEventConsumerOptions {
   readonly maxReceiveCount?: number;
 
   /**
-   * How long the new queue keeps a message: 1 minute to 14 days. A dead letter is as old as the message was, so leave
+   * The retention period of the new queue: 1 minute to 14 days. A dead letter is as old as the message was, so leave
    * enough of the 14 days of the dead-letter queue.
    *
    * @default Duration.days(4)
@@ -107,10 +107,10 @@ export interface BufferedEventConsumerOptions {
   readonly retentionPeriod?: Duration;
 
   /**
-   * How long a received message is hidden from other receivers. It can't be less than the processing time of the target.
+   * The time for which a received message is hidden from other receivers. It can't be less than the processing time of the target.
    *
    * @see https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
-   * @default - six times the processing time of the target plus its batching window, which is what AWS advises; at most 12 hours
+   * @default - six times the processing time of the target plus its batching window, as AWS advises; at most 12 hours
    */
   readonly visibilityTimeout?: Duration;
 
@@ -153,7 +153,7 @@ export interface BufferedEventConsumerOptions {
   readonly dependencies?: IDependable[];
 
   /**
-   * What happens to the new queues and their messages when the consumer is removed from the app or its stack is deleted.
+   * The removal policy of the new queues and their messages, for when the consumer is removed from the app or its stack is deleted.
    *
    * @default RemovalPolicy.DESTROY - all messages and dead letters are lost
    */
@@ -273,11 +273,11 @@ export class BufferedEventConsumer extends Construct implements IEventSubscripti
     const processingTime = props.target.processingTime ?? Duration.seconds(30);
     validateConsumer(this, props, patterns, processingTime);
 
-    const brought = props.deadLetterQueue ?? deadLetterQueueOf(props.queue);
-    this.deadLetterQueue = brought ?? this.addDeadLetterQueue('DeadLetterQueue', props, props.queue?.fifo ?? props.queueType?._fifo);
+    const existing = props.deadLetterQueue ?? deadLetterQueueOf(props.queue);
+    this.deadLetterQueue = existing ?? this.addDeadLetterQueue('DeadLetterQueue', props, props.queue?.fifo ?? props.queueType?._fifo);
     this.queue = props.queue ?? this.addQueue(props, processingTime);
     this.redrivePolicy = Stack.of(this).toJsonString(this.redriveFields(props.maxReceiveCount));
-    if (!brought) { this.reserveDeadLetterQueue(props); }
+    if (!existing) { this.reserveDeadLetterQueue(props); }
 
     if (patterns.length > 0) {
       this.ruleDeadLetterQueue = this.ruleDeadLetterQueueOf(props);
@@ -440,15 +440,15 @@ export class BufferedEventConsumer extends Construct implements IEventSubscripti
   }
 
   /** Lets only the queue use the new dead-letter queue. */
-  private reserveDeadLetterQueue({ queue: brought }: BufferedEventConsumerProps): void {
+  private reserveDeadLetterQueue({ queue: existing }: BufferedEventConsumerProps): void {
     const resource = this.deadLetterQueue.node.defaultChild as sqs.CfnQueue;
-    const queueArn = brought ? brought.queueArn : this.nameQueue(this.queue.node.defaultChild as sqs.CfnQueue);
+    const queueArn = existing ? existing.queueArn : this.nameQueue(this.queue.node.defaultChild as sqs.CfnQueue);
     resource.redriveAllowPolicy = { redrivePermission: sqs.RedrivePermission.BY_QUEUE, sourceQueueArns: [queueArn] };
-    if (!brought) { return; }
+    if (!existing) { return; }
     acknowledgeLastQueue(this.deadLetterQueue);
-    if (!(brought instanceof sqs.Queue)) {
+    if (!(existing instanceof sqs.Queue)) {
       Annotations.of(this).addWarningV2('cdk-order-pipeline:queueRedrivePolicyNotUpdated',
-        `queue '${brought.node.path}' is imported, so its redrive policy stays as it is: give its deadLetterQueue, or set this one on it `
+        `queue '${existing.node.path}' is imported, so its redrive policy stays as it is: give its deadLetterQueue, or set this one on it `
         + `(redrivePolicy): ${JSON.stringify(Stack.of(this).resolve(this.redriveFields()))}`);
     }
   }

@@ -109,16 +109,16 @@ export class ConsumerAlarms extends Construct implements ISubscriptionAlarms {
 
   private addFailedDeliveries(consumer: BufferedEventConsumer, period: Duration, redrive: string): cloudwatch.Alarm {
     const undelivered = consumer.ruleDeadLetterQueue === consumer.deadLetterQueue
-      ? `Then move back what the dead-letter queue got: ${redrive}`
+      ? `Then move the dead letters back: ${redrive}`
       // Amazon SQS moves messages between queues of one type only.
-      : `Then publish again what is in ${consumer.ruleDeadLetterQueue?.queueArn}`;
+      : `Then publish the events again that are in ${consumer.ruleDeadLetterQueue?.queueArn}`;
     return this.addAlarm('FailedDeliveries', {
       metric: consumer.metricFailedDeliveries({ period }),
       threshold: 1,
       evaluationPeriods: 1,
       alarmDescription: `EventBridge gave up delivering events to ${consumer.node.path}. `
-        + 'Look whether the queue still exists and whether its policy and its key let the rule send; repair what is missing. '
-        + `${undelivered} - if nothing is there, the policy or key of that queue refuses too, and the events have to be replayed from `
+        + 'Check that the queue still exists and that its policy and its key let the rule send, and repair them. '
+        + `${undelivered} - if it is empty, the policy or key of that queue refuses, too, and the events have to be replayed from `
         + 'an archive of the bus.',
     });
   }
@@ -148,5 +148,5 @@ export class ConsumerAlarms extends Construct implements ISubscriptionAlarms {
 }
 
 function latencyText(latency: Duration): string {
-  return latency.isUnresolved() ? 'what is acceptable' : latency.toHumanString();
+  return latency.isUnresolved() ? 'the acceptable latency' : latency.toHumanString();
 }

@@ -100,7 +100,7 @@ export interface IConsumerTarget {
   readonly processingTime?: Duration;
 
   /**
-   * How long the target collects messages before it processes them. It is added to the visibility timeout.
+   * The time for which the target collects messages before it processes them. It is added to the visibility timeout.
    *
    * @default - the target does not wait
    */

@@ -21,7 +21,7 @@ export interface LambdaConsumerOptions {
   readonly batchSize?: number;
 
   /**
-   * How long Lambda collects messages for a batch: up to 5 minutes. It doesn't collect messages of a FIFO queue.
+   * The time for which Lambda collects messages for a batch: up to 5 minutes. It doesn't collect messages of a FIFO queue.
    *
    * @default - Lambda does not wait: a batch has the messages that are there
    */

@@ -12,8 +12,8 @@ import { ExternalMetricAutoscaling, KedaAutoscaling, kedaSettings } from './priv
  */
 export interface QueueLatencyOptions {
   /**
-   * How long a message may take from the queue to the end of its processing. The scaling aims at it and does not guarantee it: under a
-   * steady load, messages wait about as long, as fewer replicas are enough then; and a new replica takes until the next poll of the
+   * The acceptable time from the arrival of a message to the end of its processing. The scaling aims at it and does not guarantee it:
+   * under a steady load, messages wait about as long, as fewer replicas are enough then; and a new replica takes until the next poll of the
    * queue and then the start of a pod.
    */
   readonly acceptableLatency: Duration;
@@ -69,8 +69,8 @@ export interface KedaScalingOptions extends QueueLatencyOptions {
   readonly pollingInterval?: Duration;
 
   /**
-   * How long the queue has to be empty, with nothing in flight, before the last replica is removed. Only for `minReplicas: 0`; replicas
-   * above that are removed by the HorizontalPodAutoscaler that KEDA makes, five minutes after they aren't needed.
+   * The time for which the queue must be empty, with nothing in flight, until the last replica is removed. Only for `minReplicas: 0`;
+   * replicas above that are removed by the HorizontalPodAutoscaler that KEDA makes, five minutes after they aren't needed.
    *
    * @default Duration.minutes(5)
    */
@@ -85,7 +85,7 @@ export interface KedaScalingOptions extends QueueLatencyOptions {
   readonly fallback?: KedaFallback;
 
   /**
-   * How fast replicas are added and removed: the `behavior` of the HorizontalPodAutoscaler that KEDA makes.
+   * The speed of adding and removing replicas: the `behavior` of the HorizontalPodAutoscaler that KEDA makes.
    *
    * @see https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#configurable-scaling-behavior
    * @default - that of Kubernetes: replicas are added at once, and removed five minutes after they are not needed
@@ -241,7 +241,7 @@ class WorkloadScaling extends QueueScaling {
   }
 }
 
-/** With a lower latency than this, a first message that waits for the start of a pod is late. */
+/** The time for the start of a pod. With a lower acceptable latency, the first message is late. */
 const POD_START = Duration.minutes(1);
 
 class KedaScaling extends QueueScaling {

@@ -83,7 +83,7 @@ export interface CqrsAuroraClusterProps {
   readonly port?: number;
 
   /**
-   * How long automated backups are kept: whole days, 1 to 35. The cluster can be restored to any second of that time.
+   * The retention period of automated backups: whole days, 1 to 35. The cluster can be restored to any second of that time.
    *
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.Managing.Backups.html
    * @default Duration.days(7)
@@ -98,22 +98,22 @@ export interface CqrsAuroraClusterProps {
   readonly encryptionKey?: kms.IKey;
 
   /**
-   * Whether connections go through an RDS Proxy. It is not available yet: `true` is an error.
+   * True if connections go through an RDS Proxy. It is not available yet: `true` is an error.
    *
    * @default false
    */
   readonly proxy?: boolean;
 
   /**
-   * How long the database's log is kept in CloudWatch Logs. RDS makes the log group, so it is not a resource of the stack and stays when
-   * the stack is deleted. With a value, the CDK adds a Lambda function and its role to the stack, which set the retention.
+   * The retention period of the database's log in CloudWatch Logs. RDS makes the log group, so it is not a resource of the stack and stays
+   * when the stack is deleted. With a value, the CDK adds a Lambda function and its role to the stack, which set the retention.
    *
    * @default - the log is never deleted
    */
   readonly logRetention?: logs.RetentionDays;
 
   /**
-   * What happens to the data when the stack is deleted. Deletion protection is on except with `RemovalPolicy.DESTROY`: RDS refuses
+   * The removal policy of the data when the stack is deleted. Deletion protection is on except with `RemovalPolicy.DESTROY`: RDS refuses
    * to delete the cluster until you switch that off.
    *
    * The secrets of the two roles stay in the account, except with `RemovalPolicy.DESTROY`. CloudFormation would delete them before the

@@ -18,7 +18,7 @@ export enum DatabaseSide {
 }
 
 /**
- * How a workload uses a CQRS database: the environment that it runs with, the ports that it connects to, and its permission to do so.
+ * The access of a workload to a CQRS database: its environment variables, the ports that it connects to, and its permission.
  *
  * @example
  * declare const database: CqrsAuroraCluster;

@@ -36,7 +36,7 @@ export interface PipelineServiceOptions {
   readonly databaseAccess?: DatabaseAccess;
 
   /**
-   * Whether the service publishes events, such as a separate relay.
+   * True if the service publishes events, such as a separate relay.
    *
    * @default false
    */

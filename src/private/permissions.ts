@@ -22,7 +22,7 @@ function importedAliasOf(key: kms.IKey): string | undefined {
   return 'aliasName' in key ? String(key.aliasName) : /:(alias\/[^:]+)$/.exec(key.keyArn)?.[1];
 }
 
-/** A key in a policy. The ARN of an alias is not valid there: https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html */
+/** A key in a policy. The ARN of an alias is not valid there (https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html). */
 function keyResource(key: kms.IKey): { resourceArns: string[]; conditions?: { [operator: string]: { [name: string]: unknown } } } {
   const alias = importedAliasOf(key);
   if (!alias) { return { resourceArns: [key.keyArn] }; }

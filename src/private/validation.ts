@@ -43,10 +43,10 @@ export function requireSeconds(scope: IConstruct, durations: { [name: string]: D
 }
 
 /** Refuses props that would configure an existing resource. */
-export function refuseWith(scope: IConstruct, brought: string, configured: { [prop: string]: unknown }): void {
+export function refuseWith(scope: IConstruct, existing: string, configured: { [prop: string]: unknown }): void {
   for (const [prop, value] of Object.entries(configured)) {
     if (value !== undefined) {
-      throw invalid(scope, `${prop} can't be given together with ${brought}: set it where ${brought} is defined, or leave ${brought} out`);
+      throw invalid(scope, `${prop} can't be given together with ${existing}: set it where ${existing} is defined, or leave ${existing} out`);
     }
   }
 }

@@ -111,7 +111,7 @@ export interface EventBridgeTransportOptions {
   readonly eventBus?: events.IEventBusRef;
 
   /**
-   * How long the new event bus keeps events for replay. It can't be given together with `eventBus`.
+   * The archive of the new event bus, for replay. It can't be given together with `eventBus`.
    *
    * @default - `EventArchive.retain(Duration.days(30))`
    */

@@ -214,7 +214,7 @@ export abstract class KubernetesAccess {
   }
 
   /**
-   * Whether the cluster is in EKS Auto Mode, as far as it is known.
+   * True if the cluster is in EKS Auto Mode, false if it isn't, undefined if that is unknown.
    *
    * @internal
    */
@@ -266,12 +266,12 @@ export abstract class KubernetesAccess {
     const stack = Stack.of(scope);
     const wrong = differ(account, stack.account) ? `account ${account}` : differ(region, stack.region) ? `region ${region}` : undefined;
     if (wrong) {
-      throw invalid(scope, `the cluster is in ${wrong}, and the stack '${stack.node.path}' is in another: make what runs in the cluster in a stack `
+      throw invalid(scope, `the cluster is in ${wrong}, and the stack '${stack.node.path}' is in another: make the workloads of the cluster in a stack `
         + 'of the cluster\'s account and region. For resources of another account give the workload a targetRole of that account');
     }
   }
 
-  /** For Kubernetes, the second would be a change of the first. */
+  /** Refuses a second object with the same name: for Kubernetes, it would be a change of the first. */
   private refuseDuplicate(scope: Construct, manifest: Manifest): void {
     const identity = identityOf(manifest);
     if (identity !== undefined && this._manifests.some(other => identityOf(other) === identity)) {

@@ -44,7 +44,7 @@ export interface KubernetesContainerOptions {
   /**
    * The role that the pods assume by EKS Pod Identity.
    *
-   * A role of your own has to trust `pods.eks.amazonaws.com` with `sts:AssumeRole` and `sts:TagSession`.
+   * Your own role has to trust `pods.eks.amazonaws.com` with `sts:AssumeRole` and `sts:TagSession`.
    *
    * @default - a role that only this workload's service account can assume
    */

@@ -44,7 +44,7 @@ export interface KubernetesJobProps extends KubernetesJobOptions {
 /**
  * A run-to-completion job on Kubernetes, such as a database migration.
  *
- * It runs again whenever its image, command or environment changes. The deployment applies it and continues: it doesn't
+ * It runs again when its image, command or environment changes. The deployment applies it and continues: it doesn't
  * wait for the job to end, and a job may run again, so it has to be idempotent.
  *
  * @example

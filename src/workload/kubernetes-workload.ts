@@ -15,7 +15,7 @@ import { WorkloadImage } from './workload-image';
 import { WorkloadProbes } from './workload-probes';
 import { invalid } from '../private/validation';
 
-/** How long a pod that accepts connections continues to serve while it stops, if the exposure sets no time. */
+/** The time for which a stopping pod with connections continues to serve, if the exposure sets none. */
 const DRAIN_TIME = Duration.seconds(15);
 
 /** The time in which a process can finish its work after the last call. */
@@ -82,7 +82,7 @@ export interface KubernetesWorkloadProps extends KubernetesWorkloadOptions {
 }
 
 /**
- * A service on Kubernetes with an AWS role of its own.
+ * A service on Kubernetes with its own AWS role.
  *
  * Makes a Deployment (non-root, read-only root filesystem, no capabilities, spread over zones), its service account,
  * an autoscaler, a disruption budget, a network policy that denies unneeded connections, a Service if it is exposed,

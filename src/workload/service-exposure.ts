@@ -41,7 +41,7 @@ export interface InternalNetworkLoadBalancerOptions {
   readonly targetGroupAttributes?: { [key: string]: string };
 
   /**
-   * How long a pod that is replaced continues to serve, until the load balancer has stopped sending to it. In whole seconds.
+   * The time for which a pod that is replaced continues to serve, until the load balancer has stopped sending to it. In whole seconds.
    *
    * A Network Load Balancer takes at least two minutes to stop sending connections to a pod that was removed from its targets.
    *
@@ -110,7 +110,7 @@ export interface ServiceExposureConfig {
   readonly ingressFrom?: { [key: string]: unknown }[];
 
   /**
-   * How long callers may still reach a pod that is being stopped. It sleeps that long before its process gets SIGTERM.
+   * The time for which callers may still reach a pod that is being stopped. It sleeps that long before its process gets SIGTERM.
    *
    * @default - 15 seconds if the pods accept connections
    */

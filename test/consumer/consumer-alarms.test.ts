@@ -137,7 +137,7 @@ describe('the acceptable latency', () => {
     const parameter = new CfnParameter(stack, 'Latency', { type: 'Number' });
     consumerOf().addAlarms(options({ acceptableLatency: Duration.seconds(parameter.valueAsNumber) }));
     expect(alarmOf('ApproximateAgeOfOldestMessage').Threshold).toEqual({ Ref: 'Latency' });
-    expect(alarmOf('ApproximateAgeOfOldestMessage').AlarmDescription).toContain('longer than what is acceptable');
+    expect(alarmOf('ApproximateAgeOfOldestMessage').AlarmDescription).toContain('longer than the acceptable latency');
   });
 
   test('is refused if messages are lost before it is over', () => {
@@ -186,7 +186,7 @@ describe('a description says what to do', () => {
   test('a FIFO queue gets nothing back from a standard one', () => {
     const consumer = consumerOf({ queueType: QueueType.fifo() });
     consumer.addAlarms(options());
-    expect(text('FailedInvocations')).toContain(`publish again what is in ${JSON.stringify(stack.resolve(consumer.ruleDeadLetterQueue!.queueArn))}`);
+    expect(text('FailedInvocations')).toContain(`publish the events again that are in ${JSON.stringify(stack.resolve(consumer.ruleDeadLetterQueue!.queueArn))}`);
     expect(text('FailedInvocations')).not.toContain('start-message-move-task');
     expect(text('ApproximateNumberOfMessagesVisible')).toContain('start-message-move-task');
   });

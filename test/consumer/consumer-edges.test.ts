@@ -54,7 +54,7 @@ describe('what would only fail once it is deployed', () => {
     [{ detail: { total: [{ numeric: [] }] } }, 'eventPattern.detail.total[0].numeric'],
   ])('the pattern %j', (eventPattern, field) => {
     expect(() => consumerOf({ eventPattern }))
-      .toThrow(`${field} is empty, which EventBridge refuses: give what it has to match, or leave it out`);
+      .toThrow(`${field} is empty, which EventBridge refuses: give the values that it has to match, or leave it out`);
   });
 
   test.each(['visibilityTimeout', 'retentionPeriod'])('a %s with a fraction of a second', (name) => {
@@ -222,5 +222,5 @@ test('a dead-letter queue that a brought queue doesn\'t have itself is only that
     deadLetterQueue: new sqs.Queue(stack, 'Dead', { retentionPeriod: Duration.days(14) }),
   });
   expect(warnings()).toEqual([expect.stringContaining(
-    'Set it where queue is defined; the deadLetterQueue given here only gets what EventBridge can\'t deliver')]);
+    'Set it where queue is defined; the deadLetterQueue given here only gets events that EventBridge can\'t deliver')]);
 });

@@ -73,7 +73,7 @@ describe('aws-eks-v2', () => {
     const [here, there] = [{ account: '111111111111', region: 'eu-west-1' }, { account: '222222222222', region: 'eu-west-1' }];
     const kubernetes = testKubernetes(new Stack(app, 'Cluster', { env: here }));
     const apply = (id: string, env?: Environment) => kubernetes.applyManifest(new Stack(app, id, { env }), 'Map', [configMap(id)]);
-    expect(() => apply('There', there)).toThrow("the cluster is in account 111111111111, and the stack 'There' is in another: make what runs in the cluster"
+    expect(() => apply('There', there)).toThrow("the cluster is in account 111111111111, and the stack 'There' is in another: make the workloads of the cluster"
       + " in a stack of the cluster's account and region. For resources of another account give the workload a targetRole");
     expect(() => apply('Far', { ...here, region: 'us-east-1' })).toThrow('the cluster is in region eu-west-1');
     expect(() => apply('Same', here)).not.toThrow();

@@ -544,7 +544,7 @@ test.each([
   [{ environment: { '': 'x' } }, 'environment has the name "": a name must not be empty'],
   [{ environment: { 'A=B': 'x' } }, 'environment has the name "A=B": a name must not be empty and must be printable ASCII without \'=\''],
   [{ environment: { 'A\0': 'x' } }, 'environment has the name "A\\u0000"'],
-  [{ environment: { PORT: '9000' } }, 'environment.PORT can\'t be given, as probes and Service would look at another port: set port instead'],
+  [{ environment: { PORT: '9000' } }, 'environment.PORT can\'t be given, as probes and Service would use another port: set port instead'],
 ])('refuses %j', (props, message) => {
   expect(() => workload(props)).toThrow(message);
 });

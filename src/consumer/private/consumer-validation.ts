@@ -37,11 +37,11 @@ export function validateConsumer(
     // They configure a new queue, and no queue is made.
     refuseWith(scope, 'queue', { removalPolicy: props.removalPolicy });
   }
-  for (const [name, brought] of Object.entries({ deadLetterQueue, queue, ruleDeadLetterQueue, 'the deadLetterQueue of queue': own })) {
-    if (brought) { validateQueue(scope, name, brought, patterns.length > 0); }
+  for (const [name, existing] of Object.entries({ deadLetterQueue, queue, ruleDeadLetterQueue, 'the deadLetterQueue of queue': own })) {
+    if (existing) { validateQueue(scope, name, existing, patterns.length > 0); }
   }
-  for (const [name, brought] of Object.entries({ deadLetterQueue, ruleDeadLetterQueue })) {
-    if (queue && brought && isSame(queue, brought)) {
+  for (const [name, existing] of Object.entries({ deadLetterQueue, ruleDeadLetterQueue })) {
+    if (queue && existing && isSame(queue, existing)) {
       throw invalid(scope, `${name} is queue itself, so a failed message would be received again forever: give another queue, or leave ${name} out`);
     }
   }
@@ -85,7 +85,7 @@ function validatePatterns(scope: Construct, props: BufferedEventConsumerProps, p
     const name = eventPattern ? 'eventPattern' : `eventPatterns[${index}]`;
     if (text === '{}') { throw invalid(scope, `${name} is empty: name at least one field, such as detailType`); }
     const empty = emptyField(patterns[index], name);
-    if (empty) { throw invalid(scope, `${empty} is empty, which EventBridge refuses: give what it has to match, or leave it out`); }
+    if (empty) { throw invalid(scope, `${empty} is empty, which EventBridge refuses: give the values that it has to match, or leave it out`); }
     const first = texts.indexOf(text);
     if (first !== index) {
       throw invalid(scope, `${name} is the same as eventPatterns[${first}], so each of its events would be delivered twice: leave one out`);
@@ -196,7 +196,7 @@ function validateOwnQueue(
   if (!own) {
     Annotations.of(scope).addWarningV2('cdk-order-pipeline:queueWithoutDeadLetterQueue',
       `queue '${queue.node.path}' has no deadLetterQueue: a message that always fails is received again until it expires. Set it where queue is `
-      + `defined${deadLetterQueue ? '; the deadLetterQueue given here only gets what EventBridge can\'t deliver' : ''}`);
+      + `defined${deadLetterQueue ? '; the deadLetterQueue given here only gets events that EventBridge can\'t deliver' : ''}`);
   } else if (deadLetterQueue && deadLetterQueue !== own) {
     throw invalid(scope, 'deadLetterQueue is not the one of queue: leave it out, or give queue the same one');
   }

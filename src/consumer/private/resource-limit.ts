@@ -9,8 +9,8 @@ const [MAX_RESOURCES, ADVISED] = [500, 0.8];
 const consumersOf = new WeakMap<Stack, IConstruct[]>();
 
 /**
- * Says how to split a stack before its consumers make it too big: CloudFormation takes 500 resources, and CDK's own error doesn't
- * say what to do.
+ * Warns with a way to split a stack before its consumers make it too large: CloudFormation allows 500 resources, and the error of CDK
+ * has no advice.
  */
 export function watchResources(consumer: IConstruct): void {
   const stack = Stack.of(consumer);

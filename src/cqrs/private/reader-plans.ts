@@ -6,14 +6,14 @@ import type { Construct } from 'constructs';
 import { invalid, requireInteger } from '../../private/validation';
 import type { AutoscaledReadersOptions } from '../cqrs-readers';
 
-/** The greatest number of readers of a cluster: https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.Replication.html */
+/** The greatest number of readers of a cluster (https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.Replication.html). */
 const MAX_READERS = 15;
 
 /** The instances of a cluster. */
 export interface ClusterInstances {
   readonly writer: rds.IClusterInstance;
   readonly readers: rds.IClusterInstance[];
-  /** Whether the instances are serverless, so that they have a range of capacity. */
+  /** True if the instances are serverless, so that they have a range of capacity. */
   readonly serverless: boolean;
 }
 

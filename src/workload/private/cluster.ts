@@ -24,10 +24,10 @@ export interface ObjectField {
 
 /** The differences between the two generations of clusters. */
 export abstract class EksCluster {
-  /** Whether the cluster is made in this app, so that the construct tree contains its parts. */
+  /** True if the cluster is made in this app, so that the construct tree contains its parts. */
   public abstract readonly made: boolean;
 
-  /** Whether nodes, network and load balancers are those of EKS Auto Mode. */
+  /** True if nodes, network and load balancers are those of EKS Auto Mode. */
   public readonly autoMode: boolean;
 
   protected constructor(public readonly construct: eks.ICluster | eksv2.ICluster, loadBalancerClass: string | undefined, unknown: boolean) {

@@ -173,7 +173,7 @@ function validateEnvironment(scope: Construct, { environment = {}, port }: PodOp
     }
   }
   if (port !== undefined && 'PORT' in environment) {
-    throw invalid(scope, 'environment.PORT can\'t be given, as probes and Service would look at another port: set port instead');
+    throw invalid(scope, 'environment.PORT can\'t be given, as probes and Service would use another port: set port instead');
   }
 }
 
