@@ -4,7 +4,7 @@
 // yet when it runs, and the machine's own Node may be older than the one the project brings.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -66,6 +66,8 @@ function compiled(label, sources, output, stamp, command, args) {
   const digest = hash.digest('hex');
   const file = join(root, stamp);
   if (existsSync(join(root, output)) && existsSync(file) && readFileSync(file, 'utf8') === digest) return;
+  // What is not compiled any more must not be found any more.
+  rmSync(dirname(join(root, output)), { recursive: true, force: true });
   step(`compiling ${label}`, bin(command), args);
   writeFileSync(file, digest);
 }

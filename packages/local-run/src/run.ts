@@ -6,6 +6,7 @@ import { describeRun } from './describe.ts';
 import { LocalRunError } from './errors.ts';
 import type { LocalRun, LocalRunOptions } from './local-run.ts';
 import type { Log } from './log.ts';
+import { unsupportedNode } from './node-version.ts';
 import { prepareRun } from './prepare.ts';
 import type { PreparedRun } from './prepare.ts';
 import { guardEnded } from './processes/guard.ts';
@@ -17,6 +18,8 @@ import { Steps } from './steps.ts';
 
 /** Runs the stacks of a cloud assembly on this machine, until `stop` of the returned run is called. */
 export async function startLocal(options: LocalRunOptions): Promise<LocalRun> {
+  const problem = unsupportedNode();
+  if (problem !== undefined) throw new LocalRunError(problem);
   const assembly = readAssembly(options.assemblyDir, options.stacks);
   const steps = new Steps(options);
   const dataDir = prepareFolder(options.dataDir ?? temporaryFolder(steps));

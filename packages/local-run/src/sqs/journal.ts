@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import { md5, md5OfAttributes } from './message.ts';
 import type { Message } from './message.ts';
 
@@ -29,7 +29,9 @@ export class QueueJournal {
 
   constructor(folder: string) {
     mkdirSync(folder, { recursive: true });
-    this.#database = new DatabaseSync(join(folder, 'queues.db'));
+    // Not imported, so that an older Node.js can load this module and say which version it needs.
+    const sqlite = process.getBuiltinModule('node:sqlite');
+    this.#database = new sqlite.DatabaseSync(join(folder, 'queues.db'));
     // NORMAL: what is committed survives the end of the process, however it ends; only a power cut may take the last moments.
     // A checkpoint waits for the disk, so there are few. Nobody else opens the file, so it needs no locks.
     this.#database.exec(`
