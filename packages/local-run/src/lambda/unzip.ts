@@ -54,7 +54,8 @@ function checkName(name: string): void {
 function checkLink(folder: string, name: string, target: string): void {
   const path = join(folder, name);
   const stated = normalize(join(dirname(path), target));
-  const real = existsSync(path) ? realpathSync(path) : stated;
+  // Only the system follows a link within a link as it will be followed later.
+  const real = existsSync(path) ? realpathSync.native(path) : stated;
   if (isAbsolute(target) || !lstatSync(path).isSymbolicLink() || [stated, real].some((end) => end !== folder && !end.startsWith(folder + sep))) {
     throw new Error(`the link ${name} leads to ${target}, outside of the folder that it is unpacked into`);
   }
