@@ -1,5 +1,5 @@
 import type { EventEnvelope } from '../shared/events/index.ts';
-import { gate, gateIds } from '../shared/messaging/gate.ts';
+import { afterPrevious, gateIds, splitByTurn } from '../shared/messaging/gate.ts';
 import type { Handler, Outcome } from '../shared/messaging/handler.ts';
 import { handledIds } from '../shared/messaging/inbox.ts';
 import { numberArray, textArray, uuidArray } from '../shared/sql-arrays.ts';
@@ -25,7 +25,8 @@ export const analyticsHandler: Handler<Counted> = {
     'order.cancel-requested', 'order.cancelled', 'order.expired', 'inventory.updated',
   ],
   async handle(events, pool) {
-    const { turn, others } = gate(events, await handledIds(NAME, gateIds(events), pool));
+    const handled = await handledIds(NAME, gateIds(events), pool);
+    const { turn, others } = splitByTurn(events, handled, afterPrevious(handled));
     if (turn.length > 0) await pool.query({ ...ADD, values: [NAME, uuidArray(turn.map(({ id }) => id)), ...countsOf(turn)] });
     return [...turn.map(({ id }): Outcome => ({ eventId: id, result: 'ok' })), ...others];
   },

@@ -3,6 +3,7 @@ import { after, afterEach, before, beforeEach, test } from 'node:test';
 import fc from 'fast-check';
 import { lives, type LifeEvent } from '../../profiles/fan-out/publisher/life.ts';
 import { newEvent, newId, type OrderItem } from '../shared/events/index.ts';
+import { reference } from '../shared/messaging/gate-reference.ts';
 import type { Handler } from '../shared/messaging/handler.ts';
 import { handleIsolating, handleOnce, handleOverdue } from '../shared/messaging/inbox.ts';
 import { runDelivery } from '../shared/notifications/delivery.ts';
@@ -121,12 +122,27 @@ test('what comes early is kept, says so, and is applied with what closes the gap
   assert.deepEqual(await handleOnce(orderHandler, [updated], db.command), [{ eventId: updated.id, result: 'duplicate' }]);
 });
 
+test('the turns that the database gives are those of the reference', async () => {
+  const all = histories(3);
+  const picks = fc.array(fc.array(fc.tuple(fc.nat(2), fc.nat(2)), { minLength: 1, maxLength: 6 }), { minLength: 1, maxLength: 8 });
+  await fc.assert(fc.asyncProperty(picks, async (batches) => {
+    await forget();
+    const versions = new Map<string, number>();
+    for (const pick of batches) {
+      const batch = [...new Set(pick.map(([order, version]) => all[order]![version]!))];
+      // The handler itself: its host would apply what waits.
+      const results = new Map((await orderHandler.handle(batch, db.command)).map(({ eventId, result }) => [eventId, result]));
+      assert.deepEqual(batch.map(({ id }) => results.get(id)), reference(batch, versions));
+    }
+  }), { numRuns: 30 });
+});
+
 test('another event of a version that was there changes nothing', async () => {
   const [history] = histories(1) as [LifeEvent[]];
   await handleBatches([history]);
   const before = await written() as unknown[][];
   const again = { ...history[1]!, id: newId() };
-  assert.deepEqual(await handleOnce(orderHandler, [again], db.command), [{ eventId: again.id, result: 'duplicate', reason: 'version 2 of the order was there already' }]);
+  assert.deepEqual(await handleOnce(orderHandler, [again], db.command), [{ eventId: again.id, result: 'duplicate', reason: 'version 2 of the order was applied before' }]);
   assert.deepEqual((await written() as unknown[][]).slice(0, 5), before.slice(0, 5));
 });
 

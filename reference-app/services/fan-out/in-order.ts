@@ -1,5 +1,6 @@
 import { withTransaction, type Queryable } from '../shared/database.ts';
 import { EVENT_DATA, EventFormatError, type EventEnvelope, type EventType } from '../shared/events/index.ts';
+import { asDecided, splitByTurn } from '../shared/messaging/gate.ts';
 import type { Handler, Outcome } from '../shared/messaging/handler.ts';
 import { numberArray, uuidArray } from '../shared/sql-arrays.ts';
 
@@ -19,7 +20,7 @@ interface Taken {
   readonly handled: readonly string[];
   /** A version before it is missing. */
   readonly early: readonly string[];
-  /** Its version was there already. */
+  /** Its version was applied before. */
   readonly late: readonly string[];
 }
 
@@ -37,19 +38,9 @@ export function inOrder(name: string, apply: (events: readonly OrderEvent[], tx:
       const { rows: [taken] } = await tx.query<Taken>({
         ...TAKE, values: [name, uuidArray(events.map(({ id }) => id)), uuidArray(events.map(({ subject }) => subject)), numberArray([...versions.values()])],
       });
-      const [handled, early, late] = [new Set(taken!.handled), new Set(taken!.early), new Set(taken!.late)];
-      const due: OrderEvent[] = [];
-      const outcomes = events.map((event): Outcome => {
-        const eventId = event.id;
-        const version = versions.get(eventId)!;
-        if (handled.has(eventId)) return { eventId, result: 'duplicate' };
-        if (late.has(eventId)) return { eventId, result: 'duplicate', reason: `version ${version} of the order was there already` };
-        if (early.has(eventId)) return { eventId, result: 'parked', reason: `version ${version - 1} of the order comes first` };
-        due.push(event);
-        return { eventId, result: 'ok', ...(committed && { committed }) };
-      });
-      if (due.length > 0) await apply(due.sort((a, b) => versions.get(a.id)! - versions.get(b.id)!), tx);
-      return outcomes;
+      const { turn, others } = splitByTurn(events, new Set(taken!.handled), asDecided({ early: new Set(taken!.early), late: new Set(taken!.late) }));
+      if (turn.length > 0) await apply(turn.sort((a, b) => versions.get(a.id)! - versions.get(b.id)!), tx);
+      return [...turn.map(({ id }): Outcome => ({ eventId: id, result: 'ok', ...(committed && { committed }) })), ...others];
     }, 1),
   };
 }

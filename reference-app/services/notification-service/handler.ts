@@ -1,6 +1,6 @@
 import type { EventEnvelope } from '../shared/events/index.ts';
 import type { Pool } from '../shared/database.ts';
-import { gate, gateIds } from '../shared/messaging/gate.ts';
+import { afterPrevious, gateIds, splitByTurn } from '../shared/messaging/gate.ts';
 import type { Handler, Outcome } from '../shared/messaging/handler.ts';
 import { handledIds } from '../shared/messaging/inbox.ts';
 import { arrayOf, numberArray, textArray, uuidArray } from '../shared/sql-arrays.ts';
@@ -30,7 +30,7 @@ export function createNotificationHandler(onRecorded: () => void): Handler<Notic
     async handle(events, pool) {
       // Most orders never change: then there is nothing to wait for, and no need to look.
       const handled = events.some(isChange) ? await handledIds(NAME, gateIds(events, FIRST_VERSION), pool) : new Set<string>();
-      const { turn, others } = gate(events, handled, FIRST_VERSION);
+      const { turn, others } = splitByTurn(events, handled, afterPrevious(handled, FIRST_VERSION));
       return turn.length > 0 ? [...await record(turn, pool, onRecorded), ...others] : others;
     },
   };

@@ -70,13 +70,10 @@ const ANSWERS: Readonly<Partial<Record<EventEnvelope<'inventory.updated'>['data'
   RESERVED: 'reserved', REJECTED: 'rejected', RELEASED: 'released', RETURNED: 'released',
 };
 
-/**
- * An answer of the inventory: undefined if the order does not wait for it. Its sequence is the version of the order that it answers; an
- * answer to a version before is late.
- */
+/** An answer of the inventory to the present version of the order: undefined if the order does not wait for it. */
 export function decideAnswer(order: Order, answer: EventEnvelope<'inventory.updated'>, at: Date): Change | undefined {
   const trigger = ANSWERS[answer.data.outcome];
-  if (trigger === undefined || Number(answer.sequence) !== order.version || !transitionOf(order.status, trigger)) return undefined;
+  if (trigger === undefined || !transitionOf(order.status, trigger)) return undefined;
   const { shortages } = answer.data;
   const time = at.toISOString();
   const said = { orderId: order.orderId, customerId: order.customerId, version: order.version + 1, createdAt: order.createdAt.toISOString() };

@@ -1,4 +1,5 @@
 import type { EventEnvelope } from '../../shared/events/index.ts';
+import { applyInTurn, atVersion } from '../../shared/messaging/gate.ts';
 import type { Handler, Outcome } from '../../shared/messaging/handler.ts';
 import { decideAnswer, type Change } from '../lifecycle/decide.ts';
 import { countChanges } from '../lifecycle/metrics.ts';
@@ -23,24 +24,18 @@ export const orderStatusHandler: Handler<'inventory.updated'> = {
   },
 };
 
-/**
- * The order's version is the gate: what answers it is applied, what answers a lower one is late and dropped, and there can be no answer to
- * one that the writer does not have yet.
- */
+/** The order's version is the gate, and each change is a new one. */
 export function decide(events: readonly Updated[], { handled, orders }: Known, at: Date): { outcomes: Outcome[]; changes: Change[] } {
   const changes: Change[] = [];
-  const settled = new Set<string>();
-  const outcomes = events.map((event): Outcome => {
-    const eventId = event.id;
-    const orderId = event.data.orderId;
-    if (handled.has(eventId)) return { eventId, result: 'duplicate' };
-    const order = orders.get(orderId);
-    if (!order) return { eventId, result: 'retry', reason: 'the order is not there yet' };
-    const change = settled.has(orderId) ? undefined : decideAnswer(order, event, at);
-    if (!change) return { eventId, result: 'ignored', reason: `the order is ${order.status}, version ${order.version}, and does not wait for it` };
-    settled.add(orderId);
+  const versions = new Map<string, number>();
+  const versionOf = ({ subject }: Updated) => versions.get(subject) ?? orders.get(subject)?.version;
+  const outcomes = applyInTurn(events, handled, atVersion(versionOf), (event): Outcome => {
+    const order = orders.get(event.subject)!;
+    const change = decideAnswer(order, event, at);
+    if (!change) return { eventId: event.id, result: 'ignored', reason: `an order that is ${order.status} does not wait for stock that is ${event.data.outcome}` };
+    versions.set(order.orderId, order.version + 1);
     changes.push(change);
-    return { eventId, result: 'ok' };
+    return { eventId: event.id, result: 'ok' };
   });
   return { outcomes, changes };
 }

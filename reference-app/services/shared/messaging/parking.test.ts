@@ -1,13 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import fc from 'fast-check';
 import { analyticsHandler } from '../../analytics-service/handler.ts';
 import { createNotificationHandler } from '../../notification-service/handler.ts';
 import type { Pool } from '../database.ts';
 import { newEvent, newId, type EventEnvelope } from '../events/index.ts';
 import { registry } from '../telemetry.ts';
 import { startTestServer, type TestDatabase, type TestServer } from '../testing.ts';
-import { gate } from './gate.ts';
 import type { Handler } from './handler.ts';
 import { handleOnce, handleOverdue } from './inbox.ts';
 
@@ -46,20 +44,6 @@ async function parkedOf(events: readonly EventEnvelope[]) {
     'SELECT version::int, applied_at IS NOT NULL AS applied FROM messaging.parked WHERE order_id = $1 ORDER BY version', [events[0]!.subject]);
   return rows;
 }
-
-test('the gate lets each event pass in its turn, whatever the order of a batch, and tells the others what they wait for', () => {
-  fc.assert(fc.property(fc.integer({ min: 1, max: 9 }), fc.array(fc.nat()), fc.nat(9), (versions, order, missing) => {
-    const events = journey(versions);
-    const batch = events.filter((_, i) => i !== missing).map((event, i) => ({ event, at: order[i] ?? 0 })).sort((a, b) => a.at - b.at).map(({ event }) => event);
-    const { turn, others } = gate(batch, new Set());
-    assert.deepEqual(turn.map(({ sequence }) => Number(sequence)), Array.from({ length: Math.min(missing, versions) }, (_, i) => i + 1));
-    assert.ok(others.every(({ result }) => result === 'parked'));
-    assert.equal(turn.length + others.length, batch.length);
-    // With the missing one handled before, and the rest again.
-    const handled = new Set(events.filter((_, i) => i === missing || i === 0).map(({ id }) => id));
-    assert.ok(gate(batch, handled).others.every(({ eventId, result }) => result === 'duplicate' && handled.has(eventId)));
-  }));
-});
 
 test('events in the worst order are parked, and applied one after the other as soon as the first comes', async () => {
   const events = journey(7);
