@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
-import { decide, type Caused, type Decision, type Entry, type Known, type Level } from './decide.ts';
+import { decide, type Caused, type Decision, type Known } from './decide.ts';
+import type { Entry, Level } from './ledger.ts';
 
 type Lines = { sku: string; requested: number }[];
 

@@ -1,7 +1,8 @@
 import type { Queryable } from '../shared/database.ts';
 import { newEvent, type EventEnvelope } from '../shared/events/index.ts';
 import { arrayOf, lines, numberArray, textArray, uuidArray } from '../shared/sql-arrays.ts';
-import type { Caused, Decision, Entry, Known, Level } from './decide.ts';
+import type { Caused, Decision, Known } from './decide.ts';
+import type { Entry, Level } from './ledger.ts';
 
 // Each is one call of a function, which stands in the file of its name beside this one: inventory.read.sql.
 

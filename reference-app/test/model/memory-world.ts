@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { decide as decideStock, type Caused, type Entry, type Level } from '../../services/inventory-service/decide.ts';
+import { decide as decideStock, type Caused } from '../../services/inventory-service/decide.ts';
+import type { Entry, Level } from '../../services/inventory-service/ledger.ts';
 import { decideAnswer, decideCommand, decideExpiry, type Change, type Items, type Order } from '../../services/order-service/lifecycle/decide.ts';
 import { TRANSITIONS, type Command, type Status } from '../../services/order-service/lifecycle/transitions.ts';
 import { decide as decideAnswers } from '../../services/order-service/order-status/handler.ts';
 import { newEvent, newId, type EventEnvelope } from '../../services/shared/events/index.ts';
-import { gate } from '../../services/shared/messaging/gate.ts';
+import { afterPrevious, splitByTurn } from '../../services/shared/messaging/gate.ts';
 import { isOpen, type Outcome } from '../../services/shared/messaging/handler.ts';
 import { CONSUMERS, Queues, STOCK, SUBSCRIPTIONS, type Look, type Plant, type Reached, type World } from './world.ts';
 
@@ -227,7 +228,7 @@ export class MemoryWorld implements World {
   #listen(consumer: string, events: readonly EventEnvelope[], handled: ReadonlySet<string>): Outcome[] {
     const first = consumer === 'notification-service' ? 2 : 1;
     const seen = this.#plant.gate === false ? events.map(({ previousid: _, ...event }) => event as EventEnvelope) : events;
-    const { turn, others } = gate(seen, handled, first);
+    const { turn, others } = splitByTurn(seen, handled, afterPrevious(handled, first));
     for (const event of turn) {
       const key = `${consumer} ${event.id}`;
       this.#effects.set(key, (this.#effects.get(key) ?? 0) + 1);
