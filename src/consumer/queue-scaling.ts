@@ -12,8 +12,8 @@ import { ExternalMetricAutoscaling, KedaAutoscaling, kedaSettings } from './priv
  */
 export interface QueueLatencyOptions {
   /**
-   * The acceptable time from the arrival of a message to the end of its processing. The scaling aims at it and does not guarantee it:
-   * under a steady load, messages wait about as long, as fewer replicas are enough then; and a new replica takes until the next poll of the
+   * The acceptable time from the arrival of a message to the end of its processing. The scaling aims at it and does not guarantee it.
+   * Under a steady load, messages wait about as long, as fewer replicas are enough then. A new replica takes until the next poll of the
    * queue and then the start of a pod.
    */
   readonly acceptableLatency: Duration;

@@ -14,8 +14,8 @@ import { databaseEnvironments } from './private/database-environment';
  * the rules that open its security groups, too. It does not wait for rules in another stack than that of the security group.
  *
  * Add the dependency to constructs that start to use it, such as a job or a trigger. A construct with its own security group, such as a
- * function in a VPC, can't depend on a database in the same stack that is opened to it: the rule needs that group, so each would wait for
-  * the other.
+ * function in a VPC, can't depend on a database in the same stack that is opened to it. The rule needs that group, so each would wait for
+ * the other.
  *
  * @subclassable
  */

@@ -137,7 +137,7 @@ export abstract class ServiceExposure {
    * other clusters need the AWS Load Balancer Controller.
    *
    * A rolling update loses no request only if the namespace has the readiness gates of the load balancer switched on, as
-   * `KubernetesPrerequisites` does: otherwise new pods count as ready before the load balancer knows them. AWS measured 127 seconds
+   * `KubernetesPrerequisites` does. Otherwise new pods count as ready before the load balancer knows them. AWS measured 127 seconds
    * without an answer, with two replicas.
    *
    * @see https://aws.amazon.com/cn/blogs/china/use-the-readiness-gate-to-solve-the-service-interruption-caused-by-the-rolling-upgrade-of-eks-pod/
