@@ -1,4 +1,4 @@
-import type { EventEnvelope } from '../shared/events/index.ts';
+import type { EventEnvelope, InventoryUpdated } from '../shared/events/index.ts';
 import { afterPrevious, gateIds, splitByTurn } from '../shared/messaging/gate.ts';
 import type { Handler, Outcome } from '../shared/messaging/handler.ts';
 import { handledIds } from '../shared/messaging/inbox.ts';
@@ -103,30 +103,34 @@ function count(event: EventEnvelope<Counted>, minute: Minute): void {
     case 'order.cancel-requested':
       return;
     case 'inventory.updated':
-      // The decision on stock is the one on the order; only it knows the units.
-      switch (event.data.outcome) {
-        case 'RESERVED':
-          for (const { sku, quantity } of event.data.lines) {
-            minute.unitsConfirmed += quantity;
-            skuOf(minute, sku).reserved += quantity;
-          }
-          return;
-        case 'DEDUCTED':
-          // An update may take of one product and return of another.
-          for (const { sku, deltaOnHand } of event.data.lines) {
-            const quantity = Math.max(0, -deltaOnHand);
-            minute.unitsDeducted += quantity;
-            skuOf(minute, sku).deducted += quantity;
-          }
-          return;
-        case 'REJECTED':
-          for (const { quantity } of event.data.lines) minute.unitsRejected += quantity;
-          for (const { sku } of event.data.shortages) skuOf(minute, sku).rejections++;
-          return;
-        case 'RELEASED':
-        case 'RETURNED':
-          // What was counted has happened all the same.
+      countStock(event.data, minute);
+  }
+}
+
+/** The decision on stock is the one on the order; only it knows the units. */
+function countStock({ outcome, lines, shortages }: InventoryUpdated, minute: Minute): void {
+  switch (outcome) {
+    case 'RESERVED':
+      for (const { sku, quantity } of lines) {
+        minute.unitsConfirmed += quantity;
+        skuOf(minute, sku).reserved += quantity;
       }
+      return;
+    case 'DEDUCTED':
+      // An update may take of one product and return of another.
+      for (const { sku, deltaOnHand } of lines) {
+        const quantity = Math.max(0, -deltaOnHand);
+        minute.unitsDeducted += quantity;
+        skuOf(minute, sku).deducted += quantity;
+      }
+      return;
+    case 'REJECTED':
+      for (const { quantity } of lines) minute.unitsRejected += quantity;
+      for (const { sku } of shortages) skuOf(minute, sku).rejections++;
+      return;
+    case 'RELEASED':
+    case 'RETURNED':
+      // What was counted has happened all the same.
   }
 }
 

@@ -3,8 +3,7 @@ import { after, before, test } from 'node:test';
 import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
 import type { Handler } from '../shared/messaging/handler.ts';
 import { handledBefore, handleOnce } from '../shared/messaging/inbox.ts';
-import { appendToOutbox } from '../shared/messaging/outbox.ts';
-import { eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
+import { appendToOutbox, eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
 import { Maintenance } from './maintenance.ts';
 import { MAINTAIN, PRUNE } from './statements.ts';
 

@@ -102,7 +102,7 @@ export function runWorker<T extends TObject>(name: string, options: ServiceOptio
         registry,
         ready: async () => !draining && worker !== undefined && (await worker.ready?.() ?? true),
       });
-      context.logger.info({ url: health.url }, 'health endpoints');
+      context.logger.info({ url: health.url }, 'listening');
       worker = await options.start(context);
       return {
         async stop() {

@@ -8,6 +8,8 @@ import { readSchemas } from '../migrate/files.ts';
 import { migrate } from '../migrate/migrate.ts';
 import { applyMigrations } from '../migrate/migrations.ts';
 import { createPool, type Pool } from './database.ts';
+import type { EventEnvelope } from './events/index.ts';
+import { publishParameters, publishValues } from './messaging/outbox.ts';
 import { createLogger, type Logger } from './telemetry.ts';
 
 // Only tests import this file.
@@ -120,4 +122,11 @@ export async function eventually<T>(read: () => Promise<T> | T, holds: (value: T
     if (Date.now() > deadline) throw new Error(`Still not so after ${deadlineMs} ms: ${JSON.stringify(value).slice(0, 500)}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
+}
+
+const APPEND = { name: 'outbox-append', text: `SELECT messaging.publish(${publishParameters(1)})` };
+
+/** Adds events to the outbox by themselves, in the order given; the services do it in the call that makes them true. */
+export async function appendToOutbox(database: Pick<pg.ClientBase, 'query'>, events: readonly EventEnvelope[]): Promise<void> {
+  if (events.length > 0) await database.query({ ...APPEND, values: publishValues(events) });
 }
