@@ -22,8 +22,9 @@ export function loadError(title: string, error: FunctionError, code: string, pyt
   return `${what} Correct it and synthesize again; its messages wait until then.`;
 }
 
+/** Without the path of the file, which is said already. */
 function firstLine(text: string): string {
-  return text.split('\n', 1)[0]?.replace(/\.$/, '') ?? '';
+  return text.split('\n', 1)[0]?.replace(/ imported from \S+$/, '').replace(/\.$/, '') ?? '';
 }
 
 /** The place in the code of the function, as `file:line`, or as good as it is known. */
