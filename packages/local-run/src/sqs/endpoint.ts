@@ -3,6 +3,7 @@ import { serveLocally } from '../http/server.ts';
 import type { LocalServer } from '../http/server.ts';
 import type { Log } from '../log.ts';
 import { portError } from '../processes/ports.ts';
+import type { DeliveryOptions } from '../service.ts';
 import { QueueJournal } from './journal.ts';
 import { sizeOf } from './message.ts';
 import type { MessageAttribute } from './message.ts';
@@ -128,21 +129,20 @@ export class SqsEndpoint {
    *
    * @throws DeliveryError if the queue does not take it
    */
-  deliver(
-    queueArn: string, body: string, caller: Caller, options: { messageGroupId?: string; messageAttributes?: Readonly<Record<string, string>> } = {},
-  ): void {
+  deliver(queueArn: string, body: string, caller: Caller, options: DeliveryOptions = {}): void {
     const queue = this.#store.withArn(queueArn);
     if (!queue) throw new DeliveryError('NO_RESOURCE', `There is no queue ${queueArn}.`);
     if (!this.#store.allows(queue, caller)) {
       throw new DeliveryError('NO_PERMISSIONS', `The policy of queue ${queue.name} does not let ${caller.service} send for ${caller.sourceArn}.`);
     }
-    const message = { body, messageAttributes: textAttributes(options.messageAttributes), messageGroupId: options.messageGroupId };
+    const { messageGroupId, messageDeduplicationId } = options;
+    const message = { body, messageAttributes: typedAttributes(options.messageAttributes), messageGroupId, messageDeduplicationId };
     const size = sizeOf(message);
     const { maximumMessageSize } = queue.numbers;
     if (size > maximumMessageSize) {
       throw new DeliveryError('MESSAGE_TOO_LARGE', `The event has ${size} bytes, queue ${queue.name} takes ${maximumMessageSize}.`);
     }
-    if (queue.isFifo) checkFifoDelivery(queue, options.messageGroupId);
+    if (queue.isFifo) checkFifoDelivery(queue, options);
     send(queue, message, this.#store.clock());
   }
 
@@ -173,16 +173,17 @@ export class SqsEndpoint {
   }
 }
 
-function textAttributes(values: Readonly<Record<string, string>> = {}): Record<string, MessageAttribute> | undefined {
+function typedAttributes(values: DeliveryOptions['messageAttributes'] = {}): Record<string, MessageAttribute> | undefined {
   const entries = Object.entries(values);
-  return entries.length === 0 ? undefined : Object.fromEntries(entries.map(([name, StringValue]) => [name, { DataType: 'String', StringValue }]));
+  const typed = (value: string | MessageAttribute) => (typeof value === 'string' ? { DataType: 'String', StringValue: value } : value);
+  return entries.length === 0 ? undefined : Object.fromEntries(entries.map(([name, value]) => [name, typed(value)]));
 }
 
-function checkFifoDelivery(queue: Queue, messageGroupId: string | undefined): void {
+function checkFifoDelivery(queue: Queue, { messageGroupId, messageDeduplicationId }: DeliveryOptions): void {
   if (messageGroupId === undefined) {
     throw new DeliveryError('INVALID_PARAMETER', `The target has no MessageGroupId, which the FIFO queue ${queue.name} demands.`);
   }
-  if (queue.attributes['ContentBasedDeduplication'] !== 'true') {
+  if (messageDeduplicationId === undefined && queue.attributes['ContentBasedDeduplication'] !== 'true') {
     throw new DeliveryError('INVALID_PARAMETER', `The FIFO queue ${queue.name} has no ContentBasedDeduplication, which a target of EventBridge needs.`);
   }
 }

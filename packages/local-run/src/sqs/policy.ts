@@ -3,6 +3,8 @@ export interface Caller {
   readonly service: string;
   readonly sourceArn: string;
   readonly sourceAccount: string;
+  /** Its role allows it already, so only a denial counts. @default false */
+  readonly byRole?: boolean;
 }
 
 interface Statement {
@@ -20,7 +22,7 @@ export function allowsSend(statements: readonly unknown[], queueArn: string, cal
     && list(statement.Action).some((action) => like(action.toLowerCase(), 'sqs:sendmessage'))
     && (statement.Resource === undefined || list(statement.Resource).some((resource) => like(resource, queueArn)))
     && conditionsHold(statement.Condition ?? {}, caller));
-  return matching.some(({ Effect }) => Effect === 'Allow') && !matching.some(({ Effect }) => Effect === 'Deny');
+  return (caller.byRole === true || matching.some(({ Effect }) => Effect === 'Allow')) && !matching.some(({ Effect }) => Effect === 'Deny');
 }
 
 function principalMatches(principal: unknown, service: string): boolean {

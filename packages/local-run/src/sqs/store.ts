@@ -149,7 +149,7 @@ export class QueueStore implements QueueHost {
   allows(queue: Queue, caller: Caller): boolean {
     let answers = this.#allowed.get(queue);
     if (!answers) this.#allowed.set(queue, answers = new Map());
-    const key = `${caller.service} ${caller.sourceArn} ${caller.sourceAccount}`;
+    const key = `${caller.service} ${caller.sourceArn} ${caller.sourceAccount} ${caller.byRole}`;
     let allowed = answers.get(key);
     if (allowed === undefined) answers.set(key, allowed = allowsSend(statementsOf(queue), queue.arn, caller));
     return allowed;
