@@ -45,12 +45,23 @@ export interface Sender {
   /** ARN of the rule, the topic, or the schedule. */
   readonly sourceArn: string;
   readonly sourceAccount: string;
+  /** It sends with a role of the account. Then the policy of a resource does not have to name it, but can deny it. @default false */
+  readonly byRole?: boolean;
 }
 
 export interface DeliveryOptions {
   readonly messageGroupId?: string;
-  /** Attributes of the type String. */
-  readonly messageAttributes?: Readonly<Record<string, string>>;
+  /** For FIFO queues and topics. @default - made of the content, if the queue or topic has ContentBasedDeduplication */
+  readonly messageDeduplicationId?: string;
+  /** A text is an attribute of the type String. */
+  readonly messageAttributes?: Readonly<Record<string, string | MessageAttribute>>;
+}
+
+/** An attribute of a message, as it travels in JSON: a binary value is base64. */
+export interface MessageAttribute {
+  readonly DataType: string;
+  readonly StringValue?: string;
+  readonly BinaryValue?: string;
 }
 
 /** A message that a resource refuses. EventBridge writes `code` on the dead letter. */

@@ -4,6 +4,7 @@ import { LocalLambda } from './lambda/local-lambda.ts';
 import { LocalRds } from './rds/local-rds.ts';
 import { LocalSecretsManager } from './secretsmanager/local-secrets-manager.ts';
 import type { RunContext } from './service.ts';
+import { LocalSns } from './sns/local-sns.ts';
 import { LocalSqs } from './sqs/local-sqs.ts';
 
 /** The services of a run, in the order in which they make the resources of the stacks. */
@@ -14,6 +15,7 @@ export function builtInServices(context: RunContext) {
     secretsManager,
     rds: new LocalRds(context, secretsManager),
     sqs,
+    sns: new LocalSns(context),
     eventBridge: new LocalEventBridge(context),
     // After the services that send to functions.
     lambda: new LocalLambda(context, sqs),

@@ -151,10 +151,11 @@ type Branch = Map<string, Alternatives>;
 
 const MAX_PATTERN_LENGTH = 4096;
 
-export function compilePattern(pattern: string | object): CompiledPattern {
+/** @throws InvalidEventPatternException that names the field */
+export function compilePattern(pattern: string | object, maxLength = MAX_PATTERN_LENGTH): CompiledPattern {
   const text = typeof pattern === 'string' ? pattern : JSON.stringify(pattern);
-  if (text.length > MAX_PATTERN_LENGTH) {
-    throw new InvalidEventPatternException(`The pattern has ${text.length} characters, more than ${MAX_PATTERN_LENGTH}`);
+  if (text.length > maxLength) {
+    throw new InvalidEventPatternException(`The pattern has ${text.length} characters, more than ${maxLength}`);
   }
   let parsed: unknown;
   try {
