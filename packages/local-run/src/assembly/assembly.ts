@@ -72,7 +72,8 @@ export function readAssembly(directory: string, wanted: readonly string[] = []):
     if (named(name).length === 0) throw new LocalRunError(`There is no stack ${name} in ${root}; it has ${known.map(({ stackName }) => stackName).join(', ')}.`);
   }
   const chosen = wanted.length === 0 ? known : known.filter((stack) => wanted.some((name) => named(name).includes(stack)));
-  return { directory: root, stacks: withDependencies(chosen).map(readStack), ...readAssets(artifacts.filter((artifact) => artifact instanceof AssetManifestArtifact)) };
+  const manifests = artifacts.filter((artifact) => artifact instanceof AssetManifestArtifact);
+  return { directory: root, stacks: withDependencies(chosen).map(readStack), ...readAssets(manifests) };
 }
 
 /** Newer versions of the CDK write assemblies with more in them: the part that is read here has been the same for years. */
@@ -126,10 +127,12 @@ function readAssets(manifests: readonly AssetManifestArtifact[]): Pick<Assembly,
       if (path === undefined) continue;
       for (const { objectKey } of Object.values(destinations)) files.set(objectKey, { path: resolve(dirname(file), path), packaging });
     }
-    for (const { source: { directory, dockerFile = 'Dockerfile', dockerBuildTarget: target, dockerBuildArgs: buildArgs }, destinations } of Object.values(manifest.dockerImages ?? {})) {
+    for (const { source, destinations } of Object.values(manifest.dockerImages ?? {})) {
+      const { directory, dockerFile = 'Dockerfile', dockerBuildTarget: target, dockerBuildArgs: buildArgs } = source;
       // The image of a program that builds it has no folder.
       if (directory === undefined) continue;
-      const asset = { directory: resolve(dirname(file), directory), dockerFile, ...(target !== undefined && { target }), ...(buildArgs && { buildArgs }) };
+      const folder = resolve(dirname(file), directory);
+      const asset = { directory: folder, dockerFile, ...(target !== undefined && { target }), ...(buildArgs && { buildArgs }) };
       for (const { imageTag } of Object.values(destinations)) images.set(imageTag, asset);
     }
   }

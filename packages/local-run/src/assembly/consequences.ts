@@ -16,7 +16,11 @@ export const CONSEQUENCES: readonly Consequence[] = [
   { types: /^AWS::DynamoDB::/, main: /Table$/, calls: ['DynamoDB', 'dynamodb'] },
   { types: /^(AWS::S3(Express)?::|Custom::S3BucketNotifications$)/, main: /Bucket$/, calls: ['S3', 's3'], means: 'a bucket sends no notifications' },
   { types: /^AWS::RDS::DBProxy/, main: /DBProxy$/, means: `${NO_ADDRESS}; give its workloads the address of the database` },
-  { types: /^AWS::(RDS|DocDB|Neptune|DSQL|Redshift|RedshiftServerless|Timestream|Cassandra)::/, main: /(Cluster|Database|Workgroup|Table)$/, means: NO_ADDRESS },
+  {
+    types: /^AWS::(RDS|DocDB|Neptune|DSQL|Redshift|RedshiftServerless|Timestream|Cassandra)::/,
+    main: /(Cluster|Database|Workgroup|Table)$/,
+    means: NO_ADDRESS,
+  },
   { types: /^AWS::(ElastiCache|MemoryDB|DAX)::/, main: /(Cluster|Group|Cache)$/, means: NO_ADDRESS },
   { types: /^AWS::(OpenSearchService|OpenSearchServerless|Elasticsearch)::/, main: /(Domain|Collection)$/, means: NO_ADDRESS },
   { types: /^AWS::(EFS|FSx)::/, main: /FileSystem$/, means: 'a function or a container that mounts it does not find its files' },

@@ -1,19 +1,20 @@
+import ipaddr from 'ipaddr.js';
 import type { Template } from './assembly.ts';
 
 /**
- * A value of the template that can't be known here. It names the place, and is an error only where the value is really
- * needed: most of what a template refers to (networks, roles, keys) has no meaning on this machine.
+ * A value of the template that cannot be known here. It names the place, and is an error only where the value is really needed: most
+ * references of a template (networks, roles, keys) have no meaning on this machine.
  */
 export class UnresolvedError extends Error {
   override readonly name = 'UnresolvedError';
 }
 
-/** What the names in a template stand for. */
+/** The values of the names in a template. */
 export interface References {
   readonly stackName: string;
   readonly account: string;
   readonly region: string;
-  /** Values given to the template's parameters, if any. */
+  /** The values of the parameters. @default - their own defaults */
   readonly parameters?: Readonly<Record<string, unknown>>;
   ref(logicalId: string, at: string): unknown;
   getAtt(logicalId: string, attribute: string, at: string): unknown;
@@ -24,27 +25,81 @@ export interface References {
 }
 
 const NO_VALUE = Symbol('AWS::NoValue');
+const CONDITION_FUNCTIONS = new Set(['Fn::Equals', 'Fn::And', 'Fn::Or', 'Fn::Not']);
 
 /** Evaluates the intrinsic functions of one template. */
 export class Evaluator {
   readonly #template: Template;
   readonly #references: References;
   readonly #conditions = new Map<string, boolean>();
-  /** What stands for a value that can't be known; undefined: the error is thrown. */
+  /** Makes the text for a value that cannot be known. Without it, the error is thrown. */
   #placeholder: ((error: UnresolvedError) => string) | undefined;
+  readonly #functions: Readonly<Record<string, (argument: unknown, at: string) => unknown>> = {
+    'Ref': (argument, at) => this.#ref(this.#string(argument, at), at),
+    'Condition': (argument, at) => this.condition(this.#string(argument, at), at),
+    'Fn::GetAtt': (argument, at) => {
+      const parts = typeof argument === 'string' ? argument.split('.') : this.#list(argument, at).map((part) => this.#string(part, at));
+      const [id = '', ...attribute] = parts;
+      return this.#references.getAtt(id, attribute.join('.'), at);
+    },
+    'Fn::Join': (argument, at) => {
+      const [separator, parts] = this.#arguments(argument, 2, 'Fn::Join', at);
+      return this.#list(parts, at).map((part) => this.#string(part, at)).join(this.#string(separator, at));
+    },
+    'Fn::Sub': (argument, at) => this.#sub(argument, at),
+    'Fn::Select': (argument, at) => {
+      const [index, list] = this.#arguments(argument, 2, 'Fn::Select', at);
+      const items = this.#list(list, at);
+      const item = items[Number(index)];
+      if (item === undefined) throw new UnresolvedError(`${at}: Fn::Select takes element ${String(index)} of a list of ${items.length}.`);
+      return item;
+    },
+    'Fn::Split': (argument, at) => {
+      const [separator, text] = this.#arguments(argument, 2, 'Fn::Split', at);
+      return this.#string(text, at).split(this.#string(separator, at));
+    },
+    'Fn::FindInMap': (argument, at) => {
+      const [map, first, second, options] = this.#list(this.#evaluate(argument, at), at);
+      const found = this.#template.Mappings?.[String(map)]?.[String(first)]?.[String(second)];
+      if (found !== undefined) return found;
+      if (typeof options === 'object' && options !== null && 'DefaultValue' in options) return options.DefaultValue;
+      throw new UnresolvedError(`${at}: the mapping ${String(map)} has no ${String(first)}, ${String(second)}.`);
+    },
+    'Fn::If': (argument, at) => {
+      const [condition, yes, no] = this.#raw(argument, 3, 'Fn::If', at);
+      // Only the branch that counts is evaluated.
+      return this.#evaluate(this.condition(this.#string(condition, at), at) ? yes : no, at);
+    },
+    'Fn::ImportValue': (argument, at) => this.#references.importValue(this.#string(this.#evaluate(argument, at), at), at),
+    'Fn::GetStackOutput': (argument, at) => {
+      const { StackName, OutputName } = this.#evaluate(argument, at) as { StackName?: unknown; OutputName?: unknown };
+      return this.#references.stackOutput(this.#string(StackName, at), this.#string(OutputName, at), at);
+    },
+    'Fn::Base64': (argument, at) => Buffer.from(this.#string(this.#evaluate(argument, at), at)).toString('base64'),
+    'Fn::GetAZs': (argument, at) => {
+      const region = this.#evaluate(argument, at) || this.#references.region;
+      return ['a', 'b', 'c'].map((zone) => `${this.#string(region, at)}${zone}`);
+    },
+    'Fn::Cidr': (argument, at) => {
+      const [block, count, bits = 8] = this.#list(this.#evaluate(argument, at), at);
+      return subnets(this.#string(block, at), Number(count), Number(bits), at);
+    },
+    'Fn::Length': (argument, at) => this.#list(this.#evaluate(argument, at), at).length,
+    'Fn::ToJsonString': (argument, at) => JSON.stringify(this.#evaluate(argument, at)),
+  };
 
   constructor(template: Template, references: References) {
     this.#template = template;
     this.#references = references;
   }
 
-  /** The value with all its functions evaluated; `at` names the place for errors. */
+  /** The value with all its functions evaluated. `at` names the place for errors. */
   resolve(value: unknown, at: string): unknown {
     const result = this.#evaluate(value, at);
     return result === NO_VALUE ? undefined : result;
   }
 
-  /** The same, with a text from `placeholder` instead of every value that can't be known. */
+  /** The same as `resolve`, with a text from `placeholder` instead of every value that cannot be known. */
   resolveLeniently(value: unknown, at: string, placeholder: (error: UnresolvedError) => string): unknown {
     const before = this.#placeholder;
     this.#placeholder = placeholder;
@@ -102,73 +157,10 @@ export class Evaluator {
   }
 
   #function(name: string, argument: unknown, at: string): unknown {
-    const references = this.#references;
-    switch (name) {
-      case 'Ref':
-        return this.#ref(this.#string(argument, at), at);
-      case 'Condition':
-        return this.condition(this.#string(argument, at), at);
-      case 'Fn::GetAtt': {
-        const [id, ...attribute] = typeof argument === 'string' ? argument.split('.') : this.#list(argument, at).map((part) => this.#string(part, at));
-        return references.getAtt(id ?? '', attribute.join('.'), at);
-      }
-      case 'Fn::Join': {
-        const [separator, parts] = this.#arguments(argument, 2, name, at);
-        return this.#list(parts, at).map((part) => this.#string(part, at)).join(this.#string(separator, at));
-      }
-      case 'Fn::Sub':
-        return this.#sub(argument, at);
-      case 'Fn::Select': {
-        const [index, list] = this.#arguments(argument, 2, name, at);
-        const items = this.#list(list, at);
-        const item = items[Number(index)];
-        if (item === undefined) throw new UnresolvedError(`${at}: Fn::Select takes element ${String(index)} of a list of ${items.length}.`);
-        return item;
-      }
-      case 'Fn::Split': {
-        const [separator, text] = this.#arguments(argument, 2, name, at);
-        return this.#string(text, at).split(this.#string(separator, at));
-      }
-      case 'Fn::FindInMap': {
-        const [map, first, second, options] = this.#list(this.#evaluate(argument, at), at);
-        const found = this.#template.Mappings?.[String(map)]?.[String(first)]?.[String(second)];
-        if (found !== undefined) return found;
-        if (typeof options === 'object' && options !== null && 'DefaultValue' in options) return options.DefaultValue;
-        throw new UnresolvedError(`${at}: the mapping ${String(map)} has no ${String(first)}, ${String(second)}.`);
-      }
-      case 'Fn::If': {
-        const [condition, yes, no] = this.#raw(argument, 3, name, at);
-        // Only the branch that counts is evaluated.
-        return this.#evaluate(this.condition(this.#string(condition, at), at) ? yes : no, at);
-      }
-      case 'Fn::Equals':
-      case 'Fn::And':
-      case 'Fn::Or':
-      case 'Fn::Not':
-        return this.#boolean({ [name]: argument }, at);
-      case 'Fn::ImportValue':
-        return references.importValue(this.#string(this.#evaluate(argument, at), at), at);
-      case 'Fn::GetStackOutput': {
-        const { StackName, OutputName } = this.#evaluate(argument, at) as { StackName?: unknown; OutputName?: unknown };
-        return references.stackOutput(this.#string(StackName, at), this.#string(OutputName, at), at);
-      }
-      case 'Fn::Base64':
-        return Buffer.from(this.#string(this.#evaluate(argument, at), at)).toString('base64');
-      case 'Fn::GetAZs': {
-        const region = this.#evaluate(argument, at) || references.region;
-        return ['a', 'b', 'c'].map((zone) => `${this.#string(region, at)}${zone}`);
-      }
-      case 'Fn::Cidr': {
-        const [block, count, bits = 8] = this.#list(this.#evaluate(argument, at), at);
-        return subnets(this.#string(block, at), Number(count), Number(bits), at);
-      }
-      case 'Fn::Length':
-        return this.#list(this.#evaluate(argument, at), at).length;
-      case 'Fn::ToJsonString':
-        return JSON.stringify(this.#evaluate(argument, at));
-      default:
-        throw new UnresolvedError(`${at}: the local run does not know the function ${name}.`);
-    }
+    if (CONDITION_FUNCTIONS.has(name)) return this.#boolean({ [name]: argument }, at);
+    const run = this.#functions[name];
+    if (!run) throw new UnresolvedError(`${at}: the local run does not know the function ${name}.`);
+    return run(argument, at);
   }
 
   #ref(name: string, at: string): unknown {
@@ -273,39 +265,14 @@ function scalar(value: unknown): unknown {
 
 function subnets(block: string, count: number, bits: number, at: string): string[] {
   const [address = '', prefix = ''] = block.split('/');
-  const width = address.includes(':') ? 128 : 32;
-  const base = width === 32 ? ipv4(address) : ipv6(address);
-  const length = width - bits;
-  if (base === undefined || !(Number(prefix) <= length) || count > 2 ** (length - Number(prefix))) {
+  const bytes = ipaddr.IPv4.isValidFourPartDecimal(address) || ipaddr.IPv6.isValid(address) ? ipaddr.parse(address).toByteArray() : [];
+  const length = bytes.length * 8 - bits;
+  if (bytes.length === 0 || !(Number(prefix) <= length) || count > 2 ** (length - Number(prefix))) {
     throw new UnresolvedError(`${at}: Fn::Cidr cannot take ${count} blocks of ${bits} bits from ${block}.`);
   }
+  const base = BigInt(`0x${Buffer.from(bytes).toString('hex')}`);
   return Array.from({ length: count }, (_, index) => {
-    const value = base + (BigInt(index) << BigInt(bits));
-    return `${width === 32 ? ipv4Text(value) : ipv6Text(value)}/${length}`;
+    const value = (base + BigInt(index) * 2n ** BigInt(bits)).toString(16).padStart(bytes.length * 2, '0');
+    return `${ipaddr.fromByteArray([...Buffer.from(value, 'hex')]).toString()}/${length}`;
   });
-}
-
-function ipv4(text: string): bigint | undefined {
-  const parts = text.split('.').map(Number);
-  if (parts.length !== 4 || parts.some((part) => !(part >= 0 && part <= 255))) return undefined;
-  return parts.reduce((sum, part) => sum * 256n + BigInt(part), 0n);
-}
-
-function ipv4Text(value: bigint): string {
-  return [24n, 16n, 8n, 0n].map((shift) => (value >> shift) & 255n).join('.');
-}
-
-function ipv6(text: string): bigint | undefined {
-  const [head = '', tail] = text.split('::');
-  const groups = (part: string) => (part ? part.split(':') : []);
-  const zeros = tail === undefined ? 0 : 8 - groups(head).length - groups(tail).length;
-  const all = [...groups(head), ...Array<string>(Math.max(zeros, 0)).fill('0'), ...groups(tail ?? '')];
-  if (all.length !== 8 || all.some((group) => !/^[0-9a-f]{1,4}$/i.test(group))) return undefined;
-  return all.reduce((sum, group) => sum * 65536n + BigInt(`0x${group}`), 0n);
-}
-
-function ipv6Text(value: bigint): string {
-  const groups = Array.from({ length: 8 }, (_, index) => ((value >> BigInt(112 - index * 16)) & 0xffffn).toString(16));
-  // The longest run of zeros is left out, once.
-  return groups.join(':').replace(/(^|:)0(:0)+(:|$)/, '::');
 }

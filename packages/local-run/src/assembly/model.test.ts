@@ -10,7 +10,8 @@ import { prepared } from '../../test/prepared.ts';
 import { temporaryFolder } from '../../test/temporary.ts';
 
 async function run(context: TestContext, templates: Record<string, Template>, directory = '/') {
-  const stacks = Object.entries(templates).map(([name, template]): StackArtifact => ({ id: name, name, template, account: undefined, region: undefined, directory }));
+  const stacks = Object.entries(templates).map(([name, template]): StackArtifact =>
+    ({ id: name, name, template, account: undefined, region: undefined, directory }));
   return await prepared(context, { directory, stacks, images: new Map(), files: new Map() });
 }
 
@@ -34,7 +35,7 @@ test('resources are called as AWS calls them', async (context) => {
         Secret: { Type: 'AWS::SecretsManager::Secret', Properties: { Name: 'login' } },
         Attached: { Type: 'AWS::SecretsManager::SecretTargetAttachment', Properties: { SecretId: { Ref: 'Secret' } } },
         Function: { Type: 'AWS::Lambda::Function', Properties: { FunctionName: 'fn' } },
-        Alias: { Type: 'AWS::Lambda::Alias', Properties: { FunctionName: { Ref: 'Function' } } },
+        Alias: { Type: 'AWS::Lambda::Alias', Properties: { FunctionName: { Ref: 'Function' }, Name: 'live' } },
         Role: { Type: 'AWS::IAM::Role', Properties: { RoleName: 'writer' } },
         Stream: { Type: 'AWS::Kinesis::Stream', Properties: { StreamName: 'news' } },
         Bucket: { Type: 'AWS::S3::Bucket' },
@@ -52,7 +53,7 @@ test('resources are called as AWS calls them', async (context) => {
     [{ 'Fn::GetAtt': ['Plain', 'Arn'] }, 'arn:aws:events:us-east-1:000000000000:rule/plain'],
     [{ 'Fn::GetAtt': ['Bus', 'Arn'] }, 'arn:aws:events:us-east-1:000000000000:event-bus/shop'],
     [{ Ref: 'Attached' }, builtIn.secretsManager.store.arn('login')],
-    [{ Ref: 'Alias' }, 'fn'],
+    [{ Ref: 'Alias' }, 'arn:aws:lambda:us-east-1:000000000000:function:fn:live'],
     [{ 'Fn::GetAtt': ['Role', 'Arn'] }, 'arn:aws:iam::000000000000:role/writer'],
     [{ Ref: 'Stream' }, 'news'],
     [{ Ref: 'Machine' }, 'arn:aws:states:us-east-1:000000000000:stateMachine:pay'],
@@ -105,8 +106,10 @@ test('the charts that the cluster needs for itself are known by name; any other 
   const known = ['keda', 'oci://ghcr.io/kedacore/charts/keda', 'aws-load-balancer-controller'];
   const other = ['redis', 'keda-add-ons-http', { Ref: 'Chart' }];
   const resources = [...known, ...other].map((Chart, index) => [`R${index}`, { Type: 'Custom::AWSCDK-EKS-HelmChart', Properties: { Chart } }]);
-  const prepared = await run(context, { Shop: { Resources: Object.fromEntries(resources) as NonNullable<Template['Resources']> } });
-  await prepared.builtIn.kubernetes.make(prepared.model);
-  assert.deepEqual([...prepared.withoutMeaning.values()], [2, 1]);
-  assert.equal(prepared.warnings.length, other.length);
+  const template: Template = { Resources: Object.fromEntries(resources) as NonNullable<Template['Resources']> };
+  const { builtIn, model, withoutMeaning, warnings } = await run(context, { Shop: template });
+  await builtIn.kubernetes.make(model);
+  assert.deepEqual([...withoutMeaning.values()], [2, 1]);
+  assert.deepEqual(warnings, ['redis', 'keda-add-ons-http', 'of an unknown name'].map((chart, index) =>
+    `The local run cannot make Shop.R${index + known.length} (Helm chart ${chart}): none of its objects is there.`));
 });

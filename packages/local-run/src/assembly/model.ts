@@ -6,7 +6,7 @@ import type { Assembly, StackArtifact, Template, TemplateResource } from './asse
 import { Evaluator, UnresolvedError } from './intrinsics.ts';
 import type { ResourceType } from './types.ts';
 
-/** Everything outside the templates that their values depend on. */
+/** The surroundings of the templates, which their values depend on. */
 export interface World {
   readonly account: string;
   readonly region: string;

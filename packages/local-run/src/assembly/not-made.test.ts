@@ -105,7 +105,8 @@ test('every resource is made, has no meaning for a reason, or is named', async (
     ...[...sentence.matchAll(/\((AWS|Custom)::[^)]+\)/g)].map(() => 1),
     ...[...sentence.matchAll(/(\d+) of (?:AWS|Custom)::/g)].map(([, count]) => Number(count)),
   ]);
-  const parts = warnings.flatMap((sentence) => [...sentence.matchAll(/(?:, with |, )(\d+) \w+(?=[,:])/g)].map(([, count]) => Number(count)));
+  const partsOf = (sentence: string) => [...sentence.matchAll(/(?:, with |, )(\d+) \w+(?=[,:])/g)].map(([, count]) => Number(count));
+  const parts = warnings.flatMap(partsOf);
   const total = [...counted, ...parts].reduce((sum, count) => sum + count, reasons);
   assert.equal(total, model.resources.filter(({ type }) => !made.has(type)).length);
 });

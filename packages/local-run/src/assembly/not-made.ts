@@ -21,16 +21,20 @@ export interface NotMadeOptions {
 export function nameWhatIsNotMade(model: Model, options: NotMadeOptions): void {
   const groups = new Map<string, { readonly consequence: Consequence; readonly resources: Resource[] }>();
   for (const resource of model.resources) {
-    const reason = reasonWithoutMeaning(options.withoutMeaning, resource.type);
-    if (resource.type in options.made) nameWhatIsIgnored(resource, options);
-    else if (reason !== undefined) options.leaveOut(reason);
-    else {
-      const consequence = CONSEQUENCES.find(({ types }) => types.test(resource.type)) ?? UNKNOWN;
-      const key = consequence === UNKNOWN ? serviceOf(resource) : consequence.types.source;
-      const group = groups.get(key) ?? { consequence, resources: [] };
-      group.resources.push(resource);
-      groups.set(key, group);
+    if (resource.type in options.made) {
+      nameWhatIsIgnored(resource, options);
+      continue;
     }
+    const reason = reasonWithoutMeaning(options.withoutMeaning, resource.type);
+    if (reason !== undefined) {
+      options.leaveOut(reason);
+      continue;
+    }
+    const consequence = CONSEQUENCES.find(({ types }) => types.test(resource.type)) ?? UNKNOWN;
+    const key = consequence === UNKNOWN ? serviceOf(resource) : consequence.types.source;
+    const group = groups.get(key) ?? { consequence, resources: [] };
+    group.resources.push(resource);
+    groups.set(key, group);
   }
   for (const { consequence, resources } of groups.values()) options.warn(sentence(resources, consequence, options.otherEndpoints));
 }
@@ -50,7 +54,7 @@ function serviceOf({ type }: Resource): string {
   return type.split('::').slice(0, 2).join('::');
 }
 
-function sentence(resources: readonly Resource[], { main, calls, means }: Consequence, otherEndpoints: Readonly<Record<string, string>>): string {
+function sentence(resources: readonly Resource[], { main, calls, means }: Consequence, otherEndpoints: NotMadeOptions['otherEndpoints']): string {
   const named = resources.filter(({ type }) => main?.test(type) ?? true);
   const parts = named.length === 0 ? [] : resources.filter((resource) => !named.includes(resource));
   const list = groupsOf(named.length === 0 ? resources : named, ({ type }) => type).map(([type, all]) => namesOf(type, all)).join(', ');
@@ -59,7 +63,7 @@ function sentence(resources: readonly Resource[], { main, calls, means }: Conseq
   return `The local run cannot make ${list}${rest && `, with ${rest}`}: ${meaning}.`;
 }
 
-function meaningOfCalls([title, endpoint]: readonly [string, string], otherEndpoints: Readonly<Record<string, string>>): string {
+function meaningOfCalls([title, endpoint]: readonly [string, string], otherEndpoints: NotMadeOptions['otherEndpoints']): string {
   const url = otherEndpoints[endpoint];
   if (url !== undefined) return `calls to ${title} go to ${url}, where it has to exist`;
   return `calls to ${title} are refused; give the address of one with --endpoint ${endpoint}=URL`;

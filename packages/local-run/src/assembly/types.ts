@@ -72,21 +72,26 @@ export const TEMPLATE_WITHOUT_MEANING: WithoutMeaning = {
     'AWS::Events::EventBusPolicy', 'AWS::SecretsManager::ResourcePolicy',
   ],
   'network: everything listens on 127.0.0.1': [
-    /^AWS::EC2::(VPC|Subnet|Route|InternetGateway|NatGateway|EIP|SecurityGroup|NetworkAcl|FlowLog|NetworkInterface|LaunchTemplate|DHCPOptions)/,
-    /^AWS::EC2::(EgressOnlyInternetGateway|TransitGateway|PrefixList)/, 'Custom::VpcRestrictDefaultSG',
+    /^AWS::EC2::(VPC|Subnet|Route|InternetGateway|NatGateway|EIP|SecurityGroup|NetworkAcl|FlowLog|NetworkInterface|DHCPOptions)/,
+    /^AWS::EC2::(LaunchTemplate|EgressOnlyInternetGateway|TransitGateway|PrefixList)/, 'Custom::VpcRestrictDefaultSG',
   ],
   'encryption at rest: the data folder is protected by its owner': [/^AWS::KMS::/],
   'logs, metrics and alarms: every process logs to a file': [
     /^AWS::Logs::(?!SubscriptionFilter)/, /^AWS::(CloudWatch|XRay|Synthetics|ApplicationSignals|ApplicationInsights|RUM|APS|Grafana|Oam|InternetMonitor)::/, 'Custom::LogRetention',
   ],
-  'scaling: the smallest number of replicas runs all the time': [/^AWS::AutoScaling::(ScalingPolicy|ScheduledAction|LifecycleHook|WarmPool)/, /^AWS::ApplicationAutoScaling::/],
+  'scaling: the smallest number of replicas runs all the time': [
+    /^AWS::AutoScaling::(ScalingPolicy|ScheduledAction|LifecycleHook|WarmPool)/, /^AWS::ApplicationAutoScaling::/,
+  ],
   'event schemas: nothing reads them at run time': [/^AWS::EventSchemas::/],
   'certificates and filters of requests: nothing comes from outside': [/^AWS::(CertificateManager|ACMPCA|WAF|WAFv2|WAFRegional|Shield|NetworkFirewall|FMS)::/],
   'builds and roll-outs: the assembly is what runs': [
-    /^AWS::(ECR|CodeBuild|CodeCommit|CodeDeploy|CodePipeline|CodeArtifact|CodeConnections|CodeStarConnections|CodeStarNotifications|Signer|ImageBuilder)::/, 'AWS::Lambda::CodeSigningConfig',
+    /^AWS::(ECR|ImageBuilder|Signer)::/,
+    /^AWS::Code(Build|Commit|Deploy|Pipeline|Artifact|Connections|StarConnections|StarNotifications)::/,
+    'AWS::Lambda::CodeSigningConfig',
   ],
   'audit, backup and cost of the account': [
-    /^AWS::(CloudTrail|Config|GuardDuty|SecurityHub|Inspector|InspectorV2|Macie|AccessAnalyzer|AuditManager|Detective|Backup|Budgets|CE|Chatbot|DevOpsGuru|ResourceGroups|SSMIncidents)::/,
+    /^AWS::(AccessAnalyzer|AuditManager|CloudTrail|Config|Detective|GuardDuty|Inspector|InspectorV2|Macie|SecurityHub|SSMIncidents)::/,
+    /^AWS::(Backup|Budgets|CE|Chatbot|DevOpsGuru|ResourceGroups)::/,
   ],
   'deployment of the stack itself': [
     'AWS::CDK::Metadata', 'AWS::CloudFormation::WaitCondition', 'AWS::CloudFormation::WaitConditionHandle', 'Custom::S3AutoDeleteObjects', 'Custom::CDKBucketDeployment',

@@ -13,42 +13,69 @@ export type Lack = { readonly file: string } | { readonly program: string };
 
 /** Programs that only start another. Here the run itself ends children and passes signals on. */
 const WRAPPERS = new Set(['tini', 'dumb-init', 'catatonit', 'docker-entrypoint.sh']);
-const NODE_ENDINGS = ['', '.js', '.mjs', '.cjs', '/package.json', '/index.js'];
-/** Interpreters, with their options that have a value of their own, and those after which no file follows. */
-const INTERPRETERS: Readonly<Record<string, { readonly valued?: RegExp; readonly none?: RegExp; readonly endings?: readonly string[] }>> = {
-  node: { valued: /^(-r|--require|--import|--loader|--experimental-loader|-C|--conditions|--env-file)$/, none: /^(-e|--eval|-p|--print|-pe|-i|-v|--version|--run|--test|-)(=|$)/, endings: NODE_ENDINGS },
+
+interface Interpreter {
+  /** The options that have a value of their own. */
+  readonly valued?: RegExp;
+  /** The options after which no file follows. */
+  readonly none: RegExp;
+  /** The endings that a file may have without being named. */
+  readonly endings?: readonly string[];
+}
+
+const INTERPRETERS: Readonly<Record<string, Interpreter>> = {
+  node: {
+    valued: /^(-r|--require|--import|--loader|--experimental-loader|-C|--conditions|--env-file)$/,
+    none: /^(-e|--eval|-p|--print|-pe|-i|-v|--version|--run|--test|-)(=|$)/,
+    endings: ['', '.js', '.mjs', '.cjs', '/package.json', '/index.js'],
+  },
   python: { valued: /^-[WX]$/, none: /^(-m|-c|-V|--version|-)$/ },
   ruby: { valued: /^-[rI]$/, none: /^(-e|-)$/ },
   java: { valued: /^(-cp|-classpath|--class-path|-p|--module-path)$/, none: /^[^-]|^-(m|-module|version)$/ },
   sh: { none: /^-\w*c$/ },
 };
+/** Other names of the same programs. */
 const ALSO: Readonly<Record<string, string>> = { nodejs: 'node', python3: 'python', bash: 'sh', ash: 'sh', dash: 'sh' };
 
-/** The command and the folder on this machine, or what it lacks. The first word is the program, relative paths belong to the working directory. */
-export function onThisMachine(words: readonly string[], workingDirectory: string, files: ImageFiles, contextFolder: string): HostCommand | Lack {
-  const [program = '', ...args] = withoutWrappers(words, workingDirectory, files);
+/** Where a command runs in its image, and the files of the image. */
+export interface Surroundings {
+  readonly workingDirectory: string;
+  readonly files: ImageFiles;
+  /** The folder for a working directory that nothing is copied to. */
+  readonly otherwise: string;
+}
+
+/** The command and its folder on this machine, or what it lacks there. */
+export function onThisMachine(words: readonly string[], surroundings: Surroundings): HostCommand | Lack {
+  const { workingDirectory, files, otherwise } = surroundings;
+  const [program = '', ...args] = withoutWrappers(words, surroundings);
   const script = scriptIn(program, args);
-  const found = script && find(script, workingDirectory, files);
+  const found = script && find(script, surroundings);
   if (script && found === undefined) return { file: posix.resolve(workingDirectory, script.word) };
-  const folder = (found && script ? folderOf(found, script.word, workingDirectory) : undefined) ?? files.find(workingDirectory, 'folder') ?? contextFolder;
-  const executable = programOn(program, workingDirectory, files);
+  const beside = script && found !== undefined ? folderOf(found, script.word, workingDirectory) : undefined;
+  const folder = beside ?? files.find(workingDirectory, 'folder') ?? otherwise;
+  const executable = executableOf(program, surroundings);
   if (typeof executable === 'object') return executable;
-  const host = (word: string) => hostPath(word, workingDirectory, files, folder);
-  return { folder, command: [executable, ...args.map((word, index) => (found !== undefined && index === script?.index && join(folder, word) !== found ? found : host(word)))] };
+  const host = (word: string, index: number) => {
+    const isElsewhere = found !== undefined && index === script?.index && join(folder, word) !== found;
+    return isElsewhere ? found : hostPath(word, { ...surroundings, otherwise: folder });
+  };
+  return { folder, command: [executable, ...args.map(host)] };
 }
 
 /** The path on this machine of an absolute path of the image. Other words stay as they are. */
-export function hostPath(word: string, workingDirectory: string, files: ImageFiles, folder: string): string {
+export function hostPath(word: string, { workingDirectory, files, otherwise }: Surroundings): string {
   if (!word.startsWith('/') || word === '/') return word;
   const below = workingDirectory !== '/' && (word === workingDirectory || word.startsWith(`${workingDirectory}/`));
-  return files.find(posix.normalize(word)) ?? (below ? join(folder, word.slice(workingDirectory.length)) : word);
+  return files.find(posix.normalize(word)) ?? (below ? join(otherwise, word.slice(workingDirectory.length)) : word);
 }
 
-function withoutWrappers(words: readonly string[], workingDirectory: string, files: ImageFiles): readonly string[] {
+function withoutWrappers(words: readonly string[], surroundings: Surroundings): readonly string[] {
   const [first = '', ...rest] = words;
-  if (!WRAPPERS.has(basename(first)) || rest.length === 0 || files.find(posix.resolve(workingDirectory, first), 'file') !== undefined) return words;
+  const { workingDirectory, files } = surroundings;
+  if (!WRAPPERS.has(basename(first)) || files.find(posix.resolve(workingDirectory, first), 'file') !== undefined) return words;
   const next = rest.findIndex((word) => !word.startsWith('-'));
-  return next === -1 ? words : withoutWrappers(rest.slice(next), workingDirectory, files);
+  return next === -1 ? words : withoutWrappers(rest.slice(next), surroundings);
 }
 
 interface Script { readonly word: string; readonly index: number; readonly endings: readonly string[] }
@@ -68,7 +95,7 @@ function scriptIn(program: string, args: readonly string[]): Script | undefined 
   return undefined;
 }
 
-function find({ word, endings }: Script, workingDirectory: string, files: ImageFiles): string | undefined {
+function find({ word, endings }: Script, { workingDirectory, files }: Surroundings): string | undefined {
   const path = posix.resolve(workingDirectory, word);
   for (const ending of endings) {
     const found = files.find(path + ending, 'file');
@@ -85,7 +112,7 @@ function folderOf(found: string, word: string, workingDirectory: string): string
   return found.endsWith(`/${inner}`) ? found.slice(0, -inner.length - 1) : undefined;
 }
 
-function programOn(program: string, workingDirectory: string, files: ImageFiles): string | Lack {
+function executableOf(program: string, { workingDirectory, files }: Surroundings): string | Lack {
   if (!program.includes('/')) {
     const name = [program, ...Object.keys(ALSO).filter((other) => ALSO[other] === program)].find(isOnPath);
     return name ?? { program };

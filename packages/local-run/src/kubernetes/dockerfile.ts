@@ -53,7 +53,8 @@ type Draft = { -readonly [key in keyof Stage]: Stage[key] };
 
 function stageOn(base: string | undefined, parent: Stage | undefined): Draft {
   const { entrypoint = entrypointOf(base), command = [], environment = {}, workingDirectory = '/', ports = [] } = parent ?? {};
-  return { ...(parent ? { parent } : base !== undefined && { base }), copies: [], runs: [], entrypoint, command, environment, workingDirectory, ports };
+  const below = parent ? { parent } : base !== undefined && { base };
+  return { ...below, copies: [], runs: [], entrypoint, command, environment, workingDirectory, ports };
 }
 
 /** Base images without a shell have the interpreter as their entry point. */
@@ -98,11 +99,15 @@ class StageReader {
       case 'WORKDIR': stage.workingDirectory = posix.resolve(stage.workingDirectory, this.#expand(rest)); break;
       case 'ENV': stage.environment = { ...stage.environment, ...assignments(rest, (value) => this.#expand(value)) }; break;
       case 'EXPOSE':
-        stage.ports = [...stage.ports, ...this.#expand(rest).split(/\s+/).filter((port) => /^\d+(\/tcp)?$/i.test(port)).map((port) => Number.parseInt(port, 10))];
+        stage.ports = [...stage.ports, ...this.#ports(rest)];
         break;
       default:
         // USER, LABEL and others change nothing here: the program runs as the user of the run.
     }
+  }
+
+  #ports(rest: string): number[] {
+    return this.#expand(rest).split(/\s+/).filter((port) => /^\d+(\/tcp)?$/i.test(port)).map((port) => Number.parseInt(port, 10));
   }
 
   #from(rest: string): void {
@@ -116,13 +121,16 @@ class StageReader {
 
   /** A stage by its name, or by its number. */
   #find(name: string): Stage | undefined {
-    return this.#stages.findLast((candidate) => candidate.name?.toLowerCase() === name.toLowerCase())?.stage ?? (/^\d+$/.test(name) ? this.#stages[Number(name)]?.stage : undefined);
+    const named = this.#stages.findLast((candidate) => candidate.name?.toLowerCase() === name.toLowerCase());
+    return (named ?? (/^\d+$/.test(name) ? this.#stages[Number(name)] : undefined))?.stage;
   }
 
   #arg(rest: string): void {
     const before = this.#stages.length === 0;
     for (const [, name = '', value] of rest.matchAll(/(\w+)(?:=("[^"]*"|'[^']*'|\S*))?/g)) {
-      const given = this.#buildArgs[name] ?? (value === undefined ? this.#globals[name] : this.#expand(value.replace(/^(["'])(.*)\1$/, '$2'), before ? this.#globals : undefined));
+      const text = value?.replace(/^(["'])(.*)\1$/, '$2');
+      const own = text === undefined ? this.#globals[name] : this.#expand(text, before ? this.#globals : undefined);
+      const given = this.#buildArgs[name] ?? own;
       if (given !== undefined) (before ? this.#globals : this.#args)[name] = given;
     }
   }
@@ -150,11 +158,11 @@ class StageReader {
   }
 
   #expand(text: string, variables: Readonly<Record<string, string>> = { ...this.#args, ...this.stage.environment }): string {
-    return text.replace(/\\\$|\$(?:\{(\w+)(?::([-+])([^}]*))?\}|(\w+))/g, (whole, braced: string | undefined, operator: string | undefined, other = '', plain: string | undefined) => {
+    return text.replace(/\\\$|\$(?:\{(\w+)(?::([-+])([^}]*))?\}|(\w+))/g, (whole, ...[braced, operator, other = '', plain]: (string | undefined)[]) => {
       if (whole === '\\$') return '$';
       const value = variables[braced ?? plain ?? ''] ?? '';
-      if (operator === '-') return value || String(other);
-      return operator === '+' ? value && String(other) : value;
+      if (operator === '-') return value || other;
+      return operator === '+' ? value && other : value;
     });
   }
 }

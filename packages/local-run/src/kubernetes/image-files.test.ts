@@ -17,7 +17,7 @@ interface Image {
 
 function image(context: TestContext, dockerfile: string, present: readonly string[]): Image {
   const folder = temporaryFolder(context);
-  for (const [path, content] of [['Dockerfile', dockerfile], ...present.map((file) => [file, ''])] as [string, string][]) {
+  for (const [path, content] of Object.entries({ Dockerfile: dockerfile, ...Object.fromEntries(present.map((file) => [file, ''])) })) {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
     writeFileSync(join(folder, path), content);
   }
@@ -29,7 +29,8 @@ function image(context: TestContext, dockerfile: string, present: readonly strin
     folder,
     files,
     run: (...words) => {
-      const found = onThisMachine(words.length > 0 ? words : [...stage.entrypoint, ...stage.command], stage.workingDirectory, files, folder);
+      const { workingDirectory, entrypoint, command } = stage;
+      const found = onThisMachine(words.length > 0 ? words : [...entrypoint, ...command], { workingDirectory, files, otherwise: folder });
       return 'command' in found ? { command: found.command.map(relative), folder: relative(found.folder) } : found;
     },
   };

@@ -13,6 +13,10 @@ interface Origin {
   readonly stage: Stage;
 }
 
+const BUILDS = /build|compile|tsc|webpack|vite|esbuild|rollup|make|mvn|gradle|\bgo\b|cargo/;
+const INSTALLS = /install|\bci\b|\byarn\b|\bpip3?\b|\bbundle\b|sync/;
+const SYSTEM_PACKAGES = /\bapt(-get)?\b|\bapk\b|\byum\b|\bdnf\b/;
+
 /** The files of an image on this machine: those of its build context, as its Dockerfile copies them. Nothing is built. */
 export class ImageFiles {
   readonly #stage: Stage;
@@ -33,7 +37,7 @@ export class ImageFiles {
     return this.#origins(path).length > 0;
   }
 
-  /** Says where a file should come from that is not there: the lines of the Dockerfile, with their numbers, and its path in the build context. */
+  /** The path in the build context of a file that is not there, and the lines of the Dockerfile that should bring it. */
   missing(path: string): { readonly file: string; readonly reason: string } {
     const { directory, dockerFile } = this.#asset;
     const at = (instruction: Instruction) => this.#at(instruction);
@@ -41,9 +45,13 @@ export class ImageFiles {
     if (!origin) {
       const base = baseOf(this.#stage);
       const other = this.#stage.copies.find((copy) => copy.from === 'other image');
-      return { file: path, reason: other ? `${at(other.instruction)} takes files from another image` : `no line of ${dockerFile} copies it, so it is part of the image ${base} or made by a command` };
+      return {
+        file: path,
+        reason: other ? `${at(other.instruction)} takes files from another image` : `no line of ${dockerFile} copies it, so it is part of the image ${base} or made by a command`,
+      };
     }
-    const run = origin.stage.runs.findLast(({ rest }) => /build|compile|tsc|webpack|vite|esbuild|rollup|make|mvn|gradle|\bgo\b|cargo/.test(rest)) ?? origin.stage.runs.at(-1);
+    const { runs } = origin.stage;
+    const run = runs.findLast(({ rest }) => BUILDS.test(rest)) ?? runs.at(-1);
     const copy = origin.copies.find(({ from }) => from !== undefined) ?? origin.copies[0];
     const made = run && `${at(run)} makes it, and the local run does not build images`;
     return {
@@ -55,7 +63,7 @@ export class ImageFiles {
   /** The command of the Dockerfile that makes files, such as those of packages, with its line; undefined if it has none. */
   installs(): string | undefined {
     const runs = allRuns(this.#stage);
-    const run = runs.find(({ rest }) => /install|\bci\b|\byarn\b|\bpip3?\b|\bbundle\b|sync/.test(rest) && !/\bapt(-get)?\b|\bapk\b/.test(rest)) ?? runs.at(-1);
+    const run = runs.find(({ rest }) => INSTALLS.test(rest) && !SYSTEM_PACKAGES.test(rest)) ?? runs.at(-1);
     return run && this.#at(run);
   }
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
@@ -39,7 +40,7 @@ function folderOf(context: TestContext, files: Readonly<Record<string, string>>)
   return folder;
 }
 
-async function start(context: TestContext, images: Readonly<Record<string, string>>, options: Partial<LocalRunOptions> & Partial<ImagesOptions> = {}): Promise<LocalRun> {
+async function start(context: TestContext, images: ImagesOptions['images'], options: Partial<LocalRunOptions & ImagesOptions> = {}): Promise<LocalRun> {
   const folder = temporaryFolder(context);
   const assemblyDir = synthesizeImages({ outdir: join(folder, 'cdk.out'), images, ...options });
   const run = await startLocal({ assemblyDir, dataDir: join(folder, 'data'), ...options });
@@ -80,11 +81,15 @@ test('without staging, the folder of the sources is what runs, with what .docker
 });
 
 test('a crash because of a missing package shows the line that names it, the line of the Dockerfile, and how to leave it out', async (context) => {
-  const files = { 'Dockerfile': 'FROM node:24\nWORKDIR /app\nCOPY package.json .\nRUN npm ci\nCOPY . .\nCMD node server.cjs\n', 'server.cjs': 'require("a-package-of-nobody");\n' };
+  const files = {
+    'Dockerfile': 'FROM node:24\nWORKDIR /app\nCOPY package.json .\nRUN npm ci\nCOPY . .\nCMD node server.cjs\n',
+    'server.cjs': 'require("a-package-of-nobody");\n',
+  };
   const images = { good: folderOf(context, { Dockerfile: MULTI_STAGE, ...BUILT }), broken: folderOf(context, files) };
   const container = { readinessProbe: { httpGet: { path: '/', port: 8080 } } };
-  await assert.rejects(start(context, images, { container }), (error) => error instanceof LocalRunError && /^broken ended with code 1; its last words \(.*broken\.log\): /.test(error.message)
-    && error.message.includes(`Error: Cannot find module 'a-package-of-nobody'`)
+  await assert.rejects(start(context, images, { container }), (error) => error instanceof LocalRunError
+    && /^broken ended with code 1; its last words \(.*broken\.log\): /.test(error.message)
+    && error.message.includes('Error: Cannot find module \'a-package-of-nobody\'')
     && error.message.includes('The local run does not build images, so the files of Dockerfile:4 `RUN npm ci` may be missing: do it where its sources are')
     && error.message.includes('--without broken'));
   const run = await start(context, images, { container, without: ['broken'] });
@@ -102,4 +107,25 @@ test('a program of a base image that is not on this machine', async (context) =>
     'Deployment silent is not started: its container main has no command of its own: that of its base image nginx:1.29 cannot be read here. '
     + 'Give it one in Dockerfile or in the manifest, or leave it out with --without silent.',
   ]);
+});
+
+test('a Python image runs where Python is', { skip: spawnSync('python3', ['--version']).status !== 0 && 'no Python on this machine' }, async (context) => {
+  const server = `
+import os
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(os.environ['GREETING'].encode())
+HTTPServer((os.environ['HOST'], int(os.environ['PORT'])), Handler).serve_forever()
+`;
+  const dockerfile = 'FROM python:3.13\nARG NAME=nobody\nENV GREETING="hello $NAME"\nWORKDIR /app\nCOPY app.py .\nUSER 1000\nEXPOSE 8080\nCMD ["python", "-u", "app.py"]\n';
+  const container = { readinessProbe: { httpGet: { path: '/', port: 8080 } } };
+  const run = await start(context, { python: folderOf(context, { 'Dockerfile': dockerfile, 'app.py': server }) }, { container });
+  assert.equal(await ask(run, 'python'), 'hello nobody');
+  await run.stop();
+
+  const broken = folderOf(context, { 'Dockerfile': dockerfile, 'app.py': 'import a_package_of_nobody\n' });
+  await assert.rejects(start(context, { broken }, { container }), /ModuleNotFoundError: No module named 'a_package_of_nobody'/);
 });

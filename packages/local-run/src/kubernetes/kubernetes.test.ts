@@ -139,7 +139,8 @@ test('jobs, init containers, probes and what needs nothing', async (context) => 
 test('nobody sleeps before a stop: a process gets what is left of its grace period, as in the cluster', async (context) => {
   const stopping = (name: string, preStop: object, whole?: number) => {
     const { spec, ...rest } = deployment({ lifecycle: { preStop } }, {}, name);
-    return { ...rest, spec: { template: { ...spec.template, spec: { ...spec.template.spec, ...whole !== undefined && { terminationGracePeriodSeconds: whole } } } } };
+    const grace = whole !== undefined && { terminationGracePeriodSeconds: whole };
+    return { ...rest, spec: { template: { ...spec.template, spec: { ...spec.template.spec, ...grace } } } };
   };
   const { workloads, warnings } = await read(context, JSON.stringify([
     stopping('balanced', { sleep: { seconds: 120 } }, 150), stopping('by-default', { sleep: { seconds: 5 } }), stopping('short', { sleep: { seconds: 60 } }, 30),

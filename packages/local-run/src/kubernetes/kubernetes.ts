@@ -3,10 +3,13 @@ import type { Model, Resource } from '../assembly/model.ts';
 import { messageOf } from '../errors.ts';
 import type { ServiceSpec } from '../processes/specs.ts';
 import type { RunContext } from '../service.ts';
-import { CONSEQUENCE_OF_OTHERS, CONSEQUENCES_BY_KIND, sameNamespace, WITHOUT_COUNTERPART } from './objects.ts';
+import { CONSEQUENCE_OF_OTHERS, CONSEQUENCES_BY_KIND, named, sameNamespace, WITHOUT_COUNTERPART } from './objects.ts';
 import type { KubernetesObject, ManifestObject, PodTemplate } from './objects.ts';
 import { PodReader } from './pods.ts';
 import { Unresolved } from './unresolved.ts';
+
+interface JobFields { readonly template?: PodTemplate; readonly backoffLimit?: unknown; readonly activeDeadlineSeconds?: unknown }
+interface ServicePort { readonly name?: string; readonly port: number; readonly targetPort?: string | number }
 
 /** Reads every Kubernetes manifest of the stacks into what can be started. */
 export class KubernetesReader {
@@ -49,51 +52,50 @@ export class KubernetesReader {
   }
 
   #take(object: KubernetesObject, resource: Resource): void {
-    const { kind = '', metadata = {}, spec = {} } = object;
+    const { kind = '', metadata = {} } = object;
     const name = metadata.name ?? resource.id;
     switch (kind) {
       case 'Deployment':
-      case 'StatefulSet': {
-        if (this.#context.workloads.leftOut(name)) break;
-        const pod = this.#pods.read({ owner: object, template: spec['template'] as PodTemplate | undefined, what: `${kind} ${name}` });
-        if (pod) this.#context.workloads.add({ kind, name, replicas: this.#replicas(object), pod });
-        break;
-      }
-      case 'Job': {
-        if (this.#context.workloads.leftOut(name)) break;
-        const pod = this.#pods.read({ owner: object, template: spec['template'] as PodTemplate | undefined, what: `Job ${name}` });
-        const deadline = spec['activeDeadlineSeconds'];
-        if (pod) {
-          this.#context.workloads.addJob({
-            name, pod, backoffLimit: Number(spec['backoffLimit'] ?? 6), deadlineSeconds: deadline === undefined ? undefined : Number(deadline),
-          });
-        }
-        break;
-      }
-      case 'Service': {
-        const ports = (spec['ports'] ?? []) as { name?: string; port: number; targetPort?: string | number }[];
-        this.services.push({
-          name,
-          namespace: metadata.namespace ?? 'default',
-          selector: (spec['selector'] ?? {}) as Record<string, string>,
-          ports: ports.map((port) => ({ ...(port.name !== undefined && { name: port.name }), port: port.port, targetPort: port.targetPort ?? port.port })),
-        });
-        break;
-      }
+      case 'StatefulSet':
+      case 'Job': return this.#takeProgram(object, kind, name);
+      case 'Service': return this.#takeService(object, name);
       case 'HorizontalPodAutoscaler':
       case 'ScaledObject':
       case 'ConfigMap':
       case 'Secret':
-        // Read where a workload refers to it. What is for the cluster itself, such as the settings of its network plugin, nobody reads here.
+        // Read where a workload refers to it. Those for the cluster itself, such as the settings of its network plugin, nobody reads here.
         if (metadata.namespace === 'kube-system') this.#leaveOut(kind);
         break;
       default:
         if (WITHOUT_COUNTERPART.has(kind)) this.#leaveOut(kind);
-        else {
-          const means = CONSEQUENCES_BY_KIND[kind] ?? CONSEQUENCE_OF_OTHERS;
-          this.#context.warn(`The local run cannot make ${kind || 'an object without kind'} ${name} (Kubernetes manifest ${resource.constructPath}): ${means}.`);
-        }
+        else this.#nameAsNotMade(kind, name, resource);
     }
+  }
+
+  #takeProgram(object: KubernetesObject, kind: 'Deployment' | 'StatefulSet' | 'Job', name: string): void {
+    const { workloads } = this.#context;
+    if (workloads.leftOut(name)) return;
+    const { template, backoffLimit = 6, activeDeadlineSeconds } = (object.spec ?? {}) as JobFields;
+    const pod = this.#pods.read({ owner: object, template, what: `${kind} ${name}` });
+    if (!pod) return;
+    if (kind !== 'Job') return workloads.add({ kind, name, replicas: this.#replicas(object), pod });
+    const deadlineSeconds = activeDeadlineSeconds === undefined ? undefined : Number(activeDeadlineSeconds);
+    workloads.addJob({ name, pod, backoffLimit: Number(backoffLimit), deadlineSeconds });
+  }
+
+  #takeService({ metadata = {}, spec = {} }: KubernetesObject, name: string): void {
+    const ports = (spec['ports'] ?? []) as ServicePort[];
+    this.services.push({
+      name,
+      namespace: metadata.namespace ?? 'default',
+      selector: (spec['selector'] ?? {}) as Record<string, string>,
+      ports: ports.map(({ name: portName, port, targetPort }) => named(portName, { port, targetPort: targetPort ?? port })),
+    });
+  }
+
+  #nameAsNotMade(kind: string, name: string, { constructPath }: Resource): void {
+    const means = CONSEQUENCES_BY_KIND[kind] ?? CONSEQUENCE_OF_OTHERS;
+    this.#context.warn(`The local run cannot make ${kind || 'an object without kind'} ${name} (Kubernetes manifest ${constructPath}): ${means}.`);
   }
 
   #leaveOut(kind: string): void {
@@ -104,7 +106,8 @@ export class KubernetesReader {
   #replicas(object: KubernetesObject): number {
     for (const { object: scaler } of this.#objects) {
       const target = scaler.spec?.['scaleTargetRef'] as { kind?: string; name?: string } | undefined;
-      if (target?.name !== object.metadata?.name || (target?.kind ?? 'Deployment') !== object.kind || !sameNamespace(scaler, object)) continue;
+      const isScaled = target?.name === object.metadata?.name && (target?.kind ?? 'Deployment') === object.kind && sameNamespace(scaler, object);
+      if (!isScaled) continue;
       if (scaler.kind === 'HorizontalPodAutoscaler') return this.#number(scaler.spec?.['minReplicas'] ?? 1);
       if (scaler.kind !== 'ScaledObject') continue;
       const least = this.#number(scaler.spec?.['minReplicaCount'] ?? 0);

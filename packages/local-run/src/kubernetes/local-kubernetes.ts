@@ -38,13 +38,15 @@ export class LocalKubernetes implements LocalService {
     for (const chart of model.ofType('Custom::AWSCDK-EKS-HelmChart')) this.#readChart(chart);
     const reader = new KubernetesReader(this.#context);
     reader.read(model);
-    for (const service of reader.services) this.#services.push({ name: service.name, ports: await this.#context.workloads.expose(service) });
+    const { workloads } = this.#context;
+    for (const service of reader.services) this.#services.push({ name: service.name, ports: await workloads.expose(service) });
   }
 
   #readChart(resource: Resource): void {
-    const chart = String(resource.source.Properties?.['Chart']).split('/').at(-1) ?? '';
+    const given = resource.source.Properties?.['Chart'];
+    const chart = typeof given === 'string' ? given.split('/').at(-1) ?? '' : 'of an unknown name';
     if (CHARTS_WITHOUT_MEANING.includes(chart)) this.#context.leaveOut(`Helm chart ${chart}: nothing is scaled or balanced by the cluster here`);
-    else this.#context.warn(`The local run cannot make ${resource.constructPath} (Helm chart ${chart}).`);
+    else this.#context.warn(`The local run cannot make ${resource.constructPath} (Helm chart ${chart}): none of its objects is there.`);
   }
 
   environment(given: Readonly<Record<string, string>>): Record<string, string> {

@@ -22,9 +22,10 @@ export interface Container {
   readonly startupProbe?: RawProbe;
   readonly readinessProbe?: RawProbe;
   readonly livenessProbe?: RawProbe;
-  readonly lifecycle?: { readonly preStop?: { readonly sleep?: { readonly seconds?: number }; readonly exec?: unknown; readonly httpGet?: unknown } };
+  readonly lifecycle?: { readonly preStop?: PreStop };
 }
 
+interface PreStop { readonly sleep?: { readonly seconds?: number }; readonly exec?: unknown; readonly httpGet?: unknown }
 export interface SourceRef { readonly name: string; readonly optional?: boolean }
 export interface ValueFrom {
   readonly configMapKeyRef?: SourceRef & { readonly key: string };
@@ -58,6 +59,11 @@ export interface ManifestObject {
 
 export function sameNamespace(one: KubernetesObject, other: KubernetesObject): boolean {
   return (one.metadata?.namespace ?? 'default') === (other.metadata?.namespace ?? 'default');
+}
+
+/** A port with its name, if it has one. */
+export function named<Port extends object>(name: string | undefined, port: Port): Port & { readonly name?: string } {
+  return name === undefined ? port : { name, ...port };
 }
 
 /** Kinds that mean something only to a cluster. */

@@ -3,12 +3,12 @@ import type { ImageAsset } from '../assembly/assembly.ts';
 import type { ContainerPort, ContainerSpec, PodSpec, Probe } from '../processes/specs.ts';
 import type { RunContext } from '../service.ts';
 import { hostPath, onThisMachine } from './command.ts';
-import type { Lack } from './command.ts';
+import type { Lack, Surroundings } from './command.ts';
 import { readImage } from './dockerfile.ts';
 import type { Stage } from './dockerfile.ts';
 import { baseOf, ImageFiles } from './image-files.ts';
 import type { Container, ManifestObject, PodTemplate, RawProbe } from './objects.ts';
-import { sameNamespace } from './objects.ts';
+import { named, sameNamespace } from './objects.ts';
 import type { Unresolved } from './unresolved.ts';
 import { Variables } from './variables.ts';
 import type { Place } from './variables.ts';
@@ -30,7 +30,7 @@ export class PodReader {
   /** Undefined when one of its containers cannot run here; a warning says why. */
   read(place: Place): PodSpec | undefined {
     const spec = place.template?.spec ?? {};
-    const read = (containers: readonly Container[] = []) => containers.map((container) => this.#container(container, place, containers.length === 1));
+    const read = (all: readonly Container[] = []) => all.map((container) => this.#container(container, place, all.length === 1));
     const containers = read(spec.containers);
     const initContainers = read(spec.initContainers);
     if (containers.length === 0 || containers.includes(undefined) || initContainers.includes(undefined)) return undefined;
@@ -43,8 +43,8 @@ export class PodReader {
   }
 
   /**
-   * The time of a process from SIGTERM on. Kubernetes counts the sleep of a `preStop` hook, in which load balancers and Services find out, in
-   * the grace period. Here the balancer knows at once, and nobody sleeps.
+   * The time of a process from SIGTERM on. Kubernetes counts the sleep of a `preStop` hook, in which load balancers and Services find out,
+   * in the grace period. Here the balancer knows at once, and nobody sleeps.
    */
   #timeToStop({ containers = [], terminationGracePeriodSeconds: whole = 30 }: NonNullable<PodTemplate['spec']>, what: string): number {
     const hooks = containers.map(({ lifecycle }) => lifecycle?.preStop ?? {});
@@ -74,12 +74,13 @@ export class PodReader {
     if (words.length === 0) {
       return leave(`has no command of its own: that of its base image ${baseOf(stage)} cannot be read here. Give it one in ${asset.dockerFile} or in the manifest,`);
     }
-    const run = onThisMachine(words, workingDirectory, files, asset.directory);
-    if (!('command' in run)) return leave(this.#lack(run, { words, stage, asset, files }));
+    const surroundings = { workingDirectory, files, otherwise: asset.directory };
+    const run = onThisMachine(words, surroundings);
+    if (!('command' in run)) return leave(this.#lack(run, words, stage, asset, files));
     return {
       name,
       ...run,
-      environment: withHostPaths(environment, workingDirectory, files, run.folder),
+      environment: withHostPaths(environment, { ...surroundings, otherwise: run.folder }),
       ports: this.#ports(container, place, stage, alone),
       ...probe('startupProbe', container.startupProbe),
       ...probe('readinessProbe', container.readinessProbe),
@@ -94,7 +95,7 @@ export class PodReader {
   }
 
   /** Says what a command lacks, the line of the Dockerfile that it is about, and the remedy. */
-  #lack(lack: Lack, { words, stage, asset, files }: { words: readonly string[]; stage: Stage; asset: ImageAsset; files: ImageFiles }): string {
+  #lack(lack: Lack, words: readonly string[], stage: Stage, asset: ImageAsset, files: ImageFiles): string {
     if ('program' in lack) return `runs ${lack.program} of its image (${baseOf(stage)}), and there is no such program on this machine. Install it,`;
     const { file, reason } = files.missing(lack.file);
     const remedy = this.#isStaged(asset)
@@ -121,27 +122,32 @@ export class PodReader {
    * counts, too, as in Kubernetes.
    */
   #ports(container: Container, place: Place, { ports: exposed }: Stage, alone: boolean): ContainerPort[] {
-    const declared = (container.ports ?? []).map((port) => ({ ...(port.name !== undefined && { name: port.name }), port: Number(port.containerPort) }));
-    const probed = [container.startupProbe, container.readinessProbe, container.livenessProbe].map((raw) => (raw?.httpGet ?? raw?.tcpSocket)?.port);
+    const declared = (container.ports ?? []).map(({ name, containerPort }) => named(name, { port: Number(containerPort) }));
+    const { startupProbe, readinessProbe, livenessProbe } = container;
+    const probed = [startupProbe, readinessProbe, livenessProbe].map((raw) => (raw?.httpGet ?? raw?.tcpSocket)?.port);
     const others = [...(alone ? this.#targetPorts(place) : []), ...probed].map(Number).filter((port) => port > 0);
-    const numbers = new Set([...others, ...(declared.length === 0 ? exposed : [])].filter((number) => !declared.some(({ port }) => port === number)));
-    return [...declared, ...[...numbers].map((port) => ({ port }))];
+    const numbers = new Set([...others, ...(declared.length === 0 ? exposed : [])]);
+    return [...declared, ...[...numbers].filter((number) => !declared.some(({ port }) => port === number)).map((port) => ({ port }))];
   }
 
+  /** The ports of the Services that select this pod, by number or name. */
   #targetPorts({ owner, template }: Place): unknown[] {
     const labels = template?.metadata?.labels ?? {};
     return this.#objects.flatMap(({ object }) => {
+      if (object.kind !== 'Service' || !sameNamespace(object, owner)) return [];
       const selector = Object.entries((object.spec?.['selector'] ?? {}) as Record<string, string>);
-      if (object.kind !== 'Service' || selector.length === 0 || !sameNamespace(object, owner) || !selector.every(([key, value]) => labels[key] === value)) return [];
-      return ((object.spec?.['ports'] ?? []) as { port: number; targetPort?: string | number }[]).map(({ port, targetPort }) => targetPort ?? port);
+      const selects = selector.length > 0 && selector.every(([key, value]) => labels[key] === value);
+      const ports = (object.spec?.['ports'] ?? []) as { port: number; targetPort?: string | number }[];
+      return selects ? ports.map(({ port, targetPort }) => targetPort ?? port) : [];
     });
   }
 }
 
 /** Paths of the image in variables are those of this machine, and programs are found on this machine. */
-function withHostPaths(environment: Readonly<Record<string, string>>, workingDirectory: string, files: ImageFiles, folder: string): Record<string, string> {
-  const host = (value: string) => hostPath(value, workingDirectory, files, folder);
-  const mapped = Object.fromEntries(Object.entries(environment).map(([name, value]) => [name, workingDirectory === '/' ? value : host(value)]));
+function withHostPaths(environment: Readonly<Record<string, string>>, surroundings: Surroundings): Record<string, string> {
+  // Below the root, every path could be one of the image.
+  const host = (value: string) => (surroundings.workingDirectory === '/' ? value : hostPath(value, surroundings));
+  const mapped = Object.fromEntries(Object.entries(environment).map(([name, value]) => [name, host(value)]));
   if (environment['PATH'] === undefined) return mapped;
   const own = environment['PATH'].split(':').filter((path) => host(path) !== path).map(host);
   return { ...mapped, PATH: [...own, dirname(process.execPath), process.env['PATH'] ?? ''].filter(Boolean).join(delimiter) };

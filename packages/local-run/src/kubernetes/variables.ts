@@ -1,4 +1,5 @@
 import { UnresolvedError } from '../assembly/intrinsics.ts';
+import { LOOPBACK } from '../processes/ports.ts';
 import type { Container, KubernetesObject, ManifestObject, PodTemplate, SourceRef, ValueFrom } from './objects.ts';
 import { sameNamespace } from './objects.ts';
 import type { Unresolved } from './unresolved.ts';
@@ -55,7 +56,8 @@ export class Variables {
   }
 
   #data(kind: 'ConfigMap' | 'Secret', reference: SourceRef, { owner, what }: Place): Record<string, string> | undefined {
-    const found = this.#objects.find(({ object }) => object.kind === kind && object.metadata?.name === reference.name && sameNamespace(object, owner))?.object;
+    const objects = this.#objects.map(({ object }) => object).filter((object) => object.kind === kind && sameNamespace(object, owner));
+    const found = objects.find(({ metadata }) => metadata?.name === reference.name);
     if (!found && !reference.optional) throw new UnresolvedError(`${what}: no manifest of this run has the ${kind} ${reference.name}.`);
     if (!found || kind === 'ConfigMap') return found?.data;
     const decoded = Object.entries(found.data ?? {}).map(([key, value]) => [key, Buffer.from(value, 'base64').toString()]);
@@ -63,16 +65,18 @@ export class Variables {
   }
 }
 
-function fieldOf(path: string, { owner, template }: Place): string | undefined {
+function fieldOf(path: string, { owner: { metadata: { name = '', namespace = 'default' } = {} }, template }: Place): string | undefined {
   const label = /^metadata\.(labels|annotations)\['(.+)'\]$/.exec(path)?.[2];
   if (label !== undefined) return template?.metadata?.labels?.[label] ?? '';
-  switch (path) {
-    case 'metadata.name': return owner.metadata?.name ?? '';
-    case 'metadata.namespace': return owner.metadata?.namespace ?? 'default';
-    case 'metadata.uid': return `${owner.metadata?.name}-local`;
-    case 'spec.serviceAccountName': return template?.spec?.serviceAccountName ?? 'default';
-    case 'spec.nodeName': return 'local';
-    case 'status.podIP': case 'status.podIPs': case 'status.hostIP': return '127.0.0.1';
-    default: return undefined;
-  }
+  const fields: Readonly<Record<string, string>> = {
+    'metadata.name': name,
+    'metadata.namespace': namespace,
+    'metadata.uid': `${name}-local`,
+    'spec.serviceAccountName': template?.spec?.serviceAccountName ?? 'default',
+    'spec.nodeName': 'local',
+    'status.podIP': LOOPBACK,
+    'status.podIPs': LOOPBACK,
+    'status.hostIP': LOOPBACK,
+  };
+  return fields[path];
 }
