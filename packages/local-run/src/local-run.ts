@@ -120,7 +120,7 @@ export interface LocalRun {
   readonly account: string;
   /** Everything that is left out, or is different from AWS, in a sentence each. */
   readonly warnings: readonly string[];
-  /** The workloads that cannot run at the moment, or keep ending, in a sentence each. Those of the start are in `warnings`, too. */
+  /** The workloads that cannot run at the moment, or keep ending, in a sentence each. */
   failures(): readonly string[];
   /** How many resources and Kubernetes objects have no meaning on one machine, by reason. */
   readonly withoutMeaning: ReadonlyMap<string, number>;

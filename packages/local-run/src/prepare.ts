@@ -50,7 +50,7 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
   const place = placeOf(assembly, warn);
   const aws = () => ({ region: place.region, otherServices: builtIn.sqs.url });
   const workloads = new Workloads({
-    ...surroundings, port, warn,
+    ...surroundings, port,
     onFailure: (sentence) => options.onFailure?.(sentence),
     onRecovery: (sentence) => options.onRecovery?.(sentence),
     maxReplicas: options.maxReplicas ?? Infinity,

@@ -165,6 +165,8 @@ async function start(options: CommandOptions, out: Screen, progress: Steps, sign
     ...(options.replicas !== undefined && { maxReplicas: options.replicas }),
     ...(options.log && { log: (level, message, fields) => out.line(out.paint('dim', `${level} ${message}${fields ? ` ${JSON.stringify(fields)}` : ''}`)) }),
     onProgress: (step) => showStep(step, progress),
+    onFailure: (sentence) => out.line(out.paint('red', sentence)),
+    onRecovery: (sentence) => out.line(out.paint('green', sentence)),
   });
 }
 

@@ -24,7 +24,12 @@ const HANDLER = `${RECORD} exports.handler = async (event, context) => {
 
 type Seen = [type: string, id: number, arn: string];
 
-function called(context: TestContext, props: Partial<lambda.FunctionProps> = {}): FunctionTest & { fn: lambda.Function; rule: events.Rule } {
+interface CalledFunction extends FunctionTest {
+  readonly fn: lambda.Function;
+  readonly rule: events.Rule;
+}
+
+function called(context: TestContext, props: Partial<lambda.FunctionProps> = {}): CalledFunction {
   const given = functionTest(context);
   const fn = given.function('Fn', { 'index.js': HANDLER }, props);
   const rule = new events.Rule(given.stack, 'Rule', { eventPattern: { source: ['test'] } });
@@ -64,7 +69,7 @@ test('an event that fails is tried twice more, and is in the dead-letter queue t
   assert.deepEqual([tries(started, 1), tries(started, 2)], [3, 1]);
   const [body = ''] = started.queue('dead').messages();
   assert.deepEqual((JSON.parse(body) as { detail: object }).detail, { id: 1 });
-  assert.match(runLog(started.run), /Function \S+ failed for an event after 3 attempts \(TypeError: no luck\); the event is in \S+\/dead\./);
+  assert.match(runLog(started.run), /Function \S+ failed for an event after 3 attempts \(TypeError: no luck\); it is in \S+\/dead\./);
 });
 
 test('destinations get a record of the end; the number of retries is that of the template', async (context) => {

@@ -58,7 +58,7 @@ export class AsynchronousEvents implements Source<Message> {
       if (onSuccess) await this.#sendTo(onSuccess, message, outcome, condition, made);
     } else {
       const what = `${this.#fn.title} failed for an event after ${made} attempts (${outcome.error.errorType}: ${outcome.error.errorMessage})`;
-      this.#log('error', onFailure.length > 0 ? `${what}; the event is in ${onFailure.map((to) => to.queueUrl).join(' and ')}.`
+      this.#log('error', onFailure.length > 0 ? `${what}; it is in ${onFailure.map((to) => to.queueUrl).join(' and ')}.`
         : `${what}. It has no dead-letter queue and no destination for failures, so the event is dropped.`, { event: message.Body });
       for (const destination of onFailure) await this.#sendTo(destination, message, outcome, condition, made);
     }

@@ -63,7 +63,10 @@ export class Environment {
   get alive(): boolean { return this.#alive; }
   get idle(): boolean { return this.#next !== undefined; }
 
-  /** Gives an event to the process, which has to be idle. Resolves with the JSON text of the answer, or rejects with an `InvocationError`. */
+  /**
+   * Gives an event to the process, which has to be idle. Resolves with the JSON text of the answer, or rejects with an
+   * `InvocationError`.
+   */
   async invoke({ event, traceHeader }: Invocation): Promise<string> {
     const response = this.#next;
     if (!response) throw new Error('The environment is not idle.');
@@ -150,7 +153,8 @@ function answer(response: ServerResponse, status: number, errorType?: string): v
 function readError(body: string): FunctionError {
   try {
     const { errorType = 'Error', errorMessage = '', stackTrace } = JSON.parse(body) as Partial<FunctionError>;
-    return { errorType: String(errorType), errorMessage: String(errorMessage), ...(Array.isArray(stackTrace) && { stackTrace: stackTrace.map(String) }) };
+    const frames = Array.isArray(stackTrace) ? stackTrace.map(String) : [];
+    return { errorType: String(errorType), errorMessage: String(errorMessage), stackTrace: frames };
   } catch {
     return { errorType: 'Error', errorMessage: body };
   }

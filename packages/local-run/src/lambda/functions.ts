@@ -39,7 +39,9 @@ export function titleOf(fn: Resource): string {
 }
 
 /** The queues that call functions, by function. What cannot be read is left out with a warning. */
-export function readMappings(model: Model, queues: readonly MadeQueue[], warn: (sentence: string) => void): ReadonlyMap<Resource, QueueMapping[]> {
+export function readMappings(
+  model: Model, queues: readonly MadeQueue[], warn: (sentence: string) => void,
+): ReadonlyMap<Resource, QueueMapping[]> {
   const mappings = new Map<Resource, QueueMapping[]>();
   for (const resource of model.ofType('AWS::Lambda::EventSourceMapping')) {
     const what = `The event source mapping ${resource.constructPath}`;
@@ -143,7 +145,9 @@ function environmentOf(fn: Resource, code: string, runtime: Runtime): Record<str
 }
 
 /** The processes of a function. */
-export function workloadOf({ definition, runtime, code, environment }: RunnableFunction, reads: readonly string[], supervise: () => Supervisor): WorkloadSpec {
+export function workloadOf(
+  { definition, runtime, code, environment }: RunnableFunction, reads: readonly string[], supervise: () => Supervisor,
+): WorkloadSpec {
   return {
     kind: 'Function',
     name: definition.name,

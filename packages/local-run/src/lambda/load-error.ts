@@ -5,7 +5,7 @@ import type { FunctionError } from './types.ts';
 const SDK = /^(@aws-sdk|@smithy)\//;
 const PYTHON_SDK = /^(boto3|botocore)$/;
 
-/** Says in one sentence or two why a function cannot be loaded, and what to do. `title` names the function, `python` the program that runs it. */
+/** Says why a function cannot be loaded, and what to do. `title` names the function; `python` is the program, if it is Python. */
 export function loadError(title: string, error: FunctionError, code: string, python: string | undefined): string {
   const { errorType, errorMessage } = error;
   const at = location(error, realpathSync(code));

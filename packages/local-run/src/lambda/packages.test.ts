@@ -41,7 +41,8 @@ test('layers are found by require and by import, a later one before an earlier, 
     [`nodejs/node_modules/${name}/package.json`]: JSON.stringify({ name, type: 'module', exports: { import: './index.js' } }),
     [`nodejs/node_modules/${name}/index.js`]: `export default '${value}';`,
   });
-  const layer = (id: string, files: Record<string, string>) => new lambda.LayerVersion(given.stack, id, { code: lambda.Code.fromAsset(given.code(files)) });
+  const layer = (id: string, files: Record<string, string>) =>
+    new lambda.LayerVersion(given.stack, id, { code: lambda.Code.fromAsset(given.code(files)) });
   const archive = join(given.folder, 'layer.zip');
   writeFileSync(archive, zipSync({
     'nodejs/node24/node_modules/of-24/index.js': strToU8('module.exports = "zip";'),

@@ -13,7 +13,9 @@ def record(value):
     with open(os.environ["SEEN"], "a") as file:
         file.write(json.dumps(value) + "\\n")
 `;
-const python = (name: string, handler: string, more: Partial<lambda.FunctionProps> = {}) => ({ runtime: new lambda.Runtime(name, lambda.RuntimeFamily.PYTHON, { supportsInlineCode: true }), handler, ...more });
+const python = (name: string, handler: string, more: Partial<lambda.FunctionProps> = {}) => ({
+  runtime: new lambda.Runtime(name, lambda.RuntimeFamily.PYTHON, { supportsInlineCode: true }), handler, ...more,
+});
 const hasPython = spawnSync('python3', ['-c', 'import sys; sys.exit(sys.version_info < (3, 9))']).status === 0;
 const hasBoto = hasPython && spawnSync('python3', ['-c', 'import boto3']).status === 0;
 const skip = !hasPython && 'there is no python3 on this machine';
@@ -89,7 +91,7 @@ test('a Python function that cannot be loaded is named with its file and line', 
   given.queue(given.function('Wrong', { 'index.py': 'def handler(event, context)\n    pass\n' }, python('python3.9', 'index.handler')), 'wrong');
   const { run } = await given.start();
   const [first = '', second = ''] = [...run.failures()].sort((a, b) => Number(a.includes('Wrong')) - Number(b.includes('Wrong')));
-  assert.match(first, /^Function \S+ cannot be loaded: index\.py:2 in \/.*: ModuleNotFoundError: No module named 'no_such_module'\. Put no_such_module into the bundle/);
+  assert.match(first, /^Function \S+ cannot be loaded: index\.py:2 in \/.*: ModuleNotFoundError: No module named 'no_such_module'\. Put/);
   assert.match(second, /cannot be loaded: index\.py:1 in .*: SyntaxError: /);
 });
 
@@ -120,8 +122,9 @@ test('a runtime that this machine does not have is named, and its messages wait'
   add('Java', { runtime: lambda.Runtime.JAVA_21 });
   const { run, send, queue } = await given.start();
   const sentence = (text: RegExp) => assert.ok(run.warnings.some((warning) => text.test(warning)), run.warnings.join('\n'));
-  sentence(/^Function \S+ is not started, and its messages wait: its runtime is python3\.99, and this machine has (no python3|Python [\d. and]+): install Python 3\.99 or newer\.$/);
-  sentence(/^Function \S+ is not started, and its messages wait: its runtime is java21, and the local run has Node\.js, Python and executables of this machine \(provided\.al2023\)\.$/);
+  assert.ok(run.warnings.every((warning) => /^Function \S+ is not started, and its messages wait: its runtime is /.test(warning)));
+  sentence(/ python3\.99, and this machine has (no python3|Python [\d. and]+): install Python 3\.99 or newer\.$/);
+  sentence(/ java21, and the local run has Node\.js, Python and executables of this machine \(provided\.al2023\)\.$/);
   await send('Java', 'a');
   assert.equal(queue('Java').depth().visible, 1);
 });

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, isAbsolute, join, normalize, sep } from 'node:path';
 import { unzipSync } from 'fflate';
 import { LocalRunError, messageOf } from '../errors.ts';
@@ -56,7 +56,8 @@ function checkLink(folder: string, name: string, target: string): void {
   const stated = normalize(join(dirname(path), target));
   // Only the system follows a link within a link as it will be followed later.
   const real = existsSync(path) ? realpathSync.native(path) : stated;
-  if (isAbsolute(target) || !lstatSync(path).isSymbolicLink() || [stated, real].some((end) => end !== folder && !end.startsWith(folder + sep))) {
+  const outside = [stated, real].some((end) => end !== folder && !end.startsWith(folder + sep));
+  if (outside || isAbsolute(target)) {
     throw new Error(`the link ${name} leads to ${target}, outside of the folder that it is unpacked into`);
   }
 }

@@ -119,9 +119,8 @@ export class Container {
     const variables = await this.#supervisor?.begin(this.#supervised(life));
     if (signal.aborted) return;
     const started = Date.now();
-    const program = new RunningProgram({
-      command: this.spec.command, folder: this.spec.folder, logFile, environment: { ...this.#context.environment(this.spec, this.#ports), ...variables },
-    }, leftovers);
+    const environment = { ...this.#context.environment(this.spec, this.#ports), ...variables };
+    const program = new RunningProgram({ command: this.spec.command, folder: this.spec.folder, logFile, environment }, leftovers);
     this.#program = program;
     void this.#watch(program, signal);
     const exit = await program.exited;
@@ -164,7 +163,7 @@ export class Container {
     if (this.spec.hint !== undefined && lines.some((line) => MISSING.test(line))) this.#failure += `. ${this.spec.hint}`;
     if (exit.notFound !== undefined) {
       this.#hopeless = true;
-      this.#failure = `${title} cannot run here: ${exit.notFound} is not on this machine, or ${this.spec.folder} has no such program.`;
+      this.#failure = `${title} cannot run here: ${exit.notFound} is not on this machine, or ${this.spec.folder} has no such program. Install it, or leave it out with --without.`;
       return this.#setTrouble(this.#failure);
     }
     if (this.crashLooping) this.#setTrouble(`${title} keeps ending right after its start (${this.#shortLives} times now). ${this.#failure}`);
@@ -208,7 +207,9 @@ export class Container {
     if (!this.#unable) this.#setTrouble(undefined);
   }
 
-  async #follow(probe: Probe, gone: () => boolean, wait: (ms: number) => Promise<unknown>, tell: (healthy: boolean) => void): Promise<void> {
+  async #follow(
+    probe: Probe, gone: () => boolean, wait: (ms: number) => Promise<unknown>, report: (healthy: boolean) => void,
+  ): Promise<void> {
     let failures = 0;
     while (!gone()) {
       await wait(probe.periodSeconds * 1000);
@@ -216,7 +217,7 @@ export class Container {
       const healthy = await this.#ask(probe);
       if (gone()) return;
       failures = healthy ? 0 : failures + 1;
-      if (healthy || failures >= probe.failureThreshold) tell(healthy);
+      if (healthy || failures >= probe.failureThreshold) report(healthy);
     }
   }
 

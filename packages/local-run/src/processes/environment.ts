@@ -18,7 +18,9 @@ export interface EnvironmentOptions {
  * The environment of a container on this machine: the one of its template, with the ports that all programs of one machine have to share,
  * and the addresses that stand for AWS.
  */
-export function localEnvironment(spec: ContainerSpec, ports: ReadonlyMap<number, number>, options: EnvironmentOptions): Record<string, string> {
+export function localEnvironment(
+  spec: ContainerSpec, ports: ReadonlyMap<number, number>, options: EnvironmentOptions,
+): Record<string, string> {
   let environment: Record<string, string> = { ...options.defaults, ...spec.environment };
   for (const part of options.parts) environment = { ...environment, ...part(environment) };
   for (const [name, value] of Object.entries(environment)) environment[name] = withLocalPort(name, value, ports);

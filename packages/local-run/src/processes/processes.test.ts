@@ -29,8 +29,8 @@ test('a job is tried again as often as its back-off limit says, and fails with i
   const host = hostIn(temporaryFolder(context));
   const twice = `const { appendFileSync, readFileSync } = require('node:fs'); const file = ${JSON.stringify(join(host.logDir, 'tries'))}; appendFileSync(file, 'x'); process.exit(readFileSync(file, 'utf8').length < 3 ? 1 : 0);`;
   await runJob(job(twice), host, new AbortController().signal);
-  await assert.rejects(runJob(job('console.log("no rights on schema"); process.exit(7)', { backoffLimit: 1 }), host, new AbortController().signal), (error) =>
-    error instanceof LocalRunError && /^Job migrate ended with code 7; its last words .*no rights on schema \(after 2 attempts\)$/.test(error.message));
+  await assert.rejects(runJob(job('console.log("no rights on schema"); process.exit(7)', { backoffLimit: 1 }), host, new AbortController().signal), (error) => error instanceof LocalRunError
+    && /^Job migrate ended with code 7; its last words .*no rights on schema \(after 2 attempts\)$/.test(error.message));
 });
 
 test('the words of a job that fails are those of a person: messages of JSON lines, and a fatal one alone', async (context) => {

@@ -51,7 +51,10 @@ export class Pod {
 
   get logFiles(): string[] { return this.#spec.containers.map((container) => this.#logFile(container)); }
   get ready(): boolean { return this.containers.every((container) => container.ready); }
-  get failure(): string | undefined { return this.#initFailure ?? this.containers.find((container) => container.failure !== undefined)?.failure; }
+  get failure(): string | undefined {
+    return this.#initFailure ?? this.containers.find((container) => container.failure !== undefined)?.failure;
+  }
+
   get trouble(): string | undefined { return this.containers.find((container) => container.trouble !== undefined)?.trouble; }
   get hopeless(): boolean { return this.containers.some((container) => container.hopeless); }
   get crashLooping(): boolean { return this.#initFailure !== undefined || this.containers.some((container) => container.crashLooping); }
@@ -150,7 +153,8 @@ export async function runJob(job: JobSpec, host: Host, signal: AbortSignal): Pro
   for (let attempt = 0; ; attempt++) {
     let failure: string | undefined;
     for (const spec of [...job.pod.initContainers, container]) {
-      const program = new RunningProgram({ command: spec.command, folder: spec.folder, logFile, environment: host.environment(spec, new Map()) }, host.leftovers);
+      const environment = host.environment(spec, new Map());
+      const program = new RunningProgram({ command: spec.command, folder: spec.folder, logFile, environment }, host.leftovers);
       const stop = () => void program.stop(job.pod.terminationGracePeriodSeconds);
       signal.addEventListener('abort', stop, { once: true });
       const timer = deadline === Infinity ? undefined : setTimeout(stop, Math.max(deadline - Date.now(), 0));

@@ -5,7 +5,7 @@ import { LocalRunError } from '../errors.ts';
 import { BalancerThread } from './balancer-thread.ts';
 import type { RemoteBalancer } from './balancer-thread.ts';
 import { LOOPBACK } from './ports.ts';
-import type { JobSpec, ServiceSpec, WorkloadSpec } from './specs.ts';
+import type { JobSpec, PodSpec, ServiceSpec, WorkloadSpec } from './specs.ts';
 import { runJob, Workload } from './workload.ts';
 import type { Host } from './workload.ts';
 
@@ -17,7 +17,6 @@ export interface WorkloadsOptions extends Host {
   /** The names of workloads and jobs that do not run. */
   readonly without: readonly string[];
   port(name: string): Promise<number>;
-  warn(sentence: string): void;
   /** Called when a workload cannot run, or is in a crash loop. */
   onFailure(sentence: string): void;
   /** Called when such a workload runs again. */
@@ -78,14 +77,19 @@ export class Workloads {
     return true;
   }
 
-  /** Opens a port of this machine for each port of a Service, before the workloads that it selects. Returns the ports of the Service with those here. */
+  /**
+   * Opens a port of this machine for each port of a Service, before the workloads that it selects. Returns the ports of the Service with
+   * those here.
+   */
   async expose(service: ServiceSpec): Promise<ReadonlyMap<number, number>> {
     const selector = Object.entries(service.selector);
-    const behind = this.running.filter(({ spec }) => selector.length > 0 && selector.every(([key, value]) => spec.pod.labels[key] === value));
+    const selects = ({ labels }: PodSpec) => selector.length > 0 && selector.every(([key, value]) => labels[key] === value);
+    const behind = this.running.filter(({ spec }) => selects(spec.pod));
     const ports = new Map<number, number>();
     for (const [index, port] of service.ports.entries()) {
       const name = index === 0 ? service.name : `${service.name}:${port.name ?? port.port}`;
-      const balancer = await this.#balancerThread.start(name, await this.#options.port(name), () => behind.flatMap((workload) => workload.ports(port.targetPort)));
+      const backends = () => behind.flatMap((workload) => workload.ports(port.targetPort));
+      const balancer = await this.#balancerThread.start(name, await this.#options.port(name), backends);
       this.#balancers.push(balancer);
       ports.set(port.port, balancer.port);
       for (const workload of behind) this.#urls.set(workload, [...this.urls(workload), `http://${LOOPBACK}:${balancer.port}`]);
@@ -118,8 +122,8 @@ export class Workloads {
   }
 
   /**
-   * A container that keeps ending is an error. A program that is not on this machine, and a function that cannot run, are warnings: the
-   * others can run, and messages wait for a function as in AWS.
+   * A container that keeps ending is an error. A program that is not on this machine, and a function that cannot run, are failures of
+   * theirs alone: the others can run, and messages wait for a function as in AWS.
    */
   async #ready(signal: AbortSignal): Promise<void> {
     const deadline = Date.now() + READY_DEADLINE_MS;
@@ -128,12 +132,11 @@ export class Workloads {
       signal.throwIfAborted();
       for (const workload of waiting) {
         const { trouble, failure, hopeless, ready, crashLooping, spec } = workload;
-        const given = trouble !== undefined && (hopeless || spec.kind === 'Function');
-        if (given) this.#options.warn(trouble);
-        else if (!ready && crashLooping) {
+        const alone = trouble !== undefined && (hopeless || spec.kind === 'Function');
+        if (!alone && !ready && crashLooping) {
           throw new LocalRunError(`${failure ?? `${workload.name} keeps ending right after its start`} (--without ${workload.name} leaves it out).`);
         }
-        if (ready || given) waiting.delete(workload);
+        if (ready || alone) waiting.delete(workload);
       }
       if (waiting.size === 0) return;
       if (Date.now() > deadline) throw notReady([...waiting]);
