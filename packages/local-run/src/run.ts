@@ -48,7 +48,7 @@ export async function startLocal(options: LocalRunOptions): Promise<LocalRun> {
 }
 
 /** Brings up everything with an address, then makes the resources, which may hold any of these addresses. */
-async function startServices({ services, model }: PreparedRun, steps: Steps): Promise<void> {
+async function startServices({ services, model, context }: PreparedRun, steps: Steps): Promise<void> {
   const start = async (service: LocalService) => {
     steps.stopLater(service.title, () => service.stop());
     return await service.start(model);
@@ -58,6 +58,8 @@ async function startServices({ services, model }: PreparedRun, steps: Steps): Pr
   }
   await steps.run('endpoints', async () => {
     for (const service of services) if (service.step === undefined) await start(service);
+    // The services add programs, and ports before them. They stop before the services that they use.
+    steps.stopLater('workloads', () => context.workloads.stop());
     const details: (string | undefined)[] = [];
     for (const service of services) details.push(await service.make?.(model));
     return details.filter((detail) => detail !== undefined).join(', ');
@@ -65,7 +67,6 @@ async function startServices({ services, model }: PreparedRun, steps: Steps): Pr
 }
 
 async function startWorkloads({ context: { workloads } }: PreparedRun, steps: Steps, { signal = new AbortController().signal }: LocalRunOptions): Promise<void> {
-  steps.stopLater('workloads', () => workloads.stop());
   for (const job of workloads.jobs) await steps.run(job.name, () => workloads.runJob(job, signal));
   if (workloads.running.length > 0) await steps.run('workloads', () => workloads.start(signal), (detail) => detail);
 }
