@@ -52,7 +52,9 @@ test('counts land in the minute in which things happened, once, in whatever batc
 
   const { rows: minutes } = await db.admin.query(`SELECT extract(minute FROM minute AT TIME ZONE 'UTC')::int AS minute, accepted, confirmed, rejected, units_accepted::int, units_confirmed::int,
     units_rejected::int, units_deducted::int, seconds_to_terminal_sum AS sum, seconds_to_terminal_max AS max FROM analytics.order_minute ORDER BY 1`);
-  const none = { accepted: 0, confirmed: 0, rejected: 0, units_accepted: 0, units_confirmed: 0, units_rejected: 0, units_deducted: 0, sum: 0, max: 0 };
+  const none = {
+    accepted: 0, confirmed: 0, rejected: 0, units_accepted: 0, units_confirmed: 0, units_rejected: 0, units_deducted: 0, sum: 0, max: 0,
+  };
   assert.deepEqual(minutes, [
     { ...none, minute: 0, accepted: 3, units_accepted: 15 },
     { ...none, minute: 1, confirmed: 2, rejected: 1, units_confirmed: 10, units_rejected: 5, sum: 30 + 20 + 10, max: 30 },

@@ -52,7 +52,8 @@ function countsOf(events: readonly EventEnvelope<Counted>[]): string[] {
   const of = (read: (minute: Minute) => number) => numberArray(sorted.map(read));
   return [
     textArray(skus.map(({ at }) => at)), textArray(skus.map(({ sku }) => sku)),
-    ofSku(({ ordered }) => ordered), ofSku(({ reserved }) => reserved), ofSku(({ deducted }) => deducted), ofSku(({ rejections }) => rejections),
+    ofSku(({ ordered }) => ordered), ofSku(({ reserved }) => reserved), ofSku(({ deducted }) => deducted),
+    ofSku(({ rejections }) => rejections),
     textArray(sorted.map(({ at }) => at)),
     of(({ accepted }) => accepted), of(({ confirmed }) => confirmed), of(({ rejected }) => rejected),
     of(({ updated }) => updated), of(({ cancelled }) => cancelled), of(({ expired }) => expired),

@@ -75,7 +75,8 @@ test('whatever order, batches and copies the events come in, the same is written
   assert.equal((wanted as unknown[][])[4]!.length, 0);
 
   await fc.assert(fc.asyncProperty(
-    fc.shuffledSubarray([...all, ...all], { minLength: 2 * all.length }), fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 24, maxLength: 24 }), fc.boolean(),
+    fc.shuffledSubarray([...all, ...all], { minLength: 2 * all.length }),
+    fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 24, maxLength: 24 }), fc.boolean(),
     async (shuffled, sizes, atOnce) => {
       await forget();
       // Ids within a batch are distinct: the host sees to that.
@@ -149,7 +150,9 @@ test('another event of a version that was there changes nothing', async () => {
 test('of two events of one version that come at the same moment, one counts', async () => {
   const all = histories(10);
   await handleOnce(analyticsHandler, all.map(([created]) => created!), db.command);
-  await Promise.all(all.flatMap(([, updated]) => [updated!, { ...updated!, id: newId() }]).map((event) => handleUntilDone(analyticsHandler, [event])));
+  await Promise.all(
+    all.flatMap(([, updated]) => [updated!, { ...updated!, id: newId() }]).map((event) => handleUntilDone(analyticsHandler, [event])),
+  );
   assert.deepEqual((await db.admin.query('SELECT sum(created)::int AS created, sum(updated)::int AS updated FROM fan_out.order_minute')).rows, [{ created: 10, updated: 10 }]);
 });
 
@@ -193,7 +196,9 @@ test('customers are told once and in order, however many send and however often 
       told.set(orderId, [...told.get(orderId) ?? [], outcome]);
     },
   };
-  const deliveries = Array.from({ length: 3 }, () => runDelivery({ deliver: locked(db.command), sender, logger: silentLogger(), pollMs: 10, firstBackOffSeconds: 0.01 }));
+  const deliveries = Array.from({ length: 3 }, () => runDelivery({
+    deliver: locked(db.command), sender, logger: silentLogger(), pollMs: 10, firstBackOffSeconds: 0.01,
+  }));
   try {
     await eventually(async () => (await db.admin.query('SELECT FROM fan_out.notification WHERE sent_at IS NULL')).rowCount, (unsent) => unsent === 0);
   } finally {

@@ -28,7 +28,9 @@ interface Taken {
  * A consumer that applies the events of each order once and by their versions, however they come; the host keeps what is early. `apply`
  * gets the events whose turn it is, those of an order by their versions, and writes what follows from them.
  */
-export function inOrder(name: string, apply: (events: readonly OrderEvent[], tx: Queryable) => Promise<void>, committed?: () => void): Handler<OrderEventType> {
+export function inOrder(
+  name: string, apply: (events: readonly OrderEvent[], tx: Queryable) => Promise<void>, committed?: () => void,
+): Handler<OrderEventType> {
   return {
     name,
     types: TYPES,
@@ -36,9 +38,14 @@ export function inOrder(name: string, apply: (events: readonly OrderEvent[], tx:
     handle: (events, pool) => withTransaction(pool, async (tx) => {
       const versions = new Map(events.map((event) => [event.id, versionOf(event)]));
       const { rows: [taken] } = await tx.query<Taken>({
-        ...TAKE, values: [name, uuidArray(events.map(({ id }) => id)), uuidArray(events.map(({ subject }) => subject)), numberArray([...versions.values()])],
+        ...TAKE,
+        values: [
+          name, uuidArray(events.map(({ id }) => id)), uuidArray(events.map(({ subject }) => subject)), numberArray([...versions.values()]),
+        ],
       });
-      const { turn, others } = splitByTurn(events, new Set(taken!.handled), asDecided({ early: new Set(taken!.early), late: new Set(taken!.late) }));
+      const { turn, others } = splitByTurn(
+        events, new Set(taken!.handled), asDecided({ early: new Set(taken!.early), late: new Set(taken!.late) }),
+      );
       if (turn.length > 0) await apply(turn.sort((a, b) => versions.get(a.id)! - versions.get(b.id)!), tx);
       return [...turn.map(({ id }): Outcome => ({ eventId: id, result: 'ok', ...(committed && { committed }) })), ...others];
     }, 1),

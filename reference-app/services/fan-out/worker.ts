@@ -6,7 +6,8 @@ import type { OrderEventType } from './in-order.ts';
 
 /** The process of a consumer whose queue has a variable of its own, so that one .env file does for all three. */
 export function runFanOutConsumer<X extends TObject>(
-  name: string, queueVariable: string, extra: X, create: (context: ServiceContext<Static<X>> & { writer: Pool }) => ConsumerWorkerParts<OrderEventType>,
+  name: string, queueVariable: string, extra: X,
+  create: (context: ServiceContext<Static<X>> & { writer: Pool }) => ConsumerWorkerParts<OrderEventType>,
 ): Promise<void> {
   const queueUrl = process.env[queueVariable];
   if (queueUrl) process.env['QUEUE_URL'] = queueUrl;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
-import { decide, type Caused, type Decision, type Known } from './decide.ts';
+import { decide, type Caused, type Change, type Decision, type Known } from './decide.ts';
 import type { Entry, Level } from './ledger.ts';
 
 type Lines = { sku: string; requested: number }[];
@@ -11,7 +11,9 @@ const ORDERS = Array.from({ length: 5 }, newId);
 
 type Kind = 'validated' | 'confirmed' | 'requested' | 'updated' | 'refused' | 'cancelled' | 'expired';
 
-function eventOf({ kind, order, lines, version = 1 }: { kind: Kind; order: number; lines: Lines; version?: number }): EventEnvelope<Caused> {
+function eventOf(
+  { kind, order, lines, version = 1 }: { kind: Kind; order: number; lines: Lines; version?: number },
+): EventEnvelope<Caused> {
   const orderId = ORDERS[order]!;
   const common = { source: '/test', subject: orderId, sequence: version, cause: { id: newId() } };
   const at = new Date().toISOString();
@@ -49,13 +51,15 @@ const eventsArbitrary = fc.array(fc.record({
   lines: fc.array(fc.record({ sku: skuArbitrary, requested: fc.integer({ min: 1, max: 5 }) }), { minLength: 1, maxLength: 4 }),
 }), { minLength: 1, maxLength: 25 });
 
-/** What is known once the decision is written, as the database would tell it. */
+function entriesOf({ version, eventId, data: { orderId }, movements }: Change): Entry[] {
+  return movements.map(({ sku, location, onHand, reserved }) => ({ orderId, version, sku, location, onHand, reserved, eventId }));
+}
+
+/** What is known once the decision is written, as the database would have it. */
 function apply(known: Known, { outcomes, changes, stock }: Decision): Known {
   return {
     handled: new Set([...known.handled, ...outcomes.filter(({ result }) => result !== 'retry' && result !== 'parked').map(({ eventId }) => eventId)]),
-    entries: [...known.entries, ...changes.flatMap(({ version, eventId, data, movements }) => movements.map(({ sku, location, onHand, reserved }): Entry => ({
-      orderId: data.orderId, version, sku, location, onHand, reserved, eventId,
-    })))],
+    entries: [...known.entries, ...changes.flatMap(entriesOf)],
     stock: known.stock.map((level): Level => {
       const change = stock.find(({ sku, location }) => sku === level.sku && location === level.location);
       return change ? { ...level, onHand: level.onHand + change.onHand, reserved: level.reserved + change.reserved } : level;
@@ -63,9 +67,12 @@ function apply(known: Known, { outcomes, changes, stock }: Decision): Known {
   };
 }
 
-const sorted = (stock: readonly Level[]) => stock.map((level) => ({ ...level })).sort((a, b) => (a.sku + a.location < b.sku + b.location ? -1 : 1));
+const byPlace = (a: Level, b: Level) => (a.sku + a.location < b.sku + b.location ? -1 : 1);
+const sorted = (stock: readonly Level[]) => stock.map((level) => ({ ...level })).sort(byPlace);
 /** All that does not hang on the ids of new events. */
-const told = (decisions: readonly Decision[]) => decisions.flatMap(({ changes }) => changes.map(({ cause, version, movements, data: { reservationId: _, ...data } }) => ({ cause: cause.id, version, movements, data })));
+const told = (decisions: readonly Decision[]) => decisions.flatMap(({ changes }) => changes.map(
+  ({ cause, version, movements, data: { reservationId: _, ...data } }) => ({ cause: cause.id, version, movements, data }),
+));
 
 test('a batch is decided as its events would be one by one, wherever it is cut', () => {
   fc.assert(fc.property(stockArbitrary, eventsArbitrary, fc.array(fc.nat(24)), (levels, specs, cuts) => {
@@ -94,7 +101,8 @@ test('a batch is decided as its events would be one by one, wherever it is cut',
     for (const { sku, location, onHand, reserved } of cut.known.stock) {
       assert.ok(reserved >= 0 && reserved <= onHand, `${sku} ${location}`);
       const first = start.stock.find((one) => one.sku === sku && one.location === location)!;
-      const moved = cut.decisions.flatMap(({ changes }) => changes.flatMap(({ movements }) => movements)).filter((one) => one.sku === sku && one.location === location);
+      const moved = cut.decisions.flatMap(({ changes }) => changes.flatMap(({ movements }) => movements))
+        .filter((one) => one.sku === sku && one.location === location);
       assert.equal(onHand, moved.reduce((sum, one) => sum + one.onHand, first.onHand));
       assert.equal(reserved, moved.reduce((sum, one) => sum + one.reserved, 0));
     }

@@ -66,7 +66,8 @@ function answerTo(event: EventEnvelope<Caused>, ledger: Ledger, id: () => string
     }
     case 'order.update-requested': {
       const has = ledger.amounts(orderId);
-      const onTop = event.data.new.map(({ sku, quantity }) => ({ sku, requested: quantity - (has.get(sku) ?? 0) })).filter(({ requested }) => requested > 0);
+      const onTop = event.data.new.map(({ sku, quantity }) => ({ sku, requested: quantity - (has.get(sku) ?? 0) }))
+        .filter(({ requested }) => requested > 0);
       return reserve(event, ledger, id(), wantedBy(onTop));
     }
     case 'order.updated': {
@@ -88,14 +89,17 @@ function answerTo(event: EventEnvelope<Caused>, ledger: Ledger, id: () => string
 function reserve(event: EventEnvelope<Caused>, ledger: Ledger, eventId: string, wanted: readonly Wanted[]): Change {
   const answer = ledger.reserve(event.data.orderId, wanted);
   if ('movements' in answer) return change(event, ledger, eventId, 'RESERVE', answer);
-  const lines = wanted.map(({ sku, requested }) => ({ sku, quantity: requested, deltaOnHand: 0, deltaReserved: 0, ...ledger.countersOf(sku) }));
+  const lines = wanted.map(({ sku, requested }) => ({
+    sku, quantity: requested, deltaOnHand: 0, deltaReserved: 0, ...ledger.countersOf(sku),
+  }));
   return change(event, ledger, eventId, 'REJECT', { movements: [], lines }, answer);
 }
 
 const OUTCOME = { RESERVE: 'RESERVED', REJECT: 'REJECTED', COMMIT: 'DEDUCTED', RELEASE: 'RELEASED', RETURN: 'RETURNED' } as const;
 
 function change(
-  cause: EventEnvelope<Caused>, ledger: Ledger, eventId: string, type: Step, { movements: moved, lines }: Posting, shortages: readonly StockLine[] = [],
+  cause: EventEnvelope<Caused>, ledger: Ledger, eventId: string, type: Step, { movements: moved, lines }: Posting,
+  shortages: readonly StockLine[] = [],
 ): Change {
   const { orderId } = cause.data;
   const { reservationId, version, movements } = ledger.write(orderId, type, moved, shortages.map(({ sku }) => sku));

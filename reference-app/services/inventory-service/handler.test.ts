@@ -57,6 +57,11 @@ async function reset(): Promise<void> {
     ALTER TABLE inventory.ledger ENABLE TRIGGER ledger_append_only`);
 }
 
+/** As a consumer gives them to a handler. */
+function distinct<E extends EventEnvelope>(events: readonly E[]): E[] {
+  return [...new Map(events.map((event) => [event.id, event])).values()];
+}
+
 async function updates(): Promise<Updated[]> {
   const { rows } = await db.admin.query<{ envelope: string }>('SELECT envelope FROM messaging.outbox ORDER BY id');
   return rows.map(({ envelope }) => JSON.parse(envelope) as Updated);
@@ -92,7 +97,8 @@ function greedy(stock: readonly (readonly [string, string, number])[], orders: r
   return orders.map((lines) => {
     const wanted = new Map<string, number>();
     for (const { sku, requested } of lines) wanted.set(sku, (wanted.get(sku) ?? 0) + requested);
-    const shortages = [...wanted].filter(([sku, n]) => (free.get(sku) ?? 0) < n).map(([sku, requested]) => ({ sku, requested, available: free.get(sku) ?? 0 }));
+    const shortages = [...wanted].filter(([sku, n]) => (free.get(sku) ?? 0) < n)
+      .map(([sku, requested]) => ({ sku, requested, available: free.get(sku) ?? 0 }));
     if (shortages.length === 0) for (const [sku, n] of wanted) free.set(sku, free.get(sku)! - n);
     return { outcome: shortages.length === 0 ? 'RESERVED' : 'REJECTED', wanted, shortages: shortages.sort((a, b) => (a.sku < b.sku ? -1 : 1)), free: new Map(free) };
   });
@@ -151,7 +157,9 @@ test('any batching of any history reserves what a sequential greedy model does, 
     const { rows } = await db.admin.query<{ sku: string; on_hand: number; reserved: number }>(
       'SELECT sku, sum(on_hand)::int AS on_hand, sum(reserved)::int AS reserved FROM inventory.stock_level GROUP BY sku',
     );
-    for (const { sku, on_hand, reserved } of rows) assert.deepEqual({ on_hand, reserved }, { on_hand: expected.at(-1)!.free.get(sku), reserved: 0 });
+    for (const { sku, on_hand, reserved } of rows) {
+      assert.deepEqual({ on_hand, reserved }, { on_hand: expected.at(-1)!.free.get(sku), reserved: 0 });
+    }
   }), { numRuns: 150 });
 });
 
@@ -215,9 +223,11 @@ test('many workers with overlapping, duplicated and mixed batches: nothing overs
   let seed = 7;
   const random = (n: number) => (seed = (seed * 48_271) % 2_147_483_647) % n;
   const reservations = Array.from({ length: 400 }, () => validated(newId(), skus.filter(() => random(3) === 0).concat('S0').map((sku) => ({ sku, requested: 1 + random(3) }))));
-  const work = reservations.flatMap((event, i) => [event, ...(random(4) === 0 ? [event] : []), ...(i > 40 ? [confirmed(reservations[i - 40]!.subject)] : [])]);
+  const work = reservations.flatMap((event, i) => [
+    event, ...(random(4) === 0 ? [event] : []), ...(i > 40 ? [confirmed(reservations[i - 40]!.subject)] : []),
+  ]);
   const waiting: EventEnvelope<'inventory.validated' | 'order.confirmed'>[][] = [];
-  for (let at = 0; at < work.length; at += 17) waiting.push([...new Map(work.slice(at, at + 17).map((event) => [event.id, event])).values()]);
+  for (let at = 0; at < work.length; at += 17) waiting.push(distinct(work.slice(at, at + 17)));
   await Promise.all(Array.from({ length: 6 }, async () => {
     for (let batch = waiting.shift(); batch; batch = waiting.shift()) {
       const outcomes = await handleOnce(inventoryHandler, batch, db.command);
@@ -240,7 +250,9 @@ test('a cancelled order gives back what it holds or has taken, whichever of its 
   const events = orders.flatMap((orderId, i) => [
     validated(orderId, [{ sku: 'A', requested: 2 }]), ...(i % 3 > 0 ? [confirmed(orderId)] : []), ...(i % 3 < 2 ? [cancelled(orderId, 2 + (i % 3)), cancelled(orderId, 2 + (i % 3))] : []),
   ]);
-  for (let at = 0, size = 1; at < events.length; at += size, size = (size * 5) % 23) await handleOnce(inventoryHandler, events.slice(at, at + size), db.command);
+  for (let at = 0, size = 1; at < events.length; at += size, size = (size * 5) % 23) {
+    await handleOnce(inventoryHandler, events.slice(at, at + size), db.command);
+  }
   const { rows } = await db.admin.query('SELECT state, version, count(*)::int FROM inventory.reservation GROUP BY 1, 2 ORDER BY 1');
   assert.deepEqual(rows, [{ state: 'COMMITTED', version: 2, count: 20 }, { state: 'RELEASED', version: 2, count: 20 }, { state: 'RETURNED', version: 3, count: 20 }]);
   const { rows: [stock] } = await db.admin.query('SELECT sum(on_hand)::int AS on_hand, sum(reserved)::int AS reserved FROM inventory.stock_level');
@@ -254,7 +266,8 @@ test('a cancelled order gives back what it holds or has taken, whichever of its 
   assert.deepEqual((await handleOnce(inventoryHandler, [cancelled(late)], db.command)).map(({ result }) => result), ['parked'], 'nothing was decided that it could undo');
   await db.admin.query('UPDATE inventory.stock_level SET on_hand = 0');
   await handleOnce(inventoryHandler, [validated(late, [{ sku: 'A', requested: 1 }])], db.command);
-  assert.deepEqual((await updates()).filter(({ subject }) => subject === late).map(({ sequence, data: { outcome, lines } }) => [sequence, outcome, lines.length]),
+  const answers = (await updates()).filter(({ subject }) => subject === late);
+  assert.deepEqual(answers.map(({ sequence, data: { outcome, lines } }) => [sequence, outcome, lines.length]),
     [['1', 'REJECTED', 1], ['2', 'RELEASED', 0]], 'what was rejected holds nothing');
 });
 
@@ -333,9 +346,10 @@ test('scarce stock, four workers, duplicates and another order of arrival: sells
   await reset();
   await receive([['A', 'MAIN', 500], ['A', 'WEST', 100]]);
   const events = Array.from({ length: 2_000 }, () => validated(newId(), [{ sku: 'A', requested: 1 }]));
-  const messages = events.flatMap((event, i) => (i % 20 === 0 ? [event, event] : [event])).map((event, i) => ({ event, at: i + Math.random() * 300 })).sort((a, b) => a.at - b.at).map(({ event }) => event);
+  const messages = events.flatMap((event, i) => (i % 20 === 0 ? [event, event] : [event]))
+    .map((event, i) => ({ event, at: i + Math.random() * 300 })).sort((a, b) => a.at - b.at).map(({ event }) => event);
   const pieces: Validated[][] = [];
-  for (let at = 0; at < messages.length; at += 50) pieces.push([...new Map(messages.slice(at, at + 50).map((event) => [event.id, event])).values()]);
+  for (let at = 0; at < messages.length; at += 50) pieces.push(distinct(messages.slice(at, at + 50)));
   let handled = 0;
   await Promise.all(Array.from({ length: 4 }, async () => {
     for (let batch = pieces.shift(); batch; batch = pieces.shift()) {
@@ -366,7 +380,8 @@ test('six workers, all events of all orders in any order, twice and in any batch
       cancelled(orderId, 5),
     ];
   });
-  const messages = [...events, ...events].map((event) => ({ event, at: Math.random() })).sort((a, b) => a.at - b.at).map(({ event }) => event);
+  const messages = [...events, ...events].map((event) => ({ event, at: Math.random() }))
+    .sort((a, b) => a.at - b.at).map(({ event }) => event);
   await Promise.all(Array.from({ length: 6 }, async () => {
     while (messages.length > 0) {
       const batch = [...new Map(messages.splice(0, 1 + Math.floor(Math.random() * 40)).map((event) => [event.id, event])).values()];
@@ -382,7 +397,8 @@ test('six workers, all events of all orders in any order, twice and in any batch
   assert.deepEqual(rows, [{ state: 'RETURNED', version: 5, count: orders.length }]);
   const { rows: stock } = await db.admin.query('SELECT sku, sum(on_hand)::int AS on_hand, sum(reserved)::int AS reserved FROM inventory.stock_level GROUP BY 1 ORDER BY 1');
   assert.deepEqual(stock, [{ sku: 'A', on_hand: 9_300, reserved: 0 }, { sku: 'B', on_hand: 9_000, reserved: 0 }]);
-  const outcomes = (await updates()).filter(({ subject }) => subject === orders[0]).sort((a, b) => Number(a.sequence) - Number(b.sequence)).map(({ data: { outcome, lines } }) =>
+  const answers = (await updates()).filter(({ subject }) => subject === orders[0]);
+  const outcomes = answers.sort((a, b) => Number(a.sequence) - Number(b.sequence)).map(({ data: { outcome, lines } }) =>
     [outcome, ...lines.map(({ sku, deltaOnHand, deltaReserved }) => `${sku} ${deltaOnHand} ${deltaReserved}`)]);
   assert.deepEqual(outcomes, [
     ['RESERVED', 'A 0 3'], ['DEDUCTED', 'A -3 -3'], ['RESERVED', 'B 0 4'], ['DEDUCTED', 'B -4 -4', 'A 2 0'], ['RETURNED', 'A 1 0', 'B 4 0'],

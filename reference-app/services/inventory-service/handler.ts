@@ -13,8 +13,9 @@ const reservations = new Counter({
 const NAME = 'inventory-service';
 
 /**
- * Decides on stock: StockValidated → reserved or rejected; OrderConfirmed → deducted; OrderUpdateRequested → what is wanted on top is reserved
- * or rejected; OrderUpdated → the difference is deducted or returned; what ends the order → released or returned. Each answers InventoryUpdated. Whatever the advice in StockValidated says, the writer decides; it is only a copy of the order's lines here.
+ * Decides on stock: StockValidated → reserved or rejected; OrderConfirmed → deducted; OrderUpdateRequested → what is wanted on top is
+ * reserved or rejected; OrderUpdated → the difference is deducted or returned; an event that ends the order → released or returned. Each
+ * answers InventoryUpdated. Whatever the advice in StockValidated says, the writer decides; it is only a copy of the order's lines here.
  */
 export const inventoryHandler: Handler<Caused> = {
   name: NAME,

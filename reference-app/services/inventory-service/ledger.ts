@@ -60,7 +60,8 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** What a step does to the counters with each piece. */
 const EFFECT: Readonly<Record<Moving, { onHand: number; reserved: number }>> = {
-  RESERVE: { onHand: 0, reserved: 1 }, COMMIT: { onHand: -1, reserved: -1 }, RELEASE: { onHand: 0, reserved: -1 }, RETURN: { onHand: 1, reserved: 0 },
+  RESERVE: { onHand: 0, reserved: 1 }, COMMIT: { onHand: -1, reserved: -1 }, RELEASE: { onHand: 0, reserved: -1 },
+  RETURN: { onHand: 1, reserved: 0 },
 };
 
 /**
@@ -109,7 +110,10 @@ export class Ledger {
     return reservation;
   }
 
-  /** Promises the order all that is wanted on top of what it has, or nothing: then the answer is what is missing. `wanted` has each SKU once. */
+  /**
+   * Promises the order all that is wanted on top of what it has, or nothing: then the answer is what is missing. `wanted` has each SKU
+   * once.
+   */
   reserve(orderId: string, wanted: readonly Wanted[]): Posting | readonly StockLine[] {
     const shortages: StockLine[] = [];
     for (const { sku, requested } of wanted) {

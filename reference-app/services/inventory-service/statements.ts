@@ -45,8 +45,13 @@ export async function readClaimed(tx: Queryable, consumer: string, events: Event
 
 async function ask(database: Queryable, values: [consumer: string, eventIds: string, orderIds: string, skus: string]): Promise<Known> {
   const { rows: [row] } = await database.query<Row>({ ...READ, values });
-  const { handled, entry_order_id, entry_version, entry_sku, entry_location, entry_on_hand, entry_reserved, entry_event_id, stock_sku, stock_location, stock_on_hand, stock_reserved } = row!;
-  const [version, sku, location, movedOnHand, movedReserved, eventId] = [entry_version, entry_sku, entry_location, entry_on_hand, entry_reserved, entry_event_id].map(arrayOf) as Columns<6>;
+  const {
+    handled, entry_order_id, entry_version, entry_sku, entry_location, entry_on_hand, entry_reserved, entry_event_id, stock_sku,
+    stock_location, stock_on_hand, stock_reserved,
+  } = row!;
+  const [version, sku, location, movedOnHand, movedReserved, eventId] = [
+    entry_version, entry_sku, entry_location, entry_on_hand, entry_reserved, entry_event_id,
+  ].map(arrayOf) as Columns<6>;
   const [place, onHand, reserved] = [stock_location, stock_on_hand, stock_reserved].map(arrayOf) as Columns<3>;
   return {
     handled: new Set(arrayOf(handled)),
@@ -54,7 +59,9 @@ async function ask(database: Queryable, values: [consumer: string, eventIds: str
       orderId, version: Number(version[i]), sku: sku[i]!, location: location[i] === NOWHERE ? null : location[i]!,
       onHand: Number(movedOnHand[i]), reserved: Number(movedReserved[i]), eventId: eventId[i]!,
     })),
-    stock: arrayOf(stock_sku).map((one, i): Level => ({ sku: one, location: place[i]!, onHand: Number(onHand[i]), reserved: Number(reserved[i]) })),
+    stock: arrayOf(stock_sku).map((one, i): Level => ({
+      sku: one, location: place[i]!, onHand: Number(onHand[i]), reserved: Number(reserved[i]),
+    })),
   };
 }
 
@@ -62,7 +69,9 @@ type Columns<N extends number, A extends string[][] = []> = A['length'] extends 
 
 /** Remembers the events and locks what their decisions may change; returns the ids that were not known before. */
 export async function claim(tx: Queryable, consumer: string, events: Events): Promise<Set<string>> {
-  const { rows: [row] } = await tx.query<{ claimed: string }>({ ...CLAIM, values: [consumer, uuidArray(events.map(({ id }) => id)), orderIds(events), skus(events)] });
+  const { rows: [row] } = await tx.query<{ claimed: string }>({
+    ...CLAIM, values: [consumer, uuidArray(events.map(({ id }) => id)), orderIds(events), skus(events)],
+  });
   return new Set(arrayOf(row!.claimed));
 }
 
@@ -71,7 +80,9 @@ export async function forget(tx: Queryable, consumer: string, eventIds: readonly
 }
 
 /** `handled` are the ids to be remembered. */
-export async function write(database: Queryable, consumer: string, handled: readonly string[], { changes, stock }: Decision): Promise<void> {
+export async function write(
+  database: Queryable, consumer: string, handled: readonly string[], { changes, stock }: Decision,
+): Promise<void> {
   if (handled.length === 0 && changes.length === 0) return;
   const movements = changes.flatMap((change) => change.movements);
   const entryEvents: number[] = [];
@@ -86,7 +97,8 @@ export async function write(database: Queryable, consumer: string, handled: read
     ...WRITE,
     values: [
       consumer, uuidArray(handled),
-      uuidArray(changes.map(({ eventId }) => eventId)), uuidArray(changes.map(({ data }) => data.orderId)), numberArray(changes.map(({ version }) => version)),
+      uuidArray(changes.map(({ eventId }) => eventId)), uuidArray(changes.map(({ data }) => data.orderId)),
+      numberArray(changes.map(({ version }) => version)),
       lines(changes.map(({ cause, eventId, version, data }) => JSON.stringify(newEvent({
         id: eventId, type: 'inventory.updated', source: '/inventory-service', subject: data.orderId, sequence: version, cause, data,
       })))),

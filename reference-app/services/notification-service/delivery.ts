@@ -48,7 +48,11 @@ export function claimed(pool: Pool, { channel, batchSize = 200, claimSeconds = 6
     const failures = attempts.filter((attempt): attempt is Attempt & { sent: false } => !attempt.sent);
     if (failed.length > 0) {
       await pool.query({
-        ...FAILED, values: [...keysOf(failed), textArray(failures.map(({ error }) => error)), numberArray(failures.map(({ retryInSeconds }) => retryInSeconds))],
+        ...FAILED,
+        values: [
+          ...keysOf(failed), textArray(failures.map(({ error }) => error)),
+          numberArray(failures.map(({ retryInSeconds }) => retryInSeconds)),
+        ],
       });
     }
     return rows.length === batchSize;
@@ -56,5 +60,8 @@ export function claimed(pool: Pool, { channel, batchSize = 200, claimSeconds = 6
 }
 
 function keysOf(rows: readonly Claimed[]): [orderIds: string, versions: string, outcomes: string] {
-  return [uuidArray(rows.map((row) => row.order_id)), numberArray(rows.map(({ version }) => version)), textArray(rows.map(({ outcome }) => outcome))];
+  return [
+    uuidArray(rows.map((row) => row.order_id)), numberArray(rows.map(({ version }) => version)),
+    textArray(rows.map(({ outcome }) => outcome)),
+  ];
 }

@@ -44,7 +44,8 @@ async function record(events: readonly EventEnvelope<Noticed>[], pool: Pool, onR
   const { rows: [row] } = await pool.query<Record<'handled' | `recorded_${'order_ids' | 'versions' | 'outcomes'}`, string | null>>({
     ...RECORD,
     values: [
-      NAME, uuidArray(events.map(({ id }) => id)), uuidArray(events.map(({ data }) => data.orderId)), numberArray(events.map(({ sequence }) => Number(sequence))),
+      NAME, uuidArray(events.map(({ id }) => id)), uuidArray(events.map(({ data }) => data.orderId)),
+      numberArray(events.map(({ sequence }) => Number(sequence))),
       textArray(events.map(outcomeOf)), textArray(events.map((event) => (event.type === 'inventory.updated' ? null : event.data.customerId))),
       textArray(events.map(({ traceparent }) => traceparent ?? null)),
     ],

@@ -40,7 +40,9 @@ async function order(): Promise<string> {
 
 const unsent = async () => (await db.admin.query<{ n: number }>('SELECT count(*)::int AS n FROM notification.notification WHERE sent_at IS NULL')).rows[0]!.n;
 
-function recorder(fails: (notification: Notification) => boolean = () => false): NotificationSender & { sent: Notification[]; keys: string[] } {
+function recorder(
+  fails: (notification: Notification) => boolean = () => false,
+): NotificationSender & { sent: Notification[]; keys: string[] } {
   const sent: Notification[] = [];
   const keys: string[] = [];
   return {
@@ -73,7 +75,9 @@ test('a notification that fails is sent again until it works, and holds up no ot
   const [bad, good] = [await order(), await order()];
   let failures = 0;
   const sender = recorder(({ orderId }) => orderId === bad && ++failures < 4);
-  const delivery = runDelivery({ deliver: claimed(db.command, sender), sender, logger: silentLogger(), pollMs: 10, firstBackOffSeconds: 0.02 });
+  const delivery = runDelivery({
+    deliver: claimed(db.command, sender), sender, logger: silentLogger(), pollMs: 10, firstBackOffSeconds: 0.02,
+  });
   const handler = createNotificationHandler(() => delivery.wake());
   await handleOnce(handler, [confirmed(bad), confirmed(good)], db.command);
   await eventually(unsent, (n) => n === 0);
@@ -89,7 +93,9 @@ test('what a process recorded and did not send before it ended is sent by the ne
   await handleOnce(handler, orders.map(confirmed), db.command);
   assert.equal(await unsent(), 50);
   const senders = [recorder(), recorder()];
-  const deliveries = senders.map((sender) => runDelivery({ deliver: claimed(db.command, { ...sender, batchSize: 7 }), sender, logger: silentLogger(), pollMs: 10 }));
+  const deliveries = senders.map((sender) => runDelivery({
+    deliver: claimed(db.command, { ...sender, batchSize: 7 }), sender, logger: silentLogger(), pollMs: 10,
+  }));
   await eventually(unsent, (n) => n === 0);
   await Promise.all(deliveries.map((delivery) => delivery.stop()));
   assert.deepEqual(senders.flatMap(({ sent }) => sent.map(({ orderId }) => orderId)).sort(), [...orders].sort());

@@ -23,18 +23,24 @@ await runWorker('outbox-relay', {
   }),
   async start({ name, config, logger }) {
     const database = {
-      endpoint: config.DB_WRITER_ENDPOINT, secretArn: config.DB_SECRET_ARN, port: config.DB_PORT, database: config.DB_NAME, applicationName: name, logger,
+      endpoint: config.DB_WRITER_ENDPOINT, secretArn: config.DB_SECRET_ARN, port: config.DB_PORT, database: config.DB_NAME,
+      applicationName: name, logger,
     };
     // Its statements are short: a server that is gone is noticed, and another one found, in seconds.
     const pool = createPool({ ...database, max: MAX_SHARDS, statementTimeoutMs: 4_000 });
     const maintenancePool = createPool({ ...database, max: 1 });
     const client = new EventBridgeClient({
-      requestHandler: { connectionTimeout: 3_000, requestTimeout: 10_000, throwOnRequestTimeout: true, httpAgent: { maxSockets: 100 }, httpsAgent: { maxSockets: 100 } },
+      requestHandler: {
+        connectionTimeout: 3_000, requestTimeout: 10_000, throwOnRequestTimeout: true, httpAgent: { maxSockets: 100 },
+        httpsAgent: { maxSockets: 100 },
+      },
     });
     const relay = runRelay({
-      pool, maintenancePool, client, busName: config.EVENT_BUS_NAME, source: config.EVENT_SOURCE, concurrency: config.RELAY_CONCURRENCY, logger,
+      pool, maintenancePool, client, busName: config.EVENT_BUS_NAME, source: config.EVENT_SOURCE, concurrency: config.RELAY_CONCURRENCY,
+      logger,
       retention: {
-        outboxHours: config.OUTBOX_RETENTION_HOURS, inboxHours: config.INBOX_RETENTION_HOURS, idempotencyKeyHours: config.IDEMPOTENCY_KEY_RETENTION_HOURS,
+        outboxHours: config.OUTBOX_RETENTION_HOURS, inboxHours: config.INBOX_RETENTION_HOURS,
+        idempotencyKeyHours: config.IDEMPOTENCY_KEY_RETENTION_HOURS,
         notificationHours: config.NOTIFICATION_RETENTION_HOURS, partitionHours: config.PARTITION_HOURS,
       },
     });

@@ -50,7 +50,9 @@ export class Maintenance {
   async #partitions(signal: AbortSignal): Promise<void> {
     const { outboxHours, inboxHours, partitionHours } = this.#retention;
     while (!signal.aborted) {
-      const { rows: [row] } = await this.#pool.query<{ done: string | null }>({ ...MAINTAIN, values: [interval(outboxHours), interval(inboxHours), interval(partitionHours)] });
+      const { rows: [row] } = await this.#pool.query<{ done: string | null }>({
+        ...MAINTAIN, values: [interval(outboxHours), interval(inboxHours), interval(partitionHours)],
+      });
       if (row!.done === null) return;
       this.#log.info({ done: row!.done }, 'partitions');
     }
@@ -60,7 +62,8 @@ export class Maintenance {
     const { outboxHours, inboxHours, idempotencyKeyHours, notificationHours } = this.#retention;
     for (let rows = PRUNE_ROWS, total = 0; rows >= PRUNE_ROWS && !signal.aborted;) {
       const answer = await this.#pool.query<{ rows: number }>({
-        ...PRUNE, values: [interval(outboxHours), interval(inboxHours), interval(idempotencyKeyHours), interval(notificationHours), PRUNE_ROWS],
+        ...PRUNE,
+        values: [interval(outboxHours), interval(inboxHours), interval(idempotencyKeyHours), interval(notificationHours), PRUNE_ROWS],
       });
       rows = Number(answer.rows[0]!.rows);
       total += rows;

@@ -37,7 +37,8 @@ class Bus {
         assert.equal(request.headers['x-amz-target'], 'AWSEvents.PutEvents');
         const { Entries } = JSON.parse(Buffer.concat(chunks).toString()) as { Entries: Entry[] };
         this.calls++;
-        const bytes = Entries.reduce((sum, { Source, DetailType, Detail }) => sum + 14 + Buffer.byteLength(Source + DetailType + Detail), 0);
+        const sizeOf = ({ Source, DetailType, Detail }: Entry) => 14 + Buffer.byteLength(Source + DetailType + Detail);
+        const bytes = Entries.reduce((sum, entry) => sum + sizeOf(entry), 0);
         this.largestCall = { entries: Math.max(this.largestCall.entries, Entries.length), bytes: Math.max(this.largestCall.bytes, bytes) };
         const events = Entries.map(({ Detail }) => JSON.parse(Detail) as EventEnvelope);
         const subjects = events.map(({ partitionkey }) => partitionkey);
@@ -129,7 +130,8 @@ test('entries that fail are sent again: nothing is lost or doubled, and each agg
   bus.answer = () => (random() < 0.3 ? { ErrorCode: random() < 0.5 ? 'ThrottlingException' : 'InternalFailure', ErrorMessage: 'later' } : { EventId: newId() });
   bus.fail = () => (random() < 0.1 ? { status: 500, body: { __type: 'InternalException', message: 'later' } } : undefined);
   const orders = Array.from({ length: 40 }, () => newId());
-  const events = orders.flatMap((orderId) => [1, 2, 3, 4, 5, 6].map((sequence) => event(orderId, sequence))).sort((a, b) => Number(a.sequence) - Number(b.sequence));
+  const events = orders.flatMap((orderId) => [1, 2, 3, 4, 5, 6].map((sequence) => event(orderId, sequence)))
+    .sort((a, b) => Number(a.sequence) - Number(b.sequence));
   for (let at = 0; at < events.length; at += 30) await withTransaction(db.command, (tx) => appendToOutbox(tx, events.slice(at, at + 30)));
   start();
   await settled();

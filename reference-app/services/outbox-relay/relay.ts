@@ -93,7 +93,8 @@ class OutboxRelay implements Relay {
 
   constructor(options: RelayOptions) {
     this.#options = {
-      pageSize: 1_000, windowSize: 10_000, concurrency: 16, idleMs: 25, standbyMs: 500, firstBackOffMs: 50, maxBackOffMs: 2_000, maxAttempts: 60,
+      pageSize: 1_000, windowSize: 10_000, concurrency: 16, idleMs: 25, standbyMs: 500, firstBackOffMs: 50, maxBackOffMs: 2_000,
+      maxAttempts: 60,
       heldBackWarningSeconds: 10,
       ...options,
     };
@@ -250,14 +251,23 @@ class ShardRelay {
     return true;
   }
 
-  /** Publishes until it has to stop; true if that was not for a broken connection. What is in memory is lost with it: the cursor knows where to begin. */
+  /** Once for all shards. */
+  #maintain(): Maintenance | undefined {
+    const { retention, pool, maintenancePool = pool } = this.#options;
+    return this.shard === 0 && retention ? new Maintenance(maintenancePool, retention, this.#log) : undefined;
+  }
+
+  /**
+   * Publishes until it has to stop; true if that was not for a broken connection. What is in memory is lost with it: the cursor knows
+   * where to begin.
+   */
   async #lead(client: pg.PoolClient, isBroken: () => boolean): Promise<boolean> {
     const { rows: [shares] } = await client.query<Shares>({ ...READ_SHARES, values: [LOCK] });
     const { rows: [cursor] } = await client.query<Cursor>({ ...READ_CURSOR, values: [this.shard] });
     if (!cursor || cursor.epoch !== shares!.epoch) return false;
     leading.set({ shard: this.shard }, 1);
     this.#log.info({ cursor }, 'leading');
-    const maintenance = this.shard === 0 && this.#options.retention ? new Maintenance(this.#options.maintenancePool ?? this.#options.pool, this.#options.retention, this.#log) : undefined;
+    const maintenance = this.#maintain();
     const term = new Term(client, { shard: this.shard, shards: shares!.shards }, cursor, this.#options, {
       ended: () => this.#stopping.aborted || isBroken() || this.#host.leadsTooMany(),
       seen: (seen) => this.#host.seen(seen),
@@ -283,6 +293,14 @@ interface Cursor extends Position {
   /** As text of PostgreSQL's, which may be -infinity. */
   readonly since: string;
   readonly epoch: number;
+}
+
+/** The oldest transaction that writes. */
+interface Holder {
+  readonly seconds: number | null;
+  readonly pid: number | null;
+  readonly application_name: string | null;
+  readonly database: string | null;
 }
 
 interface TermHost {
@@ -317,7 +335,9 @@ class Term {
   /** Milliseconds until an empty outbox is read again. */
   #idle = 1;
 
-  constructor(client: pg.PoolClient, place: { shard: number; shards: number }, cursor: Cursor, options: Settings, host: TermHost, log: Logger) {
+  constructor(
+    client: pg.PoolClient, place: { shard: number; shards: number }, cursor: Cursor, options: Settings, host: TermHost, log: Logger,
+  ) {
     this.#client = client;
     this.#place = place;
     this.#read = cursor;
@@ -453,7 +473,7 @@ class Term {
   /** Events that are committed and must wait for an older transaction: whose it is, and how old. */
   async #measureHolder(held: boolean): Promise<void> {
     const { rows: [holder] } = held
-      ? await this.#client.query<{ seconds: number | null; pid: number | null; application_name: string | null; database: string | null }>(OLDEST_TRANSACTION)
+      ? await this.#client.query<Holder>(OLDEST_TRANSACTION)
       : { rows: [] };
     const seconds = holder?.seconds ?? 0;
     heldBack.set({ shard: this.#place.shard }, seconds);

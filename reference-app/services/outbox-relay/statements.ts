@@ -12,7 +12,10 @@ export const READ = {
          ORDER BY o.xid, o.id LIMIT $4`,
 };
 
-/** For one of several shards ($5 of $6): an order's events are all in one. The others' rows come without envelope, so that the cursor passes them. */
+/**
+ * For one of several shards ($5 of $6): an order's events are all in one. The others' rows come without envelope, so that the cursor
+ * passes them.
+ */
 export const READ_SHARD = {
   name: 'relay-read-shard',
   text: READ.text.replace('o.envelope', 'CASE WHEN (hashtext(o.aggregate_id) & 2147483647) % $6::int = $5::int THEN o.envelope END AS envelope'),
@@ -28,7 +31,10 @@ export const MOVE_CURSOR = {
   text: 'UPDATE messaging.relay_cursor SET xid = $3::xid8, id = $4::bigint, since = $5, updated_at = now() WHERE shard = $1 AND epoch = $2',
 };
 
-/** Whoever gets a transaction id from now on gets this one or a later one, and writes after this time. The time comes first: the snapshot is taken later. */
+/**
+ * Whoever gets a transaction id from now on gets this one or a later one, and writes after this time. The time comes first: the snapshot
+ * is taken later.
+ */
 export const OBSERVE = { name: 'relay-observe', text: 'SELECT statement_timestamp()::text AS at, pg_snapshot_xmax(pg_current_snapshot())::text AS xid' };
 
 /** The oldest that is not published, also when the relay may not read it yet. */

@@ -28,7 +28,8 @@ test('no step scans a table that grows, though its plans were made while the tab
   // One connection for all of it, as a process keeps its own: with prepared statements and their plans.
   const pool = server.pool({ database: db.name, max: 1 });
   const handlers = {
-    stock: createStockHandler({ reader: pool, writer: pool, logger: silentLogger() }), inventory: inventoryHandler, status: orderStatusHandler,
+    stock: createStockHandler({ reader: pool, writer: pool, logger: silentLogger() }), inventory: inventoryHandler,
+    status: orderStatusHandler,
     notification: createNotificationHandler(() => undefined), analytics: analyticsHandler,
   };
   // The relay's connection, set as the relay sets it.

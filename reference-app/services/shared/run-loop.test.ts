@@ -99,7 +99,8 @@ test('the waits after errors double up to the longest', () => {
 
 test('whoever puts work down and wakes the loop finds it done, whatever the loop does at that moment', async () => {
   // The rest is for ever, so that one wake-up that gets lost leaves work behind.
-  await fc.assert(fc.asyncProperty(fc.array(fc.nat(3), { maxLength: 60 }), fc.array(fc.nat(3), { maxLength: 60 }), async (pauses, durations) => {
+  const ticks = fc.array(fc.nat(3), { maxLength: 60 });
+  await fc.assert(fc.asyncProperty(ticks, ticks, async (pauses, durations) => {
     let put = 0;
     let done = 0;
     let rounds = 0;
@@ -111,10 +112,10 @@ test('whoever puts work down and wakes the loop finds it done, whatever the loop
         return Infinity;
       },
     });
-    for (const ticks of pauses) {
+    for (const wait of pauses) {
       put++;
       loop.wake();
-      for (let n = ticks; n > 0; n--) await tick();
+      for (let n = wait; n > 0; n--) await tick();
     }
     await eventually(() => done, (n) => n === put, 5_000);
     assert.ok(rounds <= put + 1, 'no round without a reason');

@@ -6,11 +6,17 @@ export interface LoopOptions {
    * that it was the last one.
    */
   round(progress: Progress): Promise<number | 'end'>;
-  /** Hears of a round that failed, with the number of failures since the last success. @default - an error ends the loop, and `ended` rejects with it */
+  /**
+   * Hears of a round that failed, with the number of failures since the last success.
+   * @default - an error ends the loop, and `ended` rejects with it
+   */
   failed?(error: unknown, failures: number): void;
   /** Hears of the first success after failures. */
   recovered?(): void;
-  /** The milliseconds to wait after so many failures in a row. Nobody wakes the loop from this wait. @default - 100 ms, doubled with each failure up to 5 s, less up to a half at random */
+  /**
+   * The milliseconds to wait after so many failures in a row. Nobody wakes the loop from this wait.
+   * @default - 100 ms, doubled with each failure up to 5 s, less up to a half at random
+   */
   backOff?(failures: number): number;
   /** Ends the loop, as `stop` does. @default - only `stop` ends it */
   signal?: AbortSignal;
@@ -96,7 +102,7 @@ export function runLoop({ round, failed, recovered, backOff = backOffOf(), signa
   };
 }
 
-/** Waits that grow: the first, doubled with each failure up to the longest, less up to a half so that many processes do not come back at once. */
+/** Waits that double with each failure up to the longest, less up to a half, so that many processes do not come back at once. */
 export function backOffOf({ firstMs = 100, maxMs = 5_000 }: { firstMs?: number; maxMs?: number } = {}): (failures: number) => number {
   return (failures) => Math.min(firstMs * 2 ** (failures - 1), maxMs) * (1 - Math.random() / 2);
 }

@@ -26,7 +26,9 @@ function textElement(text: string | null): string {
   return PLAIN.test(text) && text.toUpperCase() !== 'NULL' ? text : `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
 }
 
-/** JSON documents in one text, a line each: JSON.stringify never writes a line break. The statement takes them apart with string_to_array. */
+/**
+ * JSON documents in one text, a line each: JSON.stringify never writes a line break. The statement takes them apart with string_to_array.
+ */
 export function lines(documents: readonly string[]): string {
   return documents.join('\n');
 }

@@ -104,7 +104,9 @@ test('a reader that did not answer is left alone for a while', async (t) => {
     assert.equal((await answers(orders))[0]!.data.lines[0]!.available, 7);
   };
   // Each time that it is asked opens a connection, as none gets ready.
-  const resting = createStockHandler({ reader: hanging, writer: db.command, logger: silentLogger(), readerTimeoutMs: 100, readerRestMs: 60_000 });
+  const resting = createStockHandler({
+    reader: hanging, writer: db.command, logger: silentLogger(), readerTimeoutMs: 100, readerRestMs: 60_000,
+  });
   for (let n = 0; n < 5; n++) await handle(resting);
   await Promise.all(Array.from({ length: 5 }, () => handle(resting)));
   assert.equal(hanging.totalCount, 1);

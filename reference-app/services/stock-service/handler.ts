@@ -99,5 +99,6 @@ async function availableIn(database: Queryable, skus: string): Promise<Map<strin
 function linesOf({ items }: OrderCreated, available: ReadonlyMap<string, number>): StockLine[] {
   const requested = new Map<string, number>();
   for (const { sku, quantity } of items) requested.set(sku, (requested.get(sku) ?? 0) + quantity);
-  return [...requested].sort(([a], [b]) => (a < b ? -1 : 1)).map(([sku, quantity]) => ({ sku, requested: quantity, available: available.get(sku) ?? 0 }));
+  return [...requested].sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([sku, quantity]) => ({ sku, requested: quantity, available: available.get(sku) ?? 0 }));
 }

@@ -22,7 +22,11 @@ export const analyticsHandler = inOrder('analytics-consumer', async (events, tx)
   }
   const of = (read: (minute: Minute) => number) => numberArray([...minutes.values()].map(read));
   await tx.query({
-    ...ADD, values: [textArray([...minutes.keys()]), of(({ created }) => created), of(({ updated }) => updated), of(({ cancelled }) => cancelled), of(({ units }) => units)],
+    ...ADD,
+    values: [
+      textArray([...minutes.keys()]), of(({ created }) => created), of(({ updated }) => updated), of(({ cancelled }) => cancelled),
+      of(({ units }) => units),
+    ],
   });
 });
 

@@ -28,11 +28,14 @@ export function locked(pool: Pool): Deliver {
   return (send) => withTransaction(pool, async (tx) => {
     const { rows } = await tx.query<Claimed>({ ...CLAIM, values: [BATCH] });
     if (rows.length === 0) return false;
-    const attempts = await send(rows.map(({ order_id: orderId, version, outcome, customer_id: customerId, traceparent, attempts: failures }) => ({
-      orderId, version, outcome, customerId, traceparent: traceparent ?? undefined, idempotencyKey: `${orderId}/${version}`, failures,
+    const attempts = await send(rows.map((row) => ({
+      orderId: row.order_id, version: row.version, outcome: row.outcome, customerId: row.customer_id,
+      traceparent: row.traceparent ?? undefined, idempotencyKey: `${row.order_id}/${row.version}`, failures: row.attempts,
     })));
     const waits = attempts.map((attempt) => (attempt.sent ? 0 : attempt.retryInSeconds));
-    await tx.query({ ...SETTLE, values: [uuidArray(rows.map((row) => row.order_id)), numberArray(rows.map(({ version }) => version)), numberArray(waits)] });
+    await tx.query({
+      ...SETTLE, values: [uuidArray(rows.map((row) => row.order_id)), numberArray(rows.map(({ version }) => version)), numberArray(waits)],
+    });
     // What is sent lets the next one of its order be due.
     return true;
   }, 1);

@@ -21,7 +21,8 @@ export function createNotificationHandler(onRecorded: () => void): Handler<Order
     await tx.query({
       ...RECORD,
       values: [
-        uuidArray(of(({ subject }) => subject)), numberArray(of(({ sequence }) => Number(sequence))), textArray(of(({ type }) => OUTCOMES[type]!)),
+        uuidArray(of(({ subject }) => subject)), numberArray(of(({ sequence }) => Number(sequence))),
+        textArray(of(({ type }) => OUTCOMES[type]!)),
         textArray(of(({ data }) => data.customerId)), textArray(of(({ traceparent }) => traceparent ?? null)),
       ],
     });

@@ -30,14 +30,16 @@ export const orderHandler = inOrder('order-consumer', async (events, tx) => {
     const before = states.get(orderId);
     if (before?.status && TERMINAL.includes(before.status)) continue;
     states.set(orderId, {
-      orderId, customerId, version: Number(event.sequence), status: STATUS[event.type] ?? before?.status, items: itemsOf(event) ?? before?.items,
+      orderId, customerId, version: Number(event.sequence), status: STATUS[event.type] ?? before?.status,
+      items: itemsOf(event) ?? before?.items,
     });
   }
   const orders = [...states.values()];
   await tx.query({
     ...SAVE,
     values: [
-      uuidArray(orders.map(({ orderId }) => orderId)), textArray(orders.map(({ customerId }) => customerId)), numberArray(orders.map(({ version }) => version)),
+      uuidArray(orders.map(({ orderId }) => orderId)), textArray(orders.map(({ customerId }) => customerId)),
+      numberArray(orders.map(({ version }) => version)),
       textArray(orders.map(({ status }) => status ?? null)), textArray(orders.map(({ items }) => (items ? JSON.stringify(items) : null))),
     ],
   });

@@ -12,5 +12,7 @@ const Config = Type.Object({
 await runFanOutConsumer('order-consumer', 'ORDER_PROCESSING_QUEUE_URL', Config, ({ config, logger, writer }) => ({
   handler: orderHandler,
   // Nobody publishes from this database, so no relay keeps the inboxes of the three small.
-  beside: new Maintenance(writer, { inboxHours: config.INBOX_RETENTION_HOURS, outboxHours: 0, idempotencyKeyHours: 0, notificationHours: 0, partitionHours: 24 }, logger),
+  beside: new Maintenance(writer, {
+    inboxHours: config.INBOX_RETENTION_HOURS, outboxHours: 0, idempotencyKeyHours: 0, notificationHours: 0, partitionHours: 24,
+  }, logger),
 }));

@@ -661,7 +661,8 @@ describe('api-read-service', () => {
         FROM messaging.outbox WHERE event_id = $1`, [requested.id]);
       interface Entry {
         at: string; type: string; causationId: string; command?: string; status?: object;
-        parked?: { consumer: string; version: number; reason: string; appliedAt: string | null }; deadLetter?: { consumer: string; error: string; handledAt: string | null };
+        parked?: { consumer: string; version: number; reason: string; appliedAt: string | null };
+        deadLetter?: { consumer: string; error: string; handledAt: string | null };
       }
       const entries = async () => (await (await get(`/orders/${orderId}/timeline`, { 'consistency-token': formatConsistencyToken({ orderId, version: 2 }) })).json() as { entries: Entry[] }).entries;
       const before = await eventually(entries, (all) => all.length === 5);

@@ -107,7 +107,9 @@ export function timelineView(orderId: string, row: TimelineRow): Static<typeof T
   });
   const time = (at: string) => new Date(at).toISOString();
   const others: TimelineEntry[] = [
-    ...[...open.values()].map(({ at, causeId, from, to, version }) => ({ at: time(at), causationId: causeId, status: { from, to, version } })),
+    ...[...open.values()].map(({ at, causeId, from, to, version }) => ({
+      at: time(at), causationId: causeId, status: { from, to, version },
+    })),
     ...row.parked.map(({ at, type, eventId, consumer, version, reason, appliedAt }) => ({
       at: time(at), type, eventId, causationId: eventId, parked: { consumer, version, reason, appliedAt: appliedAt && time(appliedAt) },
     })),

@@ -427,7 +427,10 @@ describe('api-write-service', () => {
   }
 
   describe('a batch of orders', () => {
-    interface Result { outcome: string; orderId?: string; order_id?: string; status?: string; location?: string; consistencyToken?: string; problem?: ProblemBody }
+    interface Result {
+      outcome: string; orderId?: string; order_id?: string; status?: string; location?: string; consistencyToken?: string;
+      problem?: ProblemBody;
+    }
     const batch = (orders: unknown, headers: Record<string, string> = {}, path = '/orders/batch') => post({ orders }, headers, path);
     const resultsOf = async (answer: Response) => await answer.json() as { accepted: number; refused: number; results: Result[] };
 

@@ -13,7 +13,8 @@ import { GroupCommit } from './group-commit.ts';
 import type { NewOrder } from './intake.ts';
 import { createChanger, type Changed } from './change.ts';
 import {
-  commandFingerprint, fingerprint, parseBatch, parseCancellation, parseEntry, parseIdempotencyKey, parseIfMatch, parseOrderRequest, parsePatch, skuField,
+  commandFingerprint, fingerprint, parseBatch, parseCancellation, parseEntry, parseIdempotencyKey, parseIfMatch, parseOrderRequest,
+  parsePatch, skuField,
   unknownSkuProblem,
 } from './order-request.ts';
 import type { OrderRequest, Style } from './order-request.ts';
@@ -42,7 +43,10 @@ export function createWriteApi({ pool, logger, registry }: WriteApiDeps): Fastif
   const app = createApp({ logger, registry, ready: writerReady(pool) });
   app.addContentTypeParser('application/merge-patch+json', { parseAs: 'buffer' }, jsonBody);
 
-  /** The id of the order, stored now or before under the same key; throws a `Problem` if it is refused. `keyField` is where the key was given. */
+  /**
+   * The id of the order, stored now or before under the same key; throws a `Problem` if it is refused. `keyField` is where the key was
+   * given.
+   */
   async function accept(order: OrderRequest, key: string | undefined, keyField: string, request: FastifyRequest): Promise<string> {
     const outcome = await intake.accept(newOrder(order, key, request.id, request.traceparent));
     switch (outcome.result) {
@@ -87,7 +91,9 @@ export function createWriteApi({ pool, logger, registry }: WriteApiDeps): Fastif
     const problems = results.flatMap((result) => ('problem' in result ? [result.problem] : []));
     // Nothing was even looked at: the whole request should come again.
     if (problems.length === results.length && problems.every(({ problem }) => problem === 'unavailable')) throw problems[0]!;
-    return reply.send({ accepted: results.length - problems.length, refused: problems.length, results: results.map((result) => batchAnswer(result)) });
+    return reply.send({
+      accepted: results.length - problems.length, refused: problems.length, results: results.map((result) => batchAnswer(result)),
+    });
   });
   /** What all commands have in common: which order, which version of it, and whether it was asked for before. */
   function commandOf(request: FastifyRequest, body: unknown) {

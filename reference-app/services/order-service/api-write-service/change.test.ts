@@ -47,7 +47,10 @@ describe('commands about orders', () => {
   const patch = (id: string, etag: string, items: object[], headers: Record<string, string> = {}) => send('PATCH', `/orders/${id}`, { items }, { 'if-match': etag, ...headers });
   const cancel = (id: string, etag: string, body?: unknown, headers: Record<string, string> = {}) => send('POST', `/orders/${id}/cancel`, body, { 'if-match': etag, ...headers });
 
-  const handlers = () => [createStockHandler({ reader: db.command, writer: db.command, logger: silentLogger() }), inventoryHandler, orderStatusHandler, analyticsHandler, createNotificationHandler(() => undefined)] as unknown as Handler[];
+  const handlers = () => [
+    createStockHandler({ reader: db.command, writer: db.command, logger: silentLogger() }), inventoryHandler, orderStatusHandler,
+    analyticsHandler, createNotificationHandler(() => undefined),
+  ] as unknown as Handler[];
   /** As the relay reads it: by the identity alone, events of commits that overlap would be passed by. */
   async function outbox(): Promise<EventEnvelope[]> {
     const { rows } = await db.admin.query<{ xid: string; id: string; envelope: string }>({ ...READ, values: [seen.xid, seen.id, '-infinity', 10_000] });

@@ -98,7 +98,8 @@ test('each order gets the answer that it would have got alone, however they arri
     sku: fc.constantFrom('A', 'B', 'nope'), key: fc.option(fc.constantFrom('k1', 'k2', 'k3'), { nil: undefined }), body: fc.constantFrom(1, 2), pause: fc.boolean(),
   }), { minLength: 1, maxLength: 40 });
   let round = 0;
-  await fc.assert(fc.asyncProperty(kinds, fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 7 }), async (wanted, connections, groupSize) => {
+  const sizes = [fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 7 })] as const;
+  await fc.assert(fc.asyncProperty(kinds, ...sizes, async (wanted, connections, groupSize) => {
     const prefix = `${++round}-`;
     const intake = new GroupCommit(db.command, { connections, groupSize });
     const orders: NewOrder[] = [];
@@ -135,7 +136,9 @@ test('each order gets the answer that it would have got alone, however they arri
 test('an order that the database can not take fails alone', async () => {
   const bad = { ...order(), traceparent: 'no\u0000such text' };
   const intake = new GroupCommit(db.command, { connections: 1 });
-  const answers = await Promise.allSettled([...Array.from({ length: 20 }, () => order()), bad, ...Array.from({ length: 20 }, () => order())].map((one) => intake.accept(one)));
+  const answers = await Promise.allSettled(
+    [...Array.from({ length: 20 }, () => order()), bad, ...Array.from({ length: 20 }, () => order())].map((one) => intake.accept(one)),
+  );
   assert.deepEqual(answers.map(({ status }) => status), answers.map((_, i) => (i === 20 ? 'rejected' : 'fulfilled')));
   assert.equal((await db.admin.query('SELECT FROM orders.orders')).rowCount, 40);
 });

@@ -5,7 +5,10 @@ import { Slots } from '../../shared/slots.ts';
 import { acceptOrders, type IntakeOutcome, type NewOrder } from './intake.ts';
 
 export interface GroupCommitOptions {
-  /** Commits at once. Few: what arrives during one is in the next, and larger groups are cheaper. @default 4, and never more than the pool has */
+  /**
+   * Commits at once. Few: what arrives during one is in the next, and larger groups are cheaper.
+   * @default 4, and never more than the pool has
+   */
   readonly connections?: number;
   /** The most orders of one commit. @default 500 */
   readonly groupSize?: number;
@@ -43,7 +46,9 @@ export class GroupCommit {
   constructor(pool: Pool, options: GroupCommitOptions = {}) {
     this.#pool = pool;
     this.#groupSize = options.groupSize ?? 500;
-    this.#slots = new Slots(Math.min(options.connections ?? 4, pool.options.max ?? Infinity), Math.min(MIN_SHARE, this.#groupSize), () => this.#schedule());
+    this.#slots = new Slots(
+      Math.min(options.connections ?? 4, pool.options.max ?? Infinity), Math.min(MIN_SHARE, this.#groupSize), () => this.#schedule(),
+    );
     this.#maxWaiting = options.maxWaiting ?? 10_000;
   }
 

@@ -73,7 +73,9 @@ export async function acceptOrders(orders: readonly NewOrder[], db: Queryable): 
 function settle(orders: readonly NewOrder[], answer: Answer, outcomes: Map<NewOrder, IntakeOutcome>): void {
   const stored = new Set(answer.stored);
   const unknown = new Set(answer.unknown_skus);
-  const taken = new Map(answer.taken_keys?.map((key, i) => [key, { orderId: answer.taken_by![i]!, fingerprint: answer.taken_hashes![i]! }]));
+  const taken = new Map(
+    answer.taken_keys?.map((key, i) => [key, { orderId: answer.taken_by![i]!, fingerprint: answer.taken_hashes![i]! }]),
+  );
   for (const order of orders) {
     const owner = order.idempotency && taken.get(order.idempotency.key);
     const skus = order.items.map(({ sku }) => sku).filter((sku) => unknown.has(sku));

@@ -138,7 +138,9 @@ export function commandFingerprint(orderId: string, command: unknown): Buffer {
   return createHash('sha256').update(JSON.stringify([orderId, command])).digest();
 }
 
-export function unknownSkuProblem(items: readonly { readonly sku: string }[], unknown: readonly string[], field: (n: number) => string): Problem {
+export function unknownSkuProblem(
+  items: readonly { readonly sku: string }[], unknown: readonly string[], field: (n: number) => string,
+): Problem {
   const errors = items.flatMap(({ sku: name }, n) => (unknown.includes(name)
     ? [{ field: field(n), message: `names "${name}", which is not in the catalogue; use a SKU that GET /inventory/{sku} knows` }]
     : []));

@@ -76,7 +76,9 @@ export function decideAnswer(order: Order, answer: EventEnvelope<'inventory.upda
   if (trigger === undefined || !transitionOf(order.status, trigger)) return undefined;
   const { shortages } = answer.data;
   const time = at.toISOString();
-  const said = { orderId: order.orderId, customerId: order.customerId, version: order.version + 1, createdAt: order.createdAt.toISOString() };
+  const said = {
+    orderId: order.orderId, customerId: order.customerId, version: order.version + 1, createdAt: order.createdAt.toISOString(),
+  };
   const write = (event: Saying, writes?: Partial<Change>) => changeOf(order, trigger, answer, at, event, writes);
   switch (transitionOf(order.status, trigger)!.event) {
     case 'order.confirmed':
@@ -115,7 +117,9 @@ function changeOf(order: Order, trigger: Trigger, cause: Cause, at: Date, { type
   return {
     orderId, version, from: status, status: transitionOf(status, trigger)!.to, items: null, requested: null, reason: null, shortages: null,
     causeId: cause.id,
-    event: newEvent({ type, source: SOURCE, subject: orderId, sequence: version + 1, previous: lastEventId, cause, time: at, data } as Parameters<typeof newEvent>[0]) as EventEnvelope,
+    event: newEvent({
+      type, source: SOURCE, subject: orderId, sequence: version + 1, previous: lastEventId, cause, time: at, data,
+    } as Parameters<typeof newEvent>[0]) as EventEnvelope,
     ...writes,
   };
 }

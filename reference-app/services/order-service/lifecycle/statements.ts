@@ -34,26 +34,34 @@ export async function readStates(database: Queryable, consumer: string, events: 
       ...STATES, values: [consumer, uuidArray(events.map(({ id }) => id)), uuidArray(events.map(({ data }) => data.orderId))],
     });
   const { statuses, versions, customer_ids, created_ms, last_event_ids } = row!;
-  const [status, version, customerId, created, lastEvent] = [statuses, versions, customer_ids, created_ms, last_event_ids].map(arrayOf) as [string[], string[], string[], string[], string[]];
+  const [status, version, customerId, created, lastEvent] = [
+    statuses, versions, customer_ids, created_ms, last_event_ids,
+  ].map(arrayOf) as [string[], string[], string[], string[], string[]];
   const orders = new Map(arrayOf(row!.order_ids).map((orderId, i): [string, Order] => [orderId, {
     orderId, status: status[i] as Status, version: Number(version[i]), customerId: customerId[i]!, createdAt: new Date(Number(created[i])),
     lastEventId: lastEvent[i] === 'NULL' ? undefined : lastEvent[i],
   }]));
   const [items, requested, reasons] = [row!.changing_items?.split('\n') ?? [], row!.changing_requested?.split('\n') ?? [], arrayOf(row!.changing_reasons)];
   arrayOf(row!.changing_ids).forEach((orderId, i) => {
-    orders.set(orderId, { ...orders.get(orderId)!, items: JSON.parse(items[i]!) as Items, requested: JSON.parse(requested[i]!) as Items, reason: reasons[i]! });
+    orders.set(orderId, {
+      ...orders.get(orderId)!, items: JSON.parse(items[i]!) as Items, requested: JSON.parse(requested[i]!) as Items, reason: reasons[i]!,
+    });
   });
   return { handled: new Set(arrayOf(row!.handled)), orders };
 }
 
 /** `handled` are the ids to be remembered. All changes are made at the same time. */
-export async function settle(database: Queryable, consumer: string, handled: readonly string[], made: readonly Change[], at: Date): Promise<void> {
+export async function settle(
+  database: Queryable, consumer: string, handled: readonly string[], made: readonly Change[], at: Date,
+): Promise<void> {
   if (handled.length === 0 && made.length === 0) return;
   await database.query({ ...SETTLE, values: [consumer, uuidArray(handled), ...valuesOf(made, at)] });
 }
 
 /** What a client asked for, with its key. */
-export async function request(database: Queryable, key: { key: string; fingerprint: Buffer } | undefined, change: Change, at: Date): Promise<void> {
+export async function request(
+  database: Queryable, key: { key: string; fingerprint: Buffer } | undefined, change: Change, at: Date,
+): Promise<void> {
   await database.query({ ...REQUEST, values: [key?.key ?? null, key?.fingerprint ?? null, ...valuesOf([change], at)] });
 }
 
@@ -66,8 +74,10 @@ function valuesOf(made: readonly Change[], at: Date): unknown[] {
     return document === null ? '' : JSON.stringify(document);
   }));
   return [
-    orderIds, numberArray(sorted.map(({ version }) => version)), textArray(sorted.map(({ from }) => from)), textArray(sorted.map(({ status }) => status)),
-    documents(({ items }) => items), documents(({ requested }) => requested), textArray(sorted.map(({ reason }) => reason)), documents(({ shortages }) => shortages),
+    orderIds, numberArray(sorted.map(({ version }) => version)), textArray(sorted.map(({ from }) => from)),
+    textArray(sorted.map(({ status }) => status)),
+    documents(({ items }) => items), documents(({ requested }) => requested), textArray(sorted.map(({ reason }) => reason)),
+    documents(({ shortages }) => shortages),
     at, textArray(sorted.map(({ causeId }) => causeId)), eventIds, detailTypes, envelopes,
   ];
 }
@@ -82,15 +92,20 @@ export interface CommandState {
 }
 
 interface CommandRow {
-  readonly status: Status | null; readonly version: number; readonly customer_id: string; readonly created_at: Date; readonly items: Items; readonly last_event_id: string | null;
+  readonly status: Status | null; readonly version: number; readonly customer_id: string; readonly created_at: Date;
+  readonly items: Items; readonly last_event_id: string | null;
   readonly key_order_id: string | null; readonly key_version: number; readonly key_hash: Buffer; readonly unknown_skus: string[];
 }
 
-export async function readForCommand(database: Queryable, orderId: string, key: string | undefined, skus: readonly string[]): Promise<CommandState> {
+export async function readForCommand(
+  database: Queryable, orderId: string, key: string | undefined, skus: readonly string[],
+): Promise<CommandState> {
   const { rows: [row] } = await database.query<CommandRow>({ ...FOR_COMMAND, values: [orderId, key ?? null, textArray(skus)] });
   const { status, version, customer_id, created_at, items, last_event_id, key_order_id, key_version, key_hash, unknown_skus } = row!;
   return {
-    order: status === null ? undefined : { orderId, status, version, customerId: customer_id, createdAt: created_at, items, lastEventId: last_event_id ?? undefined },
+    order: status === null ? undefined : {
+      orderId, status, version, customerId: customer_id, createdAt: created_at, items, lastEventId: last_event_id ?? undefined,
+    },
     key: key_order_id === null ? undefined : { orderId: key_order_id, version: key_version, fingerprint: key_hash },
     unknownSkus: unknown_skus,
   };
@@ -98,14 +113,19 @@ export async function readForCommand(database: Queryable, orderId: string, key: 
 
 /** Orders that nobody has answered in time, locked until the end of the transaction. */
 export async function claimOverdue(tx: Queryable, statuses: readonly Status[], seconds: number, limit: number): Promise<Order[]> {
-  const { rows } = await tx.query<{ order_id: string; status: Status; version: number; customer_id: string; created_at: Date; last_event_id: string | null }>({
+  const { rows } = await tx.query<{
+    order_id: string; status: Status; version: number; customer_id: string; created_at: Date; last_event_id: string | null;
+  }>({
     ...OVERDUE, values: [statuses, seconds, limit],
   });
   return rows.map((row) => ({
-    orderId: row.order_id, status: row.status, version: row.version, customerId: row.customer_id, createdAt: row.created_at, lastEventId: row.last_event_id ?? undefined,
+    orderId: row.order_id, status: row.status, version: row.version, customerId: row.customer_id, createdAt: row.created_at,
+    lastEventId: row.last_event_id ?? undefined,
   }));
 }
 
-export async function countOverdue(database: Queryable, statuses: readonly Status[], seconds: number): Promise<{ status: Status; count: number }[]> {
+export async function countOverdue(
+  database: Queryable, statuses: readonly Status[], seconds: number,
+): Promise<{ status: Status; count: number }[]> {
   return (await database.query<{ status: Status; count: number }>({ ...COUNT_OVERDUE, values: [statuses, seconds] })).rows;
 }

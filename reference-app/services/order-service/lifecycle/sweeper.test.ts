@@ -78,7 +78,9 @@ test('sweepers share the work: each order expires once, while others answer', as
     type: 'inventory.updated', source: '/inventory-service', subject: orderId, sequence: 1, cause: { id: newId() },
     data: { orderId, reservationId: newId(), outcome: 'RESERVED', lines: [], shortages: [] },
   }));
-  const sweepers = Array.from({ length: 4 }, () => runSweeper({ pool: db.command, logger: silentLogger(), deadlineSeconds: 3_600, everyMs: 5 }));
+  const sweepers = Array.from(
+    { length: 4 }, () => runSweeper({ pool: db.command, logger: silentLogger(), deadlineSeconds: 3_600, everyMs: 5 }),
+  );
   const answered = (async () => {
     for (let at = 0; at < answers.length; at += 20) await handleOnce(orderStatusHandler, answers.slice(at, at + 20), db.command);
   })();

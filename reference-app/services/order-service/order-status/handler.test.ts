@@ -90,7 +90,9 @@ test('workers that race with duplicates and contradictions settle each order exa
     const first = updated(orderId, i % 2 ? 'RESERVED' : 'REJECTED');
     return [first, first, updated(orderId, i % 3 ? 'RESERVED' : 'REJECTED')];
   });
-  const batch = (from: number) => [...new Map([...events.slice(from), ...events.slice(0, from)].slice(0, 120).map((event) => [event.id, event])).values()];
+  const batch = (from: number) => [
+    ...new Map([...events.slice(from), ...events.slice(0, from)].slice(0, 120).map((event) => [event.id, event])).values(),
+  ];
   await Promise.all([0, 40, 80, 120].map((from) => handleOnce(orderStatusHandler, batch(from), db.command)));
   for (const orderId of orders) {
     const { row, changes, events: said } = await history(orderId);

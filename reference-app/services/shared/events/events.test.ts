@@ -109,7 +109,9 @@ test('nothing is made that would be refused', () => {
     [{ data: { ...created.data, items: [] } }, 'data.items'], [{ data: { ...created.data, customerId: undefined as never } }, 'data.customerId'],
     [{ data: { ...created.data, createdAt: new Date() as never } }, 'data.createdAt'],
   ];
-  for (const [values, field] of wrong) assert.throws(() => make(values), (error) => error instanceof EventFormatError && error.field === field, field);
+  for (const [values, field] of wrong) {
+    assert.throws(() => make(values), (error) => error instanceof EventFormatError && error.field === field, field);
+  }
   assert.equal(make({}).type, 'order.created');
 });
 

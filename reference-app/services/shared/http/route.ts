@@ -46,7 +46,9 @@ export interface Route {
 export type Routes = Readonly<Record<string, Route>>;
 
 /** Registers a route at its own address and under `/api`. */
-export function serve(app: FastifyInstance, route: Route, handler: (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>): void {
+export function serve(
+  app: FastifyInstance, route: Route, handler: (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>,
+): void {
   const { method, path, bodyLimit } = route;
   underBothBases(path, (url) => app.route({ method, url, ...(bodyLimit === undefined ? {} : { bodyLimit }), config: { route }, handler }));
 }

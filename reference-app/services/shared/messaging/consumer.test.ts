@@ -307,7 +307,9 @@ test('a stop finishes the batch in work, gives the rest back at once and leaves 
     await gate;
   });
   await send(url, events.map(inBus));
-  const consumer = runConsumer({ handler: blocked, queueUrl: url, pool: db.command, sqs, logger: silentLogger(), waitTimeSeconds: 1, batchSize: 10, concurrency: 1 });
+  const consumer = runConsumer({
+    handler: blocked, queueUrl: url, pool: db.command, sqs, logger: silentLogger(), waitTimeSeconds: 1, batchSize: 10, concurrency: 1,
+  });
   await eventually(() => depth(url), ({ inFlight }) => inFlight >= 20);
   const stopped = consumer.stop();
   finish();

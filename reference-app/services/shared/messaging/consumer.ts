@@ -235,7 +235,8 @@ class QueueConsumer<T extends EventType> implements Consumer {
         received.set(event.id, { event: event as EventEnvelope<T>, copies: [held] });
       }
     }
-    const result = received.size > 0 ? await this.#handle([...received.values()].map(({ event }) => event)) : { outcomes: [], failures: [] };
+    const events = [...received.values()].map(({ event }) => event);
+    const result = events.length > 0 ? await this.#handle(events) : { outcomes: [], failures: [] };
     if (result) {
       const now = Date.now();
       for (const { eventId, result: outcome, reason } of result.outcomes) {
@@ -354,13 +355,17 @@ class QueueConsumer<T extends EventType> implements Consumer {
     await this.#inTens(held, 'change the visibility of', async (ten) => {
       const { Failed } = await this.#sqs.send(new ChangeMessageVisibilityBatchCommand({
         QueueUrl: this.#queueUrl,
-        Entries: ten.map((one, i) => ({ Id: String(i), ReceiptHandle: one.message.ReceiptHandle, VisibilityTimeout: Math.round(seconds(one)) })),
+        Entries: ten.map((one, i) => ({
+          Id: String(i), ReceiptHandle: one.message.ReceiptHandle, VisibilityTimeout: Math.round(seconds(one)),
+        })),
       }));
       return Failed;
     });
   }
 
-  async #inTens(held: readonly Held[], what: string, send: (ten: readonly Held[]) => Promise<readonly unknown[] | undefined>): Promise<void> {
+  async #inTens(
+    held: readonly Held[], what: string, send: (ten: readonly Held[]) => Promise<readonly unknown[] | undefined>,
+  ): Promise<void> {
     const tens = Array.from({ length: Math.ceil(held.length / MAX_BATCH) }, (_, i) => held.slice(i * MAX_BATCH, (i + 1) * MAX_BATCH));
     await Promise.all(tens.map(async (ten) => {
       try {
@@ -459,6 +464,9 @@ class QueueConsumer<T extends EventType> implements Consumer {
 export function createQueueClient(): SQSClient {
   return new SQSClient({
     // Longer than a long poll; more sockets than receives, so that a delete never waits for one.
-    requestHandler: { connectionTimeout: 3_000, requestTimeout: 30_000, throwOnRequestTimeout: true, httpAgent: { maxSockets: 200 }, httpsAgent: { maxSockets: 200 } },
+    requestHandler: {
+      connectionTimeout: 3_000, requestTimeout: 30_000, throwOnRequestTimeout: true, httpAgent: { maxSockets: 200 },
+      httpsAgent: { maxSockets: 200 },
+    },
   });
 }

@@ -10,7 +10,9 @@ const NOTE = {
 };
 
 /** Notes what a consumer gives up, for the timeline of its order. */
-export async function noteDeadLetters(consumer: string, dead: readonly { event: EventEnvelope; error: string }[], pool: Pool): Promise<void> {
+export async function noteDeadLetters(
+  consumer: string, dead: readonly { event: EventEnvelope; error: string }[], pool: Pool,
+): Promise<void> {
   const distinct = [...new Map(dead.map((one) => [one.event.id, one])).values()];
   await pool.query({
     ...NOTE,

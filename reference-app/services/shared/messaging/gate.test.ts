@@ -43,7 +43,9 @@ const STRATEGIES: Record<string, (batch: readonly EventEnvelope[], consumer: Con
   asDecided: decided,
 };
 
-const batches = fc.array(fc.array(fc.tuple(fc.nat(ORDERS - 1), fc.nat(VERSIONS - 1)), { minLength: 1, maxLength: 8 }), { minLength: 1, maxLength: 12 });
+const batches = fc.array(
+  fc.array(fc.tuple(fc.nat(ORDERS - 1), fc.nat(VERSIONS - 1)), { minLength: 1, maxLength: 8 }), { minLength: 1, maxLength: 12 },
+);
 
 for (const [name, create] of Object.entries(STRATEGIES)) {
   test(`${name}: whatever comes together and in which order, each event passes in the turn of the reference`, () => {

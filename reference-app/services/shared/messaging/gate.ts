@@ -59,7 +59,10 @@ export function splitByTurn<E extends EventEnvelope>(
 export function afterPrevious(handled: ReadonlySet<string>, first = 1): Strategy<EventEnvelope> {
   const passed = new Set<string>();
   return {
-    refuse: (event) => (!waitsForAnother(event, first) || passed.has(event.previousid!) || handled.has(event.previousid!) ? undefined : early(event)),
+    refuse(event) {
+      const isReady = !waitsForAnother(event, first) || passed.has(event.previousid!) || handled.has(event.previousid!);
+      return isReady ? undefined : early(event);
+    },
     passed: ({ id }) => void passed.add(id),
   };
 }
@@ -86,7 +89,9 @@ export function afterVersion<E extends EventEnvelope>(appliedOf: (event: E) => n
 }
 
 /** For a consumer whose database keeps the versions, and has decided under its locks; ids of events. */
-export function asDecided({ early: isEarly, late: isLate }: { early: ReadonlySet<string>; late: ReadonlySet<string> }): Strategy<EventEnvelope> {
+export function asDecided(
+  { early: isEarly, late: isLate }: { early: ReadonlySet<string>; late: ReadonlySet<string> },
+): Strategy<EventEnvelope> {
   return {
     refuse(event) {
       if (isLate.has(event.id)) return late(event);

@@ -59,7 +59,10 @@ for (const [name, handler, eventsOf] of cases) {
     const all = history();
     await db.admin.query(`INSERT INTO orders.orders (order_id, customer_id, status, version) VALUES ($1, 'c', 'PENDING', 1)`, [all.orderId]);
     const events = eventsOf(all);
-    const handle = async (batch: EventEnvelope[]) => (await handleOnce(handler() as Handler, batch, db.command)).map(({ result }) => result);
+    const handle = async (batch: EventEnvelope[]) => {
+      const outcomes = await handleOnce(handler() as Handler, batch, db.command);
+      return outcomes.map(({ result }) => result);
+    };
     // Every second one in capitals: each still finds the version before it, the last also among the parked.
     const mixed = events.map((event, i) => (i % 2 === 0 ? inCapitals(event) : event));
     const last = mixed.at(-1)!;

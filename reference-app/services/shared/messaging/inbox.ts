@@ -14,7 +14,9 @@ const ATTEMPTS = 4;
  * Lets the handler handle the events, each with effect once, and after them what waited for them. Events of types that it does not want
  * are remembered too: a rule may be wider than its consumer, and nothing it sent may look lost.
  */
-export async function handleOnce<T extends EventType>(handler: Handler<T>, events: readonly EventEnvelope<T>[], pool: Pool): Promise<Outcome[]> {
+export async function handleOnce<T extends EventType>(
+  handler: Handler<T>, events: readonly EventEnvelope<T>[], pool: Pool,
+): Promise<Outcome[]> {
   const wanted: EventEnvelope<T>[] = [];
   const others: EventEnvelope<T>[] = [];
   for (const event of events) ((handler.types as readonly EventType[]).includes(event.type) ? wanted : others).push(event);
@@ -31,7 +33,9 @@ export async function handleOnce<T extends EventType>(handler: Handler<T>, event
 }
 
 /** Tries what has been parked for so many seconds; see `applyOverdue`. */
-export async function handleOverdue<T extends EventType>(handler: Handler<T>, seconds: number, pool: Pool, failed: (event: EventEnvelope, error: unknown) => void): Promise<void> {
+export async function handleOverdue<T extends EventType>(
+  handler: Handler<T>, seconds: number, pool: Pool, failed: (event: EventEnvelope, error: unknown) => void,
+): Promise<void> {
   await applyOverdue(handler, (waiting) => handleWanted(handler, waiting, pool), seconds, pool, failed);
 }
 
@@ -56,8 +60,11 @@ export async function handledIds(consumer: string, ids: readonly string[], pool:
 }
 
 /** Remembers the events and publishes what they lead to: the write of a handler that has no other state. */
-export async function writeAnswers(consumer: string, events: readonly EventEnvelope[], answers: readonly EventEnvelope[], pool: Pool): Promise<void> {
-  if (events.length > 0) await pool.query({ ...ANSWER, values: [consumer, uuidArray(events.map(({ id }) => id)), ...publishValues(answers)] });
+export async function writeAnswers(
+  consumer: string, events: readonly EventEnvelope[], answers: readonly EventEnvelope[], pool: Pool,
+): Promise<void> {
+  if (events.length === 0) return;
+  await pool.query({ ...ANSWER, values: [consumer, uuidArray(events.map(({ id }) => id)), ...publishValues(answers)] });
 }
 
 async function ignore(consumer: string, events: readonly EventEnvelope[], pool: Pool): Promise<Outcome[]> {

@@ -33,7 +33,8 @@ export async function park(consumer: string, events: readonly EventEnvelope[], o
   await pool.query({
     ...PARK,
     values: [
-      consumer, uuidArray(early.map(({ id }) => id)), uuidArray(early.map(({ subject }) => subject)), numberArray(early.map(({ sequence }) => Number(sequence))),
+      consumer, uuidArray(early.map(({ id }) => id)), uuidArray(early.map(({ subject }) => subject)),
+      numberArray(early.map(({ sequence }) => Number(sequence))),
       lines(early.map((event) => JSON.stringify(event))), textArray(early.map(({ id }) => reasons.get(id)!)),
     ],
   });
@@ -43,7 +44,9 @@ export async function park(consumer: string, events: readonly EventEnvelope[], o
  * Applies what waits for the orders of a batch, after its commit. Who parks looks too, after that commit: so, of one that closes a gap and
  * one that parks behind it at the same moment, the one that commits last sees what the other did.
  */
-export async function applyWaiting<T extends EventType>(consumer: string, events: readonly EventEnvelope<T>[], outcomes: readonly Outcome[], handle: Handle<T>, pool: Pool): Promise<void> {
+export async function applyWaiting<T extends EventType>(
+  consumer: string, events: readonly EventEnvelope<T>[], outcomes: readonly Outcome[], handle: Handle<T>, pool: Pool,
+): Promise<void> {
   const still = new Set<string>();
   for (const { eventId, result } of outcomes) if (result === 'duplicate' || result === 'retry') still.add(eventId);
   let orders = new Set<string>();
@@ -59,7 +62,9 @@ export async function applyWaiting<T extends EventType>(consumer: string, events
 }
 
 /** The ids of those whose turn had come; the others wait on. */
-async function applyParked<T extends EventType>(consumer: string, events: readonly EventEnvelope<T>[], handle: Handle<T>, pool: Pool): Promise<Set<string>> {
+async function applyParked<T extends EventType>(
+  consumer: string, events: readonly EventEnvelope<T>[], handle: Handle<T>, pool: Pool,
+): Promise<Set<string>> {
   const outcomes = await handle(events);
   const applied = outcomes.filter((outcome) => !isOpen(outcome));
   if (applied.length > 0) await pool.query({ ...UNPARK, values: [consumer, uuidArray(applied.map(({ eventId }) => eventId))] });
@@ -74,7 +79,9 @@ async function applyParked<T extends EventType>(consumer: string, events: readon
  * Tries what has waited for a while, whatever became of who should have: an ended process, or an order that moved on by other ways.
  * `failed` hears of events that can not be applied; they wait on.
  */
-export async function applyOverdue<T extends EventType>(handler: Handler<T>, handle: Handle<T>, seconds: number, pool: Pool, failed: (event: EventEnvelope, error: unknown) => void): Promise<void> {
+export async function applyOverdue<T extends EventType>(
+  handler: Handler<T>, handle: Handle<T>, seconds: number, pool: Pool, failed: (event: EventEnvelope, error: unknown) => void,
+): Promise<void> {
   const consumer = handler.name;
   const { rows } = await pool.query<{ envelope: string }>({ ...WAITING_SINCE, values: [consumer, seconds, LIMIT] });
   const events = rows.map(({ envelope }) => JSON.parse(envelope) as EventEnvelope<T>);

@@ -52,7 +52,9 @@ export const SenderConfig = Type.Object({
   NOTIFICATION_URL: Type.Optional(Type.String({ pattern: '^https?://.+', description: 'the address that the webhook sender posts to' })),
 });
 
-export function createSender({ NOTIFICATION_SENDER: name, NOTIFICATION_URL: url }: Static<typeof SenderConfig>, logger: Logger): NotificationSender {
+export function createSender(
+  { NOTIFICATION_SENDER: name, NOTIFICATION_URL: url }: Static<typeof SenderConfig>, logger: Logger,
+): NotificationSender {
   switch (name) {
     case 'log': return logSender(logger);
     case 'webhook':
