@@ -18,6 +18,11 @@ export class Deadlines<T> {
     this.#timeOf = timeOf;
   }
 
+  /** The entries, those that are passed over among them. */
+  get size(): number {
+    return this.#heap.length;
+  }
+
   add(at: number, item: T): void {
     const heap = this.#heap;
     let index = heap.length;

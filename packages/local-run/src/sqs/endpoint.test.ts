@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { cpSync } from 'node:fs';
 import { connect } from 'node:net';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { describe, test } from 'node:test';
 import type { TestContext } from 'node:test';
 import {
-  ChangeMessageVisibilityCommand, DeleteMessageCommand, GetQueueAttributesCommand, GetQueueUrlCommand, ReceiveMessageCommand, SendMessageBatchCommand,
-  SendMessageCommand, SQSClient,
+  ChangeMessageVisibilityCommand, CreateQueueCommand, DeleteMessageCommand, DeleteQueueCommand, GetQueueAttributesCommand, GetQueueUrlCommand,
+  ListQueueTagsCommand, ReceiveMessageCommand, SendMessageBatchCommand, SendMessageCommand, SetQueueAttributesCommand, SQSClient,
 } from '@aws-sdk/client-sqs';
 import { PortTakenError } from '../processes/ports.ts';
 import { SqsEndpoint } from './endpoint.ts';
@@ -217,4 +219,95 @@ test('a long poll that its client has given up takes no message', async (context
     assert.equal(message?.Body, String(round));
     await client.send(new DeleteMessageCommand({ QueueUrl, ReceiptHandle: message!.ReceiptHandle }));
   }
+});
+
+test('a queue that the API has made is there after a restart with all that belongs to it', async (context) => {
+  const dataDir = temporaryFolder(context);
+  const first = await endpoint(context, dataDir);
+  const policy = JSON.stringify({ deadLetterTargetArn: arn('dead'), maxReceiveCount: 1 });
+  const { QueueUrl: made } = await first.client.send(new CreateQueueCommand({ QueueName: 'made', Attributes: { VisibilityTimeout: '7' }, tags: { team: 'orders' } }));
+  await first.client.send(new SetQueueAttributesCommand({ QueueUrl: made, Attributes: { RedrivePolicy: policy } }));
+  await first.client.send(new CreateQueueCommand({ QueueName: 'deleted' }));
+  await first.client.send(new SendMessageCommand({ QueueUrl: first.sqs.queueUrl('deleted', account), MessageBody: 'gone' }));
+  await first.client.send(new DeleteQueueCommand({ QueueUrl: first.sqs.queueUrl('deleted', account) }));
+  await first.client.send(new SendMessageCommand({ QueueUrl: made, MessageBody: 'poison' }));
+  await first.client.send(new ReceiveMessageCommand({ QueueUrl: made, VisibilityTimeout: 0 }));
+  await first.stop();
+
+  const second = await endpoint(context, dataDir);
+  const QueueUrl = second.sqs.queueUrl('made', account);
+  const { Attributes } = await second.client.send(new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ['All'] }));
+  assert.deepEqual([Attributes?.VisibilityTimeout, Attributes?.RedrivePolicy], ['7', policy]);
+  assert.deepEqual((await second.client.send(new ListQueueTagsCommand({ QueueUrl }))).Tags, { team: 'orders' });
+  await assert.rejects(second.client.send(new GetQueueUrlCommand({ QueueName: 'deleted' })), { name: 'QueueDoesNotExist' });
+  await second.client.send(new ReceiveMessageCommand({ QueueUrl }));
+  assert.deepEqual([second.sqs.bodies('made'), second.sqs.bodies('dead'), second.sqs.orphans()], [[], ['poison'], []]);
+});
+
+test('a queue of the templates takes the place of one that the API has made, with its messages', async (context) => {
+  const dataDir = temporaryFolder(context);
+  const { client, sqs, stop } = await endpoint(context, dataDir);
+  const { QueueUrl } = await client.send(new CreateQueueCommand({ QueueName: 'later', Attributes: { VisibilityTimeout: '7' } }));
+  await client.send(new SendMessageCommand({ QueueUrl, MessageBody: 'kept' }));
+  await sqs.written();
+  sqs.createQueue({ name: 'later', arn: arn('later'), attributes: { VisibilityTimeout: '8' } }, account);
+  const { Attributes } = await client.send(new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ['VisibilityTimeout'] }));
+  assert.deepEqual([Attributes?.VisibilityTimeout, sqs.bodies('later')], ['8', ['kept']]);
+  await stop();
+});
+
+test('after a restart, nothing of a group is given out while its consumer may still have the first', async (context) => {
+  const dataDir = temporaryFolder(context);
+  const first = await endpoint(context, dataDir);
+  const queue = (sqs: SqsEndpoint) => ({ QueueUrl: sqs.queueUrl('slow.fifo', account) });
+  for (const MessageBody of ['1', '2']) await first.client.send(new SendMessageCommand({ ...queue(first.sqs), MessageBody, MessageGroupId: 'g' }));
+  const { Messages: [one] = [] } = await first.client.send(new ReceiveMessageCommand(queue(first.sqs)));
+  await first.stop();
+  const second = await endpoint(context, dataDir);
+  assert.equal((await second.client.send(new ReceiveMessageCommand(queue(second.sqs)))).Messages, undefined);
+  await second.client.send(new DeleteMessageCommand({ ...queue(second.sqs), ReceiptHandle: one?.ReceiptHandle }));
+  assert.equal((await second.client.send(new ReceiveMessageCommand(queue(second.sqs)))).Messages?.[0]?.Body, '2');
+});
+
+test('attributes and trace header of a message are there after a restart', async (context) => {
+  const dataDir = temporaryFolder(context);
+  const first = await endpoint(context, dataDir);
+  const header = 'Root=1-5759e988-bd862e3fe1be46a994272793';
+  const sent = await first.client.send(new SendMessageCommand({
+    QueueUrl: first.QueueUrl, MessageBody: 'x', MessageAttributes: { a: { DataType: 'Binary', BinaryValue: Uint8Array.of(1, 255) } },
+    MessageSystemAttributes: { AWSTraceHeader: { DataType: 'String', StringValue: header } },
+  }));
+  await first.stop();
+  const second = await endpoint(context, dataDir);
+  const { Messages: [message] = [] } = await second.client.send(new ReceiveMessageCommand({
+    QueueUrl: second.QueueUrl, MessageAttributeNames: ['All'], MessageSystemAttributeNames: ['All'],
+  }));
+  assert.deepEqual([message?.MessageId, message?.MD5OfMessageAttributes, message?.Attributes?.AWSTraceHeader], [sent.MessageId, sent.MD5OfMessageAttributes, header]);
+  assert.deepEqual([...message?.MessageAttributes?.['a']?.BinaryValue ?? []], [1, 255]);
+});
+
+test('the messages of a data folder from before are found', async (context) => {
+  const dataDir = temporaryFolder(context);
+  await (await endpoint(context, dataDir)).stop();
+  const database = new DatabaseSync(join(dataDir, 'sqs', 'queues.db'));
+  // As it was written by the emulator that the endpoint was built on.
+  const message = { messageId: randomUUID(), md5OfBody: 'm', messageAttributes: {}, md5OfMessageAttributes: '', sentTimestamp: Date.now(), approximateReceiveCount: 0 };
+  database.prepare('insert into queued (queue, message, body, receive_count) values (?, ?, ?, 0)').run('orders', JSON.stringify(message), 'old');
+  database.close();
+  const { client, QueueUrl } = await endpoint(context, dataDir);
+  const { Messages: [found] = [] } = await client.send(new ReceiveMessageCommand({ QueueUrl, MessageAttributeNames: ['All'] }));
+  assert.deepEqual([found?.Body, found?.MessageId, found?.MessageAttributes], ['old', message.messageId, undefined]);
+  await client.send(new DeleteMessageCommand({ QueueUrl, ReceiptHandle: found?.ReceiptHandle }));
+});
+
+test('the endpoint stops at once while consumers wait, and refuses what web pages send', async (context) => {
+  const { sqs, client, QueueUrl } = await endpoint(context, temporaryFolder(context));
+  const poll = client.send(new ReceiveMessageCommand({ QueueUrl, WaitTimeSeconds: 20 }));
+  await eventually(() => sqs.waiting('orders') === 1, 'the long poll');
+  const response = await fetch(sqs.url, { method: 'POST', body: new URLSearchParams({ Action: 'SendMessage', QueueUrl, MessageBody: 'from a page' }) });
+  assert.deepEqual([response.status, sqs.bodies('orders')], [403, []]);
+  const began = performance.now();
+  await sqs.stop();
+  assert.equal((await poll).Messages, undefined);
+  assert.ok(performance.now() - began < 10_000);
 });

@@ -65,6 +65,7 @@ export class SqsEndpoint {
   readonly #store: QueueStore;
   readonly #moveTasks: MoveTasks;
   readonly #server: LocalServer;
+  #stopped: Promise<void> | undefined;
 
   private constructor(store: QueueStore, moveTasks: MoveTasks, server: LocalServer) {
     this.#store = store;
@@ -165,7 +166,12 @@ export class SqsEndpoint {
     return this.#store.named(name)?.polls.waiting ?? 0;
   }
 
-  async stop(): Promise<void> {
+  /** Ends the receives that wait, answers what has come in, and closes the journal. */
+  stop(): Promise<void> {
+    return this.#stopped ??= this.#stop();
+  }
+
+  async #stop(): Promise<void> {
     this.#moveTasks.stop();
     this.#store.stop();
     await this.#server.close();

@@ -7,7 +7,8 @@ import type { Queue } from './queue.ts';
 
 const MOST_ATTRIBUTES = 10;
 const MOST_DELAY_SECONDS = 900;
-const UNKNOWN_CHARACTERS = /[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/u;
+// eslint-disable-next-line no-control-regex
+const UNKNOWN_CHARACTERS = /[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/;
 /** 1 to 128 letters, digits and signs of ASCII. */
 const TOKEN = /^[\x21-\x7e]{1,128}$/;
 const TYPE = /^(String|Number|Binary)(\.[\x20-\x7e]*)?$/;
@@ -47,7 +48,7 @@ export function readSend(input: Input, queue: Queue): Send {
 }
 
 function checkContent(content: string): void {
-  if (!UNKNOWN_CHARACTERS.test(content)) return;
+  if (!UNKNOWN_CHARACTERS.test(content) && content.isWellFormed()) return;
   throw new SqsError(
     'InvalidMessageContents',
     'Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF',

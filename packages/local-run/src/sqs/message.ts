@@ -1,4 +1,4 @@
-import { createHash, hash, randomUUID } from 'node:crypto';
+import { hash, randomUUID } from 'node:crypto';
 
 /** As it travels in JSON: a binary value is base64. */
 export interface MessageAttribute {
@@ -69,27 +69,27 @@ const TEXT = Buffer.from([1]);
 
 /** The digest that clients compare with theirs: names in order, and of each name, type and value the length and the bytes. */
 export function md5OfAttributes(attributes: MessageAttributes): string {
-  const digest = createHash('md5');
-  const add = (content: string | Buffer) => {
-    const bytes = typeof content === 'string' ? Buffer.from(content) : content;
-    const length = Buffer.alloc(4);
+  const parts: Buffer[] = [];
+  const add = (bytes: Buffer) => {
+    const length = Buffer.allocUnsafe(4);
     length.writeUInt32BE(bytes.length);
-    digest.update(length).update(bytes);
+    parts.push(length, bytes);
   };
   for (const name of Object.keys(attributes).sort()) {
     const { DataType, StringValue = '', BinaryValue } = attributes[name]!;
-    add(name);
-    add(DataType);
-    digest.update(BinaryValue === undefined ? TEXT : BINARY);
-    add(BinaryValue === undefined ? StringValue : Buffer.from(BinaryValue, 'base64'));
+    add(Buffer.from(name));
+    add(Buffer.from(DataType));
+    parts.push(BinaryValue === undefined ? TEXT : BINARY);
+    add(BinaryValue === undefined ? Buffer.from(StringValue) : Buffer.from(BinaryValue, 'base64'));
   }
-  return digest.digest('hex');
+  return hash('md5', Buffer.concat(parts));
 }
 
 /** The bytes that count for the size limits: the body, and of each attribute the name, the type and the value. */
-export function sizeOf({ body, messageAttributes = {} }: NewMessage): number {
+export function sizeOf({ body, messageAttributes }: NewMessage): number {
   let size = Buffer.byteLength(body);
-  for (const [name, { DataType, StringValue = '', BinaryValue = '' }] of Object.entries(messageAttributes)) {
+  for (const name in messageAttributes) {
+    const { DataType, StringValue = '', BinaryValue = '' } = messageAttributes[name]!;
     size += Buffer.byteLength(name) + Buffer.byteLength(DataType) + Buffer.byteLength(StringValue) + Buffer.byteLength(BinaryValue, 'base64');
   }
   return size;

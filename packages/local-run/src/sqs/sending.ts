@@ -1,13 +1,10 @@
 import { contentId, createMessage } from './message.ts';
-import type { NewMessage } from './message.ts';
+import type { Message, NewMessage } from './message.ts';
 import type { Queue } from './queue.ts';
 
-export interface Sent {
-  readonly messageId: string;
-  readonly sequenceNumber?: string | undefined;
-}
+export type Sent = Pick<Message, 'messageId' | 'sequenceNumber' | 'md5OfBody' | 'md5OfMessageAttributes'>;
 
-/** Puts a message into a queue; of a FIFO queue, one that is there already is given back. */
+/** Puts a message into a queue; in place of a duplicate, a FIFO queue names the message that it has. */
 export function send(queue: Queue, message: NewMessage, now: number, delaySeconds = queue.numbers.delaySeconds): Sent {
   const { deduplication } = queue;
   if (!deduplication) {
@@ -17,9 +14,9 @@ export function send(queue: Queue, message: NewMessage, now: number, delaySecond
   }
   const messageDeduplicationId = message.messageDeduplicationId ?? contentId(message.body);
   const key = queue.attributes['DeduplicationScope'] === 'messageGroup' ? `${message.messageGroupId}\n${messageDeduplicationId}` : messageDeduplicationId;
-  const known = deduplication.find(key);
-  if (known) return known;
   const created = createMessage({ ...message, messageDeduplicationId }, now, delaySeconds);
+  const known = deduplication.find(key);
+  if (known) return { ...created, ...known };
   queue.sequence(created);
   deduplication.remember(key, created);
   queue.add(created);

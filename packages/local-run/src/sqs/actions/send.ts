@@ -1,5 +1,5 @@
 import type { Input } from '../../http/aws-json.ts';
-import { md5, md5OfAttributes } from '../message.ts';
+import { md5OfAttributes } from '../message.ts';
 import { readSend } from '../message-input.ts';
 import type { Queue } from '../queue.ts';
 import { send } from '../sending.ts';
@@ -18,11 +18,11 @@ export const sendActions: Readonly<Record<string, Action>> = {
 
 function sendOne(input: Input, queue: Queue, { store }: Context): Record<string, unknown> {
   const { message, delaySeconds, systemAttributes } = readSend(input, queue);
-  const { messageId, sequenceNumber } = send(queue, message, store.clock(), delaySeconds);
+  const { messageId, sequenceNumber, md5OfBody, md5OfMessageAttributes } = send(queue, message, store.clock(), delaySeconds);
   return {
     MessageId: messageId,
-    MD5OfMessageBody: md5(message.body),
-    ...(message.messageAttributes && { MD5OfMessageAttributes: md5OfAttributes(message.messageAttributes) }),
+    MD5OfMessageBody: md5OfBody,
+    ...(md5OfMessageAttributes !== undefined && { MD5OfMessageAttributes: md5OfMessageAttributes }),
     ...(systemAttributes && { MD5OfMessageSystemAttributes: md5OfAttributes(systemAttributes) }),
     ...(sequenceNumber !== undefined && { SequenceNumber: sequenceNumber }),
   };
