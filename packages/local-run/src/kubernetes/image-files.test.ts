@@ -59,14 +59,47 @@ test('a file of the last stage is found where it lies in the build context, thro
   });
   assert.equal(files.find('/app/lib/x.js'), join(folder, 'dist/lib/x.js'));
   assert.equal(files.find('/app/node_modules/a'), join(folder, 'node_modules/a'));
-  assert.equal(files.find('/app/package.json'), undefined);
+});
+
+test('a build writes beside the files that are copied one by one, here as in its stage', (context) => {
+  const dockerfile = `FROM node:24 AS build
+WORKDIR /src
+COPY package.json tsconfig.json ./
+RUN npm ci
+COPY src ./src
+RUN npx tsc
+FROM gcr.io/distroless/nodejs24
+WORKDIR /app
+COPY --from=build /src/node_modules node_modules
+COPY --from=build /src/dist dist
+CMD ["dist/server.js"]
+`;
+  const present = ['package.json', 'tsconfig.json', 'src/server.ts'];
+  const { run, files, folder } = image(context, dockerfile, [...present, 'dist/server.js', 'node_modules/a/index.js']);
+  assert.deepEqual(run(), { command: ['node', 'dist/server.js'], folder: '.' });
+  assert.equal(files.find('/app/node_modules', 'folder'), join(folder, 'node_modules'));
+  const unbuilt = image(context, dockerfile, present);
+  assert.deepEqual(unbuilt.run(), { file: '/app/dist/server.js' });
+  assert.deepEqual(unbuilt.files.missing('/app/dist/server.js'), {
+    file: 'dist/server.js', isBelow: true,
+    reason: 'Dockerfile:10 `COPY --from=build /src/dist dist` copies it, Dockerfile:6 `RUN npx tsc` makes it, and the local run does not build images',
+  });
+});
+
+test('a build that writes elsewhere has no place in the build context', (context) => {
+  const { run, files } = image(context, 'FROM golang AS build\nWORKDIR /src\nCOPY . .\nRUN go build -o /out/server\nFROM scratch\nCOPY --from=build /out/server /server\nENTRYPOINT ["/server"]\n', ['main.go']);
+  assert.deepEqual(run(), { file: '/server' });
+  assert.deepEqual(files.missing('/server'), {
+    file: '/server', isBelow: false,
+    reason: 'Dockerfile:6 `COPY --from=build /out/server /server` copies it, Dockerfile:4 `RUN go build -o /out/server` makes it, and the local run does not build images',
+  });
 });
 
 test('a file that only a build makes is missing, with the lines that copy and make it', (context) => {
   const { run, files } = image(context, MULTI_STAGE, ['src/server.ts']);
   assert.deepEqual(run(), { file: '/app/server.js' });
   assert.deepEqual(files.missing('/app/server.js'), {
-    file: 'dist/server.js', reason: 'Dockerfile:11 `COPY --from=build /src/dist ./` copies it, Dockerfile:6 `RUN npm run build` makes it, and the local run does not build images',
+    file: 'dist/server.js', isBelow: true, reason: 'Dockerfile:11 `COPY --from=build /src/dist ./` copies it, Dockerfile:6 `RUN npm run build` makes it, and the local run does not build images',
   });
   assert.equal(files.installs(), 'Dockerfile:4 `RUN npm ci`');
 });
@@ -89,8 +122,9 @@ COPY assets/*.css styles/
 COPY other .
 `, ['src/main.js', 'src/x.js', 'a.json', 'b.json', 'assets/one.css', 'assets/two.js', 'other/b.json', 'other/conf/b.json']);
   const found = (path: string) => files.find(path, 'file')?.slice(folder.length + 1);
-  assert.deepEqual(['server.js', 'lib/x.js', 'conf/a.json', 'conf/b.json', 'styles/one.css', 'styles/two.js', 'src/x.js', 'other/b.json', 'b.json'].map((path) => found(`/app/${path}`)), [
-    'src/main.js', 'src/x.js', 'a.json', 'other/conf/b.json', 'assets/one.css', undefined, undefined, undefined, 'other/b.json',
+  const paths = ['server.js', 'lib/x.js', 'conf/a.json', 'conf/b.json', 'styles/one.css', 'styles/two.js', 'b.json'];
+  assert.deepEqual(paths.map((path) => found(`/app/${path}`)), [
+    'src/main.js', 'src/x.js', 'a.json', 'other/conf/b.json', 'assets/one.css', undefined, 'other/b.json',
   ]);
 });
 

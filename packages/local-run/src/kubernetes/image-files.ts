@@ -3,10 +3,10 @@ import { basename, dirname, join, posix } from 'node:path';
 import type { ImageAsset } from '../assembly/assembly.ts';
 import type { Copy, Instruction, Stage } from './dockerfile.ts';
 
-/** A place in the build context that a path of the image may come from. */
+/** A place that a path of the image may come from. */
 interface Origin {
-  /** Its path on this machine. */
-  readonly path: string;
+  /** Its path on this machine. @default - a command makes it in a folder that nothing is copied to */
+  readonly path?: string;
   /** The lines that copy it, from the last stage back to the build context. */
   readonly copies: readonly Copy[];
   /** The stage that the last of these lines is in. */
@@ -29,7 +29,7 @@ export class ImageFiles {
 
   /** The file or folder on this machine that has this absolute path in the image; undefined if there is none. */
   find(path: string, kind: 'file' | 'folder' | 'any' = 'any'): string | undefined {
-    return this.#origins(path).find((origin) => isThere(origin.path, kind))?.path;
+    return this.#origins(path).map((origin) => origin.path).find((candidate) => candidate !== undefined && isThere(candidate, kind));
   }
 
   /** Whether a line of the Dockerfile copies this absolute path, from the build context or from a stage. */
@@ -37,26 +37,23 @@ export class ImageFiles {
     return this.#origins(path).length > 0;
   }
 
-  /** The path in the build context of a file that is not there, and the lines of the Dockerfile that should bring it. */
-  missing(path: string): { readonly file: string; readonly reason: string } {
+  /** The path in the build context of a file that is not there, the lines of the Dockerfile that should bring it, and the remedy. */
+  missing(path: string): { readonly file: string; readonly reason: string; readonly isBelow: boolean } {
     const { directory, dockerFile } = this.#asset;
-    const at = (instruction: Instruction) => this.#at(instruction);
     const [origin] = this.#origins(path);
     if (!origin) {
-      const base = baseOf(this.#stage);
       const other = this.#stage.copies.find((copy) => copy.from === 'other image');
-      return {
-        file: path,
-        reason: other ? `${at(other.instruction)} takes files from another image` : `no line of ${dockerFile} copies it, so it is part of the image ${base} or made by a command`,
-      };
+      const made = `no line of ${dockerFile} copies it, so it is part of the image ${baseOf(this.#stage)} or made by a command`;
+      return { file: path, isBelow: false, reason: other ? `${this.#at(other.instruction)} takes files from another image` : made };
     }
     const { runs } = origin.stage;
     const run = runs.findLast(({ rest }) => BUILDS.test(rest)) ?? runs.at(-1);
     const copy = origin.copies.find(({ from }) => from !== undefined) ?? origin.copies[0];
-    const made = run && `${at(run)} makes it, and the local run does not build images`;
+    const made = run && `${this.#at(run)} makes it, and the local run does not build images`;
     return {
-      file: origin.path.slice(directory.length + 1),
-      reason: [copy && `${at(copy.instruction)} copies it`, made].filter(Boolean).join(', '),
+      file: origin.path?.slice(directory.length + 1) ?? path,
+      isBelow: origin.path !== undefined,
+      reason: [copy && `${this.#at(copy.instruction)} copies it`, made].filter(Boolean).join(', '),
     };
   }
 
@@ -82,20 +79,29 @@ export class ImageFiles {
   }
 
   #originsIn(stage: Stage, path: string, copies: readonly Copy[]): Origin[] {
-    const origins = stage.copies.toReversed().flatMap((copy) => {
-      const { from, sources, destination } = copy;
-      const inner = within(destination, path);
-      if (inner === undefined || from === 'other image') return [];
-      return sources.flatMap((source) => {
-        const trail = [...copies, copy];
-        if (from) return innerPaths(source, inner).flatMap((sourcePath) => this.#originsIn(from, posix.resolve('/', sourcePath), trail));
-        return innerPaths(source, inner)
-          .map((sourcePath) => ({ path: join(this.#asset.directory, sourcePath), copies: trail, stage }))
-          // The name of a folder is not part of what is copied.
-          .filter(({ path: found }) => inner === '' || found !== join(this.#asset.directory, source) || !isThere(found, 'folder'));
-      });
+    const copied = stage.copies.toReversed().flatMap((copy) => {
+      const inner = within(copy.destination, path);
+      return inner === undefined ? [] : copy.sources.flatMap((source) => this.#originsOf(copy, source, inner, [...copies, copy], stage));
     });
-    return [...origins, ...(stage.parent ? this.#originsIn(stage.parent, path, copies) : [])];
+    const all = [...copied, ...(stage.parent ? this.#originsIn(stage.parent, path, copies) : [])];
+    if (stage.workingDirectory === '/' || !copiesFiles(stage)) return all;
+    // A command makes files beside those that are copied to its working directory, and a build on this machine does the same.
+    const beside = within(stage.workingDirectory, path);
+    return beside === undefined ? all : [...all, { path: join(this.#asset.directory, beside), copies, stage }];
+  }
+
+  #originsOf({ from }: Copy, source: string, inner: string, copies: readonly Copy[], stage: Stage): Origin[] {
+    if (from === 'other image') return [];
+    if (from) {
+      const origins = innerPaths(source, inner).flatMap((path) => this.#originsIn(from, posix.resolve('/', path), copies));
+      return origins.length > 0 ? origins : [{ copies, stage: from }];
+    }
+    const place = join(this.#asset.directory, source);
+    const isNamed = inner === '' || inner === basename(source);
+    // A file is copied as itself. The name of a folder is not part of what is copied.
+    if (isThere(place, 'file')) return isNamed ? [{ path: place, copies, stage }] : [];
+    const paths = isThere(place, 'folder') ? [join(source, inner)] : innerPaths(source, inner);
+    return paths.map((path) => ({ path: join(this.#asset.directory, path), copies, stage }));
   }
 }
 

@@ -64,10 +64,10 @@ export class KubernetesReader {
       case 'ConfigMap':
       case 'Secret':
         // Read where a workload refers to it. Those for the cluster itself, such as the settings of its network plugin, nobody reads here.
-        if (metadata.namespace === 'kube-system') this.#leaveOut(kind);
+        if (metadata.namespace === 'kube-system') this.#leaveOut();
         break;
       default:
-        if (WITHOUT_COUNTERPART.has(kind)) this.#leaveOut(kind);
+        if (WITHOUT_COUNTERPART.has(kind)) this.#leaveOut();
         else this.#nameAsNotMade(kind, name, resource);
     }
   }
@@ -98,8 +98,8 @@ export class KubernetesReader {
     this.#context.warn(`The local run cannot make ${kind || 'an object without kind'} ${name} (Kubernetes manifest ${constructPath}): ${means}.`);
   }
 
-  #leaveOut(kind: string): void {
-    this.#context.leaveOut(`${kind} in Kubernetes: it has a meaning in a cluster only`);
+  #leaveOut(): void {
+    this.#context.leaveOut('Kubernetes objects for the cluster itself: namespaces, accounts, policies and the like');
   }
 
   /** An autoscaler owns the number of replicas; the smallest that it would run is what runs here. */

@@ -97,11 +97,11 @@ export class PodReader {
   /** Says what a command lacks, the line of the Dockerfile that it is about, and the remedy. */
   #lack(lack: Lack, words: readonly string[], stage: Stage, asset: ImageAsset, files: ImageFiles): string {
     if ('program' in lack) return `runs ${lack.program} of its image (${baseOf(stage)}), and there is no such program on this machine. Install it,`;
-    const { file, reason } = files.missing(lack.file);
-    const remedy = this.#isStaged(asset)
-      ? 'Build it where its sources are, and use `cdk synth --no-staging`, which takes that folder as it is,'
-      : `Build it, so that ${file} is in ${asset.directory},`;
-    return `runs ${words.join(' ')}, and ${file} is not in its build context: ${reason}. ${remedy}`;
+    const { file, reason, isBelow } = files.missing(lack.file);
+    const why = `runs ${words.join(' ')}, and ${file} is not in its build context: ${reason}.`;
+    if (!isBelow) return `${why} Let the build write into a folder of the build context,`;
+    if (!this.#isStaged(asset)) return `${why} Build it, so that ${file} is in ${asset.directory},`;
+    return `${why} Build it where its sources are, and use \`cdk synth --no-staging\`, which takes that folder as it is,`;
   }
 
   /** The advice for a program that misses a file: the command of the Dockerfile that may make it. */
