@@ -2,9 +2,11 @@ import {
   CreateQueueCommand, DeleteQueueCommand, GetQueueAttributesCommand, ReceiveMessageCommand, SendMessageBatchCommand, SQSClient,
 } from '@aws-sdk/client-sqs';
 import assert from 'node:assert/strict';
-import type { AddressInfo } from 'node:net';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { buildApp } from 'fauxqs';
+import { SqsEndpoint } from 'cdk-local-run/sqs/endpoint';
 import { withTransaction } from '../database.ts';
 import { newEvent, newId, type EventEnvelope } from '../events/index.ts';
 import { createSchemas, eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../testing.ts';
@@ -15,7 +17,8 @@ import { eventsConsumed } from './metrics.ts';
 
 let server: TestServer;
 let db: TestDatabase;
-let app: ReturnType<typeof buildApp>;
+let endpoint: SqsEndpoint;
+let folder: string;
 let sqs: SQSClient;
 let queues = 0;
 
@@ -24,24 +27,25 @@ before(async () => {
   db = await server.database();
   await db.admin.query(`CREATE TABLE public.effect (event_id text, customer text, seen timestamptz DEFAULT now());
     GRANT INSERT, SELECT ON public.effect TO ${db.name}_command`);
-  app = buildApp({ logger: false });
-  await app.listen({ host: '127.0.0.1', port: 0 });
-  sqs = clientFor((app.server.address() as AddressInfo).port);
+  folder = await mkdtemp(join(tmpdir(), 'consumer-test-'));
+  endpoint = await SqsEndpoint.start({ dataDir: folder, region: 'eu-central-1' });
+  sqs = clientFor(endpoint.url);
 });
 after(async () => {
   sqs.destroy();
-  await app.close();
+  await endpoint.stop();
+  await rm(folder, { recursive: true });
   await server.stop();
 });
 
-function clientFor(port: number): SQSClient {
-  return new SQSClient({ endpoint: `http://127.0.0.1:${port}`, region: 'eu-central-1', credentials: { accessKeyId: 'test', secretAccessKey: 'test' } });
+function clientFor(address: string): SQSClient {
+  return new SQSClient({ endpoint: address, region: 'eu-central-1', credentials: { accessKeyId: 'test', secretAccessKey: 'test' } });
 }
 
 async function createQueue({ maxReceiveCount, visibility = 30 }: { maxReceiveCount?: number; visibility?: number } = {}) {
   const make = async (name: string, Attributes: Record<string, string>) => {
     await sqs.send(new CreateQueueCommand({ QueueName: name, Attributes }));
-    return `http://127.0.0.1:${(app.server.address() as AddressInfo).port}/000000000000/${name}`;
+    return endpoint.queueUrl(name, '000000000000');
   };
   const name = `q${++queues}`;
   const deadLetterUrl = await make(`${name}-dlq`, {});
