@@ -131,7 +131,7 @@ function countStock({ outcome, lines, shortages }: InventoryUpdated, minute: Min
       return;
     case 'RELEASED':
     case 'RETURNED':
-      // What was counted has happened all the same.
+      // The decision before it was counted, and it did happen.
   }
 }
 

@@ -169,7 +169,7 @@ test('versions that others give an order are steps too, and an end is an end', a
   assert.deepEqual((await db.admin.query('SELECT status, items FROM fan_out.orders')).rows, [{ status: 'CANCELLED', items: created.data.items }]);
 });
 
-test('an event that can not be applied fails alone, and leaves nothing behind', async () => {
+test('an event that cannot be applied fails alone, and leaves nothing behind', async () => {
   const [good, bad] = histories(2) as [LifeEvent[], LifeEvent[]];
   const orphan = { ...bad[2]!, sequence: '1' };
   const { outcomes, failures } = await handleIsolating(orderHandler, [...good, orphan], db.command, () => false);

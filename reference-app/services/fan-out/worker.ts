@@ -4,7 +4,7 @@ import type { ServiceContext } from '../shared/service.ts';
 import { runConsumerWorker, type ConsumerWorkerParts } from '../shared/worker.ts';
 import type { OrderEventType } from './in-order.ts';
 
-/** The process of a consumer whose queue has a variable of its own, so that one .env file does for all three. */
+/** The process of a consumer whose queue has a variable of its own, so that one .env file is enough for all three. */
 export function runFanOutConsumer<X extends TObject>(
   name: string, queueVariable: string, extra: X,
   create: (context: ServiceContext<Static<X>> & { writer: Pool }) => ConsumerWorkerParts<OrderEventType>,

@@ -5,7 +5,7 @@ import { Ledger, type Entry, type Level, type Movement, type Posting, type Step,
 
 export type Caused = 'inventory.validated' | 'order.confirmed' | 'order.update-requested' | 'order.updated' | 'order.update-rejected' | 'order.cancel-requested' | 'order.expired';
 
-/** What a decision rests on. */
+/** The facts that a decision rests on. */
 export interface Known {
   readonly handled: ReadonlySet<string>;
   readonly entries: readonly Entry[];
@@ -19,14 +19,14 @@ export interface Change {
   readonly eventId: string;
   readonly version: number;
   readonly movements: readonly Movement[];
-  /** Of the event that says it. */
+  /** The data of the event that publishes it. */
   readonly data: InventoryUpdated;
 }
 
 export interface Decision {
   readonly outcomes: Outcome[];
   readonly changes: Change[];
-  /** What becomes of the counters, in sorted order. */
+  /** The changes of the counters, in sorted order. */
   readonly stock: readonly Level[];
   /** An order was refused because of what was known about stock. */
   readonly isShort: boolean;
@@ -49,7 +49,7 @@ export function decide(events: readonly EventEnvelope<Caused>[], known: Known, i
   return { outcomes, changes, stock: ledger.changes(), isShort: changes.some(({ data }) => data.outcome === 'REJECTED') };
 }
 
-/** What the next event of an order does. */
+/** The effect of an order's next event, or why it has none. */
 function answerTo(event: EventEnvelope<Caused>, ledger: Ledger, id: () => string): Change | { ignored: string } {
   const { orderId } = event.data;
   if (event.type === 'inventory.validated') {

@@ -50,7 +50,7 @@ async function handleExactly(events: readonly EventEnvelope<Caused>[], pool: Poo
   }));
 }
 
-/** What the inbox has to know from now on. */
+/** The ids to be remembered in the inbox. */
 function done({ outcomes }: Decision, { handled }: Known): string[] {
   return outcomes.filter((outcome) => !isOpen(outcome) && !handled.has(outcome.eventId)).map(({ eventId }) => eventId);
 }

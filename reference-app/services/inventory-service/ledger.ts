@@ -1,6 +1,6 @@
 import type { InventoryLine, StockLine } from '../shared/events/index.ts';
 
-/** What a line of the ledger does. */
+/** The kind of a line of the ledger. */
 export type Step = 'RESERVE' | 'REJECT' | 'COMMIT' | 'RELEASE' | 'RETURN';
 
 /** A line of the ledger about an order. */
@@ -23,7 +23,7 @@ export interface Level {
   readonly reserved: number;
 }
 
-/** What moves between an order and the stock of one location. */
+/** A movement between an order and the stock of one location. */
 export interface Movement {
   readonly type: Step;
   readonly sku: string;
@@ -33,7 +33,7 @@ export interface Movement {
   readonly reserved: number;
 }
 
-/** What was done for an order: the movements, and the lines that tell others of it, one per SKU. */
+/** The movements of one operation, and the lines that publish them, one per SKU. */
 export interface Posting {
   readonly movements: readonly Movement[];
   readonly lines: InventoryLine[];
@@ -50,7 +50,7 @@ export type Wanted = Pick<StockLine, 'sku' | 'requested'>;
 
 interface Place { readonly sku: string; readonly location: string; free: number; onHand: number; reserved: number }
 interface Stock { readonly places: Place[]; onHand: number; reserved: number }
-/** What an order has at a place: promised to it, and taken out for it. */
+/** The pieces of an order at a place: promised to it, and taken out for it. */
 interface Holding { readonly place: Place; held: number; taken: number }
 /** `sku` is that of its first line in the ledger. */
 interface Reservation { readonly holdings: Holding[]; id: string; version: number; sku: string }
@@ -58,16 +58,16 @@ type Moving = Exclude<Step, 'REJECT'>;
 interface Move { readonly type: Moving; readonly holding: Holding; readonly quantity: number }
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** What a step does to the counters with each piece. */
+/** The effect of a step on the counters, for each piece. */
 const EFFECT: Readonly<Record<Moving, { onHand: number; reserved: number }>> = {
   RESERVE: { onHand: 0, reserved: 1 }, COMMIT: { onHand: -1, reserved: -1 }, RELEASE: { onHand: 0, reserved: -1 },
   RETURN: { onHand: 1, reserved: 0 },
 };
 
 /**
- * Stock and reservations in memory, from what the database knows of some orders and SKUs. Whatever is done, in whatever order:
+ * Stock and reservations of some orders and SKUs in memory. Whatever is done, in whatever order:
  * - at no place is more reserved than is on hand, nor less than nothing (I3);
- * - the counters are what was known and the sum of all movements, and reserved is what the orders hold (I4);
+ * - the counters are those at the start plus the sum of all movements, and reserved is the sum of what the orders hold (I4);
  * - an order gives back only what it has.
  */
 export class Ledger {
@@ -174,7 +174,7 @@ export class Ledger {
     return { reservationId: reservation.id, version: reservation.version, movements };
   }
 
-  /** What the order has of each SKU, promised or taken. */
+  /** The pieces of each SKU that the order has, promised or taken. */
   amounts(orderId: string): Map<string, number> {
     const has = new Map<string, number>();
     for (const { place: { sku }, held, taken } of this.#reservationOf(orderId).holdings) has.set(sku, (has.get(sku) ?? 0) + held + taken);
@@ -187,7 +187,7 @@ export class Ledger {
     return { onHand, reserved };
   }
 
-  /** What becomes of the counters of each place, in sorted order. */
+  /** The changes of the counters of each place, in sorted order. */
   changes(): Level[] {
     return [...this.#touched].filter(({ onHand, reserved }) => onHand !== 0 || reserved !== 0).sort(byPlace)
       .map(({ sku, location, onHand, reserved }) => ({ sku, location, onHand, reserved }));

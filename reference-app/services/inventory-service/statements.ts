@@ -33,12 +33,12 @@ const NOWHERE = '-';
 type Row = Record<`entry_${'order_id' | 'version' | 'sku' | 'location' | 'on_hand' | 'reserved' | 'event_id'}` | `stock_${'sku' | 'location' | 'on_hand' | 'reserved'}`, string | null> & { handled: string };
 type Events = readonly EventEnvelope<Caused>[];
 
-/** What is known for a first try. That an order was decided before, by another event, the key of the ledger will tell. */
+/** The facts for a first try. The key of the ledger shows whether an order was decided before, by another event. */
 export async function read(database: Queryable, consumer: string, events: Events): Promise<Known> {
   return ask(database, [consumer, uuidArray(events.map(({ id }) => id)), orderIds(events.filter(({ type }) => type !== 'inventory.validated')), skus(events)]);
 }
 
-/** All that there is to know, but for the inbox: that is known from `claim`. */
+/** All facts except the inbox, which is known from `claim`. */
 export async function readClaimed(tx: Queryable, consumer: string, events: Events, handled: ReadonlySet<string>): Promise<Known> {
   return { ...await ask(tx, [consumer, '{}', orderIds(events), skus(events)]), handled };
 }

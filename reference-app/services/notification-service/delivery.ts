@@ -21,7 +21,7 @@ interface Claimed {
   readonly outcome: string;
   readonly customer_id: string | null;
   readonly traceparent: string | null;
-  /** This one, too. */
+  /** With this one. */
   readonly attempts: number;
 }
 
@@ -33,7 +33,7 @@ export interface ClaimOptions {
   readonly claimSeconds?: number;
 }
 
-/** What is due, by a claim with an end: a transaction that stays open while it sends would hold up the relay. */
+/** Delivers by a claim with an end: a transaction that stays open while it sends would hold up the relay. */
 export function claimed(pool: Pool, { channel, batchSize = 200, claimSeconds = 60 }: ClaimOptions): Deliver {
   return async (send) => {
     const { rows } = await pool.query<Claimed>({ ...CLAIM, values: [batchSize, claimSeconds] });

@@ -8,7 +8,7 @@ import { arrayOf, numberArray, textArray, uuidArray } from '../shared/sql-arrays
 type Noticed = 'order.confirmed' | 'order.rejected' | 'order.update-requested' | 'order.updated' | 'order.update-rejected'
   | 'order.cancel-requested' | 'order.cancelled' | 'order.expired' | 'inventory.updated';
 
-/** Customers are not told of the creation, so it is not sent here. */
+/** Customers get no notification of the creation, so its event is not sent here. */
 const FIRST_VERSION = 2;
 
 const NAME = 'notification-service';
@@ -19,7 +19,7 @@ const RECORD = {
          FROM notification.record($1, $2::text::uuid[], $3::text::uuid[], $4::text::int[], $5::text::text[], $6::text::text[], $7::text::text[])`,
 };
 
-/** Records what a customer is to be told, once per version of the order and outcome; the delivery sends it. */
+/** Records the notifications, one per version of an order and outcome; the delivery sends them. */
 export function createNotificationHandler(onRecorded: () => void): Handler<Noticed> {
   return {
     name: NAME,
@@ -56,11 +56,11 @@ async function record(events: readonly EventEnvelope<Noticed>[], pool: Pool, onR
   return events.map((event) => {
     const outcome = outcomeOf(event);
     if (known.has(event.id)) return { eventId: event.id, result: 'duplicate' };
-    if (outcome === null) return { eventId: event.id, result: 'ignored', reason: 'no customer is told of it' };
+    if (outcome === null) return { eventId: event.id, result: 'ignored', reason: 'customers get no notification of it' };
     // The first event of a key in the batch is the one that was recorded.
     return recorded.delete(`${event.data.orderId} ${Number(event.sequence)} ${outcome}`)
       ? { eventId: event.id, result: 'ok', committed: onRecorded }
-      : { eventId: event.id, result: 'duplicate', reason: 'the customer is told of it already' };
+      : { eventId: event.id, result: 'duplicate', reason: 'the customer gets this notification already' };
   });
 }
 

@@ -54,7 +54,7 @@ export class Maintenance {
         ...MAINTAIN, values: [interval(outboxHours), interval(inboxHours), interval(partitionHours)],
       });
       if (row!.done === null) return;
-      this.#log.info({ done: row!.done }, 'partitions');
+      this.#log.info({ done: row!.done }, 'partitions changed');
     }
   }
 

@@ -1,6 +1,6 @@
 import { EventBridgeClient, PutEventsCommand, type PutEventsRequestEntry } from '@aws-sdk/client-eventbridge';
 
-/** What the bus said about one entry. */
+/** The answer of the bus about one entry. */
 export type PublishResult =
   | { readonly result: 'ok' }
   /** `mayPass`: a fault of the way or of the bus, which ends some time; otherwise the entry itself is under suspicion. */

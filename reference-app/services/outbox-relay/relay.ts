@@ -32,7 +32,7 @@ export interface RelayOptions extends PublisherOptions {
   readonly maxAttempts?: number;
   /** A transaction that holds events back for so long is named in the log; ours live for milliseconds. @default 10 */
   readonly heldBackWarningSeconds?: number;
-  /** What is kept of history, by the leader of the first shard. @default - everything, for ever */
+  /** How long history is kept, by the leader of the first shard. @default - everything, for ever */
   readonly retention?: Retention;
   /** For the retention, whose statements may take longer. @default - pool */
   readonly maintenancePool?: Pool;
@@ -182,7 +182,7 @@ class ShardRelay {
       round: (progress) => this.#takePart(progress),
       failed: (error, failures) => {
         this.databaseAnswers = false;
-        if (failures === 1) this.#log.warn({ err: error }, 'the database can not be used; waiting');
+        if (failures === 1) this.#log.warn({ err: error }, 'the database cannot be used; the relay waits for it');
       },
       recovered: () => this.#log.info('the database can be used'),
       backOff: backOffOf({ firstMs: 100, maxMs: 1_000 }),
@@ -321,9 +321,9 @@ class Term {
   #read: Position;
   /** Published up to here, and not yet written down. */
   #done: Position | undefined;
-  /** What is not published yet was written after this. */
+  /** Events that are not published yet were written after this. */
   #since: string;
-  /** What becomes `#since` once the cursor has reached this transaction. */
+  /** The next `#since`, once the cursor has reached this transaction. */
   #observed: { readonly xid: string; readonly at: string } | undefined;
   readonly #calls = new Set<Promise<void>>();
   #refused: { item: Item; error: string }[] = [];
@@ -378,7 +378,7 @@ class Term {
     return this.#over || this.#deposed || this.#host.ended();
   }
 
-  /** What is published already is only a position, so one event that keeps failing does not stop the others for long. */
+  /** An event that is published already is only a position, so one event that keeps failing does not stop the others for long. */
   #hasRoom(): boolean {
     const { pending, pendingBytes, size } = this.#window;
     const { windowSize } = this.#options;
@@ -481,7 +481,7 @@ class Term {
       this.#warnedOf = undefined;
     } else if (this.#warnedOf !== holder!.pid) {
       this.#warnedOf = holder!.pid;
-      this.#log.warn({ seconds: Math.round(seconds), pid: holder!.pid, applicationName: holder!.application_name, database: holder!.database }, 'a transaction that is open for long holds events back');
+      this.#log.warn({ seconds: Math.round(seconds), pid: holder!.pid, applicationName: holder!.application_name, database: holder!.database }, 'a transaction that has been open for long holds events back');
     }
   }
 

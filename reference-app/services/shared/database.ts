@@ -119,7 +119,7 @@ export class ConnectError extends Error {
   }
 }
 
-/** Another transaction was in the way: the same work will do on the next try. */
+/** Another transaction was in the way: the same work succeeds on the next try. */
 export function isRetryable(error: unknown): boolean {
   return ['40001', '40P01'].includes(codeOf(error));
 }
@@ -227,7 +227,7 @@ export async function onClient<T>(client: pg.PoolClient, work: (client: pg.PoolC
 }
 
 /**
- * The statement or its data are to blame (data, constraints, conflicts, locks, time), the connection isn't. Others stay out: a new
+ * The statement or its data are to blame (data, constraints, conflicts, locks, time), the connection is not. Others stay out: a new
  * connection helps against a prepared statement that has got stale (0A000) or a writer that has become a reader (25006).
  */
 function isOfStatement(error: unknown): boolean {

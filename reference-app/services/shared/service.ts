@@ -9,7 +9,7 @@ export interface ServiceContext<C> {
   readonly logger: Logger;
 }
 
-/** What a started service promises to the process around it. */
+/** The promises of a started service to the process around it. */
 export interface RunningService {
   /** May the service get work now? Asked by the readiness probe; false while it drains, whatever this says. */
   ready?(): boolean | Promise<boolean>;
@@ -46,12 +46,12 @@ export async function runService<T extends TObject>(name: string, options: Servi
   let stopping: Promise<void> | undefined;
   const stop = (signal: NodeJS.Signals) => {
     if (stopping) {
-      logger.warn({ signal }, 'stopping at once: asked a second time');
+      logger.warn({ signal }, 'stopping at once after a second signal');
       process.exit(1);
     }
     logger.info({ signal }, 'stopping');
     const deadline = setTimeout(() => {
-      logger.error('the graceful stop took too long; ending');
+      logger.error('the graceful stop took too long; the process ends');
       process.exit(1);
     }, options.stopTimeoutMs ?? 25_000);
     stopping = (async () => {
@@ -68,7 +68,7 @@ export async function runService<T extends TObject>(name: string, options: Servi
   process.on('SIGINT', stop);
   // A supervisor starts a clean process; one in an unknown state must not go on.
   const crash = (error: unknown) => {
-    logger.fatal({ err: error }, 'unexpected error; ending');
+    logger.fatal({ err: error }, 'unexpected error; the process ends');
     process.exit(1);
   };
   process.on('uncaughtException', crash);

@@ -28,7 +28,7 @@ export function createLogger(options: { service: string; level?: string }, desti
     messageKey: 'message',
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (level) => ({ level }) },
-    // What a database or AWS error may carry in its fields is not for the log.
+    // The fields of an error of the database or of AWS are not for the log.
     redact: { paths: ['password', '*.password', 'secret', '*.secret', 'err.config', 'err.$response'], remove: true },
   }, destination ?? pino.destination({ dest: 1, sync: true }));
 }

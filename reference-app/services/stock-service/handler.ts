@@ -30,7 +30,7 @@ export interface StockHandlerOptions {
   readonly readerRestMs?: number;
 }
 
-/** OrderCreated → StockValidated: tells early whether the stock will probably do. */
+/** OrderCreated → StockValidated: says early whether the stock is probably enough. */
 export function createStockHandler({
   reader, writer, logger, readerTimeoutMs = 1_000, readerRestMs = 5_000,
 }: StockHandlerOptions): Handler<'order.created'> {

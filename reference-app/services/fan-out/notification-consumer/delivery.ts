@@ -17,13 +17,13 @@ interface Claimed {
   readonly outcome: string;
   readonly customer_id: string;
   readonly traceparent: string | null;
-  /** Before this one. */
+  /** Without this one. */
   readonly attempts: number;
 }
 
 const BATCH = 100;
 
-/** What is due, an order's notifications in their order: the rows are locked until they are sent. */
+/** Delivers an order's notifications in their order: the rows are locked until they are sent. */
 export function locked(pool: Pool): Deliver {
   return (send) => withTransaction(pool, async (tx) => {
     const { rows } = await tx.query<Claimed>({ ...CLAIM, values: [BATCH] });
@@ -36,7 +36,7 @@ export function locked(pool: Pool): Deliver {
     await tx.query({
       ...SETTLE, values: [uuidArray(rows.map((row) => row.order_id)), numberArray(rows.map(({ version }) => version)), numberArray(waits)],
     });
-    // What is sent lets the next one of its order be due.
+    // The next one of the same order is due now.
     return true;
   }, 1);
 }

@@ -8,16 +8,16 @@ const RECORD = {
          SELECT * FROM unnest($1::text::uuid[], $2::text::bigint[], $3::text::text[], $4::text::text[], $5::text::text[])`,
 };
 
-/** What customers are told of. */
+/** The events of which customers get a notification. */
 const OUTCOMES: { readonly [type: string]: string } = {
   'order.created': 'CREATED', 'order.updated': 'UPDATED', 'order.confirmed': 'CONFIRMED', 'order.rejected': 'REJECTED', 'order.cancelled': 'CANCELLED', 'order.expired': 'EXPIRED',
 };
 
-/** Records what a customer is to be told, once per version of the order; the delivery sends it. */
+/** Records the notifications, one per version of an order; the delivery sends them. */
 export function createNotificationHandler(onRecorded: () => void): Handler<OrderEventType> {
   return inOrder('notification-consumer', async (events, tx) => {
-    const told = events.filter(({ type }) => type in OUTCOMES);
-    const of = <T>(read: (event: OrderEvent) => T) => told.map(read);
+    const notified = events.filter(({ type }) => type in OUTCOMES);
+    const of = <T>(read: (event: OrderEvent) => T) => notified.map(read);
     await tx.query({
       ...RECORD,
       values: [

@@ -703,7 +703,7 @@ describe('api-read-service', () => {
     });
   });
 
-  it('can not write with the role it has', async () => {
+  it('cannot write with the role it has', async () => {
     await assert.rejects(db.query.query(`UPDATE orders.orders SET status = 'FAILED'`), { code: /^(25006|42501)$/ });
   });
 });

@@ -20,7 +20,7 @@ import { orderView, stockView, timelineView, toSnake } from './views.ts';
 export interface ReadApiDeps {
   /** A replica, as the query role. */
   readonly reader: Pool;
-  /** The writer, as the query role, for what the replica doesn't show yet. Keep it small. */
+  /** The writer, as the query role, for rows that the replica does not show yet. Keep it small. */
   readonly writer: Pool;
   readonly logger: Logger;
   readonly registry: Registry;
@@ -56,7 +56,7 @@ export function createReadApi({ reader, writer, logger, registry }: ReadApiDeps)
 
   serve(app, routes.listOrders, async (request, reply) => {
     const { filter, limit } = parseListRequest(request.query);
-    // One more than asked for tells whether there is a next page.
+    // One more than asked for shows whether there is a next page.
     const statement = orderList(filter, limit + 1);
     const { value: rows = [], source } = await read(tokenOf(request), async (db) => (await db.query<OrderRow>(statement)).rows);
     const page = rows.slice(0, limit);

@@ -29,19 +29,19 @@ const POLL_MS = 10;
 const CONNECT_TIMEOUT_MS = 2_000;
 /** After a failure one request in this time tries the replica again, so that not every one waits for the same failure. */
 const REST_MS = 2_000;
-/** What takes too long will do so again. */
+/** A slow query is slow again soon after. */
 const RETRY_SLOW_SECONDS = 5;
 /** Fallbacks in line for a connection beyond this are refused: the writer is there for orders first. */
 const MAX_WAITING = 200;
 
-/** What PostgreSQL says when statement_timeout is over. */
+/** PostgreSQL's code when statement_timeout is over. */
 const QUERY_CANCELED = '57014';
 
 const BEHIND = Symbol('behind');
 
 /**
- * Reads from the replica, and from the writer when the replica doesn't show (yet) what the client may know of: what its
- * token names, or anything at all that the replica misses. So "not found" is only ever the writer's word. A query that takes too
+ * Reads from the replica, and from the writer when the replica does not show (yet) what the client may know of: the version that
+ * its token names, or anything at all that the replica misses. So "not found" is only ever the writer's word. A query that takes too
  * long says nothing about the replica, and would be a burden to the writer: it fails alone.
  */
 export function consistentReader({ reader, writer, logger, onFallback }: ConsistentReadOptions) {
@@ -102,7 +102,7 @@ export function consistentReader({ reader, writer, logger, onFallback }: Consist
       if (error instanceof Problem || !isTemporary(error)) throw error;
       throw unavailable('Neither the replica nor the writer could answer; try again in a moment.', error);
     }
-    throw unavailable('What the Consistency-Token names can not be seen yet; try again in a moment.');
+    throw unavailable('The version that the Consistency-Token names is not visible yet; try again in a moment.');
   }
 
   return async function read<T>(token: ConsistencyToken | undefined, query: Query<T>): Promise<Answer<T>> {

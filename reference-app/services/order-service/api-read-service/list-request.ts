@@ -48,7 +48,7 @@ export function wantsSnake(query: unknown): boolean {
   return parseStyle(query).style === 'snake';
 }
 
-/** Opaque to clients; the leading version lets a later form be told apart. */
+/** Opaque to clients; the leading version distinguishes it from a later form. */
 export function formatCursor(orderId: string): string {
   return Buffer.from(`1:${orderId}`).toString('base64url');
 }

@@ -3,7 +3,7 @@ import { Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
 import { auroraLag, isAurora, streamingLag } from './statements.ts';
 
-/** Measured when the metrics are scraped; a replica that doesn't answer leaves no value instead of an old one. */
+/** Measured when the metrics are scraped; a replica that does not answer leaves no value instead of an old one. */
 export function registerReplicaLag(reader: Pool, registry: Registry): void {
   let aurora: boolean | undefined;
   new Gauge({

@@ -3,7 +3,7 @@ import { OrderItem, StockLine, Timestamp, Uuid } from '../../shared/events/index
 import { ORDER_STATUSES } from './list-request.ts';
 import type { OrderRow, StockRow, TimelineRow } from './statements.ts';
 
-// What the API shows; rows stay free to change.
+// The answers of the API; rows stay free to change.
 
 const Status = Type.Enum(ORDER_STATUSES);
 const Version = Type.Integer({ minimum: 1, description: 'grows by one with each change of the order' });

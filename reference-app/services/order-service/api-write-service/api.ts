@@ -95,7 +95,7 @@ export function createWriteApi({ pool, logger, registry }: WriteApiDeps): Fastif
       accepted: results.length - problems.length, refused: problems.length, results: results.map((result) => batchAnswer(result)),
     });
   });
-  /** What all commands have in common: which order, which version of it, and whether it was asked for before. */
+  /** The common part of all commands: which order, which version of it, and whether it was asked for before. */
   function commandOf(request: FastifyRequest, body: unknown) {
     const orderId = orderIdOf(request);
     const key = parseIdempotencyKey(request.headers['idempotency-key']);

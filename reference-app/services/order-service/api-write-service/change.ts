@@ -19,7 +19,7 @@ export interface ChangeRequest {
   readonly field?: (n: number) => string;
 }
 
-/** What the order is now. */
+/** The order as it is now. */
 export interface Changed {
   readonly version: number;
   readonly status: Status;

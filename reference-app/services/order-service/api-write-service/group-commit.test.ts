@@ -133,7 +133,7 @@ test('each order gets the answer that it would have got alone, however they arri
   }), { numRuns: 150 });
 });
 
-test('an order that the database can not take fails alone', async () => {
+test('an order that the database cannot take fails alone', async () => {
   const bad = { ...order(), traceparent: 'no\u0000such text' };
   const intake = new GroupCommit(db.command, { connections: 1 });
   const answers = await Promise.allSettled(

@@ -40,7 +40,7 @@ export const routes = {
     body: Type.Union([CamelOrder, SnakeOrder]),
     answers: {
       202: {
-        description: 'The order is stored, or was before under the same idempotency key.',
+        description: 'The order is stored now, or was stored before under the same idempotency key.',
         headers: Type.Object({ 'Location': Location, 'ETag': ETag, 'Consistency-Token': ConsistencyToken }),
         body: Type.Union([
           Type.Object({ orderId: Uuid, status: Pending }, { title: 'OrderAccepted' }),
@@ -61,7 +61,7 @@ export const routes = {
     }, { title: 'OrderBatch', additionalProperties: false }),
     answers: {
       200: {
-        description: 'What became of each order.',
+        description: 'The outcome of each order.',
         body: Type.Object({
           accepted: Count,
           refused: Count,
@@ -79,14 +79,14 @@ export const routes = {
     method: 'PATCH',
     path: '/orders/:id',
     summary: 'Change the items of an order',
-    description: 'A merge patch (RFC 7396): the list of items takes the place of the old one. Stock is decided afterwards, about the difference only; if it does not do, '
+    description: 'A merge patch (RFC 7396): the list of items replaces the old one. Stock is decided afterwards, about the difference only; if it is not enough, '
       + 'the order stays as it was. Possible when the order is CONFIRMED.',
     params,
     headers: commandHeaders,
     body: Type.Union([CamelPatch, SnakePatch]),
     bodyTypes: ['application/merge-patch+json', 'application/json'],
     answers: {
-      202: changed('The order is locked until it is decided, or has those items already.', 'UPDATE_PENDING', 'CONFIRMED'),
+      202: changed('The order is locked until the decision, or it has those items already.', 'UPDATE_PENDING', 'CONFIRMED'),
     },
     problems: ['unknown-sku', ...commandProblems],
   },
@@ -94,7 +94,7 @@ export const routes = {
     method: 'POST',
     path: '/orders/:id/cancel',
     summary: 'Cancel an order',
-    description: 'Possible when the order is PENDING or CONFIRMED. It is CANCELLED when its stock was given back.',
+    description: 'Possible when the order is PENDING or CONFIRMED. The order is CANCELLED as soon as its stock is given back.',
     params,
     headers: commandHeaders,
     body: Cancellation,

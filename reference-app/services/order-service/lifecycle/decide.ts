@@ -3,7 +3,7 @@ import { allowedCommands, transitionOf, type Command, type Status, type Trigger 
 
 export type Items = readonly { readonly sku: string; readonly quantity: number }[];
 
-/** What a decision about an order rests on. */
+/** The facts that a decision about an order rests on. */
 export interface Order {
   readonly orderId: string;
   readonly status: Status;
@@ -65,7 +65,7 @@ export function decideCommand(order: Order, request: CommandRequest, cause: Caus
   return { result: 'change', change: changeOf(order, 'update', cause, at, event, { requested: wanted }) };
 }
 
-/** What the inventory's outcomes mean to an order; a deduction, say, means nothing to it. */
+/** The triggers by the inventory's outcomes. A deduction, for example, triggers nothing. */
 const ANSWERS: Readonly<Partial<Record<EventEnvelope<'inventory.updated'>['data']['outcome'], Trigger>>> = {
   RESERVED: 'reserved', REJECTED: 'rejected', RELEASED: 'released', RETURNED: 'released',
 };

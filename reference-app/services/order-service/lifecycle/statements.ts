@@ -58,7 +58,7 @@ export async function settle(
   await database.query({ ...SETTLE, values: [consumer, uuidArray(handled), ...valuesOf(made, at)] });
 }
 
-/** What a client asked for, with its key. */
+/** Writes a client's command, with its key. */
 export async function request(
   database: Queryable, key: { key: string; fingerprint: Buffer } | undefined, change: Change, at: Date,
 ): Promise<void> {
@@ -82,11 +82,11 @@ function valuesOf(made: readonly Change[], at: Date): unknown[] {
   ];
 }
 
-/** What a command needs to know. */
+/** The facts that a command rests on. */
 export interface CommandState {
   /** undefined: there is no such order. */
   readonly order: Order | undefined;
-  /** What was made with the key before. */
+  /** The change that was made with the key before. */
   readonly key: { readonly orderId: string; readonly version: number; readonly fingerprint: Buffer } | undefined;
   readonly unknownSkus: readonly string[];
 }

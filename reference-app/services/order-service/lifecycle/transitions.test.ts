@@ -52,7 +52,7 @@ test('the database knows the same transitions, and refuses any other to whoever 
         await write();
         await note();
       } else {
-        await assert.rejects(write, { code: '23001', message: `Order ${orderId} can not go from ${from} to ${to}` });
+        await assert.rejects(write, { code: '23001', message: `Order ${orderId} cannot go from ${from} to ${to}` });
         await assert.rejects(note, { code: '23514' });
       }
     }

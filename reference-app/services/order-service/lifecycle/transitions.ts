@@ -1,8 +1,8 @@
 import type { EventType } from '../../shared/events/index.ts';
 
 /**
- * What an order may be. `waiting` for an answer or a step that has to come, so it has a deadline; `resting` is the happy end of the
- * profiles without payment, from which a customer may still change the order; `final` absorbs whatever comes.
+ * The statuses of an order. `waiting` for an answer or a step that has to come, so it has a deadline; `resting` is the happy end of the
+ * profiles without payment, from which a customer may still change the order; `final` absorbs every later event.
  */
 export const STATUSES = {
   PENDING: 'waiting',
@@ -20,10 +20,10 @@ export const STATUSES = {
 } as const satisfies Record<string, 'waiting' | 'resting' | 'final'>;
 export type Status = keyof typeof STATUSES;
 
-/** What a client may ask for. */
+/** The commands of a client. */
 export const COMMANDS = ['update', 'cancel'] as const;
 export type Command = (typeof COMMANDS)[number];
-/** Commands, what the inventory answers, the passing of the deadline, and the steps of the commerce profile. */
+/** Commands, the answers of the inventory, the passing of the deadline, and the steps of the commerce profile. */
 export type Trigger = Command | 'reserved' | 'rejected' | 'released' | 'deadline' | 'fulfil' | 'ship' | 'deliver' | 'complete' | 'fail';
 
 export interface Transition {

@@ -7,17 +7,17 @@ import { DETAIL_TYPES, EVENT_DATA, Timestamp, Uuid, type DetailType, type EventD
 /** The context attributes of a CloudEvent 1.0, with the extensions that every event of ours carries. */
 export const Envelope = Type.Object({
   specversion: Type.Literal('1.0'),
-  id: Type.String({ ...Uuid, description: 'of the event: consumers handle an id once' }),
-  source: Type.String({ minLength: 1, description: 'the service that says it' }),
+  id: Type.String({ ...Uuid, description: 'id of the event: consumers handle it once' }),
+  source: Type.String({ minLength: 1, description: 'the service that publishes it' }),
   type: Type.Enum(Object.keys(EVENT_DATA) as EventType[]),
   subject: Type.String({ minLength: 1, maxLength: 128, description: 'the order' }),
   time: Type.String({ ...Timestamp, description: 'when it happened' }),
   datacontenttype: Type.Literal('application/json'),
   dataschema: Type.String({ minLength: 1, description: 'name and major version of the schema of the data' }),
   partitionkey: Type.String({ minLength: 1, maxLength: 128, description: 'events with the same key are about the same thing' }),
-  sequence: Type.String({ pattern: '^[0-9]{1,19}$', description: 'version of what the event is about, as its producer counts' }),
+  sequence: Type.String({ pattern: '^[0-9]{1,19}$', description: 'version of the order, as its producer counts' }),
   previousid: Type.Optional(Type.String({ ...Uuid, description: 'of an order\'s events: the event of the version before' })),
-  correlationid: Type.String({ minLength: 1, description: 'what belongs together: the order' }),
+  correlationid: Type.String({ minLength: 1, description: 'the order, to which all of these events belong' }),
   causationid: Type.String({ minLength: 1, description: 'the event, or the request, that led to this' }),
   traceparent: Type.Optional(Type.String({ description: 'W3C trace context' })),
   data: Type.Object({}),
@@ -25,7 +25,7 @@ export const Envelope = Type.Object({
 
 type Attributes = Omit<Static<typeof Envelope>, 'type' | 'data'>;
 
-/** `EventEnvelope<'order.created'>`, or any event without the argument; `type` tells them apart. */
+/** `EventEnvelope<'order.created'>`, or any event without the argument; `type` distinguishes them. */
 export type EventEnvelope<T extends EventType = EventType> =
   T extends EventType ? Attributes & { type: T; data: EventData<T> } : never;
 
@@ -40,7 +40,7 @@ export class EventFormatError extends Error {
   }
 }
 
-/** What an event follows from: another event, or the request that made the order. */
+/** The cause of an event: another event, or the request that made the order. */
 export interface Cause {
   readonly id: string;
   readonly correlationid?: string;
@@ -48,8 +48,8 @@ export interface Cause {
 }
 
 /**
- * What `order.created` says may grow within a major version; a change that is none is a new type beside it, `order.created.v2`. The
- * name of a type is what its versions have in common.
+ * The data of `order.created` may grow within a major version; any other change is a new type beside it, `order.created.v2`. All
+ * versions of a type have one name.
  */
 export function versionOf(type: EventType): { name: string; major: number } {
   const [, name = type, major = '1'] = /^(.+)\.v([1-9]\d*)$/.exec(type) ?? [];

@@ -67,7 +67,7 @@ const refusals: [string, unknown, string][] = [
   ['a missing field', { ...created, data: { ...created.data, customerId: undefined } }, 'data.customerId'],
   ['a wrong field', busEnvelope({ ...created, data: { ...created.data, items: [{ sku: 'A', quantity: 0 }] } }), 'detail.data.items.0.quantity'],
   ['a fraction', { ...created, data: { ...created.data, items: [{ sku: 'A', quantity: 1.5 }] } }, 'data.items.0.quantity'],
-  ['text that PostgreSQL can not hold', { ...created, data: { ...created.data, customerId: 'a\u0000b' } }, 'data.customerId'],
+  ['text that PostgreSQL cannot hold', { ...created, data: { ...created.data, customerId: 'a\u0000b' } }, 'data.customerId'],
   ['no items', { ...created, data: { ...created.data, items: [] } }, 'data.items'],
   ['another order in the data than in the subject', { ...created, subject: newId() }, 'subject'],
 ];

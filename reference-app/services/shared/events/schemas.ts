@@ -1,7 +1,7 @@
 import Type, { type Static } from 'typebox';
 import Format from 'typebox/format';
 
-// One place says what an event, and so also a request field of the same name, may hold.
+// The one place that says what an event may hold, and so also a request field of the same name.
 // Objects are open: a field added within a major version must not stop an older consumer.
 
 /** Any RFC 9562 version: our own ids are version 7, a team's own order ids may not be. */
@@ -41,7 +41,7 @@ export const StockValidated = Type.Object({
   lines: Type.Array(StockLine, { minItems: 1, maxItems: MAX_ITEMS }),
   sufficient: Type.Boolean(),
   asOf: Timestamp,
-}, { description: 'What stock there seems to be for an order. Advisory: read from a replica, so `sufficient` never decides.' });
+}, { description: 'The stock that there seems to be for an order. It is advice, read from a replica: `sufficient` never decides.' });
 export type StockValidated = Static<typeof StockValidated>;
 
 export const InventoryLine = Type.Object({
@@ -61,13 +61,13 @@ export const InventoryUpdated = Type.Object({
   lines: lines(InventoryLine),
   shortages: lines(StockLine),
 }, {
-  description: 'What a decision did to the stock of an order. `lines` holds what moves: every line of a new order (deltas are zero when REJECTED), the '
-    + 'differences of an update. Counts are sums over all locations: what the deciding transaction knew with what it changed; where stock was not scarce, others may '
+  description: 'The effect of a decision on the stock of an order. `lines` holds the movements: every line of a new order (deltas are zero when REJECTED), the '
+    + 'differences of an update. Counts are sums over all locations, as the deciding transaction knew and changed them; where stock was not scarce, others may '
     + 'have changed it meanwhile. The sequence of the event is the version of the order that it answers.',
 });
 export type InventoryUpdated = Static<typeof InventoryUpdated>;
 
-/** What every event of a change begins with. */
+/** The first fields of every event of a change. */
 const CHANGE = { orderId: Uuid, customerId: CustomerId, version: Type.Integer({ minimum: 1 }) };
 const SHORT_OF_STOCK = { reason: Type.Enum(['INSUFFICIENT_STOCK']), shortages: lines(StockLine), rejectedAt: Timestamp, createdAt: Type.Optional(Timestamp) };
 const Reason = Type.String({ minLength: 1, maxLength: 200 });
@@ -82,7 +82,7 @@ export type OrderConfirmed = Static<typeof OrderConfirmed>;
 export const OrderRejected = Type.Object({
   ...CHANGE,
   ...SHORT_OF_STOCK,
-}, { description: 'The order can not be fulfilled.' });
+}, { description: 'The order cannot be fulfilled.' });
 export type OrderRejected = Static<typeof OrderRejected>;
 
 export const OrderCancelled = Type.Object({
@@ -93,7 +93,7 @@ export const OrderCancelled = Type.Object({
 }, { description: 'The order was cancelled; it holds no stock any more.' });
 export type OrderCancelled = Static<typeof OrderCancelled>;
 
-const Pieces = Type.Integer({ minimum: 0, maximum: 10_000, description: 'pieces, 0 for what the order does not have' });
+const Pieces = Type.Integer({ minimum: 0, maximum: 10_000, description: 'pieces; 0 if the order does not have the SKU' });
 const ChangedItem = Type.Object({ sku: Sku, from: Pieces, to: Pieces });
 export type ChangedItem = Static<typeof ChangedItem>;
 const ITEMS_CHANGED = { old: Items, new: Items, changed: Type.Array(ChangedItem, { minItems: 1, maxItems: MAX_ITEMS }) };
@@ -110,7 +110,7 @@ export const OrderUpdated = Type.Object({
   ...ITEMS_CHANGED,
   updatedAt: Timestamp,
   createdAt: Type.Optional(Timestamp),
-}, { description: 'The order has the items that were asked for; what they need on top is reserved.' });
+}, { description: 'The order has the items that were asked for; the additional stock is reserved.' });
 export type OrderUpdated = Static<typeof OrderUpdated>;
 
 export const OrderUpdateRejected = Type.Object({
@@ -128,10 +128,10 @@ export type OrderCancelRequested = Static<typeof OrderCancelRequested>;
 
 export const OrderExpired = Type.Object({
   ...CHANGE,
-  status: Type.String({ minLength: 1, maxLength: 32, description: 'what the order was until then' }),
+  status: Type.String({ minLength: 1, maxLength: 32, description: 'the status of the order until then' }),
   expiredAt: Timestamp,
   createdAt: Type.Optional(Timestamp),
-}, { description: 'What the order waited for did not come in time; what it holds is to be released.' });
+}, { description: 'The order waited too long for an answer; its stock is to be released.' });
 export type OrderExpired = Static<typeof OrderExpired>;
 
 /** The data of every event of the stock-only and the fan-out profile, by its CloudEvents type. */

@@ -16,7 +16,7 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** From now on /readyz says no and every answer closes its connection; requests are still served. */
     drain(): void;
-    /** What is served: address → methods. */
+    /** The addresses that are served, with their methods. */
     readonly served: ReadonlyMap<string, ReadonlySet<string>>;
   }
   interface FastifyRequest {
@@ -36,7 +36,7 @@ export interface AppOptions {
 
 export const BODY_LIMIT = 64 * 1024;
 
-/** What every HTTP API of the system has in common: limits, problems, health, trace context, log line, metrics. */
+/** The common part of every HTTP API of the system: limits, problems, health, trace context, log line, metrics. */
 export function createApp({ logger, registry, ready }: AppOptions): FastifyInstance {
   const app = Fastify({
     logger: false,
@@ -231,7 +231,7 @@ function problemOf(error: FastifyError | Problem | Error, request: FastifyReques
   }
 }
 
-/** What arrives here was never a request (broken HTTP, a client that stopped sending), so there is no reply object. */
+/** Something arrived that was never a request (broken HTTP, a client that stopped sending), so there is no reply object. */
 function answerBrokenConnection(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();

@@ -2,13 +2,13 @@ import Type from 'typebox';
 
 /**
  * The catalogue of problems that the HTTP APIs answer (RFC 9457). A `type` is a promise to clients: add new ones, never
- * rename. Details say what is wrong and how to put it right; they never carry a stack trace or a database message.
+ * rename. Details name the error and how to put it right; they never carry a stack trace or a database message.
  */
 
 export interface FieldError {
   /** Where: `items[0].quantity` in the body, a query parameter, a path parameter or a header. */
   readonly field: string;
-  /** What is wrong with it and what would be right. */
+  /** The error, and a value that is right. */
   readonly message: string;
 }
 
@@ -27,7 +27,7 @@ export const PROBLEMS = {
   'sku-not-found': { status: 404, title: 'There is no such SKU' },
   'method-not-allowed': { status: 405, title: 'This address does not take this method' },
   'request-timeout': { status: 408, title: 'The request did not arrive in time' },
-  'illegal-transition': { status: 409, title: 'The order can not be changed like this now' },
+  'illegal-transition': { status: 409, title: 'The order cannot be changed like this now' },
   'precondition-failed': { status: 412, title: 'The order has changed since' },
   'payload-too-large': { status: 413, title: 'The body is too large' },
   'unsupported-media-type': { status: 415, title: 'The body is not of a supported media type' },
@@ -48,14 +48,14 @@ export const PROBLEM_MEDIA_TYPE = 'application/problem+json; charset=utf-8';
 
 /** The body as clients see it; a problem may carry more fields of its own. */
 export const ProblemDetails = Type.Object({
-  type: Type.Enum(Object.keys(PROBLEMS).map((name) => problemType(name as ProblemName)), { description: 'what kind of problem it is; never changes' }),
+  type: Type.Enum(Object.keys(PROBLEMS).map((name) => problemType(name as ProblemName)), { description: 'the kind of problem; never changes' }),
   title: Type.String({ description: 'the kind in words' }),
   status: Type.Integer({ minimum: 400, maximum: 599, description: 'the HTTP status' }),
-  detail: Type.String({ description: 'what is wrong here, and how to put it right' }),
+  detail: Type.String({ description: 'the error, and how to put it right' }),
   instance: Type.Optional(Type.String({ description: 'the path of the request' })),
   errors: Type.Optional(Type.Array(Type.Object({
     field: Type.String({ description: 'where: `items[0].quantity` in the body, a parameter or a header' }),
-    message: Type.String({ description: 'what is wrong with it and what would be right' }),
+    message: Type.String({ description: 'the error, and a value that is right' }),
   }, { title: 'FieldError' }))),
   traceId: Type.Optional(Type.String({ pattern: '^[0-9a-f]{32}$', description: 'finds the request in the logs' })),
   orderStatus: Type.Optional(Type.String({ description: 'of illegal-transition: what the order is' })),

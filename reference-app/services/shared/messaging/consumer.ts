@@ -134,7 +134,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    // What there is to receive comes within moments; only a long poll of an empty queue is cut off.
+    // Messages that are there come within moments; only a long poll of an empty queue is cut off.
     const grace = setTimeout(() => this.#receiving.abort(), RECEIVE_GRACE_MS);
     await this.#loop;
     clearTimeout(grace);
@@ -276,7 +276,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
         return result;
       } catch (error) {
         if (this.#isStopping) return undefined;
-        if (failures++ === 0) this.#log.warn({ err: error, events: events.length }, 'the database can not be used; waiting with the events in hand');
+        if (failures++ === 0) this.#log.warn({ err: error, events: events.length }, 'the database cannot be used; the events in hand wait for it');
         this.#blocked++;
         this.#databaseAnswers = false;
         await pause(backOff(failures), this.#stopping.signal);
@@ -302,7 +302,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
         receiveCount: held.receiveCount,
         ...(event ? { eventId: event.id, type: event.type, orderId: event.subject, traceId: traceIdOf(event.traceparent) } : {}),
       };
-      this.#log[last ? 'error' : 'warn'](fields, last ? 'event failed for the last time; it goes to the dead-letter queue' : 'event failed; it will come again');
+      this.#log[last ? 'error' : 'warn'](fields, last ? 'the event failed for the last time; it goes to the dead-letter queue' : 'the event failed; it will come again');
       if (last && event) dead.push({ event, error: error instanceof Error ? error.message : String(error) });
       // Without a dead-letter queue even a hopeless message must not spin.
       const doublings = invalid && this.#maxReceiveCount !== undefined ? 0 : Math.min(held.receiveCount - 1, 20);
@@ -364,16 +364,16 @@ class QueueConsumer<T extends EventType> implements Consumer {
   }
 
   async #inTens(
-    held: readonly Held[], what: string, send: (ten: readonly Held[]) => Promise<readonly unknown[] | undefined>,
+    held: readonly Held[], action: string, send: (ten: readonly Held[]) => Promise<readonly unknown[] | undefined>,
   ): Promise<void> {
     const tens = Array.from({ length: Math.ceil(held.length / MAX_BATCH) }, (_, i) => held.slice(i * MAX_BATCH, (i + 1) * MAX_BATCH));
     await Promise.all(tens.map(async (ten) => {
       try {
         const failed = await send(ten);
-        if (failed?.length) this.#log.warn({ failed }, `could not ${what} messages`);
+        if (failed?.length) this.#log.warn({ failed }, `could not ${action} messages`);
       } catch (error) {
         // They come again when their visibility times out, and the inbox knows the handled ones.
-        this.#log.warn({ err: error, messages: ten.length }, `could not ${what} messages`);
+        this.#log.warn({ err: error, messages: ten.length }, `could not ${action} messages`);
       }
     }));
   }
@@ -403,7 +403,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
       round: async () => {
         if (this.#blocked > 0) return untilNext();
         await handleOverdue(this.#handler, PARKED_SECONDS, this.#pool, (event, error) => {
-          this.#log.warn({ err: error, eventId: event.id, type: event.type, orderId: event.subject }, 'a parked event could not be applied; it waits on');
+          this.#log.warn({ err: error, eventId: event.id, type: event.type, orderId: event.subject }, 'a parked event could not be applied; it goes on waiting');
         });
         this.#databaseAnswers = true;
         return untilNext();
@@ -448,7 +448,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
         return 'end';
       },
       failed: (error, failures) => {
-        if (failures === 1) this.#log.warn({ err: error }, 'the database can not be used yet; waiting');
+        if (failures === 1) this.#log.warn({ err: error }, 'the database cannot be used yet; waiting');
         this.#databaseAnswers = false;
       },
       recovered: () => this.#log.info('the database can be used'),

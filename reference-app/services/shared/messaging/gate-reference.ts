@@ -6,7 +6,7 @@ import type { Outcome } from './handler.ts';
 export type Result = Outcome['result'];
 
 /**
- * What a gate has to do with a batch, as simple as can be: an order is at a version; the next one is applied, and what follows it in the
+ * The outcomes of a batch, as simply as possible: an order is at a version; the next one is applied, and what follows it in the
  * batch; a lower one was applied before, a higher one waits. Changes the versions.
  */
 export function reference(batch: readonly EventEnvelope[], versions: Map<string, number>): Result[] {

@@ -11,7 +11,7 @@ const ANSWER = { name: 'inbox-answer', text: `SELECT messaging.remember($1, $2::
 const ATTEMPTS = 4;
 
 /**
- * Lets the handler handle the events, each with effect once, and after them what waited for them. Events of types that it does not want
+ * Lets the handler handle the events, each with effect once, and after them the events that waited for them. Events of other types
  * are remembered too: a rule may be wider than its consumer, and nothing it sent may look lost.
  */
 export async function handleOnce<T extends EventType>(
@@ -74,7 +74,7 @@ async function ignore(consumer: string, events: readonly EventEnvelope[], pool: 
   return events.map(({ id }) => ({ eventId: id, result: known.has(id) ? 'duplicate' : 'ignored' }));
 }
 
-/** What was read may have changed before the write; the next read sees how. */
+/** The state may have changed between read and write; the next read sees how. */
 async function again<R>(work: () => Promise<R>): Promise<R> {
   for (let attempt = 1; ; attempt++) {
     try {

@@ -120,7 +120,7 @@ test('what a process left behind that ended between two commits is applied by wh
   assert.deepEqual(await parkedOf([first]), [{ version: 2, applied: true }, { version: 3, applied: true }]);
 });
 
-test('a parked event that can not be applied waits on, and is told of; the others of the queue are not held up', async () => {
+test('a parked event that cannot be applied waits on, and is told of; the others of the queue are not held up', async () => {
   const [first, second] = journey(2) as [EventEnvelope, EventEnvelope];
   const failing: Handler = { ...analytics, async handle(events, pool) {
     if (events.some(({ id }) => id === second.id) && (await db.admin.query('SELECT FROM messaging.inbox WHERE event_id = $1', [first.id])).rowCount) throw new Error('no luck');

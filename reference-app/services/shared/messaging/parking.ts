@@ -77,7 +77,7 @@ async function applyParked<T extends EventType>(
 
 /**
  * Tries what has waited for a while, whatever became of who should have: an ended process, or an order that moved on by other ways.
- * `failed` hears of events that can not be applied; they wait on.
+ * `failed` hears of events that cannot be applied; they go on waiting.
  */
 export async function applyOverdue<T extends EventType>(
   handler: Handler<T>, handle: Handle<T>, seconds: number, pool: Pool, failed: (event: EventEnvelope, error: unknown) => void,

@@ -25,7 +25,7 @@ test('waits for a database that is away, says so once, and goes on', async () =>
   await eventually(() => delivered, (attempts) => attempts.length === 1);
   await delivery.stop();
   assert.deepEqual(delivered, [{ sent: true }]);
-  assert.deepEqual(lines.map((line) => (JSON.parse(line) as { message: string }).message), ['notifications cannot be delivered now; waiting']);
+  assert.deepEqual(lines.map((line) => (JSON.parse(line) as { message: string }).message), ['notifications cannot be delivered now; they wait']);
 });
 
 test('a failed attempt says why and when to try again, later with each failure, and one that is woken looks at once', async () => {

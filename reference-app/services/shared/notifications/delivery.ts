@@ -18,8 +18,8 @@ export interface Due extends Notification {
 export type Attempt = { readonly sent: true } | { readonly sent: false; readonly error: string; readonly retryInSeconds: number };
 
 /**
- * Hands what is due to `send`, keeps it from everybody else meanwhile, and writes down the result of each attempt. Answers whether more
- * may be due at this moment.
+ * Hands the notifications that are due to `send`, keeps them from everybody else meanwhile, and writes down the result of each attempt.
+ * Answers whether more may be due at this moment.
  */
 export type Deliver = (send: (due: readonly Due[]) => Promise<readonly Attempt[]>) => Promise<boolean>;
 
@@ -35,13 +35,13 @@ export interface DeliveryOptions {
 
 const MAX_BACK_OFF_SECONDS = 3_600;
 
-/** Sends what is recorded and not sent, at least once, whoever recorded it. Several may run. */
+/** Sends each recorded notification at least once, whoever recorded it. Several may run. */
 export function runDelivery({ deliver, sender, logger, pollMs = 1_000, firstBackOffSeconds = 1 }: DeliveryOptions): Pick<Loop, 'wake' | 'stop'> {
   return runLoop({
     round: async () => (await deliver(sendAll) ? 0 : pollMs),
     failed(error, failures) {
-      // What was taken is due again when its time has run out.
-      if (failures === 1) logger.warn({ err: error }, 'notifications cannot be delivered now; waiting');
+      // Notifications that were taken are due again when their time has run out.
+      if (failures === 1) logger.warn({ err: error }, 'notifications cannot be delivered now; they wait');
     },
   });
 
