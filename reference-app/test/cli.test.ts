@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -10,9 +10,12 @@ import { fileURLToPath } from 'node:url';
 import * as cdk from 'aws-cdk-lib';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as targets from 'aws-cdk-lib/aws-events-targets';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import * as sources from 'aws-cdk-lib/aws-lambda-event-sources';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import pg from 'pg';
 import type { Summary } from '../profiles/order-pipeline/summary.ts';
+import { FORMER_LAYOUT } from '../services/migrate/former-layout.ts';
 import { synthesizeReferenceApp } from './assembly.ts';
 import { get, post, scratch, until } from './system.ts';
 
@@ -79,7 +82,7 @@ describe('npm start', { timeout: 300_000 }, () => {
     assert.equal(summary.ok, true);
     assert.equal(summary.orders.accepted, 60);
     assert.deepEqual(summary.invariants.map(({ id, ok }) => [id, ok]), ['I1', 'I3', 'I4', 'I5', 'I6', 'I7', 'I8', 'I9', 'I10', 'I11'].map((id) => [id, true]));
-    for (const words of ['synthesize the reference app', 'Start PostgreSQL', 'Start the services', 'confirmed', '✓ I11', 'Stop the services', 'Stop PostgreSQL']) {
+    for (const words of ['synthesize the reference app', 'Start PostgreSQL', 'Start the workloads', 'confirmed', '✓ I11', 'Stop the workloads', 'Stop PostgreSQL']) {
       assert.ok(run.err().includes(words), `${words} in\n${run.err()}`);
     }
     // eslint-disable-next-line no-control-regex
@@ -89,17 +92,15 @@ describe('npm start', { timeout: 300_000 }, () => {
 
   test('ends with 1 and names the offenders when an invariant fails', async () => {
     const run = cli('--app', assembly, '--data', data('violated'), '--orders', '60', '--rate', '30', '--exit');
-    const [, passwordFile, port, user] = await until('the address of the writer', () => /writer +PGPASSFILE=(\S+) psql -h 127.0.0.1 -p (\d+) -U (\S+) orders$/m.exec(run.out()) ?? [], (found) => found.length > 0);
-    const password = readFileSync(passwordFile!, 'utf8').trim().split(':').at(-1);
-    const client = new pg.Client({ host: '127.0.0.1', port: Number(port), user: user!, password: password!, database: 'orders' });
-    await client.connect();
-    await client.query(`INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) VALUES ('SKU-135', 'MAIN', 'RECEIPT', 1, 0)`);
-    await client.end();
+    const password = await query(run, `INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) VALUES ('SKU-135', 'MAIN', 'RECEIPT', 1, 0)`);
     assert.equal(await run.exited, 1, run.out());
     assert.match(run.out(), /✗ I4 /);
     assert.match(run.out(), /1 × the counters differ from the sums of the ledger\n +SKU-135 \(at MAIN: counters \d+ on hand, 0 reserved; ledger \d+ and 0\)/);
     assert.match(run.out(), /✓ I3 /);
-    assert.doesNotMatch(run.out(), new RegExp(password!), 'no password is printed');
+    const kept = cli('--app', assembly, '--data', data('violated'), '--orders', '0', '--exit');
+    assert.equal(await kept.exited, 1, kept.out());
+    assert.match(kept.out(), /No orders were fed: the invariants are those of all data in the folder\.[^]*✗ I4 [^]*✓ I6 .* 60 orders/);
+    assert.doesNotMatch(run.out(), new RegExp(password), 'no password is printed');
     await noneLeft();
   });
 
@@ -126,18 +127,7 @@ describe('npm start', { timeout: 300_000 }, () => {
 
     run.child.kill('SIGINT');
     assert.equal(await run.exited, 0);
-    assert.match(run.out(), /Stopping; once more forces it\.\n✓ Stop the services .*\n✓ Stop the event bus .*\n✓ Stop the queues .*\n✓ Stop PostgreSQL /);
-    await noneLeft();
-  });
-
-  test('a second Ctrl-C forces the end, and still leaves no process', async () => {
-    const run = cli('--app', assembly, '--data', data('samples'), '--orders', '0');
-    await until('it is up', () => run.out(), (text) => text.includes('Running. Ctrl-C'), 90_000).catch((error: unknown) => assert.fail(`${error}\n${run.out()}`));
-    run.child.kill('SIGINT');
-    await until('it stops', () => run.out(), (text) => text.includes('once more forces it'));
-    run.child.kill('SIGINT');
-    // Stopping may have been faster than the second signal.
-    assert.ok([130, 0].includes((await run.exited)!));
+    assert.match(run.out(), /Stopping; once more forces it\.\n✓ Stop the workloads .*\n✓ Stop the event bus .*\n✓ Stop the queues .*\n✓ Stop PostgreSQL /);
     await noneLeft();
   });
 
@@ -170,16 +160,45 @@ describe('npm start', { timeout: 300_000 }, () => {
     await noneLeft();
   });
 
-  test('runs stacks that are not ours, and then feeds nothing', async () => {
+  test('a second Ctrl-C forces the end, and still leaves no process; a database of former migrations is named in one sentence', async () => {
+    const run = cli('--app', assembly, '--data', data('samples'), '--orders', '0');
+    await until('it is up', () => run.out(), (text) => text.includes('Running. Ctrl-C'), 90_000).catch((error: unknown) => assert.fail(`${error}\n${run.out()}`));
+    // As the first layout of the migrations left it.
+    await query(run, 'DROP SCHEMA messaging CASCADE; DROP SCHEMA orders, inventory, notification, analytics CASCADE');
+    await query(run, FORMER_LAYOUT);
+    run.child.kill('SIGINT');
+    await until('it stops', () => run.out(), (text) => text.includes('once more forces it'));
+    run.child.kill('SIGINT');
+    // Stopping may have been faster than the second signal.
+    assert.ok([130, 0].includes((await run.exited)!));
+    await noneLeft();
+    // One attempt instead of seven with longer and longer waits between them.
+    const template = join(assembly, 'OrderPipeline.template.json');
+    writeFileSync(template, readFileSync(template, 'utf8').replace('\\"backoffLimit\\":6', '\\"backoffLimit\\":0'));
+    const next = cli('--app', assembly, '--data', data('samples'), '--exit');
+    assert.equal(await next.exited, 1, next.out());
+    assert.match(next.out(), /^Job migration.*\): This database was made from the former migration files .* start with --fresh\)\.$/m);
+    assert.doesNotMatch(next.out(), /\.[jt]s:\d+/, 'no stack trace');
+    await noneLeft();
+  });
+
+  test('runs stacks that are not ours, feeds nothing then, and says which workload cannot run', async () => {
     const app = new cdk.App({ outdir: data('shop-assembly') });
     const stack = new cdk.Stack(app, 'Shop');
     const queue = new sqs.Queue(stack, 'Parcels');
     new events.Rule(stack, 'ToParcels', { eventPattern: { source: ['shop'] }, targets: [new targets.SqsQueue(queue)] });
+    const packer = new lambda.Function(stack, 'Packer', {
+      functionName: 'packer', runtime: lambda.Runtime.NODEJS_24_X, handler: 'index.handler', code: lambda.Code.fromInline('throw new Error("no tape")'),
+    });
+    packer.addEventSource(new sources.SqsEventSource(queue));
     app.synth();
     const run = cli('--app', data('shop-assembly'), '--data', data('shop'), '--exit');
-    assert.equal(await run.exited, 0, run.out());
+    assert.equal(await run.exited, 1, run.out());
     assert.match(run.out(), /1 queues?, 1 rules?/);
-    assert.match(run.out(), /No orders are fed/);
+    assert.match(run.out(), /^No orders are fed: .* npx cdk-local-run FOLDER /m);
+    assert.match(run.out(), /packer.* no tape/);
+    const without = cli('--app', data('shop-assembly'), '--data', data('shop'), '--exit', '--without', 'packer');
+    assert.equal(await without.exited, 0, without.out());
     await noneLeft();
   });
 
@@ -207,3 +226,14 @@ async function freePort(): Promise<number> {
   return port;
 }
 
+/** Runs SQL on the writer of a run, by the address that it prints. Returns the password that it used. */
+async function query({ out }: Run, sql: string): Promise<string> {
+  const address = /writer +PGPASSFILE=(\S+) psql -h 127.0.0.1 -p (\d+) -U (\S+) orders$/m;
+  const [, passwordFile, port, user] = await until('the address of the writer', () => address.exec(out()) ?? [], (found) => found.length > 0);
+  const password = readFileSync(passwordFile!, 'utf8').trim().split(':').at(-1)!;
+  const client = new pg.Client({ host: '127.0.0.1', port: Number(port), user: user!, password, database: 'orders' });
+  await client.connect();
+  await client.query(sql);
+  await client.end();
+  return password;
+}
