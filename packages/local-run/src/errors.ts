@@ -1,6 +1,6 @@
 /** What the person who started the run can put right: its message is the one sentence they are shown, without a stack trace. */
 export class LocalRunError extends Error {
-  override readonly name = 'LocalRunError';
+  override readonly name: string = 'LocalRunError';
 }
 
 export function messageOf(error: unknown): string {

@@ -1,11 +1,12 @@
 import ipaddr from 'ipaddr.js';
+import { LocalRunError } from '../errors.ts';
 import type { Template } from './assembly.ts';
 
 /**
  * A value of the template that cannot be known here. It names the place, and is an error only where the value is really needed: most
  * references of a template (networks, roles, keys) have no meaning on this machine.
  */
-export class UnresolvedError extends Error {
+export class UnresolvedError extends LocalRunError {
   override readonly name = 'UnresolvedError';
 }
 

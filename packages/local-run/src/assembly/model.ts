@@ -186,7 +186,7 @@ export class Resource {
     const value = this.nested && name.startsWith('Outputs.')
       ? this.nested.output(name.slice('Outputs.'.length), at)
       : this.world.resourceType(this.type).attributes[name]?.(this);
-    if (value === undefined) throw new UnresolvedError(`${at}: the local run does not know ${name} of ${this.path} (${this.type}).`);
+    if (value === undefined) throw new UnresolvedError(`${at}: the local run does not know ${name} of ${this.constructPath} (${this.type}).`);
     return value;
   }
 

@@ -1,4 +1,5 @@
 import type { LocalEventBridge, Target } from './types.ts';
+import { makeEach } from '../assembly/make-each.ts';
 import type { Model, Resource } from '../assembly/model.ts';
 import type { RunContext } from '../service.ts';
 
@@ -17,10 +18,9 @@ export function busNameOf(nameOrArn: string | undefined): string {
 
 /** Makes buses, rules and archives. A target that takes no messages in this run is left out with a warning. */
 export async function makeEvents(model: Model, eventBridge: LocalEventBridge, { receiver, warn }: RunContext): Promise<MadeRule[]> {
-  for (const bus of model.ofType('AWS::Events::EventBus')) eventBridge.createBus(String(bus.ref()));
+  makeEach(model.ofType('AWS::Events::EventBus'), warn, (bus) => eventBridge.createBus(String(bus.ref())));
   const buses = new Set(eventBridge.listBuses().map(({ Name }) => Name));
-  const rules: MadeRule[] = [];
-  for (const resource of model.ofType('AWS::Events::Rule')) {
+  const rules = makeEach(model.ofType('AWS::Events::Rule'), warn, (resource): MadeRule => {
     const name = resource.physicalName('Name', 64);
     const busName = busNameOf(resource.text('EventBusName'));
     if (!buses.has(busName)) {
@@ -46,17 +46,18 @@ export async function makeEvents(model: Model, eventBridge: LocalEventBridge, { 
       return false;
     });
     eventBridge.putTargets(name, busName, taken);
-    rules.push({ resource, name, busName, arn: String(resource.attribute('Arn', resource.path)), targetArns: taken.map(({ Arn }) => Arn) });
-  }
-  for (const archive of model.ofType('AWS::Events::Archive')) {
+    return { resource, name, busName, arn: String(resource.attribute('Arn', resource.path)), targetArns: taken.map(({ Arn }) => Arn) };
+  });
+  const archives = makeEach(model.ofType('AWS::Events::Archive'), warn, (archive) => {
     const pattern = archive.get('EventPattern');
-    await eventBridge.createArchive({
+    return {
       ArchiveName: String(archive.ref()),
       EventSourceArn: archive.text('SourceArn') ?? '',
       ...(pattern !== undefined && { EventPattern: pattern as object }),
       RetentionDays: Number(archive.get('RetentionDays') ?? 0),
-    });
-  }
+    };
+  });
+  for (const archive of archives) await eventBridge.createArchive(archive);
   return rules;
 }
 

@@ -39,7 +39,7 @@ export class LocalSecretsManager implements LocalService {
   }
 
   async make(model: Model): Promise<undefined> {
-    makeSecrets(model, this.store);
+    makeSecrets(model, this.store, this.#context.warn);
   }
 
   environment(): Record<string, string> {

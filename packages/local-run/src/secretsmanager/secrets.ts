@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import { makeEach } from '../assembly/make-each.ts';
 import type { Model, Resource } from '../assembly/model.ts';
 import type { LocalDatabase } from '../rds/databases.ts';
 
@@ -23,13 +24,13 @@ interface GenerateSecretString {
 }
 
 /** Makes the secrets of the templates. One that is there from an earlier run keeps its value, as on a second deployment. */
-export function makeSecrets(model: Model, store: SecretStore): void {
-  for (const secret of model.ofType('AWS::SecretsManager::Secret')) {
+export function makeSecrets(model: Model, store: SecretStore, warn: (sentence: string) => void): void {
+  makeEach(model.ofType('AWS::SecretsManager::Secret'), warn, (secret) => {
     const name = secretName(secret);
     const given = secret.text('SecretString');
     if (given !== undefined) store.put(name, given);
     else if (store.value(name) === undefined) store.put(name, generate((secret.get('GenerateSecretString') ?? {}) as GenerateSecretString));
-  }
+  });
 }
 
 export function secretName(secret: Resource): string {

@@ -1,3 +1,4 @@
+import { makeEach } from '../assembly/make-each.ts';
 import type { Model, Resource } from '../assembly/model.ts';
 import type { SqsEndpoint } from './endpoint.ts';
 import { letsIn } from './attributes.ts';
@@ -19,7 +20,7 @@ export interface MadeQueue {
 /** Makes the queues of the templates with all attributes that the endpoint knows, and their policies. */
 export function makeQueues(model: Model, sqs: SqsEndpoint, warn: (sentence: string) => void): MadeQueue[] {
   const allowed = new Map<string, string>();
-  const queues = model.ofType('AWS::SQS::Queue').map((resource): MadeQueue => {
+  const queues = makeEach(model.ofType('AWS::SQS::Queue'), warn, (resource): MadeQueue => {
     const attributes: Record<string, string> = {};
     for (const name of PLAIN) {
       const value = resource.text(name);
