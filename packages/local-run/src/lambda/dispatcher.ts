@@ -31,7 +31,8 @@ export class Dispatcher {
 
   /** From now on the function gets the events of this source, too. */
   add(source: Source<unknown>): void {
-    for (let loop = 0; loop < Math.min(this.#fn.concurrency, source.concurrency); loop++) this.#loops.push(this.#serve(source));
+    const polls = { open: 0 };
+    for (let loop = 0; loop < Math.min(this.#fn.concurrency, source.concurrency); loop++) this.#loops.push(this.#serve(source, polls));
   }
 
   /** The port of the Runtime API of this replica. */
@@ -62,13 +63,11 @@ export class Dispatcher {
     await Promise.all(this.#loops);
   }
 
-  async #serve(source: Source<unknown>): Promise<void> {
+  async #serve(source: Source<unknown>, polls: { open: number }): Promise<void> {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       try {
-        // While the function cannot run, its messages stay in their queue.
-        await this.#idle();
-        const batch = signal.aborted ? undefined : await source.receive(signal);
+        const batch = await this.#receive(source, polls);
         if (batch !== undefined) await this.#handle(source, batch);
       } catch (error) {
         if (signal.aborted) return;
@@ -78,10 +77,29 @@ export class Dispatcher {
     }
   }
 
+  /** While the function cannot run, or has enough to do, its messages stay in their queue. */
+  async #receive(source: Source<unknown>, polls: { open: number }): Promise<unknown> {
+    const { signal } = this.#stopping;
+    const opened = await this.#until(() => {
+      if (signal.aborted) return false;
+      if ([...this.#environments.values()].filter(({ idle }) => idle).length <= polls.open) return undefined;
+      // At once, before another loop looks.
+      polls.open++;
+      return true;
+    });
+    if (opened !== true) return undefined;
+    try {
+      return await source.receive(signal);
+    } finally {
+      polls.open--;
+    }
+  }
+
   async #handle(source: Source<unknown>, batch: unknown): Promise<void> {
-    let found = await this.#idle();
+    const find = () => [...this.#environments].find(([, environment]) => environment.idle);
+    let found = await this.#until(find);
     // Another batch may have got it meanwhile.
-    while (found && !found[1].idle) found = await this.#idle();
+    while (found && !found[1].idle) found = await this.#until(find);
     // Stopped without an environment: the batch comes back after its visibility timeout.
     if (!found) return;
     const [replica, environment] = found;
@@ -94,12 +112,12 @@ export class Dispatcher {
     await source.settle(batch, outcome, log);
   }
 
-  /** Waits for an environment that waits for work. Undefined when the function is stopped and none is left. */
-  async #idle(): Promise<readonly [number, Environment] | undefined> {
+  /** Waits until something is found. Undefined when the function is stopped and none of its environments is left. */
+  async #until<T>(find: () => T | undefined): Promise<T | undefined> {
     for (;;) {
-      const all = [...this.#environments];
-      const found = all.find(([, environment]) => environment.idle);
-      if (found || (this.#stopping.signal.aborted && !all.some(([, environment]) => environment.alive))) return found;
+      const found = find();
+      if (found !== undefined) return found;
+      if (this.#stopping.signal.aborted && ![...this.#environments.values()].some(({ alive }) => alive)) return undefined;
       await this.#change.promise;
     }
   }

@@ -126,3 +126,18 @@ test('a process that ends within an invocation is started again, and the message
   assert.deepEqual(seen(), [1, 2]);
   assert.match(log(), /Runtime\.ExitError/);
 });
+
+test('a function with one process takes no messages ahead: they would wait out of sight of others', async (context) => {
+  const given = functionTest(context);
+  const fn = given.function('Fn', {
+    'index.js': `${RECORD} exports.handler = async ({ Records: [{ attributes }] }) => {
+      record(Date.now() - Number(attributes.ApproximateFirstReceiveTimestamp)); await new Promise((resolve) => setTimeout(resolve, 1000));
+    };`,
+  });
+  given.queue(fn, 'work', { batchSize: 1 });
+  const { send, empty, seen, run } = await given.start({ maxReplicas: 1 });
+  assert.equal(run.workloads[0]?.replicas, 1);
+  await send('work', 'a', 'b', 'c', 'd');
+  await eventually(() => empty('work'), 'the empty queue');
+  assert.ok(seen<number>().every((waited) => waited < 800), String(seen()));
+});

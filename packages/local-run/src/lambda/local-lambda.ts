@@ -31,6 +31,8 @@ export class LocalLambda implements LocalService {
   readonly #context: RunContext;
   readonly #sqs: LocalSqs;
   readonly #receivers = new Map<Resource, Receiver>();
+  /** The functions by the ARNs that were asked for: a service asks with every message. */
+  readonly #byArn = new Map<string, Resource | undefined>();
   /** The functions that were read, and whether they can run here. */
   readonly #read = new Map<Resource, boolean>();
   #model: Model | undefined;
@@ -63,7 +65,8 @@ export class LocalLambda implements LocalService {
   /** A function takes asynchronous invocations. It is started when somebody asks for its receiver. */
   receiver(arn: string): Receiver | undefined {
     if (!this.#model || !arn.includes(':function:')) return undefined;
-    const fn = functionNamed(this.#model, unqualified(arn));
+    if (!this.#byArn.has(arn)) this.#byArn.set(arn, functionNamed(this.#model, arn));
+    const fn = this.#byArn.get(arn);
     return fn && this.#receiverOf(fn);
   }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -15,6 +15,7 @@ import { Leftovers } from './leftovers.ts';
 import { RunningProgram } from './program.ts';
 import { runJob } from './workload.ts';
 import type { Host } from './workload.ts';
+import { Workloads } from './workloads.ts';
 
 function hostIn(folder: string): Host {
   return { logDir: folder, leftovers: new Leftovers(join(folder, 'processes.json')), log: () => undefined, environment: (spec) => ({ ...spec.environment }) };
@@ -106,4 +107,27 @@ test('a connection goes to a replica that takes it, and waits while there is non
   await assert.rejects(thread.start('again', balancer.port, () => backends), (error: unknown) => error instanceof PortTakenError && error.message.includes('--port again='));
   balancer.stop();
   await eventually(() => fetch(`http://127.0.0.1:${balancer.port}`).then(() => false, () => true), 'the end of the balancer');
+});
+
+test('a container that gets into a crash loop after the start is reported once, and so is its recovery', async (context) => {
+  const folder = temporaryFolder(context);
+  const needed = join(folder, 'needed');
+  writeFileSync(needed, '');
+  const reports: string[] = [];
+  const workloads = new Workloads({
+    ...hostIn(folder), maxReplicas: Infinity, without: [], port: async () => 0,
+    onFailure: (sentence) => reports.push(sentence), onRecovery: (sentence) => reports.push(sentence),
+  });
+  atEnd(context, () => workloads.stop());
+  const script = `require('node:fs').readFileSync(${JSON.stringify(needed)}); setInterval(() => {}, 1000)`;
+  workloads.add({ kind: 'Deployment', name: 'web', replicas: 2, pod: job(script).pod });
+  await workloads.start(new AbortController().signal);
+  assert.deepEqual(workloads.failures(), []);
+  rmSync(needed);
+  for (const replica of [0, 1]) workloads.kill('web', 'SIGKILL', replica);
+  await eventually(() => workloads.failures().length > 0, 'the crash loop');
+  assert.match(workloads.failures()[0] ?? '', /^web-[12] keeps ending right after its start \(\d+ times now\)\. web-[12] ended with code 1; .*ENOENT/s);
+  writeFileSync(needed, '');
+  await eventually(() => workloads.failures().length === 0, 'the end of the crash loop');
+  assert.deepEqual([reports.length, reports[1]], [2, 'web runs again.']);
 });
