@@ -21,6 +21,8 @@ export interface FunctionTest {
   function(id: string, files: Readonly<Record<string, string>>, props?: Partial<lambda.FunctionProps>): lambda.Function;
   /** A queue with this name, for a function that reads it. */
   queue(fn: lambda.Function, name: string, mapping?: sources.SqsEventSourceProps, queue?: sqs.QueueProps): sqs.Queue;
+  /** The folder of the assembly. */
+  synthesize(): string;
   start(options?: Partial<LocalRunOptions>): Promise<StartedTest>;
 }
 
@@ -65,9 +67,9 @@ export function functionTest(context: TestContext): FunctionTest {
       fn.addEventSource(new sources.SqsEventSource(queue, mapping));
       return queue;
     },
+    synthesize: () => app.synth().directory,
     start: async (options = {}) => {
-      app.synth();
-      const run = await startLocal({ assemblyDir: app.outdir, dataDir: join(folder, 'data'), ...options });
+      const run = await startLocal({ assemblyDir: app.synth().directory, dataDir: join(folder, 'data'), ...options });
       atEnd(context, () => run.stop());
       return started(context, run, seenFile);
     },
