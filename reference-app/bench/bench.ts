@@ -132,7 +132,7 @@ function rowLines({ variants = [], figures = [], raw }: RowResult): string[] {
       `${row}: ${variant}: ${perSecond(rate)}`, ratio && times(ratio), processorMicros !== undefined && `${number(processorMicros)} µs`, note,
     ].filter(Boolean).join(', ')),
     ...figures.map(({ name, measured }) => `${name}: ${measured}`),
-    ...((raw['gates'] ?? []) as GateResult[]).filter(({ ok }) => !ok).map(gateLine),
+    ...((raw.gates ?? []) as GateResult[]).filter(({ ok }) => !ok).map(gateLine),
   ];
 }
 

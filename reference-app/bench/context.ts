@@ -52,7 +52,11 @@ export function createContext({ rounds, sliceMs, seed, out, usedLog }: ContextOp
   let server: Promise<BenchServer> | undefined;
   const progress = (text: string) => out.status([text]);
   return {
-    rounds, sliceMs, random, out, progress,
+    rounds,
+    sliceMs,
+    random,
+    out,
+    progress,
     server() {
       if (!server) progress('starting PostgreSQL');
       return (server ??= startBenchServer({ usedLog }));

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { inventoryHandler } from '../services/inventory-service/handler.ts';
-import { seeded } from '../load/random.ts';
 import { GATES, passGates } from './gates.ts';
-import { assertInvariants, InvariantError } from './measure/assert-invariants.ts';
-import { UNIFORM, randomOrder, validatedEvent } from './pipeline/orders.ts';
-import { processorMeter } from './measure/processor.ts';
+import { seeded } from '../load/random.ts';
 import { startBenchServer, type BenchServer } from './database/server.ts';
-import type { ConsumerSettings } from './pipeline/service-host.ts';
+import { assertInvariants, InvariantError } from './measure/assert-invariants.ts';
+import { processorMeter } from './measure/processor.ts';
 import { StageCosts, type StageCost } from './measure/stage-costs.ts';
+import { UNIFORM, randomOrder, validatedEvent } from './pipeline/orders.ts';
+import type { ConsumerSettings } from './pipeline/service-host.ts';
+import { inventoryHandler } from '../services/inventory-service/handler.ts';
 
 const STAGE = 'inventory-service, reserve';
 const ORDERS = 4_000;
@@ -59,7 +59,7 @@ describe('gates', () => {
     const planted: typeof inventoryHandler = {
       ...inventoryHandler,
       async handle(events, pool) {
-        await pool.query(`SELECT messaging.remember('x', array_agg(gen_random_uuid())) FROM generate_series(1, $1)`, [events.length]);
+        await pool.query('SELECT messaging.remember(\'x\', array_agg(gen_random_uuid())) FROM generate_series(1, $1)', [events.length]);
         return inventoryHandler.handle(events, pool);
       },
     };
@@ -79,7 +79,7 @@ describe('gates', () => {
     const database = await server.database('broken');
     const costs = await StageCosts.create(database, 4, processorMeter(server.postmaster));
     try {
-      await database.admin.query(`UPDATE inventory.stock_level SET reserved = 1 WHERE sku = 'SKU-000000'`);
+      await database.admin.query('UPDATE inventory.stock_level SET reserved = 1 WHERE sku = \'SKU-000000\'');
       await assert.rejects(assertInvariants(database.admin, { orders: 'none', published: false }), InvariantError);
     } finally {
       await costs.close();

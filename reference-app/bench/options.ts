@@ -55,10 +55,18 @@ function parse(args: readonly string[]) {
     return parseArgs({
       args: [...args],
       options: {
-        quick: { type: 'boolean', default: false }, curves: { type: 'boolean', default: false }, pages: { type: 'boolean', default: false },
-        minutes: { type: 'string' }, only: { type: 'string', multiple: true, default: [] }, cloud: { type: 'boolean', default: false },
-        rate: { type: 'string' }, rounds: { type: 'string', default: '10' }, slice: { type: 'string', default: '400' },
-        seed: { type: 'string', default: '1' }, record: { type: 'boolean', default: false }, json: { type: 'string' },
+        quick: { type: 'boolean', default: false },
+        curves: { type: 'boolean', default: false },
+        pages: { type: 'boolean', default: false },
+        minutes: { type: 'string' },
+        only: { type: 'string', multiple: true, default: [] },
+        cloud: { type: 'boolean', default: false },
+        rate: { type: 'string' },
+        rounds: { type: 'string', default: '10' },
+        slice: { type: 'string', default: '400' },
+        seed: { type: 'string', default: '1' },
+        record: { type: 'boolean', default: false },
+        json: { type: 'string' },
         help: { type: 'boolean', short: 'h', default: false },
       },
     }).values;

@@ -3,20 +3,20 @@ import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
-import pg from 'pg';
-import { startPostgres } from 'cdk-local-run/rds/postgres';
-import type { DatabaseAddress } from 'cdk-local-run/rds/postgres';
 import { unprivilegedAccount } from 'cdk-local-run/rds/account';
 import { findBinaries } from 'cdk-local-run/rds/binaries';
+import { startPostgres } from 'cdk-local-run/rds/postgres';
+import type { DatabaseAddress } from 'cdk-local-run/rds/postgres';
 import { startServer } from 'cdk-local-run/rds/server';
 import type { Server } from 'cdk-local-run/rds/server';
+import pg from 'pg';
 import { migrate } from '../../services/migrate/migrate.ts';
 import { createPool } from '../../services/shared/database.ts';
 import type { Pool } from '../../services/shared/database.ts';
 import { createLogger } from '../../services/shared/telemetry.ts';
 
 /** The bench has its own output; `BENCH_LOG_LEVEL` turns the services' log on. */
-export const silent = createLogger({ service: 'bench', level: process.env['BENCH_LOG_LEVEL'] ?? 'silent' });
+export const silent = createLogger({ service: 'bench', level: process.env.BENCH_LOG_LEVEL ?? 'silent' });
 
 export const COMMAND = { username: 'bench_command', password: 'bench-command' };
 const QUERY = { username: 'bench_query', password: 'bench-query' };
@@ -101,7 +101,12 @@ export async function startBenchServer(options: ServerOptions = {}): Promise<Ben
     const home = existsSync(moved) ? readFileSync(moved, 'utf8').trim() : join(dataDir, 'postgres');
     const { postgres } = findBinaries(account);
     server = await startServer({
-      name: 'postgres', account, data: join(home, 'primary'), port: 0, logFile: join(dataDir, 'postgres.log'), login,
+      name: 'postgres',
+      account,
+      data: join(home, 'primary'),
+      port: 0,
+      logFile: join(dataDir, 'postgres.log'),
+      login,
       binary: options.preload ? preloading(postgres, dataDir, options.preload) : postgres,
       settings: () => SETTINGS,
     });
@@ -126,10 +131,14 @@ export async function startBenchServer(options: ServerOptions = {}): Promise<Ben
     }
     await end(template);
     if (options.usedLog) await useLog(root);
-    const version = (await root.query<{ version: string }>(`SELECT split_part(version(), ' ', 2) AS version`)).rows[0]!.version;
+    const version = (await root.query<{ version: string }>('SELECT split_part(version(), \' \', 2) AS version')).rows[0]!.version;
     const running = server;
     return {
-      version, dataDir, address, postmaster: () => running.pid(), stop,
+      version,
+      dataDir,
+      address,
+      postmaster: () => running.pid(),
+      stop,
       async database(name, endpoint = `${address.host}:${address.port}`) {
         await root.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
         // A plain copy of files, of which nothing is written to the log again.

@@ -53,7 +53,7 @@ export async function assertReserved(admin: pg.Pool, orders: number): Promise<vo
     'orders with a decision': { sql: 'SELECT count(*) FROM inventory.ledger WHERE event_id IS NOT NULL AND line = 1', value: orders },
     'orders with an event': { sql: 'SELECT count(DISTINCT aggregate_id) FROM messaging.outbox', value: orders },
     'events': { sql: 'SELECT count(*) FROM messaging.outbox', value: orders },
-    'handled messages': { sql: `SELECT count(*) FROM messaging.inbox WHERE consumer = 'inventory-service'`, value: orders },
+    'handled messages': { sql: 'SELECT count(*) FROM messaging.inbox WHERE consumer = \'inventory-service\'', value: orders },
   });
 }
 
@@ -65,8 +65,8 @@ export async function assertReserved(admin: pg.Pool, orders: number): Promise<vo
 export async function assertDeducted(admin: pg.Pool, orders: number, forgotten = false): Promise<void> {
   await assertInvariants(admin, { orders: 'decided', published: true, forgotten }, {
     'orders': { sql: 'SELECT count(*) FROM orders.orders', value: orders },
-    'confirmed orders': { sql: `SELECT count(*) FROM orders.orders WHERE status = 'CONFIRMED'`, value: orders },
-    'deducted reservations': { sql: `SELECT count(*) FROM inventory.ledger WHERE type = 'COMMIT' AND line = 1`, value: orders },
+    'confirmed orders': { sql: 'SELECT count(*) FROM orders.orders WHERE status = \'CONFIRMED\'', value: orders },
+    'deducted reservations': { sql: 'SELECT count(*) FROM inventory.ledger WHERE type = \'COMMIT\' AND line = 1', value: orders },
     ...(!forgotten && { events: { sql: 'SELECT count(*) FROM messaging.outbox', value: orders * 5 } }),
   });
 }

@@ -3,10 +3,10 @@ import type { Pool } from '../../services/shared/database.ts';
 
 /** The requests of a stage to the database. They do not depend on the machine or its load. */
 export interface Counts {
-  /** How often a client waits for an answer. */
+  /** The number of times that a client waits for an answer. */
   readonly roundTrips: number;
   readonly commits: number;
-  /** Of the log; commits at the same moment may share one. */
+  /** Syncs of the log; commits at the same moment may share one. */
   readonly fsyncs: number;
   readonly walBytes: number;
 }

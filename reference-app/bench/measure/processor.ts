@@ -1,6 +1,6 @@
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
-import { createHash } from 'node:crypto';
 import type { Meter } from './slices.ts';
 
 /** Ticks of utime and stime. Linux has reported 100 per second for decades, independent of its timer. */

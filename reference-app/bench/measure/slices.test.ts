@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { seeded } from '../../load/random.ts';
-import { summarize } from '../../load/statistics.ts';
 import { parseStat } from './processor.ts';
 import { pairedSlices, processorPerOrder, ratios, shuffled, type Slice, type Variant } from './slices.ts';
 import { work } from './work.ts';
+import { seeded } from '../../load/random.ts';
+import { summarize } from '../../load/statistics.ts';
 
 /** Variants of a machine whose speed changes: every slice takes the factor of its moment. */
 function drifting(rates: { [name: string]: number }, factor: () => number) {

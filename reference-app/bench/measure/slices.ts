@@ -69,7 +69,11 @@ export async function runSlice(variant: Variant, round: number, ms: number, mete
   const { count, seconds } = await variant.run(ms);
   const after = meter?.read();
   return {
-    round, variant: variant.name, count, seconds, rate: seconds > 0 ? count / seconds : 0,
+    round,
+    variant: variant.name,
+    count,
+    seconds,
+    rate: seconds > 0 ? count / seconds : 0,
     ...(before && after && { database: after.database - before.database, node: after.node - before.node }),
   };
 }

@@ -1,4 +1,7 @@
 import type pg from 'pg';
+import { countRoundTrips, countWork, type Counts } from './counts.ts';
+import type { Meter } from './slices.ts';
+import { work } from './work.ts';
 import { analyticsHandler } from '../../services/analytics-service/handler.ts';
 import { inventoryHandler } from '../../services/inventory-service/handler.ts';
 import { createNotificationHandler } from '../../services/notification-service/handler.ts';
@@ -8,15 +11,12 @@ import type { EventEnvelope, EventType } from '../../services/shared/events/inde
 import { runConsumer } from '../../services/shared/messaging/consumer.ts';
 import type { Handler } from '../../services/shared/messaging/handler.ts';
 import { createStockHandler } from '../../services/stock-service/handler.ts';
+import { commandPool, silent, warm, type BenchDatabase, type DatabaseLocation } from '../database/server.ts';
 import { acceptBy } from '../pipeline/accept.ts';
 import { localQueues, sqsOf } from '../pipeline/broker-clients.ts';
 import { MemoryBroker } from '../pipeline/broker.ts';
-import { countRoundTrips, countWork, type Counts } from './counts.ts';
-import { newOrder, PLENTY, randomOrder, stockUp, UNIFORM } from '../pipeline/orders.ts';
 import * as naive from '../pipeline/naive.ts';
-import type { Meter } from './slices.ts';
-import { commandPool, silent, warm, type BenchDatabase, type DatabaseLocation } from '../database/server.ts';
-import { work } from './work.ts';
+import { newOrder, PLENTY, randomOrder, stockUp, UNIFORM } from '../pipeline/orders.ts';
 import { relayUntil } from '../pipeline/relay-run.ts';
 import type { ConsumerSettings } from '../pipeline/service-host.ts';
 
@@ -37,6 +37,14 @@ export interface StageCost extends Counts {
 
 /** Measures the cost of an order at each stage: the services' own code on queues that are full when it starts. */
 export class StageCosts {
+  static async create(database: BenchDatabase, connections: number, meter: Meter): Promise<StageCosts> {
+    await stockUp(database.admin, UNIFORM.skus, PLENTY);
+    const pool = commandPool(database.location, connections);
+    const roundTrips = countRoundTrips(pool);
+    await warm(pool, connections);
+    return new StageCosts(database, pool, connections, roundTrips, meter);
+  }
+
   readonly costs: StageCost[] = [];
   readonly #database: BenchDatabase;
   readonly #pool: Pool;
@@ -50,14 +58,6 @@ export class StageCosts {
     this.#connections = connections;
     this.#roundTrips = roundTrips;
     this.#meter = meter;
-  }
-
-  static async create(database: BenchDatabase, connections: number, meter: Meter): Promise<StageCosts> {
-    await stockUp(database.admin, UNIFORM.skus, PLENTY);
-    const pool = commandPool(database.location, connections);
-    const roundTrips = countRoundTrips(pool);
-    await warm(pool, connections);
-    return new StageCosts(database, pool, connections, roundTrips, meter);
   }
 
   get pool(): Pool {
@@ -84,7 +84,8 @@ export class StageCosts {
       after = this.#meter.read();
     });
     const cost: StageCost = {
-      stage, count,
+      stage,
+      count,
       roundTrips: (counts.roundTrips + (elsewhere ?? 0)) / count,
       commits: counts.commits / count,
       fsyncs: counts.fsyncs / count,
@@ -109,7 +110,7 @@ export class StageCosts {
     });
   }
 
-  /** Publishes the next so many events. */
+  /** Publishes the next events. */
   async relay(events: number): Promise<StageCost> {
     return this.measure('relay (per event)', events, async () => {
       const { calls, roundTrips } = await relayUntil(this.#database.location, (count) => count >= events);

@@ -1,8 +1,8 @@
+import type { Done } from './slices.ts';
 import { isUnavailable, type Pool } from '../../services/shared/database.ts';
 import type { EventEnvelope, EventType } from '../../services/shared/events/index.ts';
 import type { Handler } from '../../services/shared/messaging/handler.ts';
 import { handleIsolating } from '../../services/shared/messaging/inbox.ts';
-import type { Done } from './slices.ts';
 
 export interface WorkOptions {
   /** Workers at once. */

@@ -93,7 +93,7 @@ type Request =
 
 interface Answer { readonly op: 'received'; readonly id: number; readonly messages: ReceivedMessage[] }
 
-/** Serves the broker's queues to whoever is at the other end of the channel. */
+/** Serves the broker's queues to the other end of the channel. */
 export function serveQueues(broker: MemoryBroker, channel: Channel, owner: unknown = channel): void {
   const cancels = new Map<number, () => void>();
   channel.onMessage((request: Request) => {

@@ -1,8 +1,8 @@
 import type pg from 'pg';
-import { InvariantError } from '../measure/assert-invariants.ts';
-import type { Variant } from '../measure/slices.ts';
 import { newOrder, randomOrder, UNIFORM } from './orders.ts';
 import type { Chain } from './start-services.ts';
+import { InvariantError } from '../measure/assert-invariants.ts';
+import type { Variant } from '../measure/slices.ts';
 
 /** Orders that are still on their way after this time count as lost. */
 export const DRAIN_DEADLINE_MS = 60_000;
@@ -12,7 +12,7 @@ export interface ChainVariant extends Variant {
   readonly accepted: () => number;
 }
 
-/** Keeps so many orders on their way from intake to deduction, and counts the deducted ones. */
+/** Keeps a number of orders on their way from intake to deduction, and counts the deducted ones. */
 export function closedLoop(name: string, chain: Chain, inFlight: number, random: () => number): ChainVariant {
   let accepted = 0;
   let deducted = 0;

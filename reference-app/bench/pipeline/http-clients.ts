@@ -4,12 +4,12 @@
  */
 import { connect } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
+import { randomOrder, UNIFORM } from './orders.ts';
 import { seeded } from '../../load/random.ts';
 import { latencies } from '../../load/statistics.ts';
-import { randomOrder, UNIFORM } from './orders.ts';
 
 export interface ClientsData { readonly port: number; readonly connections: number; readonly seed: number }
-/** Sends requests for so many milliseconds. */
+/** Sends requests for a number of milliseconds. */
 export interface ClientsRequest { readonly ms: number }
 export interface ClientsResult {
   /** Requests that were answered with 202. */

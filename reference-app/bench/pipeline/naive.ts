@@ -4,9 +4,9 @@
  * sorted order so that several workers do not deadlock. No service imports it.
  */
 import type { PoolClient, QueryResultRow } from 'pg';
+import type { NewOrder } from '../../services/order-service/api-write-service/intake.ts';
 import type { Pool } from '../../services/shared/database.ts';
 import { newEvent, newId, type EventEnvelope, type InventoryLine } from '../../services/shared/events/index.ts';
-import type { NewOrder } from '../../services/order-service/api-write-service/intake.ts';
 
 const statement = <R extends QueryResultRow>(name: string, text: string) =>
   (tx: Pick<PoolClient, 'query'>, ...values: unknown[]) => tx.query<R>({ name: `naive-${name}`, text, values });
@@ -24,7 +24,7 @@ const insertChange = statement('change', `
   INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id, cause_id, at)
   VALUES ($1, $2, $3, $4, $5, $6, $7)`);
 
-/** With two lines: 7 round trips. */
+/** An order with two lines takes 7 round trips. */
 export async function takeOrder(pool: Pool, order: NewOrder): Promise<void> {
   await inTransaction(pool, async (tx) => {
     for (const { sku } of order.items) {
@@ -40,7 +40,7 @@ export async function takeOrder(pool: Pool, order: NewOrder): Promise<void> {
 
 const readStock = statement<{ available: number | null }>('available', 'SELECT sum(on_hand - reserved)::int AS available FROM inventory.stock_level WHERE sku = $1');
 
-/** With two lines: 6 round trips. */
+/** An order with two lines takes 6 round trips. */
 export async function validate(pool: Pool, event: EventEnvelope<'order.created'>): Promise<EventEnvelope[]> {
   return once(pool, 'stock-service', event, async (tx) => {
     const lines: { sku: string; requested: number; available: number }[] = [];
@@ -49,9 +49,15 @@ export async function validate(pool: Pool, event: EventEnvelope<'order.created'>
       lines.push({ sku, requested: quantity, available: stock?.available ?? 0 });
     }
     const answer = newEvent({
-      type: 'inventory.validated', source: '/stock-service', subject: event.subject, sequence: event.sequence, cause: event,
+      type: 'inventory.validated',
+      source: '/stock-service',
+      subject: event.subject,
+      sequence: event.sequence,
+      cause: event,
       data: {
-        orderId: event.data.orderId, lines, sufficient: lines.every((line) => line.requested <= line.available),
+        orderId: event.data.orderId,
+        lines,
+        sufficient: lines.every((line) => line.requested <= line.available),
         asOf: new Date().toISOString(),
       },
     });
@@ -76,7 +82,7 @@ const rejectLine = statement('reject-line', `
   INSERT INTO inventory.ledger (document_id, version, line, type, sku, location, delta_on_hand, delta_reserved, event_id)
   VALUES ($1, 1, $3, 'REJECT', $2, NULL, 0, 0, $4)`);
 
-/** With two lines: 8 round trips. */
+/** An order with two lines takes 8 round trips. */
 export async function reserve(pool: Pool, event: EventEnvelope<'inventory.validated'>): Promise<EventEnvelope[]> {
   return once(pool, 'inventory-service', event, async (tx) => {
     const ordered = sorted(event.data.lines).map(({ sku, requested }) => ({ sku, quantity: requested }));
@@ -91,9 +97,16 @@ export async function reserve(pool: Pool, event: EventEnvelope<'inventory.valida
     if (fits) for (const [i, { sku, quantity }] of levels.entries()) await reserveLine(tx, event.subject, sku, quantity, i + 1, id);
     else for (const [i, { sku }] of short.entries()) await rejectLine(tx, event.subject, sku, i + 1, id);
     const answer = newEvent({
-      id, type: 'inventory.updated', source: '/inventory-service', subject: event.subject, sequence: 1, cause: event,
+      id,
+      type: 'inventory.updated',
+      source: '/inventory-service',
+      subject: event.subject,
+      sequence: 1,
+      cause: event,
       data: {
-        orderId: event.subject, reservationId: id, outcome: fits ? 'RESERVED' : 'REJECTED',
+        orderId: event.subject,
+        reservationId: id,
+        outcome: fits ? 'RESERVED' : 'REJECTED',
         lines: levels.map((level) => {
           const deltaReserved = fits ? level.quantity : 0;
           return { ...level, reserved: level.reserved + deltaReserved, deltaOnHand: 0, deltaReserved };
@@ -120,7 +133,7 @@ const deductLine = statement<Level>('deduct-line', `
   )
   SELECT on_hand, reserved FROM stock`);
 
-/** With two lines: 9 round trips. */
+/** An order with two lines takes 9 round trips. */
 export async function deduct(pool: Pool, event: EventEnvelope<'order.confirmed'>): Promise<EventEnvelope[]> {
   return once(pool, 'inventory-service', event, async (tx) => {
     const { rows } = await readReservation(tx, event.subject);
@@ -133,7 +146,12 @@ export async function deduct(pool: Pool, event: EventEnvelope<'order.confirmed'>
       lines.push({ sku, quantity, deltaOnHand: -quantity, deltaReserved: -quantity, onHand: level!.on_hand, reserved: level!.reserved });
     }
     const answer = newEvent({
-      id, type: 'inventory.updated', source: '/inventory-service', subject: event.subject, sequence: 2, cause: event,
+      id,
+      type: 'inventory.updated',
+      source: '/inventory-service',
+      subject: event.subject,
+      sequence: 2,
+      cause: event,
       data: { orderId: event.subject, reservationId: rows[0].event_id, outcome: 'DEDUCTED', lines, shortages: [] },
     });
     await publish(tx, answer.id, answer.subject, 'InventoryUpdated', JSON.stringify(answer));

@@ -54,23 +54,40 @@ export function newOrder(order: Order, createdAt = new Date()): NewOrder {
   const causeId = newId();
   const event = createdEvent(order, createdAt, { id: causeId, correlationid: order.orderId, traceparent });
   return {
-    orderId: order.orderId, customerId: order.customerId, items: order.items, createdAt, traceparent, causeId, idempotency: undefined,
+    orderId: order.orderId,
+    customerId: order.customerId,
+    items: order.items,
+    createdAt,
+    traceparent,
+    causeId,
+    idempotency: undefined,
     event: { id: event.id, envelope: JSON.stringify(event) },
   };
 }
 
 function createdEvent(order: Order, createdAt: Date, cause: Parameters<typeof newEvent>[0]['cause']): EventEnvelope<'order.created'> {
   return newEvent({
-    type: 'order.created', source: '/order-service', subject: order.orderId, sequence: 1, time: createdAt, cause,
+    type: 'order.created',
+    source: '/order-service',
+    subject: order.orderId,
+    sequence: 1,
+    time: createdAt,
+    cause,
     data: { orderId: order.orderId, customerId: order.customerId, items: [...order.items], createdAt: createdAt.toISOString() },
   });
 }
 
 export function validatedEvent(order: Order): EventEnvelope<'inventory.validated'> {
   return newEvent({
-    type: 'inventory.validated', source: '/stock-service', subject: order.orderId, sequence: 1, cause: { id: newId() },
+    type: 'inventory.validated',
+    source: '/stock-service',
+    subject: order.orderId,
+    sequence: 1,
+    cause: { id: newId() },
     data: {
-      orderId: order.orderId, sufficient: true, asOf: new Date().toISOString(),
+      orderId: order.orderId,
+      sufficient: true,
+      asOf: new Date().toISOString(),
       lines: order.items.map(({ sku, quantity }) => ({ sku, requested: quantity, available: PLENTY })),
     },
   });
@@ -78,7 +95,11 @@ export function validatedEvent(order: Order): EventEnvelope<'inventory.validated
 
 export function confirmedEvent(order: Order): EventEnvelope<'order.confirmed'> {
   return newEvent({
-    type: 'order.confirmed', source: '/order-service', subject: order.orderId, sequence: 2, cause: { id: newId() },
+    type: 'order.confirmed',
+    source: '/order-service',
+    subject: order.orderId,
+    sequence: 2,
+    cause: { id: newId() },
     data: { orderId: order.orderId, customerId: order.customerId, version: 2, confirmedAt: new Date().toISOString() },
   });
 }

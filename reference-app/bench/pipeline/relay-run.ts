@@ -40,7 +40,10 @@ export async function relayUntil(
   let last = 0;
   const ended = Promise.withResolvers<void>();
   const relay = runRelay({
-    pool, busName: 'bench', source: 'com.example.orders', logger: silent,
+    pool,
+    busName: 'bench',
+    source: 'com.example.orders',
+    logger: silent,
     client: freeBus((entries) => {
       last = performance.now();
       first ||= last;

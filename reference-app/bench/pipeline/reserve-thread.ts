@@ -1,8 +1,8 @@
 /** The batched reserve stage in a thread of its own, as a pod of its own runs it. Started by reserve-variant.ts. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { seeded } from '../../load/random.ts';
 import type { Shape } from './orders.ts';
 import { reserveVariant } from './reserve-variant.ts';
+import { seeded } from '../../load/random.ts';
 import { commandPool, warm, type DatabaseLocation } from '../database/server.ts';
 
 export interface ReserveThreadData {

@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
+import * as naive from './naive.ts';
+import { batches, randomOrder, validatedEvent, type Shape } from './orders.ts';
+import type { ReserveThreadAnswer, ReserveThreadData, ReserveThreadRequest } from './reserve-thread.ts';
 import { inventoryHandler } from '../../services/inventory-service/handler.ts';
 import type { Pool } from '../../services/shared/database.ts';
 import type { EventEnvelope } from '../../services/shared/events/index.ts';
-import { batches, randomOrder, validatedEvent, type Shape } from './orders.ts';
-import * as naive from './naive.ts';
-import type { ReserveThreadAnswer, ReserveThreadData, ReserveThreadRequest } from './reserve-thread.ts';
 import type { DatabaseLocation } from '../database/server.ts';
 import type { Variant } from '../measure/slices.ts';
 import { handleBatch, work } from '../measure/work.ts';
@@ -15,7 +15,7 @@ type Validated = EventEnvelope<'inventory.validated'>;
 /** Events per transaction. */
 export const BATCH = 500;
 
-/** How a variant handles orders: in batches by the service, or one at a time by the naive design when there is no `batch`. */
+/** The way in which a variant handles orders: in batches by the service, or one at a time by the naive design when there is no `batch`. */
 export interface ReserveHow {
   /** Events per transaction. @default - naive: one event per transaction */
   readonly batch?: number;

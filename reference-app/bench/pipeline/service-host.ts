@@ -3,6 +3,8 @@
  * the queue belongs to the bench. Started by start-services.ts and rows/stall.ts.
  */
 import { isMainThread, parentPort, workerData, type MessagePort } from 'node:worker_threads';
+import { eventBridgeOf, remoteQueues, serveQueues, sqsOf, type Channel } from './broker-clients.ts';
+import { MemoryBroker } from './broker.ts';
 import { inventoryHandler } from '../../services/inventory-service/handler.ts';
 import { orderStatusHandler } from '../../services/order-service/order-status/handler.ts';
 import type { Retention } from '../../services/outbox-relay/maintenance.ts';
@@ -12,8 +14,6 @@ import type { EventEnvelope } from '../../services/shared/events/index.ts';
 import { runConsumer } from '../../services/shared/messaging/consumer.ts';
 import type { Handler } from '../../services/shared/messaging/handler.ts';
 import { createStockHandler } from '../../services/stock-service/handler.ts';
-import { eventBridgeOf, remoteQueues, serveQueues, sqsOf, type Channel } from './broker-clients.ts';
-import { MemoryBroker } from './broker.ts';
 import { commandPool, silent, type DatabaseLocation } from '../database/server.ts';
 
 export type ServiceName = 'stock-service' | 'inventory-service' | 'order-status';
@@ -143,8 +143,12 @@ function startRelay({ location, ports, retention }: RelayData, report: (message:
 function startConsumer({ service, location, settings }: ConsumerData, channel: Channel, report: (message: HostMessage) => void): Host {
   const pool = commandPool(location, 8, service);
   const consumer = runConsumer({
-    handler: reporting(handlerOf(service, pool), report), queueUrl: `http://bench/${service}`, pool, sqs: sqsOf(remoteQueues(channel)),
-    logger: silent, ...settings,
+    handler: reporting(handlerOf(service, pool), report),
+    queueUrl: `http://bench/${service}`,
+    pool,
+    sqs: sqsOf(remoteQueues(channel)),
+    logger: silent,
+    ...settings,
   });
   void reportReady(() => consumer.ready(), report);
   return {

@@ -1,7 +1,7 @@
-import type { EventEnvelope } from '../../services/shared/events/index.ts';
-import { commandPool, warm, type DatabaseLocation } from '../database/server.ts';
 import * as naive from './naive.ts';
 import type { Chain, DoneListener } from './start-services.ts';
+import type { EventEnvelope } from '../../services/shared/events/index.ts';
+import { commandPool, warm, type DatabaseLocation } from '../database/server.ts';
 
 /**
  * Starts the naive services: `ways` workers per stage, each with one message and one transaction at a time. A relay of single events

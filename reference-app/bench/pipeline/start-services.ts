@@ -1,9 +1,9 @@
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
-import type { Retention } from '../../services/outbox-relay/maintenance.ts';
-import type { MemoryBroker } from './broker.ts';
 import { acceptBy, type Accept } from './accept.ts';
-import { commandPool, warm, type DatabaseLocation } from '../database/server.ts';
+import type { MemoryBroker } from './broker.ts';
 import type { ConsumerSettings, HostData, HostMessage, ServiceName } from './service-host.ts';
+import type { Retention } from '../../services/outbox-relay/maintenance.ts';
+import { commandPool, warm, type DatabaseLocation } from '../database/server.ts';
 
 /** Called with the orders of a commit of order status or of the deduction; `at` in milliseconds since the epoch. */
 export type DoneListener = (step: 'settled' | 'deducted', orderIds: readonly string[], at: number) => void;

@@ -1,11 +1,11 @@
 /** A write API in a process of its own: the service's, the same without a database, or a naive one. Started by rows/http.ts. */
-import type { Pool } from '../../services/shared/database.ts';
-import { newEvent, newId } from '../../services/shared/events/index.ts';
+import * as naive from './naive.ts';
 import { createWriteApi } from '../../services/order-service/api-write-service/api.ts';
 import { fingerprint, parseIdempotencyKey, parseOrderRequest } from '../../services/order-service/api-write-service/order-request.ts';
+import type { Pool } from '../../services/shared/database.ts';
+import { newEvent, newId } from '../../services/shared/events/index.ts';
 import { createApp } from '../../services/shared/http/app.ts';
 import { createLogger, registry } from '../../services/shared/telemetry.ts';
-import * as naive from './naive.ts';
 import { commandPool, warm, type DatabaseLocation } from '../database/server.ts';
 
 export type Kind = 'service' | 'no database' | 'naive';
@@ -19,7 +19,10 @@ const logger = createLogger({ service: 'api-write-service', level: 'info' }, { w
 /** Answers the intake's statement as the database does when every order is new. */
 function noDatabase(): Pool {
   return {
-    waitingCount: 0, totalCount: 0, idleCount: 0, options: { max: connections },
+    waitingCount: 0,
+    totalCount: 0,
+    idleCount: 0,
+    options: { max: connections },
     query: async () => ({ rows: [{ accepted: true, unknown_skus: [], taken_keys: null, taken_by: null, taken_hashes: null, stored: [] }] }),
     on: () => undefined,
   } as unknown as Pool;
@@ -33,12 +36,21 @@ function naiveApi(pool: Pool) {
     const orderId = newId();
     const createdAt = new Date();
     const event = newEvent({
-      type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, time: createdAt,
+      type: 'order.created',
+      source: '/order-service',
+      subject: orderId,
+      sequence: 1,
+      time: createdAt,
       cause: { id: request.id, traceparent: request.traceparent },
       data: { orderId, customerId: order.customerId, items: [...order.items], createdAt: createdAt.toISOString() },
     });
     await naive.takeOrder(pool, {
-      orderId, customerId: order.customerId, items: order.items, createdAt, traceparent: request.traceparent, causeId: request.id,
+      orderId,
+      customerId: order.customerId,
+      items: order.items,
+      createdAt,
+      traceparent: request.traceparent,
+      causeId: request.id,
       idempotency: key === undefined ? undefined : { key, fingerprint: fingerprint(order) },
       event: { id: event.id, envelope: JSON.stringify(event) },
     });

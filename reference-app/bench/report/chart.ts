@@ -49,8 +49,8 @@ export function pairChart({ title, note, pairs }: PairChart): string {
   const parts = [
     `<text class="title" x="16" y="28">${escape(title)}</text>`,
     `<text x="16" y="48">${escape(note)}</text>`,
-    `<circle class="b ring" cx="22" cy="69" r="5"/><text class="label" x="34" y="73">naive</text>`,
-    `<circle class="a" cx="96" cy="69" r="6"/><text class="label" x="108" y="73">measured</text>`,
+    '<circle class="b ring" cx="22" cy="69" r="5"/><text class="label" x="34" y="73">naive</text>',
+    '<circle class="a" cx="96" cy="69" r="6"/><text class="label" x="108" y="73">measured</text>',
   ];
   for (let power = Math.ceil(from); power <= to; power++) {
     const at = x(10 ** power).toFixed(1);

@@ -46,7 +46,8 @@ function processorLimit(services: VariantResult, { machine: { cores } }: Results
   const perSecond = (cores * 1e6) / processorMicros;
   return {
     perSecond,
-    text: `The limit is the processor: ${unit === 'order' ? 'an' : 'a'} ${unit} costs ${number(processorMicros)} µs (PostgreSQL ${number(processorMicros - nodeMicros)}, Node.js ${number(nodeMicros)}), `
+    text: `The limit is the processor: ${unit === 'order' ? 'an' : 'a'} ${unit} costs ${number(processorMicros)} µs `
+      + `(PostgreSQL ${number(processorMicros - nodeMicros)}, Node.js ${number(nodeMicros)}), `
       + `so ${cores} cores can do ${number(perSecond)} ${unit}s/s at most. ${share(rate.median, perSecond)} of that is reached.`,
   };
 }
@@ -62,65 +63,105 @@ const PROCESSOR = (before: string): StageText['limit'] => (variants, results) =>
 
 const STAGES: readonly StageText[] = [
   {
-    row: 'intake in process', title: 'intake in process, 256 clients', unit: 'orders', command: 'intake',
+    row: 'intake in process',
+    title: 'intake in process, 256 clients',
+    unit: 'orders',
+    command: 'intake',
     limit: PROCESSOR('Orders that wait at the same time share a commit, so the disk is no limit.'),
   },
   {
-    row: 'intake over HTTP', title: 'intake over HTTP, one process', label: 'intake over HTTP', unit: 'orders', command: 'http',
+    row: 'intake over HTTP',
+    title: 'intake over HTTP, one process',
+    label: 'intake over HTTP',
+    unit: 'orders',
+    command: 'http',
     limit(variants) {
       const without = fastest(variants, 'part')!.rate.median;
       return {
         perSecond: without,
-        text: `The limit is HTTP in one Node.js process: without a database it parses, checks and answers ${number(without)} requests/s, and ${share(fastest(variants, 'services')!.rate.median, without)} of that is reached. `
+        text: `The limit is HTTP in one Node.js process: without a database it parses, checks and answers ${number(without)} requests/s, `
+          + `and ${share(fastest(variants, 'services')!.rate.median, without)} of that is reached. `
           + 'The largest part of its time goes into writing to sockets. The clients and the commits run on the same cores. More processes do more.',
       };
     },
   },
   {
-    row: 'relay', title: 'relay out of the outbox, without a broker', label: 'relay (events)', unit: 'events', command: 'relay',
+    row: 'relay',
+    title: 'relay out of the outbox, without a broker',
+    label: 'relay (events)',
+    unit: 'events',
+    command: 'relay',
     limit(variants) {
       const { processorMicros = NaN, nodeMicros = NaN, rate } = fastest(variants, 'services')!;
       const database = processorMicros - nodeMicros;
       const perSecond = 1e6 / Math.max(database, nodeMicros);
       return {
         perSecond,
-        text: `The limit is one core for PostgreSQL and one for Node.js, since a single relay leads and reads on one connection: an event costs ${number(database)} and ${number(nodeMicros)} µs, `
-          + `so ${number(perSecond)} events/s at most. ${share(rate.median, perSecond)} of that is reached. In AWS the [quota of EventBridge](scaling.md#the-bus-comes-first) comes long before.`,
+        text: 'The limit is one core for PostgreSQL and one for Node.js, since a single relay leads and reads on one connection: '
+          + `an event costs ${number(database)} and ${number(nodeMicros)} µs, so ${number(perSecond)} events/s at most. `
+          + `${share(rate.median, perSecond)} of that is reached. `
+          + 'In AWS the [quota of EventBridge](scaling.md#the-bus-comes-first) comes long before.',
       };
     },
   },
   {
-    row: 'reserve, 1,000 SKUs', title: 'reserve, 1,000 products', label: 'reserve, 1,000 products', unit: 'orders', command: 'reserve',
+    row: 'reserve, 1,000 SKUs',
+    title: 'reserve, 1,000 products',
+    label: 'reserve, 1,000 products',
+    unit: 'orders',
+    command: 'reserve',
     limit: (variants, results) => {
       const { perSecond, text } = processorLimit(fastest(variants, 'services')!, results);
       return {
         perSecond,
-        text: `${text} An order writes about 2 KB of log here: a ledger row per line, inbox, event and their index entries. Naive workers that run at the same time share commits, and one commit takes only `
-          + `${number(1_000 / results.machine.fsyncsPerSecond)} ms on this disk, so many workers help the naive design here more than on a slower disk.`,
+        text: `${text} An order writes about 2 KB of log here: a ledger row per line, inbox, event and their index entries. `
+          + 'Naive workers that run at the same time share commits, and one commit takes only '
+          + `${number(1_000 / results.machine.fsyncsPerSecond)} ms on this disk. Therefore, many workers help the naive design here more than on a slower disk.`,
       };
     },
   },
   {
-    row: 'reserve, one hot SKU', title: 'reserve, one hot product', label: 'reserve, one hot product', unit: 'orders', command: 'reserve-hot',
-    limit: PROCESSOR('Every order changes the same stock row. Naive transactions wait for its lock one after the other, each until the commit of the one before, so more workers hardly help. A batch takes the lock once.'),
+    row: 'reserve, one hot SKU',
+    title: 'reserve, one hot product',
+    label: 'reserve, one hot product',
+    unit: 'orders',
+    command: 'reserve-hot',
+    limit: PROCESSOR('Every order changes the same stock row. Naive transactions wait for its lock one after the other, '
+      + 'each until the commit of the one before, so more workers hardly help. A batch takes the lock once.'),
   },
   {
-    row: 'reserve, cloud-like, 1,000 SKUs', title: 'reserve with the waits of a cloud, 1,000 products', label: 'reserve, waits of a cloud', unit: 'orders', command: 'cloud',
+    row: 'reserve, cloud-like, 1,000 SKUs',
+    title: 'reserve with the waits of a cloud, 1,000 products',
+    label: 'reserve, waits of a cloud',
+    unit: 'orders',
+    command: 'cloud',
     limit(variants, results) {
-      const { roundTripMs, commitMs } = results.rows['cloud']!.raw as { roundTripMs: number; commitMs: number };
-      return PROCESSOR(`A round trip takes ${number(roundTripMs)} ms and a commit of one row ${number(commitMs)} ms. A naive order waits for eight of the first and one of the second, a whole batch for little more.`)(variants, results);
+      const { roundTripMs, commitMs } = results.rows.cloud!.raw as { roundTripMs: number; commitMs: number };
+      const waits = `A round trip takes ${number(roundTripMs)} ms and a commit of one row ${number(commitMs)} ms. `
+        + 'A naive order waits for eight of the first and one of the second, a whole batch for little more.';
+      return PROCESSOR(waits)(variants, results);
     },
   },
   {
-    row: 'reserve, cloud-like, one hot SKU', title: 'reserve with the waits of a cloud, one hot product', unit: 'orders', command: 'cloud',
+    row: 'reserve, cloud-like, one hot SKU',
+    title: 'reserve with the waits of a cloud, one hot product',
+    unit: 'orders',
+    command: 'cloud',
     limit: PROCESSOR('The naive design holds the lock of the row during its round trips and its commit.'),
   },
   {
-    row: 'whole chain', title: 'whole chain of stages in process', label: 'whole chain', unit: 'orders', command: 'chain',
+    row: 'whole chain',
+    title: 'whole chain of stages in process',
+    label: 'whole chain',
+    unit: 'orders',
+    command: 'chain',
     limit: PROCESSOR('An order passes the intake, five events through the relay, and four handlers; the load generator is in the figure.'),
   },
   {
-    row: 'redrive', title: 'redrive of messages that were handled already', unit: 'messages', command: 'redrive',
+    row: 'redrive',
+    title: 'redrive of messages that were handled already',
+    unit: 'messages',
+    command: 'redrive',
     limit: (variants, results) => processorLimit(fastest(variants, 'services')!, results, 'message'),
   },
 ];
@@ -134,8 +175,14 @@ export function comparisons(results: Results): Comparison[] {
     if (!services) return [];
     const { perSecond, text } = limit(variants, results);
     return {
-      title, unit, command, services, naive: variants.filter(({ design }) => design === 'naive'),
-      limit: perSecond, limitedBy: text, ...(label !== undefined && { label }),
+      title,
+      unit,
+      command,
+      services,
+      naive: variants.filter(({ design }) => design === 'naive'),
+      limit: perSecond,
+      limitedBy: text,
+      ...(label !== undefined && { label }),
     };
   });
 }

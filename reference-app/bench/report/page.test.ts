@@ -11,7 +11,7 @@ const results = readResults()!;
 describe('pages and pictures', () => {
   for (const [path, text] of documents(results)) {
     test(`docs/${path} is made of the stored results`, () => {
-      assert.equal(readDocument(path), text, `Write it again with: npm run bench -- --pages`);
+      assert.equal(readDocument(path), text, 'Write it again with: npm run bench -- --pages');
     });
   }
 
@@ -33,9 +33,8 @@ describe('pages and pictures', () => {
 describe('the picture of the stages', () => {
   const svg = documents(results).get('images/performance.svg')!;
   const [width, height] = /viewBox="0 0 (\d+) (\d+)"/.exec(svg)!.slice(1).map(Number) as [number, number];
-  const texts = [...svg.matchAll(/<text class="?([a-z]*)"? ?x="([\d.-]+)" y="([\d.-]+)"(?: text-anchor="(\w+)")?>([^<]*)<\/text>|<text x="([\d.-]+)" y="([\d.-]+)"(?: text-anchor="(\w+)")?>([^<]*)<\/text>/g)]
-    .map(([, kind, x, y, anchor, text, x2, y2, anchor2, text2]) => (
-      { kind: kind ?? '', x: Number(x ?? x2), y: Number(y ?? y2), anchor: anchor ?? anchor2 ?? 'start', text: (text ?? text2)! }));
+  const texts = [...svg.matchAll(/<text(?: class="([a-z]*)")? x="([\d.-]+)" y="([\d.-]+)"(?: text-anchor="(\w+)")?>([^<]*)<\/text>/g)]
+    .map(([, kind = '', x, y, anchor = 'start', text]) => ({ kind, x: Number(x), y: Number(y), anchor, text: text! }));
 
   test('has six pairs', () => {
     assert.equal([...svg.matchAll(/<g class="pair">/g)].length, 6);
@@ -83,8 +82,18 @@ test('axes end at round numbers', () => {
 test('options are read, and a wrong one is named', () => {
   assert.equal(readOptions(['--help'], []), undefined);
   assert.deepEqual(readOptions(['--only', 'a', '--rounds', '3', '--record'], ['a', 'b']), {
-    quick: false, curves: false, pages: false, cloud: false, record: true, only: ['a'],
-    minutes: undefined, rate: undefined, rounds: 3, sliceMs: 400, seed: 1, json: undefined,
+    quick: false,
+    curves: false,
+    pages: false,
+    cloud: false,
+    record: true,
+    only: ['a'],
+    minutes: undefined,
+    rate: undefined,
+    rounds: 3,
+    sliceMs: 400,
+    seed: 1,
+    json: undefined,
   });
   assert.equal(readOptions(['--minutes', '0.5', '--rate', '100'], [])!.minutes, 0.5);
   for (const [args, message] of [

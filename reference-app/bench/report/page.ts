@@ -1,12 +1,12 @@
 /** The pages docs/performance.md and docs/scaling.md, as far as they are made of the results. */
 import type { GateResult } from '../gates.ts';
+import { comparisons, ratioTo, type Comparison } from './comparison.ts';
+import { number, perSecond, times, type Results, type RowResult, type VariantResult } from './results.ts';
+import type { Machine } from '../measure/machine.ts';
 import type { StageCost } from '../measure/stage-costs.ts';
 import type { Curve } from '../rows/curves.ts';
 import { middleRuns, type LatencyRun } from '../rows/latency.ts';
 import type { SoakResult } from '../rows/soak.ts';
-import type { Machine } from '../measure/machine.ts';
-import { comparisons, ratioTo, type Comparison } from './comparison.ts';
-import { number, perSecond, times, type Results, type RowResult, type VariantResult } from './results.ts';
 
 /** The part of docs/scaling.md between these lines is written by the bench; the rest is written by hand. */
 const BEGIN = '<!-- measured: written by npm run bench -- --curves --record -->';
@@ -21,9 +21,9 @@ export function performancePage(results: Results): string {
     NOTICE, '# Performance', INTRODUCTION,
     '![Six stages: rate of the services and of the naive design](images/performance.svg)',
     comparisonPart(comparisons(results)),
-    latencyPart(rows['latency'], rows['chain']),
+    latencyPart(rows.latency, rows.chain),
     failurePart(rows),
-    stagePart(rows['stages']),
+    stagePart(rows.stages),
     variantPart(rows),
     soak ? soakPart(soak) : '',
     '## Machine', machineTable(machine, method),
@@ -62,7 +62,7 @@ function comparisonPart(stages: readonly Comparison[]): string {
 
 function latencyPart(row: RowResult | undefined, chain: RowResult | undefined): string {
   if (!row) return '';
-  const runs = middleRuns(row.raw['latency'] as LatencyRun[]);
+  const runs = middleRuns(row.raw.latency as LatencyRun[]);
   const variants = chain?.variants ?? [];
   const rateOf = (design: string) => Math.max(...variants.filter((variant) => variant.design === design).map(({ rate }) => rate.median));
   return [
@@ -103,7 +103,7 @@ function stagePart(row: RowResult | undefined): string {
     table(['stage', 'processor µs', 'round trips', 'commits', 'fsyncs', 'log bytes', 'queue calls'], costs.map((cost) => [
       cost.stage, ...FIGURES.map((figure) => pair(cost, figure)),
     ])),
-    `CI allows no order to cost more than a fixed limit per stage (\`npm run bench -- --quick\`, \`reference-app/bench/gates.ts\`). `
+    'CI allows no order to cost more than a fixed limit per stage (`npm run bench -- --quick`, `reference-app/bench/gates.ts`). '
     + `Of these limits, ${gates.filter(({ ok }) => ok).length} of ${gates.length} held.`,
   ].join('\n\n');
 }

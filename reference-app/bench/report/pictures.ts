@@ -1,8 +1,8 @@
-import type { Curve } from '../rows/curves.ts';
-import type { SoakResult, SoakSample } from '../rows/soak.ts';
 import { lineCharts, pairChart, type Series } from './chart.ts';
 import { comparisons, ratioTo } from './comparison.ts';
 import { number, type Results, type VariantResult } from './results.ts';
+import type { Curve } from '../rows/curves.ts';
+import type { SoakResult, SoakSample } from '../rows/soak.ts';
 
 /** The naive variant of the stage that is the hardest to beat. */
 const bestNaive = (naive: readonly VariantResult[]) => [...naive].sort((a, b) => b.rate.median - a.rate.median)[0]!;
@@ -29,11 +29,15 @@ export function soakPicture({ samples }: SoakResult): string {
   });
   return lineCharts([
     {
-      title: 'Latency from accepted to confirmed', x: 'minutes', y: 'ms',
+      title: 'Latency from accepted to confirmed',
+      x: 'minutes',
+      y: 'ms',
       series: [line('p50', ({ confirmed }) => confirmed.p50), line('p99', ({ confirmed }) => confirmed.p99)],
     },
     {
-      title: 'Memory', x: 'minutes', y: 'MiB',
+      title: 'Memory',
+      x: 'minutes',
+      y: 'MiB',
       series: [line('Node.js', ({ nodeMemory }) => nodeMemory), line('PostgreSQL', ({ databaseMemory }) => databaseMemory)],
     },
     { title: 'Dead rows', x: 'minutes', y: '%', series: [dead('orders.orders'), dead('inventory.ledger'), dead('messaging.inbox')] },
@@ -42,7 +46,9 @@ export function soakPicture({ samples }: SoakResult): string {
 
 export function curvesPicture(curves: readonly Curve[]): string {
   return lineCharts(curves.map(({ title, x, points }) => ({
-    title: `Reserve stage ${title}`, x, y: 'orders/s',
+    title: `Reserve stage ${title}`,
+    x,
+    y: 'orders/s',
     logX: points.every((point) => point.x > 0) && points.at(-1)!.x / points[0]!.x > 50,
     series: [{ name: 'orders/s', points: points.map((point) => [point.x, Math.round(point.rate.median)] as const) }],
   })));

@@ -64,7 +64,10 @@ export function compare(row: string, slices: readonly Slice[], variants: readonl
   return variants.map(({ name, design, note }) => {
     const processor = processorPerOrder(slices, name);
     return {
-      row, variant: name, design, rate: summarize(ratesOf(slices, name)),
+      row,
+      variant: name,
+      design,
+      rate: summarize(ratesOf(slices, name)),
       ...(name !== baseline && { ratio: summarize(ratios(slices, name, baseline)) }),
       ...(processor && { processorMicros: processor.all, nodeMicros: processor.node }),
       ...(note !== undefined && { note }),

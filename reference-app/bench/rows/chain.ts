@@ -75,7 +75,8 @@ export const chainRow: Row = {
         variants: compare('whole chain', slices, [
           { name: baseline.name, design: 'naive' }, { name: parallel.name, design: 'naive' }, { name: services.name, design: 'services' },
         ]),
-        raw: {}, slices,
+        raw: {},
+        slices,
       };
     } finally {
       await chains.close();

@@ -1,7 +1,7 @@
 import type { Row } from '../context.ts';
+import { measureReserve } from './reserve.ts';
 import { startSlowServer } from '../database/slow-server.ts';
 import { HOT, UNIFORM } from '../pipeline/orders.ts';
-import { measureReserve } from './reserve.ts';
 
 export const cloudRow: Row = {
   name: 'cloud',

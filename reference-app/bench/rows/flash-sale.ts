@@ -33,7 +33,7 @@ async function flashSale(context: Context, run: number): Promise<{ sold: number;
     // A batch holds a message once; the consumer ensures that.
     const pieces = batches(messages, BATCH).map((batch) => [...new Map(batch.map((event) => [event.id, event])).values()]);
     const { seconds } = await work(pieces, { workers: WORKERS }, (batch) => handleBatch(inventoryHandler, batch, pool));
-    const { rows } = await database.admin.query<{ order_id: string }>(`SELECT document_id AS order_id FROM inventory.ledger WHERE type = 'RESERVE'`);
+    const { rows } = await database.admin.query<{ order_id: string }>('SELECT document_id AS order_id FROM inventory.ledger WHERE type = \'RESERVE\'');
     const confirmations = rows.map(({ order_id }) => confirmedEvent({ orderId: order_id, customerId: 'customer', items: [] }));
     await work(batches(confirmations, BATCH), { workers: WORKERS }, (batch) => handleBatch(inventoryHandler, batch, pool));
     await assertInvariants(database.admin, { orders: 'none', published: false }, {

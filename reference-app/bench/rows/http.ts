@@ -89,7 +89,8 @@ export const httpRow: Row = {
         variants: compare('intake over HTTP', slices, [
           apis.compared(baseline.name, 'naive'), apis.compared(service.name, 'services'), apis.compared(without.name, 'part'),
         ]),
-        raw: {}, slices,
+        raw: {},
+        slices,
       };
     } finally {
       await apis.stop();

@@ -1,6 +1,6 @@
 import type pg from 'pg';
-import type { Pool } from '../../services/shared/database.ts';
 import { latencies } from '../../load/statistics.ts';
+import type { Pool } from '../../services/shared/database.ts';
 import type { Row } from '../context.ts';
 import { commandPool, warm } from '../database/server.ts';
 import { assertInvariants } from '../measure/assert-invariants.ts';
@@ -40,8 +40,8 @@ function clientsOf(name: string, random: () => number, accept: Accept, accepted:
 /** Every order that was answered is there, once, with its event; and no other. */
 async function assertStored(admin: pg.Pool, orderIds: readonly string[]): Promise<void> {
   await assertInvariants(admin, { orders: 'pending', published: false }, {
-    'orders': { sql: 'SELECT count(*) FROM orders.orders', value: orderIds.length },
-    'events': { sql: 'SELECT count(*) FROM messaging.outbox', value: orderIds.length },
+    orders: { sql: 'SELECT count(*) FROM orders.orders', value: orderIds.length },
+    events: { sql: 'SELECT count(*) FROM messaging.outbox', value: orderIds.length },
   });
   const { rows: [row] } = await admin.query<{ missing: number }>(
     'SELECT count(*)::int AS missing FROM unnest($1::uuid[]) AS a (order_id) WHERE NOT EXISTS (SELECT FROM orders.orders o WHERE o.order_id = a.order_id)', [orderIds]);

@@ -1,5 +1,5 @@
-import { latencies, type Latencies } from '../../load/statistics.ts';
 import { openLoop } from '../../load/open-loop.ts';
+import { latencies, type Latencies } from '../../load/statistics.ts';
 import type { Row } from '../context.ts';
 import { assertDeducted, InvariantError } from '../measure/assert-invariants.ts';
 import { atRest, DRAIN_DEADLINE_MS } from '../pipeline/closed-loop.ts';
@@ -76,8 +76,12 @@ async function measureLatency(chain: Chain, rate: number, seconds: number, rando
   if (confirmed.length < orders) await all.promise;
   clearTimeout(deadline);
   return {
-    rate, orders, accept: latencies(accepted), confirmed: latencies(confirmed),
-    seconds: (performance.now() - start) / 1000, saturated: saturated.signal.aborted,
+    rate,
+    orders,
+    accept: latencies(accepted),
+    confirmed: latencies(confirmed),
+    seconds: (performance.now() - start) / 1000,
+    saturated: saturated.signal.aborted,
   };
 }
 

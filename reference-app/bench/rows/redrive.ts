@@ -56,7 +56,8 @@ export const redriveRow: Row = {
           { name: baseline.name, design: 'naive' },
           ...batched.map(({ name }) => ({ name, design: 'services' as const })),
         ]),
-        raw: {}, slices,
+        raw: {},
+        slices,
       };
     } finally {
       await pool.end();

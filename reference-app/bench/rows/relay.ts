@@ -8,7 +8,7 @@ import { newOrder, PLENTY, randomOrder, stockUp, UNIFORM } from '../pipeline/ord
 import { relayUntil } from '../pipeline/relay-run.ts';
 import { compare } from '../report/results.ts';
 
-const rewind = ({ admin }: BenchDatabase) => admin.query(`UPDATE messaging.relay_cursor SET xid = '0', id = 0, since = '-infinity'`);
+const rewind = ({ admin }: BenchDatabase) => admin.query('UPDATE messaging.relay_cursor SET xid = \'0\', id = 0, since = \'-infinity\'');
 
 /** Publishes everything from the beginning and compares it with the outbox: all of it once, nothing lost. */
 async function assertAllPublished(database: BenchDatabase, backlog: number): Promise<void> {
@@ -62,7 +62,8 @@ export const relayRow: Row = {
       await assertAllPublished(database, backlog);
       return {
         variants: compare('relay', slices, [{ name: baseline.name, design: 'naive' }, { name: relay.name, design: 'services' }]),
-        raw: { backlog }, slices,
+        raw: { backlog },
+        slices,
       };
     } finally {
       await pool.end();

@@ -23,7 +23,7 @@ export interface ReserveOptions {
   readonly endpoint?: string;
 }
 
-/** Which concurrency suits the naive design best depends on the machine. */
+/** The fastest of some variants: the best concurrency of the naive design depends on the machine. */
 async function bestOf(context: Context, label: string, candidates: readonly ReserveVariant[]): Promise<ReserveVariant> {
   let best = candidates[0]!;
   let bestRate = 0;

@@ -6,7 +6,11 @@ test('a soak that creeps is seen: latency, memory, and a table that grows faster
   const sample = (minute: number, creep: number): SoakSample => {
     const quantiles = { p50: 5, p90: 8, p99: 20 * (1 + creep * minute), max: 50 };
     return {
-      minute, orders: minute * 1000, confirmed: quantiles, nodeMemory: 200 * (1 + creep * minute), databaseMemory: 100,
+      minute,
+      orders: minute * 1000,
+      confirmed: quantiles,
+      nodeMemory: 200 * (1 + creep * minute),
+      databaseMemory: 100,
       tables: { 'orders.orders': { live: 1000 * (minute + 1), dead: 0, mebibytes: (minute + 1) * (1 + creep * minute) } },
     };
   };

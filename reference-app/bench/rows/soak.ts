@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { memoryUsage } from 'node:process';
 import type pg from 'pg';
+import { Confirmations } from './latency.ts';
 import { openLoop } from '../../load/open-loop.ts';
 import { latencies, slope, type Latencies } from '../../load/statistics.ts';
 import type { Retention } from '../../services/outbox-relay/maintenance.ts';
@@ -11,7 +12,6 @@ import { childrenOf } from '../measure/processor.ts';
 import { atRest, closedLoop } from '../pipeline/closed-loop.ts';
 import { newOrder, PLENTY, randomOrder, stockUp, UNIFORM } from '../pipeline/orders.ts';
 import { startChain, type Chain } from '../pipeline/start-services.ts';
-import { Confirmations } from './latency.ts';
 
 export interface SoakSample {
   readonly minute: number;
@@ -161,7 +161,9 @@ async function takeSample(
 ): Promise<SoakSample> {
   const { rows } = await admin.query<{ name: string; live: number; dead: number; mebibytes: number }>(TABLES);
   return {
-    minute, orders, confirmed,
+    minute,
+    orders,
+    confirmed,
     nodeMemory: memoryUsage().rss / 2 ** 20,
     databaseMemory: postmaster === undefined ? NaN : privateMemory([postmaster, ...childrenOf(postmaster)]),
     tables: Object.fromEntries(rows.map(({ name, live, dead, mebibytes }) => [name, { live, dead, mebibytes: Number(mebibytes) }])),
