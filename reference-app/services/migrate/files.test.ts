@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
+import { readSchemas, type Schema } from './files.ts';
 import { loadProfiles } from '../../profiles/index.ts';
 import { SQL_ROOT } from '../shared/testing.ts';
-import { readSchemas, type Schema } from './files.ts';
 
 let schemas: Schema[];
 before(async () => {

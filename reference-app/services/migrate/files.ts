@@ -32,8 +32,8 @@ export class MigrationError extends Error {
 }
 
 /**
- * Reads `migrations/<schema>/` and the files `<schema>.<function>.sql` anywhere in `services/`, in the order in which they are applied: a schema
- * comes after those it needs.
+ * Reads `migrations/<schema>/` and the files `<schema>.<function>.sql` anywhere in `services/`, in the order in which they are applied: a
+ * schema comes after those it needs.
  *
  * @param root the folder of `migrations/` and `services/`
  * @param names the schemas to read. @default - all
@@ -51,7 +51,10 @@ export async function readSchemas(root: string, names?: readonly string[]): Prom
     const folder = join(root, 'migrations', name);
     const { needs } = JSON.parse(await readFile(join(folder, 'schema.json'), 'utf8')) as { needs: string[] };
     return {
-      name, needs, numbered: await readNumbered(root, name), repeatable: repeatable.filter((file) => file.name.startsWith(`${name}.`)),
+      name,
+      needs,
+      numbered: await readNumbered(root, name),
+      repeatable: repeatable.filter((file) => file.name.startsWith(`${name}.`)),
       grants: await readFile(join(folder, 'grants.sql'), 'utf8'),
     };
   })));

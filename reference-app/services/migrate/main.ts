@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import Type, { type Static } from 'typebox';
+import { MigrationError } from './files.ts';
+import { migrate } from './migrate.ts';
 import { databaseConfig, processConfig, readConfig } from '../shared/config.ts';
 import { createPool, createSecretsClient, isUnavailable, readDatabaseSecret, type Pool } from '../shared/database.ts';
 import { createLogger } from '../shared/telemetry.ts';
-import { MigrationError } from './files.ts';
-import { migrate } from './migrate.ts';
 
 const Config = Type.Object({
   LOG_LEVEL: processConfig(0).LOG_LEVEL,
@@ -22,7 +22,7 @@ const Config = Type.Object({
   MIGRATE_WAIT_SECONDS: Type.Integer({ minimum: 0, default: 300, description: 'how long to wait for a database that is not there yet' }),
 });
 
-/** The exit code when the database cannot be brought to this version, whatever is tried: EX_DATAERR of sysexits. Anything else that fails is 1. */
+/** The exit code when the database cannot be brought to this version at all: EX_DATAERR of sysexits. Any other failure is 1. */
 const CANNOT_MIGRATE = 65;
 
 const logger = createLogger({ service: process.env.SERVICE_NAME || 'migrate', level: process.env.LOG_LEVEL || 'info' });
@@ -55,9 +55,15 @@ try {
 async function run(config: Static<typeof Config>, secrets: SecretsManagerClient): Promise<void> {
   const pool = createPool({
     // The second connection cancels the statement of the first.
-    endpoint: config.DB_WRITER_ENDPOINT, secretArn: config.DB_SECRET_ARN, applicationName: 'migrate', max: 2,
+    endpoint: config.DB_WRITER_ENDPOINT,
+    secretArn: config.DB_SECRET_ARN,
+    applicationName: 'migrate',
+    max: 2,
     // A migration may take its time, and waits for one that runs already.
-    statementTimeoutMs: 0, transactionTimeoutMs: 0, logger, secrets,
+    statementTimeoutMs: 0,
+    transactionTimeoutMs: 0,
+    logger,
+    secrets,
   });
   const deadline = Date.now() + config.MIGRATE_WAIT_SECONDS * 1000;
   try {

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import type { ClientBase } from 'pg';
-import type { Logger } from '../shared/telemetry.ts';
 import { readSchemas } from './files.ts';
 import { applyGrants, applyMigrations, withMigrationLock } from './migrations.ts';
 import { ensureLogin, type Login } from './roles.ts';
 import { parseCatalog, seedCatalog } from './seed.ts';
+import type { Logger } from '../shared/telemetry.ts';
 
 export interface MigrateOptions {
   /** The folder of `migrations/` and `services/`, which hold the SQL files. */
@@ -23,7 +23,9 @@ export interface MigrateOptions {
 }
 
 /** Brings schema, roles, privileges and first data to what this version needs. Safe to repeat and to run twice at once. */
-export async function migrate(client: ClientBase, { root, command, query, seedFile, relayShards, logger, signal, ...options }: MigrateOptions): Promise<void> {
+export async function migrate(
+  client: ClientBase, { root, command, query, seedFile, relayShards, logger, signal, ...options }: MigrateOptions,
+): Promise<void> {
   if (command.username === query.username) {
     throw new Error(`The command and the query secret both name the role ${command.username}: give each side a user of its own.`);
   }
@@ -51,7 +53,7 @@ export async function migrate(client: ClientBase, { root, command, query, seedFi
 async function makePartitions(client: ClientBase, logger: Logger): Promise<void> {
   try {
     for (let done: string | null = ''; done !== null;) {
-      const { rows: [row] } = await client.query<{ done: string | null }>(`SELECT messaging.maintain(NULL, NULL, interval '1 day') AS done`);
+      const { rows: [row] } = await client.query<{ done: string | null }>('SELECT messaging.maintain(NULL, NULL, interval \'1 day\') AS done');
       done = row!.done;
     }
   } catch (error) {

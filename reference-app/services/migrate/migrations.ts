@@ -1,6 +1,6 @@
 import pg, { type ClientBase } from 'pg';
-import type { Logger } from '../shared/telemetry.ts';
 import { MigrationError, type Schema, type SqlFile } from './files.ts';
+import type { Logger } from '../shared/telemetry.ts';
 
 /** One number for every run of this job against a database; any other tool uses another. */
 const LOCK = 4_715_330_219;
@@ -20,7 +20,8 @@ export async function withMigrationLock<T>(client: ClientBase, logger: Logger, w
 }
 
 /**
- * Applies what is missing or has changed, each file in a transaction with its record: first the tables of all schemas, then their functions.
+ * Applies the files that are missing or have changed, each in a transaction with its record: first the tables of all schemas, then their
+ * functions.
  *
  * @throws MigrationError before anything is done, when the database cannot be brought to this version
  */
@@ -85,14 +86,18 @@ async function readApplied(client: ClientBase): Promise<Map<string, string>> {
 
 /** The first layout had one row of files for all schemas, and its functions in them. */
 async function refuseFormerLayout(client: ClientBase): Promise<void> {
-  const { rows: [journal] } = await client.query<{ exists: boolean }>(`SELECT to_regclass('messaging.schema_migration') IS NOT NULL AS exists`);
+  const { rows: [journal] } = await client.query<{ exists: boolean }>('SELECT to_regclass(\'messaging.schema_migration\') IS NOT NULL AS exists');
   if (!journal?.exists) return;
-  const { rows } = await client.query<{ file: string }>(`SELECT to_char(version, 'FM000') || '-' || name || '.sql' AS file FROM messaging.schema_migration ORDER BY version`);
+  const { rows } = await client.query<{ file: string }>(
+    "SELECT to_char(version, 'FM000') || '-' || name || '.sql' AS file FROM messaging.schema_migration ORDER BY version");
   const files = rows.map(({ file }) => file).join(', ');
-  throw new MigrationError(`This database was made from the former migration files (${files}), which this version does not have: use an empty database (in a local run: start with --fresh).`);
+  throw new MigrationError(
+    `This database was made from the former migration files (${files}), which this version does not have: `
+    + 'use an empty database (in a local run: start with --fresh).',
+  );
 }
 
-/** With its record in one call, which is a transaction, or part of one that is open. */
+/** Applies a file with its record in one call, which is a transaction, or part of one that is open. */
 async function apply(client: ClientBase, { name, path, sql, checksum }: SqlFile): Promise<void> {
   const record = `INSERT INTO migration.applied (name, checksum) VALUES (${pg.escapeLiteral(name)}, ${pg.escapeLiteral(checksum)})
     ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now()`;

@@ -10,7 +10,9 @@ export interface Login {
  * Creates the role or brings it up to date: may log in, owns nothing, and is a member of nothing. Only a SCRAM verifier goes to
  * the server, so that the password can't end up in a statement log.
  */
-export async function ensureLogin(client: ClientBase, { username, password }: Login, settings: Readonly<Record<string, string>> = {}): Promise<void> {
+export async function ensureLogin(
+  client: ClientBase, { username, password }: Login, settings: Readonly<Record<string, string>> = {},
+): Promise<void> {
   const role = pg.escapeIdentifier(username);
   const { rows: [current] } = await client.query<{ me: boolean; super: boolean }>(
     'SELECT rolname = current_user AS me, rolsuper AS super FROM pg_roles WHERE rolname = $1', [username],
@@ -29,8 +31,8 @@ export async function ensureLogin(client: ClientBase, { username, password }: Lo
 
 const ITERATIONS = 4096;
 
-/** What PostgreSQL stores for a password: RFC 5803, as `PASSWORD` accepts it in place of the password. */
-export function scramVerifier(password: string, salt = randomBytes(16)): string {
+/** The text that PostgreSQL stores for a password: RFC 5803, as `PASSWORD` accepts it in place of the password. */
+function scramVerifier(password: string, salt = randomBytes(16)): string {
   const salted = pbkdf2Sync(password.normalize('NFKC'), salt, ITERATIONS, 32, 'sha256');
   const clientKey = createHmac('sha256', salted).update('Client Key').digest();
   const storedKey = createHash('sha256').update(clientKey).digest('base64');

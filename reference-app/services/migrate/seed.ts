@@ -1,6 +1,6 @@
+import type { ClientBase } from 'pg';
 import Type, { type Static } from 'typebox';
 import { Value } from 'typebox/value';
-import type { ClientBase } from 'pg';
 import { Sku } from '../shared/events/index.ts';
 
 const Catalog = Type.Array(Type.Object({
