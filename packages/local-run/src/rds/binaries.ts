@@ -55,7 +55,7 @@ function linkLibraries(root: string): void {
 export function sharedFolder(account: Account | undefined): string {
   for (const base of new Set([tmpdir(), '/tmp', '/var/tmp'])) {
     if (!canEnter(account, base)) continue;
-    const folder = join(base, `cdk-order-pipeline-${process.getuid?.() ?? 0}`);
+    const folder = join(base, `cdk-local-run-${process.getuid?.() ?? 0}`);
     mkdirSync(folder, { recursive: true });
     const state = lstatSync(folder);
     if (!state.isDirectory() || state.uid !== process.getuid?.()) {
@@ -82,7 +82,7 @@ function copyOnce(from: string, to: string): string {
   return to;
 }
 
-/** What was installed under a strict umask is readable by its owner only, and so is its copy. */
+/** Lets every account read a copy: files that were installed under a strict umask, and their copies, are readable by their owner only. */
 function makeReadable(folder: string): void {
   chmodSync(folder, 0o755);
   for (const entry of readdirSync(folder, { withFileTypes: true })) {

@@ -14,16 +14,16 @@ export interface LocalDatabase {
 /** Starts a PostgreSQL for every Aurora PostgreSQL cluster and every PostgreSQL instance that stands alone. */
 export async function startDatabases(model: Model, options: RunContext, started: LocalDatabase[]): Promise<void> {
   for (const resource of model.ofType('AWS::RDS::DBCluster', 'AWS::RDS::DBInstance')) {
-    if (resource.source.Properties?.['DBClusterIdentifier'] !== undefined && resource.type === 'AWS::RDS::DBInstance') continue;
+    if (resource.source.Properties?.DBClusterIdentifier !== undefined && resource.type === 'AWS::RDS::DBInstance') continue;
     const engine = resource.text('Engine') ?? 'unknown';
     if (!/postgres/.test(engine)) {
       options.warn(`The local run cannot make ${resource.constructPath} (${resource.type}): it runs PostgreSQL, not ${engine}.`);
       continue;
     }
     const members = model.ofType('AWS::RDS::DBInstance').filter((instance) =>
-      instance.source.Properties?.['DBClusterIdentifier'] !== undefined && instance.text('DBClusterIdentifier') === resource.ref());
+      instance.source.Properties?.DBClusterIdentifier !== undefined && instance.text('DBClusterIdentifier') === resource.ref());
     const sources = model.ofType('AWS::RDS::DBInstance').filter((instance) =>
-      instance.source.Properties?.['SourceDBInstanceIdentifier'] !== undefined && instance.text('SourceDBInstanceIdentifier') === resource.ref());
+      instance.source.Properties?.SourceDBInstanceIdentifier !== undefined && instance.text('SourceDBInstanceIdentifier') === resource.ref());
     const [writer, reader] = started.length === 0 ? ['writer', 'reader'] : [`${resource.id}-writer`, `${resource.id}-reader`];
     const server = await startPostgres({
       dataDir: join(options.dataDir, 'databases', `${resource.stack.name}-${resource.id}`),

@@ -1,11 +1,11 @@
-import type { Model, Resource } from '../assembly/model.ts';
-import { attachSecrets, managedSecretName, masterCredentials } from '../secretsmanager/secrets.ts';
 import type { LocalSecretsManager } from '../secretsmanager/local-secrets-manager.ts';
 import type { LocalService, RunContext } from '../service.ts';
 import { prepareDatabase, startDatabases } from './databases.ts';
 import type { LocalDatabase } from './databases.ts';
 import { withDatabasePort } from './ports.ts';
 import type { DatabasePorts } from './ports.ts';
+import type { Model, Resource } from '../assembly/model.ts';
+import { attachSecrets, managedSecretName, masterCredentials } from '../secretsmanager/secrets.ts';
 
 /** Amazon RDS and Aurora: a real PostgreSQL for each cluster and each instance that stands alone, with a replica if there are readers. */
 export class LocalRds implements LocalService {
@@ -67,7 +67,7 @@ export class LocalRds implements LocalService {
   /** The ports that the templates state, and those where the servers and their replicas listen here. */
   #rememberPorts(): void {
     for (const { resource, server: { writer, reader } } of this.databases) {
-      const declared = resource.source.Properties?.['Port'];
+      const declared = resource.source.Properties?.Port;
       const stated = typeof declared === 'number' || typeof declared === 'string' ? String(declared) : undefined;
       if (stated !== undefined) this.#ports.writers.set(stated, writer.port);
       for (const port of [stated, String(writer.port)]) if (port !== undefined && reader) this.#ports.readers.set(port, reader.port);
@@ -99,7 +99,7 @@ export class LocalRds implements LocalService {
 
   #databaseOf(resource: Resource): LocalDatabase | undefined {
     return this.databases.find((database) => database.resource === resource
-      || resource.source.Properties?.['DBClusterIdentifier'] !== undefined && database.resource.ref() === resource.text('DBClusterIdentifier'));
+      || resource.source.Properties?.DBClusterIdentifier !== undefined && database.resource.ref() === resource.text('DBClusterIdentifier'));
   }
 
   #masterSecret(resource: Resource): string | undefined {

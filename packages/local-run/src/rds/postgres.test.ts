@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { PortTakenError } from '../processes/ports.ts';
 import { query, startPostgres } from './postgres.ts';
 import type { Postgres, PostgresOptions } from './postgres.ts';
-import { processStart } from '../processes/identity.ts';
 import { atEnd, eventually, temporaryFolder } from '../../test/temporary.ts';
+import { processStart } from '../processes/identity.ts';
+import { PortTakenError } from '../processes/ports.ts';
 
 async function started(context: TestContext, options: PostgresOptions): Promise<Postgres> {
   const postgres = await startPostgres(options);
@@ -28,7 +28,7 @@ test('a primary with a streaming replica that shows what is written, can be paus
   assert.ok(reader);
   await query(writer, 'create table t as select 1 as a');
   await eventually(async () => await count(postgres, 'reader') === 1, 'the row on the replica');
-  const [state] = await query<{ state: string; sync: string }>(writer, `select state, current_setting('fsync') as sync from pg_stat_replication`);
+  const [state] = await query<{ state: string; sync: string }>(writer, 'select state, current_setting(\'fsync\') as sync from pg_stat_replication');
   assert.deepEqual(state, { state: 'streaming', sync: 'on' });
 
   await postgres.pauseReplay();
@@ -44,7 +44,7 @@ test('asks for the password and listens on loopback only', async (context) => {
   const { writer } = await started(context, { dataDir: temporaryFolder(context) });
   assert.ok(writer.password.length >= 24);
   await assert.rejects(query({ ...writer, password: 'wrong' }, 'select 1'), /password authentication failed/);
-  const [settings] = await query(writer, `select current_setting('listen_addresses') as host, current_setting('unix_socket_directories') as socket`);
+  const [settings] = await query(writer, 'select current_setting(\'listen_addresses\') as host, current_setting(\'unix_socket_directories\') as socket');
   assert.deepEqual(settings, { host: '127.0.0.1', socket: '' });
   for (const { address } of Object.values(networkInterfaces()).flatMap((all) => all ?? []).filter(({ internal, family }) => !internal && family === 'IPv4')) {
     await assert.rejects(query({ ...writer, host: address }, 'select 1'), { code: 'ECONNREFUSED' });

@@ -6,13 +6,13 @@ import { basename, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { codeOf, LocalRunError, messageOf } from '../errors.ts';
-import { takeLock } from '../processes/lock.ts';
-import { LOOPBACK } from '../processes/ports.ts';
 import { canEnter, unprivilegedAccount } from './account.ts';
 import type { Account } from './account.ts';
 import { findBinaries, sharedFolder } from './binaries.ts';
 import { bareEnvironment, startServer } from './server.ts';
 import type { Server } from './server.ts';
+import { takeLock } from '../processes/lock.ts';
+import { LOOPBACK } from '../processes/ports.ts';
 
 const SLOT = 'replica';
 const STREAMING_DEADLINE_MS = 20_000;
@@ -26,7 +26,7 @@ export interface DatabaseAddress {
 }
 
 export interface PostgresOptions {
-  /** Where the data, the superuser's password and the logs are kept. */
+  /** The folder of the data, the superuser's password and the logs. */
   readonly dataDir: string;
   /** Forget the data of earlier runs. */
   readonly fresh?: boolean;
@@ -36,9 +36,9 @@ export interface PostgresOptions {
   readonly replica?: boolean | { readonly port?: number };
   /** Name of the superuser. @default 'postgres' */
   readonly superuser?: string;
-  /** Where the servers write their logs; default: the data folder. */
+  /** The folder of the servers' logs. @default - the data folder */
   readonly logDir?: string;
-  /** What the ports are called in errors. */
+  /** The names of the ports in errors. */
   readonly portNames?: { readonly writer: string; readonly reader: string };
 }
 
@@ -47,7 +47,7 @@ export interface Postgres {
   readonly writer: DatabaseAddress;
   /** The replica; undefined when none was asked for. */
   readonly reader?: DatabaseAddress;
-  /** For `PGPASSFILE`, so that psql needs no password on its command line. */
+  /** The file for `PGPASSFILE`, with which psql needs no password on its command line. */
   readonly passwordFile: string;
   /** The replica keeps receiving, but no longer shows what it receives. */
   pauseReplay(): Promise<void>;
@@ -86,8 +86,14 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
     const login = { user, password };
 
     const primary = await startServer({
-      name: options.portNames?.writer ?? 'postgres', binary: binaries.postgres, account, data: primaryData, port: options.port ?? 0,
-      logFile: join(logDir, 'postgres-primary.log'), login, settings: () => primarySettings,
+      name: options.portNames?.writer ?? 'postgres',
+      binary: binaries.postgres,
+      account,
+      data: primaryData,
+      port: options.port ?? 0,
+      logFile: join(logDir, 'postgres-primary.log'),
+      login,
+      settings: () => primarySettings,
     });
     servers.push(primary);
     const writer = { host: LOOPBACK, port: primary.port, ...login, database: 'postgres' };
@@ -96,14 +102,19 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
     if (options.replica) {
       const wanted = options.replica === true ? 0 : options.replica.port ?? 0;
       const replica = await startReplica(writer, {
-        name: options.portNames?.reader ?? 'postgres-replica', binary: binaries.postgres, account, data: replicaData, port: wanted,
-        logFile: join(logDir, 'postgres-replica.log'), login,
+        name: options.portNames?.reader ?? 'postgres-replica',
+        binary: binaries.postgres,
+        account,
+        data: replicaData,
+        port: wanted,
+        logFile: join(logDir, 'postgres-replica.log'),
+        login,
         settings: () => replicaSettings(writer, passwordFile),
       }, primaryData);
       servers.push(replica);
       reader = { ...writer, port: replica.port };
     } else {
-      // A slot that nobody reads would keep the primary's log for ever.
+      // A slot that nobody reads would keep the primary's log forever.
       await query(writer, 'select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1 and not active', [SLOT]);
       rmSync(replicaData, { recursive: true, force: true });
     }
@@ -196,7 +207,9 @@ function own(file: string, account: Account | undefined, text: string): void {
   if (account) chownSync(file, account.uid, account.gid);
 }
 
-async function initialise(initdb: string, data: string, passwordFile: string, superuser: string, account: Account | undefined): Promise<void> {
+async function initialise(
+  initdb: string, data: string, passwordFile: string, superuser: string, account: Account | undefined,
+): Promise<void> {
   // base64url has neither of the characters that a password file would need escaped (: and \).
   const password = randomBytes(24).toString('base64url');
   own(passwordFile, account, `${LOOPBACK}:*:*:${superuser}:${password}\n`);
@@ -222,10 +235,9 @@ async function run(program: string, args: string[], account: Account | undefined
   await new Promise<void>((done, fail) => {
     child.once('error', (error) => fail(new Error(`${basename(program)} could not be run: ${error.message}`)));
     child.once('close', (code) => {
-      if (code === 0) done();
-      else if (/could not look up effective user ID/.test(output)) {
+      if (code === 0) {done();} else if (/could not look up effective user ID/.test(output)) {
         fail(new LocalRunError(`PostgreSQL does not run for user id ${process.getuid?.()}, as no account has it: run as a user that stands in /etc/passwd.`));
-      } else fail(new Error(`${basename(program)} failed: ${output.trim().split('\n').slice(-6).join(' | ')}`));
+      } else {fail(new Error(`${basename(program)} failed: ${output.trim().split('\n').slice(-6).join(' | ')}`));}
     });
   });
 }
@@ -252,14 +264,14 @@ async function startReplica(writer: DatabaseAddress, options: Parameters<typeof 
 async function streams(writer: DatabaseAddress): Promise<boolean> {
   const deadline = Date.now() + STREAMING_DEADLINE_MS;
   while (Date.now() < deadline) {
-    const [state] = await query(writer, `select 1 from pg_stat_replication where application_name = $1 and state in ('streaming', 'catchup')`, [SLOT]);
+    const [state] = await query(writer, 'select 1 from pg_stat_replication where application_name = $1 and state in (\'streaming\', \'catchup\')', [SLOT]);
     if (state) return true;
     await delay(25);
   }
   return false;
 }
 
-/** What a base backup leaves out: the server's own state, and files that the replica makes itself. */
+/** The files that a base backup leaves out: the server's own state, and those that the replica makes itself. */
 const NOT_COPIED = new Set(['postmaster.pid', 'postmaster.opts', 'pg_internal.init', 'standby.signal', 'backup_label', 'tablespace_map']);
 const EMPTIED = new Set(['pg_wal', 'pg_replslot', 'pg_dynshmem', 'pg_notify', 'pg_serial', 'pg_snapshots', 'pg_stat_tmp', 'pg_subtrans', 'pgsql_tmp']);
 
@@ -273,7 +285,7 @@ async function buildReplica(writer: DatabaseAddress, options: Parameters<typeof 
     await client.query('select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1', [SLOT]);
     // The slot comes before the backup, so that no log between backup and first start can be lost.
     await client.query('select pg_create_physical_replication_slot($1, true)', [SLOT]);
-    await client.query(`select pg_backup_start('replica', true)`);
+    await client.query('select pg_backup_start(\'replica\', true)');
     const control = join('global', 'pg_control');
     await copyTree(primaryData, data, account, (path) => path !== control);
     await copyOwned(join(primaryData, control), join(data, control), account);

@@ -5,17 +5,17 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { LocalRunError, messageOf } from '../errors.ts';
-import { freePort, LOOPBACK } from '../processes/ports.ts';
+import type { Account } from './account.ts';
 import { guardProcess } from '../processes/guard.ts';
 import { isAlive, processStart, signal } from '../processes/identity.ts';
-import type { Account } from './account.ts';
+import { freePort, LOOPBACK } from '../processes/ports.ts';
 
 const START_DEADLINE_MS = 60_000;
 const STOP_DEADLINE_MS = 30_000;
 const POLL_MS = 25;
 
 export interface ServerOptions {
-  /** What the port is called in an error: the name of its option. */
+  /** The name of the port in errors: that of its option. */
   readonly name: string;
   readonly binary: string;
   readonly account: Account | undefined;
@@ -34,7 +34,7 @@ export interface Server {
 
 /** The environment of PostgreSQL's own programs: nothing of ours (PGDATA and the like) may reach them. */
 export function bareEnvironment(): NodeJS.ProcessEnv {
-  return { PATH: process.env['PATH'] ?? '', LC_ALL: 'C', TZ: 'UTC', ...(process.env['SystemRoot'] && { SystemRoot: process.env['SystemRoot'] }) };
+  return { PATH: process.env.PATH ?? '', LC_ALL: 'C', TZ: 'UTC', ...(process.env.SystemRoot && { SystemRoot: process.env.SystemRoot }) };
 }
 
 /** Starts a PostgreSQL server on its data folder, waits until it answers, and starts it again if it dies unasked. */
@@ -122,7 +122,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       for (const name of ['SIGINT', 'SIGQUIT', 'SIGKILL'] as const) {
         running.kill(name);
         const timer = new AbortController();
-        const done = await Promise.race([exited.then(() => true), delay(STOP_DEADLINE_MS, false, { signal: timer.signal }).catch(() => false)]);
+        const late = delay(STOP_DEADLINE_MS, false, { signal: timer.signal }).catch(() => false);
+        const done = await Promise.race([exited.then(() => true), late]);
         timer.abort();
         if (done) break;
       }
@@ -150,7 +151,7 @@ async function answers(port: number, login: ServerOptions['login']): Promise<boo
  * Stops a server that a killed run has left on this data folder. A `postmaster.pid` whose process is gone needs nothing:
  * PostgreSQL handles it, unless another process has got that id, which it would take for a server.
  */
-export async function stopLeftover(data: string): Promise<void> {
+async function stopLeftover(data: string): Promise<void> {
   const file = join(data, 'postmaster.pid');
   if (!existsSync(file)) return;
   const [first = '', folder, startTime] = readFileSync(file, 'utf8').split('\n');

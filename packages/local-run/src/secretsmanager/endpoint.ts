@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
+import { AwsError } from '../http/aws-error.ts';
 import { optionalText, page, requiredList, requiredText, serveAwsJson, structures } from '../http/aws-json.ts';
 import type { Actions, AwsJsonServer, Input } from '../http/aws-json.ts';
-import { AwsError, notFound } from '../eventbridge/errors.ts';
 import type { Log } from '../log.ts';
 
 /**
@@ -122,10 +122,10 @@ export class SecretsManager {
     return version;
   }
 
-  /** By name, by ARN, or by the ARN without its last six characters. */
+  /** The secret with a name, an ARN, or an ARN without its last six characters. */
   #find(id: string): Secret {
     const secret = this.#secrets.get(id) ?? [...this.#secrets.values()].find(({ arn }) => arn === id || arn.slice(0, -7) === id);
-    if (secret === undefined) throw notFound("Secrets Manager can't find the specified secret.");
+    if (secret === undefined) throw new AwsError('ResourceNotFoundException', "Secrets Manager can't find the specified secret.");
     return secret;
   }
 
@@ -137,7 +137,7 @@ export class SecretsManager {
         const version = id === undefined ? atStage(secret, stage ?? CURRENT) : secret.versions.get(id);
         if (version === undefined || (id !== undefined && stage !== undefined && !version.stages.has(stage))) {
           const wanted = id === undefined ? `staging label: ${stage ?? CURRENT}` : `VersionId: ${id}`;
-          throw notFound(`Secrets Manager can't find the specified secret value for ${wanted}`);
+          throw new AwsError('ResourceNotFoundException', `Secrets Manager can't find the specified secret value for ${wanted}`);
         }
         return {
           ARN: secret.arn,
@@ -220,8 +220,7 @@ const given = (input: Input, list: string) => ((input[list] ?? undefined) === un
 
 function nameFilter(input: Input): (secret: Secret) => boolean {
   const prefixes = structures(given(input, 'Filters') ?? [], 'Filters').map(({ Key, Values }) => {
-    if (Key !== 'name' || !Array.isArray(Values))
-      throw new AwsError('InvalidParameterException', `ListSecrets has only the filter "name" in the local run, not ${String(Key)}.`);
+    if (Key !== 'name' || !Array.isArray(Values)) {throw new AwsError('InvalidParameterException', `ListSecrets has only the filter "name" in the local run, not ${String(Key)}.`);}
     return Values.map(String);
   });
   return ({ name }) => prefixes.every(any => any.some(prefix => name.startsWith(prefix)));

@@ -1,7 +1,7 @@
 import { chmodSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { codeOf, LocalRunError } from '../errors.ts';
-import type { SecretStore } from './secrets.ts';
 import type { SecretsManager } from './endpoint.ts';
+import type { SecretStore } from './secrets.ts';
 
 /** Keeps the values of secrets over restarts, since databases keep the passwords; only their owner can read the file. */
 export class SecretFile implements SecretStore {

@@ -7,7 +7,9 @@ test('a generated secret has the length and the characters that were asked for, 
   fc.assert(fc.property(
     fc.record({
       PasswordLength: fc.integer({ min: 4, max: 100 }),
-      ExcludeLowercase: fc.boolean(), ExcludeUppercase: fc.boolean(), ExcludePunctuation: fc.boolean(),
+      ExcludeLowercase: fc.boolean(),
+      ExcludeUppercase: fc.boolean(),
+      ExcludePunctuation: fc.boolean(),
       ExcludeCharacters: fc.constantFrom('', '"@/\\', 'abc012'),
     }),
     (options) => {
@@ -27,5 +29,5 @@ test('by default it is 32 characters, never the same, and goes into a template o
   assert.notEqual(generate({}), generate({}));
   const secret = JSON.parse(generate({ SecretStringTemplate: '{"username":"admin"}', GenerateStringKey: 'password', PasswordLength: 20 })) as Record<string, string>;
   assert.deepEqual(Object.keys(secret), ['username', 'password']);
-  assert.equal(secret['password']?.length, 20);
+  assert.equal(secret.password?.length, 20);
 });

@@ -1,7 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { makeEach } from '../assembly/make-each.ts';
 import type { Model, Resource } from '../assembly/model.ts';
-import type { LocalDatabase } from '../rds/databases.ts';
 
 /** The part of the Secrets Manager endpoint that makes secrets. */
 export interface SecretStore {
@@ -54,8 +53,15 @@ export function masterCredentials(database: Resource, store: SecretStore): { use
   return { username, password };
 }
 
+/** A running database, as secrets are attached to it. */
+export interface AttachableDatabase {
+  readonly resource: Resource;
+  readonly name: string;
+  readonly server: { readonly writer: { readonly host: string; readonly port: number } };
+}
+
 /** Writes into an attached secret how its database is reached, as Secrets Manager does. */
-export function attachSecrets(model: Model, store: SecretStore, databases: readonly LocalDatabase[]): void {
+export function attachSecrets(model: Model, store: SecretStore, databases: readonly AttachableDatabase[]): void {
   for (const attachment of model.ofType('AWS::SecretsManager::SecretTargetAttachment')) {
     const secretId = attachment.text('SecretId') ?? '';
     const target = attachment.text('TargetId');
