@@ -35,7 +35,7 @@ if (process.argv.includes('--write')) {
     const text = readFileSync(CHANGELOG, 'utf8');
     const at = text.search(/^## /m) < 0 ? text.length : text.search(/^## /m);
     writeFileSync(CHANGELOG, `${text.slice(0, at)}## ${version}\n\n${commits()}\n\n${text.slice(at)}`);
-    console.log(`CHANGELOG.md has a draft of the section for ${version}: make it something that a user wants to read, then commit it`);
+    console.log(`CHANGELOG.md has a draft of the section for ${version}: rewrite it for users, then commit it`);
   }
 } else if (written !== undefined) {
   writeFileSync(NOTES, `${heading}\n\n${written}\n${commits() === '' ? '' : `\n## Commits\n\n${commits()}\n`}`);

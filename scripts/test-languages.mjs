@@ -266,7 +266,7 @@ async function go(workspace, expected) {
   cpSync(join(PROGRAMS, 'go'), project, { recursive: true });
   const { moduleName } = manifest.jsii.targets.go;
   const built = await steps.step('go: go build', async () => {
-    // As by `go get`, but for what is not published.
+    // As by `go get`, except for modules that are not published.
     writeFileSync(join(project, 'go.mod'), `module example.com/stranger\n\ngo 1.23\n\nrequire ${moduleName}/cdkorderpipeline v0.0.0\n`
       + `replace ${moduleName}/cdkorderpipeline => ${packed.folder}\n`);
     const published = await has('go', ['mod', 'download', `${GO_KUBECTL}@v${versions.kubectl}`], env);

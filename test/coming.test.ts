@@ -11,7 +11,7 @@ const stack = new Stack(new App(), 'Test');
 const vpc = ec2.Vpc.fromVpcAttributes(stack, 'Vpc', { vpcId: 'vpc-1', availabilityZones: ['a', 'b'], isolatedSubnetIds: ['i-1', 'i-2'] });
 const fn = lambda.Function.fromFunctionArn(stack, 'Fn', 'arn:aws:lambda:eu-west-1:111111111111:function:fn');
 
-/** All that the API has a place for and the library does not do yet. The list gets shorter; a use of `coming()` that is not in it fails. */
+/** The features that are in the API and not available yet. The list gets shorter; a use of `coming()` that is not in it fails. */
 const COMING: [string, string, () => unknown][] = [
   ['EventTransport.queues()', 'the serverless system', () => EventTransport.queues()],
   ['ServiceHost.httpApi()', 'the serverless system', () => ServiceHost.httpApi(fn, { routes: ['POST /orders'], authorizer: ApiAuthorizer.iam() })],

@@ -91,7 +91,7 @@ test.each<[RemovalPolicy | undefined, string | undefined]>([
 
 test.each([
   ['for a time', EventArchive.retain(Duration.days(90)), 90],
-  ['for ever', EventArchive.indefinite(), 0],
+  ['forever', EventArchive.indefinite(), 0],
 ])('keeps events %s', (_, archive, days) => {
   new OrderEventBus(stack, 'Bus', { archive });
   Template.fromStack(stack).hasResourceProperties('AWS::Events::Archive', { RetentionDays: days });

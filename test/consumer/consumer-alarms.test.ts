@@ -120,7 +120,7 @@ test('actions are called by all alarms', () => {
   expect(alarms().map(({ OKActions }) => OKActions)).toEqual(Array(3).fill([stack.resolve(closed.topicArn)]));
 });
 
-test('an end of an alarm is told to nobody by default', () => {
+test('nobody gets a message about the end of an alarm by default', () => {
   consumerOf().addAlarms(options({ actions: [new cloudwatch_actions.SnsAction(new sns.Topic(stack, 'Topic'))] }));
   expect(alarms().filter(({ OKActions }) => OKActions)).toEqual([]);
 });

@@ -137,7 +137,8 @@ describe('databaseAccess of a target of one\'s own', () => {
     expect([secrets().length, ingress().length]).toEqual([credentials, paths]);
     const warnings = Annotations.fromStack(stack).findWarning('/Test/Consumer', Match.stringLikeRegexp('consumerWithoutDatabaseAccess'));
     expect(warnings.map(({ entry }) => entry.data)).toEqual(missing === undefined ? [] : [`the ${missing} of the target `
-      + `${missing === 'identity' ? 'is' : 'are'} unknown, so it has no access to the database: put its function in the VPC, or open database.connections and grant the credentials yourself `
+      + `${missing === 'identity' ? 'is' : 'are'} unknown, so it has no access to the database: `
+      + 'put its function in the VPC, or open database.connections and grant the credentials yourself '
       + '[ack: cdk-order-pipeline:consumerWithoutDatabaseAccess]']);
   });
 });

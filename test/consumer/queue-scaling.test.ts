@@ -106,7 +106,7 @@ describe('KEDA', () => {
     ['not more than every 5 s', 5, { acceptableLatency: Duration.seconds(10) }],
     ['four times in the acceptable latency', 12, { acceptableLatency: Duration.seconds(50) }],
     ['every 30 s at least', 30, { acceptableLatency: Duration.minutes(10) }],
-    ['as it is told', 60, { pollingInterval: Duration.minutes(1) }],
+    ['as it is configured', 60, { pollingInterval: Duration.minutes(1) }],
   ])('looks at the queue often enough: %s', (_, seconds, options) => {
     consumerOf(keda(options));
     expect(scaledObject().spec.pollingInterval).toBe(seconds);
@@ -121,7 +121,7 @@ describe('KEDA', () => {
     expect(scaledObject().spec.fallback).toEqual({ replicas: 0, failureThreshold: 10 });
   });
 
-  test('may come and go as fast as it is told', () => {
+  test('may come and go as fast as it is configured', () => {
     const behavior = { scaleDown: { stabilizationWindowSeconds: 60, policies: [{ type: 'Pods', value: 1, periodSeconds: 30 }] } };
     consumerOf(keda({ behavior }));
     expect(scaledObject().spec.advanced).toEqual({ horizontalPodAutoscalerConfig: { behavior } });
@@ -137,7 +137,7 @@ describe('KEDA', () => {
     expect(grantedTo(operatorRole)).toHaveLength(1);
   });
 
-  test('says neither fallback nor behavior nor CPU unless it is told', () => {
+  test('has no fallback, behavior or CPU by default', () => {
     consumerOf(keda());
     expect(Object.keys(scaledObject().spec)).toEqual([
       'scaleTargetRef', 'minReplicaCount', 'maxReplicaCount', 'pollingInterval', 'cooldownPeriod', 'triggers',

@@ -304,7 +304,7 @@ describe('when the stack is deleted', () => {
 });
 
 describe('the log', () => {
-  test('is kept for ever, and is a property', () => {
+  test('is kept forever, and is a property', () => {
     const db = database();
     Template.fromStack(stack).resourceCountIs('Custom::LogRetention', 0);
     expect(stack.resolve(db.logGroup.logGroupName)).toEqual({

@@ -91,7 +91,7 @@ interface Statement {
   readonly Principal?: unknown;
 }
 
-/** Of policies, keys and roles; but for what the core gives the account on a key, and the policies of what is brought. */
+/** Of policies, keys and roles; except those that the core gives the account on a key, and the policies of resources that are brought. */
 function statements(resources: { [id: string]: { Type: string; Properties: { [name: string]: any } } }): Statement[] {
   return Object.entries(resources).flatMap(([id, { Type, Properties }]) => {
     if (id.startsWith('Brought') && Type !== 'AWS::KMS::Key' && Type !== 'AWS::IAM::Policy') { return []; }

@@ -19,7 +19,7 @@ export function problemsOfWholePipeline(template: Template): string[] {
   ];
 }
 
-/** A migration that starts before there is a database ends as failed, and the deployment is green all the same. */
+/** A migration that starts before there is a database ends as failed, and the deployment is still green. */
 export function problemsOfMigration(template: Template): string[] {
   const migrations = resources(template, 'Custom::AWSCDK-EKS-KubernetesResource').filter(({ Properties }) => textOf(Properties?.Manifest).includes('"kind":"Job"'));
   if (migrations.length !== 1) { return [`there are ${migrations.length} manifests with a Job instead of one: the migration`]; }

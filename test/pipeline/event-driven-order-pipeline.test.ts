@@ -249,7 +249,8 @@ describe('migration', () => {
   });
 
   test('is a Job, and nothing else is', () => {
-    expect(() => pipelineOf({ migration: services.run(['node', 'migrate.js']) })).toThrow('migration runs to its end, but a Deployment runs all the time: use ServiceHost.kubernetesJob()');
+    expect(() => pipelineOf({ migration: services.run(['node', 'migrate.js']) })).toThrow(
+      'migration runs to its end, but a Deployment runs all the time: use ServiceHost.kubernetesJob()');
     expect(() => new EventDrivenOrderPipeline(stack, 'Other', { vpc, commandApi: services.job(['node', 'write.js']) }))
       .toThrow('CommandApi runs all the time, but a Job runs to its end: use ServiceHost.kubernetes()');
   });
@@ -624,7 +625,11 @@ describe('refuses', () => {
 
   test.each<[string, string[], string]>([
     ['none', [], "Mail.events is empty: name at least one type, such as 'order.created' (in 'Shop/Pipeline/Consumers')"],
-    ['a detail type', ['OrderCreated'], "Mail.events[0] must be a type of events, such as 'order.created', got 'OrderCreated': for detail types of EventBridge, give eventPattern instead"],
+    [
+      'a detail type', ['OrderCreated'],
+      "Mail.events[0] must be a type of events, such as 'order.created', got 'OrderCreated': "
+      + 'for detail types of EventBridge, give eventPattern instead',
+    ],
     ['the same twice', ['order.created', 'order.created'], "Mail.events[1] is named twice: 'order.created'"],
   ])('events: %s', (_, types, message) => {
     expect(() => pipelineOf().addConsumer('Mail', { events: types, target: consume() })).toThrow(message);

@@ -52,7 +52,7 @@ describe('without a bus of one\'s own', () => {
   test.each<[string, EventArchive, number]>([
     ['as long as is said', EventArchive.retain(Duration.days(90)), 90],
     // So AWS says it: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-events-archive.html
-    ['for ever', EventArchive.indefinite(), 0],
+    ['forever', EventArchive.indefinite(), 0],
   ])('events are kept %s', (_, archive, days) => {
     expect(channelOf({ archive }).archive).toBeDefined();
     const [found] = Object.values(template().findResources('AWS::Events::Archive'));

@@ -33,7 +33,7 @@ describe('aws-eks-v2', () => {
       'Set `kubectlProviderOptions` on the cluster (`kubectlProvider` on an imported one), or use KubernetesAccess.manifestsOnly()');
   });
 
-  test('applies the rest after what it was told to depend on', () => {
+  test('applies the rest after its dependencies', () => {
     const kubernetes = testKubernetes(stack);
     kubernetes.addDependency(kubernetes.applyManifest(stack, 'First', [configMap('first')]));
     kubernetes.applyManifest(stack, 'Second', [configMap('second')]);

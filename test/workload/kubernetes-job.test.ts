@@ -62,7 +62,7 @@ test('has no findings of AwsSolutions', () => {
   expect(unacknowledgedFindings(jobOf().stack)).toEqual([]);
 });
 
-test('has no address, and may be told of a port', () => {
+test('has no address, and may have a port', () => {
   const { job, template } = jobOf({ environment: { PORT: '8080' } });
   expect(job.url).toBeUndefined();
   expect(manifestOf(template(), 'Job').spec.template.spec.containers[0].env).toContainEqual({ name: 'PORT', value: '8080' });

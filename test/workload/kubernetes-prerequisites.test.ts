@@ -182,7 +182,7 @@ describe('without EKS Auto Mode', () => {
     expect(dependenciesOf(template, /^PrerequisitesKeda[0-9A-F]{8}$/)).toContain('ClusterEksPodIdentityAgentAddon');
   });
 
-  test('are told so for a cluster of another app by the class of load balancers', () => {
+  test('are known for a cluster of another app by the class of load balancers', () => {
     const made = autoMode({}, { loadBalancerClass: 'service.k8s.aws/nlb' });
     expect(made.podIdentityAgent).toBeDefined();
     Template.fromStack(stack).hasResourceProperties('AWS::EKS::Addon', {

@@ -310,7 +310,7 @@ describe('exposure', () => {
     expect(() => ServiceExposure.internalNetworkLoadBalancer(options)).toThrow(message);
   });
 
-  test('stops as fast as it is told', () => {
+  test('stops within the given time', () => {
     workload({ exposure: ServiceExposure.internalNetworkLoadBalancer({ drainTime: Duration.seconds(20) }) });
     const containers = [{ lifecycle: { preStop: { sleep: { seconds: 20 } } } }];
     expect(podSpec()).toMatchObject({ terminationGracePeriodSeconds: 50, containers });
