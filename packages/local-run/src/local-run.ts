@@ -34,7 +34,7 @@ export interface LocalRunOptions {
   /** The folder for CPU profiles of the Node.js processes. @default - no CPU profiles */
   readonly cpuProfileDir?: string;
   /**
-   * Ports by name: `sqs`, `eventbridge`, `secretsmanager`, `writer`, `reader`, or a Kubernetes Service. With 0 the system chooses.
+   * Ports by name: `sqs`, `sns`, `eventbridge`, `secretsmanager`, `writer`, `reader`, or a Kubernetes Service. With 0 the system chooses.
    * @default - the system chooses
    */
   readonly ports?: Readonly<Record<string, number>>;
@@ -45,6 +45,8 @@ export interface LocalRunOptions {
   readonly onFailure?: (sentence: string) => void;
   /** Called when such a workload runs again. */
   readonly onRecovery?: (sentence: string) => void;
+  /** Called with a sentence when something has happened that would not in AWS, such as a call to a service that this run does not have. */
+  readonly onWarning?: (sentence: string) => void;
   /** Gives up a start that is under way. Everything that was started is stopped. */
   readonly signal?: AbortSignal;
 }

@@ -48,7 +48,7 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
     return wanted === 0 ? 0 : await freePort(name, wanted);
   };
   const place = placeOf(assembly, warn);
-  const aws = () => ({ region: place.region, otherServices: builtIn.sqs.url });
+  const aws = () => ({ region: place.region, otherServices: builtIn.otherServices.address });
   const workloads = new Workloads({
     ...surroundings, port,
     onFailure: (sentence) => options.onFailure?.(sentence),
@@ -64,6 +64,11 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
   const context: RunContext = {
     ...place, ...surroundings, assembly, workloads, port, warn,
     fresh: options.fresh ?? false,
+    otherEndpoints: options.otherEndpoints ?? {},
+    report: (sentence) => {
+      surroundings.log('warn', sentence);
+      options.onWarning?.(sentence);
+    },
     receiver: (arn) => services.map((service) => service.receiver?.(arn)).find((receiver) => receiver !== undefined),
     leaveOut: (reason, count = 1) => { if (count > 0) withoutMeaning.set(reason, (withoutMeaning.get(reason) ?? 0) + count); },
   };

@@ -90,8 +90,12 @@ export interface RunContext {
   readonly workloads: Workloads;
   /** The port that the user gave to this name, checked to be free; 0, which lets the system choose, without one. */
   port(name: string): Promise<number>;
-  /** Shows one sentence about a resource that is left out, or that is different from AWS. */
+  /** The addresses of services that run outside this run, by the name that the SDK has for them in `AWS_ENDPOINT_URL_<SERVICE>`. */
+  readonly otherEndpoints: Readonly<Record<string, string>>;
+  /** Shows one sentence about a resource that is left out, or that is different from AWS. Before the workloads start. */
   warn(sentence: string): void;
+  /** Shows one sentence about something that has happened in the run and would not in AWS. */
+  report(sentence: string): void;
   /** The receiver of messages for the resource with this ARN, among all services. */
   receiver(arn: string): Receiver | undefined;
   /** Counts resources that have no meaning on one machine. */

@@ -1,6 +1,7 @@
 import { LocalEventBridge } from './eventbridge/local-eventbridge.ts';
 import { LocalKubernetes } from './kubernetes/local-kubernetes.ts';
 import { LocalLambda } from './lambda/local-lambda.ts';
+import { OtherServices } from './other-services/other-services.ts';
 import { LocalRds } from './rds/local-rds.ts';
 import { LocalSecretsManager } from './secretsmanager/local-secrets-manager.ts';
 import type { RunContext } from './service.ts';
@@ -20,5 +21,7 @@ export function builtInServices(context: RunContext) {
     // After the services that send to functions.
     lambda: new LocalLambda(context, sqs),
     kubernetes: new LocalKubernetes(context),
+    // An address that the user gives wins over that of a service of the run.
+    otherServices: new OtherServices(context),
   };
 }

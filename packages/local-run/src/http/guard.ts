@@ -1,7 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http';
 
-/** What a local endpoint is spoken to in; `json` is AWS JSON 1.0 and 1.1, `query` the form-encoded protocol of older SDKs and of SNS. */
-export type Protocol = 'json' | 'query';
+/**
+ * The protocols of local endpoints: `json` is AWS JSON 1.0 and 1.1, `query` the form-encoded protocol of older SDKs and of SNS. `any` is
+ * every request of an SDK, of whatever method and content type.
+ */
+export type Protocol = 'json' | 'query' | 'any';
 
 const OWN_HOSTS: ReadonlySet<string> = new Set(['127.0.0.1', 'localhost', '[::1]']);
 const JSON_TYPE = /^application\/x-amz-json-1\.[01]$/;
@@ -22,6 +25,7 @@ export function refusal(headers: IncomingHttpHeaders, port: number, protocols: r
   const { host = '', origin } = headers;
   if (!isOwnHost(host, port)) return `This endpoint is for this machine only and does not answer for the host '${host}': use 127.0.0.1:${port}.`;
   if (origin !== undefined || headers['sec-fetch-site'] !== undefined) return `A web page must not reach this endpoint: ${USE_AN_SDK}.`;
+  if (protocols.includes('any')) return isOfSdk(headers) ? undefined : `The request is not one of an SDK: ${USE_AN_SDK}.`;
   const type = (headers['content-type'] ?? '').split(';', 1)[0]!.trim().toLowerCase();
   if (protocols.includes('json') && JSON_TYPE.test(type)) {
     return headers['x-amz-target'] === undefined ? `The request has no X-Amz-Target header: ${USE_AN_SDK}, or name the action there.` : undefined;
@@ -30,6 +34,11 @@ export function refusal(headers: IncomingHttpHeaders, port: number, protocols: r
     return SIGNED.test(headers.authorization ?? '') ? undefined : `A form must be signed (Authorization: AWS4-HMAC-SHA256 ...), by any key: ${USE_AN_SDK}.`;
   }
   return `The content type '${type}' is none of this endpoint, which takes ${protocols.map(typeOf).join(' or ')}: ${USE_AN_SDK}.`;
+}
+
+/** A page cannot send any of these headers without permission. */
+function isOfSdk(headers: IncomingHttpHeaders): boolean {
+  return SIGNED.test(headers.authorization ?? '') || headers['x-amz-target'] !== undefined || headers['amz-sdk-invocation-id'] !== undefined;
 }
 
 function typeOf(protocol: Protocol): string {

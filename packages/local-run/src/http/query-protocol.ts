@@ -1,4 +1,4 @@
-import type { LocalAnswer } from './server.ts';
+import type { TextAnswer } from './server.ts';
 
 /**
  * The AWS query protocol, that of SNS and of older SDKs for SQS: parameters in a form, answers in XML.
@@ -97,12 +97,12 @@ export function xml(name: string, value: XmlValue): string {
 }
 
 /** The answer of an action that succeeded; `result` is undefined for an action without one. */
-export function xmlAnswer(action: string, namespace: string, result: XmlValue, requestId: string): LocalAnswer {
+export function xmlAnswer(action: string, namespace: string, result: XmlValue, requestId: string): TextAnswer {
   const content = xml(`${action}Result`, result) + xml('ResponseMetadata', { RequestId: requestId });
   return { status: 200, headers: XML, body: `<?xml version="1.0"?><${action}Response xmlns="${namespace}">${content}</${action}Response>` };
 }
 
-export function xmlError(namespace: string, error: { readonly code: string; readonly message: string; readonly status: number }, requestId: string): LocalAnswer {
+export function xmlError(namespace: string, error: { readonly code: string; readonly message: string; readonly status: number }, requestId: string): TextAnswer {
   const { code: Code, message: Message, status } = error;
   const content = xml('Error', { Type: status < 500 ? 'Sender' : 'Receiver', Code, Message, Detail: '' }) + xml('RequestId', requestId);
   return { status, headers: XML, body: `<?xml version="1.0"?><ErrorResponse xmlns="${namespace}">${content}</ErrorResponse>` };

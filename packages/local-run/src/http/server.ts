@@ -10,6 +10,7 @@ import { xmlError } from './query-protocol.ts';
 
 /** A request that the guard has let pass, with its whole body. */
 export interface LocalRequest {
+  readonly method: string;
   /** As in the request line, with its query string. */
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
@@ -21,9 +22,14 @@ export interface LocalRequest {
 
 export interface LocalAnswer {
   readonly status: number;
-  readonly body: string;
+  readonly body: string | Uint8Array;
   /** Among them `content-type`; the length and the request id are added. */
   readonly headers: OutgoingHttpHeaders;
+}
+
+/** An answer that is a text. */
+export interface TextAnswer extends LocalAnswer {
+  readonly body: string;
 }
 
 export interface LocalServerOptions {
@@ -90,7 +96,8 @@ function receive(request: IncomingMessage, response: ServerResponse, options: Lo
   const { headers } = request;
   const requestId = randomUUID();
   const refuse = (status: number, code: string, message: string) => send(response, requestId, refused(headers, { status, code, message }, requestId));
-  const reason = request.method === 'POST' ? refusal(headers, port, options.protocols) : hostOrMethod(request, port, options);
+  const anyMethod = request.method === 'POST' || options.protocols.includes('any');
+  const reason = anyMethod ? refusal(headers, port, options.protocols) : hostOrMethod(request, port, options);
   if (reason !== undefined) {
     refuse(403, 'AccessDeniedException', reason);
     request.resume();
@@ -111,7 +118,7 @@ function receive(request: IncomingMessage, response: ServerResponse, options: Lo
     }
     const body = chunks.length === 1 ? chunks[0]!.toString('utf8') : Buffer.concat(chunks).toString('utf8');
     const protocol = headers['x-amz-target'] !== undefined && options.protocols.includes('json') ? 'json' : 'query';
-    void answer({ path: request.url ?? '/', headers, protocol, body, socket: request.socket }, requestId, response, options);
+    void answer({ method: request.method ?? 'POST', path: request.url ?? '/', headers, protocol, body, socket: request.socket }, requestId, response, options);
   });
 }
 
