@@ -104,7 +104,7 @@ export async function checkInvariants(options: InvariantOptions): Promise<Invari
     for (const violation of deliveries.violations) found(violation.invariant, violation);
 
     const counts = (await database.query<Record<string, number>>(COUNTS)).rows[0] ?? {};
-    const checked: Record<string, number> = { ...counts, I1: feed?.accepted.length ?? counts['I6'] ?? 0, I11: deliveries.checked };
+    const checked: Record<string, number> = { ...counts, I1: feed?.accepted.length ?? counts.I6 ?? 0, I11: deliveries.checked };
     return (Object.keys(POPULATION) as InvariantId[]).map((id) => ({
       id,
       ok: !findings.has(id),
@@ -166,10 +166,10 @@ function readLetters(contents: QueueContents): Letters {
 export function identify(body: string): { event?: string; order?: string } {
   try {
     const json = JSON.parse(body) as Record<string, unknown>;
-    const event = (json['detail'] ?? json) as Record<string, unknown>;
-    const data = event['data'] as Record<string, unknown> | undefined;
+    const event = (json.detail ?? json) as Record<string, unknown>;
+    const data = event.data as Record<string, unknown> | undefined;
     const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
-    return { event: text(event['id']), order: text(data?.['orderId']) ?? text(event['correlationid']) ?? text(event['subject']) };
+    return { event: text(event.id), order: text(data?.orderId) ?? text(event.correlationid) ?? text(event.subject) };
   } catch {
     return {};
   }

@@ -4,7 +4,7 @@ import { randomOrders, readCatalog, readSampleOrders } from './orders.ts';
 import type { OrderBody } from './orders.ts';
 
 type Items = { sku?: string; product_id?: string; quantity: number }[];
-const lines = (body: OrderBody) => (body['items'] as Items).map(({ sku, product_id, quantity }) => ({ sku: sku ?? product_id ?? '', quantity }));
+const lines = (body: OrderBody) => (body.items as Items).map(({ sku, product_id, quantity }) => ({ sku: sku ?? product_id ?? '', quantity }));
 const stock = new Map(readCatalog().map(({ sku, onHand }) => [sku, onHand]));
 
 test('the catalogue holds 40 products, those of the documents among them, some of them scarce', () => {

@@ -3,7 +3,13 @@ import { test } from 'node:test';
 import { calculate, measuredFrom, readInput, type Input } from './cost-calculator.ts';
 
 const input: Input = {
-  rate: 100, peak: 100, region: 'us-east-1', deliveries: 2, events: 3, batch: 10, readReplicas: 1,
+  rate: 100,
+  peak: 100,
+  region: 'us-east-1',
+  deliveries: 2,
+  events: 3,
+  batch: 10,
+  readReplicas: 1,
   measured: { from: 'a test', databaseMicros: 600, walBytes: 8_192, nodeMicros: { 'api-write-service': 6_000, 'outbox-relay': 1 } },
 };
 

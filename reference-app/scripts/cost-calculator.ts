@@ -35,11 +35,23 @@ const PRICES = {
 
 /** Targets invoked per second, over all buses of an account; throttled ones are delayed, not lost. */
 const INVOCATIONS = {
-  url: 'https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html', asOf: '2026-11',
+  url: 'https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html',
+  asOf: '2026-11',
   perSecond: {
-    'us-east-1': 18_750, 'us-west-2': 18_750, 'eu-west-1': 18_750, 'us-east-2': 4_500, 'eu-central-1': 4_500,
-    'us-west-1': 2_250, 'ap-northeast-1': 2_250, 'ap-southeast-1': 2_250, 'ap-southeast-2': 2_250, 'eu-west-2': 2_250,
-    'af-south-1': 750, 'ap-northeast-3': 750, 'ap-southeast-3': 750, 'eu-south-1': 750,
+    'us-east-1': 18_750,
+    'us-west-2': 18_750,
+    'eu-west-1': 18_750,
+    'us-east-2': 4_500,
+    'eu-central-1': 4_500,
+    'us-west-1': 2_250,
+    'ap-northeast-1': 2_250,
+    'ap-southeast-1': 2_250,
+    'ap-southeast-2': 2_250,
+    'eu-west-2': 2_250,
+    'af-south-1': 750,
+    'ap-northeast-3': 750,
+    'ap-southeast-3': 750,
+    'eu-south-1': 750,
   } as Readonly<Record<string, number>>,
   elsewhere: 1_100,
 };
@@ -68,7 +80,9 @@ export interface Measured {
 
 /** Where the bench has left no results: its first run, 21 November 2026, rounded up. */
 const DEFAULTS: Measured = {
-  from: 'defaults', databaseMicros: 900, walBytes: 12_500,
+  from: 'defaults',
+  databaseMicros: 900,
+  walBytes: 12_500,
   nodeMicros: { 'api-write-service': 250, 'outbox-relay': 50, 'stock-service': 25, 'inventory-service': 60, 'order-status': 25, 'analytics-service': 40, 'notification-service': 30 },
 };
 
@@ -107,8 +121,11 @@ export function calculate(input: Input) {
   };
   return {
     eventBridge: {
-      invocationsPerSecond: peak * deliveries, quota, shareOfQuota: (peak * deliveries) / quota,
-      ordersPerSecondAtQuota: quota / deliveries, putEventsPerSecond: (peak * events) / 10,
+      invocationsPerSecond: peak * deliveries,
+      quota,
+      shareOfQuota: (peak * deliveries) / quota,
+      ordersPerSecondAtQuota: quota / deliveries,
+      putEventsPerSecond: (peak * events) / 10,
     },
     sqs: { requestsPerOrder: sqsPerOrder, requestsPerSecond: peak * sqsPerOrder },
     aurora: { acusAtRate: acus(rate), acusAtPeak: acus(peak), instances: 1 + readReplicas, ioPerOrder, logMegabytesPerSecond: (peak * measured.walBytes) / 1e6 },
@@ -176,8 +193,16 @@ export function readInput(args: string[]): (Input & { json: boolean }) | undefin
     ({ values } = parseArgs({
       args,
       options: {
-        'rate': { type: 'string' }, 'peak': { type: 'string' }, 'region': { type: 'string' }, 'deliveries': { type: 'string' }, 'events': { type: 'string' },
-        'batch': { type: 'string' }, 'read-replicas': { type: 'string' }, 'measured': { type: 'string' }, 'json': { type: 'boolean' }, 'help': { type: 'boolean', short: 'h' },
+        'rate': { type: 'string' },
+        'peak': { type: 'string' },
+        'region': { type: 'string' },
+        'deliveries': { type: 'string' },
+        'events': { type: 'string' },
+        'batch': { type: 'string' },
+        'read-replicas': { type: 'string' },
+        'measured': { type: 'string' },
+        'json': { type: 'boolean' },
+        'help': { type: 'boolean', short: 'h' },
       },
     }));
   } catch (error) {
@@ -197,8 +222,15 @@ export function readInput(args: string[]): (Input & { json: boolean }) | undefin
   if (!/^[a-z]{2}(-[a-z]+)+-\d$/.test(region)) throw new UsageError(`--region expects the name of a region such as eu-central-1, not '${region}'.`);
   const events = number('events', 5, 1);
   return {
-    rate, peak: number('peak', rate, rate), region, events, deliveries: number('deliveries', 10, 1), batch: number('batch', 10, 1, 10),
-    readReplicas: number('read-replicas', 1, 0, 15), measured: readMeasured(values.measured, events), json: values.json ?? false,
+    rate,
+    peak: number('peak', rate, rate),
+    region,
+    events,
+    deliveries: number('deliveries', 10, 1),
+    batch: number('batch', 10, 1, 10),
+    readReplicas: number('read-replicas', 1, 0, 15),
+    measured: readMeasured(values.measured, events),
+    json: values.json ?? false,
   };
 }
 

@@ -10,7 +10,7 @@ const SCRIPT = fileURLToPath(new URL('load-test.ts', import.meta.url));
 
 function run(env: NodeJS.ProcessEnv, ...args: string[]): Promise<{ code: number; out: string; err: string }> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [SCRIPT, ...args], { env: { PATH: process.env['PATH'], ...env } }, (error, out, err) =>
+    execFile(process.execPath, [SCRIPT, ...args], { env: { PATH: process.env.PATH, ...env } }, (error, out, err) =>
       resolve({ code: error ? Number(error.code) : 0, out, err }));
   });
 }

@@ -5,8 +5,8 @@ import { parseArgs } from 'node:util';
 import { httpClient } from '../load/http-client.ts';
 import type { HttpClient } from '../load/http-client.ts';
 import { openLoop } from '../load/open-loop.ts';
-import { percentile, sorted } from '../load/statistics.ts';
 import { randomOrders, readCatalog } from '../load/orders.ts';
+import { percentile, sorted } from '../load/statistics.ts';
 
 const HELP = `Sends orders to a write API at a steady rate and reports how it answers.
 
@@ -61,9 +61,16 @@ function readOptions(args: string[], env: NodeJS.ProcessEnv): LoadOptions | unde
     ({ values } = parseArgs({
       args,
       options: {
-        rate: { type: 'string' }, duration: { type: 'string' }, orders: { type: 'string' }, seed: { type: 'string' },
-        sku: { type: 'string', multiple: true }, path: { type: 'string' }, connections: { type: 'string' }, timeout: { type: 'string' },
-        json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' },
+        rate: { type: 'string' },
+        duration: { type: 'string' },
+        orders: { type: 'string' },
+        seed: { type: 'string' },
+        sku: { type: 'string', multiple: true },
+        path: { type: 'string' },
+        connections: { type: 'string' },
+        timeout: { type: 'string' },
+        json: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
       },
     }));
   } catch (error) {
@@ -78,7 +85,7 @@ function readOptions(args: string[], env: NodeJS.ProcessEnv): LoadOptions | unde
     }
     return value;
   };
-  const url = env['API_URL'];
+  const url = env.API_URL;
   if (!url) throw new UsageError('API_URL is not set: give it the base address of the write API, such as http://127.0.0.1:3000.');
   if (!/^https?:$/.test(URL.parse(url)?.protocol ?? '')) throw new UsageError(`API_URL must be an http or https address, not '${url}'.`);
   if (values.orders !== undefined && values.duration !== undefined) throw new UsageError('--orders and --duration exclude each other.');
@@ -93,7 +100,7 @@ function readOptions(args: string[], env: NodeJS.ProcessEnv): LoadOptions | unde
     connections: number('connections', 256, true),
     timeoutMs: number('timeout', 10, false) * 1000,
     json: values.json ?? false,
-    ...(env['API_TOKEN'] && { token: env['API_TOKEN'] }),
+    ...(env.API_TOKEN && { token: env.API_TOKEN }),
   };
 }
 

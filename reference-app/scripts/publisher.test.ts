@@ -5,12 +5,12 @@ import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { EventBridge } from 'cdk-local-run/eventbridge/event-bridge';
-import { parseEnvelope, type EventEnvelope } from '../services/shared/events/index.ts';
 import type { PublisherReport } from '../profiles/fan-out/publisher/publish.ts';
+import { parseEnvelope, type EventEnvelope } from '../services/shared/events/index.ts';
 
 const SCRIPT = fileURLToPath(new URL('publisher.ts', import.meta.url));
 const QUEUE = 'arn:aws:sqs:us-east-1:000000000000:orders';
-const NO_ACCOUNT = { PATH: process.env['PATH'], AWS_EC2_METADATA_DISABLED: 'true', HOME: '/nonexistent' };
+const NO_ACCOUNT = { PATH: process.env.PATH, AWS_EC2_METADATA_DISABLED: 'true', HOME: '/nonexistent' };
 
 function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
   return new Promise((resolve) => {
@@ -23,7 +23,7 @@ async function localBus() {
   const delivered: { source: string; detailType: string; event: EventEnvelope }[] = [];
   const bus = new EventBridge({
     deliver: async (_arn, body) => {
-      const { source, 'detail-type': detailType } = JSON.parse(body) as { source: string; 'detail-type': string };
+      const { source, 'detail-type': detailType } = JSON.parse(body) as { 'source': string; 'detail-type': string };
       delivered.push({ source, detailType, event: parseEnvelope(body) });
     },
   });

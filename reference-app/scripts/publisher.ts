@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 // Order events on an event bus, local or deployed: npm run publisher -- --help
-import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import { parseArgs } from 'node:util';
-import { isLoopback } from '../services/shared/database.ts';
-import { detailTypeOf } from '../services/shared/events/index.ts';
+import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import { publishOrders, type PublisherOptions, type PublisherReport } from '../profiles/fan-out/publisher/publish.ts';
 import { PublisherError } from '../profiles/fan-out/publisher/put.ts';
+import { isLoopback } from '../services/shared/database.ts';
+import { detailTypeOf } from '../services/shared/events/index.ts';
 
 const HELP = `Creates, updates and cancels orders: publishes their events to an event bus of Amazon EventBridge.
 
@@ -51,9 +51,18 @@ function readOptions(args: string[], env: NodeJS.ProcessEnv): Options | undefine
     ({ values } = parseArgs({
       args,
       options: {
-        bus: { type: 'string' }, orders: { type: 'string' }, rate: { type: 'string' }, pause: { type: 'string' }, endpoint: { type: 'string' },
-        region: { type: 'string' }, source: { type: 'string' }, seed: { type: 'string' }, duplicates: { type: 'string' }, patience: { type: 'string' },
-        json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' },
+        bus: { type: 'string' },
+        orders: { type: 'string' },
+        rate: { type: 'string' },
+        pause: { type: 'string' },
+        endpoint: { type: 'string' },
+        region: { type: 'string' },
+        source: { type: 'string' },
+        seed: { type: 'string' },
+        duplicates: { type: 'string' },
+        patience: { type: 'string' },
+        json: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
       },
     }));
   } catch (error) {
@@ -68,16 +77,18 @@ function readOptions(args: string[], env: NodeJS.ProcessEnv): Options | undefine
     }
     return value;
   };
-  const busName = values.bus || env['EVENT_BUS_NAME'];
+  const busName = values.bus || env.EVENT_BUS_NAME;
   if (!busName) throw new UsageError('There is no bus to publish to: name it with --bus or EVENT_BUS_NAME.');
-  const endpoint = values.endpoint || env['AWS_ENDPOINT_URL_EVENTBRIDGE'] || env['AWS_ENDPOINT_URL'] || undefined;
+  const endpoint = values.endpoint || env.AWS_ENDPOINT_URL_EVENTBRIDGE || env.AWS_ENDPOINT_URL || undefined;
   if (endpoint !== undefined && !/^https?:$/.test(URL.parse(endpoint)?.protocol ?? '')) {
     throw new UsageError(`--endpoint expects an http or https address, not '${endpoint}'.`);
   }
-  const region = values.region || env['AWS_REGION'] || env['AWS_DEFAULT_REGION'] || (endpoint === undefined ? undefined : 'us-east-1');
+  const region = values.region || env.AWS_REGION || env.AWS_DEFAULT_REGION || (endpoint === undefined ? undefined : 'us-east-1');
   if (region === undefined) throw new UsageError('The region is not known: give --region or AWS_REGION, or the --endpoint of a local run.');
   return {
-    busName, endpoint, region,
+    busName,
+    endpoint,
+    region,
     orders: number('orders', 1, 1, 100_000_000, true),
     rate: number('rate', 10, 0.001, 10_000),
     pauseMs: number('pause', 2, 0, 86_400) * 1000,

@@ -2,10 +2,10 @@ import type { LocalRun } from 'cdk-local-run';
 import { periodically } from 'cdk-local-run/cli/screen';
 import type { Screen } from 'cdk-local-run/cli/screen';
 import { INTERRUPTED } from 'cdk-local-run/cli/session';
-import type { Example, Profile, RunningSystem } from '../profiles/profile.ts';
 import { recordCpuProfile } from './cpu-profile.ts';
 import type { StartOptions } from './options.ts';
 import { countProcessorTime, printProcessorTime } from './processor-time.ts';
+import type { Example, Profile, RunningSystem } from '../profiles/profile.ts';
 
 /** Feeds the orders of the options, waits until all is done, and shows the summary. Returns the exit code. */
 export async function feedAndCheck(

@@ -12,13 +12,13 @@ import { INTERRUPTED, runSession, untilInterrupted } from 'cdk-local-run/cli/ses
 import { synthesize } from 'cdk-local-run/cli/synthesize';
 import { LocalRunError } from 'cdk-local-run/errors';
 import { holderOf } from 'cdk-local-run/processes/lock';
-import { loadProfiles, PROFILES } from '../profiles/index.ts';
-import type { Profiles } from '../profiles/index.ts';
-import type { Profile } from '../profiles/profile.ts';
 import { feedAndCheck } from './feed-and-check.ts';
 import { helpText } from './help.ts';
 import { parseCommand } from './options.ts';
 import type { Command, StartOptions } from './options.ts';
+import type { Profiles } from '../profiles/index.ts';
+import { loadProfiles, PROFILES } from '../profiles/index.ts';
+import type { Profile } from '../profiles/profile.ts';
 
 const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url));
 const REFERENCE_APP = fileURLToPath(new URL('../', import.meta.url));
@@ -37,7 +37,7 @@ export async function main(args: readonly string[], folders: readonly string[] =
     process.stderr.write(`${error.message}\n`);
     return 2;
   }
-  if (command.kind === 'run') return await session(command.options, profiles, folders);
+  if (command.kind === 'run') return session(command.options, profiles, folders);
   process.stdout.write(command.kind === 'help' ? helpText(profiles) : `${version()}\n`);
   return 0;
 }
@@ -49,11 +49,11 @@ function version(): string {
 async function session(options: StartOptions, profiles: Profiles, folders: readonly string[]): Promise<number> {
   const out = screen(options.json ? process.stderr : process.stdout);
   const profile = profiles.get(options.profile)!;
-  return await runSession(out, {
+  return runSession(out, {
     start: async (progress, signal) => {
       refuseUsedFolder(options.dataDir);
       const assemblyDir = options.assemblyDir ?? await synthesizeProfile(options, folders, progress, signal);
-      return await startRun(options, profile, assemblyDir, out, progress, signal);
+      return startRun(options, profile, assemblyDir, out, progress, signal);
     },
     operate: (run, signal) => operate(run, profile, options, out, signal),
   });
@@ -81,7 +81,7 @@ async function startRun(
 ): Promise<LocalRun> {
   const { cpuProfileDir } = options;
   if (cpuProfileDir !== undefined) mkdirSync(cpuProfileDir, { recursive: true });
-  return await startLocal({
+  return startLocal({
     assemblyDir,
     signal,
     dataDir: options.dataDir,

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { UsageError } from 'cdk-local-run/cli/arguments';
-import { loadProfiles } from '../profiles/index.ts';
 import { helpText } from './help.ts';
 import { parseCommand } from './options.ts';
+import { loadProfiles } from '../profiles/index.ts';
 
 const profiles = await loadProfiles();
 const parse = (...args: string[]) => parseCommand(args, profiles, '/repo', '/home/me');
@@ -29,10 +29,21 @@ test('every option arrives, paths from where the command was typed', () => {
       '--stack', 'A', '--stack', 'B', '--replicas', '3', '--cpu-profile', 'p', '--port', 'writer=5432', '--write-port', '3000', '--read-port', '0',
       '--without', 'a', '--without', 'b', '--endpoint', 'dynamodb=http://127.0.0.1:8000', '--endpoint', 'kinesis=http://127.0.0.1:8001'),
     {
-      profile: 'order-pipeline', orders: 1000, rate: 200.5, seed: 7, exit: true, fresh: true, json: true,
-      dataDir: '/home/me/d', assemblyDir: '/home/cdk.out', stacks: ['A', 'B'], replicas: 3, cpuProfileDir: '/home/me/p',
+      profile: 'order-pipeline',
+      orders: 1000,
+      rate: 200.5,
+      seed: 7,
+      exit: true,
+      fresh: true,
+      json: true,
+      dataDir: '/home/me/d',
+      assemblyDir: '/home/cdk.out',
+      stacks: ['A', 'B'],
+      replicas: 3,
+      cpuProfileDir: '/home/me/p',
       ports: { 'writer': 5432, 'api-write-service': 3000, 'api-read-service': 0 },
-      without: ['a', 'b'], endpoints: { dynamodb: 'http://127.0.0.1:8000', kinesis: 'http://127.0.0.1:8001' },
+      without: ['a', 'b'],
+      endpoints: { dynamodb: 'http://127.0.0.1:8000', kinesis: 'http://127.0.0.1:8001' },
     },
   );
   assert.equal(parse('--help').kind, 'help');

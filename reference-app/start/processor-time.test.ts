@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { test } from 'node:test';
 import type { LocalRun } from 'cdk-local-run';
-import { atEnd, eventually } from '../../packages/local-run/test/temporary.ts';
 import { countProcessorTime } from './processor-time.ts';
+import { atEnd, eventually } from '../../packages/local-run/test/temporary.ts';
 
 test('counts what a service takes, with what it has started, and what this process takes', { skip: process.platform !== 'linux' }, async (context) => {
-  const service = spawn(process.execPath, ['-e', `require('node:child_process').spawn(process.execPath, ['-e', 'for (;;);']); setInterval(() => {}, 1000);`], { detached: true });
+  const service = spawn(process.execPath, ['-e', 'require(\'node:child_process\').spawn(process.execPath, [\'-e\', \'for (;;);\']); setInterval(() => {}, 1000);'], { detached: true });
   atEnd(context, () => process.kill(-service.pid!, 'SIGKILL'));
   const run = { workloads: [{ name: 'busy', pids: () => [service.pid!] }] } as unknown as LocalRun;
   const used = countProcessorTime(run);

@@ -83,7 +83,7 @@ export function printProcessorTime(out: Screen, { wallSeconds, cores, programs }
   const total = programs.reduce((sum, { seconds }) => sum + seconds, 0);
   const line = (name: string, seconds: number) => out.line(
     `  ${name.padEnd(44)}${`${Math.round(seconds * 1e6 / orders)} µs`.padStart(9)}   ${out.paint('dim', `${(seconds / wallSeconds).toFixed(2)} cores`)}`);
-  out.line(out.paint('bold', `Processor time per order`) + `, of ${cores} cores`);
+  out.line(out.paint('bold', 'Processor time per order') + `, of ${cores} cores`);
   for (const { name, seconds } of programs) line(name, seconds);
   line('all', total);
 }

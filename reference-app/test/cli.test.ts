@@ -14,10 +14,10 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as sources from 'aws-cdk-lib/aws-lambda-event-sources';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import pg from 'pg';
-import type { Summary } from '../profiles/order-pipeline/summary.ts';
-import { FORMER_LAYOUT } from '../services/migrate/former-layout.ts';
 import { synthesizeReferenceApp } from './assembly.ts';
 import { get, post, scratch, until } from './system.ts';
+import type { Summary } from '../profiles/order-pipeline/summary.ts';
+import { FORMER_LAYOUT } from '../services/migrate/former-layout.ts';
 
 // `npm start` as a person or a build server types it: a process, its output, its signals and its exit code.
 
@@ -92,7 +92,7 @@ describe('npm start', { timeout: 300_000 }, () => {
 
   test('ends with 1 and names the offenders when an invariant fails', async () => {
     const run = cli('--app', assembly, '--data', data('violated'), '--orders', '60', '--rate', '30', '--exit');
-    const password = await query(run, `INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) VALUES ('SKU-135', 'MAIN', 'RECEIPT', 1, 0)`);
+    const password = await query(run, 'INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) VALUES (\'SKU-135\', \'MAIN\', \'RECEIPT\', 1, 0)');
     assert.equal(await run.exited, 1, run.out());
     assert.match(run.out(), /✗ I4 /);
     assert.match(run.out(), /1 × the counters differ from the sums of the ledger\n +SKU-135 \(at MAIN: counters \d+ on hand, 0 reserved; ledger \d+ and 0\)/);

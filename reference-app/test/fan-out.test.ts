@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { DescribeArchiveCommand, EventBridgeClient, ListArchivesCommand, PutEventsCommand, StartReplayCommand } from '@aws-sdk/client-eventbridge';
+import { startLocal } from 'cdk-local-run';
+import type { LocalRun } from 'cdk-local-run';
 import pg from 'pg';
+import { scratch, until } from './system.ts';
 import { openFanOut } from '../profiles/fan-out/fan-out.ts';
 import type { FanOut } from '../profiles/fan-out/fan-out.ts';
 import type { FanOutSummary } from '../profiles/fan-out/summary.ts';
-import { startLocal } from 'cdk-local-run';
-import type { LocalRun } from 'cdk-local-run';
-import { scratch, until } from './system.ts';
 
 const CLI = fileURLToPath(new URL('../start/start.ts', import.meta.url));
 const CONSUMERS = ['order-consumer', 'analytics-consumer', 'notification-consumer'];
@@ -65,7 +65,10 @@ test('killed consumers, poison, a replay of everything: nothing is lost and noth
 
   let published = 0;
   const feed = await fanOut.feed({
-    orders: 60, rate: 60, seed: 3, pauseMs: 500,
+    orders: 60,
+    rate: 60,
+    seed: 3,
+    pauseMs: 500,
     onPublished: () => {
       // Each once, in the middle of it.
       if (++published % 50 === 0) run.kill(CONSUMERS[published / 50 - 1]!);
@@ -108,10 +111,10 @@ async function replayEverything(run: LocalRun, fanOut: FanOut, client: EventBrid
 
 /** The checks are worth something: one lost effect and one lost event are found. */
 async function plantedLoss(fanOut: FanOut, feed: Awaited<ReturnType<FanOut['feed']>>, database: pg.Pool): Promise<void> {
-  await database.query(`DELETE FROM messaging.inbox WHERE consumer = 'analytics-consumer' AND event_id = $1`, [feed.events[0]!.id]);
+  await database.query('DELETE FROM messaging.inbox WHERE consumer = \'analytics-consumer\' AND event_id = $1', [feed.events[0]!.id]);
   await database.query('DELETE FROM fan_out.notification WHERE order_id = $1 AND version = 2', [feed.events[0]!.subject]);
-  await database.query(`UPDATE fan_out.progress SET version = 2 WHERE order_id = $1 AND consumer = 'order-consumer'`, [feed.events[0]!.subject]);
-  await database.query(`UPDATE fan_out.orders SET status = 'PENDING' WHERE order_id = $1`, [feed.events[1]!.subject]);
+  await database.query('UPDATE fan_out.progress SET version = 2 WHERE order_id = $1 AND consumer = \'order-consumer\'', [feed.events[0]!.subject]);
+  await database.query('UPDATE fan_out.orders SET status = \'PENDING\' WHERE order_id = $1', [feed.events[1]!.subject]);
   await database.query('UPDATE fan_out.order_minute SET created = created + 1 WHERE minute = (SELECT min(minute) FROM fan_out.order_minute)');
   const { checks } = await fanOut.summarize(feed, true);
   assert.deepEqual(checks.filter(({ ok }) => !ok).map(({ id }) => id), CHECKS);

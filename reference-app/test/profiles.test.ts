@@ -3,8 +3,8 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { loadProfiles } from '../profiles/index.ts';
 import { scratch } from './system.ts';
+import { loadProfiles } from '../profiles/index.ts';
 
 // A profile is one folder: test/profiles/toy, which no other file names.
 

@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
-import pg from 'pg';
-import { synthesize } from 'cdk-local-run/cli/synthesize';
 import { startLocal } from 'cdk-local-run';
 import type { LocalRun, LocalWorkload } from 'cdk-local-run';
-import { detailTypeOf, parseEnvelope } from '../services/shared/events/index.ts';
+import { synthesize } from 'cdk-local-run/cli/synthesize';
+import pg from 'pg';
 import { get, post, scratch, until } from './system.ts';
+import { detailTypeOf, parseEnvelope } from '../services/shared/events/index.ts';
 
 // The starter as somebody has it who copied the folder: nothing of it is edited, and the assembly that its `cdk synth` writes is what runs.
 
@@ -30,7 +30,7 @@ describe('a copy of the starter', { timeout: 120_000 }, () => {
     symlinkSync(join(REPOSITORY, 'node_modules'), join(shop, 'node_modules'));
     const assemblyDir = join(shop, 'cdk.out');
     // test/starter/starter.test.ts checks the template by the rules of CloudFormation, which take the most of the time.
-    process.env['CDK_VALIDATION'] = 'false';
+    process.env.CDK_VALIDATION = 'false';
     await synthesize(shop, assemblyDir, new AbortController().signal);
     run = await startLocal({ assemblyDir, dataDir: join(folder.path, 'data'), maxReplicas: 1 });
 
@@ -98,7 +98,7 @@ describe('a copy of the starter', { timeout: 120_000 }, () => {
     const orderId = await order('SKU-1', 3);
     await decided(orderId);
     const before = await reserved('SKU-1');
-    const { rows: [created] } = await database.query(`SELECT event FROM seen WHERE event->>'subject' = $1 AND event->>'type' = 'order.created'`, [orderId]);
+    const { rows: [created] } = await database.query('SELECT event FROM seen WHERE event->>\'subject\' = $1 AND event->>\'type\' = \'order.created\'', [orderId]);
     const queue = run.queues.find(({ consumer }) => consumer?.includes('inventory'))!;
     const sqs = new SQSClient({ endpoint: run.endpoints.sqs, region: run.region, credentials: { accessKeyId: 'local', secretAccessKey: 'local' } });
     const send = (event: object) => sqs.send(new SendMessageCommand({ QueueUrl: queue.url, MessageBody: JSON.stringify({ detail: event }) }));

@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { feed } from '../load/feed.ts';
-import { httpClient } from '../load/http-client.ts';
-import { randomOrders, readSampleOrders } from '../load/orders.ts';
-import { deadLetters } from '../profiles/queues.ts';
 import { isAlive } from 'cdk-local-run/processes/identity';
 import { synthesizeReferenceApp } from './assembly.ts';
 import { assertAllTrue, deadLettersOf, failedIds, failedReceives, get, post, putEvent, scratch, startSystem, until } from './system.ts';
 import type { System } from './system.ts';
+import { feed } from '../load/feed.ts';
+import { httpClient } from '../load/http-client.ts';
+import { randomOrders, readSampleOrders } from '../load/orders.ts';
+import { deadLetters } from '../profiles/queues.ts';
 
 // The reference app as it is, on one machine, with everything real. The tests follow each other on one system.
 
@@ -193,13 +193,13 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
   test('the load test runs against it', async () => {
     const script = fileURLToPath(new URL('../scripts/load-test.ts', import.meta.url));
     const { stdout } = await promisify(execFile)(process.execPath, [script, '--orders', '50', '--rate', '100', '--json'], {
-      env: { PATH: process.env['PATH'], API_URL: system.pipeline.writeUrl },
+      env: { PATH: process.env.PATH, API_URL: system.pipeline.writeUrl },
     });
     assert.deepEqual((JSON.parse(stdout) as { answers: object }).answers, { 202: 50 });
   });
 
   test('the replica streams and shows the orders, to the query role too', async () => {
-    const { rows } = await system.pipeline.database.query(`SELECT state FROM pg_stat_replication`);
+    const { rows } = await system.pipeline.database.query('SELECT state FROM pg_stat_replication');
     assert.deepEqual(rows, [{ state: 'streaming' }]);
     const { rows: [counted] } = await system.pipeline.database.query<{ count: string }>('SELECT count(*) FROM orders.orders');
     await until('the replica shows all orders', async () => (await system.reader.query<{ count: string; replica: boolean }>('SELECT count(*), pg_is_in_recovery() AS replica FROM orders.orders')).rows[0],
@@ -274,9 +274,9 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
 
   test('planted violations are found out', async () => {
     const { database } = system.pipeline;
-    await database.query(`DELETE FROM messaging.inbox WHERE consumer = 'order-status' AND event_id = (SELECT event_id FROM messaging.inbox WHERE consumer = 'order-status' LIMIT 1)`);
+    await database.query('DELETE FROM messaging.inbox WHERE consumer = \'order-status\' AND event_id = (SELECT event_id FROM messaging.inbox WHERE consumer = \'order-status\' LIMIT 1)');
     assert.deepEqual(failedIds(await system.pipeline.checkInvariants()), ['I11']);
-    await database.query(`INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) VALUES ('SKU-101', 'MAIN', 'RECEIPT', 1, 0)`);
+    await database.query('INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) VALUES (\'SKU-101\', \'MAIN\', \'RECEIPT\', 1, 0)');
     assert.deepEqual(failedIds(await system.pipeline.checkInvariants()), ['I4', 'I11']);
     await database.query(`ALTER TABLE inventory.ledger DROP CONSTRAINT ledger_deltas;
       WITH doubled AS (
@@ -284,7 +284,7 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
         SELECT document_id, version + 1, line, sku, location, type, delta_on_hand, 0, event_id FROM inventory.ledger WHERE type = 'COMMIT' AND sku = 'SKU-102' LIMIT 1 RETURNING *)
       UPDATE inventory.stock_level l SET on_hand = on_hand + doubled.delta_on_hand FROM doubled WHERE l.sku = doubled.sku`);
     assert.deepEqual(failedIds(await system.pipeline.checkInvariants()), ['I4', 'I5', 'I10', 'I11']);
-    await database.query(`ALTER TABLE orders.orders DISABLE TRIGGER orders_transition; UPDATE orders.orders SET status = 'PENDING' WHERE order_id = (SELECT order_id FROM orders.orders WHERE status = 'REJECTED' LIMIT 1)`);
+    await database.query('ALTER TABLE orders.orders DISABLE TRIGGER orders_transition; UPDATE orders.orders SET status = \'PENDING\' WHERE order_id = (SELECT order_id FROM orders.orders WHERE status = \'REJECTED\' LIMIT 1)');
     assert.deepEqual(failedIds(await system.pipeline.checkInvariants()), ['I4', 'I5', 'I6', 'I10', 'I11']);
     await database.query(`DELETE FROM orders.orders WHERE order_id = ANY (ARRAY[]::uuid[]); ALTER TABLE inventory.stock_level DROP CONSTRAINT stock_level_check;
       UPDATE inventory.stock_level SET reserved = on_hand + 1 WHERE sku = 'SKU-103'`);

@@ -7,13 +7,13 @@ import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge
 import { startLocal } from 'cdk-local-run';
 import type { LocalRun } from 'cdk-local-run';
 import pg from 'pg';
+import type { InvariantResult } from '../invariants/invariants.ts';
 import { feed } from '../load/feed.ts';
 import type { FeedResult } from '../load/feed.ts';
 import { httpClient } from '../load/http-client.ts';
 import { randomOrders } from '../load/orders.ts';
 import { openPipeline } from '../profiles/order-pipeline/pipeline.ts';
 import type { Pipeline } from '../profiles/order-pipeline/pipeline.ts';
-import type { InvariantResult } from '../invariants/invariants.ts';
 
 export interface System {
   readonly run: LocalRun;

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { defaultSettings } from '../lib/settings.ts';
-import type { ConsumerSettings, Replicas, Settings } from '../lib/settings.ts';
 import { synthesizeWith } from './assembly.ts';
 import { assertAllTrue, deadLettersOf, failedReceives, putEvent, scratch, startSystem, until } from './system.ts';
 import type { System } from './system.ts';
+import type { ConsumerSettings, Replicas, Settings } from '../lib/settings.ts';
+import { defaultSettings } from '../lib/settings.ts';
 
 // What the stack says is what runs: other settings of the same stack, and nothing else edited.
 
@@ -47,8 +47,14 @@ describe('a stack with other settings', { timeout: 180_000 }, () => {
   test('its least replicas are the processes that run', () => {
     const processes = Object.fromEntries(system.run.workloads.map((service) => [service.name, service.pids().length]));
     assert.deepEqual(processes, {
-      'api-write-service': 1, 'api-read-service': 1, 'outbox-relay': 1,
-      'stock-service': 3, 'inventory-service': 1, 'order-status': 1, 'notification-service': 1, 'analytics-service': 1,
+      'api-write-service': 1,
+      'api-read-service': 1,
+      'outbox-relay': 1,
+      'stock-service': 3,
+      'inventory-service': 1,
+      'order-status': 1,
+      'notification-service': 1,
+      'analytics-service': 1,
     });
   });
 

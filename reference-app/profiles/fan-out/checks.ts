@@ -44,7 +44,7 @@ const ANALYTICS = `
 const HANDLED = 'SELECT event_id::text AS id FROM messaging.inbox WHERE consumer = $1 AND event_id = ANY ($2::uuid[])';
 const PROGRESS = 'SELECT order_id::text AS "orderId", version::int FROM fan_out.progress WHERE consumer = $1 AND order_id = ANY ($2::uuid[])';
 const ORDERS = 'SELECT order_id::text AS "orderId", status, items FROM fan_out.orders WHERE order_id = ANY ($1::uuid[])';
-const SENT = `SELECT order_id::text AS "orderId", version::int FROM fan_out.notification WHERE order_id = ANY ($1::uuid[]) AND sent_at IS NOT NULL`;
+const SENT = 'SELECT order_id::text AS "orderId", version::int FROM fan_out.notification WHERE order_id = ANY ($1::uuid[]) AND sent_at IS NOT NULL';
 
 export async function countAnalytics(database: pg.Pool): Promise<Analytics> {
   return (await database.query<Analytics>(ANALYTICS)).rows[0]!;
@@ -129,7 +129,9 @@ async function wrongOrders(database: pg.Pool, events: readonly LifeEvent[]): Pro
 
 function miscounted(before: Analytics, after: Analytics, events: readonly LifeEvent[], { published }: PublisherReport): string[] {
   const expected: Analytics = {
-    created: published.OrderCreated, updated: published.OrderUpdated, cancelled: published.OrderCancelled,
+    created: published.OrderCreated,
+    updated: published.OrderUpdated,
+    cancelled: published.OrderCancelled,
     units: events.reduce((sum, event) => sum + unitsOf(event), 0),
   };
   return (Object.keys(expected) as (keyof Analytics)[]).flatMap((key) => {

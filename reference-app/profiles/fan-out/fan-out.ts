@@ -64,7 +64,7 @@ export async function openFanOut(run: LocalRun): Promise<FanOut | undefined> {
   const database = new pg.Pool({ ...run.database.writer, max: 4, application_name: 'local-run' });
   // A broken idle connection is replaced by the next query.
   database.on('error', () => undefined);
-  const { rows: [schema] } = await database.query<{ ours: boolean; now: Date }>(`SELECT to_regclass('fan_out.progress') IS NOT NULL AS ours, now()`);
+  const { rows: [schema] } = await database.query<{ ours: boolean; now: Date }>('SELECT to_regclass(\'fan_out.progress\') IS NOT NULL AS ours, now()');
   if (!schema?.ours) {
     await database.end();
     return undefined;
@@ -72,7 +72,7 @@ export async function openFanOut(run: LocalRun): Promise<FanOut | undefined> {
   const before = { analytics: await countAnalytics(database), dead: new Set(deadLetters(run)) };
   return {
     busName: bus.name,
-    feed: async (options) => await publish(run, bus.name, options),
+    feed: async (options) => publish(run, bus.name, options),
     // Events that wait from earlier runs are not this one's fault.
     settle: (options = {}) => settle(() => look(run, database, schema.now), options),
     summarize: (feed, settled) => summarize({ run, database, routes, before, feed, settled }),
@@ -91,7 +91,13 @@ async function publish(run: LocalRun, busName: string, { onPublished, pauseMs = 
   });
   try {
     const report = await publishOrders({
-      ...options, client, busName, pauseMs, source: defaultSettings.eventSource, duplicates: DUPLICATES, patienceMs: PATIENCE_MS,
+      ...options,
+      client,
+      busName,
+      pauseMs,
+      source: defaultSettings.eventSource,
+      duplicates: DUPLICATES,
+      patienceMs: PATIENCE_MS,
       onPublished: (event) => {
         events.push(event);
         onPublished?.(event);

@@ -21,6 +21,6 @@ export default {
   },
   async open(run) {
     const { openSystem } = await import('./system.ts');
-    return await openSystem(run);
+    return openSystem(run);
   },
 } satisfies Profile;

@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import * as cdk from 'aws-cdk-lib';
 import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json' with { type: 'json' };
+import { compilePattern, matchesPattern } from 'cdk-local-run/eventbridge/pattern';
 import { AwsSolutionsChecks } from 'cdk-nag';
 import { WorkloadImage } from 'cdk-order-pipeline';
-import { compilePattern, matchesPattern } from 'cdk-local-run/eventbridge/pattern';
-import { defaultSettings, type Settings } from '../../lib/settings.ts';
 import { FAN_OUT_IMAGE } from './image.ts';
 import { FanOutStack } from './stack.ts';
+import { defaultSettings, type Settings } from '../../lib/settings.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'fan-out-stack-'));
 const image = join(scratch, 'image');

@@ -34,7 +34,8 @@ export class FanOutStack extends cdk.Stack {
       // Kubernetes puts in the variable that the library gives every consumer.
       const environment = { [variable]: '$(QUEUE_URL)' };
       const consumer = pipeline.addConsumer(name, {
-        eventPattern: {}, database: DatabaseSide.COMMAND,
+        eventPattern: {},
+        database: DatabaseSide.COMMAND,
         target: services.consume(...program(serviceName, { processingTime: cdk.Duration.seconds(5), environment })),
       }) as BufferedEventConsumer;
       (consumer.queue.node.defaultChild as sqs.CfnQueue).queueName = `${name}Queue`;

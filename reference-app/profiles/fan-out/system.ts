@@ -15,7 +15,7 @@ export async function openSystem(run: LocalRun): Promise<RunningSystem<FanOutFee
   if (!fanOut) return undefined;
   return {
     feed: (plan, out, signal) => publish(fanOut, plan, out, signal),
-    settle: async (signal, onProgress) => await fanOut.settle({
+    settle: async (signal, onProgress) => fanOut.settle({
       signal,
       onProgress: ({ waiting, parked, unsent }) => {
         onProgress(`${waiting} messages in queues, ${parked} events too early, ${unsent} notifications to send`);
@@ -38,7 +38,10 @@ async function publish(fanOut: FanOut, { orders = SAMPLES, rate, seed }: FeedPla
   const end = periodically(out, () => `  ${published} of ${3 * orders} events published, ${passed()}`);
   try {
     return await fanOut.feed({
-      orders, rate, seed, signal,
+      orders,
+      rate,
+      seed,
+      signal,
       onPublished: (event) => {
         published++;
         if (orders > SAMPLES) return;

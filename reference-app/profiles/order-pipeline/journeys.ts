@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Screen, Style } from 'cdk-local-run/cli/screen';
 import type pg from 'pg';
 import type { AcceptedOrder } from '../../load/feed.ts';
 import { readCatalog } from '../../load/orders.ts';
-import type { Screen, Style } from 'cdk-local-run/cli/screen';
 
 const POLL_MS = 40;
 
@@ -95,12 +95,12 @@ export class Journeys {
 
   private row({ order, status, why, after }: Journey): string {
     const { body } = order.planned;
-    const items = (body['items'] as { sku?: string; product_id?: string; quantity: number }[])
+    const items = (body.items as { sku?: string; product_id?: string; quantity: number }[])
       .map(({ sku, product_id, quantity }) => `${quantity} × ${this.names.get(sku ?? product_id ?? '') ?? sku}`)
       .join(' + ');
     const cells = [
       order.orderId.slice(-8),
-      String(body['customerId'] ?? body['customer_id']),
+      String(body.customerId ?? body.customer_id),
       items,
       `${Math.round(order.latencyMs)} ms`,
       time(after.get('StockValidated')),

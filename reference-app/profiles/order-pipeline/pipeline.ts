@@ -42,7 +42,7 @@ export async function openPipeline(run: LocalRun, fresh: boolean): Promise<Pipel
   // A broken idle connection is replaced by the next query.
   database.on('error', () => undefined);
   const { rows: [schema] } = await database.query<{ ours: boolean }>(
-    `SELECT to_regclass('orders.orders') IS NOT NULL AND to_regclass('messaging.outbox') IS NOT NULL AS ours`);
+    'SELECT to_regclass(\'orders.orders\') IS NOT NULL AND to_regclass(\'messaging.outbox\') IS NOT NULL AS ours');
   if (!schema?.ours) {
     await database.end();
     return undefined;
@@ -59,7 +59,11 @@ export async function openPipeline(run: LocalRun, fresh: boolean): Promise<Pipel
     }
   };
   return {
-    run, writeUrl, readUrl, database, subscriptions,
+    run,
+    writeUrl,
+    readUrl,
+    database,
+    subscriptions,
     checkInvariants: check,
     settle: (options = {}) => settle(() => lookAtPipeline(run, database), options),
     summarize: async (fed, settled) => summarize({

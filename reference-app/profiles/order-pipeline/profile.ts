@@ -43,6 +43,6 @@ export default {
   },
   async open(run, options) {
     const { openSystem } = await import('./system.ts');
-    return await openSystem(run, options);
+    return openSystem(run, options);
   },
 } satisfies Profile;

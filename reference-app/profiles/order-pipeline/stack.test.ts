@@ -7,9 +7,9 @@ import * as cdk from 'aws-cdk-lib';
 import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json' with { type: 'json' };
 import { AwsSolutionsChecks } from 'cdk-nag';
 import { WorkloadImage } from 'cdk-order-pipeline';
-import { defaultSettings, detailTypesOf, type Settings } from '../../lib/settings.ts';
 import { ORDER_PIPELINE_IMAGE } from './image.ts';
 import { OrderPipelineStack } from './stack.ts';
+import { defaultSettings, detailTypesOf, type Settings } from '../../lib/settings.ts';
 
 interface Resource {
   readonly Type: string;
@@ -163,11 +163,11 @@ describe('the stack', () => {
         PolicyName.replace(/^Pipeline(Consumers)?|(Workload)?RoleDefaultPolicy.*$/g, ''), secrets.find(id => id === Ref)?.replace(/Secret.*/, ''),
       ])));
     const sides = Object.groupBy(readable, ([, secret]) => secret ?? 'admin');
-    assert.deepEqual(sides['DatabaseQuery']?.map(([service]) => service).sort(), ['Migration', 'QueryApi']);
-    assert.deepEqual(sides['DatabaseCommand']?.map(([service]) => service).sort(), [
+    assert.deepEqual(sides.DatabaseQuery?.map(([service]) => service).sort(), ['Migration', 'QueryApi']);
+    assert.deepEqual(sides.DatabaseCommand?.map(([service]) => service).sort(), [
       'Analytics', 'CommandApi', 'Inventory', 'Migration', 'Notification', 'OrderStatus', 'OutboxRelay', 'Stock',
     ]);
-    assert.deepEqual(sides['admin']?.map(([service]) => service), ['Migration']);
+    assert.deepEqual(sides.admin?.map(([service]) => service), ['Migration']);
   });
 
   test('prints the addresses of the two APIs, of the bus and of the database', () => {

@@ -17,8 +17,8 @@ export async function openSystem(run: LocalRun, { fresh }: OpenOptions): Promise
   const pipeline = await openPipeline(run, fresh);
   if (!pipeline) return undefined;
   return {
-    feed: async (plan, out, signal) => await (plan.orders === undefined ? feedSamples : feedRandom)(pipeline, plan, out, signal),
-    settle: async (signal, onProgress) => await pipeline.settle({
+    feed: async (plan, out, signal) => (plan.orders === undefined ? feedSamples : feedRandom)(pipeline, plan, out, signal),
+    settle: async (signal, onProgress) => pipeline.settle({
       signal,
       onProgress: ({ open, unpublished, waiting }) => {
         onProgress(`${open} orders on their way, ${unpublished} events to publish, ${waiting} messages in queues`);

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { Registry } from 'prom-client';
+import { watchAnswers, type Watch } from './answers.ts';
+import { documents } from './documents.ts';
+import { createReadApi } from '../../services/order-service/api-read-service/api.ts';
+import { createWriteApi } from '../../services/order-service/api-write-service/api.ts';
 import { newId } from '../../services/shared/events/index.ts';
 import { formatConsistencyToken } from '../../services/shared/http/consistency-token.ts';
 import { eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../../services/shared/testing.ts';
-import { createReadApi } from '../../services/order-service/api-read-service/api.ts';
-import { createWriteApi } from '../../services/order-service/api-write-service/api.ts';
-import { watchAnswers, type Watch } from './answers.ts';
-import { documents } from './documents.ts';
 
 const { openapi } = await documents();
 
@@ -25,8 +25,8 @@ describe('the running services answer as the document says', () => {
   before(async () => {
     server = await startTestServer();
     db = await server.database();
-    await db.admin.query(`INSERT INTO inventory.product (sku, name) VALUES ('SKU-123', 'A thing')`);
-    await db.admin.query(`INSERT INTO inventory.stock_level (sku, location, on_hand, reserved) VALUES ('SKU-123', 'MAIN', 10, 3)`);
+    await db.admin.query('INSERT INTO inventory.product (sku, name) VALUES (\'SKU-123\', \'A thing\')');
+    await db.admin.query('INSERT INTO inventory.stock_level (sku, location, on_hand, reserved) VALUES (\'SKU-123\', \'MAIN\', 10, 3)');
     write = createWriteApi({ pool: db.command, logger: silentLogger(), registry: new Registry() });
     read = createReadApi({ reader: db.query, writer: db.query, logger: silentLogger(), registry: new Registry() });
     writes = watchAnswers(write, openapi);

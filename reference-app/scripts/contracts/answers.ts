@@ -1,8 +1,8 @@
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { HEALTH_PATHS } from '../../services/shared/http/health.ts';
 import type { JsonSchema } from './json-schema.ts';
+import { HEALTH_PATHS } from '../../services/shared/http/health.ts';
 
 // Only tests import this file.
 
@@ -84,7 +84,7 @@ function checker(document: Document) {
       return wrong ? [`is no problem: ${wrong}`] : [];
     }
     const response = operation.responses[status];
-    if (!response) return [`this status is not described`];
+    if (!response) return ['this status is not described'];
     for (const [name, described] of Object.entries(response.headers ?? {})) {
       const { schema, required } = resolve(described);
       const header = reply.getHeader(name);

@@ -20,7 +20,7 @@ export function arbitraryOf(schema: JsonSchema, options: ArbitraryOptions = {}):
       const { properties = {}, required = [] } = schema;
       const fields = Object.fromEntries(Object.entries(properties).map(([name, one]) => [name, of(one)]));
       const made = fc.record(fields, { requiredKeys: [...required] });
-      const open = options.unknownFields && schema['additionalProperties'] === undefined;
+      const open = options.unknownFields && schema.additionalProperties === undefined;
       const unknown = fc.dictionary(fc.stringMatching(/^x[A-Z][a-z]{0,5}$/), fc.jsonValue(), { maxKeys: 2 });
       return known(schema, ['type', 'properties', 'required', 'additionalProperties'],
         open ? fc.tuple(unknown, made).map(([extra, value]) => ({ ...extra, ...value })) : made);
@@ -36,12 +36,12 @@ export function arbitraryOf(schema: JsonSchema, options: ArbitraryOptions = {}):
     case 'boolean': return known(schema, ['type'], fc.boolean());
     case 'null': return known(schema, ['type'], fc.constant(null));
     case 'string': {
-      if (schema['format'] === 'uuid') return known(schema, ['type', 'format'], fc.uuid());
-      if (schema['format'] === 'date-time') {
+      if (schema.format === 'uuid') return known(schema, ['type', 'format'], fc.uuid());
+      if (schema.format === 'date-time') {
         const dates = fc.date({ min: new Date('2020-01-01'), max: new Date('2100-01-01'), noInvalidDate: true });
         return known(schema, ['type', 'format'], dates.map((date) => date.toISOString()));
       }
-      const pattern = typeof schema['pattern'] === 'string' ? new RegExp(schema['pattern'], 'u') : /(?:)/u;
+      const pattern = typeof schema.pattern === 'string' ? new RegExp(schema.pattern, 'u') : /(?:)/u;
       const fits = (value: string) => [...value].length >= (minLength ?? 0) && [...value].length <= (maxLength ?? Infinity) && pattern.test(value);
       const plain = fc.string({ minLength: minLength ?? 0, maxLength: Math.min(maxLength ?? Infinity, (minLength ?? 0) + 20), unit: 'binary' });
       // What matches a pattern that forbids only a little is found by trying.

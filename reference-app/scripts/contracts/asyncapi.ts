@@ -1,6 +1,6 @@
-import { Envelope } from '../../services/shared/events/index.ts';
 import { jsonSchema, type JsonSchema } from './json-schema.ts';
 import type { Contract, Published } from './published.ts';
+import { Envelope } from '../../services/shared/events/index.ts';
 
 /** A consumer and the detail types that its queue gets. */
 export interface Subscription {
@@ -69,7 +69,7 @@ export function asyncApi(
           properties: attributes,
           required: (envelope.required ?? []).filter((name) => name !== 'type' && name !== 'data'),
         },
-        ...Object.fromEntries(contracts.map(({ detailType, schema }) => [detailType, { ...describe(schema), ...schema.properties!['data'] }])),
+        ...Object.fromEntries(contracts.map(({ detailType, schema }) => [detailType, { ...describe(schema), ...schema.properties!.data }])),
         ...Object.fromEntries(contracts.map(({ detailType, type }) => [`${detailType}Event`, {
           allOf: [
             { $ref: '#/components/schemas/Event' },

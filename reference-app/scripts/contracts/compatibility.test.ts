@@ -3,12 +3,12 @@ import { describe, test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import fc from 'fast-check';
-import { parseEnvelope } from '../../services/shared/events/index.ts';
 import { arbitraryOf } from './arbitrary.ts';
 import { closedObjects, conflicts } from './compatibility.ts';
 import { currentContracts } from './documents.ts';
 import type { JsonSchema } from './json-schema.ts';
 import { changedSince, planContracts, type Contract, type Published } from './published.ts';
+import { parseEnvelope } from '../../services/shared/events/index.ts';
 
 const created = currentContracts().find(({ type }) => type === 'order.created')!;
 type Mutable = { -readonly [K in keyof JsonSchema]: any };
@@ -16,7 +16,7 @@ type Mutable = { -readonly [K in keyof JsonSchema]: any };
 /** The same with a change made to its data. */
 function changed(contract: Contract, change: (data: { properties: Record<string, Mutable>; required: string[] } & Mutable) => void): Contract {
   const schema = structuredClone(contract.schema) as Mutable;
-  change(schema.properties['data']);
+  change(schema.properties.data);
   return { ...contract, schema };
 }
 
@@ -33,23 +33,23 @@ function publish(contract: Contract, before: readonly Published[] = []): Publish
 describe('a change', () => {
   const one = publish(created);
   const refusals: [string, Parameters<typeof changed>[1], RegExp][] = [
-    ['a new required field', (d) => { d.properties['channel'] = { type: 'string' }; d.required.push('channel'); },
+    ['a new required field', (d) => { d.properties.channel = { type: 'string' }; d.required.push('channel'); },
       /order\.created v1: data\.channel is new and required; events in the archive lack it/],
     ['a field that is not required any more', (d) => { d.required = d.required.filter((name: string) => name !== 'customerId'); },
       /data\.customerId became optional; consumers that run now need it/],
-    ['a field that is gone', (d) => { delete d.properties['customerId']; d.required = d.required.filter((name: string) => name !== 'customerId'); },
+    ['a field that is gone', (d) => { delete d.properties.customerId; d.required = d.required.filter((name: string) => name !== 'customerId'); },
       /data\.customerId was removed; consumers that run now need it/],
-    ['a lower maximum', (d) => { d.properties['items']!['items'].properties.quantity.maximum = 100; },
+    ['a lower maximum', (d) => { d.properties.items!.items.properties.quantity.maximum = 100; },
       /data\.items\[\]\.quantity has a narrower maximum \(10000 → 100\); events in the archive may have it otherwise/],
-    ['a higher maximum', (d) => { d.properties['items']!['items'].properties.quantity.maximum = 20_000; },
+    ['a higher maximum', (d) => { d.properties.items!.items.properties.quantity.maximum = 20_000; },
       /data\.items\[\]\.quantity has a wider maximum \(10000 → 20000\); consumers that run now would refuse the event/],
-    ['a higher minimum', (d) => { d.properties['items']!['minItems'] = 2; }, /data\.items has a narrower minItems \(1 → 2\)/],
-    ['no minimum any more', (d) => { delete d.properties['items']!['minItems']; }, /data\.items has a wider minItems \(1 → none\)/],
-    ['another type', (d) => { d.properties['customerId'] = { type: 'integer' }; }, /data\.customerId has another type \("string" → "integer"\)/],
-    ['another pattern', (d) => { d.properties['customerId']!['pattern'] = '^c'; }, /data\.customerId has another pattern/],
-    ['another name', (d) => { d.properties['customer'] = d.properties['customerId']!; delete d.properties['customerId']; },
+    ['a higher minimum', (d) => { d.properties.items!.minItems = 2; }, /data\.items has a narrower minItems \(1 → 2\)/],
+    ['no minimum any more', (d) => { delete d.properties.items!.minItems; }, /data\.items has a wider minItems \(1 → none\)/],
+    ['another type', (d) => { d.properties.customerId = { type: 'integer' }; }, /data\.customerId has another type \("string" → "integer"\)/],
+    ['another pattern', (d) => { d.properties.customerId!.pattern = '^c'; }, /data\.customerId has another pattern/],
+    ['another name', (d) => { d.properties.customer = d.properties.customerId!; delete d.properties.customerId; },
       /data\.customerId was removed/],
-    ['a closed object', (d) => { d['additionalProperties'] = false; },
+    ['a closed object', (d) => { d.additionalProperties = false; },
       /data says what other fields it may have; consumers would refuse a field that is added later/],
   ];
   for (const [name, change, expected] of refusals) {
@@ -65,13 +65,13 @@ describe('a change', () => {
 
   test('values of an enum can neither come nor go', () => {
     const updated = currentContracts().find(({ type }) => type === 'inventory.updated')!;
-    const lost = changed(updated, (d) => { d.properties['outcome']!['enum'] = ['RESERVED', 'REJECTED', 'DEDUCTED', 'RELEASED', 'LOST']; });
+    const lost = changed(updated, (d) => { d.properties.outcome!.enum = ['RESERVED', 'REJECTED', 'DEDUCTED', 'RELEASED', 'LOST']; });
     const { problems } = planContracts([lost], publish(updated), bears);
     assert.match(problems.join('\n'), /data\.outcome can't be "RETURNED" any more; events in the archive may say so/);
     assert.match(problems.join('\n'), /data\.outcome can be "LOST" now; consumers that run now would refuse it/);
   });
 
-  const withNote = changed(created, (d) => { d.properties['note'] = { type: 'string', maxLength: 200 }; });
+  const withNote = changed(created, (d) => { d.properties.note = { type: 'string', maxLength: 200 }; });
 
   test('an optional field makes a minor version, with samples that have it', () => {
     const two = publish(withNote, one);
@@ -83,12 +83,12 @@ describe('a change', () => {
   test('a field that was ever there does not go, and does not come back as another', () => {
     const two = publish(withNote, one);
     assert.match(planContracts([created], two, bears).problems.join('\n'), /data\.note was removed; events in the archive have it/);
-    const other = changed(created, (d) => { d.properties['note'] = { type: 'integer' }; });
+    const other = changed(created, (d) => { d.properties.note = { type: 'integer' }; });
     assert.match(planContracts([other], two, bears).problems.join('\n'), /data\.note has another type/);
   });
 
   test('words can change; the file follows and its samples stay', () => {
-    const said = changed(created, (d) => { d.properties['customerId']!.description = 'who pays'; });
+    const said = changed(created, (d) => { d.properties.customerId!.description = 'who pays'; });
     const [path, text] = [...planContracts([said], one, bears).writes][0]!;
     assert.equal(path, 'order.created/1.0.json');
     assert.match(text, /who pays/);
@@ -96,7 +96,7 @@ describe('a change', () => {
   });
 
   test('a new major version stands beside the old one', () => {
-    const { schema } = changed(created, (d) => { delete d.properties['customerId']; d.required = ['orderId', 'items', 'createdAt']; });
+    const { schema } = changed(created, (d) => { delete d.properties.customerId; d.required = ['orderId', 'items', 'createdAt']; });
     const second: Contract = { ...created, schema, type: 'order.created.v2', major: 2, detailType: 'OrderCreatedV2' };
     const { writes, problems } = planContracts([created, second], one, bears);
     assert.deepEqual(problems, []);
@@ -106,8 +106,8 @@ describe('a change', () => {
 });
 
 describe('what was published', () => {
-  const two = publish(changed(created, (d) => { d.properties['note'] = { type: 'string' }; }), publish(created));
-  const now = changed(created, (d) => { d.properties['note'] = { type: 'string' }; });
+  const two = publish(changed(created, (d) => { d.properties.note = { type: 'string' }; }), publish(created));
+  const now = changed(created, (d) => { d.properties.note = { type: 'string' }; });
 
   test('stays known to the code', () => {
     assert.match(planContracts([], two, bears).problems.join('\n'),

@@ -84,7 +84,7 @@ function conflictsOfProperties(published: JsonSchema, now: JsonSchema, parent: s
 /** Objects that refuse unknown fields: nothing could ever be added to them. */
 export function closedObjects(schema: JsonSchema, field = ''): Conflict[] {
   const { properties = {}, items, anyOf = [] } = schema;
-  const open = schema['additionalProperties'] === undefined && schema['unevaluatedProperties'] === undefined;
+  const open = schema.additionalProperties === undefined && schema.unevaluatedProperties === undefined;
   return [
     ...(open ? [] : [{
       field: field || 'the event',

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
 import { relative } from 'node:path';
+import { describe, test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import fc from 'fast-check';
-import { EVENT_DATA, newEvent, parseEnvelope, type EventType } from '../../services/shared/events/index.ts';
 import { arbitraryEvent } from './arbitrary.ts';
 import { currentContracts, outdated, publishedContracts, APP } from './documents.ts';
 import { fileOf } from './published.ts';
+import { EVENT_DATA, newEvent, parseEnvelope, type EventType } from '../../services/shared/events/index.ts';
 
 const contracts = currentContracts();
 const published = await publishedContracts();
@@ -72,7 +72,7 @@ for (const contract of contracts) {
   });
 
   test(`nothing is made as ${type} that its consumers refuse`, () => {
-    const spoilt = arbitraryEvent(contract.schema).chain((event) => fc.tuple(fc.constant(event), spoilings(event['data'] as object)));
+    const spoilt = arbitraryEvent(contract.schema).chain((event) => fc.tuple(fc.constant(event), spoilings(event.data as object)));
     let refused = 0;
     fc.assert(fc.property(spoilt, ([event, data]) => {
       const { source, subject, sequence, causationid } = event as Record<string, string>;

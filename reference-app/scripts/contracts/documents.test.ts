@@ -8,19 +8,19 @@ import addFormats from 'ajv-formats';
 import fc from 'fast-check';
 import pg from 'pg';
 import { Registry } from 'prom-client';
-import { newEvent, newId } from '../../services/shared/events/index.ts';
-import { HEALTH_PATHS } from '../../services/shared/http/health.ts';
-import { Problem } from '../../services/shared/http/problem.ts';
-import type { Routes } from '../../services/shared/http/route.ts';
-import { silentLogger } from '../../services/shared/testing.ts';
+import { arbitraryOf } from './arbitrary.ts';
+import { documents, DOCS } from './documents.ts';
+import { jsonSchema } from './json-schema.ts';
 import { createReadApi } from '../../services/order-service/api-read-service/api.ts';
 import { routes as readRoutes } from '../../services/order-service/api-read-service/routes.ts';
 import { createWriteApi } from '../../services/order-service/api-write-service/api.ts';
 import { parseBatch, parseEntry, parseOrderRequest } from '../../services/order-service/api-write-service/order-request.ts';
 import { routes as writeRoutes } from '../../services/order-service/api-write-service/routes.ts';
-import { arbitraryOf } from './arbitrary.ts';
-import { documents, DOCS } from './documents.ts';
-import { jsonSchema } from './json-schema.ts';
+import { newEvent, newId } from '../../services/shared/events/index.ts';
+import { HEALTH_PATHS } from '../../services/shared/http/health.ts';
+import { Problem } from '../../services/shared/http/problem.ts';
+import type { Routes } from '../../services/shared/http/route.ts';
+import { silentLogger } from '../../services/shared/testing.ts';
 
 const { openapi, asyncapi } = await documents();
 
@@ -57,7 +57,7 @@ test('the AsyncAPI document is one', async () => {
 
 for (const [name, document] of Object.entries({ openapi, asyncapi })) {
   test(`${name}: what is referred to is there`, () => {
-    const refs = [...nodes(document)].flatMap(({ node }) => (typeof node['$ref'] === 'string' ? [node['$ref']] : []));
+    const refs = [...nodes(document)].flatMap(({ node }) => (typeof node.$ref === 'string' ? [node.$ref] : []));
     assert.ok(refs.length > 20);
     for (const ref of refs) assert.ok(at(document, ref), ref);
   });
@@ -73,8 +73,8 @@ for (const [name, document] of Object.entries({ openapi, asyncapi })) {
     }
     for (const { path, node } of nodes(document)) {
       if ('payload' in node && 'examples' in node) {
-        const validate = ajv.getSchema(`document${(node['payload'] as { $ref: string }).$ref.replace('#/components/schemas/', '#/$defs/')}`)!;
-        for (const { payload } of node['examples'] as { payload: unknown }[]) {
+        const validate = ajv.getSchema(`document${(node.payload as { $ref: string }).$ref.replace('#/components/schemas/', '#/$defs/')}`)!;
+        for (const { payload } of node.examples as { payload: unknown }[]) {
           assert.ok(validate(payload), `${path.join('/')}: ${JSON.stringify(validate.errors)}`);
         }
       }
@@ -129,7 +129,11 @@ describe('requests that the document allows are taken', () => {
       const { customerId, items } = parseOrderRequest(body);
       const orderId = newId();
       newEvent({
-        type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, cause: { id: newId() },
+        type: 'order.created',
+        source: '/order-service',
+        subject: orderId,
+        sequence: 1,
+        cause: { id: newId() },
         data: { orderId, customerId, items: [...items], createdAt: new Date().toISOString() },
       });
     }), { numRuns: 300 });

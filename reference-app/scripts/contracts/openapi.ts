@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import Type from 'typebox';
+import { jsonSchema, type JsonSchema } from './json-schema.ts';
 import { BODY_LIMIT } from '../../services/shared/http/app.ts';
 import { PROBLEMS, ProblemDetails, problemType, type ProblemName } from '../../services/shared/http/problem.ts';
 import { COMMON_HEADERS, COMMON_REQUEST_HEADERS, RetryAfter, type Answer, type Route, type Routes } from '../../services/shared/http/route.ts';
-import { jsonSchema, type JsonSchema } from './json-schema.ts';
 
 /** A service and its routes. */
 export interface Api {
@@ -67,7 +67,7 @@ export function openApi(apis: readonly Api[]): Json {
     components: {
       schemas: Object.fromEntries(Object.entries(schemas).sort(([a], [b]) => (a < b ? -1 : 1))),
       headers: components.headers(COMMON_HEADERS),
-      parameters: Object.fromEntries(components.parameters('header', COMMON_REQUEST_HEADERS).map((parameter) => [parameter['name'], parameter])),
+      parameters: Object.fromEntries(components.parameters('header', COMMON_REQUEST_HEADERS).map((parameter) => [parameter.name, parameter])),
     },
   };
 }
@@ -160,7 +160,8 @@ class Components {
     return Object.entries(properties).map(([name, one]) => {
       const { description, ...rest } = one;
       return {
-        name, in: place,
+        name,
+        in: place,
         ...(place === 'path' || required.includes(name) ? { required: true } : {}),
         ...(description === undefined ? {} : { description }),
         schema: this.hoist(rest),

@@ -8,9 +8,14 @@ interface Header { description?: string; required?: boolean; schema: JsonSchema;
 interface Content { readonly [mediaType: string]: { readonly schema: JsonSchema } }
 interface Response { description: string; headers?: Record<string, Header>; content?: Content }
 interface Operation {
-  operationId: string; tags: string[]; summary: string; description?: string; parameters?: (Parameter | Ref)[];
+  operationId: string;
+  tags: string[];
+  summary: string;
+  description?: string;
+  parameters?: (Parameter | Ref)[];
   requestBody?: { required: boolean; description: string; content: Content };
-  responses: Record<string, Response>; servers: { url: string; description: string }[];
+  responses: Record<string, Response>;
+  servers: { url: string; description: string }[];
 }
 export interface OpenApiDocument {
   info: { title: string; description: string };
@@ -72,13 +77,13 @@ export function page(openapi: OpenApiDocument, asyncapi: AsyncApiDocument): stri
       ...group.operations.flatMap(({ method, path, operation }) => operationRows(method, path, operation, openapi.components.schemas)),
     ]),
     ...commonRows(openapi),
-    ...problemRows(openapi.components.schemas['Problem']!, operations, openapi.components.schemas),
+    ...problemRows(openapi.components.schemas.Problem!, operations, openapi.components.schemas),
     `<h2 id="events">${escape(asyncapi.info.title)}</h2>`,
     `<p>${prose(asyncapi.info.description)}</p>`,
     '<section id="envelope">',
     '<h3>Envelope</h3>',
-    `<p>${prose(asyncapi.components.schemas['Event']!.description ?? '')} Every event has these fields, a <code>type</code> and <code>data</code>.</p>`,
-    fields(asyncapi.components.schemas['Event']!, asyncapi.components.schemas),
+    `<p>${prose(asyncapi.components.schemas.Event!.description ?? '')} Every event has these fields, a <code>type</code> and <code>data</code>.</p>`,
+    fields(asyncapi.components.schemas.Event!, asyncapi.components.schemas),
     '</section>',
     ...messages.flatMap(([name, message]) => messageRows(name, message, asyncapi)),
     '<section id="who">',
@@ -141,7 +146,7 @@ function commonRows({ components: { parameters, headers, schemas } }: OpenApiDoc
 }
 
 function problemRows(schema: JsonSchema, operations: readonly Placed[], schemas: Record<string, JsonSchema>): string[] {
-  const types = (schema.properties!['type']!.enum ?? []) as string[];
+  const types = (schema.properties!.type!.enum ?? []) as string[];
   return [
     '<section id="problems">',
     '<h3>Problems</h3>',
@@ -239,8 +244,8 @@ function kindText(schema: JsonSchema, schemas: Record<string, JsonSchema>): stri
   if (anyOf) return anyOf.map((one) => (one.$ref ? escape(last(one as Ref)) : kindText(one, schemas))).join(' or ');
   if (items) return `array of ${items.$ref ? escape(last(items as Ref)) : kindText(items, schemas)}${range(resolved, 'minItems', 'maxItems')}`;
   const name = schema.$ref ? `${escape(last(schema as Ref))} ` : '';
-  const format = typeof resolved['format'] === 'string' ? ` (${escape(resolved['format'])})` : '';
-  const pattern = typeof resolved['pattern'] === 'string' ? ` <code>${escape(resolved['pattern'])}</code>` : '';
+  const format = typeof resolved.format === 'string' ? ` (${escape(resolved.format)})` : '';
+  const pattern = typeof resolved.pattern === 'string' ? ` <code>${escape(resolved.pattern)}</code>` : '';
   return `${name}${type ?? 'any'}${format}${range(resolved, 'minimum', 'maximum')}${range(resolved, 'minLength', 'maxLength')}${pattern}`;
 }
 

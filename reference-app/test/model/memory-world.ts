@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { CONSUMERS, Queues, STOCK, SUBSCRIPTIONS, type Look, type Plant, type Reached, type World } from './world.ts';
 import { decide as decideStock, type Caused } from '../../services/inventory-service/decide.ts';
 import type { Entry, Level } from '../../services/inventory-service/ledger.ts';
 import { decideAnswer, decideCommand, decideExpiry, type Change, type Items, type Order } from '../../services/order-service/lifecycle/decide.ts';
@@ -7,7 +8,6 @@ import { decide as decideAnswers } from '../../services/order-service/order-stat
 import { newEvent, newId, type EventEnvelope } from '../../services/shared/events/index.ts';
 import { afterPrevious, splitByTurn } from '../../services/shared/messaging/gate.ts';
 import { isOpen, type Outcome } from '../../services/shared/messaging/handler.ts';
-import { CONSUMERS, Queues, STOCK, SUBSCRIPTIONS, type Look, type Plant, type Reached, type World } from './world.ts';
 
 interface Stored extends Omit<Order, 'status' | 'version'> { status: Status; version: number }
 interface Step { readonly version: number; readonly from: Status | null; readonly to: Status; readonly eventId: string }
@@ -55,7 +55,11 @@ export class MemoryWorld implements World {
     const orderId = newId();
     const createdAt = new Date();
     const event = newEvent({
-      type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, cause: { id: newId() },
+      type: 'order.created',
+      source: '/order-service',
+      subject: orderId,
+      sequence: 1,
+      cause: { id: newId() },
       data: { orderId, customerId: 'c', items: [...items], createdAt: createdAt.toISOString() },
     });
     this.#ids.push(orderId);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { Registry } from 'prom-client';
+import { CONSUMERS, Queues, STOCK, SUBSCRIPTIONS, type Look, type Plant, type Reached, type World } from './world.ts';
 import { CHECKS } from '../../invariants/sql.ts';
 import { analyticsHandler } from '../../services/analytics-service/handler.ts';
 import { inventoryHandler } from '../../services/inventory-service/handler.ts';
@@ -14,14 +15,13 @@ import type { Handler, Outcome } from '../../services/shared/messaging/handler.t
 import { handleOnce, handleOverdue } from '../../services/shared/messaging/inbox.ts';
 import { silentLogger, type TestDatabase } from '../../services/shared/testing.ts';
 import { createStockHandler } from '../../services/stock-service/handler.ts';
-import { CONSUMERS, Queues, STOCK, SUBSCRIPTIONS, type Look, type Plant, type Reached, type World } from './world.ts';
 
 /** A database with stock for so many sequences: they share it, so that they also compete for it. */
 export async function stockUp(db: TestDatabase): Promise<void> {
   await db.admin.query('INSERT INTO inventory.product SELECT DISTINCT s, s FROM unnest($1::text[]) s', [STOCK.map(({ sku }) => sku)]);
   for (const { sku, location, onHand } of STOCK) {
     await db.admin.query('INSERT INTO inventory.stock_level (sku, location, on_hand) VALUES ($1, $2, $3)', [sku, location, onHand]);
-    await db.admin.query(`INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) VALUES ($1, $2, 'RECEIPT', $3, 0)`, [sku, location, onHand]);
+    await db.admin.query('INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) VALUES ($1, $2, \'RECEIPT\', $3, 0)', [sku, location, onHand]);
   }
 }
 
@@ -121,7 +121,7 @@ export class PostgresWorld implements World {
   async checkAtRest(): Promise<void> {
     const ids = [this.#ids];
     const { rows: steps } = await this.#db.admin.query<{ from_status: string | null; to_status: string; type: string }>(
-      `SELECT c.from_status, c.to_status, e.envelope::jsonb ->> 'type' AS type FROM orders.status_change c JOIN messaging.outbox e USING (event_id) WHERE c.order_id = ANY ($1)`, ids);
+      'SELECT c.from_status, c.to_status, e.envelope::jsonb ->> \'type\' AS type FROM orders.status_change c JOIN messaging.outbox e USING (event_id) WHERE c.order_id = ANY ($1)', ids);
     for (const { from_status, to_status, type } of steps) this.#reached.count(`${from_status}>${to_status} ${type}`);
     const { rows: stock } = await this.#db.admin.query(
       `WITH has AS (SELECT document_id AS order_id, sku, sum(delta_reserved)::int AS held, -sum(delta_on_hand)::int AS taken FROM inventory.ledger
@@ -175,7 +175,7 @@ export async function checkAll(db: TestDatabase): Promise<void> {
   }
   // What analytics counted is what happened, once.
   const { rows: [counted] } = await db.admin.query(
-    `SELECT sum(accepted)::int AS accepted, sum(confirmed)::int AS confirmed, sum(rejected)::int AS rejected, sum(updated)::int AS updated, sum(cancelled)::int AS cancelled, sum(expired)::int AS expired FROM analytics.order_minute`);
+    'SELECT sum(accepted)::int AS accepted, sum(confirmed)::int AS confirmed, sum(rejected)::int AS rejected, sum(updated)::int AS updated, sum(cancelled)::int AS cancelled, sum(expired)::int AS expired FROM analytics.order_minute');
   const { rows: [happened] } = await db.admin.query(
     `SELECT ${[['accepted', 'OrderCreated'], ['confirmed', 'OrderConfirmed'], ['rejected', 'OrderRejected'], ['updated', 'OrderUpdated'], ['cancelled', 'OrderCancelled'], ['expired', 'OrderExpired']]
       .map(([name, type]) => `count(*) FILTER (WHERE detail_type = '${type}')::int AS ${name}`).join(', ')} FROM messaging.outbox`);

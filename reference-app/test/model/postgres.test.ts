@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
-import { seeded } from '../../load/random.ts';
-import { startTestServer, type TestDatabase, type TestServer } from '../../services/shared/testing.ts';
 import { checkAll, hashes, plantIn, PostgresWorld, replay, stockUp } from './postgres-world.ts';
 import { play, Reached, stepsArbitrary, type Plant } from './world.ts';
+import { seeded } from '../../load/random.ts';
+import { startTestServer, type TestDatabase, type TestServer } from '../../services/shared/testing.ts';
 
 const RUNS = Number(process.env.MODEL_RUNS ?? 1_000);
 const AT_ONCE = 4;
@@ -12,7 +12,7 @@ const AT_ONCE = 4;
 let server: TestServer;
 before(async () => {
   server = await startTestServer();
-  await server.pool({ database: 'postgres', max: 1 }).query(`ALTER SYSTEM SET synchronous_commit = off`);
+  await server.pool({ database: 'postgres', max: 1 }).query('ALTER SYSTEM SET synchronous_commit = off');
   await server.pool({ database: 'postgres', max: 1 }).query('SELECT pg_reload_conf()');
 });
 after(() => server.stop());

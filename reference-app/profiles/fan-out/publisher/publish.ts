@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { lives, type Life, type LifeEvent } from './life.ts';
+import { Putter, requireBus, type PutOptions } from './put.ts';
 import { openLoop } from '../../../load/open-loop.ts';
 import { seeded } from '../../../load/random.ts';
 import { detailTypeOf, type DetailType } from '../../../services/shared/events/index.ts';
-import { lives, type Life, type LifeEvent } from './life.ts';
-import { Putter, requireBus, type PutOptions } from './put.ts';
 
 export interface PublisherOptions extends Omit<PutOptions, 'onRetry'> {
   readonly orders: number;

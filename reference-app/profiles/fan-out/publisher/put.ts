@@ -1,8 +1,8 @@
-import { DescribeEventBusCommand, type EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { DescribeEventBusCommand, type EventBridgeClient } from '@aws-sdk/client-eventbridge';
+import type { LifeEvent } from './life.ts';
 import { MAX_ENTRIES, publish, type PublishResult } from '../../../services/outbox-relay/publisher.ts';
 import { detailTypeOf } from '../../../services/shared/events/index.ts';
-import type { LifeEvent } from './life.ts';
 
 /** Nothing can be published: the message says why and what to do. */
 export class PublisherError extends Error {

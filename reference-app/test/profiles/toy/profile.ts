@@ -49,7 +49,7 @@ class LetterBox implements RunningSystem<number> {
   }
 
   async settle(signal: AbortSignal): Promise<boolean> {
-    return await settle(async () => {
+    return settle(async () => {
       const pending = this.#run.eventBridge.counters().pending;
       return { progress: pending, quiet: pending === 0 ? 'quiet' : undefined, moving: pending };
     }, { signal });
