@@ -10,6 +10,7 @@ type BuiltIn = ReturnType<typeof builtInServices>;
 /** A run as its callers see it. */
 export function describeRun({ context, services, builtIn, warnings, withoutMeaning, environment }: PreparedRun, stop: () => Promise<void>): LocalRun {
   const { workloads } = context;
+  const queues = describeQueues(builtIn, workloads);
   const { sqs, eventBridge, secretsManager, rds } = builtIn;
   const addresses = services.flatMap(({ name, url }) => (url === undefined ? [] : [[name, url] as const]));
   return {
@@ -20,7 +21,7 @@ export function describeRun({ context, services, builtIn, warnings, withoutMeani
     jobs: workloads.jobs.map(({ name }) => name),
     endpoints: { ...Object.fromEntries(addresses), sqs: sqs.url, eventbridge: eventBridge.url, secretsmanager: secretsManager.url },
     ...describeDatabase(rds),
-    queues: describeQueues(builtIn, workloads),
+    queues,
     buses: eventBridge.events.listBuses().map(({ Name, Arn }) => ({ name: Name, arn: Arn })),
     rules: eventBridge.rules.map(({ name, busName, arn, targetArns }) => ({ name, busName, arn, targetArns })),
     eventBridge: eventBridge.events,
@@ -30,6 +31,7 @@ export function describeRun({ context, services, builtIn, warnings, withoutMeani
     logDir: context.logDir,
     pauseReplica: () => rds.pauseReplicas(),
     resumeReplica: () => rds.resumeReplicas(),
+    idle: () => isIdle(builtIn, queues),
     kill: (workload, signal = 'SIGKILL', replica = 0) => workloads.kill(workload, signal, replica),
   };
 }
@@ -70,12 +72,20 @@ function describeDatabase({ databases: [first] }: BuiltIn['rds']): Pick<LocalRun
   };
 }
 
-function describeQueues({ sqs, eventBridge }: BuiltIn, { specs }: Workloads): LocalQueue[] {
+function isIdle({ lambda, eventBridge }: BuiltIn, queues: readonly LocalQueue[]): boolean {
+  const read = queues.filter(({ consumer }) => consumer !== undefined).map(({ depth }) => depth());
+  return eventBridge.events.counters().pending === 0 && lambda.waitingEvents() === 0
+    && read.every(({ visible, inFlight, delayed }) => visible + inFlight + delayed === 0);
+}
+
+function describeQueues({ sqs, eventBridge, lambda }: BuiltIn, { specs }: Workloads): LocalQueue[] {
+  const unread = lambda.unread();
   return sqs.queues.map((queue) => {
     const deadLetterQueue = sqs.queues.find(({ arn }) => arn === queue.deadLetterArn);
     // An event source mapping names the reader of a queue; otherwise it is the workload that has its URL.
     const consumer = specs.find(({ reads = [] }) => reads.includes(queue.url))
       ?? specs.find(({ pod }) => pod.containers.some(({ environment }) => Object.values(environment).includes(queue.url)));
+    const waitsFor = unread.get(queue.url);
     const rule = eventBridge.rules.find(({ targetArns }) => targetArns.includes(queue.arn));
     return {
       name: queue.name,
@@ -85,6 +95,7 @@ function describeQueues({ sqs, eventBridge }: BuiltIn, { specs }: Workloads): Lo
       ...(deadLetterQueue && { deadLetterQueueUrl: deadLetterQueue.url }),
       deadLettersOf: sqs.queues.filter(({ deadLetterArn }) => deadLetterArn === queue.arn).map(({ name }) => name),
       ...(consumer && { consumer: consumer.name }),
+      ...(waitsFor !== undefined && { waitsFor }),
       ...(rule && { rule: rule.name }),
       depth: () => sqs.endpoint.depth(queue.name),
       messages: () => sqs.endpoint.bodies(queue.name),

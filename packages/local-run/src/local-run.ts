@@ -89,6 +89,8 @@ export interface LocalQueue {
   readonly deadLettersOf: readonly string[];
   /** The name of the workload that reads it. */
   readonly consumer?: string;
+  /** The function that reads it in AWS, if that one does not run here. Its messages wait. */
+  readonly waitsFor?: string;
   /** The name of the rule that fills it. */
   readonly rule?: string;
   depth(): QueueDepth;
@@ -130,6 +132,8 @@ export interface LocalRun {
   readonly logDir: string;
   pauseReplica(): Promise<void>;
   resumeReplica(): Promise<void>;
+  /** No message, event or retry waits for a workload that runs. Messages that only other programs read do not count. */
+  idle(): boolean;
   /** Signals one process of a workload, and returns its id. @default SIGKILL, the first replica */
   kill(workload: string, signal?: NodeJS.Signals, replica?: number): number;
   /** Stops everything in order. No process of the run is left when it has returned. */

@@ -170,22 +170,19 @@ async function start(options: CommandOptions, out: Screen, progress: Steps, sign
   });
 }
 
-/** Waits until no message waits for a workload that reads it, or a workload cannot run. */
+/** Waits until everything is handled, or a workload cannot run. */
 async function settled(run: LocalRun, signal: AbortSignal): Promise<void> {
-  const waiting = () => run.queues.some(({ consumer, depth }) => {
-    const { visible, inFlight, delayed } = depth();
-    return consumer !== undefined && visible + inFlight + delayed > 0;
-  });
-  while (!signal.aborted && run.failures().length === 0 && waiting()) await delay(100, undefined, { signal }).catch(() => undefined);
+  while (!signal.aborted && run.failures().length === 0 && !run.idle()) await delay(100, undefined, { signal }).catch(() => undefined);
 }
 
 /** The exit code, with a line for each reason. */
 function verdict(run: LocalRun, out: Screen): number {
+  const messages = run.queues.map((queue) => ({ ...queue, count: queue.depth().visible })).filter(({ count }) => count > 0);
   const reasons = [
-    ...run.failures(),
-    ...run.queues.filter(({ deadLettersOf }) => deadLettersOf.length > 0).map(({ name, depth }) => ({ name, count: depth().visible }))
-      .filter(({ count }) => count > 0).map(({ name, count }) => `${count} messages are in the dead-letter queue ${name}.`),
+    ...messages.flatMap(({ name, waitsFor, count }) => (waitsFor === undefined ? [] : [`${waitsFor} does not run here: ${count} messages wait in ${name}.`])),
+    ...messages.flatMap(({ name, deadLettersOf, count }) => (deadLettersOf.length > 0 ? [`${count} messages are in the dead-letter queue ${name}.`] : [])),
   ];
   for (const reason of reasons) out.line(out.paint('red', reason));
-  return reasons.length > 0 ? 1 : 0;
+  // Failures are on the screen since they happened.
+  return reasons.length > 0 || run.failures().length > 0 ? 1 : 0;
 }

@@ -3,7 +3,7 @@ import { NAMED } from '../assembly/types.ts';
 import type { LocalService, Receiver, RunContext } from '../service.ts';
 import type { LocalSqs } from '../sqs/local-sqs.ts';
 import { DispatchThread } from './dispatch-thread.ts';
-import { FunctionReader, functionNamed, readMappings, unqualified, workloadOf } from './functions.ts';
+import { FunctionReader, functionNamed, readMappings, titleOf, unqualified, workloadOf } from './functions.ts';
 import { invocationQueueName, makeInvocationQueue, readInvocations } from './invocations.ts';
 import { loadError } from './load-error.ts';
 import { FunctionSupervisor } from './supervisor.ts';
@@ -68,6 +68,18 @@ export class LocalLambda implements LocalService {
     if (!this.#byArn.has(arn)) this.#byArn.set(arn, functionNamed(this.#model, arn));
     const fn = this.#byArn.get(arn);
     return fn && this.#receiverOf(fn);
+  }
+
+  /** The queues of functions that do not run here: URL → the function. Their messages wait. */
+  unread(): ReadonlyMap<string, string> {
+    return new Map([...this.#mappings].filter(([fn]) => this.#read.get(fn) === false)
+      .flatMap(([fn, mappings]) => mappings.map(({ queueUrl }) => [queueUrl, titleOf(fn)] as const)));
+  }
+
+  /** The number of asynchronous events that wait for their function, or are with it. */
+  waitingEvents(): number {
+    const depths = [...this.#receivers.keys()].map((fn) => this.#sqs.endpoint.depth(invocationQueueName(functionName(fn))));
+    return depths.reduce((sum, { visible, inFlight, delayed }) => sum + visible + inFlight + delayed, 0);
   }
 
   async stop(): Promise<void> {

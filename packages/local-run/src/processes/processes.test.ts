@@ -34,6 +34,13 @@ test('a job is tried again as often as its back-off limit says, and fails with i
     && /^Job migrate ended with code 7; its last words .*no rights on schema \(after 2 attempts\)$/.test(error.message));
 });
 
+test('a job that fails twice with the same words is not tried a third time', async (context) => {
+  const folder = temporaryFolder(context);
+  const script = `require('node:fs').appendFileSync(${JSON.stringify(join(folder, 'attempts'))}, '.'); console.log('{"level":"fatal","message":"use --fresh"}'); process.exit(65)`;
+  await assert.rejects(runJob(job(script, { backoffLimit: 6 }), hostIn(folder), new AbortController().signal), /with code 65; .*: use --fresh$/);
+  assert.equal(readFileSync(join(folder, 'attempts'), 'utf8'), '..');
+});
+
 test('the words of a job that fails are those of a person: messages of JSON lines, and a fatal one alone', async (context) => {
   const host = hostIn(temporaryFolder(context));
   const fails = async (...lines: object[]) => {

@@ -144,33 +144,42 @@ export class Workload {
   }
 }
 
-/** Runs a job to its end, again when it fails, as often as it says. */
+/** The last words of a program that has printed none. */
+const SILENT = 'nothing';
+
+/** Runs a job to its end, again when it fails, as often as it says. A second failure with the same words is the last one: a third would have them, too. */
 export async function runJob(job: JobSpec, host: Host, signal: AbortSignal): Promise<void> {
   const deadline = job.deadlineSeconds === undefined ? Infinity : Date.now() + job.deadlineSeconds * 1000;
-  const [container] = job.pod.containers;
-  if (!container) return;
-  const logFile = join(host.logDir, `${job.name}.log`);
+  let before: string | undefined;
   for (let attempt = 0; ; attempt++) {
-    let failure: string | undefined;
-    for (const spec of [...job.pod.initContainers, container]) {
-      const environment = host.environment(spec, new Map());
-      const program = new RunningProgram({ command: spec.command, folder: spec.folder, logFile, environment }, host.leftovers);
-      const stop = () => void program.stop(job.pod.terminationGracePeriodSeconds);
-      signal.addEventListener('abort', stop, { once: true });
-      const timer = deadline === Infinity ? undefined : setTimeout(stop, Math.max(deadline - Date.now(), 0));
-      const exit = await program.exited;
-      clearTimeout(timer);
-      signal.removeEventListener('abort', stop);
-      signal.throwIfAborted();
-      if (exit.code === 0) continue;
-      failure = `Job ${job.name} ended ${exit.how}; its last words (${logFile}): ${lastWords(logFile, 8) || 'nothing'}`;
-      if (exit.notFound !== undefined) throw new LocalRunError(failure);
-      break;
-    }
+    const failure = await runJobOnce(job, host, signal, deadline);
     if (failure === undefined) return;
     if (Date.now() > deadline) throw new LocalRunError(`Job ${job.name} did not end within ${job.deadlineSeconds} s. ${failure}`);
     if (attempt >= job.backoffLimit) throw new LocalRunError(attempt === 0 ? failure : `${failure} (after ${attempt + 1} attempts)`);
+    if (failure === before && !failure.endsWith(SILENT)) throw new LocalRunError(failure);
+    before = failure;
     host.log('warn', `${failure}; it is tried again.`);
     await delay(Math.min(250 * 2 ** attempt, 10_000), undefined, { signal });
   }
+}
+
+/** One attempt of a job. Returns its failure in a sentence. */
+async function runJobOnce(job: JobSpec, host: Host, signal: AbortSignal, deadline: number): Promise<string | undefined> {
+  const logFile = join(host.logDir, `${job.name}.log`);
+  for (const spec of [...job.pod.initContainers, ...job.pod.containers.slice(0, 1)]) {
+    const environment = host.environment(spec, new Map());
+    const program = new RunningProgram({ command: spec.command, folder: spec.folder, logFile, environment }, host.leftovers);
+    const stop = () => void program.stop(job.pod.terminationGracePeriodSeconds);
+    signal.addEventListener('abort', stop, { once: true });
+    const timer = deadline === Infinity ? undefined : setTimeout(stop, Math.max(deadline - Date.now(), 0));
+    const exit = await program.exited;
+    clearTimeout(timer);
+    signal.removeEventListener('abort', stop);
+    signal.throwIfAborted();
+    if (exit.code === 0) continue;
+    const failure = `Job ${job.name} ended ${exit.how}; its last words (${logFile}): ${lastWords(logFile, 8) || SILENT}`;
+    if (exit.notFound !== undefined) throw new LocalRunError(failure);
+    return failure;
+  }
+  return undefined;
 }
