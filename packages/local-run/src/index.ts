@@ -1,3 +1,5 @@
+export type { Model, Resource } from './assembly/model.ts';
+export type { ResourceType } from './assembly/types.ts';
 export { LocalRunError } from './errors.ts';
 export type { LocalQueue, LocalRule, LocalRun, LocalRunOptions, LocalWorkload, ProgressStep } from './local-run.ts';
 export type { Log, LogLevel } from './log.ts';
