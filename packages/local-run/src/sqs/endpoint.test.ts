@@ -311,3 +311,15 @@ test('the endpoint stops at once while consumers wait, and refuses what web page
   assert.equal((await poll).Messages, undefined);
   assert.ok(performance.now() - began < 10_000);
 });
+
+test('after a restart, a group is locked too by a message that its consumer has and that is not the first', async (context) => {
+  const dataDir = temporaryFolder(context);
+  const first = await endpoint(context, dataDir);
+  const queue = (sqs: SqsEndpoint) => ({ QueueUrl: sqs.queueUrl('slow.fifo', account) });
+  for (const MessageBody of ['1', '2']) await first.client.send(new SendMessageCommand({ ...queue(first.sqs), MessageBody, MessageGroupId: 'g' }));
+  const { Messages: [one] = [] } = await first.client.send(new ReceiveMessageCommand({ ...queue(first.sqs), MaxNumberOfMessages: 10 }));
+  await first.client.send(new ChangeMessageVisibilityCommand({ ...queue(first.sqs), ReceiptHandle: one?.ReceiptHandle, VisibilityTimeout: 0 }));
+  await first.stop();
+  const second = await endpoint(context, dataDir);
+  assert.equal((await second.client.send(new ReceiveMessageCommand(queue(second.sqs)))).Messages, undefined);
+});

@@ -66,6 +66,20 @@ export const deadLetterChecks: readonly Check[] = [
     },
   },
   {
+    id: 'redrive-retention-fifo',
+    source: GUIDE,
+    rule: 'The retention of a dead letter of a FIFO queue begins anew.',
+    run: async (bench) => {
+      const dead = await bench.fifo({ ContentBasedDeduplication: 'true', MessageRetentionPeriod: '100' });
+      const queue = await bench.fifo({ ContentBasedDeduplication: 'true', ...redriveTo(bench.arn(dead)) });
+      await bench.send(queue, 'poison');
+      bench.advance(60);
+      await die(bench, queue);
+      bench.advance(60);
+      assert.deepEqual(await bench.bodies(dead), ['poison']);
+    },
+  },
+  {
     id: 'redrive-fifo',
     source: GUIDE,
     rule: 'Of a FIFO queue, dead letters keep their group and order.',
