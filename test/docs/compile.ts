@@ -38,7 +38,11 @@ export function compile(pages: string[], together: string[]): Compiled {
       ? [joined(blocks)]
       : blocks.map((block) => /^import /m.test(block.code) ? joined([block]) : withFixture(block));
     // In test/, where the settings of the tests hold.
-    files.forEach((source, index) => sources.set(join(root, 'test/docs', `${page.replace(/\W/g, '-')}-${index + 1}.ts`), source));
+    files.forEach((source, index) => {
+      // The local run is an ES module, and so is what imports its types.
+      const extension = source.text.includes(`from 'cdk-local-run'`) ? 'mts' : 'ts';
+      sources.set(join(root, 'test/docs', `${page.replace(/\W/g, '-')}-${index + 1}.${extension}`), source);
+    });
   }
   const { config } = ts.readConfigFile(join(root, 'tsconfig.dev.json'), ts.sys.readFile);
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root);
