@@ -1,4 +1,4 @@
-/** What the person who started the run can put right: its message is the one sentence they are shown, without a stack trace. */
+/** An error that the user of the run can put right. Its message is one sentence for the screen, without a stack trace. */
 export class LocalRunError extends Error {
   override readonly name: string = 'LocalRunError';
 }

@@ -67,7 +67,7 @@ export interface LocalWorkload {
   readonly kind: 'Deployment' | 'StatefulSet' | 'Function';
   /** The number of its processes. */
   readonly replicas: number;
-  /** Where it takes requests, if a Kubernetes Service stands before it. */
+  /** The addresses where it takes requests, if a Kubernetes Service stands before it. */
   readonly urls: readonly string[];
   /** The addresses of its processes, without the Service before them, for metrics and probes. Processes that are started again get others. */
   processUrls(): string[];
@@ -126,7 +126,7 @@ export interface LocalRun {
   readonly warnings: readonly string[];
   /** The workloads that cannot run at the moment, or keep ending, in a sentence each. */
   failures(): readonly string[];
-  /** How many resources and Kubernetes objects have no meaning on one machine, by reason. */
+  /** The number of resources and Kubernetes objects that have no meaning on one machine, by reason. */
   readonly withoutMeaning: ReadonlyMap<string, number>;
   readonly dataDir: string;
   readonly logDir: string;

@@ -23,7 +23,7 @@ export interface LocalService {
   start(model: Model): Promise<string | undefined>;
   /** Makes the resources of the stacks, when all addresses are known. Returns a few words for the screen. @default - nothing to make */
   make?(model: Model): Promise<string | undefined>;
-  /** Where it listens, if clients of AWS can call it. @default - nowhere */
+  /** The address where it listens, if clients of AWS can call it. @default - none */
   readonly url?: string;
   /** The variables that a workload gets instead of, or beside, the `given` ones of its template. @default - none */
   environment?(given: Readonly<Record<string, string>>): Record<string, string>;
@@ -51,7 +51,7 @@ export interface Sender {
 
 export interface DeliveryOptions {
   readonly messageGroupId?: string;
-  /** For FIFO queues and topics. @default - made of the content, if the queue or topic has ContentBasedDeduplication */
+  /** The id of FIFO queues and topics. @default - made of the content, if the queue or topic has ContentBasedDeduplication */
   readonly messageDeduplicationId?: string;
   /** A text is an attribute of the type String. */
   readonly messageAttributes?: Readonly<Record<string, string | MessageAttribute>>;
@@ -75,7 +75,7 @@ export class DeliveryError extends Error {
   }
 }
 
-/** What a service gets of the run. */
+/** The parts of the run that a service gets. */
 export interface RunContext {
   readonly account: string;
   readonly region: string;

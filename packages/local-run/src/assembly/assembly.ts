@@ -52,9 +52,9 @@ export interface Assembly {
   readonly directory: string;
   /** In the order in which they have to be made. */
   readonly stacks: readonly StackArtifact[];
-  /** By image tag. */
+  /** The images by their tags. */
   readonly images: ReadonlyMap<string, ImageAsset>;
-  /** By object key. */
+  /** The files by their object keys. */
   readonly files: ReadonlyMap<string, FileAsset>;
 }
 

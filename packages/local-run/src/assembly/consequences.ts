@@ -10,7 +10,7 @@ export interface Consequence {
 
 const NO_ADDRESS = 'its address is not known, so a workload whose template needs it is not started';
 
-/** By service of AWS. The first that fits a type counts. */
+/** The consequences by service of AWS. The first that fits a type counts. */
 export const CONSEQUENCES: readonly Consequence[] = [
   // What holds data.
   { types: /^AWS::DynamoDB::/, main: /Table$/, calls: ['DynamoDB', 'dynamodb'] },
@@ -64,7 +64,7 @@ export const CONSEQUENCES: readonly Consequence[] = [
   { types: /^AWS::Serverless::/, means: 'the template has to be transformed by AWS; use the constructs of aws-cdk-lib instead' },
 ];
 
-/** For every other type. */
+/** The consequence of every other type. */
 export const UNKNOWN: Consequence = { types: /./, means: 'nothing of it runs here, calls to it are refused, and what needs its addresses or ids is left out and named' };
 
 /** Properties of resources that are made which change their behavior in AWS and not here, by type. */

@@ -91,7 +91,7 @@ export class Model {
   }
 }
 
-export class StackModel {
+class StackModel {
   readonly model: Model;
   readonly name: string;
   readonly template: Template;

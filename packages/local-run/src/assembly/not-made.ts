@@ -4,7 +4,7 @@ import type { Model, Resource } from './model.ts';
 import { reasonWithoutMeaning } from './types.ts';
 import type { WithoutMeaning } from './types.ts';
 
-/** So many names of one type are on the screen; more are counted. */
+/** The number of names of one type that are on the screen. More are counted. */
 const MOST_NAMES = 4;
 
 export interface NotMadeOptions {

@@ -23,7 +23,7 @@ FOLDER is the output of \`cdk synth\`, or a CDK app (a folder with a cdk.json), 
 What runs
   --stack NAME         only this stack, with those it depends on; may be repeated  [all stacks]
   --without NAME       leave this workload or job out; may be repeated
-  --replicas N         at most so many processes of each workload                  [as the template says]
+  --replicas N         the most processes of each workload                         [as the template says]
   --endpoint NAME=URL  the address of a service that runs elsewhere, such as dynamodb=http://127.0.0.1:8000;
                        may be repeated                                             [calls to other services are refused]
 Data

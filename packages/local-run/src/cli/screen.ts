@@ -17,7 +17,7 @@ export interface Screen {
 export function screen(stream: NodeJS.WriteStream): Screen {
   const live = stream.isTTY === true && process.env['TERM'] !== 'dumb';
   let drawn: readonly string[] = [];
-  /** What is gone for good: the reader of a pipe went away. */
+  // The reader of a pipe went away, and does not come back.
   let closed = false;
   stream.on('error', () => (closed = true));
   const write = (text: string) => closed || stream.write(text);

@@ -56,7 +56,7 @@ export async function runSession(out: Screen, { start, operate }: Session): Prom
 }
 
 /** An error that the user can put right is one sentence. Any other is a mistake of the program and needs its stack. */
-export function describeError(error: unknown): string {
+function describeError(error: unknown): string {
   if (error instanceof LocalRunError) return error.message;
   return error instanceof Error ? error.stack ?? error.message : String(error);
 }

@@ -8,7 +8,7 @@ const LAST_LINES = 40;
 /** Runs a CDK app as the CDK command line does: the command and context of its cdk.json with `more` of it, and the output folder by environment. */
 export async function synthesize(appDir: string, outDir: string, signal: AbortSignal, more: object = {}): Promise<void> {
   const { app, context = {} } = JSON.parse(readFileSync(`${appDir}/cdk.json`, 'utf8')) as { app: string; context?: object };
-  // What earlier syntheses left there would lie beside the new assets for ever.
+  // The files of earlier syntheses would lie beside the new assets forever.
   rmSync(outDir, { recursive: true, force: true });
   mkdirSync(outDir, { recursive: true });
   const child = spawn(app, {

@@ -9,7 +9,7 @@ export interface ArchiveSettings {
   readonly eventSourceArn: string;
   readonly eventPattern?: string;
   readonly description?: string;
-  /** 0 keeps events for ever. */
+  /** 0 keeps events forever. */
   readonly retentionDays: number;
 }
 

@@ -106,7 +106,7 @@ export class Deliverer {
     try {
       await act({ ...delivery, id: randomUUID(), acceptedAt: this.#clock(), attempts: 0 });
     } catch (error) {
-      // Not written down, so not accepted: the publisher is told and comes again.
+      // Not written down, so not accepted: the publisher gets an error and comes again.
       counters.matched--;
       throw error;
     }

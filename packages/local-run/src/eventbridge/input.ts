@@ -2,7 +2,7 @@ import { AwsError, validation } from './errors.ts';
 import { isRawNumber, parseJson } from './json.ts';
 import type { BusEvent, Target } from './types.ts';
 
-/** What a target gets instead of the event: `Input`, `InputPath` or `InputTransformer`. */
+/** The input that a target gets instead of the event: `Input`, `InputPath` or `InputTransformer`. */
 export interface InputContext {
   readonly event: BusEvent;
   /** The event as JSON. */

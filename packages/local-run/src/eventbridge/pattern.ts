@@ -45,7 +45,7 @@ export interface WantedPaths {
   readonly parents: ReadonlySet<string>;
 }
 
-/** What `flatten` has to look for, so that one pass over an event serves all rules of a bus. */
+/** The fields that `flatten` has to look for. One pass over an event serves all rules of a bus. */
 export function wantedPaths(patterns: Iterable<CompiledPattern>): WantedPaths {
   const leaves = new Set<string>();
   const parents = new Set<string>();

@@ -11,7 +11,7 @@ export interface Delivery {
   readonly ruleArn: string;
   readonly targetId: string;
   readonly targetArn: string;
-  /** What the target gets. */
+  /** The body that the target gets. */
   readonly body: string;
   /** The event as it was published, which is what a dead-letter queue gets. */
   readonly event: string;

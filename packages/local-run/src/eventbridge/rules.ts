@@ -1,6 +1,7 @@
 import type { LocalEventBridge, Target } from './types.ts';
 import { makeEach } from '../assembly/make-each.ts';
 import type { Model, Resource } from '../assembly/model.ts';
+import { AwsError } from '../http/aws-error.ts';
 import type { RunContext } from '../service.ts';
 
 export interface MadeRule {
@@ -20,7 +21,7 @@ export function busNameOf(nameOrArn: string | undefined): string {
 export async function makeEvents(model: Model, eventBridge: LocalEventBridge, { receiver, warn }: RunContext): Promise<MadeRule[]> {
   makeEach(model.ofType('AWS::Events::EventBus'), warn, (bus) => eventBridge.createBus(String(bus.ref())));
   const buses = new Set(eventBridge.listBuses().map(({ Name }) => Name));
-  const rules = makeEach(model.ofType('AWS::Events::Rule'), warn, (resource): MadeRule => {
+  const rules = makeEach(model.ofType('AWS::Events::Rule'), warn, (resource): MadeRule[] => {
     const name = resource.physicalName('Name', 64);
     const busName = busNameOf(resource.text('EventBusName'));
     if (!buses.has(busName)) {
@@ -29,16 +30,7 @@ export async function makeEvents(model: Model, eventBridge: LocalEventBridge, { 
       buses.add(busName);
       warn(`Rule ${resource.constructPath} listens on the bus ${busName}, which no stack of this run makes: a local bus of that name stands for it.`);
     }
-    const schedule = resource.text('ScheduleExpression');
-    const pattern = resource.get('EventPattern');
-    if (schedule !== undefined) warn(`Rule ${resource.constructPath} has the schedule ${schedule}: the local run does not fire schedules.`);
-    eventBridge.putRule({
-      Name: name,
-      EventBusName: busName,
-      ...(pattern !== undefined && { EventPattern: pattern as object }),
-      ...(schedule !== undefined && { ScheduleExpression: schedule }),
-      State: resource.text('State') ?? 'ENABLED',
-    });
+    if (!putRule(resource, name, busName, eventBridge, warn)) return [];
     const targets = targetsOf(resource);
     const taken = targets.filter((target) => {
       if (receiver(target.Arn) || eventBridge.listBuses().some(({ Arn }) => Arn === target.Arn)) return true;
@@ -46,7 +38,7 @@ export async function makeEvents(model: Model, eventBridge: LocalEventBridge, { 
       return false;
     });
     eventBridge.putTargets(name, busName, taken);
-    return { resource, name, busName, arn: String(resource.attribute('Arn', resource.path)), targetArns: taken.map(({ Arn }) => Arn) };
+    return [{ resource, name, busName, arn: String(resource.attribute('Arn', resource.path)), targetArns: taken.map(({ Arn }) => Arn) }];
   });
   const archives = makeEach(model.ofType('AWS::Events::Archive'), warn, (archive) => {
     const pattern = archive.get('EventPattern');
@@ -58,7 +50,27 @@ export async function makeEvents(model: Model, eventBridge: LocalEventBridge, { 
     };
   });
   for (const archive of archives) await eventBridge.createArchive(archive);
-  return rules;
+  return rules.flat();
+}
+
+/** Returns false for a rule that cannot be made. */
+function putRule(resource: Resource, name: string, busName: string, eventBridge: LocalEventBridge, warn: (sentence: string) => void): boolean {
+  const pattern = resource.get('EventPattern');
+  const rule = { Name: name, EventBusName: busName, State: resource.text('State') ?? 'ENABLED', ...(pattern !== undefined && { EventPattern: pattern as object }) };
+  const schedule = resource.text('ScheduleExpression');
+  if (schedule === undefined) {
+    eventBridge.putRule(rule);
+    return true;
+  }
+  try {
+    eventBridge.putRule({ ...rule, ScheduleExpression: schedule });
+    return true;
+  } catch (error) {
+    if (!(error instanceof AwsError) || error.name !== 'ValidationException') throw error;
+    warn(`Rule ${resource.constructPath} does not fire at ${schedule}: ${error.message}`);
+    if (pattern !== undefined) eventBridge.putRule(rule);
+    return pattern !== undefined;
+  }
 }
 
 /** The template's targets have the shape of the API; only its numbers may be texts. */

@@ -14,7 +14,7 @@ const SIGNED = /^AWS4-(HMAC|ECDSA-P256)-SHA256 /;
 const USE_AN_SDK = 'use an AWS SDK or the AWS CLI with this endpoint';
 
 /**
- * Why a request is refused, as one sentence that says what to do; undefined if it may pass.
+ * The reason why a request is refused, as one sentence with the fix; undefined if it may pass.
  *
  * A page in a browser on this machine can send requests to 127.0.0.1 too, and queues and secrets are nothing for it. Four things keep it
  * out: no client but a browser sends `Origin` or `Sec-Fetch-Site`; a page that lets its own name point to 127.0.0.1 (DNS rebinding) sends

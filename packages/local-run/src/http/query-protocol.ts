@@ -70,7 +70,7 @@ export class QueryParameters {
     return Object.fromEntries(this.entries(name).map(([key, value]) => [key, value.value ?? '']));
   }
 
-  /** As `map`, with values that are structures. */
+  /** A map like that of `map`, with values that are structures. */
   entries(name: string): [string, QueryParameters][] {
     return this.structures(name).map((each) => {
       const part = (...names: string[]) => names.map((one) => each.members.get(one)).find((found) => found !== undefined);
@@ -86,7 +86,7 @@ interface Node {
 
 const EMPTY = QueryParameters.parse('');
 
-/** What can be written as XML: a list is its element several times; what is undefined is left out. */
+/** A value that can be written as XML: a list is its element several times, and undefined is left out. */
 export type XmlValue = string | number | boolean | undefined | readonly XmlValue[] | { readonly [name: string]: XmlValue };
 
 export function xml(name: string, value: XmlValue): string {

@@ -11,7 +11,7 @@ import { xmlError } from './query-protocol.ts';
 /** A request that the guard has let pass, with its whole body. */
 export interface LocalRequest {
   readonly method: string;
-  /** As in the request line, with its query string. */
+  /** The path of the request line, with its query string. */
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
   readonly protocol: Protocol;
@@ -55,7 +55,7 @@ export interface LocalServer {
 }
 
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
-/** What is too large is read up to this multiple of the limit, so that its client sees the answer and not a broken connection. */
+/** A body that is too large is read up to this multiple of the limit, so that its client sees the answer and not a broken connection. */
 const READ_TO_REFUSE = 4;
 const REQUEST_TIMEOUT_MS = 30_000;
 const KEEP_ALIVE_MS = 60_000;

@@ -8,7 +8,7 @@ export interface HostCommand {
   readonly folder: string;
 }
 
-/** What a command lacks on this machine: the file that it runs, by its path in the image, or its program. */
+/** The part of a command that is missing on this machine: the file that it runs, by its path in the image, or its program. */
 export type Lack = { readonly file: string } | { readonly program: string };
 
 /** Programs that only start another. Here the run itself ends children and passes signals on. */
@@ -37,7 +37,7 @@ const INTERPRETERS: Readonly<Record<string, Interpreter>> = {
 /** Other names of the same programs. */
 const ALSO: Readonly<Record<string, string>> = { nodejs: 'node', python3: 'python', bash: 'sh', ash: 'sh', dash: 'sh' };
 
-/** Where a command runs in its image, and the files of the image. */
+/** The place where a command runs in its image, and the files of the image. */
 export interface Surroundings {
   readonly workingDirectory: string;
   readonly files: ImageFiles;

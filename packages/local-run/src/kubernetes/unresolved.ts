@@ -10,7 +10,7 @@ export class Unresolved {
     return `\u27e6${this.#errors.length - 1}\u27e7`;
   }
 
-  /** The first error since there were so many. */
+  /** The first error after a number of them. */
   since(count: number): UnresolvedError | undefined {
     return this.#errors[count];
   }

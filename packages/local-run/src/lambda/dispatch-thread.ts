@@ -28,7 +28,7 @@ type Report =
   | { readonly log: readonly [LogLevel, string, Record<string, unknown> | undefined] }
   | { readonly name: string; readonly replica: number; readonly event: Event };
 
-/** What a replica hears of its environment. */
+/** Gets the events of a replica's environment. */
 export type Listener = (event: Event) => void;
 
 /** Polls queues and serves the Runtime API of all functions in a thread of its own: the main one serves queues and buses. */

@@ -11,7 +11,7 @@ import type { Runtime } from './runtimes.ts';
 import { sdkFolders } from './sdk.ts';
 import type { FunctionDefinition, QueueMapping } from './types.ts';
 
-/** At most so many invocations of one function at a time, so that one machine has room for the others. */
+/** The most invocations of one function at a time, so that one machine has room for the others. */
 const MOST_CONCURRENT = 2;
 
 /** A function as it can run here. */

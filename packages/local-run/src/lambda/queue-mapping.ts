@@ -41,7 +41,7 @@ export class QueueBatches implements Source<readonly Message[]> {
     };
   }
 
-  /** What failed comes back after its visibility timeout. */
+  /** Deletes the messages that were handled. The others come back after their visibility timeout. */
   async settle(batch: readonly Message[], outcome: Outcome, log: (line: object) => void): Promise<void> {
     if ('error' in outcome) return;
     const failed = failures(outcome.answer, batch, this.#mapping.reportBatchItemFailures);

@@ -2,7 +2,7 @@ import type { Invocation, Outcome } from './types.ts';
 
 /** Brings the events of a function. A batch is all that one invocation gets. */
 export interface Source<Batch> {
-  /** At most so many batches are in hand at a time. */
+  /** The most batches in hand at a time. */
   readonly concurrency: number;
   /** Waits for a batch. Undefined when none came. */
   receive(signal: AbortSignal): Promise<Batch | undefined>;

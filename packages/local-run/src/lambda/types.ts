@@ -30,7 +30,7 @@ export interface QueueMapping {
   readonly filters?: readonly string[];
 }
 
-/** Where the record of an asynchronous invocation goes that has ended. */
+/** The queue that gets the record of an asynchronous invocation that has ended. */
 export interface Destination {
   /** `record` is the record of a destination, `event` is the event alone with attributes, as a dead-letter queue gets it. */
   readonly form: 'record' | 'event';

@@ -62,7 +62,7 @@ export class OtherServices implements LocalService {
   }
 }
 
-/** As in `AWS_ENDPOINT_URL_<SERVICE>`. */
+/** The name of a service as in `AWS_ENDPOINT_URL_<SERVICE>`. */
 function serviceName(name: string): string {
   return name.toUpperCase().replaceAll(/[ -]/g, '_');
 }

@@ -4,7 +4,7 @@ import type { LocalAnswer, LocalRequest } from '../http/server.ts';
 
 /** A call to a service that the run does not have. */
 export interface UnknownCall {
-  /** As in `AWS_ENDPOINT_URL_<SERVICE>`, in lower case. */
+  /** The name as in `AWS_ENDPOINT_URL_<SERVICE>`, in lower case. */
   readonly service: string;
   /** The service as people call it. */
   readonly title: string;

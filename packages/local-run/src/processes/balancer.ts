@@ -2,7 +2,7 @@ import { connect, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { LOOPBACK } from './ports.ts';
 
-/** How long a new connection waits for a replica while none is ready. */
+/** The time that a new connection waits for a replica while none is ready. */
 const PATIENCE_MS = 5_000;
 
 /** Stands for a Kubernetes Service: spreads TCP connections over the replicas that are ready. */

@@ -13,7 +13,7 @@ const FIRST_BACKOFF_MS = 100;
 const LONGEST_BACKOFF_MS = 10_000;
 /** A program that ran for this long has not crashed at start. */
 const STABLE_MS = 10_000;
-/** So many short lives in a row are called a crash loop. */
+/** This number of short lives in a row is called a crash loop. */
 const CRASH_LOOP = 4;
 /** Until it is ready for the first time, a probe's period (10 s by default) would only be waiting. */
 const START_POLL_MS = 100;
@@ -22,7 +22,7 @@ const START_POLL_MS = 100;
 const MISSING = /Cannot find (module|package)|No module named|no such file|ENOENT|(ClassNotFound|NoClassDefFound)/i;
 
 export interface ContainerContext {
-  /** How it is called in messages. */
+  /** The name of the container in messages. */
   readonly title: string;
   readonly logFile: string;
   readonly leftovers: Leftovers;
@@ -61,15 +61,15 @@ export class Container {
   get ready(): boolean { return this.#ready; }
   get restarts(): number { return this.#restarts; }
   get pid(): number | undefined { return this.#program?.pid; }
-  /** Why it does not run, while that is so. */
+  /** The reason why it does not run, while that is so. */
   get failure(): string | undefined { return this.#failure; }
-  /** Why it does not run at all, or keeps ending. It is over when the program runs for a while. */
+  /** The reason why it does not run at all, or keeps ending. It is over when the program runs for a while. */
   get trouble(): string | undefined { return this.#trouble; }
   /** Its program is not on this machine: nothing to wait for. */
   get hopeless(): boolean { return this.#hopeless; }
   get crashLooping(): boolean { return this.#shortLives >= CRASH_LOOP; }
 
-  /** Where the port with this number or name is here. */
+  /** The port on this machine for the one with this number or name. */
   port(wanted: string | number): number | undefined {
     const declared = this.spec.ports.find(({ name, port }) => name === wanted || port === Number(wanted));
     return this.#ports.get(declared?.port ?? Number(wanted));

@@ -10,7 +10,7 @@ export interface EnvironmentOptions {
   readonly defaults: Readonly<Record<string, string>>;
   /** One of each service. */
   readonly parts: readonly EnvironmentPart[];
-  /** Where calls go that no service of the run takes. */
+  /** The address for calls that no service of the run takes. */
   readonly otherServices: string;
 }
 
@@ -31,7 +31,9 @@ export function localEnvironment(
 }
 
 /** The variables that keep every call to AWS on this machine, with credentials that are valid nowhere. */
-export function awsEnvironment({ region, otherServices }: Pick<EnvironmentOptions, 'region' | 'otherServices'>, given: Readonly<Record<string, string>> = {}): Record<string, string> {
+export function awsEnvironment(
+  { region, otherServices }: Pick<EnvironmentOptions, 'region' | 'otherServices'>, given: Readonly<Record<string, string>> = {},
+): Record<string, string> {
   return {
     AWS_REGION: given['AWS_REGION'] ?? region,
     AWS_DEFAULT_REGION: given['AWS_DEFAULT_REGION'] ?? given['AWS_REGION'] ?? region,

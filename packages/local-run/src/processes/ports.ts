@@ -12,7 +12,7 @@ export class PortTakenError extends LocalRunError {
 
 /**
  * A port that is free now: `wanted` itself, or one that the system picks when `wanted` is 0.
- * Whoever uses it may still lose the race for it, and then asks again.
+ * The caller may still lose the race for it, and then asks again.
  */
 export async function freePort(name: string, wanted = 0): Promise<number> {
   const server = createServer();

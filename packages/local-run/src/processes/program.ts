@@ -68,7 +68,7 @@ export class RunningProgram {
     return this.ended ? undefined : this.#child.pid;
   }
 
-  /** To the program alone, as a crash or the kernel would. */
+  /** Sends a signal to the program alone, as a crash or the kernel would. */
   kill(name: NodeJS.Signals): void {
     if (!this.ended) this.#child.kill(name);
   }

@@ -1,4 +1,4 @@
-/** What the local run starts: a program in a folder with an environment, as a template describes it. */
+/** A program that the local run starts, in a folder with an environment, as a template describes it. */
 export interface ContainerSpec {
   readonly name: string;
   readonly command: readonly string[];

@@ -16,7 +16,7 @@ export interface Host {
   environment: ContainerContext['environment'];
 }
 
-/** What a workload has of the run, and who hears that its trouble has changed. */
+/** The parts of the run that a workload uses, and the receiver of changes of its trouble. */
 interface PodHost extends Host {
   changed(): void;
 }
@@ -59,7 +59,7 @@ export class Pod {
   get hopeless(): boolean { return this.containers.some((container) => container.hopeless); }
   get crashLooping(): boolean { return this.#initFailure !== undefined || this.containers.some((container) => container.crashLooping); }
 
-  /** Where this replica takes connections to a port with this name or number. */
+  /** The port where this replica takes connections to the one with this name or number. */
   port(wanted: string | number): number | undefined {
     for (const container of this.containers) {
       const port = container.port(wanted);
@@ -117,7 +117,7 @@ export class Workload {
   get ready(): boolean { return this.pods.every((pod) => pod.ready); }
   get restarts(): number { return this.pods.flatMap((pod) => pod.containers).reduce((sum, container) => sum + container.restarts, 0); }
   get failure(): string | undefined { return this.pods.find((pod) => pod.failure !== undefined)?.failure; }
-  /** Why it cannot run, or keeps ending, in one sentence. */
+  /** The reason why it cannot run, or keeps ending, in one sentence. */
   get trouble(): string | undefined { return this.pods.find((pod) => pod.trouble !== undefined)?.trouble; }
   get hopeless(): boolean { return this.pods.some((pod) => pod.hopeless); }
   get crashLooping(): boolean { return this.pods.some((pod) => pod.crashLooping); }

@@ -12,7 +12,7 @@ import type { Host } from './workload.ts';
 const READY_DEADLINE_MS = 120_000;
 
 export interface WorkloadsOptions extends Host {
-  /** At most so many processes of each workload. */
+  /** The most processes of each workload. */
   readonly maxReplicas: number;
   /** The names of workloads and jobs that do not run. */
   readonly without: readonly string[];
@@ -97,7 +97,7 @@ export class Workloads {
     return ports;
   }
 
-  /** Where a workload takes requests. */
+  /** The addresses where a workload takes requests. */
   urls(workload: Workload): readonly string[] {
     return this.#urls.get(workload) ?? [];
   }

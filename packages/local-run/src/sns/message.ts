@@ -7,7 +7,7 @@ export type Attributes = Readonly<Record<string, MessageAttribute>>;
 export interface NewMessage {
   readonly message: string;
   readonly subject?: string | undefined;
-  /** With `json`, the message holds one text for each protocol. */
+  /** The value `json` means that the message holds one text for each protocol. */
   readonly messageStructure?: string | undefined;
   readonly attributes: Attributes;
   readonly messageGroupId?: string | undefined;
@@ -20,7 +20,7 @@ export interface Publication extends NewMessage {
   readonly topicArn: string;
   /** Milliseconds since 1970. */
   readonly time: number;
-  /** Of FIFO topics only. */
+  /** FIFO topics only. */
   readonly sequenceNumber?: string | undefined;
 }
 
@@ -54,7 +54,10 @@ export function checkMessage({ message, subject, messageStructure, attributes }:
   if (messageStructure === 'json') textFor('default', { message, messageStructure });
   for (const [name, { DataType, StringValue, BinaryValue }] of Object.entries(attributes)) {
     const [, kind] = /^(String|Number|Binary)(\..+)?$/.exec(DataType) ?? [];
-    if (kind === undefined) throw invalid(`The message attribute '${name}' has an invalid message attribute type, the set of supported type prefixes is Binary, Number, and String.`);
+    if (kind === undefined) {
+      throw invalid(`The message attribute '${name}' has an invalid message attribute type, `
+        + 'the set of supported type prefixes is Binary, Number, and String.');
+    }
     const value = kind === 'Binary' ? BinaryValue : StringValue;
     if (!value) throw invalid(`The message attribute '${name}' must contain non-empty message attribute value for message attribute type '${DataType}'.`);
     if (kind === 'Number' && !Number.isFinite(Number(value))) throw invalid(`Could not cast message attribute '${name}' value to number.`);

@@ -27,7 +27,7 @@ export interface Published {
 interface Topic {
   readonly arn: string;
   readonly attributes: Record<string, string>;
-  /** What a FIFO topic has published within the time of deduplication, by deduplication id. */
+  /** The messages that a FIFO topic has published within the time of deduplication, by deduplication id. */
   readonly recent: Map<string, Published & { readonly until: number }>;
   published: number;
 }
@@ -154,7 +154,11 @@ export class Topics {
       if (value !== undefined && !TOKEN.test(value)) throw invalid(`${name}: it has 1 to 128 letters, digits and punctuation marks`);
     }
     if (!arn.endsWith('.fifo')) {
-      if (messageDeduplicationId !== undefined) throw invalid('MessageDeduplicationId Reason: The request includes MessageDeduplicationId parameter that is not valid for this topic type');
+      if (messageDeduplicationId !== undefined) {
+        throw invalid(
+          'MessageDeduplicationId Reason: The request includes MessageDeduplicationId parameter that is not valid for this topic type',
+        );
+      }
       return undefined;
     }
     if (messageGroupId === undefined) throw invalid('The MessageGroupId parameter is required for FIFO topics');

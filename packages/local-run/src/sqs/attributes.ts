@@ -30,7 +30,7 @@ const COUNTED = [
 
 export type CountedAttribute = typeof COUNTED[number];
 
-/** What `GetQueueAttributes` can be asked for, besides `All`. */
+/** The names that `GetQueueAttributes` takes, besides `All`. */
 export const READABLE: ReadonlySet<string> = new Set([...COUNTED, ...SETTABLE]);
 
 const DEFAULTS: Attributes = {

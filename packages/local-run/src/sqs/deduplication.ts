@@ -7,7 +7,7 @@ export interface KnownMessage {
 
 const DEDUPLICATION_MS = 5 * 60_000;
 
-/** What a FIFO queue does not take a second time within five minutes, also after a restart. */
+/** The messages that a FIFO queue does not take a second time within five minutes, also after a restart. */
 export class Deduplication {
   readonly #queue: string;
   readonly #journal: QueueJournal;

@@ -23,18 +23,18 @@ export interface SqsEndpointOptions {
   /** @default 0, the system picks one */
   readonly port?: number;
   readonly log?: Log;
-  /** For so long a queue that has just given messages away gathers more. @default 10 */
+  /** The time for which a queue that has just given messages away gathers more. @default 10 */
   readonly gatheringMs?: number;
   /** Milliseconds since 1970. @default Date.now */
   readonly clock?: () => number;
-  /** So many messages of a queue can be in flight. @default 120000, as in AWS */
+  /** The most messages of a queue in flight. @default 120000, as in AWS */
   readonly maxInFlight?: number;
 }
 
 export interface QueueDefinition {
   readonly name: string;
   readonly arn: string;
-  /** As `SetQueueAttributes` takes them. */
+  /** The attributes as `SetQueueAttributes` takes them. */
   readonly attributes: Readonly<Record<string, string>>;
 }
 
@@ -56,7 +56,7 @@ export class DeliveryError extends Error {
 }
 
 const DEFAULT_ACCOUNT = '000000000000';
-export const MAX_IN_FLIGHT = 120_000;
+const MAX_IN_FLIGHT = 120_000;
 /** A request may have 1 MiB of messages, and JSON and forms may make three times as much of it. */
 const MAX_BODY_BYTES = 8 * 1024 * 1024;
 

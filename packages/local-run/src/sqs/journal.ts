@@ -4,7 +4,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { md5, md5OfAttributes } from './message.ts';
 import type { Message } from './message.ts';
 
-/** What a FIFO queue does not take a second time. */
+/** A message that a FIFO queue does not take a second time. */
 export interface Duplicate {
   readonly id: string;
   readonly messageId: string;
@@ -99,7 +99,7 @@ export class QueueJournal {
     this.#database.exec('commit');
   }
 
-  /** Nobody may be told of a change before this has ended. */
+  /** Ends when the changes are written down. Nobody may hear of them before. */
   async committed(): Promise<void> {
     await this.#commit;
   }

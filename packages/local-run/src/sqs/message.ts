@@ -1,6 +1,6 @@
 import { hash, randomUUID } from 'node:crypto';
 
-/** As it travels in JSON: a binary value is base64. */
+/** An attribute of a message, as it travels in JSON: a binary value is base64. */
 export interface MessageAttribute {
   readonly DataType: string;
   readonly StringValue?: string;
@@ -9,7 +9,7 @@ export interface MessageAttribute {
 
 export type MessageAttributes = Readonly<Record<string, MessageAttribute>>;
 
-/** What a sender gives. */
+/** A message as its sender gives it. */
 export interface NewMessage {
   readonly body: string;
   readonly messageAttributes?: MessageAttributes | undefined;

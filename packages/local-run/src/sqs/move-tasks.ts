@@ -8,7 +8,7 @@ import type { Message } from './message.ts';
 import type { Queue } from './queue.ts';
 import type { QueueStore } from './store.ts';
 
-/** As it is written down, and but for its id as `ListMessageMoveTasks` shows it. */
+/** A task as it is written down, and, without its id, as `ListMessageMoveTasks` shows it. */
 interface MoveTask {
   readonly id: string;
   Status: 'RUNNING' | 'COMPLETED' | 'CANCELLED' | 'FAILED';
@@ -159,7 +159,7 @@ export class MoveTasks {
     if (task.ApproximateNumberOfMessagesMoved > before) this.#store.journal.saveMoveTask(task.id, JSON.stringify(task));
   }
 
-  /** To its queue it is a new message, with an id, an age and a count of its own. It is no duplicate of what it was, either. */
+  /** Moves one message. For its new queue, it has a new id, age and count, and is no duplicate. */
   #moveOne(message: Message, source: Queue, destination: Queue): void {
     source.remove(message);
     const { body, messageAttributes, traceHeader, messageGroupId, messageDeduplicationId } = message;

@@ -15,7 +15,7 @@ interface Statement {
   readonly Condition?: Record<string, Record<string, unknown>>;
 }
 
-/** As IAM decides it: an explicit denial wins, and without a statement that allows it the answer is no. */
+/** Decides like IAM: an explicit denial wins, and without a statement that allows it the answer is no. */
 export function allowsSend(statements: readonly unknown[], queueArn: string, caller: Caller): boolean {
   const matching = (statements as Statement[]).filter((statement) =>
     principalMatches(statement.Principal, caller.service)

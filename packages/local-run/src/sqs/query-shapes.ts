@@ -75,7 +75,7 @@ function messageOf({ Attributes = {}, MessageAttributes = {}, ...message }: Rece
   return { ...message, Attribute: named(Attributes), MessageAttribute: named(MessageAttributes) };
 }
 
-/** By field of the JSON protocol: the element, and how its content is written. */
+/** The element of each field of the JSON protocol, and the writer of its content. */
 const ELEMENTS: Readonly<Record<string, readonly [element: string, writer?: Writer]>> = {
   QueueUrls: ['QueueUrl'],
   queueUrls: ['QueueUrl'],

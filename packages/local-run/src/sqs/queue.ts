@@ -21,13 +21,13 @@ export interface QueueIdentity {
   readonly account: string;
 }
 
-/** What a queue needs of its surroundings. */
+/** The parts of the endpoint that a queue uses. */
 export interface QueueHost {
   readonly journal: QueueJournal;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
   readonly gatheringMs: number | undefined;
-  /** So many messages can be in flight. */
+  /** The most messages in flight. */
   readonly maxInFlight: number;
   /** The queue that takes the dead letters of this one; undefined if it isn't there or refuses. */
   deadLetterQueueOf(queue: Queue): Queue | undefined;
@@ -150,7 +150,7 @@ export class Queue implements QueueIdentity {
     }
   }
 
-  /** What an earlier run left, each message where it was. */
+  /** Takes over the messages of an earlier run, each in its former state. */
   #load(): void {
     const now = this.#host.clock();
     for (const message of this.#host.journal.load(this.name)) {

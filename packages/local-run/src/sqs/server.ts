@@ -23,7 +23,7 @@ const ACTIONS: ReadonlyMap<string, Action> = new Map(Object.entries({
 
 const TARGET_PREFIX = 'AmazonSQS.';
 
-/** Of either protocol: what is to be done, and how the answer is written. */
+/** A request of either protocol. */
 interface Call {
   readonly action: string;
   readonly input: Input;
@@ -35,7 +35,7 @@ interface Protocol {
   error(error: AwsError, requestId: string): LocalAnswer;
 }
 
-/** Answers a request; nobody is told of a change before it is written down. */
+/** Answers a request; nobody hears of a change before it is written down. */
 export async function handleSqs(request: LocalRequest, requestId: string, context: Context, log: Log): Promise<LocalAnswer> {
   const protocol = request.protocol === 'json' ? JSON_PROTOCOL : QUERY_PROTOCOL;
   const { journal } = context.store;

@@ -33,7 +33,7 @@ export class QueueStore implements QueueHost {
   readonly #byArn = new Map<string, Queue>();
   /** Those that the API has made, which are written down. */
   readonly #ofApi = new Set<Queue>();
-  /** By queue: the answers of its policy. */
+  /** The answers of the policy of each queue. */
   readonly #allowed = new WeakMap<Queue, Map<string, boolean>>();
   readonly #timer: NodeJS.Timeout;
 

@@ -5,14 +5,14 @@ import type { MoveTasks } from '../move-tasks.ts';
 import type { Queue } from '../queue.ts';
 import type { QueueStore } from '../store.ts';
 
-/** What actions work on. */
+/** The state that actions work on. */
 export interface Context {
   readonly store: QueueStore;
   readonly moveTasks: MoveTasks;
 }
 
 export interface Output {
-  /** As in the JSON protocol. */
+  /** The fields of the answer in the JSON protocol. */
   readonly result: Readonly<Record<string, unknown>>;
   /** Called if the client is gone before it has the answer. */
   readonly undelivered?: () => void;

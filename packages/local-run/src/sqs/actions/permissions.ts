@@ -7,7 +7,7 @@ import type { Action } from './action.ts';
 
 const MOST_ACTIONS = 7;
 
-/** What a queue's owner can share. */
+/** The actions that a queue's owner can share. */
 const SHARED: ReadonlySet<string> = new Set([
   '*', 'SendMessage', 'ReceiveMessage', 'DeleteMessage', 'ChangeMessageVisibility', 'GetQueueAttributes', 'GetQueueUrl', 'PurgeQueue',
   'ListDeadLetterSourceQueues',

@@ -8,7 +8,7 @@ import { batch } from './batch.ts';
 
 const MOST_SECONDS = 43_200;
 
-/** What consumers do with receipt handles. */
+/** The actions of consumers on receipt handles. */
 export const visibilityActions: Readonly<Record<string, Action>> = {
   DeleteMessage: (input, context) => {
     queueOf(input, context).delete(requiredText(input, 'ReceiptHandle'));
