@@ -30,7 +30,17 @@ function assembly(context: TestContext): string {
     files: { f1: { source: { path: 'asset.f1', packaging: 'zip' }, destinations: { here: { objectKey: 'f1.zip' } } } },
     dockerImages: { d1: { source: { directory: 'asset.d1', dockerBuildTarget: 'run', dockerBuildArgs: { MODE: 'live' } }, destinations: { here: { imageTag: 'd1' } } } },
   });
-  write('stage/manifest.json', { version: '48.0.0', artifacts: { Inner: { type: 'aws:cloudformation:stack', environment: 'aws://unknown-account/unknown-region', displayName: 'prod/Inner', properties: { templateFile: 'Inner.json', stackName: 'prod-Inner' } } } });
+  write('stage/manifest.json', {
+    version: '48.0.0',
+    artifacts: {
+      Inner: {
+        type: 'aws:cloudformation:stack',
+        environment: 'aws://unknown-account/unknown-region',
+        displayName: 'prod/Inner',
+        properties: { templateFile: 'Inner.json', stackName: 'prod-Inner' },
+      },
+    },
+  });
   write('stage/Inner.json', { Resources: {} });
   return folder;
 }

@@ -67,7 +67,10 @@ test('resources are called as AWS calls them', async (context) => {
 
 test('generated names are the same at every start, fit, and differ between stacks', async (context) => {
   const Resources = { [`Queue${'x'.repeat(100)}`]: { Type: 'AWS::SQS::Queue' } };
-  const names = async () => (await modelOf(context, { One: { Resources }, Two: { Resources } })).ofType('AWS::SQS::Queue').map((queue) => String(queue.attribute('QueueName', 'here')));
+  const names = async () => {
+    const model = await modelOf(context, { One: { Resources }, Two: { Resources } });
+    return model.ofType('AWS::SQS::Queue').map((queue) => String(queue.attribute('QueueName', 'here')));
+  };
   const first = await names();
   assert.deepEqual(await names(), first);
   assert.equal(new Set(first).size, 2);

@@ -66,7 +66,8 @@ const TWENTY = [
   'The local run cannot make Plain/Destination/ApiDestination (AWS::Events::ApiDestination), with 1 Connection: no event is sent to it.',
   'The local run cannot make Plain/Seed (Custom::Seed): its function is not called, and what needs one of its attributes is left out and named.',
   'The local run cannot make Plain/Call/Resource (Custom::AWS): its calls of AWS are not made, and what needs their answers is left out and named.',
-  'The local run cannot make Plain/Quantum (AWS::Braket::QuantumTask): nothing of it runs here, calls to it are refused, and what needs its addresses or ids is left out and named.',
+  'The local run cannot make Plain/Quantum (AWS::Braket::QuantumTask): nothing of it runs here, calls to it are refused, '
+  + 'and what needs its addresses or ids is left out and named.',
 ];
 
 test('twenty services that are not made are a sentence each, with the meaning for the run', async (context) => {

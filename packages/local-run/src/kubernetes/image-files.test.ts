@@ -87,11 +87,15 @@ CMD ["dist/server.js"]
 });
 
 test('a build that writes elsewhere has no place in the build context', (context) => {
-  const { run, files } = image(context, 'FROM golang AS build\nWORKDIR /src\nCOPY . .\nRUN go build -o /out/server\nFROM scratch\nCOPY --from=build /out/server /server\nENTRYPOINT ["/server"]\n', ['main.go']);
+  const { run, files } = image(context, [
+    'FROM golang AS build', 'WORKDIR /src', 'COPY . .', 'RUN go build -o /out/server',
+    'FROM scratch', 'COPY --from=build /out/server /server', 'ENTRYPOINT ["/server"]', '',
+  ].join('\n'), ['main.go']);
   assert.deepEqual(run(), { file: '/server' });
   assert.deepEqual(files.missing('/server'), {
     file: '/server', isBelow: false,
-    reason: 'Dockerfile:6 `COPY --from=build /out/server /server` copies it, Dockerfile:4 `RUN go build -o /out/server` makes it, and the local run does not build images',
+    reason: 'Dockerfile:6 `COPY --from=build /out/server /server` copies it, '
+      + 'Dockerfile:4 `RUN go build -o /out/server` makes it, and the local run does not build images',
   });
 });
 
@@ -99,7 +103,10 @@ test('a file that only a build makes is missing, with the lines that copy and ma
   const { run, files } = image(context, MULTI_STAGE, ['src/server.ts']);
   assert.deepEqual(run(), { file: '/app/server.js' });
   assert.deepEqual(files.missing('/app/server.js'), {
-    file: 'dist/server.js', isBelow: true, reason: 'Dockerfile:11 `COPY --from=build /src/dist ./` copies it, Dockerfile:6 `RUN npm run build` makes it, and the local run does not build images',
+    file: 'dist/server.js',
+    isBelow: true,
+    reason: 'Dockerfile:11 `COPY --from=build /src/dist ./` copies it, Dockerfile:6 `RUN npm run build` makes it, '
+      + 'and the local run does not build images',
   });
   assert.equal(files.installs(), 'Dockerfile:4 `RUN npm ci`');
 });

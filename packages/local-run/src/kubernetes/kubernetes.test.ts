@@ -55,7 +55,9 @@ test('the number of replicas is the autoscaler\'s minimum, else the Deployment\'
     deployment({}, {}, 'single'),
     deployment({}, { replicas: 0 }, 'none'),
   ]));
-  assert.deepEqual(Object.fromEntries(workloads.map(({ name, replicas }) => [name, replicas])), { 'scaled': 3, 'by-default': 1, 'keda': 1, 'keda-two': 2, 'fixed': 4, 'single': 1, 'none': 0 });
+  assert.deepEqual(Object.fromEntries(workloads.map(({ name, replicas }) => [name, replicas])), {
+    'scaled': 3, 'by-default': 1, 'keda': 1, 'keda-two': 2, 'fixed': 4, 'single': 1, 'none': 0,
+  });
 });
 
 test('command and arguments replace entry point and command of the image, and its paths are those of the folder', async (context) => {
@@ -116,8 +118,19 @@ test('jobs, init containers, probes and what needs nothing', async (context) => 
   const { jobs, workloads, services, withoutMeaning, warnings } = await read(context, JSON.stringify([
     { kind: 'Job', metadata: { name: 'migrate' }, spec: { backoffLimit: 2, activeDeadlineSeconds: 60, template: { spec: { containers: [{ name: 'main', image }] } } } },
     {
-      kind: 'Deployment', metadata: { name: 'web' },
-      spec: { template: { spec: { terminationGracePeriodSeconds: 7, initContainers: [{ name: 'init', image, args: ['init'] }], containers: [{ name: 'main', image, ports: [{ name: 'http', containerPort: 80 }], livenessProbe: { httpGet: { port: 'http' } } }] } } },
+      kind: 'Deployment',
+      metadata: { name: 'web' },
+      spec: {
+        template: {
+          spec: {
+            terminationGracePeriodSeconds: 7,
+            initContainers: [{ name: 'init', image, args: ['init'] }],
+            containers: [{
+              name: 'main', image, ports: [{ name: 'http', containerPort: 80 }], livenessProbe: { httpGet: { port: 'http' } },
+            }],
+          },
+        },
+      },
     },
     { kind: 'Service', metadata: { name: 'web' }, spec: { selector: { app: 'web' }, ports: [{ port: 80 }] } },
     { kind: 'NetworkPolicy', metadata: { name: 'web' } },
@@ -191,7 +204,15 @@ test('a port that a Service or a probe names by its number is open, and without 
 
 test('the working directory of the manifest, and paths of the image in variables', async (context) => {
   const { workloads, folder } = await read(context, JSON.stringify([
-    deployment({ workingDir: '/app', env: [{ name: 'CONFIG', value: '/app/main.js' }, { name: 'CACHE', value: '/app/cache' }, { name: 'BASE', value: '/api' }, { name: 'PATH', value: '/app:/usr/bin' }] }),
+    deployment({
+      workingDir: '/app',
+      env: [
+        { name: 'CONFIG', value: '/app/main.js' },
+        { name: 'CACHE', value: '/app/cache' },
+        { name: 'BASE', value: '/api' },
+        { name: 'PATH', value: '/app:/usr/bin' },
+      ],
+    }),
   ]));
   const { CONFIG, CACHE, BASE, PATH = '' } = workloads[0]?.pod.containers[0]?.environment ?? {};
   assert.deepEqual([CONFIG, CACHE, BASE], [`${folder}/main.js`, `${folder}/cache`, '/api']);

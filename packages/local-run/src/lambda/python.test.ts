@@ -65,7 +65,8 @@ def handler(event, context):
 test('a Python function finds its layer; its code folder stays as it was', { skip }, async (context) => {
   const given = functionTest(context);
   const layer = new lambda.LayerVersion(given.stack, 'Layer', { code: lambda.Code.fromAsset(given.code({ 'python/helper.py': 'NAME = "layer"' })) });
-  const fn = given.function('Fn', { 'index.py': `${RECORD}\nimport helper\ndef handler(event, context):\n    record(helper.NAME)\n` }, python('python3.9', 'index.handler', { layers: [layer] }));
+  const code = `${RECORD}\nimport helper\ndef handler(event, context):\n    record(helper.NAME)\n`;
+  const fn = given.function('Fn', { 'index.py': code }, python('python3.9', 'index.handler', { layers: [layer] }));
   given.queue(fn, 'work');
   const { run, send, seen } = await given.start();
   await send('work', 'a');

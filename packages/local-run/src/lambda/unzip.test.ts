@@ -19,7 +19,10 @@ function unpack(context: TestContext, entries: Zippable): string {
 
 test('files, folders, modes and links within the archive', (context) => {
   const made = unpack(context, {
-    'lib/real.so': strToU8('x'), 'lib/link.so': link('real.so'), 'run': [strToU8('y'), { os: 3, attrs: 0o100750 << 16 }], 'locked': [strToU8('z'), { os: 3, attrs: 0o100444 << 16 }],
+    'lib/real.so': strToU8('x'),
+    'lib/link.so': link('real.so'),
+    'run': [strToU8('y'), { os: 3, attrs: 0o100750 << 16 }],
+    'locked': [strToU8('z'), { os: 3, attrs: 0o100444 << 16 }],
     'empty/': [new Uint8Array(), {}],
   });
   assert.equal(readFileSync(join(made, 'lib/link.so'), 'utf8'), 'x');

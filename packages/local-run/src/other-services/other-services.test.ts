@@ -49,13 +49,17 @@ describe('a call to a service that the run does not have', () => {
   const cases: [what: string, path: string, init: RequestInit, type: RegExp, body: RegExp][] = [
     ['JSON', '/', { method: 'POST', headers: { 'content-type': 'application/x-amz-json-1.0', 'x-amz-target': 'DynamoDB_20120810.GetItem', ...signed('dynamodb') }, body: '{}' },
       /^application\/x-amz-json-1\.0$/, /^{"__type":"NotPartOfLocalRun","message":"DynamoDB GetItem: .* --endpoint dynamodb=URL\."}$/],
-    ['JSON whose signature has another name', '/', { method: 'POST', headers: { 'content-type': 'application/x-amz-json-1.0', 'x-amz-target': 'AWSStepFunctions.StartExecution', ...signed('states') }, body: '{}' },
-      /json/, /Step Functions StartExecution: .* --endpoint sfn=URL/],
+    ['JSON whose signature has another name', '/', {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-amz-json-1.0', 'x-amz-target': 'AWSStepFunctions.StartExecution', ...signed('states') },
+      body: '{}',
+    }, /json/, /Step Functions StartExecution: .* --endpoint sfn=URL/],
     ['a form', '/', { method: 'POST', headers: { 'content-type': 'application/x-www-form-urlencoded', ...signed('sts') }, body: 'Action=GetCallerIdentity&Version=2011-06-15' },
       /^text\/xml$/, /<ErrorResponse .*<Code>NotPartOfLocalRun<\/Code><Message>STS GetCallerIdentity: /],
     ['a form for EC2', '/', { method: 'POST', headers: { 'content-type': 'application/x-www-form-urlencoded', ...signed('ec2') }, body: 'Action=DescribeInstances' },
       /^text\/xml$/, /^<Response><Errors><Error><Code>NotPartOfLocalRun</],
-    ['S3', '/bucket/some/key?x-id=PutObject', { method: 'PUT', headers: signed('s3'), body: 'content' }, /^application\/xml$/, /<Error><Code>NotPartOfLocalRun<\/Code><Message>S3 PutObject: /],
+    ['S3', '/bucket/some/key?x-id=PutObject', { method: 'PUT', headers: signed('s3'), body: 'content' },
+      /^application\/xml$/, /<Error><Code>NotPartOfLocalRun<\/Code><Message>S3 PutObject: /],
     ['S3 without the name of the action', '/bucket/some/key', { method: 'DELETE', headers: signed('s3') }, /xml/, /<Message>S3 DELETE \/bucket\/\.\.\.: /],
     ['REST', '/2015-03-31/functions/orders/invocations', { method: 'POST', headers: signed('lambda'), body: '{}' },
       /^application\/json$/, /"message":"Lambda POST \/2015-03-31\/functions\/\.\.\.: /],
@@ -96,7 +100,10 @@ describe('a call to a service that the run does not have', () => {
 
 test('an address that is none is refused', () => {
   const made = (url: string) => () => new OtherServices({ otherEndpoints: { dynamodb: url } } as Partial<RunContext> as RunContext);
-  for (const url of ['127.0.0.1:8000', 'ftp://host', '']) assert.throws(made(url), (error) => error instanceof LocalRunError && error.message.startsWith(`The address of dynamodb is '${url}'`));
+  for (const url of ['127.0.0.1:8000', 'ftp://host', '']) {
+    const expected = `The address of dynamodb is '${url}'`;
+    assert.throws(made(url), (error) => error instanceof LocalRunError && error.message.startsWith(expected));
+  }
 });
 
 /** A server that writes down the requests for it, and answers as DynamoDB does. */

@@ -23,14 +23,23 @@ function hostIn(folder: string): Host {
 
 const job = (script: string, changes: Partial<JobSpec> = {}): JobSpec => ({
   name: 'migrate', backoffLimit: 2, deadlineSeconds: undefined, ...changes,
-  pod: { initContainers: [], labels: {}, terminationGracePeriodSeconds: 1, containers: [{ name: 'main', command: ['node', '-e', script], folder: '/', environment: {}, ports: [] }] },
+  pod: {
+    initContainers: [],
+    labels: {},
+    terminationGracePeriodSeconds: 1,
+    containers: [{ name: 'main', command: ['node', '-e', script], folder: '/', environment: {}, ports: [] }],
+  },
 });
 
 test('a job is tried again as often as its back-off limit says, and fails with its last words', async (context) => {
   const host = hostIn(temporaryFolder(context));
-  const twice = `const { appendFileSync, readFileSync } = require('node:fs'); const file = ${JSON.stringify(join(host.logDir, 'tries'))}; appendFileSync(file, 'x'); process.exit(readFileSync(file, 'utf8').length < 3 ? 1 : 0);`;
+  const twice = `const { appendFileSync, readFileSync } = require('node:fs');
+    const file = ${JSON.stringify(join(host.logDir, 'tries'))};
+    appendFileSync(file, 'x');
+    process.exit(readFileSync(file, 'utf8').length < 3 ? 1 : 0);`;
   await runJob(job(twice), host, new AbortController().signal);
-  await assert.rejects(runJob(job('console.log("no rights on schema"); process.exit(7)', { backoffLimit: 1 }), host, new AbortController().signal), (error) => error instanceof LocalRunError
+  const failing = job('console.log("no rights on schema"); process.exit(7)', { backoffLimit: 1 });
+  await assert.rejects(runJob(failing, host, new AbortController().signal), (error) => error instanceof LocalRunError
     && /^Job migrate ended with code 7; its last words .*no rights on schema \(after 2 attempts\)$/.test(error.message));
 });
 

@@ -28,7 +28,10 @@ test('topics of a stack reach their queues and functions', async (context) => {
     filterPolicy: { colour: sns.SubscriptionFilter.stringFilter({ allowlist: ['red'] }), price: sns.SubscriptionFilter.numericFilter({ between: { start: 1, stop: 9 } }) },
   }));
   orders.addSubscription(new subscriptions.SqsSubscription(queue('big'), {
-    rawMessageDelivery: true, filterPolicyWithMessageBody: { order: sns.FilterOrPolicy.policy({ total: sns.FilterOrPolicy.filter(sns.SubscriptionFilter.numericFilter({ greaterThan: 100 })) }) },
+    rawMessageDelivery: true,
+    filterPolicyWithMessageBody: {
+      order: sns.FilterOrPolicy.policy({ total: sns.FilterOrPolicy.filter(sns.SubscriptionFilter.numericFilter({ greaterThan: 100 })) }),
+    },
   }));
   const handler = stackTest.function('Handler', { 'index.js': `${RECORD}exports.handler = async (event) => record(event);` });
   orders.addSubscription(new subscriptions.LambdaSubscription(handler));
@@ -100,7 +103,9 @@ test('topics of a stack reach their queues and functions', async (context) => {
   });
 
   await context.test('filters look at attributes or at the body', async () => {
-    const attributes = (colour: string, price: string) => ({ MessageAttributes: { colour: { DataType: 'String', StringValue: colour }, price: { DataType: 'Number', StringValue: price } } });
+    const attributes = (colour: string, price: string) => ({
+      MessageAttributes: { colour: { DataType: 'String', StringValue: colour }, price: { DataType: 'Number', StringValue: price } },
+    });
     await publish('red 5', attributes('red', '5'));
     await publish('red 10', attributes('red', '10'));
     await publish('green 5', attributes('green', '5'));
@@ -130,7 +135,8 @@ test('topics of a stack reach their queues and functions', async (context) => {
     assert.equal(answer.Successful?.[2]?.MessageId, answer.Successful?.[3]?.MessageId);
     assert.deepEqual(answer.Failed?.map(({ Id, Code, SenderFault }) => [Id, Code, SenderFault]), [['bad', 'InvalidParameter', true]]);
     const messages = await received('lines.fifo');
-    assert.deepEqual(messages.map(({ Body, Attributes }) => [Body, Attributes?.MessageGroupId, Attributes?.MessageDeduplicationId]), ['1', '2', '3'].map((text) => [text, 'g', text]));
+    const ids = messages.map(({ Body, Attributes }) => [Body, Attributes?.MessageGroupId, Attributes?.MessageDeduplicationId]);
+    assert.deepEqual(ids, ['1', '2', '3'].map((text) => [text, 'g', text]));
   });
 
   await context.test('a rule publishes to a topic', async () => {
@@ -157,7 +163,8 @@ test('topics of a stack reach their queues and functions', async (context) => {
     await client.send(new SetSubscriptionAttributesCommand({ SubscriptionArn, AttributeName: 'FilterPolicy', AttributeValue: '{"a":["b"]}' }));
     const settings = await client.send(new GetSubscriptionAttributesCommand({ SubscriptionArn }));
     assert.deepEqual([settings.Attributes?.['RawMessageDelivery'], settings.Attributes?.['FilterPolicy']], ['true', '{"a":["b"]}']);
-    await assert.rejects(client.send(new SetSubscriptionAttributesCommand({ SubscriptionArn, AttributeName: 'FilterPolicy', AttributeValue: '{"a":"b"}' })), { name: 'InvalidParameterException' });
+    const change = { SubscriptionArn, AttributeName: 'FilterPolicy', AttributeValue: '{"a":"b"}' };
+    await assert.rejects(client.send(new SetSubscriptionAttributesCommand(change)), { name: 'InvalidParameterException' });
     await assert.rejects(client.send(new TagResourceCommand({ ResourceArn: TopicArn, Tags: [] })), { message: /SNS has no TagResource in the local run\. It has: CreateTopic/ });
   });
 });

@@ -63,7 +63,8 @@ export const accessChecks: readonly Check[] = [
       const QueueUrl = await bench.queue();
       await grant(bench, QueueUrl);
       const { Policy } = await bench.attributes(QueueUrl, 'Policy');
-      const [{ Sid, Effect, Principal, Action, Resource }] = (JSON.parse(Policy!) as { Statement: [Record<string, unknown>] }).Statement as [Record<string, unknown>];
+      const { Statement: [statement] } = JSON.parse(Policy!) as { Statement: [Record<string, unknown>] };
+      const { Sid, Effect, Principal, Action, Resource } = statement;
       assert.deepEqual([Sid, Effect, Principal, Action, Resource], ['label', 'Allow', { AWS: 'arn:aws:iam::111122223333:root' }, 'SQS:SendMessage', bench.arn(QueueUrl)]);
     },
   },
@@ -104,7 +105,10 @@ export const accessChecks: readonly Check[] = [
     source: guidePage('quotas-policies'),
     rule: 'A statement has up to 7 actions.',
     run: async (bench) => {
-      const Actions = ['SendMessage', 'ReceiveMessage', 'DeleteMessage', 'ChangeMessageVisibility', 'GetQueueAttributes', 'GetQueueUrl', 'PurgeQueue', 'ListDeadLetterSourceQueues'];
+      const Actions = [
+        'SendMessage', 'ReceiveMessage', 'DeleteMessage', 'ChangeMessageVisibility',
+        'GetQueueAttributes', 'GetQueueUrl', 'PurgeQueue', 'ListDeadLetterSourceQueues',
+      ];
       await refused(grant(bench, await bench.queue(), { Actions }), 'OverLimit', /maximum allowed is 7/);
     },
   },
