@@ -10,10 +10,10 @@ export interface Subscription {
   readonly queue: string;
   /** The name under which the consumer of the queue keeps its inbox. */
   readonly consumer: string;
-  /** Whether the rule's pattern matches an event that is published with this detail-type and this detail. */
-  matches(detailType: string, detail: Record<string, unknown>): boolean;
   /** Events up to this place in the outbox are not its concern: it is younger. @default - from the beginning */
   readonly since?: Position;
+  /** Whether the rule's pattern matches an event that is published with this detail-type and this detail. */
+  matches(detailType: string, detail: Record<string, unknown>): boolean;
 }
 
 /** A place in the outbox. */
@@ -85,8 +85,8 @@ export async function checkInvariants(options: InvariantOptions): Promise<Invari
   await database.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
   try {
     const findings = new Map<InvariantId, Violation[]>();
-    const found = (id: InvariantId, violation: Violation | undefined) => {
-      if (violation) findings.set(id, [...(findings.get(id) ?? []), violation]);
+    const found = (id: InvariantId, finding: Violation | undefined) => {
+      if (finding) findings.set(id, [...(findings.get(id) ?? []), finding]);
     };
     const parameters: Parameters = {
       acceptedOrders: feed?.accepted.map(({ orderId }) => orderId) ?? [],
@@ -101,7 +101,7 @@ export async function checkInvariants(options: InvariantOptions): Promise<Invari
     if (feed) found('I1', twice(feed));
 
     const deliveries = await checkDeliveries(database, subscriptions, letters, published, feed);
-    for (const violation of deliveries.violations) found(violation.invariant, violation);
+    for (const { invariant, ...finding } of deliveries.violations) found(invariant, finding);
 
     const counts = (await database.query<Record<string, number>>(COUNTS)).rows[0] ?? {};
     const checked: Record<string, number> = { ...counts, I1: feed?.accepted.length ?? counts.I6 ?? 0, I11: deliveries.checked };
@@ -142,7 +142,7 @@ function violation(what: string, ids: readonly string[]): Violation | undefined 
   return ids.length === 0 ? undefined : { what, count: ids.length, sample: ids.slice(0, SAMPLE) };
 }
 
-/** What the messages in the queues are about. */
+/** The events and orders of the messages in the queues. */
 interface Letters {
   /** Event ids by queue. */
   readonly queued: ReadonlyMap<string, ReadonlySet<string>>;
@@ -197,13 +197,18 @@ function isUpTo(a: Position, b: Position | undefined): boolean {
   return BigInt(a.xid) < BigInt(b.xid) || (BigInt(a.xid) === BigInt(b.xid) && BigInt(a.id) <= BigInt(b.id));
 }
 
+interface Deliveries {
+  readonly checked: number;
+  readonly violations: readonly (Violation & { readonly invariant: InvariantId })[];
+}
+
 async function checkDeliveries(
   database: Pick<ClientBase, 'query'>,
   subscriptions: readonly Subscription[],
   letters: Letters,
   end: Position | undefined,
   feed: FeedRecord | undefined,
-): Promise<{ checked: number; violations: (Violation & { invariant: InvariantId })[] }> {
+): Promise<Deliveries> {
   const consumers = [...new Set(subscriptions.map(({ consumer }) => consumer))];
   const accepted = feed && new Set(feed.accepted.map(({ orderId }) => orderId));
   const reports: Delivery[] = subscriptions.map((subscription) => ({ subscription, lost: [], unexplained: [], acceptedWithout: [] }));
@@ -215,42 +220,53 @@ async function checkDeliveries(
     .reduce((oldest, since) => (isUpTo(since, oldest) ? since : oldest), end ?? BEGINNING);
   while (end) {
     const { rows } = await database.query<Published>(PUBLISHED_PAGE, [after.xid, after.id, end.xid, end.id, consumers, PAGE]);
-    for (const { xid, id, eventId, aggregateId, detailType, envelope, handled } of rows) {
-      const detail = JSON.parse(envelope) as Record<string, unknown>;
-      // Several rules may lead to one consumer; its inbox has to be explained by one of them.
-      const explained = new Set<string>();
-      for (const { subscription, lost, acceptedWithout } of reports) {
-        if (isUpTo({ xid, id }, subscription.since)) {
-          explained.add(subscription.consumer);
-          continue;
-        }
-        if (!subscription.matches(detailType, detail)) continue;
-        checked++;
-        explained.add(subscription.consumer);
-        const done = handled.includes(subscription.consumer);
-        const dead = letters.dead.get(subscription.queue)?.has(eventId) ?? false;
-        const waiting = letters.queued.get(subscription.queue)?.has(eventId) ?? false;
-        if (!done && !dead && !waiting) lost.push(eventId);
-        if (!done && !dead && detailType === 'OrderCreated' && (accepted?.has(aggregateId) ?? true)) acceptedWithout.push(aggregateId);
-      }
-      for (const consumer of handled) {
-        if (!explained.has(consumer)) reports.find(({ subscription }) => subscription.consumer === consumer)?.unexplained.push(eventId);
-      }
-    }
+    for (const event of rows) checked += checkEvent(event, reports, letters, accepted);
     const last = rows.at(-1);
     if (!last || rows.length < PAGE) break;
     after = { xid: last.xid, id: last.id };
   }
-
-  const violations: (Violation & { invariant: InvariantId })[] = [];
-  const found = (invariant: InvariantId, finding: Violation | undefined) => {
-    if (finding) violations.push({ invariant, ...finding });
+  return {
+    checked,
+    violations: [
+      ...reports.flatMap(violationsOf),
+      ...ofInvariant('I11', await offenders(database, 'handled although it was never published', HANDLED_UNPUBLISHED, [consumers])),
+    ],
   };
-  for (const { subscription: { rule, consumer }, lost, unexplained, acceptedWithout } of reports) {
-    found('I11', violation(`published for ${consumer} by rule ${rule}, but neither handled nor waiting nor dead`, lost));
-    found('I11', violation(`handled by ${consumer} although no rule sends it there`, unexplained));
-    found('I1', violation(`accepted, but ${consumer} has its OrderCreated neither in its inbox nor in its dead-letter queue`, acceptedWithout));
+}
+
+/** Adds an event to the reports of those who should have it and do not, or have it and should not. Returns the number of its deliveries. */
+function checkEvent(event: Published, reports: readonly Delivery[], letters: Letters, accepted: ReadonlySet<string> | undefined): number {
+  const { eventId, aggregateId, detailType, envelope, handled } = event;
+  const detail = JSON.parse(envelope) as Record<string, unknown>;
+  // Several rules may lead to one consumer; its inbox has to be explained by one of them.
+  const explained = new Set<string>();
+  let checked = 0;
+  for (const { subscription, lost, acceptedWithout } of reports) {
+    const { consumer, queue, since } = subscription;
+    const older = isUpTo(event, since);
+    if (!older && !subscription.matches(detailType, detail)) continue;
+    explained.add(consumer);
+    if (older) continue;
+    checked++;
+    if (handled.includes(consumer) || letters.dead.get(queue)?.has(eventId)) continue;
+    if (!letters.queued.get(queue)?.has(eventId)) lost.push(eventId);
+    if (detailType === 'OrderCreated' && (accepted?.has(aggregateId) ?? true)) acceptedWithout.push(aggregateId);
   }
-  found('I11', await offenders(database, 'handled although it was never published', HANDLED_UNPUBLISHED, [consumers]));
-  return { checked, violations };
+  for (const consumer of handled) {
+    if (!explained.has(consumer)) reports.find(({ subscription }) => subscription.consumer === consumer)?.unexplained.push(eventId);
+  }
+  return checked;
+}
+
+function violationsOf({ subscription: { rule, consumer }, lost, unexplained, acceptedWithout }: Delivery): Deliveries['violations'] {
+  const without = `accepted, but ${consumer} has its OrderCreated neither in its inbox nor in its dead-letter queue`;
+  return [
+    ...ofInvariant('I11', violation(`published for ${consumer} by rule ${rule}, but neither handled nor waiting nor dead`, lost)),
+    ...ofInvariant('I11', violation(`handled by ${consumer} although no rule sends it there`, unexplained)),
+    ...ofInvariant('I1', violation(without, acceptedWithout)),
+  ];
+}
+
+function ofInvariant(invariant: InvariantId, finding: Violation | undefined): Deliveries['violations'] {
+  return finding ? [{ invariant, ...finding }] : [];
 }

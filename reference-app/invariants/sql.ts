@@ -4,14 +4,14 @@
  */
 export interface Check {
   readonly invariant: 'I1' | 'I3' | 'I4' | 'I5' | 'I6' | 'I7' | 'I8' | 'I9' | 'I10';
-  /** What is wrong with the rows that it finds. */
+  /** The problem of the rows that it finds. */
   readonly what: string;
   readonly sql: string;
   /** Names the parameters; see `Parameters` in invariants.ts. */
   readonly parameters?: readonly ('acceptedOrders' | 'acceptedKeys' | 'keyPrefix' | 'deadOrders')[];
 }
 
-/** What each invariant looked at, to tell an empty database from a correct one. */
+/** The things that each invariant looks at. Their number tells an empty database from a correct one. */
 export const POPULATION: Record<Check['invariant'] | 'I11', string> = {
   I1: 'accepted orders',
   I3: 'ledger entries',
@@ -35,10 +35,13 @@ export const COUNTS = `
          (SELECT count(*) FROM orders.orders WHERE status IN ('REJECTED', 'CANCELLED', 'EXPIRED'))::int AS "I9",
          (SELECT count(*) FROM messaging.outbox)::int AS "I10"`;
 
-/** What the relay has worked off: everything up to here was given to the bus, or refused by it and kept in outbox_dead. */
+/** The progress of the relay: every event up to here was given to the bus, or refused by it and kept in outbox_dead. */
 export const RELAY_CURSOR = 'SELECT xid::text, id FROM messaging.relay_cursor ORDER BY relay_cursor.xid, relay_cursor.id LIMIT 1';
 
-/** A page of what was published (up to the cursor $3, $4; after $1, $2) with the consumers that have handled it or keep it until its turn. */
+/**
+ * A page of the published events (after $1, $2 and up to the cursor $3, $4), each with the consumers that handled it or keep it
+ * until its turn.
+ */
 export const PUBLISHED_PAGE = `
   SELECT e.xid::text, e.id, e.event_id AS "eventId", e.aggregate_id AS "aggregateId", e.detail_type AS "detailType", e.envelope,
          ARRAY(SELECT i.consumer FROM messaging.inbox i WHERE i.consumer = ANY($5::text[]) AND i.event_id = e.event_id

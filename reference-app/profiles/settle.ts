@@ -21,7 +21,8 @@ export interface Look<P> {
 }
 
 /** Waits until nothing is on its way any more. Returns false when nothing moved for a while, or when the signal was aborted. */
-export async function settle<P>(look: () => Promise<Look<P>>, { stallMs = STALL_MS, signal, onProgress }: SettleOptions<P>): Promise<boolean> {
+export async function settle<P>(look: () => Promise<Look<P>>, options: SettleOptions<P>): Promise<boolean> {
+  const { stallMs = STALL_MS, signal, onProgress } = options;
   let deadline = performance.now() + stallMs;
   let movedBefore = '';
   let quietBefore: string | undefined;

@@ -22,7 +22,8 @@ if (values.help) {
 
 async function run(checkOnly: boolean): Promise<void> {
   const { files, problems: found } = await outdated();
-  const problems = [...found, ...(values.against === undefined ? [] : changedSince(await releasedContracts(values.against), await publishedContracts()))];
+  const changed = values.against === undefined ? [] : changedSince(await releasedContracts(values.against), await publishedContracts());
+  const problems = [...found, ...changed];
   if (problems.length > 0) {
     console.error(problems.join('\n'));
     process.exitCode = 1;

@@ -103,7 +103,10 @@ export function calculate(input: Input) {
   // EventBridge's send, and this consumer's share of a receive and a delete.
   const sqsPerOrder = deliveries * (1 + 2 / batch);
   const ioPerOrder = measured.walBytes / BYTES_PER_IO;
-  const acus = (ordersPerSecond: number) => Math.max(MIN_ACU, Math.ceil(((ordersPerSecond * measured.databaseMicros) / 1e6 / TARGET_UTILIZATION) * ACUS_PER_VCPU * 2) / 2);
+  const acus = (ordersPerSecond: number) => {
+    const processors = (ordersPerSecond * measured.databaseMicros) / 1e6 / TARGET_UTILIZATION;
+    return Math.max(MIN_ACU, Math.ceil(processors * ACUS_PER_VCPU * 2) / 2);
+  };
   const pods = Object.fromEntries(Object.entries(measured.nodeMicros).map(([name, micros]) => [
     // The relay's replicas stand by for its leader.
     name, name === 'outbox-relay' ? MIN_REPLICAS : Math.max(MIN_REPLICAS, Math.ceil((peak * micros) / 1e6 / TARGET_UTILIZATION)),
@@ -128,7 +131,13 @@ export function calculate(input: Input) {
       putEventsPerSecond: (peak * events) / 10,
     },
     sqs: { requestsPerOrder: sqsPerOrder, requestsPerSecond: peak * sqsPerOrder },
-    aurora: { acusAtRate: acus(rate), acusAtPeak: acus(peak), instances: 1 + readReplicas, ioPerOrder, logMegabytesPerSecond: (peak * measured.walBytes) / 1e6 },
+    aurora: {
+      acusAtRate: acus(rate),
+      acusAtPeak: acus(peak),
+      instances: 1 + readReplicas,
+      ioPerOrder,
+      logMegabytesPerSecond: (peak * measured.walBytes) / 1e6,
+    },
     pods,
     dollarsPerMillion: { ...dollarsPerMillion, total: Object.values(dollarsPerMillion).reduce((sum, dollars) => sum + dollars, 0) },
   };
@@ -243,7 +252,8 @@ function main(): void {
   const { json, ...rest } = input;
   const result = calculate(rest);
   if (json) {
-    console.log(JSON.stringify({ input: rest, ...result, sources: { prices: PRICES, invocations: { url: INVOCATIONS.url, asOf: INVOCATIONS.asOf }, acu: ACU } }, undefined, 2));
+    const sources = { prices: PRICES, invocations: { url: INVOCATIONS.url, asOf: INVOCATIONS.asOf }, acu: ACU };
+    console.log(JSON.stringify({ input: rest, ...result, sources }, undefined, 2));
     return;
   }
   const shown = (value: number) => value.toLocaleString('en-US', { maximumFractionDigits: value < 10 ? 2 : 0 });

@@ -1,7 +1,7 @@
 /**
- * Which packages the processor time of the Node.js processes goes to: `node local/profiles.ts <folder of npm start -- --cpu-profile>`, as long
- * as the assembly that was run is there with its source maps. Node.js's own functions count for the package that called them; what
- * nobody called, such as the turns of promises and what sockets bring, stands for itself.
+ * Sums the processor time of the Node.js processes by package: `node reference-app/scripts/cpu-profiles.ts <folder of --cpu-profile>`, as
+ * long as the assembly of the run is there with its source maps. Functions of Node.js count for the package that called them. Work that no
+ * package called, such as the turns of promises and the data of sockets, is a line of its own.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { SourceMap } from 'node:module';
@@ -22,7 +22,7 @@ interface Profile {
 const MOST = 12;
 const NOBODY = 'Node.js: promises, sockets, timers';
 const [folder] = process.argv.slice(2);
-if (folder === undefined) throw new Error('Which folder? node local/profiles.ts <folder>');
+if (folder === undefined) throw new Error('Give the folder of npm start -- --cpu-profile: node reference-app/scripts/cpu-profiles.ts <folder>');
 
 const maps = new Map<string, SourceMap | undefined>();
 const programs = new Map<string, Map<string, number>>();
@@ -64,7 +64,7 @@ function packageOf({ callFrame: { url, lineNumber, columnNumber } }: ProfileNode
   if (!maps.has(path)) maps.set(path, existsSync(`${path}.map`) ? new SourceMap(JSON.parse(readFileSync(`${path}.map`, 'utf8'))) : undefined);
   const entry = maps.get(path)?.findEntry(lineNumber, columnNumber);
   const source = entry && 'originalSource' in entry ? entry.originalSource : path;
-  return [...source.matchAll(/node_modules\/((?:@[^/]+\/)?[^/]+)/g)].at(-1)?.[1] ?? source.replace(/^.*\/(services|local|asset\.[0-9a-f]+)\//, '$1/');
+  return [...source.matchAll(/node_modules\/((?:@[^/]+\/)?[^/]+)/g)].at(-1)?.[1] ?? source.replace(/^.*\/(services|local-run|asset\.[0-9a-f]+)\//, '$1/');
 }
 
 function sum(packages: ReadonlyMap<string, number>): number {

@@ -68,7 +68,8 @@ function refuseUsedFolder(dataDir: string): void {
   );
 }
 
-async function synthesizeProfile({ profile, dataDir }: StartOptions, folders: readonly string[], progress: Steps, signal: AbortSignal): Promise<string> {
+async function synthesizeProfile(options: StartOptions, folders: readonly string[], progress: Steps, signal: AbortSignal): Promise<string> {
+  const { profile, dataDir } = options;
   const assemblyDir = join(dataDir, 'assembly');
   progress.begin('Bundle the services, synthesize the reference app');
   await synthesize(REFERENCE_APP, assemblyDir, signal, { profile, profiles: folders });

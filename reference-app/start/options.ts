@@ -94,13 +94,13 @@ function portOptionsOf(profiles: Profiles): Record<string, { type: 'string' }> {
 }
 
 /** The ports by `--port`, and those by the options of the profile. Options of another profile are an error. */
-function portsOf(values: { readonly port?: string[] }, name: string, { portOptions: own = {} }: Profile, profiles: Profiles): Record<string, number> {
+function portsOf(values: { readonly port?: string[] }, name: string, profile: Profile, profiles: Profiles): Record<string, number> {
   const given = values as Readonly<Record<string, string | undefined>>;
   const asked = (values.port ?? []).map((text): [string, string, number] => ['port', ...namedPort(text)]);
   for (const option of Object.keys(portOptionsOf(profiles))) {
     const text = given[option];
     if (text === undefined) continue;
-    const workload = own[option]?.workload;
+    const workload = profile.portOptions?.[option]?.workload;
     if (workload === undefined) throw new UsageError(`--${option} is not an option of --profile ${name}: use --port NAME=PORT.`);
     asked.push([option, workload, integer(option, text, 0, 65535)]);
   }

@@ -1,5 +1,5 @@
-// Runs the tests, two files at a time at least: Node.js itself leaves a processor free, which on a machine with two would be half of it, while most
-// tests wait for processes and servers that they started. Arguments are those of `node --test`, such as --test-name-pattern or a file.
+// Runs the tests, two files at a time at least: Node.js itself leaves a processor free, which on a machine with two would be half of it,
+// while most tests wait for processes and servers that they started. Arguments are those of `node --test`, such as --test-name-pattern.
 import { spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 

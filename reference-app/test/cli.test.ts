@@ -25,9 +25,9 @@ const CLI = fileURLToPath(new URL('../start/start.ts', import.meta.url));
 
 interface Run {
   readonly child: ChildProcess;
+  readonly exited: Promise<number | null>;
   out(): string;
   err(): string;
-  readonly exited: Promise<number | null>;
 }
 
 const running = new Set<ChildProcess>();
@@ -95,7 +95,7 @@ describe('npm start', { timeout: 300_000 }, () => {
     const password = await query(run, 'INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) VALUES (\'SKU-135\', \'MAIN\', \'RECEIPT\', 1, 0)');
     assert.equal(await run.exited, 1, run.out());
     assert.match(run.out(), /✗ I4 /);
-    assert.match(run.out(), /1 × the counters differ from the sums of the ledger\n +SKU-135 \(at MAIN: counters \d+ on hand, 0 reserved; ledger \d+ and 0\)/);
+    assert.match(run.out(), /1 × the counters differ from the sums of the ledger\n +SKU-135 \(at MAIN: counters \d+ on hand, 0 reserved; /);
     assert.match(run.out(), /✓ I3 /);
     const kept = cli('--app', assembly, '--data', data('violated'), '--orders', '0', '--exit');
     assert.equal(await kept.exited, 1, kept.out());
@@ -127,7 +127,8 @@ describe('npm start', { timeout: 300_000 }, () => {
 
     run.child.kill('SIGINT');
     assert.equal(await run.exited, 0);
-    assert.match(run.out(), /Stopping; once more forces it\.\n✓ Stop the workloads .*\n✓ Stop the event bus .*\n✓ Stop the queues .*\n✓ Stop PostgreSQL /);
+    const steps = ['workloads', 'event bus', 'queues'].map((name) => `✓ Stop the ${name} .*\\n`).join('');
+    assert.match(run.out(), new RegExp(`Stopping; once more forces it\\.\\n${steps}✓ Stop PostgreSQL `));
     await noneLeft();
   });
 

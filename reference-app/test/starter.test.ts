@@ -101,7 +101,9 @@ describe('a copy of the starter', { timeout: 120_000 }, () => {
     const { rows: [created] } = await database.query('SELECT event FROM seen WHERE event->>\'subject\' = $1 AND event->>\'type\' = \'order.created\'', [orderId]);
     const queue = run.queues.find(({ consumer }) => consumer?.includes('inventory'))!;
     const sqs = new SQSClient({ endpoint: run.endpoints.sqs, region: run.region, credentials: { accessKeyId: 'local', secretAccessKey: 'local' } });
-    const send = (event: object) => sqs.send(new SendMessageCommand({ QueueUrl: queue.url, MessageBody: JSON.stringify({ detail: event }) }));
+    const send = async (event: object) => {
+      await sqs.send(new SendMessageCommand({ QueueUrl: queue.url, MessageBody: JSON.stringify({ detail: event }) }));
+    };
     await send(created.event);
     await send({ ...created.event, id: '00000000-0000-4000-8000-000000000000', type: 'order.unheard-of' });
     sqs.destroy();

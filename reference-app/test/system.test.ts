@@ -165,10 +165,10 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
     for (let n = 0; n < 50; n++) await readBack();
 
     await system.run.pauseReplica();
-    const until = Date.now() + 2_000;
+    const end = Date.now() + 2_000;
     const sources = new Set<string | null>();
     try {
-      while (Date.now() < until) sources.add(await readBack());
+      while (Date.now() < end) sources.add(await readBack());
     } finally {
       await system.run.resumeReplica();
     }
@@ -289,7 +289,7 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
     await database.query(`DELETE FROM orders.orders WHERE order_id = ANY (ARRAY[]::uuid[]); ALTER TABLE inventory.stock_level DROP CONSTRAINT stock_level_check;
       UPDATE inventory.stock_level SET reserved = on_hand + 1 WHERE sku = 'SKU-103'`);
     assert.deepEqual(failedIds(await system.pipeline.checkInvariants()), ['I3', 'I4', 'I5', 'I6', 'I10', 'I11']);
-    const feed = { keyPrefix: 'none-', accepted: [{ orderId: '01a1fbbe-b2f9-7443-a6da-fd456930659f', key: 'none-1' }] };
-    assert.deepEqual(failedIds(await system.pipeline.checkInvariants({ ...feed, refused: [], unanswered: [], retries: 0 } as never)), ['I1', 'I3', 'I4', 'I5', 'I6', 'I10', 'I11']);
+    const unknown = { keyPrefix: 'none-', accepted: [{ orderId: '01a1fbbe-b2f9-7443-a6da-fd456930659f', key: 'none-1' }] };
+    assert.deepEqual(failedIds(await system.pipeline.checkInvariants({ ...unknown, refused: [], unanswered: [], retries: 0 } as never)), ['I1', 'I3', 'I4', 'I5', 'I6', 'I10', 'I11']);
   });
 });

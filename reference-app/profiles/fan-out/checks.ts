@@ -89,12 +89,15 @@ export function deadCheck(bodies: readonly string[], checked: number): FanOutChe
   return check('dead', 'no dead letters', checked, bodies.map((body) => body.slice(0, 200)));
 }
 
-async function missing(database: pg.Pool, routes: readonly Route[], events: readonly LifeEvent[], { queued, dead }: QueueContents): Promise<string[]> {
+async function missing(
+  database: pg.Pool, routes: readonly Route[], events: readonly LifeEvent[], { queued, dead }: QueueContents,
+): Promise<string[]> {
   const found: string[] = [];
   for (const route of routes) {
     const expected = expectedOf(route, events);
     const handled = await handledBy(database, route.consumer, expected);
-    const elsewhere = new Set([...queued.get(route.queue) ?? [], ...dead.get(route.queue) ?? []].flatMap((body) => identify(body).event ?? []));
+    const bodies = [...queued.get(route.queue) ?? [], ...dead.get(route.queue) ?? []];
+    const elsewhere = new Set(bodies.flatMap((body) => identify(body).event ?? []));
     for (const { id, type, subject } of expected) {
       if (!handled.has(id) && !elsewhere.has(id)) found.push(`${type} of order ${subject}: not handled by ${route.consumer}, nor in its queues`);
     }
@@ -157,8 +160,8 @@ function stateAfter(events: readonly LifeEvent[]): { status: string; items: read
 
 /** jsonb gives the fields of an object in an order of its own. */
 function sameItems(items: unknown, expected: readonly unknown[]): boolean {
-  const text = (list: unknown) => JSON.stringify((list as { sku: string; quantity: number }[] | undefined)?.map(({ sku, quantity }) => [sku, quantity]));
-  return text(items) === text(expected);
+  const pairs = (list: unknown) => (list as { sku: string; quantity: number }[] | undefined)?.map(({ sku, quantity }) => [sku, quantity]);
+  return JSON.stringify(pairs(items)) === JSON.stringify(pairs(expected));
 }
 
 function unitsOf(event: LifeEvent): number {

@@ -81,10 +81,12 @@ export async function openFanOut(run: LocalRun): Promise<FanOut | undefined> {
 }
 
 function busOf(run: LocalRun, routes: readonly Route[]) {
-  return run.buses.find(({ name }) => run.rules.some(({ busName, name: rule }) => busName === name && routes.some((route) => route.rule === rule)));
+  const rule = run.rules.find(({ name }) => routes.some((route) => route.rule === name));
+  return run.buses.find(({ name }) => name === rule?.busName);
 }
 
-async function publish(run: LocalRun, busName: string, { onPublished, pauseMs = PAUSE_MS, ...options }: FanOutFeedOptions): Promise<FanOutFeed> {
+async function publish(run: LocalRun, busName: string, feedOptions: FanOutFeedOptions): Promise<FanOutFeed> {
+  const { onPublished, pauseMs = PAUSE_MS, ...options } = feedOptions;
   const events: LifeEvent[] = [];
   const client = new EventBridgeClient({
     endpoint: run.endpoints.eventbridge, region: run.region, credentials: { accessKeyId: 'local', secretAccessKey: 'local' },

@@ -26,7 +26,8 @@ function synthesize(settings?: Settings, checks = false) {
   // Templates are read as they are.
   const template: any = assembly.getStackByName('FanOut').template;
   const resources: [string, any][] = Object.entries(template.Resources);
-  const ofType = (type: string) => resources.filter(([, resource]) => resource.Type === type).map(([id, { Properties, DependsOn }]) => ({ id, DependsOn, ...Properties }));
+  const ofType = (type: string) => resources.filter(([, resource]) => resource.Type === type)
+    .map(([id, { Properties, DependsOn }]) => ({ id, DependsOn, ...Properties }));
   return { directory: assembly.directory, outputs: template.Outputs, ofType };
 }
 
@@ -98,7 +99,8 @@ describe('the fan-out stack', () => {
       assert.deepEqual(container.command, ['node', `${deployment.metadata.name}.js`]);
       // Kubernetes puts in variables that come before.
       const environment = new Map<string, string>();
-      for (const { name, value } of container.env) environment.set(name, value.replace(/\$\((\w+)\)/g, (whole: string, key: string) => environment.get(key) ?? whole));
+      const known = (whole: string, key: string) => environment.get(key) ?? whole;
+      for (const { name, value } of container.env) environment.set(name, value.replace(/\$\((\w+)\)/g, known));
       return [...environment].filter(([name]) => name.endsWith('_QUEUE_URL')).map(([name, value]) => [name, value === id]);
     });
     assert.deepEqual(found, Object.values(VARIABLES).map((variable) => [[variable, true]]));
@@ -122,8 +124,9 @@ test('the topic that the settings name gets the alarms', () => {
 
 test('the checks find nothing, and what was accepted stands in the report with its reason', () => {
   const { directory } = synthesize(undefined, true);
-  const { pluginReports }: { pluginReports: { pluginName: string; violations: unknown[]; suppressedViolations?: { ruleName: string; reason: string }[] }[] } =
-    JSON.parse(readFileSync(join(directory, 'validation-report.json'), 'utf8'));
+  const { pluginReports }: {
+    pluginReports: { pluginName: string; violations: unknown[]; suppressedViolations?: { ruleName: string; reason: string }[] }[];
+  } = JSON.parse(readFileSync(join(directory, 'validation-report.json'), 'utf8'));
   assert.deepEqual(pluginReports.map(({ pluginName, violations }) => [pluginName, violations]), [['AwsSolutions', []], ['CloudFormation Validate', []]]);
   assert.ok(pluginReports.flatMap(({ suppressedViolations }) => suppressedViolations ?? []).every(({ reason }) => reason));
 });

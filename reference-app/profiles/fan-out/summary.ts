@@ -42,7 +42,7 @@ export interface SummaryInput extends CheckInput {
 
 const EARLY = 'SELECT count(*)::int AS early FROM messaging.parked WHERE consumer = $1 AND order_id = ANY ($2::uuid[])';
 
-/** Compares the published events with the state of the consumers. Without published events it compares the consumers' data with each other. */
+/** Compares the published events with the state of the consumers, or without published events the consumers' data with each other. */
 export async function summarize(input: SummaryInput): Promise<FanOutSummary> {
   const { run, routes, feed, settled } = input;
   const contents = inspectQueues(run);
@@ -83,7 +83,8 @@ async function summarizeConsumer({ run, database, feed }: SummaryInput, route: R
 async function duplicatesOf(workload: LocalWorkload | undefined): Promise<number> {
   const counts = await Promise.all((workload?.processUrls() ?? []).map(async (url) => {
     const metrics = await fetch(`${url}/metrics`).then((answer) => answer.text(), () => '');
-    return [...metrics.matchAll(/^events_consumed_total\{[^}]*result="duplicate"[^}]*\} (\d+)/gm)].reduce((sum, [, count]) => sum + Number(count), 0);
+    const counters = metrics.matchAll(/^events_consumed_total\{[^}]*result="duplicate"[^}]*\} (\d+)/gm);
+    return [...counters].reduce((sum, [, count]) => sum + Number(count), 0);
   }));
   return counts.reduce((sum, count) => sum + count, 0);
 }

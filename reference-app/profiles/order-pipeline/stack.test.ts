@@ -18,6 +18,11 @@ interface Resource {
   readonly Properties: any;
 }
 
+interface Template {
+  readonly Resources: { readonly [logicalId: string]: Resource };
+  readonly Outputs: { readonly [name: string]: { readonly Value: unknown } };
+}
+
 interface Manifest {
   readonly kind: string;
   readonly metadata: { readonly name: string; readonly namespace?: string; readonly labels?: { readonly [name: string]: string } };
@@ -36,12 +41,12 @@ function synthesize(settings?: Settings, checks = false) {
   if (checks) { cdk.Validations.of(app).addPlugins(new AwsSolutionsChecks(app)); }
   const stack = new OrderPipelineStack(app, 'OrderPipeline', { image: WorkloadImage.fromDirectory(image), settings });
   const assembly = app.synth();
-  const { Resources: resources, Outputs: outputs }: { Resources: { [logicalId: string]: Resource }; Outputs: { [name: string]: { Value: unknown } } } =
-    assembly.getStackByName('OrderPipeline').template;
+  const { Resources: resources, Outputs: outputs }: Template = assembly.getStackByName('OrderPipeline').template;
   const ofType = (type: string) => Object.values(resources).filter(resource => resource.Type === type).map(resource => resource.Properties);
   const manifests = ofType('Custom::AWSCDK-EKS-KubernetesResource').flatMap(({ Manifest }): Manifest[] => JSON.parse(render(Manifest)));
   const idsOf = (type: string) => Object.keys(resources).filter(id => resources[id]!.Type === type);
-  return { stack, directory: assembly.directory, resources, outputs, idsOf, ofType, ofKind: (kind: string) => manifests.filter(m => m.kind === kind) };
+  const ofKind = (kind: string) => manifests.filter(m => m.kind === kind);
+  return { stack, directory: assembly.directory, resources, outputs, idsOf, ofType, ofKind };
 }
 
 /** What only the deployment knows becomes a word; a number among it is quoted. */
@@ -118,8 +123,8 @@ describe('the stack', () => {
   });
 
   test('exposes the two APIs by internal load balancers, and nothing else', () => {
-    const services = ofKind('Service').map(({ metadata, spec }) => [metadata.name, spec.type, spec.ports[0].port]);
-    assert.deepEqual(services, [['api-write-service', 'LoadBalancer', 3000], ['api-read-service', 'LoadBalancer', 3001]]);
+    const exposed = ofKind('Service').map(({ metadata, spec }) => [metadata.name, spec.type, spec.ports[0].port]);
+    assert.deepEqual(exposed, [['api-write-service', 'LoadBalancer', 3000], ['api-read-service', 'LoadBalancer', 3001]]);
     assert.ok(JSON.stringify(ofKind('Service')).includes('"service.beta.kubernetes.io/aws-load-balancer-scheme":"internal"'));
   });
 
@@ -154,7 +159,8 @@ describe('the stack', () => {
   test('gives every service both endpoints of the database with their ports, and the credentials of one side', () => {
     const secrets = idsOf('AWS::SecretsManager::Secret');
     for (const { metadata: { name }, spec } of ofKind('Deployment')) {
-      const environment = Object.fromEntries(spec.template.spec.containers[0].env.map(({ name: key, value }: { name: string; value: string }) => [key, value]));
+      const variables: { name: string; value: string }[] = spec.template.spec.containers[0].env;
+      const environment = Object.fromEntries(variables.map(({ name: key, value }) => [key, value]));
       assert.deepEqual([environment.DB_ENGINE, environment.DB_PORT, environment.DB_READER_PORT], ['postgres', '5433', '5433'], name);
     }
     const readable = ofType('AWS::IAM::Policy').flatMap(({ PolicyName, PolicyDocument }) => PolicyDocument.Statement
@@ -230,7 +236,13 @@ test('the settings decide about events, retries, replicas, readers and capacity'
         maxReceiveCount: 3,
         processingSeconds: 7,
         replicas: {
-          minReplicas: 4, maxReplicas: 5, acceptableLatencySeconds: 120, millisecondsPerMessage: 600, fallbackReplicas: 1, scaleDownPercentPerMinute: 10, targetCpuPercent: 60,
+          minReplicas: 4,
+          maxReplicas: 5,
+          acceptableLatencySeconds: 120,
+          millisecondsPerMessage: 600,
+          fallbackReplicas: 1,
+          scaleDownPercentPerMinute: 10,
+          targetCpuPercent: 60,
         },
       },
     },
@@ -253,7 +265,11 @@ test('the settings decide about events, retries, replicas, readers and capacity'
 test('the checks find nothing, and what was accepted stands in the report with its reason', () => {
   const { directory, stack } = synthesize(undefined, true);
   const report = JSON.parse(readFileSync(join(directory, 'validation-report.json'), 'utf8'));
-  const reports: { pluginName: string; violations: unknown[]; suppressedViolations?: { ruleName: string; reason: string }[] }[] = report.pluginReports;
+  const reports: {
+    pluginName: string;
+    violations: unknown[];
+    suppressedViolations?: { ruleName: string; reason: string }[];
+  }[] = report.pluginReports;
   assert.deepEqual(reports.map(({ pluginName, violations }) => [pluginName, violations]), [['AwsSolutions', []], ['CloudFormation Validate', []]]);
 
   const accepted = reports.flatMap(({ suppressedViolations }) => suppressedViolations ?? []);

@@ -42,7 +42,10 @@ export class OrderPipelineStack extends cdk.Stack {
         ...Array.isArray(events) ? { events } : { eventPattern: events },
         database: DatabaseSide.COMMAND,
         maxReceiveCount,
-        target: services.consume(...program(serviceName, { processingTime: cdk.Duration.seconds(processingSeconds), scaling: queueScaling(replicas) })),
+        target: services.consume(...program(serviceName, {
+          processingTime: cdk.Duration.seconds(processingSeconds),
+          scaling: queueScaling(replicas),
+        })),
       }).addAlarms(actions);
     }
 

@@ -13,7 +13,7 @@ test('what a consumer is sent counts from when its rules became what they are', 
   const folder = mkdtempSync(join(tmpdir(), 'subscriptions-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const since = (now: number, fresh: boolean, ...routes: Route[]) =>
-    Object.fromEntries(rememberBeginnings(folder, routes, at(now), fresh).map((route) => [route.rule, Number(route.since?.xid)]));
+    Object.fromEntries(rememberBeginnings(folder, routes, at(now), fresh).map((found) => [found.rule, Number(found.since?.xid)]));
   const stock = route('stock', 'ToStock', '{"detail-type":["A"]}');
   const mail = route('mail', 'ToMail', '{"detail-type":["A"]}');
 

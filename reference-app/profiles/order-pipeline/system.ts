@@ -45,7 +45,8 @@ async function feedSamples({ writeUrl, database }: Pipeline, { rate }: FeedPlan,
   return fed;
 }
 
-async function feedRandom({ writeUrl }: Pipeline, { orders: count = 0, rate, seed }: FeedPlan, out: Screen, signal: AbortSignal): Promise<FeedResult> {
+async function feedRandom({ writeUrl }: Pipeline, plan: FeedPlan, out: Screen, signal: AbortSignal): Promise<FeedResult> {
+  const { orders: count = 0, rate, seed } = plan;
   out.line(`${out.paint('bold', `${count} random orders`)} at ${rate} per second, seed ${seed}`);
   const started = performance.now();
   let accepted = 0;

@@ -85,13 +85,8 @@ function checker(document: Document) {
     }
     const response = operation.responses[status];
     if (!response) return ['this status is not described'];
-    for (const [name, described] of Object.entries(response.headers ?? {})) {
-      const { schema, required } = resolve(described);
-      const header = reply.getHeader(name);
-      if (header === undefined && required) problems.push(`header ${name} is missing`);
-      const wrong = header !== undefined && errors(schema, String(header));
-      if (wrong) problems.push(`header ${name}: ${wrong}`);
-    }
+    const headers = Object.entries(response.headers ?? {});
+    problems.push(...headers.flatMap(([name, described]) => headerProblems(name, described, reply.getHeader(name))));
     const content = response.content?.[mediaType];
     if (response.content && !content) problems.push(`media type ${mediaType || 'none'} is not described`);
     else if (!response.content && text) problems.push('a body is not described');
@@ -100,6 +95,13 @@ function checker(document: Document) {
     if (status < 400) problems.push(...requestProblems(operation, request));
     return problems;
   };
+
+  function headerProblems(name: string, described: Described, value: unknown): string[] {
+    const { schema, required } = resolve(described);
+    if (value === undefined) return required ? [`header ${name} is missing`] : [];
+    const wrong = errors(schema, String(value));
+    return wrong ? [`header ${name}: ${wrong}`] : [];
+  }
 
   function requestProblems({ operationId, parameters = [], requestBody }: Operation, request: FastifyRequest): string[] {
     const problems: string[] = [];

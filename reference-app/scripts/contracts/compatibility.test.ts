@@ -13,8 +13,10 @@ import { parseEnvelope } from '../../services/shared/events/index.ts';
 const created = currentContracts().find(({ type }) => type === 'order.created')!;
 type Mutable = { -readonly [K in keyof JsonSchema]: any };
 
+type Data = { properties: Record<string, Mutable>; required: string[] } & Mutable;
+
 /** The same with a change made to its data. */
-function changed(contract: Contract, change: (data: { properties: Record<string, Mutable>; required: string[] } & Mutable) => void): Contract {
+function changed(contract: Contract, change: (data: Data) => void): Contract {
   const schema = structuredClone(contract.schema) as Mutable;
   change(schema.properties.data);
   return { ...contract, schema };

@@ -22,39 +22,42 @@ const AT_CONSUMERS = 'consumers that run now would refuse the event';
  * that is there stays as it is, and an object may get optional fields. What this can't judge counts as a conflict.
  */
 export function conflicts(published: JsonSchema, now: JsonSchema, field = ''): Conflict[] {
-  const found: Conflict[] = [];
-  const conflict = (problem: string, at = field) => {
-    found.push({ field: at || 'the event', problem });
-  };
   const keywords = new Set([...Object.keys(published), ...Object.keys(now)].filter((keyword) => !ANNOTATIONS.has(keyword)));
-  for (const keyword of keywords) {
+  return [...keywords].flatMap((keyword) => {
     const before = published[keyword];
     const after = now[keyword];
-    if (keyword === 'properties') {
-      found.push(...conflictsOfProperties(published, now, field));
-    } else if (keyword === 'required') {
-      // With the properties.
-    } else if (keyword === 'items' && isSchema(before) && isSchema(after)) {
-      found.push(...conflicts(before, after, `${field}[]`));
-    } else if (keyword === 'anyOf' && Array.isArray(before) && Array.isArray(after) && before.length === after.length) {
-      before.forEach((one: JsonSchema, i) => found.push(...conflicts(one, after[i] as JsonSchema, field)));
-    } else if (keyword === 'enum' && Array.isArray(before) && Array.isArray(after)) {
-      const missing = (from: unknown[], to: unknown[]) => from.filter((value) => !to.includes(value)).map((value) => JSON.stringify(value)).join(', ');
-      const gone = missing(before, after);
-      const added = missing(after, before);
-      if (gone) conflict(`can't be ${gone} any more; events in the archive may say so`);
-      if (added) conflict(`can be ${added} now; consumers that run now would refuse it`);
-    } else if (!isDeepStrictEqual(before, after)) {
-      const bound = LOWER.has(keyword) ? 1 : UPPER.has(keyword) ? -1 : 0;
-      if (bound !== 0) {
-        const [b, a] = [before, after].map((limit) => (limit === undefined ? -Infinity : Number(limit) * bound)) as [number, number];
-        conflict(`has ${a > b ? 'a narrower' : 'a wider'} ${keyword} (${text(before)} → ${text(after)}); ${a > b ? IN_ARCHIVE : AT_CONSUMERS}`);
-      } else {
-        conflict(`has another ${keyword} (${text(before)} → ${text(after)}); ${IN_ARCHIVE}, or ${AT_CONSUMERS}`);
-      }
+    // The required fields are compared with the properties.
+    if (keyword === 'required') return [];
+    if (keyword === 'properties') return conflictsOfProperties(published, now, field);
+    if (keyword === 'items' && isSchema(before) && isSchema(after)) return conflicts(before, after, `${field}[]`);
+    if (keyword === 'anyOf' && Array.isArray(before) && Array.isArray(after) && before.length === after.length) {
+      return before.flatMap((one: JsonSchema, i) => conflicts(one, after[i] as JsonSchema, field));
     }
-  }
-  return found;
+    const problems = keyword === 'enum' && Array.isArray(before) && Array.isArray(after)
+      ? problemsOfValues(before, after)
+      : problemsOfKeyword(keyword, before, after);
+    return problems.map((problem) => ({ field: field || 'the event', problem }));
+  });
+}
+
+function problemsOfValues(before: readonly unknown[], after: readonly unknown[]): string[] {
+  const missing = (from: readonly unknown[], to: readonly unknown[]) =>
+    from.filter((value) => !to.includes(value)).map((value) => JSON.stringify(value)).join(', ');
+  const gone = missing(before, after);
+  const added = missing(after, before);
+  return [
+    ...(gone ? [`can't be ${gone} any more; events in the archive may say so`] : []),
+    ...(added ? [`can be ${added} now; consumers that run now would refuse it`] : []),
+  ];
+}
+
+function problemsOfKeyword(keyword: string, before: unknown, after: unknown): string[] {
+  if (isDeepStrictEqual(before, after)) return [];
+  const change = `${keyword} (${text(before)} → ${text(after)})`;
+  const bound = LOWER.has(keyword) ? 1 : UPPER.has(keyword) ? -1 : 0;
+  if (bound === 0) return [`has another ${change}; ${IN_ARCHIVE}, or ${AT_CONSUMERS}`];
+  const [b, a] = [before, after].map((limit) => (limit === undefined ? -Infinity : Number(limit) * bound)) as [number, number];
+  return [a > b ? `has a narrower ${change}; ${IN_ARCHIVE}` : `has a wider ${change}; ${AT_CONSUMERS}`];
 }
 
 function conflictsOfProperties(published: JsonSchema, now: JsonSchema, parent: string): Conflict[] {

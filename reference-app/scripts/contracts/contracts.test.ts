@@ -75,8 +75,8 @@ for (const contract of contracts) {
     const spoilt = arbitraryEvent(contract.schema).chain((event) => fc.tuple(fc.constant(event), spoilings(event.data as object)));
     let refused = 0;
     fc.assert(fc.property(spoilt, ([event, data]) => {
-      const { source, subject, sequence, causationid } = event as Record<string, string>;
-      const make = () => newEvent({ type, source: source!, subject: subject!, sequence: sequence!, cause: { id: causationid! }, data: data as never });
+      const { source = '', subject = '', sequence = '', causationid: id = '' } = event as Record<string, string>;
+      const make = () => newEvent({ type, source, subject, sequence, cause: { id }, data: data as never });
       const text = JSON.stringify({ ...event, data });
       let readable = true;
       try {

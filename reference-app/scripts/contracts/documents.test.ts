@@ -83,8 +83,10 @@ for (const [name, document] of Object.entries({ openapi, asyncapi })) {
 }
 
 test('the OpenAPI document: names of operations differ, and parameters of paths are described', () => {
-  const { paths } = openapi as { paths: Record<string, Record<string, { operationId: string; parameters?: { name: string; in: string }[] }>> };
-  const operations = Object.entries(paths).flatMap(([path, methods]) => Object.values(methods).map((operation) => ({ path, ...operation })));
+  type Operation = { operationId: string; parameters?: { name: string; in: string }[] };
+  const { paths } = openapi as { paths: Record<string, Record<string, Operation>> };
+  const operations = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.values(methods).map((operation) => ({ path, ...operation })));
   assert.equal(new Set(operations.map(({ operationId }) => operationId)).size, operations.length);
   for (const { path, parameters = [] } of operations) {
     assert.deepEqual(parameters.filter((one) => one.in === 'path').map(({ name }) => name), [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name));

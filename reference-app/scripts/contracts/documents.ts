@@ -49,15 +49,15 @@ async function plan(): Promise<Plan> {
   return planContracts(currentContracts(), await publishedContracts(), parseEnvelope);
 }
 
-/** What the services serve and what the queues get. */
+/** The documents of the APIs that the services serve, and of the events that the queues get. */
 export async function documents(): Promise<{ openapi: object; asyncapi: object }> {
+  const consumers = Object.entries(defaultSettings.consumers).map(([name, consumer]) => ({ name, detailTypes: detailTypesOf(consumer) }));
   return {
     openapi: openApi([
       { name: 'write', description: 'Commands: the write service takes orders in.', port: 3000, routes: writeRoutes },
       { name: 'read', description: 'Queries: the read service shows orders and stock.', port: 3001, routes: readRoutes },
     ]),
-    asyncapi: asyncApi(defaultSettings.eventSource, currentContracts(), await publishedContracts(), Object.entries(defaultSettings.consumers).map(
-      ([name, consumer]) => ({ name, detailTypes: detailTypesOf(consumer) }))),
+    asyncapi: asyncApi(defaultSettings.eventSource, currentContracts(), await publishedContracts(), consumers),
   };
 }
 

@@ -35,7 +35,8 @@ export interface AsyncApiDocument {
 export function page(openapi: OpenApiDocument, asyncapi: AsyncApiDocument): string {
   const operations = Object.entries(openapi.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => ({ path, method: method.toUpperCase(), operation })));
-  const groups = openapi.tags.map((tag) => ({ ...tag, operations: operations.filter(({ operation }) => operation.tags.includes(tag.name)) }));
+  const tagged = (name: string) => operations.filter(({ operation }) => operation.tags.includes(name));
+  const groups = openapi.tags.map((tag) => ({ ...tag, operations: tagged(tag.name) }));
   const messages = Object.entries(asyncapi.components.messages);
   const rows = [
     '<!doctype html>',
@@ -262,7 +263,8 @@ function resolve(schema: JsonSchema, schemas: Record<string, JsonSchema>): JsonS
   if (!schema.allOf) return schema;
   const parts = schema.allOf.map((part) => resolve(part, schemas));
   const properties: Record<string, JsonSchema> = {};
-  for (const part of parts) for (const [name, one] of Object.entries(part.properties ?? {})) properties[name] = { ...properties[name], ...one };
+  const named = parts.flatMap((part) => Object.entries(part.properties ?? {}));
+  for (const [name, one] of named) properties[name] = { ...properties[name], ...one };
   const description = parts.find((part) => part.description)?.description ?? '';
   return { type: 'object', description, properties, required: parts.flatMap((part) => part.required ?? []) };
 }

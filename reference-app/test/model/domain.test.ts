@@ -6,7 +6,8 @@ import { play, Reached, stepsArbitrary, type Plant } from './world.ts';
 
 const RUNS = Number(process.env.MODEL_RUNS ?? 3_000);
 
-const property = (plant: Plant, reached = new Reached()) => fc.asyncProperty(stepsArbitrary, (steps) => play(steps, new MemoryWorld(plant, reached)));
+const property = (plant: Plant, reached = new Reached()) =>
+  fc.asyncProperty(stepsArbitrary, (steps) => play(steps, new MemoryWorld(plant, reached)));
 
 test(`${RUNS} random histories, delivered in any order, twice, late, unacknowledged: the invariants hold`, async () => {
   const reached = new Reached();

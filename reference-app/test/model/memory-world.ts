@@ -132,8 +132,10 @@ export class MemoryWorld implements World {
       const before = has.get(sku) ?? { held: 0, taken: 0 };
       has.set(sku, { held: before.held + reserved, taken: before.taken - onHand });
     }
-    const left = [...has].filter(([, { held, taken }]) => held !== 0 || taken !== 0).map(([sku, { held, taken }]) => [sku, held, taken]).sort();
-    if (status === 'CONFIRMED') assert.deepEqual(left, items!.map(({ sku, quantity }) => [sku, 0, quantity]).sort(), 'I5: what was taken is what was ordered');
+    const pieces = [...has].map(([sku, { held, taken }]) => [sku, held, taken] as const);
+    const left = pieces.filter(([, held, taken]) => held !== 0 || taken !== 0).sort();
+    const ordered = items!.map(({ sku, quantity }) => [sku, 0, quantity]).sort();
+    if (status === 'CONFIRMED') assert.deepEqual(left, ordered, 'I5: the order has what was ordered');
     else assert.deepEqual(left, [], `I9: the order is ${status}`);
   }
 
@@ -196,13 +198,14 @@ export class MemoryWorld implements World {
 
   #reserve(events: readonly EventEnvelope<Caused>[], handled: ReadonlySet<string>): Outcome[] {
     // Without the gate, each is taken for the next.
-    const seen = this.#plant.gate === false
-      ? events.map((event) => ({ ...event, sequence: String(1 + Math.max(0, ...this.#ledger.filter(({ orderId }) => orderId === event.subject).map(({ version }) => version))) }))
-      : events;
+    const last = (order: string) => Math.max(0, ...this.#ledger.filter(({ orderId }) => orderId === order).map(({ version }) => version));
+    const seen = this.#plant.gate === false ? events.map((event) => ({ ...event, sequence: String(1 + last(event.subject)) })) : events;
     const decision = decideStock(seen, { handled, entries: this.#ledger, stock: this.#stock });
     for (const { cause, eventId, version, movements, data } of decision.changes) {
       this.#note('inventory-service', events.find(({ id }) => id === cause.id)!);
-      for (const { sku, location, onHand, reserved, type } of movements) this.#ledger.push({ orderId: data.orderId, version, sku, location, onHand, reserved, eventId, type });
+      for (const { sku, location, onHand, reserved, type } of movements) {
+        this.#ledger.push({ orderId: data.orderId, version, sku, location, onHand, reserved, eventId, type });
+      }
       this.#emit(newEvent({ id: eventId, type: 'inventory.updated', source: '/inventory-service', subject: data.orderId, sequence: version, cause, data }));
     }
     this.#stock = this.#stock.map((level) => {
@@ -250,7 +253,8 @@ export class MemoryWorld implements World {
     steps.push({ version, from: order.status, to: status, eventId: event.id });
     this.#reached.count(`${order.status}>${status} ${event.type}`);
     const { requested: _, reason: __, ...rest } = order;
-    this.#orders.set(orderId, { ...rest, status, version, lastEventId: event.id, ...(items && { items }), ...(requested && { requested }), ...(reason !== null && { reason }) });
+    const changes = { ...(items && { items }), ...(requested && { requested }), ...(reason !== null && { reason }) };
+    this.#orders.set(orderId, { ...rest, status, version, lastEventId: event.id, ...changes });
     this.#emit({ ...event, sequence: String(version) });
   }
 

@@ -25,7 +25,10 @@ export async function stockUp(db: TestDatabase): Promise<void> {
   }
 }
 
-/** Takes out what the test is to miss. The inbox and the database's guard are taken out of the database, which is then no good for anything else. */
+/**
+ * Takes out a part whose absence the test must notice. The inbox and the guard of the database are taken out of the database, which is of
+ * no use for anything else then.
+ */
 export async function plantIn(db: TestDatabase, plant: Plant): Promise<void> {
   if (plant.inbox === false) {
     await db.admin.query(`CREATE OR REPLACE FUNCTION messaging.handled(p_consumer text, p_event_ids uuid[]) RETURNS uuid[] LANGUAGE sql STABLE AS $$ SELECT '{}'::uuid[] $$;
@@ -33,12 +36,17 @@ export async function plantIn(db: TestDatabase, plant: Plant): Promise<void> {
         INSERT INTO messaging.inbox (consumer, event_id) SELECT p_consumer, e FROM unnest(p_event_ids) e ON CONFLICT DO NOTHING $$`);
   }
   if (plant.guard === false) {
-    await db.admin.query('ALTER TABLE orders.orders DISABLE TRIGGER orders_transition; ALTER TABLE orders.status_change DROP CONSTRAINT status_change_transition');
+    await db.admin.query('ALTER TABLE orders.orders DISABLE TRIGGER orders_transition');
+    await db.admin.query('ALTER TABLE orders.status_change DROP CONSTRAINT status_change_transition');
   }
 }
 
 /** The services themselves on PostgreSQL; only the bus and the queues between them are the test's. */
 export class PostgresWorld implements World {
+  static api(db: TestDatabase) {
+    return createWriteApi({ pool: db.command, logger: silentLogger(), registry: new Registry() });
+  }
+
   readonly #db: TestDatabase;
   readonly #app: ReturnType<typeof createWriteApi>;
   readonly #handlers: ReadonlyMap<string, Handler>;
@@ -54,13 +62,12 @@ export class PostgresWorld implements World {
     this.#reached = reached;
     const [stock, inventory, status, ...listeners] = handlersOf(db);
     const handlers = [
-      stock!, plant.gate === false ? ungatedInventory(db) : inventory!, plant.guard === false ? unguardedStatus(db) : status!, ...(plant.gate === false ? listeners.map(ungated) : listeners),
+      stock!,
+      plant.gate === false ? ungatedInventory(db) : inventory!,
+      plant.guard === false ? unguardedStatus(db) : status!,
+      ...(plant.gate === false ? listeners.map(ungated) : listeners),
     ];
     this.#handlers = new Map(handlers.map((handler) => [handler.name, handler]));
-  }
-
-  static api(db: TestDatabase) {
-    return createWriteApi({ pool: db.command, logger: silentLogger(), registry: new Registry() });
   }
 
   get orders(): number {
@@ -198,7 +205,8 @@ export async function hashes(db: TestDatabase): Promise<Record<string, string>> 
 /** All events that ever were, to everybody who gets them, in any order and batches. */
 export async function replay(db: TestDatabase, random: () => number): Promise<number> {
   const { rows } = await db.admin.query<{ envelope: string }>('SELECT envelope FROM messaging.outbox');
-  const events = rows.map(({ envelope }) => ({ event: JSON.parse(envelope) as EventEnvelope, at: random() })).sort((a, b) => a.at - b.at).map(({ event }) => event);
+  const placed = rows.map(({ envelope }) => ({ event: JSON.parse(envelope) as EventEnvelope, place: random() }));
+  const events = placed.sort((a, b) => a.place - b.place).map(({ event }) => event);
   for (const handler of handlersOf(db)) {
     const wanted = events.filter(({ type }) => SUBSCRIPTIONS[handler.name]!.includes(type));
     for (let at = 0; at < wanted.length;) {
@@ -212,7 +220,11 @@ export async function replay(db: TestDatabase, random: () => number): Promise<nu
 
 function handlersOf(db: TestDatabase): Handler[] {
   return [
-    createStockHandler({ reader: db.command, writer: db.command, logger: silentLogger() }), inventoryHandler, orderStatusHandler, analyticsHandler, createNotificationHandler(() => undefined),
+    createStockHandler({ reader: db.command, writer: db.command, logger: silentLogger() }),
+    inventoryHandler,
+    orderStatusHandler,
+    analyticsHandler,
+    createNotificationHandler(() => undefined),
   ] as unknown as Handler[];
 }
 
@@ -251,7 +263,8 @@ function unguardedStatus(db: TestDatabase): Handler {
         const change = decideAnswer({ ...order, status: 'PENDING', version: Number(event.sequence) }, event, at);
         const isNew = !handled.has(event.id);
         if (isNew) {
-          const said = change && { ...change, from: order.status, version: order.version, event: { ...change.event, sequence: String(order.version + 1) } as EventEnvelope };
+          const next = change && { ...change.event, sequence: String(order.version + 1) } as EventEnvelope;
+          const said = change && next && { ...change, from: order.status, version: order.version, event: next };
           await settle(db.command, 'order-status', [event.id], said ? [said] : [], at);
         }
         outcomes.push({ eventId: event.id, result: isNew ? 'ok' : 'duplicate' });

@@ -24,8 +24,11 @@ export async function requireBus(client: EventBridgeClient, busName: string): Pr
   }
 }
 
-/** What the next try would meet again, whichever event it is about. */
-const HOPELESS = /^(AccessDenied|CredentialsProviderError|UnrecognizedClient|ExpiredToken|InvalidSignature|IncompleteSignature|InvalidClientTokenId|NotAuthorized)/;
+/** Errors that the next try would meet again, with any event. */
+const HOPELESS = new RegExp(`^(${[
+  'AccessDenied', 'CredentialsProviderError', 'UnrecognizedClient', 'ExpiredToken', 'InvalidSignature', 'IncompleteSignature',
+  'InvalidClientTokenId', 'NotAuthorized',
+].join('|')})`);
 const RETRY_BASE_MS = 100;
 const RETRY_MAX_MS = 5_000;
 
