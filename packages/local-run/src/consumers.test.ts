@@ -8,7 +8,7 @@ import { startLocal } from './run.ts';
 import { synthesizeConsumers } from '../test/consumers/app.ts';
 import { atEnd, eventually, temporaryFolder } from '../test/temporary.ts';
 
-process.env['CDK_VALIDATION'] = 'false';
+process.env.CDK_VALIDATION = 'false';
 
 interface Seen {
   readonly queue: string;
@@ -33,7 +33,7 @@ test('what a consumer may ask for runs as its template says', async (context) =>
   };
   const seen = (queue: RegExp): Seen[] => (existsSync(seenFile) ? readFileSync(seenFile, 'utf8').trim().split('\n').map((line) => JSON.parse(line) as Seen) : [])
     .filter((entry) => queue.test(entry.queue));
-  const ids = (queue: RegExp) => seen(queue).map(({ message }) => message['id']);
+  const ids = (queue: RegExp) => seen(queue).map(({ message }) => message.id);
   const queueNamed = (name: RegExp) => run.queues.find((queue) => name.test(queue.name)) ?? assert.fail(`no queue ${name}`);
   const empty = (name: RegExp) => {
     const { visible, inFlight } = queueNamed(name).depth();
@@ -47,7 +47,7 @@ test('what a consumer may ask for runs as its template says', async (context) =>
     for (const name of ['Large', 'Grouped']) {
       const dead = queueNamed(new RegExp(`${name}DeadLetterQueue`));
       const { Attributes } = await sqs.send(new GetQueueAttributesCommand({ QueueUrl: dead.url, AttributeNames: ['RedriveAllowPolicy'] }));
-      assert.deepEqual(JSON.parse(Attributes?.['RedriveAllowPolicy'] ?? ''), {
+      assert.deepEqual(JSON.parse(Attributes?.RedriveAllowPolicy ?? ''), {
         redrivePermission: 'byQueue', sourceQueueArns: [queueNamed(new RegExp(`${name}Queue`)).arn],
       });
     }
@@ -69,7 +69,7 @@ test('what a consumer may ask for runs as its template says', async (context) =>
     await put('Detail', { id: 'part' });
     await put('Constant', { id: 'ignored' });
     await eventually(() => ids(/^plain$/).length === 2, 'both');
-    assert.deepEqual(seen(/^plain$/).map(({ message }) => message).sort((a, b) => (String(a['id']) < String(b['id']) ? -1 : 1)), [{ id: 'constant' }, { id: 'part' }]);
+    assert.deepEqual(seen(/^plain$/).map(({ message }) => message).sort((a, b) => (String(a.id) < String(b.id) ? -1 : 1)), [{ id: 'constant' }, { id: 'part' }]);
   });
 
   await context.test('a FIFO queue keeps the order when a message comes back, drops duplicates and what its function does not want', async () => {
@@ -77,7 +77,7 @@ test('what a consumer may ask for runs as its template says', async (context) =>
     await put('Grouped', { id: 1, kind }, { id: 2, kind, failures: 1 }, { id: 3, kind }, { id: 3, kind });
     await put('GroupedToo', { id: 4, kind: 'noise' }, { id: 5, kind });
     await eventually(() => ids(/GroupedQueue.*\.fifo$/).includes(5), 'the last of the group');
-    assert.deepEqual(seen(/GroupedQueue/).map(({ message, group }) => [message['id'], group]), [1, 2, 3, 5].map((id) => [id, 'all']));
+    assert.deepEqual(seen(/GroupedQueue/).map(({ message, group }) => [message.id, group]), [1, 2, 3, 5].map((id) => [id, 'all']));
     await eventually(() => empty(/GroupedQueue/), 'the queue to be empty, of the noise too');
     assert.deepEqual(queueNamed(/GroupedDeadLetterQueue/).messages(), []);
     assert.deepEqual(queueNamed(/GroupedRuleDeadLetterQueue/).messages(), []);

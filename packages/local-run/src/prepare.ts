@@ -4,8 +4,8 @@ import { nameWhatIsNotMade } from './assembly/not-made.ts';
 import { placeOf } from './assembly/place.ts';
 import { namedType, TEMPLATE_TYPES, TEMPLATE_WITHOUT_MEANING } from './assembly/types.ts';
 import type { ResourceType } from './assembly/types.ts';
-import type { Log } from './log.ts';
 import type { LocalRunOptions } from './local-run.ts';
+import type { Log } from './log.ts';
 import { awsEnvironment, localEnvironment } from './processes/environment.ts';
 import type { EnvironmentPart } from './processes/environment.ts';
 import type { Leftovers } from './processes/leftovers.ts';
@@ -50,7 +50,8 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
   const place = placeOf(assembly, warn);
   const aws = () => ({ region: place.region, otherServices: builtIn.otherServices.address });
   const workloads = new Workloads({
-    ...surroundings, port,
+    ...surroundings,
+    port,
     onFailure: (sentence) => options.onFailure?.(sentence),
     onRecovery: (sentence) => options.onRecovery?.(sentence),
     maxReplicas: options.maxReplicas ?? Infinity,
@@ -62,7 +63,12 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
     }),
   });
   const context: RunContext = {
-    ...place, ...surroundings, assembly, workloads, port, warn,
+    ...place,
+    ...surroundings,
+    assembly,
+    workloads,
+    port,
+    warn,
     fresh: options.fresh ?? false,
     otherEndpoints: options.otherEndpoints ?? {},
     report: (sentence) => {
@@ -84,10 +90,17 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
     made: types,
     withoutMeaning: [TEMPLATE_WITHOUT_MEANING, ...services.map((service) => service.withoutMeaning ?? {})],
     otherEndpoints: options.otherEndpoints ?? {},
-    leaveOut: context.leaveOut, warn,
+    leaveOut: context.leaveOut,
+    warn,
   });
   return {
-    context, builtIn, services, model, warnings, withoutMeaning, portNames,
+    context,
+    builtIn,
+    services,
+    model,
+    warnings,
+    withoutMeaning,
+    portNames,
     environment: () => Object.assign({}, ...services.map((service) => service.environment?.({})), awsEnvironment(aws())) as Record<string, string>,
   };
 }

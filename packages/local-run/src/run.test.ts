@@ -10,16 +10,16 @@ import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { ReceiveMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { LocalRunError } from './errors.ts';
-import { query } from './rds/postgres.ts';
-import { processStart } from './processes/identity.ts';
-import { startLocal } from './run.ts';
 import type { LocalRun, LocalRunOptions } from './local-run.ts';
+import { processStart } from './processes/identity.ts';
+import { query } from './rds/postgres.ts';
+import { startLocal } from './run.ts';
 import { synthesizeShop } from '../test/shop/app.ts';
 import type { ShopOptions } from '../test/shop/app.ts';
 import { atEnd, eventually, temporaryFolder } from '../test/temporary.ts';
 
 // The validator of the CDK costs a second per app, and is not what is tested here.
-process.env['CDK_VALIDATION'] = 'false';
+process.env.CDK_VALIDATION = 'false';
 
 interface Answer {
   readonly pid: number;
@@ -112,24 +112,24 @@ test('a stack that nobody here wrote: its function, its container, its queue, it
     assert.equal(node, process.version);
     const { writer, reader } = run.database ?? assert.fail('no database');
     assert.deepEqual(
-      [env['GREETING'], env['POD'], env['FLAVOUR'], env['QUEUE_URL'], env['BUS'], env['TABLE_ARN'], env['SELF']],
+      [env.GREETING, env.POD, env.FLAVOUR, env.QUEUE_URL, env.BUS, env.TABLE_ARN, env.SELF],
       ['hello from the image', 'web', 'vanilla', queueOf(run, 'Orders').url, 'shop', 'arn:aws:dynamodb:us-east-1:000000000000:table/t', `${service.urls[0]}/x`],
     );
     assert.deepEqual(
-      [env['DATABASE_HOST'], env['DATABASE_PORT'], env['DATABASE_URL'], env['READER'], env['READER_PORT']],
+      [env.DATABASE_HOST, env.DATABASE_PORT, env.DATABASE_URL, env.READER, env.READER_PORT],
       ['127.0.0.1', `${writer.port}`, `postgres://127.0.0.1:${writer.port}/shop`, `127.0.0.1:${reader?.port}`, `${reader?.port}`],
     );
-    assert.deepEqual([env['HOST'], env['AWS_ENDPOINT_URL_SQS'], env['WEB_SERVICE_PORT']], ['127.0.0.1', run.endpoints.sqs, new URL(service.urls[0] ?? '').port]);
-    assert.notEqual(env['PORT'], '3000');
+    assert.deepEqual([env.HOST, env.AWS_ENDPOINT_URL_SQS, env.WEB_SERVICE_PORT], ['127.0.0.1', run.endpoints.sqs, new URL(service.urls[0] ?? '').port]);
+    assert.notEqual(env.PORT, '3000');
     const each = await Promise.all(service.processUrls().map(async (url) => (await (await fetch(url)).json() as Answer).pid));
     assert.deepEqual(each, service.pids(), 'every process has an address of its own');
-    assert.equal(env['CDK_VALIDATION'], undefined, 'the environment of the run itself stays out');
+    assert.equal(env.CDK_VALIDATION, undefined, 'the environment of the run itself stays out');
   });
 
   await context.test('the secret lets its user into the database', async () => {
     const { env } = await web(run).ask();
     const client = new SecretsManagerClient({ region: 'us-east-1', endpoint: run.endpoints.secretsmanager, credentials });
-    const { SecretString = '' } = await client.send(new GetSecretValueCommand({ SecretId: env['SECRET'] }));
+    const { SecretString = '' } = await client.send(new GetSecretValueCommand({ SecretId: env.SECRET }));
     client.destroy();
     const secret = JSON.parse(SecretString) as { username: string; password: string; host: string; port: number; dbname: string; engine: string };
     assert.deepEqual([secret.engine, secret.dbname, secret.port], ['postgres', 'shop', run.database?.writer.port]);
@@ -191,7 +191,7 @@ test('a stack that nobody here wrote: its function, its container, its queue, it
     const { writer, reader } = run.database ?? assert.fail('no database');
     assert.ok(reader);
     await query(writer, 'create table t as select 1 as a');
-    await eventually(async () => (await query(reader, `select 1 from pg_class where relname = 't'`)).length === 1, 'the table on the replica');
+    await eventually(async () => (await query(reader, 'select 1 from pg_class where relname = \'t\'')).length === 1, 'the table on the replica');
     await run.pauseReplica();
     await query(writer, 'insert into t values (2)');
     assert.deepEqual(await query(reader, 'select count(*)::int as n from t'), [{ n: 1 }]);
@@ -223,7 +223,7 @@ test('a stack that nobody here wrote: its function, its container, its queue, it
     await again.stop();
     const fresh = await shop.start({ withDatabase: true }, { fresh: true });
     assert.equal((await receive(fresh, 'Dead')).length, 0);
-    assert.deepEqual(await query((fresh.database ?? assert.fail()).writer, `select 1 from pg_class where relname = 't'`), []);
+    assert.deepEqual(await query((fresh.database ?? assert.fail()).writer, 'select 1 from pg_class where relname = \'t\''), []);
     await fresh.stop();
   });
 });
@@ -247,7 +247,7 @@ test('a queue whose policy does not let EventBridge in gets nothing; the dead-le
   const run = await shopIn(context).start({ withoutQueuePolicy: true });
   await put(run, [{ id: 'refused' }]);
   const [dead] = await eventually(async () => { const all = await receive(run, 'Dead'); return all.length > 0 && all; }, 'the dead letter');
-  assert.equal(dead?.MessageAttributes?.['ERROR_CODE']?.StringValue, 'NO_PERMISSIONS');
+  assert.equal(dead?.MessageAttributes?.ERROR_CODE?.StringValue, 'NO_PERMISSIONS');
   assert.deepEqual(queueOf(run, 'Orders').depth(), { visible: 0, inFlight: 0, delayed: 0 });
 });
 

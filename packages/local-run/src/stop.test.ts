@@ -8,7 +8,7 @@ import { processStart } from './processes/identity.ts';
 import { synthesizeShop } from '../test/shop/app.ts';
 import { atEnd, temporaryFolder } from '../test/temporary.ts';
 
-process.env['CDK_VALIDATION'] = 'false';
+process.env.CDK_VALIDATION = 'false';
 
 /** The processes with this text in their command or their environment, which every process of a run inherits or gets. */
 function processesOf(marker: string): number[] {

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { atEnd, temporaryFolder } from './temporary.ts';
 import type { Assembly } from '../src/assembly/assembly.ts';
 import { prepareRun } from '../src/prepare.ts';
 import type { PreparedRun } from '../src/prepare.ts';
 import { Leftovers } from '../src/processes/leftovers.ts';
-import { atEnd, temporaryFolder } from './temporary.ts';
 
 /** A run of these stacks whose endpoints listen, and of which nothing else is started. */
 export async function prepared(context: TestContext, assembly: Assembly): Promise<PreparedRun> {

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { readAssembly } from './assembly.ts';
-import { LocalRunError } from '../errors.ts';
 import { temporaryFolder } from '../../test/temporary.ts';
+import { LocalRunError } from '../errors.ts';
 
 function assembly(context: TestContext): string {
   const folder = temporaryFolder(context);

@@ -112,7 +112,10 @@ function readStack(stack: CloudFormationStackArtifact): StackArtifact {
     throw new LocalRunError(`The template of stack ${name} (${file}) has no Resources: run \`cdk synth\` again.`);
   }
   return {
-    id, name, template, directory: dirname(file),
+    id,
+    name,
+    template,
+    directory: dirname(file),
     account: account === 'unknown-account' ? undefined : account,
     region: region === 'unknown-region' ? undefined : region,
   };

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { atEnd, temporaryFolder } from '../../test/temporary.ts';
 import { LocalRunError } from '../errors.ts';
 import { startLocal } from '../run.ts';
-import { atEnd, temporaryFolder } from '../../test/temporary.ts';
 import { UnresolvedError } from './intrinsics.ts';
 
 const UNKNOWN = { 'Fn::GetAtt': ['Seed', 'Value'] };

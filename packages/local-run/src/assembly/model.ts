@@ -111,7 +111,7 @@ class StackModel {
     };
     const parameters = parent && new Proxy({} as Record<string, unknown>, {
       // The parent's values are asked for only when the nested template needs them.
-      get: (_, key) => (parent.source.Properties?.['Parameters'] as Record<string, unknown> | undefined)?.[String(key)] === undefined
+      get: (_, key) => (parent.source.Properties?.Parameters as Record<string, unknown> | undefined)?.[String(key)] === undefined
         ? undefined : (parent.get('Parameters') as Record<string, unknown>)[String(key)],
     });
     this.evaluator = new Evaluator(template, {

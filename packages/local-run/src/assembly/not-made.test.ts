@@ -3,18 +3,18 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import { startLocal } from '../run.ts';
-import { synthesizePlain } from '../../test/plain/app.ts';
-import { prepared } from '../../test/prepared.ts';
-import { atEnd, eventually, temporaryFolder } from '../../test/temporary.ts';
 import { readAssembly } from './assembly.ts';
 import type { Template, TemplateResource } from './assembly.ts';
 import { Model } from './model.ts';
 import { nameWhatIsNotMade } from './not-made.ts';
 import type { NotMadeOptions } from './not-made.ts';
 import { namedType, TEMPLATE_WITHOUT_MEANING } from './types.ts';
+import { synthesizePlain } from '../../test/plain/app.ts';
+import { prepared } from '../../test/prepared.ts';
+import { atEnd, eventually, temporaryFolder } from '../../test/temporary.ts';
+import { startLocal } from '../run.ts';
 
-process.env['CDK_VALIDATION'] = 'false';
+process.env.CDK_VALIDATION = 'false';
 
 function modelOf(Resources: Record<string, TemplateResource>): Model {
   const stacks = [{ id: 'Shop', name: 'Shop', template: { Resources } as Template, account: undefined, region: undefined, directory: '/' }];
@@ -27,8 +27,12 @@ function named(resources: Record<string, TemplateResource> | readonly string[], 
   const reasons: string[] = [];
   const all = Array.isArray(resources) ? Object.fromEntries(resources.map((Type, index) => [`R${index}`, { Type }])) : resources as Record<string, TemplateResource>;
   nameWhatIsNotMade(modelOf(all), {
-    made: { 'AWS::SQS::Queue': true }, withoutMeaning: [TEMPLATE_WITHOUT_MEANING], otherEndpoints: {},
-    leaveOut: (reason) => reasons.push(reason), warn: (sentence) => warnings.push(sentence), ...options,
+    made: { 'AWS::SQS::Queue': true },
+    withoutMeaning: [TEMPLATE_WITHOUT_MEANING],
+    otherEndpoints: {},
+    leaveOut: (reason) => reasons.push(reason),
+    warn: (sentence) => warnings.push(sentence),
+    ...options,
   });
   return { warnings, reasons };
 }
@@ -98,8 +102,11 @@ test('every resource is made, has no meaning for a reason, or is named', async (
   const warnings: string[] = [];
   let reasons = 0;
   nameWhatIsNotMade(model, {
-    made: Object.fromEntries([...made].map((type) => [type, true])), withoutMeaning: [TEMPLATE_WITHOUT_MEANING], otherEndpoints: {},
-    leaveOut: () => { reasons += 1; }, warn: (sentence) => warnings.push(sentence),
+    made: Object.fromEntries([...made].map((type) => [type, true])),
+    withoutMeaning: [TEMPLATE_WITHOUT_MEANING],
+    otherEndpoints: {},
+    leaveOut: () => { reasons += 1; },
+    warn: (sentence) => warnings.push(sentence),
   });
   // A sentence has one resource with its type, several with their number and type, and parts with their number and kind.
   const counted = warnings.flatMap((sentence) => [

@@ -49,5 +49,5 @@ const TITLES: Readonly<Record<string, string>> = { sqs: 'SQS', eventbridge: 'Eve
 
 /** A word of a shell command. */
 export function quote(text: string): string {
-  return /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll(`'`, `'\\''`)}'`;
+  return /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll('\'', '\'\\\'\'')}'`;
 }

@@ -15,7 +15,7 @@ export interface Screen {
 }
 
 export function screen(stream: NodeJS.WriteStream): Screen {
-  const live = stream.isTTY === true && process.env['TERM'] !== 'dumb';
+  const live = stream.isTTY === true && process.env.TERM !== 'dumb';
   let drawn: readonly string[] = [];
   // The reader of a pipe went away, and does not come back.
   let closed = false;

@@ -1,8 +1,8 @@
 import { LocalRunError } from '../errors.ts';
 import type { LocalRun } from '../local-run.ts';
-import { signal as signalProcess } from '../processes/identity.ts';
 import { steps } from './screen.ts';
 import type { Screen, Steps } from './screen.ts';
+import { signal as signalProcess } from '../processes/identity.ts';
 
 /** The exit code of a command that was interrupted, as shells have it: 128 and the number of SIGINT. */
 export const INTERRUPTED = 130;

@@ -20,7 +20,7 @@ export async function synthesize(appDir: string, outDir: string, signal: AbortSi
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       ...process.env,
-      PATH: [dirname(process.execPath), process.env['PATH']].join(delimiter),
+      PATH: [dirname(process.execPath), process.env.PATH].join(delimiter),
       CDK_OUTDIR: outDir,
       CDK_CONTEXT_JSON: JSON.stringify({ ...context, ...more }),
     },

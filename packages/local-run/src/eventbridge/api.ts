@@ -1,5 +1,3 @@
-import { optionalNumber, optionalObject, optionalText, page, requiredList, requiredText, structures } from '../http/aws-json.ts';
-import type { Actions, Input } from '../http/aws-json.ts';
 import type { Archive } from './archive.ts';
 import { AwsError, validation } from './errors.ts';
 import type { EventBridge } from './event-bridge.ts';
@@ -7,6 +5,8 @@ import { parseJson } from './json.ts';
 import { compilePattern, matchesPattern } from './pattern.ts';
 import type { Replay } from './replay.ts';
 import type { PutEventsEntry, ReplayInput, RuleInput, Target } from './types.ts';
+import type { Actions, Input } from '../http/aws-json.ts';
+import { optionalNumber, optionalObject, optionalText, page, requiredList, requiredText, structures } from '../http/aws-json.ts';
 
 /** The actions of the EventBridge API, over the class that does the work. */
 export function eventBridgeActions(events: EventBridge): Actions {

@@ -59,8 +59,7 @@ function compileTransformer(id: string, pathsMap: Record<string, string>, templa
   if (names.length > MAX_PATHS) throw validation(`InputPathsMap for target ${id} has more than ${MAX_PATHS} paths.`);
   const variables = new Map<string, (context: InputContext) => unknown>(Object.entries(PREDEFINED));
   for (const name of names) {
-    if (name.toLowerCase().startsWith('aws.'))
-      throw validation(`InputPathsMap for target ${id} must not name a variable ${name}: AWS. is reserved.`);
+    if (name.toLowerCase().startsWith('aws.')) {throw validation(`InputPathsMap for target ${id} must not name a variable ${name}: AWS. is reserved.`);}
     const extract = compilePath(pathsMap[name]!, `InputPathsMap ${name} for target ${id}`);
     variables.set(name, ({ event }) => extract(event));
   }
@@ -137,9 +136,10 @@ function follow(value: unknown, steps: readonly string[], at: number): unknown {
   const step = steps[at];
   if (step === undefined) return value;
   if (typeof value !== 'object' || value === null || isRawNumber(value)) return undefined;
-  if (step === '*')
+  if (step === '*') {
     return Object.values(value)
       .map(each => follow(each, steps, at + 1))
       .filter(each => each !== undefined);
+  }
   return Object.hasOwn(value, step) ? follow((value as Record<string, unknown>)[step], steps, at + 1) : undefined;
 }

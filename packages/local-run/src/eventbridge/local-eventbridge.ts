@@ -38,7 +38,10 @@ export class LocalEventBridge implements LocalService {
     const { region, account, log, dataDir } = context;
     this.#context = context;
     this.events = new EventBridge({
-      region, accountId: account, log, dataDir: join(dataDir, 'eventbridge'),
+      region,
+      accountId: account,
+      log,
+      dataDir: join(dataDir, 'eventbridge'),
       deliver: async (arn, body, { ruleArn: sourceArn, ...options }) => {
         const receiver = context.receiver(arn);
         if (!receiver) throw new DeliveryError('NO_RESOURCE', `There is no resource ${arn} that takes messages.`);

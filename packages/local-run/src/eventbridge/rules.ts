@@ -75,7 +75,7 @@ function putRule(resource: Resource, name: string, busName: string, eventBridge:
 
 /** The template's targets have the shape of the API; only its numbers may be texts. */
 function targetsOf(rule: Resource): Target[] {
-  const raw = rule.stack.evaluator.resolveLeniently(rule.source.Properties?.['Targets'] ?? [], `${rule.path}.Targets`, ({ message }) => `(unknown: ${message})`) as Target[];
+  const raw = rule.stack.evaluator.resolveLeniently(rule.source.Properties?.Targets ?? [], `${rule.path}.Targets`, ({ message }) => `(unknown: ${message})`) as Target[];
   return raw.map((target) => {
     const { MaximumRetryAttempts: attempts, MaximumEventAgeInSeconds: age } = target.RetryPolicy ?? {};
     return {

@@ -7,10 +7,10 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as eks from 'aws-cdk-lib/aws-eks-v2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import { BufferedEventConsumer, ConsumerTarget, KubernetesAccess, QueueScaling, WorkloadImage } from 'cdk-order-pipeline';
-import { readAssembly } from '../assembly/assembly.ts';
-import { temporaryFolder } from '../../test/temporary.ts';
 import { KubernetesReader } from './kubernetes.ts';
 import { prepared } from '../../test/prepared.ts';
+import { temporaryFolder } from '../../test/temporary.ts';
+import { readAssembly } from '../assembly/assembly.ts';
 
 test('whatever scales a consumer in the cluster, here runs the least that it would, and one at least', async (context) => {
   const folder = temporaryFolder(context);

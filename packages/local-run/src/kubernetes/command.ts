@@ -127,7 +127,7 @@ function executableOf(program: string, { workingDirectory, files }: Surroundings
 
 function isOnPath(name: string): boolean {
   if (name === 'node') return true;
-  return [dirname(process.execPath), ...(process.env['PATH'] ?? '').split(delimiter)].some((folder) => {
+  return [dirname(process.execPath), ...(process.env.PATH ?? '').split(delimiter)].some((folder) => {
     try {
       accessSync(join(folder, name), constants.X_OK);
       return statSync(join(folder, name)).isFile();

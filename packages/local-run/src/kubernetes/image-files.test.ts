@@ -3,10 +3,10 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import { temporaryFolder } from '../../test/temporary.ts';
 import { onThisMachine } from './command.ts';
 import { readImage } from './dockerfile.ts';
 import { ImageFiles } from './image-files.ts';
+import { temporaryFolder } from '../../test/temporary.ts';
 
 interface Image {
   readonly folder: string;
@@ -81,7 +81,8 @@ CMD ["dist/server.js"]
   const unbuilt = image(context, dockerfile, present);
   assert.deepEqual(unbuilt.run(), { file: '/app/dist/server.js' });
   assert.deepEqual(unbuilt.files.missing('/app/dist/server.js'), {
-    file: 'dist/server.js', isBelow: true,
+    file: 'dist/server.js',
+    isBelow: true,
     reason: 'Dockerfile:10 `COPY --from=build /src/dist dist` copies it, Dockerfile:6 `RUN npx tsc` makes it, and the local run does not build images',
   });
 });
@@ -93,7 +94,8 @@ test('a build that writes elsewhere has no place in the build context', (context
   ].join('\n'), ['main.go']);
   assert.deepEqual(run(), { file: '/server' });
   assert.deepEqual(files.missing('/server'), {
-    file: '/server', isBelow: false,
+    file: '/server',
+    isBelow: false,
     reason: 'Dockerfile:6 `COPY --from=build /out/server /server` copies it, '
       + 'Dockerfile:4 `RUN go build -o /out/server` makes it, and the local run does not build images',
   });

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { basename, dirname, join, posix } from 'node:path';
-import type { ImageAsset } from '../assembly/assembly.ts';
 import type { Copy, Instruction, Stage } from './dockerfile.ts';
+import type { ImageAsset } from '../assembly/assembly.ts';
 
 /** A place that a path of the image may come from. */
 interface Origin {

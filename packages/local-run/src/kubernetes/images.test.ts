@@ -4,14 +4,14 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import { LocalRunError } from '../errors.ts';
-import type { LocalRun, LocalRunOptions } from '../local-run.ts';
-import { startLocal } from '../run.ts';
 import { synthesizeImages } from '../../test/images/app.ts';
 import type { ImagesOptions } from '../../test/images/app.ts';
 import { atEnd, temporaryFolder } from '../../test/temporary.ts';
+import { LocalRunError } from '../errors.ts';
+import type { LocalRun, LocalRunOptions } from '../local-run.ts';
+import { startLocal } from '../run.ts';
 
-process.env['CDK_VALIDATION'] = 'false';
+process.env.CDK_VALIDATION = 'false';
 
 const SERVER = `
 import { createServer } from 'node:http';
@@ -59,7 +59,7 @@ test('a multi-stage image runs from the folder that its build has made, with the
 });
 
 test('one that is not built is not started, with the line that matters and the remedy; the others run', async (context) => {
-  const unbuilt = folderOf(context, { Dockerfile: MULTI_STAGE, 'src/server.ts': '' });
+  const unbuilt = folderOf(context, { 'Dockerfile': MULTI_STAGE, 'src/server.ts': '' });
   const images = { web: folderOf(context, { Dockerfile: MULTI_STAGE, ...BUILT }), unbuilt };
   const run = await start(context, images);
   assert.deepEqual(run.warnings, ['Deployment unbuilt is not started: its container main runs node server.mjs, and dist/server.mjs is not in its build context: '
@@ -98,7 +98,7 @@ test('a crash because of a missing package shows the line that names it, the lin
 
 test('a program of a base image that is not on this machine', async (context) => {
   const run = await start(context, {
-    proxy: folderOf(context, { Dockerfile: 'FROM haproxy:3\nCOPY haproxy.cfg /etc/\nENTRYPOINT ["no-such-proxy", "-f", "/etc/haproxy.cfg"]\n', 'haproxy.cfg': '' }),
+    proxy: folderOf(context, { 'Dockerfile': 'FROM haproxy:3\nCOPY haproxy.cfg /etc/\nENTRYPOINT ["no-such-proxy", "-f", "/etc/haproxy.cfg"]\n', 'haproxy.cfg': '' }),
     silent: folderOf(context, { Dockerfile: 'FROM nginx:1.29\nCOPY . /usr/share/nginx/html\n' }),
   });
   assert.deepEqual(run.warnings, [

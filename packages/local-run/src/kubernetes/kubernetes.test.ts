@@ -3,11 +3,11 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import type { Assembly, TemplateResource } from '../assembly/assembly.ts';
-import { temporaryFolder } from '../../test/temporary.ts';
 import { KubernetesReader } from './kubernetes.ts';
-import type { JobSpec, ServiceSpec, WorkloadSpec } from '../processes/specs.ts';
 import { prepared } from '../../test/prepared.ts';
+import { temporaryFolder } from '../../test/temporary.ts';
+import type { Assembly, TemplateResource } from '../assembly/assembly.ts';
+import type { JobSpec, ServiceSpec, WorkloadSpec } from '../processes/specs.ts';
 
 interface Read {
   readonly jobs: readonly JobSpec[];
@@ -27,7 +27,11 @@ async function read(context: TestContext, objects: unknown, resources: Record<st
     images: new Map([['abc123', { directory: folder, dockerFile: 'Dockerfile' }]]),
     files: new Map(),
     stacks: [{
-      id: 'Shop', name: 'Shop', account: undefined, region: undefined, directory: folder,
+      id: 'Shop',
+      name: 'Shop',
+      account: undefined,
+      region: undefined,
+      directory: folder,
       template: { Resources: { Manifest: { Type: 'Custom::AWSCDK-EKS-KubernetesResource', Properties: { Manifest: objects } }, ...resources } },
     }],
   };
@@ -94,7 +98,15 @@ test('the environment comes from values, config maps, secrets and fields', async
   ]));
   assert.deepEqual(warnings, []);
   assert.deepEqual(workloads[0]?.pod.containers[0]?.environment, {
-    FROM_IMAGE: '1', MODE: 'image', S_a: '1', S_b: '2', A: '1', USER: 'me', PASSWORD: 'pw', IP: '127.0.0.1', MEMORY: '256Mi',
+    FROM_IMAGE: '1',
+    MODE: 'image',
+    S_a: '1',
+    S_b: '2',
+    A: '1',
+    USER: 'me',
+    PASSWORD: 'pw',
+    IP: '127.0.0.1',
+    MEMORY: '256Mi',
     // As in Kubernetes: only what stands before it is known, the rest stays as it is.
     URL: 'http://me:$(PASSWORD)@$(HOST)/1',
   });
@@ -169,8 +181,12 @@ test('jobs run in the order of the deployment, wherever they stand in the templa
   const manifest = (name: string, ...DependsOn: string[]) => ({ Type: 'Custom::AWSCDK-EKS-KubernetesResource', Properties: { Manifest: job(name) }, DependsOn });
   const { jobs } = await read(context, job('last'), {
     // By way of another resource, and of each other.
-    Manifest: manifest('last', 'Role'), Role: { Type: 'AWS::IAM::Role', DependsOn: 'Schema' },
-    Data: manifest('data', 'Schema', 'Absent'), Schema: manifest('schema'), One: manifest('one', 'Two'), Two: manifest('two', 'One'),
+    Manifest: manifest('last', 'Role'),
+    Role: { Type: 'AWS::IAM::Role', DependsOn: 'Schema' },
+    Data: manifest('data', 'Schema', 'Absent'),
+    Schema: manifest('schema'),
+    One: manifest('one', 'Two'),
+    Two: manifest('two', 'One'),
   });
   assert.deepEqual(jobs.map(({ name }) => name), ['schema', 'last', 'data', 'two', 'one']);
 });
@@ -186,7 +202,7 @@ test('the host name of a load balancer, read from the cluster, is the Service\'s
   const { workloads, warnings } = await read(context, { 'Fn::Join': ['', [before, { 'Fn::GetAtt': ['Host', 'Value'] }, between, { 'Fn::GetAtt': ['Ip', 'Value'] }, after]] }, {
     Host: value('.status.loadBalancer.ingress[0].hostname'), Ip: value('.spec.clusterIP'),
   });
-  assert.deepEqual(workloads.map(({ name, pod }) => [name, pod.containers[0]?.environment['API']]), [['caller', 'http://api.shop.svc.cluster.local:3000']]);
+  assert.deepEqual(workloads.map(({ name, pod }) => [name, pod.containers[0]?.environment.API]), [['caller', 'http://api.shop.svc.cluster.local:3000']]);
   assert.match(warnings.join(), /^Deployment other is not started: .*the local run does not know Value of Shop\.Ip/);
 });
 
@@ -216,5 +232,5 @@ test('the working directory of the manifest, and paths of the image in variables
   ]));
   const { CONFIG, CACHE, BASE, PATH = '' } = workloads[0]?.pod.containers[0]?.environment ?? {};
   assert.deepEqual([CONFIG, CACHE, BASE], [`${folder}/main.js`, `${folder}/cache`, '/api']);
-  assert.ok(PATH.startsWith(`${folder}:`) && PATH.endsWith(process.env['PATH'] ?? ''));
+  assert.ok(PATH.startsWith(`${folder}:`) && PATH.endsWith(process.env.PATH ?? ''));
 });

@@ -40,7 +40,7 @@ export class KubernetesReader {
 
   #collect(resource: Resource): void {
     const before = this.#unresolved.count;
-    const text = resource.stack.evaluator.resolveLeniently(resource.source.Properties?.['Manifest'], `${resource.path}.Manifest`, (error) =>
+    const text = resource.stack.evaluator.resolveLeniently(resource.source.Properties?.Manifest, `${resource.path}.Manifest`, (error) =>
       this.#unresolved.placeholder(error));
     try {
       const objects = JSON.parse(String(text)) as KubernetesObject | KubernetesObject[];
@@ -84,11 +84,11 @@ export class KubernetesReader {
   }
 
   #takeService({ metadata = {}, spec = {} }: KubernetesObject, name: string): void {
-    const ports = (spec['ports'] ?? []) as ServicePort[];
+    const ports = (spec.ports ?? []) as ServicePort[];
     this.services.push({
       name,
       namespace: metadata.namespace ?? 'default',
-      selector: (spec['selector'] ?? {}) as Record<string, string>,
+      selector: (spec.selector ?? {}) as Record<string, string>,
       ports: ports.map(({ name: portName, port, targetPort }) => named(portName, { port, targetPort: targetPort ?? port })),
     });
   }
@@ -105,19 +105,19 @@ export class KubernetesReader {
   /** An autoscaler owns the number of replicas; the smallest that it would run is what runs here. */
   #replicas(object: KubernetesObject): number {
     for (const { object: scaler } of this.#objects) {
-      const target = scaler.spec?.['scaleTargetRef'] as { kind?: string; name?: string } | undefined;
+      const target = scaler.spec?.scaleTargetRef as { kind?: string; name?: string } | undefined;
       const isScaled = target?.name === object.metadata?.name && (target?.kind ?? 'Deployment') === object.kind && sameNamespace(scaler, object);
       if (!isScaled) continue;
-      if (scaler.kind === 'HorizontalPodAutoscaler') return this.#number(scaler.spec?.['minReplicas'] ?? 1);
+      if (scaler.kind === 'HorizontalPodAutoscaler') return this.#number(scaler.spec?.minReplicas ?? 1);
       if (scaler.kind !== 'ScaledObject') continue;
-      const least = this.#number(scaler.spec?.['minReplicaCount'] ?? 0);
+      const least = this.#number(scaler.spec?.minReplicaCount ?? 0);
       if (least === 0) {
         // KEDA scales to zero while the queue is empty; without it here, somebody has to take the first message.
         this.#context.warn(`${object.kind} ${object.metadata?.name} scales to zero by KEDA, which does not run here: one replica runs all the time.`);
       }
       return Math.max(1, least);
     }
-    return this.#number(object.spec?.['replicas'] ?? 1);
+    return this.#number(object.spec?.replicas ?? 1);
   }
 
   #number(value: unknown): number {

@@ -43,7 +43,7 @@ export class LocalKubernetes implements LocalService {
   }
 
   #readChart(resource: Resource): void {
-    const given = resource.source.Properties?.['Chart'];
+    const given = resource.source.Properties?.Chart;
     const chart = typeof given === 'string' ? given.split('/').at(-1) ?? '' : 'of an unknown name';
     if (CHARTS_WITHOUT_MEANING.includes(chart)) this.#context.leaveOut(`Helm chart ${chart}: nothing is scaled or balanced by the cluster here`);
     else this.#context.warn(`The local run cannot make ${resource.constructPath} (Helm chart ${chart}): none of its objects is there.`);

@@ -135,9 +135,9 @@ export class PodReader {
     const labels = template?.metadata?.labels ?? {};
     return this.#objects.flatMap(({ object }) => {
       if (object.kind !== 'Service' || !sameNamespace(object, owner)) return [];
-      const selector = Object.entries((object.spec?.['selector'] ?? {}) as Record<string, string>);
+      const selector = Object.entries((object.spec?.selector ?? {}) as Record<string, string>);
       const selects = selector.length > 0 && selector.every(([key, value]) => labels[key] === value);
-      const ports = (object.spec?.['ports'] ?? []) as { port: number; targetPort?: string | number }[];
+      const ports = (object.spec?.ports ?? []) as { port: number; targetPort?: string | number }[];
       return selects ? ports.map(({ port, targetPort }) => targetPort ?? port) : [];
     });
   }
@@ -148,9 +148,9 @@ function withHostPaths(environment: Readonly<Record<string, string>>, surroundin
   // Below the root, every path could be one of the image.
   const host = (value: string) => (surroundings.workingDirectory === '/' ? value : hostPath(value, surroundings));
   const mapped = Object.fromEntries(Object.entries(environment).map(([name, value]) => [name, host(value)]));
-  if (environment['PATH'] === undefined) return mapped;
-  const own = environment['PATH'].split(':').filter((path) => host(path) !== path).map(host);
-  return { ...mapped, PATH: [...own, dirname(process.execPath), process.env['PATH'] ?? ''].filter(Boolean).join(delimiter) };
+  if (environment.PATH === undefined) return mapped;
+  const own = environment.PATH.split(':').filter((path) => host(path) !== path).map(host);
+  return { ...mapped, PATH: [...own, dirname(process.execPath), process.env.PATH ?? ''].filter(Boolean).join(delimiter) };
 }
 
 function probe<Name extends string>(name: Name, raw: RawProbe | undefined): { readonly [key in Name]?: Probe } {

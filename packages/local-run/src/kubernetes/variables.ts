@@ -1,8 +1,8 @@
-import { UnresolvedError } from '../assembly/intrinsics.ts';
-import { LOOPBACK } from '../processes/ports.ts';
 import type { Container, KubernetesObject, ManifestObject, PodTemplate, SourceRef, ValueFrom } from './objects.ts';
 import { sameNamespace } from './objects.ts';
 import type { Unresolved } from './unresolved.ts';
+import { UnresolvedError } from '../assembly/intrinsics.ts';
+import { LOOPBACK } from '../processes/ports.ts';
 
 /** A container in its place: what it belongs to, and how that is called in messages. */
 export interface Place {

@@ -87,11 +87,11 @@ test('destinations get a record of the end; the number of retries is that of the
     return JSON.parse(started.queue(queue).messages()[0] ?? '') as Record<'requestContext' | 'requestPayload' | 'responseContext' | 'responsePayload', Record<string, unknown>>;
   };
   const good = await record('passed');
-  assert.deepEqual([good.requestContext['condition'], good.requestContext['approximateInvokeCount'], good.responsePayload], ['Success', 1, { handled: 2 }]);
+  assert.deepEqual([good.requestContext.condition, good.requestContext.approximateInvokeCount, good.responsePayload], ['Success', 1, { handled: 2 }]);
   const bad = await record('failed');
-  assert.deepEqual([bad.requestContext['condition'], bad.requestContext['approximateInvokeCount']], ['RetriesExhausted', 2]);
-  assert.deepEqual([bad.responseContext, bad.responsePayload['errorType']], [{ statusCode: 200, executedVersion: '$LATEST', functionError: 'Unhandled' }, 'TypeError']);
-  assert.deepEqual(bad.requestPayload['detail'], { id: 1 });
+  assert.deepEqual([bad.requestContext.condition, bad.requestContext.approximateInvokeCount], ['RetriesExhausted', 2]);
+  assert.deepEqual([bad.responseContext, bad.responsePayload.errorType], [{ statusCode: 200, executedVersion: '$LATEST', functionError: 'Unhandled' }, 'TypeError']);
+  assert.deepEqual(bad.requestPayload.detail, { id: 1 });
   assert.equal(tries(started, 1), 2);
 });
 

@@ -49,7 +49,7 @@ export class AsynchronousEvents implements Source<Message> {
   }
 
   #tooOld({ Attributes }: Message, seconds: number): boolean {
-    return Date.now() + seconds * 1000 - Number(Attributes?.['SentTimestamp'] ?? Date.now()) > this.#settings.maximumEventAgeSeconds * 1000;
+    return Date.now() + seconds * 1000 - Number(Attributes?.SentTimestamp ?? Date.now()) > this.#settings.maximumEventAgeSeconds * 1000;
   }
 
   async #end(message: Message, outcome: Outcome, condition: string, made: number): Promise<void> {
@@ -89,5 +89,5 @@ export class AsynchronousEvents implements Source<Message> {
 }
 
 function attempts({ Attributes }: Message): number {
-  return Number(Attributes?.['ApproximateReceiveCount'] ?? 1);
+  return Number(Attributes?.ApproximateReceiveCount ?? 1);
 }

@@ -41,7 +41,7 @@ async function loadHandler(handler: string): Promise<Handler> {
   const file = ['.mjs', '.js', '.cjs'].map((extension) => join(folder, module + extension)).find(existsSync);
   if (file === undefined) throw new Error(`there is no ${module}.js, .mjs or .cjs in ${folder} for the handler ${handler}`);
   const loaded = await load(file);
-  const found = valueOf(loaded, name) ?? valueOf(loaded['default'], name);
+  const found = valueOf(loaded, name) ?? valueOf(loaded.default, name);
   if (typeof found !== 'function') throw new Error(`${file} exports no function ${name}, which the handler ${handler} names`);
   return found as Handler;
 }
@@ -106,7 +106,7 @@ async function main(): Promise<void> {
   for (;;) {
     const { headers, body } = await call('GET', 'invocation/next');
     const id = String(headers['lambda-runtime-aws-request-id']);
-    if (headers['lambda-runtime-trace-id'] !== undefined) process.env['_X_AMZN_TRACE_ID'] = String(headers['lambda-runtime-trace-id']);
+    if (headers['lambda-runtime-trace-id'] !== undefined) process.env._X_AMZN_TRACE_ID = String(headers['lambda-runtime-trace-id']);
     let end: readonly ['response' | 'error', string];
     try {
       end = ['response', JSON.stringify(await invoke(handler, JSON.parse(body), contextOf(headers))) ?? 'null'];

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { unpackOnce } from './unzip.ts';
 import type { Assembly } from '../assembly/assembly.ts';
 import type { Model, Resource } from '../assembly/model.ts';
-import { unpackOnce } from './unzip.ts';
 
 /** Finds the code and the layers of functions in the assembly. Archives and merged layers are folders below `dataDir`. */
 export class FunctionCode {
@@ -28,13 +28,12 @@ export class FunctionCode {
 
   /** The folder that is `/opt` in AWS; undefined for a function without layers. A later layer replaces files of an earlier one. */
   layers(fn: Resource): string | undefined {
-    const arns = fn.stack.evaluator.resolveLeniently(fn.source.Properties?.['Layers'] ?? [], `${fn.path}.Layers`, ({ message }) => `(unknown: ${message})`) as unknown[];
+    const arns = fn.stack.evaluator.resolveLeniently(fn.source.Properties?.Layers ?? [], `${fn.path}.Layers`, ({ message }) => `(unknown: ${message})`) as unknown[];
     const folders: string[] = [];
     for (const arn of arns.map(String)) {
       const layer = this.#model.byAttribute(['AWS::Lambda::LayerVersion'], 'Ref', arn);
       const folder = layer && this.#asset(layer, (layer.get('Content') as { S3Key?: unknown } | undefined)?.S3Key);
-      if (folder !== undefined) folders.push(folder);
-      else {
+      if (folder !== undefined) {folders.push(folder);} else {
         this.#warn(`Function ${fn.constructPath} uses the layer ${arn}, which is not in this assembly: it runs without the files of the layer, and fails if it needs `
           + 'them. A LayerVersion of the app with the same files would be used.');
       }

@@ -3,8 +3,8 @@ import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { LOOPBACK } from '../processes/ports.ts';
 import type { FunctionError, Invocation } from './types.ts';
+import { LOOPBACK } from '../processes/ports.ts';
 
 const PREFIX = '/2018-06-01/runtime/';
 

@@ -1,15 +1,15 @@
 import { join } from 'node:path';
-import { LocalRunError } from '../errors.ts';
+import { FunctionCode } from './code.ts';
+import type { Runtime } from './runtimes.ts';
+import { findRuntime } from './runtimes.ts';
+import { sdkFolders } from './sdk.ts';
+import type { FunctionDefinition, QueueMapping } from './types.ts';
 import { UnresolvedError } from '../assembly/intrinsics.ts';
 import type { Model, Resource } from '../assembly/model.ts';
+import { LocalRunError } from '../errors.ts';
 import type { Supervisor, WorkloadSpec } from '../processes/specs.ts';
 import type { RunContext } from '../service.ts';
 import type { MadeQueue } from '../sqs/queues.ts';
-import { FunctionCode } from './code.ts';
-import { findRuntime } from './runtimes.ts';
-import type { Runtime } from './runtimes.ts';
-import { sdkFolders } from './sdk.ts';
-import type { FunctionDefinition, QueueMapping } from './types.ts';
 
 /** The most invocations of one function at a time, so that one machine has room for the others. */
 const MOST_CONCURRENT = 2;
@@ -50,9 +50,7 @@ export function readMappings(
       const queue = queues.find(({ arn }) => arn === source);
       const target = resource.text('FunctionName') ?? '';
       const fn = functionNamed(model, target);
-      if (!queue) warn(`${what} reads from ${source || 'a source other than SQS'}, which is no queue of this run: its function is not started by it.`);
-      else if (!fn) warn(`${what} calls ${target}, which is no function of this run.`);
-      else {
+      if (!queue) {warn(`${what} reads from ${source || 'a source other than SQS'}, which is no queue of this run: its function is not started by it.`);} else if (!fn) {warn(`${what} calls ${target}, which is no function of this run.`);} else {
         const enabled = resource.text('Enabled') !== 'false';
         mappings.set(fn, [...mappings.get(fn) ?? [], ...(enabled ? [readMapping(resource, queue)] : [])]);
       }

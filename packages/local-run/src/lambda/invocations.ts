@@ -1,9 +1,9 @@
 import type { Model, Resource } from '../assembly/model.ts';
 import { DeliveryError } from '../service.ts';
 import type { Receiver } from '../service.ts';
-import type { LocalSqs } from '../sqs/local-sqs.ts';
 import { functionNamed, titleOf } from './functions.ts';
 import type { AsynchronousInvocations, Destination } from './types.ts';
+import type { LocalSqs } from '../sqs/local-sqs.ts';
 
 /** The longest age and the number of retries of an event, unless the template says something else. */
 const LONGEST_AGE_SECONDS = 21_600;

@@ -1,13 +1,13 @@
 import type { Model, Resource } from '../assembly/model.ts';
 import { NAMED } from '../assembly/types.ts';
 import type { LocalService, Receiver, RunContext } from '../service.ts';
-import type { LocalSqs } from '../sqs/local-sqs.ts';
 import { DispatchThread } from './dispatch-thread.ts';
 import { FunctionReader, functionNamed, readMappings, titleOf, unqualified, workloadOf } from './functions.ts';
 import { invocationQueueName, makeInvocationQueue, readInvocations } from './invocations.ts';
 import { loadError } from './load-error.ts';
 import { FunctionSupervisor } from './supervisor.ts';
 import type { QueueMapping } from './types.ts';
+import type { LocalSqs } from '../sqs/local-sqs.ts';
 
 /** AWS Lambda: the functions of the stacks that something in the run calls, each as processes of its own. */
 export class LocalLambda implements LocalService {

@@ -7,7 +7,7 @@ const MISSING = 'ERR_MODULE_NOT_FOUND';
 
 /** Modules from which the packages of the folders in `NODE_PATH` are found. */
 function parents(): string[] {
-  return (process.env['NODE_PATH'] ?? '').split(delimiter).filter((folder) => folder !== '').map((folder) => pathToFileURL(join(dirname(folder), 'index.js')).href);
+  return (process.env.NODE_PATH ?? '').split(delimiter).filter((folder) => folder !== '').map((folder) => pathToFileURL(join(dirname(folder), 'index.js')).href);
 }
 
 function isMissingPackage(specifier: string, error: unknown): boolean {

@@ -4,9 +4,9 @@ import { existsSync, readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { Duration } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
+import { loadError } from './load-error.ts';
 import { functionTest } from '../../test/lambda/stack.ts';
 import { eventually, temporaryFolder } from '../../test/temporary.ts';
-import { loadError } from './load-error.ts';
 
 const RECORD = `import json, os
 def record(value):

@@ -1,7 +1,7 @@
-import { compilePattern, matchesPattern } from '../eventbridge/pattern.ts';
-import type { Message, SqsClient } from './sqs-client.ts';
 import type { Source } from './source.ts';
+import type { Message, SqsClient } from './sqs-client.ts';
 import type { Invocation, Outcome, QueueMapping } from './types.ts';
+import { compilePattern, matchesPattern } from '../eventbridge/pattern.ts';
 
 const LONGEST_POLL_SECONDS = 20;
 
@@ -34,7 +34,7 @@ export class QueueBatches implements Source<readonly Message[]> {
   }
 
   invocation(batch: readonly Message[]): Invocation {
-    const traceHeader = batch[0]?.Attributes?.['AWSTraceHeader'];
+    const traceHeader = batch[0]?.Attributes?.AWSTraceHeader;
     return {
       event: JSON.stringify({ Records: batch.map((message) => toRecord(message, this.#mapping)) }),
       ...(traceHeader !== undefined && { traceHeader }),
@@ -62,7 +62,9 @@ function toRecord(message: Message, { queueArn, region }: QueueMapping): object 
   const attributes = Object.entries(message.MessageAttributes ?? {}).map(([name, { StringValue, BinaryValue, DataType }]) => [name, {
     ...(StringValue !== undefined && { stringValue: StringValue }),
     ...(BinaryValue !== undefined && { binaryValue: BinaryValue }),
-    stringListValues: [], binaryListValues: [], dataType: DataType,
+    stringListValues: [],
+    binaryListValues: [],
+    dataType: DataType,
   }]);
   return {
     messageId: message.MessageId,

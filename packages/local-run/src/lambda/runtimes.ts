@@ -47,7 +47,7 @@ function shared(layout: Layout): Record<string, string> {
   const programs = inLayers(layout, 'bin');
   const libraries = inLayers(layout, 'lib');
   return {
-    ...(programs.length > 0 && { PATH: [...programs, dirname(process.execPath), process.env['PATH']].filter(Boolean).join(delimiter) }),
+    ...(programs.length > 0 && { PATH: [...programs, dirname(process.execPath), process.env.PATH].filter(Boolean).join(delimiter) }),
     ...(libraries.length > 0 && { LD_LIBRARY_PATH: [join(layout.code, 'lib'), ...libraries].join(delimiter) }),
   };
 }

@@ -31,8 +31,11 @@ export class SqsClient {
 
   async receive(queueUrl: string, most: number, waitSeconds: number, signal: AbortSignal): Promise<Message[]> {
     const { Messages } = await this.#call('ReceiveMessage', {
-      QueueUrl: queueUrl, MaxNumberOfMessages: Math.min(10, most), WaitTimeSeconds: waitSeconds,
-      MessageSystemAttributeNames: ['All'], MessageAttributeNames: ['All'],
+      QueueUrl: queueUrl,
+      MaxNumberOfMessages: Math.min(10, most),
+      WaitTimeSeconds: waitSeconds,
+      MessageSystemAttributeNames: ['All'],
+      MessageAttributeNames: ['All'],
     }, signal) as { Messages?: Message[] };
     return Messages ?? [];
   }
@@ -72,7 +75,9 @@ export class SqsClient {
   #post(action: string, body: string, signal: AbortSignal | undefined): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const outgoing = request(this.#url, {
-        method: 'POST', agent: this.#agent, ...(signal && { signal }),
+        method: 'POST',
+        agent: this.#agent,
+        ...(signal && { signal }),
         headers: { 'content-type': 'application/x-amz-json-1.0', 'content-length': Buffer.byteLength(body), 'x-amz-target': `AmazonSQS.${action}` },
       }, (response) => {
         text(response).then((answer) => {

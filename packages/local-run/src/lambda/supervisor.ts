@@ -1,7 +1,7 @@
-import type { Life, Supervisor } from '../processes/specs.ts';
-import { LOOPBACK } from '../processes/ports.ts';
 import type { DispatchThread } from './dispatch-thread.ts';
 import type { FunctionDefinition, FunctionError } from './types.ts';
+import { LOOPBACK } from '../processes/ports.ts';
+import type { Life, Supervisor } from '../processes/specs.ts';
 
 /** AWS gives the code of a function ten seconds to load; a machine that starts a whole system at once is slower. */
 const LOAD_SECONDS = 30;

@@ -5,8 +5,8 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { strToU8, zipSync } from 'fflate';
 import type { Zippable } from 'fflate';
-import { LocalRunError } from '../errors.ts';
 import { temporaryFolder } from '../../test/temporary.ts';
+import { LocalRunError } from '../errors.ts';
 import { unpackOnce } from './unzip.ts';
 
 const link = (target: string): Zippable[string] => [strToU8(target), { os: 3, attrs: (0o120777 << 16) >>> 0 }];

@@ -7,10 +7,10 @@ import { EventBridgeClient, ListRulesCommand } from '@aws-sdk/client-eventbridge
 import { ListTopicsCommand, SNSClient } from '@aws-sdk/client-sns';
 import * as cdk from 'aws-cdk-lib';
 import * as dynamodb from 'aws-cdk-lib/aws-dynamodb';
-import { LocalRunError } from '../errors.ts';
+import { OtherServices } from './other-services.ts';
 import { functionTest, RECORD } from '../../test/lambda/stack.ts';
 import { atEnd, eventually } from '../../test/temporary.ts';
-import { OtherServices } from './other-services.ts';
+import { LocalRunError } from '../errors.ts';
 import type { RunContext } from '../service.ts';
 
 async function endpoint(context: TestContext, otherEndpoints: Record<string, string> = {}) {
@@ -31,7 +31,8 @@ describe('a call to a service that the run does not have', () => {
     const sns = new SNSClient({ region: 'us-east-1', endpoint: url, credentials });
     atEnd(context, () => { eventBridge.destroy(); sns.destroy(); });
     const refused = (title: string, service: string) => ({
-      name: 'NotPartOfLocalRun', message: `${title}: this service is not part of the local run. Give the address of one with --endpoint ${service}=URL.`,
+      name: 'NotPartOfLocalRun',
+      message: `${title}: this service is not part of the local run. Give the address of one with --endpoint ${service}=URL.`,
       $metadata: { httpStatusCode: 400, attempts: 1 },
     });
     for (let time = 0; time < 2; time++) {
@@ -125,7 +126,9 @@ async function recorder(context: TestContext, answer: (input: { TableName: strin
 
 function tables(stack: cdk.Stack): void {
   const table = new dynamodb.Table(stack, 'Orders', {
-    tableName: 'orders', partitionKey: { name: 'id', type: dynamodb.AttributeType.STRING }, sortKey: { name: 'line', type: dynamodb.AttributeType.NUMBER },
+    tableName: 'orders',
+    partitionKey: { name: 'id', type: dynamodb.AttributeType.STRING },
+    sortKey: { name: 'line', type: dynamodb.AttributeType.NUMBER },
     stream: dynamodb.StreamViewType.NEW_IMAGE,
   });
   table.addGlobalSecondaryIndex({ indexName: 'by-customer', partitionKey: { name: 'customer', type: dynamodb.AttributeType.STRING } });
@@ -144,11 +147,11 @@ test('tables are made in a DynamoDB that the user names, and programs call it', 
   stackTest.queue(fn, 'calls');
   const { run, send, seen } = await stackTest.start({ otherEndpoints: { 'dynamodb': url, 'cognito-identity': 'https://cognito.example' } });
   assert.deepEqual(run.warnings, []);
-  assert.deepEqual([run.environment['AWS_ENDPOINT_URL_DYNAMODB'], run.environment['AWS_ENDPOINT_URL_COGNITO_IDENTITY']], [url, 'https://cognito.example']);
-  assert.notEqual(run.environment['AWS_ENDPOINT_URL'], run.endpoints.sqs);
+  assert.deepEqual([run.environment.AWS_ENDPOINT_URL_DYNAMODB, run.environment.AWS_ENDPOINT_URL_COGNITO_IDENTITY], [url, 'https://cognito.example']);
+  assert.notEqual(run.environment.AWS_ENDPOINT_URL, run.endpoints.sqs);
   await send('calls', 'x');
   const [call] = await eventually(() => seen<object>().length > 0 && seen<object>(), 'the function');
-  assert.deepEqual(call, { dynamodb: url, other: run.environment['AWS_ENDPOINT_URL'] });
+  assert.deepEqual(call, { dynamodb: url, other: run.environment.AWS_ENDPOINT_URL });
 
   const [orders, customers] = requests;
   assert.equal(orders?.target, 'DynamoDB_20120810.CreateTable');
@@ -162,11 +165,12 @@ test('tables are made in a DynamoDB that the user names, and programs call it', 
       { AttributeName: 'customer', AttributeType: 'S' }, { AttributeName: 'total', AttributeType: 'N' },
     ],
     KeySchema: [key('id'), key('line', 'RANGE')],
-    BillingMode: 'PROVISIONED', ProvisionedThroughput,
+    BillingMode: 'PROVISIONED',
+    ProvisionedThroughput,
     GlobalSecondaryIndexes: [{ IndexName: 'by-customer', KeySchema: [key('customer')], Projection: { ProjectionType: 'ALL' }, ProvisionedThroughput }],
     LocalSecondaryIndexes: [{ IndexName: 'by-total', KeySchema: [key('id'), key('total', 'RANGE')], Projection: { ProjectionType: 'KEYS_ONLY' } }],
   });
-  assert.deepEqual([customers?.input['BillingMode'], customers?.input['KeySchema'], requests.length], ['PAY_PER_REQUEST', [key('id')], 2]);
+  assert.deepEqual([customers?.input.BillingMode, customers?.input.KeySchema, requests.length], ['PAY_PER_REQUEST', [key('id')], 2]);
 });
 
 test('a DynamoDB that does not answer, or refuses a table, is one sentence', async (context) => {

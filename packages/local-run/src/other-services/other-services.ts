@@ -36,7 +36,10 @@ export class OtherServices implements LocalService {
   async start(): Promise<undefined> {
     const { log } = this.#context;
     this.#server = await serveLocally({
-      service: 'This endpoint', protocols: ['any'], log, maxBodyBytes: MAX_BODY_BYTES,
+      service: 'This endpoint',
+      protocols: ['any'],
+      log,
+      maxBodyBytes: MAX_BODY_BYTES,
       handle: (request, requestId) => {
         const call = readCall(request);
         const sentence = sentenceOf(call);

@@ -1,7 +1,7 @@
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { codeOf, messageOf } from '../errors.ts';
-import { portError } from './ports.ts';
 import { Balancer } from './balancer.ts';
+import { portError } from './ports.ts';
 
 /** Other threads may import this file, too. */
 const ROLE = 'balancers';

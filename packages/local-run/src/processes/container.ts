@@ -1,12 +1,12 @@
 import { appendFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Log } from '../log.ts';
-import { freePort } from './ports.ts';
-import type { ContainerSpec, Life, Probe, Supervisor } from './specs.ts';
 import type { Leftovers } from './leftovers.ts';
+import { freePort } from './ports.ts';
 import { ask } from './probe.ts';
 import { lastLines, RunningProgram } from './program.ts';
 import type { Exit } from './program.ts';
+import type { ContainerSpec, Life, Probe, Supervisor } from './specs.ts';
 
 /** Kubernetes waits 10 s before it restarts for the second time; on one machine nobody is served by that. */
 const FIRST_BACKOFF_MS = 100;

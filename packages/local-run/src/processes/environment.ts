@@ -26,7 +26,7 @@ export function localEnvironment(
   for (const [name, value] of Object.entries(environment)) environment[name] = withLocalPort(name, value, ports);
   const [first] = spec.ports;
   // A program whose template names no port gets one here. It cannot have that of its image, as its replicas need it, too.
-  if (first && environment['PORT'] === undefined) environment['PORT'] = String(ports.get(first.port) ?? first.port);
+  if (first && environment.PORT === undefined) environment.PORT = String(ports.get(first.port) ?? first.port);
   return { ...environment, HOST: LOOPBACK, ...awsEnvironment(options, environment) };
 }
 
@@ -35,8 +35,8 @@ export function awsEnvironment(
   { region, otherServices }: Pick<EnvironmentOptions, 'region' | 'otherServices'>, given: Readonly<Record<string, string>> = {},
 ): Record<string, string> {
   return {
-    AWS_REGION: given['AWS_REGION'] ?? region,
-    AWS_DEFAULT_REGION: given['AWS_DEFAULT_REGION'] ?? given['AWS_REGION'] ?? region,
+    AWS_REGION: given.AWS_REGION ?? region,
+    AWS_DEFAULT_REGION: given.AWS_DEFAULT_REGION ?? given.AWS_REGION ?? region,
     // Any other service is asked here, too: a call must not leave the machine, least of all with real credentials.
     AWS_ENDPOINT_URL: otherServices,
     AWS_ACCESS_KEY_ID: 'local',

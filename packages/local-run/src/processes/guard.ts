@@ -23,7 +23,7 @@ function start(): void {
     detached: true,
     stdio: ['pipe', 'ignore', 'ignore'],
     // Neither inherited options (a debugger's, a test runner's) nor the caller's folder concern it.
-    env: { PATH: process.env['PATH'] ?? '' },
+    env: { PATH: process.env.PATH ?? '' },
     cwd: '/',
   });
   child.on('error', () => undefined);

@@ -4,17 +4,17 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { LocalRunError } from '../errors.ts';
-import { takeLock } from './lock.ts';
-import { PortTakenError } from './ports.ts';
-import { atEnd, eventually, temporaryFolder } from '../../test/temporary.ts';
-import type { JobSpec } from './specs.ts';
 import { BalancerThread } from './balancer-thread.ts';
 import { processStart } from './identity.ts';
 import { Leftovers } from './leftovers.ts';
+import { takeLock } from './lock.ts';
+import { PortTakenError } from './ports.ts';
 import { RunningProgram } from './program.ts';
+import type { JobSpec } from './specs.ts';
 import { runJob } from './workload.ts';
 import type { Host } from './workload.ts';
+import { atEnd, eventually, temporaryFolder } from '../../test/temporary.ts';
+import { LocalRunError } from '../errors.ts';
 import { Workloads } from './workloads.ts';
 
 function hostIn(folder: string): Host {
@@ -22,7 +22,10 @@ function hostIn(folder: string): Host {
 }
 
 const job = (script: string, changes: Partial<JobSpec> = {}): JobSpec => ({
-  name: 'migrate', backoffLimit: 2, deadlineSeconds: undefined, ...changes,
+  name: 'migrate',
+  backoffLimit: 2,
+  deadlineSeconds: undefined,
+  ...changes,
   pod: {
     initContainers: [],
     labels: {},
@@ -72,7 +75,9 @@ test('a program that ignores SIGTERM is killed when its time is over, with what 
   const folder = temporaryFolder(context);
   const program = new RunningProgram({
     command: ['node', '-e', 'process.on("SIGTERM", () => {}); console.log(require("node:child_process").spawn("sleep", ["600"]).pid); setInterval(() => {}, 1000)'],
-    folder, environment: {}, logFile: join(folder, 'log'),
+    folder,
+    environment: {},
+    logFile: join(folder, 'log'),
   }, new Leftovers(join(folder, 'processes.json')));
   const child = Number(await eventually(() => readFileSync(join(folder, 'log'), 'utf8').trim() !== '' && readFileSync(join(folder, 'log'), 'utf8'), 'the child'));
   const { pid = 0 } = program;
@@ -131,8 +136,12 @@ test('a container that gets into a crash loop after the start is reported once, 
   writeFileSync(needed, '');
   const reports: string[] = [];
   const workloads = new Workloads({
-    ...hostIn(folder), maxReplicas: Infinity, without: [], port: async () => 0,
-    onFailure: (sentence) => reports.push(sentence), onRecovery: (sentence) => reports.push(sentence),
+    ...hostIn(folder),
+    maxReplicas: Infinity,
+    without: [],
+    port: async () => 0,
+    onFailure: (sentence) => reports.push(sentence),
+    onRecovery: (sentence) => reports.push(sentence),
   });
   atEnd(context, () => workloads.stop());
   const script = `require('node:fs').readFileSync(${JSON.stringify(needed)}); setInterval(() => {}, 1000)`;

@@ -87,7 +87,7 @@ export class RunningProgram {
 /** Little of the caller's environment, so that a program runs here as it does in its container. */
 function baseEnvironment(): NodeJS.ProcessEnv {
   const kept = ['HOME', 'TMPDIR', 'LANG', 'SystemRoot', 'TEMP'].map((name) => [name, process.env[name]] as const).filter(([, value]) => value !== undefined);
-  return { ...Object.fromEntries(kept), TZ: 'UTC', PATH: [dirname(process.execPath), process.env['PATH']].filter(Boolean).join(delimiter) };
+  return { ...Object.fromEntries(kept), TZ: 'UTC', PATH: [dirname(process.execPath), process.env.PATH].filter(Boolean).join(delimiter) };
 }
 
 /** The line that names an error, in the words of Node.js, Python and Java. A stack of calls follows it. */

@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Log } from '../log.ts';
 import { LocalRunError } from '../errors.ts';
-import type { ContainerSpec, JobSpec, PodSpec, WorkloadSpec } from './specs.ts';
+import type { Log } from '../log.ts';
 import { Container } from './container.ts';
 import type { ContainerContext } from './container.ts';
 import type { Leftovers } from './leftovers.ts';
 import { lastLines, RunningProgram } from './program.ts';
+import type { ContainerSpec, JobSpec, PodSpec, WorkloadSpec } from './specs.ts';
 import { lastWords } from './words.ts';
 
 export interface Host {

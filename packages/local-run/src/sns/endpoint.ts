@@ -1,11 +1,11 @@
+import { SNS_ACTIONS } from './api.ts';
+import type { Topics } from './topics.ts';
 import { AwsError } from '../http/aws-error.ts';
 import { QueryParameters, xmlAnswer, xmlError } from '../http/query-protocol.ts';
 import { serveLocally } from '../http/server.ts';
 import type { LocalAnswer, LocalServer } from '../http/server.ts';
 import type { Log } from '../log.ts';
 import { portError } from '../processes/ports.ts';
-import { SNS_ACTIONS } from './api.ts';
-import type { Topics } from './topics.ts';
 
 const NAMESPACE = 'http://sns.amazonaws.com/doc/2010-03-31/';
 
@@ -13,7 +13,10 @@ const NAMESPACE = 'http://sns.amazonaws.com/doc/2010-03-31/';
 export async function serveSns(topics: Topics, log: Log, port: number): Promise<LocalServer> {
   try {
     return await serveLocally({
-      service: 'SNS', protocols: ['query'], log, port,
+      service: 'SNS',
+      protocols: ['query'],
+      log,
+      port,
       handle: (request, requestId) => handle(request.body, requestId, topics, log),
     });
   } catch (error) {

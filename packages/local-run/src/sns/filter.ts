@@ -48,9 +48,7 @@ function valuesOf(attributes: Filtered['attributes']): Record<string, unknown> {
   const values: Record<string, unknown> = {};
   for (const [name, { DataType, StringValue }] of Object.entries(attributes)) {
     if (StringValue === undefined) continue;
-    if (DataType === 'Number') values[name] = Number(StringValue);
-    else if (DataType !== 'String.Array') values[name] = StringValue;
-    else {
+    if (DataType === 'Number') {values[name] = Number(StringValue);} else if (DataType !== 'String.Array') {values[name] = StringValue;} else {
       const list = parse(StringValue);
       if (Array.isArray(list)) values[name] = list;
     }

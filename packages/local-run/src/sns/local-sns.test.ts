@@ -44,7 +44,9 @@ test('topics of a stack reach their queues and functions', async (context) => {
     topicArn: orders.topicArn, protocol: 'sqs', endpoint: refusing.queueArn, redrivePolicy: { deadLetterTargetArn: dead.queueArn }, filterPolicy: { colour: ['blue'] },
   });
   dead.addToResourcePolicy(new cdk.aws_iam.PolicyStatement({
-    actions: ['sqs:SendMessage'], principals: [new cdk.aws_iam.ServicePrincipal('sns.amazonaws.com')], resources: [dead.queueArn],
+    actions: ['sqs:SendMessage'],
+    principals: [new cdk.aws_iam.ServicePrincipal('sns.amazonaws.com')],
+    resources: [dead.queueArn],
     conditions: { ArnEquals: { 'aws:SourceArn': orders.topicArn } },
   }));
   const fifo = new sns.Topic(stack, 'Fifo', { topicName: 'orders.fifo', fifo: true });
@@ -55,8 +57,8 @@ test('topics of a stack reach their queues and functions', async (context) => {
   const { run, seen } = await stackTest.start();
 
   const credentials = { accessKeyId: 'local', secretAccessKey: 'local' };
-  const endpoint = run.environment['AWS_ENDPOINT_URL_SNS'] ?? assert.fail('no address');
-  assert.equal(endpoint, run.endpoints['sns']);
+  const endpoint = run.environment.AWS_ENDPOINT_URL_SNS ?? assert.fail('no address');
+  assert.equal(endpoint, run.endpoints.sns);
   const client = new SNSClient({ region: 'us-east-1', endpoint, credentials });
   const queues = new SQSClient({ region: 'us-east-1', endpoint: run.endpoints.sqs, credentials });
   atEnd(context, () => { client.destroy(); queues.destroy(); });
@@ -92,14 +94,19 @@ test('topics of a stack reach their queues and functions', async (context) => {
     assert.equal(message?.MessageAttributes, undefined);
     const { Timestamp, SigningCertURL, UnsubscribeURL, Signature, ...envelope } = JSON.parse(message?.Body ?? '') as Record<string, string>;
     assert.deepEqual(envelope, {
-      Type: 'Notification', MessageId, TopicArn, Subject: 'greeting', Message: 'hello', SignatureVersion: '1',
+      Type: 'Notification',
+      MessageId,
+      TopicArn,
+      Subject: 'greeting',
+      Message: 'hello',
+      SignatureVersion: '1',
       MessageAttributes: { colour: { Type: 'String', Value: 'green' }, bytes: { Type: 'Binary', Value: 'AQL/' } },
     });
     assert.ok(Math.abs(Date.now() - Date.parse(Timestamp ?? '')) < 60_000 && SigningCertURL && UnsubscribeURL && Signature);
     const [event] = await eventually(() => seen<{ Records: { EventSource: string; Sns: Record<string, unknown> }[] }>().length > 0 && seen<{ Records: never[] }>(), 'the function');
     const [record] = event?.Records as unknown as [{ EventSource: string; Sns: Record<string, unknown> }];
     assert.equal(record.EventSource, 'aws:sns');
-    assert.deepEqual([record.Sns['Message'], record.Sns['Subject'], record.Sns['MessageId'], record.Sns['TopicArn']], ['hello', 'greeting', MessageId, TopicArn]);
+    assert.deepEqual([record.Sns.Message, record.Sns.Subject, record.Sns.MessageId, record.Sns.TopicArn], ['hello', 'greeting', MessageId, TopicArn]);
   });
 
   await context.test('filters look at attributes or at the body', async () => {
@@ -152,7 +159,7 @@ test('topics of a stack reach their queues and functions', async (context) => {
     const { Topics = [] } = await client.send(new ListTopicsCommand({}));
     assert.deepEqual(Topics.map((topic) => topic.TopicArn), [TopicArn, `${TopicArn}.fifo`]);
     const { Attributes = {} } = await client.send(new GetTopicAttributesCommand({ TopicArn }));
-    assert.deepEqual([Attributes['DisplayName'], Attributes['SubscriptionsConfirmed'], Attributes['TopicArn']], ['Orders', '6', TopicArn]);
+    assert.deepEqual([Attributes.DisplayName, Attributes.SubscriptionsConfirmed, Attributes.TopicArn], ['Orders', '6', TopicArn]);
     const { Subscriptions = [] } = await client.send(new ListSubscriptionsByTopicCommand({ TopicArn: `${TopicArn}.fifo` }));
     assert.deepEqual(Subscriptions.map(({ Protocol, Endpoint }) => [Protocol, Endpoint]), [['sqs', 'arn:aws:sqs:us-east-1:000000000000:lines.fifo']]);
 
@@ -162,7 +169,7 @@ test('topics of a stack reach their queues and functions', async (context) => {
     }));
     await client.send(new SetSubscriptionAttributesCommand({ SubscriptionArn, AttributeName: 'FilterPolicy', AttributeValue: '{"a":["b"]}' }));
     const settings = await client.send(new GetSubscriptionAttributesCommand({ SubscriptionArn }));
-    assert.deepEqual([settings.Attributes?.['RawMessageDelivery'], settings.Attributes?.['FilterPolicy']], ['true', '{"a":["b"]}']);
+    assert.deepEqual([settings.Attributes?.RawMessageDelivery, settings.Attributes?.FilterPolicy], ['true', '{"a":["b"]}']);
     const change = { SubscriptionArn, AttributeName: 'FilterPolicy', AttributeValue: '{"a":"b"}' };
     await assert.rejects(client.send(new SetSubscriptionAttributesCommand(change)), { name: 'InvalidParameterException' });
     await assert.rejects(client.send(new TagResourceCommand({ ResourceArn: TopicArn, Tags: [] })), { message: /SNS has no TagResource in the local run\. It has: CreateTopic/ });

@@ -94,9 +94,9 @@ function textFor(protocol: string, { message, messageStructure }: Pick<NewMessag
     throw invalid('Message Structure - JSON message body failed to parse');
   }
   const byProtocol = (typeof texts === 'object' && texts !== null ? texts : {}) as Record<string, unknown>;
-  if (typeof byProtocol['default'] !== 'string') throw invalid('Message Structure - No default entry in JSON message body');
+  if (typeof byProtocol.default !== 'string') throw invalid('Message Structure - No default entry in JSON message body');
   const own = byProtocol[protocol];
-  return typeof own === 'string' ? own : byProtocol['default'];
+  return typeof own === 'string' ? own : byProtocol.default;
 }
 
 /** Nothing is signed on this machine, so the signature is a text that no check accepts. */

@@ -23,11 +23,11 @@ export class Subscription {
   }
 
   get attributes(): SubscriptionAttributes { return this.#attributes; }
-  get raw(): boolean { return this.protocol === 'sqs' && this.#attributes['RawMessageDelivery'] === 'true'; }
+  get raw(): boolean { return this.protocol === 'sqs' && this.#attributes.RawMessageDelivery === 'true'; }
   get accepts(): Filter { return this.#filter; }
 
   get deadLetterArn(): string | undefined {
-    const policy = this.#attributes['RedrivePolicy'];
+    const policy = this.#attributes.RedrivePolicy;
     return policy === undefined ? undefined : (JSON.parse(policy) as { deadLetterTargetArn?: string }).deadLetterTargetArn;
   }
 

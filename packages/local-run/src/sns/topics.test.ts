@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { PublishCommand, SNSClient, SubscribeCommand } from '@aws-sdk/client-sns';
+import { atEnd } from '../../test/temporary.ts';
 import { DeliveryError } from '../service.ts';
 import type { DeliveryOptions, MessageAttribute, Sender } from '../service.ts';
-import { atEnd } from '../../test/temporary.ts';
 import { serveSns } from './endpoint.ts';
 import { compileFilter } from './filter.ts';
 import { Topics } from './topics.ts';
@@ -24,7 +24,11 @@ function topicsOf(clock = () => Date.now()) {
   const got: Got[] = [];
   const logged: string[] = [];
   const topics = new Topics({
-    account, region: 'us-east-1', clock, url: () => 'http://127.0.0.1:1', log: (level, message) => void logged.push(`${level} ${message}`),
+    account,
+    region: 'us-east-1',
+    clock,
+    url: () => 'http://127.0.0.1:1',
+    log: (level, message) => void logged.push(`${level} ${message}`),
     receiver: (arn) => ({
       deliver: async (body, sender, options = {}) => {
         if (arn.endsWith(':refusing')) throw new DeliveryError('NO_PERMISSIONS', 'The policy says no.');
@@ -82,8 +86,8 @@ describe('filter policies over attributes', () => {
     [{ ip: [{ cidr: '10.0.0.0/24' }] }, true],
     [{ ip: [{ cidr: '10.0.1.0/24' }] }, false],
     [{ 'with.dot': ['yes'] }, true],
-    [{ '$or': [{ store: ['other'] }, { price: [{ numeric: ['>', 200] }] }] }, true],
-    [{ '$or': [{ store: ['other'] }, { price: [{ numeric: ['>', 300] }] }], 'event': [{ prefix: 'order' }] }, false],
+    [{ $or: [{ store: ['other'] }, { price: [{ numeric: ['>', 200] }] }] }, true],
+    [{ $or: [{ store: ['other'] }, { price: [{ numeric: ['>', 300] }] }], event: [{ prefix: 'order' }] }, false],
   ];
   for (const [policy, accepted] of cases) {
     test(`${accepted ? 'accepts' : 'refuses'} ${JSON.stringify(policy)}`, () => {

@@ -50,7 +50,7 @@ export class Topics {
 
   /** The same name again is no error, as in CreateTopic. Returns the ARN. */
   create(name: string, attributes: Readonly<Record<string, string>> = {}): string {
-    const fifo = attributes['FifoTopic'] === 'true';
+    const fifo = attributes.FifoTopic === 'true';
     if (!TOPIC_NAME.test(fifo ? name.replace(/\.fifo$/, '') : name) || fifo !== name.endsWith('.fifo')) throw invalid('Topic Name');
     const arn = `arn:aws:sns:${this.#options.region}:${this.#options.account}:${name}`;
     if (!this.#topics.has(arn)) this.#topics.set(arn, { arn, attributes: { ...attributes }, recent: new Map(), published: 0 });
@@ -163,7 +163,7 @@ export class Topics {
     }
     if (messageGroupId === undefined) throw invalid('The MessageGroupId parameter is required for FIFO topics');
     if (messageDeduplicationId !== undefined) return messageDeduplicationId;
-    if (attributes['ContentBasedDeduplication'] === 'true') return hash('sha256', message);
+    if (attributes.ContentBasedDeduplication === 'true') return hash('sha256', message);
     throw invalid('The topic should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly');
   }
 
@@ -214,7 +214,7 @@ export class Topics {
 
 /** The deduplication of a topic with a throughput scope of `MessageGroup` is within a group. */
 function scoped({ attributes }: Topic, deduplicationId: string, { messageGroupId }: NewMessage): string {
-  return attributes['FifoThroughputScope'] === 'MessageGroup' ? `${messageGroupId}\n${deduplicationId}` : deduplicationId;
+  return attributes.FifoThroughputScope === 'MessageGroup' ? `${messageGroupId}\n${deduplicationId}` : deduplicationId;
 }
 
 function describe(error: unknown): string {

@@ -13,7 +13,10 @@ export function synthesizeConsumers({ outdir, seen }: { readonly outdir: string;
   const stack = new cdk.Stack(app, 'Consumers');
   const bus = new events.EventBus(stack, 'Bus', { eventBusName: 'shop' });
   const makeFunction = (id: string) => new lambda.Function(stack, id, {
-    runtime: lambda.Runtime.NODEJS_24_X, handler: 'index.handler', timeout: cdk.Duration.seconds(2), environment: { SEEN: seen },
+    runtime: lambda.Runtime.NODEJS_24_X,
+    handler: 'index.handler',
+    timeout: cdk.Duration.seconds(2),
+    environment: { SEEN: seen },
     code: lambda.Code.fromAsset(fileURLToPath(new URL('function', import.meta.url))),
   });
 
@@ -23,8 +26,13 @@ export function synthesizeConsumers({ outdir, seen }: { readonly outdir: string;
     eventBus: bus,
     eventPattern: { source: events.Match.prefix('com.shop'), detail: { total: [{ numeric: ['>=', 100] }], country: [{ 'anything-but': ['XX'] }] } },
     ruleInput: events.RuleTargetInput.fromObject({
-      total: field.fromPath('$.detail.total'), id: field.fromPath('$.detail.id'), type: field.detailType, text: `order ${field.fromPath('$.detail.id')}`,
-      rule: '<aws.events.rule-name>', ruleArn: '<aws.events.rule-arn>', at: '<aws.events.event.ingestion-time>',
+      total: field.fromPath('$.detail.total'),
+      id: field.fromPath('$.detail.id'),
+      type: field.detailType,
+      text: `order ${field.fromPath('$.detail.id')}`,
+      rule: '<aws.events.rule-name>',
+      ruleArn: '<aws.events.rule-arn>',
+      at: '<aws.events.event.ingestion-time>',
     }),
     maxReceiveCount: 1,
     visibilityTimeout: cdk.Duration.seconds(2),

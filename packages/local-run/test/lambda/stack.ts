@@ -10,7 +10,7 @@ import type { LocalQueue, LocalRun, LocalRunOptions } from '../../src/local-run.
 import { startLocal } from '../../src/run.ts';
 import { atEnd, temporaryFolder } from '../temporary.ts';
 
-process.env['CDK_VALIDATION'] = 'false';
+process.env.CDK_VALIDATION = 'false';
 
 /** A stack of a test, and the run that is made of it. */
 export interface FunctionTest {
@@ -57,10 +57,16 @@ export function functionTest(context: TestContext): FunctionTest {
     return path;
   };
   return {
-    folder, stack, code,
+    folder,
+    stack,
+    code,
     function: (id, files, props = {}) => new lambda.Function(stack, id, {
-      runtime: lambda.Runtime.NODEJS_24_X, handler: 'index.handler', code: lambda.Code.fromAsset(code(files)), timeout: cdk.Duration.seconds(10),
-      ...props, environment: { SEEN: seenFile, ...props.environment },
+      runtime: lambda.Runtime.NODEJS_24_X,
+      handler: 'index.handler',
+      code: lambda.Code.fromAsset(code(files)),
+      timeout: cdk.Duration.seconds(10),
+      ...props,
+      environment: { SEEN: seenFile, ...props.environment },
     }),
     queue: (fn, name, mapping = {}, props = {}) => {
       const queue = new sqs.Queue(stack, `${name}Queue`, { queueName: name, visibilityTimeout: fn.timeout, ...props });
@@ -82,7 +88,8 @@ function started(context: TestContext, run: LocalRun, seenFile: string): Started
   const queue = (name: string) => run.queues.find((each) => each.name === name) ?? fail(`There is no queue ${name}.`);
   const read = (file: string) => (existsSync(file) ? readFileSync(file, 'utf8') : '');
   return {
-    run, queue,
+    run,
+    queue,
     send: async (name, ...bodies) => {
       for (const body of bodies) await client.send(new SendMessageCommand({ QueueUrl: queue(name).url, MessageBody: body }));
     },

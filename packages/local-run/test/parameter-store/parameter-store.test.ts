@@ -18,7 +18,7 @@ test('a service of AWS is added by one class, and the run makes, names and stops
   atEnd(context, () => run.stop());
 
   const { ssm: url = assert.fail() } = run.endpoints;
-  assert.equal(run.environment['AWS_ENDPOINT_URL_SSM'], url);
+  assert.equal(run.environment.AWS_ENDPOINT_URL_SSM, url);
   assert.ok(steps.some((step) => step.startsWith('endpoints done') && step.includes('1 parameters')));
   const ask = async (Name: string) => (await fetch(url, { method: 'POST', body: JSON.stringify({ Name }) })).json();
   assert.deepEqual(await ask('/shop/currency'), { Parameter: { Name: '/shop/currency', Value: 'EUR' } });

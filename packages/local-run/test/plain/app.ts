@@ -14,8 +14,8 @@ import * as efs from 'aws-cdk-lib/aws-efs';
 import * as elasticache from 'aws-cdk-lib/aws-elasticache';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as targets from 'aws-cdk-lib/aws-events-targets';
-import * as firehose from 'aws-cdk-lib/aws-kinesisfirehose';
 import * as kinesis from 'aws-cdk-lib/aws-kinesis';
+import * as firehose from 'aws-cdk-lib/aws-kinesisfirehose';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as sources from 'aws-cdk-lib/aws-lambda-event-sources';
 import * as msk from 'aws-cdk-lib/aws-msk';
@@ -45,7 +45,9 @@ export function synthesizePlain({ outdir, seen = '/dev/null', withTwentyOthers =
   const queue = new sqs.Queue(stack, 'Queue');
   const rule = new events.Rule(stack, 'Rule', { eventBus: bus, eventPattern: { source: ['plain'] }, targets: [new targets.SqsQueue(queue)] });
   const fn = new lambda.Function(stack, 'Function', {
-    runtime: lambda.Runtime.NODEJS_24_X, handler: 'index.handler', environment: { SEEN: seen },
+    runtime: lambda.Runtime.NODEJS_24_X,
+    handler: 'index.handler',
+    environment: { SEEN: seen },
     code: lambda.Code.fromAsset(fileURLToPath(new URL('function', import.meta.url))),
   });
   fn.addEventSource(new sources.SqsEventSource(queue));
@@ -87,7 +89,9 @@ function addTwentyOthers(stack: cdk.Stack, rule: events.Rule, fn: lambda.Functio
   new msk.CfnServerlessCluster(stack, 'Kafka', { clusterName: 'kafka', clientAuthentication: { sasl: { iam: { enabled: true } } }, vpcConfigs: [{ subnetIds: ['a'] }] });
 
   new patterns.ApplicationLoadBalancedFargateService(stack, 'Web', {
-    vpc, publicLoadBalancer: false, taskSubnets: { subnetType: ec2.SubnetType.PRIVATE_ISOLATED },
+    vpc,
+    publicLoadBalancer: false,
+    taskSubnets: { subnetType: ec2.SubnetType.PRIVATE_ISOLATED },
     taskImageOptions: { image: ecs.ContainerImage.fromRegistry('nginx') },
   });
   new batch.CfnJobDefinition(stack, 'Job', { type: 'container' });

@@ -1,8 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import * as cdk from 'aws-cdk-lib';
 import * as dynamodb from 'aws-cdk-lib/aws-dynamodb';
-import * as assets from 'aws-cdk-lib/aws-ecr-assets';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as assets from 'aws-cdk-lib/aws-ecr-assets';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as targets from 'aws-cdk-lib/aws-events-targets';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
@@ -59,8 +59,11 @@ export function synthesizeShop(options: ShopOptions): string {
     deadLetterQueue.grantSendMessages({ grantPrincipal: new cdk.aws_iam.ServicePrincipal('events.amazonaws.com') } as cdk.aws_iam.IGrantable);
   }
   const fn = new lambda.Function(stack, 'Consumer', {
-    runtime: lambda.Runtime.NODEJS_24_X, handler: 'index.handler', code: lambda.Code.fromAsset(folder('function')),
-    timeout: cdk.Duration.seconds(Math.min(visibility, 2)), environment: { SEEN: options.seen },
+    runtime: lambda.Runtime.NODEJS_24_X,
+    handler: 'index.handler',
+    code: lambda.Code.fromAsset(folder('function')),
+    timeout: cdk.Duration.seconds(Math.min(visibility, 2)),
+    environment: { SEEN: options.seen },
   });
   fn.addEventSource(new sources.SqsEventSource(queue, { batchSize: 10, reportBatchItemFailures: true }));
 
@@ -72,7 +75,10 @@ export function synthesizeShop(options: ShopOptions): string {
       engine: rds.DatabaseClusterEngine.auroraPostgres({ version: rds.AuroraPostgresEngineVersion.VER_16_6 }),
       writer: rds.ClusterInstance.serverlessV2('Writer'),
       readers: [rds.ClusterInstance.serverlessV2('Reader')],
-      vpc, vpcSubnets: { subnetType: ec2.SubnetType.PRIVATE_ISOLATED }, defaultDatabaseName: 'shop', port: 5433,
+      vpc,
+      vpcSubnets: { subnetType: ec2.SubnetType.PRIVATE_ISOLATED },
+      defaultDatabaseName: 'shop',
+      port: 5433,
     });
   }
   if (options.withTable) new dynamodb.Table(stack, 'Table', { partitionKey: { name: 'id', type: dynamodb.AttributeType.STRING } });
@@ -94,7 +100,9 @@ export function synthesizeShop(options: ShopOptions): string {
   const labels = { app: 'web' };
   const probe = (path: string) => ({ httpGet: { path, port: 'http' }, periodSeconds: 1, failureThreshold: 2 });
   const container = {
-    name: 'web', image, ports: [{ name: 'http', containerPort: 3000 }],
+    name: 'web',
+    image,
+    ports: [{ name: 'http', containerPort: 3000 }],
     ...(options.command && { command: options.command }),
     env: [
       { name: 'PORT', value: '3000' },
@@ -103,18 +111,23 @@ export function synthesizeShop(options: ShopOptions): string {
       { name: 'SELF', value: 'http://web.shop.svc.cluster.local:8080/x' },
       ...Object.entries(environment).map(([name, value]) => ({ name, value })),
     ],
-    readinessProbe: probe('/health'), livenessProbe: probe('/alive'),
+    readinessProbe: probe('/health'),
+    livenessProbe: probe('/alive'),
   };
   const metadata = (name: string) => ({ name, namespace: 'shop', labels });
   const objects = [
     { apiVersion: 'v1', kind: 'ServiceAccount', metadata: metadata('web') },
     { apiVersion: 'v1', kind: 'ConfigMap', metadata: metadata('settings'), data: { flavour: 'vanilla' } },
     {
-      apiVersion: 'apps/v1', kind: 'Deployment', metadata: metadata('web'),
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: metadata('web'),
       spec: { replicas: 7, selector: { matchLabels: labels }, template: { metadata: { labels }, spec: { terminationGracePeriodSeconds: 5, containers: [container] } } },
     },
     {
-      apiVersion: 'autoscaling/v2', kind: 'HorizontalPodAutoscaler', metadata: metadata('web'),
+      apiVersion: 'autoscaling/v2',
+      kind: 'HorizontalPodAutoscaler',
+      metadata: metadata('web'),
       spec: { scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'web' }, minReplicas: options.minReplicas ?? 2, maxReplicas: 5 },
     },
     { apiVersion: 'v1', kind: 'Service', metadata: metadata('web'), spec: { type: 'LoadBalancer', selector: labels, ports: [{ port: 8080, targetPort: 'http' }] } },

@@ -238,8 +238,7 @@ function misjudgedField(value: unknown): boolean {
   if (
     /"numeric":\["[<>]/.test(written) &&
     value.some(each => typeof each === 'string' || (typeof each === 'object' && 'exactly' in (each ?? {})))
-  )
-    return true;
+  ) {return true;}
   return value.some(misjudgedField);
 }
 

@@ -38,8 +38,7 @@ sample.forEach((each, i) => {
     console.log(`  event-ruler: ${theirs.error ?? 'accepts'}\n  ours: ${ours.error ?? 'accepts'}`);
   } else {
     each.events.forEach((event, j) => {
-      if (theirs.matches[j] !== ours.matches[j])
-        console.log(`  event ${JSON.stringify(event)}: event-ruler ${theirs.matches[j]}, ours ${ours.matches[j]}`);
+      if (theirs.matches[j] !== ours.matches[j]) {console.log(`  event ${JSON.stringify(event)}: event-ruler ${theirs.matches[j]}, ours ${ours.matches[j]}`);}
     });
   }
 });
