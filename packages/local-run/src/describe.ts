@@ -1,4 +1,4 @@
-import type { LocalQueue, LocalRun, LocalWorkload } from './local-run.ts';
+import type { LocalQueue, LocalRun, LocalSchedule, LocalWorkload } from './local-run.ts';
 import { LOOPBACK } from './processes/ports.ts';
 import type { Workload } from './processes/workload.ts';
 import type { Workloads } from './processes/workloads.ts';
@@ -24,6 +24,7 @@ export function describeRun({ context, services, builtIn, warnings, withoutMeani
     queues,
     buses: eventBridge.events.listBuses().map(({ Name, Arn }) => ({ name: Name, arn: Arn })),
     rules: eventBridge.rules.map(({ name, busName, arn, targetArns }) => ({ name, busName, arn, targetArns })),
+    schedules: describeSchedules(builtIn),
     eventBridge: eventBridge.events,
     region: context.region,
     account: context.account,
@@ -34,6 +35,20 @@ export function describeRun({ context, services, builtIn, warnings, withoutMeani
     idle: () => isIdle(builtIn, queues),
     kill: (workload, signal = 'SIGKILL', replica = 0) => workloads.kill(workload, signal, replica),
   };
+}
+
+function describeSchedules({ eventBridge, scheduler }: BuiltIn): LocalSchedule[] {
+  const date = (time: number | undefined) => (time === undefined ? undefined : new Date(time));
+  return [
+    ...eventBridge.events.scheduledRules().map(({ rule, expression, next, fire }) => ({
+      name: rule.Name, arn: rule.Arn, expression, next: () => date(next()), fire,
+    })),
+    ...scheduler.schedules.map((schedule) => ({
+      name: schedule.name, arn: schedule.arn, expression: schedule.expression,
+      next: () => date(scheduler.next(schedule)),
+      fire: () => scheduler.fire(schedule),
+    })),
+  ];
 }
 
 function describeWorkload(workload: Workload, workloads: Workloads): LocalWorkload {

@@ -105,6 +105,18 @@ export interface LocalRule {
   readonly targetArns: readonly string[];
 }
 
+/** A schedule, or a rule that has one. */
+export interface LocalSchedule {
+  readonly name: string;
+  readonly arn: string;
+  /** Such as `rate(5 minutes)`. */
+  readonly expression: string;
+  /** The next time at which it fires; undefined when there is none, or it is disabled. */
+  next(): Date | undefined;
+  /** Invokes its targets now, beside its times. Resolves when they have the message. */
+  fire(): Promise<void>;
+}
+
 /** A run of the stacks on this machine. */
 export interface LocalRun {
   readonly workloads: readonly LocalWorkload[];
@@ -119,6 +131,7 @@ export interface LocalRun {
   readonly queues: readonly LocalQueue[];
   readonly buses: readonly { readonly name: string; readonly arn: string }[];
   readonly rules: readonly LocalRule[];
+  readonly schedules: readonly LocalSchedule[];
   readonly eventBridge: LocalEventBridge;
   readonly region: string;
   readonly account: string;

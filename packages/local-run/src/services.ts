@@ -3,6 +3,7 @@ import { LocalKubernetes } from './kubernetes/local-kubernetes.ts';
 import { LocalLambda } from './lambda/local-lambda.ts';
 import { OtherServices } from './other-services/other-services.ts';
 import { LocalRds } from './rds/local-rds.ts';
+import { LocalScheduler } from './scheduler/local-scheduler.ts';
 import { LocalSecretsManager } from './secretsmanager/local-secrets-manager.ts';
 import type { RunContext } from './service.ts';
 import { LocalSns } from './sns/local-sns.ts';
@@ -12,12 +13,14 @@ import { LocalSqs } from './sqs/local-sqs.ts';
 export function builtInServices(context: RunContext) {
   const secretsManager = new LocalSecretsManager(context);
   const sqs = new LocalSqs(context);
+  const eventBridge = new LocalEventBridge(context);
   return {
     secretsManager,
     rds: new LocalRds(context, secretsManager),
     sqs,
     sns: new LocalSns(context),
-    eventBridge: new LocalEventBridge(context),
+    eventBridge,
+    scheduler: new LocalScheduler(context, eventBridge),
     // After the services that send to functions.
     lambda: new LocalLambda(context, sqs),
     kubernetes: new LocalKubernetes(context),

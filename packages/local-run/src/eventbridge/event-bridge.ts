@@ -13,8 +13,13 @@ import { parseJson } from './json.ts';
 import { compilePattern, flatten, wantedPaths } from './pattern.ts';
 import type { CompiledPattern, WantedPaths } from './pattern.ts';
 import { Replay } from './replay.ts';
+import { occurrencesOf, scheduledEvent } from './scheduled.ts';
 import type { Log } from '../log.ts';
-import type { ArchiveInput, Bus, BusEvent, Counters, DeliveryObservation, EventBridgeOptions, EventObservation, LocalEventBridge, Observer, PutEventsEntry, PutEventsResult, PutEventsResultEntry, ReplayInput, Rule, RuleInput, Target } from './types.ts';
+import { Timetable } from '../schedules/timetable.ts';
+import type {
+  ArchiveInput, Bus, BusEvent, Counters, DeliveryObservation, EventBridgeOptions, EventObservation, LocalEventBridge, Observer, PutEventsEntry, PutEventsResult,
+  PutEventsResultEntry, ReplayInput, Rule, RuleInput, ScheduledRule, Target,
+} from './types.ts';
 
 interface BoundTarget {
   readonly target: Target;
@@ -60,6 +65,7 @@ export class EventBridge implements LocalEventBridge {
   readonly #log: Log;
   readonly #dataDir: string | undefined;
   readonly #deliverer: Deliverer;
+  readonly #timetable: Timetable;
   readonly #observers = new Set<Observer>();
   readonly #missingBuses = new Set<string>();
   readonly #counts = { published: 0, rejected: 0, lostToMissingBus: 0, unmatched: 0, archived: 0, replayed: 0 };
@@ -77,6 +83,8 @@ export class EventBridge implements LocalEventBridge {
     this.#deliverer = new Deliverer({ ...options, deliver, log: this.#log, clock: this.clock }, observation =>
       this.#tellDelivery(observation),
     );
+    const failed = (name: string, error: unknown) => this.#log('error', `EventBridge: the scheduled event of rule ${name} could not be kept: ${String(error)}`);
+    this.#timetable = new Timetable(failed, options.timers);
     this.createBus('default');
   }
 
@@ -133,7 +141,7 @@ export class EventBridge implements LocalEventBridge {
           `Member must satisfy enum value set: [${RULE_STATES.join(', ')}]`,
       );
     }
-    if (ScheduleExpression !== undefined) this.#log('warn', `EventBridge: rule ${input.Name} has a schedule; schedules do not run here`);
+    const occurrences = ScheduleExpression === undefined ? undefined : occurrencesOf(ScheduleExpression, bus.bus.Name, this.#timetable.now());
     const pattern = EventPattern === undefined ? undefined : compilePattern(EventPattern);
     const path = bus.bus.Name === 'default' ? input.Name : `${bus.bus.Name}/${input.Name}`;
     const rule: Rule = {
@@ -148,6 +156,8 @@ export class EventBridge implements LocalEventBridge {
     };
     bus.rules.set(input.Name, { rule, pattern, targets: bus.rules.get(input.Name)?.targets ?? new Map() });
     bus.wanted = undefined;
+    if (bus.bus.Name === 'default' && (occurrences === undefined || State === 'DISABLED')) this.#timetable.delete(rule.Name);
+    else if (occurrences) this.#timetable.set(rule.Name, occurrences, (time) => this.#fire(rule.Name, time));
     return rule;
   }
 
@@ -159,6 +169,7 @@ export class EventBridge implements LocalEventBridge {
   deleteRule(name: string, busName?: string): void {
     const bus = this.bus(busName);
     if ((bus.rules.get(name)?.targets.size ?? 0) > 0) throw validation("Rule can't be deleted since it has targets.");
+    if (bus.bus.Name === 'default') this.#timetable.delete(name);
     bus.rules.delete(name);
     bus.wanted = undefined;
   }
@@ -169,6 +180,24 @@ export class EventBridge implements LocalEventBridge {
 
   listRules(busName?: string): Rule[] {
     return [...this.bus(busName).rules.values()].map(({ rule }) => rule);
+  }
+
+  scheduledRules(): ScheduledRule[] {
+    return this.listRules().flatMap((rule) => (rule.ScheduleExpression === undefined ? [] : [{
+      rule,
+      expression: rule.ScheduleExpression,
+      next: () => this.#timetable.next(rule.Name),
+      fire: () => this.#fire(rule.Name, this.#timetable.now()),
+    }]));
+  }
+
+  /** A scheduled event goes to the targets of its own rule, and passes by all others. */
+  async #fire(ruleName: string, time: number): Promise<void> {
+    const { rule, targets } = this.#rule(ruleName, 'default');
+    const event = scheduledEvent(rule, { account: this.accountId, region: this.region, time: isoSeconds(time) });
+    const publication: Publication = { event, body: JSON.stringify(event), time };
+    this.#tellEvent({ event, busName: rule.EventBusName, rules: [rule.Name] });
+    await Promise.all([...targets.values()].map((bound) => this.#deliverTo(bound, rule, publication)));
   }
 
   putTargets(ruleName: string, busName: string | undefined, targets: readonly Target[]): void {
@@ -500,6 +529,7 @@ export class EventBridge implements LocalEventBridge {
       await this.stop();
       throw error;
     }
+    this.#timetable.start();
     return { url: this.#server.url, port: this.#server.port };
   }
 
@@ -509,6 +539,7 @@ export class EventBridge implements LocalEventBridge {
   }
 
   async #stop(): Promise<void> {
+    await this.#timetable.stop();
     await this.#server?.close();
     for (const replay of this.replays.values()) await replay.stop();
     await this.#deliverer.stop();

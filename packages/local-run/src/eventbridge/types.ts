@@ -1,6 +1,7 @@
 /** What the local EventBridge takes and gives. Shapes of rules and targets are those of the AWS API, so that templates map onto them. */
 
 import type { Log } from '../log.ts';
+import type { Timers } from '../schedules/timetable.ts';
 
 export interface DeliverOptions {
   /** The rule on whose behalf this is sent: `aws:SourceArn` to the policy of the target. */
@@ -194,6 +195,18 @@ export interface EventBridgeOptions {
   readonly backoff?: { readonly baseMs: number; readonly maxMs: number };
   /** A delivery that takes longer counts as failed. @default 30000 */
   readonly deliveryTimeoutMs?: number;
+  /** The timers of scheduled rules. @default - those of the machine */
+  readonly timers?: Timers;
+}
+
+/** A rule with a schedule. */
+export interface ScheduledRule {
+  readonly rule: Rule;
+  readonly expression: string;
+  /** The next time, in milliseconds since 1970; undefined when there is none, or the rule is disabled. */
+  next(): number | undefined;
+  /** Sends the scheduled event to its targets now. Rejects only when a failed delivery could not be written down. */
+  fire(): Promise<void>;
 }
 
 /**
@@ -213,6 +226,7 @@ export interface LocalEventBridge {
   listBuses(): Bus[];
   listRules(busName?: string): Rule[];
   listTargets(ruleName: string, busName?: string): Target[];
+  scheduledRules(): ScheduledRule[];
   observe(observer: Observer): () => void;
   counters(): Counters;
   /** Per rule and target since the process started, for I11 and the summary; `pending` are waiting for another attempt. */

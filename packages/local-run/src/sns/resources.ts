@@ -1,35 +1,46 @@
+import { makeEach } from '../assembly/make-each.ts';
 import type { Model, Resource } from '../assembly/model.ts';
 import { AwsError } from '../http/aws-error.ts';
 import type { Topics } from './topics.ts';
 
 /** The protocols that stay on this machine. */
 const DELIVERED = new Set(['sqs', 'lambda']);
-const TOPIC_ATTRIBUTES = ['DisplayName', 'FifoTopic', 'ContentBasedDeduplication', 'FifoThroughputScope', 'TracingConfig', 'SignatureVersion'] as const;
+const TOPIC_ATTRIBUTES = [
+  'DisplayName', 'FifoTopic', 'ContentBasedDeduplication', 'FifoThroughputScope', 'TracingConfig', 'SignatureVersion',
+] as const;
 
 /** Makes topics and subscriptions. A subscription that gets no messages in this run is left out with a warning. */
 export function makeTopics(model: Model, topics: Topics, warn: (sentence: string) => void): void {
-  for (const resource of model.ofType('AWS::SNS::Topic')) {
-    const attributes = TOPIC_ATTRIBUTES.map((name) => [name, resource.text(name)] as const).filter((entry): entry is [typeof entry[0], string] => entry[1] !== undefined);
-    const arn = topics.create(topicName(resource), Object.fromEntries(attributes));
-    if (resource.source.Properties?.['ArchivePolicy'] !== undefined) warn(`Topic ${resource.constructPath} keeps no messages here, so none of them can be replayed.`);
-    // A topic may have its subscriptions as a property.
-    for (const inline of lenient(resource, 'Subscription', []) as Record<string, unknown>[]) {
-      subscribe({ what: `A subscription of topic ${resource.constructPath}`, arn, protocol: String(inline['Protocol']), endpoint: String(inline['Endpoint']), attributes: {} }, topics, warn);
-    }
-  }
+  makeEach(model.ofType('AWS::SNS::Topic'), warn, (topic) => makeTopic(topic, topics, warn));
   const made = new Set(topics.arns());
-  for (const resource of model.ofType('AWS::SNS::Subscription')) {
+  makeEach(model.ofType('AWS::SNS::Subscription'), warn, (resource) => {
     const what = `Subscription ${resource.constructPath}`;
     const arn = String(lenient(resource, 'TopicArn', ''));
     const others = !made.has(arn) && standIn(resource, arn, topics);
     if (!topics.has(arn)) {
       warn(`${what} is for the topic ${arn}, which no stack of this run makes: it gets no messages.`);
-      continue;
+      return;
     }
     if (others) warn(`${what} is for the topic ${arn}, which no stack of this run makes: a local topic of that name stands for it.`);
-    subscribe({
-      what, arn, protocol: String(lenient(resource, 'Protocol', '')), endpoint: String(lenient(resource, 'Endpoint', '')), attributes: attributesOf(resource), id: idOf(resource),
-    }, topics, warn);
+    const [protocol, endpoint] = [String(lenient(resource, 'Protocol', '')), String(lenient(resource, 'Endpoint', ''))];
+    subscribe({ what, arn, protocol, endpoint, attributes: attributesOf(resource), id: idOf(resource) }, topics, warn);
+  });
+}
+
+function makeTopic(resource: Resource, topics: Topics, warn: (sentence: string) => void): void {
+  const attributes: Record<string, string> = {};
+  for (const name of TOPIC_ATTRIBUTES) {
+    const value = resource.text(name);
+    if (value !== undefined) attributes[name] = value;
+  }
+  const arn = topics.create(topicName(resource), attributes);
+  if (resource.source.Properties?.['ArchivePolicy'] !== undefined) {
+    warn(`Topic ${resource.constructPath} keeps no messages here, so none of them can be replayed.`);
+  }
+  // A topic may have its subscriptions as a property.
+  const what = `A subscription of topic ${resource.constructPath}`;
+  for (const { Protocol, Endpoint } of lenient(resource, 'Subscription', []) as Record<string, unknown>[]) {
+    subscribe({ what, arn, protocol: String(Protocol), endpoint: String(Endpoint), attributes: {} }, topics, warn);
   }
 }
 
