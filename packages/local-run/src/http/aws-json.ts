@@ -127,8 +127,7 @@ export function requiredList(input: Input, name: string): unknown[] {
 
 export function structures(list: unknown[], name: string): Input[] {
   return list.map(each => {
-    if (typeof each !== 'object' || each === null || Array.isArray(each))
-      throw new AwsError('SerializationException', `${name} must hold structures`);
+    if (typeof each !== 'object' || each === null || Array.isArray(each)) {throw new AwsError('SerializationException', `${name} must hold structures`);}
     return each as Input;
   });
 }

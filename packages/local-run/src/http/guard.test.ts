@@ -3,12 +3,12 @@ import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { describe, test } from 'node:test';
 import type { TestContext } from 'node:test';
+import { xmlAnswer } from './query-protocol.ts';
+import { serveLocally } from './server.ts';
 import { atEnd, temporaryFolder } from '../../test/temporary.ts';
 import { EventBridge } from '../eventbridge/event-bridge.ts';
 import { SecretsManager } from '../secretsmanager/endpoint.ts';
 import { SqsEndpoint } from '../sqs/endpoint.ts';
-import { xmlAnswer } from './query-protocol.ts';
-import { serveLocally } from './server.ts';
 
 const log = () => undefined;
 const SIGNATURE = 'AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/sqs/aws4_request, SignedHeaders=host, Signature=0';
@@ -125,7 +125,7 @@ for (const [name, start] of Object.entries(endpoints)) {
 }
 
 test('a JSON request has to name its action', async (context) => {
-  const { port } = await endpoints['EventBridge']!(context);
+  const { port } = await endpoints.EventBridge!(context);
   const answer = await raw(port, { 'content-type': 'application/x-amz-json-1.1' }, '{}');
   assert.deepEqual([answer.status, /has no X-Amz-Target header/.test(answer.body)], [403, true]);
 });
@@ -145,7 +145,8 @@ describe('a body', () => {
     assert.equal((await raw(port, form, 'x'.repeat(1000))).status, 200);
     const answer = await raw(port, form, 'x'.repeat(1001));
     assert.equal(answer.status, 413);
-    assert.match(answer.body, /<ErrorResponse.*<Code>RequestEntityTooLargeException<\/Code><Message>The request has 1001 bytes, more than the 1000 that SNS takes/);
+    assert.match(answer.body, /<ErrorResponse.*<Code>RequestEntityTooLargeException<\/Code>/);
+    assert.match(answer.body, /<Message>The request has 1001 bytes, more than the 1000 that SNS takes/);
     const json = await raw(port, { 'content-type': 'application/x-amz-json-1.0', 'x-amz-target': 'x' }, 'x'.repeat(1001));
     assert.deepEqual([json.status, (JSON.parse(json.body) as { __type: string }).__type], [413, 'RequestEntityTooLargeException']);
   });

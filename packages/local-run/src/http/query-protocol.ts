@@ -12,32 +12,23 @@ import type { TextAnswer } from './server.ts';
  *     xmlError(NAMESPACE, { code: 'NotFound', message: 'Topic does not exist', status: 404 }, requestId);
  */
 export class QueryParameters {
-  private readonly value: string | undefined;
-  private readonly members: ReadonlyMap<string, QueryParameters>;
-
-  private constructor(value: string | undefined, members: ReadonlyMap<string, QueryParameters>) {
-    this.value = value;
-    this.members = members;
-  }
-
   /** Reads a form; of a parameter that is given twice, the last counts. */
   static parse(form: string): QueryParameters {
-    const root: Node = { members: new Map() };
+    const root = new QueryParameters();
     for (const [name, value] of new URLSearchParams(form)) {
-      let node = root;
+      let parameters = root;
       for (const part of name.split('.')) {
-        let next = node.members.get(part);
-        if (next === undefined) node.members.set(part, next = { members: new Map() });
-        node = next;
+        let next = parameters.members.get(part);
+        if (next === undefined) parameters.members.set(part, next = new QueryParameters());
+        parameters = next;
       }
-      node.value = value;
+      parameters.value = value;
     }
-    return QueryParameters.#of(root);
+    return root;
   }
 
-  static #of({ value, members }: Node): QueryParameters {
-    return new QueryParameters(value, new Map([...members].map(([name, node]) => [name, QueryParameters.#of(node)])));
-  }
+  private value: string | undefined;
+  private readonly members = new Map<string, QueryParameters>();
 
   /** The value of a parameter; undefined if it isn't there. */
   text(name: string): string | undefined {
@@ -79,11 +70,6 @@ export class QueryParameters {
   }
 }
 
-interface Node {
-  value?: string;
-  readonly members: Map<string, Node>;
-}
-
 const EMPTY = QueryParameters.parse('');
 
 /** A value that can be written as XML: a list is its element several times, and undefined is left out. */
@@ -102,7 +88,14 @@ export function xmlAnswer(action: string, namespace: string, result: XmlValue, r
   return { status: 200, headers: XML, body: `<?xml version="1.0"?><${action}Response xmlns="${namespace}">${content}</${action}Response>` };
 }
 
-export function xmlError(namespace: string, error: { readonly code: string; readonly message: string; readonly status: number }, requestId: string): TextAnswer {
+export interface QueryError {
+  readonly code: string;
+  readonly message: string;
+  /** The HTTP status. */
+  readonly status: number;
+}
+
+export function xmlError(namespace: string, error: QueryError, requestId: string): TextAnswer {
   const { code: Code, message: Message, status } = error;
   const content = xml('Error', { Type: status < 500 ? 'Sender' : 'Receiver', Code, Message, Detail: '' }) + xml('RequestId', requestId);
   return { status, headers: XML, body: `<?xml version="1.0"?><ErrorResponse xmlns="${namespace}">${content}</ErrorResponse>` };

@@ -3,10 +3,10 @@ import { createServer } from 'node:http';
 import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Log } from '../log.ts';
-import { LOOPBACK } from '../processes/ports.ts';
 import { refusal } from './guard.ts';
 import type { Protocol } from './guard.ts';
 import { xmlError } from './query-protocol.ts';
+import { LOOPBACK } from '../processes/ports.ts';
 
 /** A request that the guard has let pass, with its whole body. */
 export interface LocalRequest {
@@ -61,7 +61,8 @@ const REQUEST_TIMEOUT_MS = 30_000;
 const KEEP_ALIVE_MS = 60_000;
 
 /**
- * The HTTP server of every local endpoint of AWS: it listens on 127.0.0.1 only, and `refusal` keeps web pages out. Signatures are not checked.
+ * The HTTP server of every local endpoint of AWS: it listens on 127.0.0.1 only, and `refusal` keeps web pages out. Signatures are not
+ * checked.
  *
  * @throws if the port is taken; its `code` is `EADDRINUSE`.
  */
@@ -95,7 +96,9 @@ export async function serveLocally(options: LocalServerOptions): Promise<LocalSe
 function receive(request: IncomingMessage, response: ServerResponse, options: LocalServerOptions, port: number): void {
   const { headers } = request;
   const requestId = randomUUID();
-  const refuse = (status: number, code: string, message: string) => send(response, requestId, refused(headers, { status, code, message }, requestId));
+  const refuse = (status: number, code: string, message: string) => {
+    send(response, requestId, refused(headers, { status, code, message }, requestId));
+  };
   const anyMethod = request.method === 'POST' || options.protocols.includes('any');
   const reason = anyMethod ? refusal(headers, port, options.protocols) : hostOrMethod(request, port, options);
   if (reason !== undefined) {
@@ -127,8 +130,8 @@ function refused(headers: IncomingHttpHeaders, error: { status: number; code: st
   const type = headers['content-type'] ?? '';
   const connection = { connection: 'close' };
   if (type.startsWith('application/x-www-form-urlencoded')) {
-    const answer = xmlError('', error, requestId);
-    return { ...answer, headers: { ...answer.headers, ...connection } };
+    const inXml = xmlError('', error, requestId);
+    return { ...inXml, headers: { ...inXml.headers, ...connection } };
   }
   const body = JSON.stringify({ __type: error.code, message: error.message });
   return { status: error.status, headers: { 'content-type': /^application\/x-amz-json-1\.[01]$/.exec(type)?.[0] ?? 'application/x-amz-json-1.0', ...connection }, body };
@@ -140,7 +143,8 @@ function hostOrMethod(request: IncomingMessage, port: number, { service, protoco
   return browser ?? `${service} takes POST requests of AWS SDKs and of the AWS CLI only, not ${request.method ?? 'this'}.`;
 }
 
-async function answer(request: LocalRequest, requestId: string, response: ServerResponse, { handle, log, service }: LocalServerOptions): Promise<void> {
+async function answer(request: LocalRequest, requestId: string, response: ServerResponse, options: LocalServerOptions): Promise<void> {
+  const { handle, log, service } = options;
   try {
     send(response, requestId, await handle(request, requestId));
   } catch (error) {

@@ -27,7 +27,9 @@ export class Attempts {
     const { messages, handles } = this.#attempts.get(id) ?? {};
     // When the visibility timeout is over, it is a receive like any other.
     if (!messages?.some(({ visibilityDeadline, gone }) => visibilityDeadline !== undefined || gone === true)) return undefined;
-    if (messages.some(({ gone, touched, receiptHandle }, index) => gone === true || touched === true || receiptHandle !== handles![index])) {
+    const isModified = ({ gone, touched, receiptHandle }: Message, index: number) =>
+      gone === true || touched === true || receiptHandle !== handles![index];
+    if (messages.some(isModified)) {
       throw invalidValue(id, 'ReceiveRequestAttemptId', 'Messages of this attempt were deleted or had their visibility changed.');
     }
     return messages;

@@ -40,7 +40,7 @@ const FIFO_DEFAULTS: Attributes = { ContentBasedDeduplication: 'false', Deduplic
 
 /** The attributes of a new queue, with the defaults of those that are not given. */
 export function completed(given: Attributes): Record<string, string> {
-  const fifo = given['FifoQueue'] === 'true';
+  const fifo = given.FifoQueue === 'true';
   const all = without({ ...DEFAULTS, ...(fifo && FIFO_DEFAULTS), ...given }, ...(fifo ? [] : ['FifoQueue']));
   return withEncryption(all);
 }
@@ -48,14 +48,14 @@ export function completed(given: Attributes): Record<string, string> {
 /** After a change: a text that is empty takes its attribute away. */
 export function changed(before: Attributes, change: Attributes): Record<string, string> {
   const after = { ...before, ...change };
-  if (change['KmsMasterKeyId']) after['SqsManagedSseEnabled'] = 'false';
-  if (change['SqsManagedSseEnabled'] === 'true') after['KmsMasterKeyId'] = '';
+  if (change.KmsMasterKeyId) after.SqsManagedSseEnabled = 'false';
+  if (change.SqsManagedSseEnabled === 'true') after.KmsMasterKeyId = '';
   return withEncryption(without(after, ...[...REMOVABLE].filter((name) => after[name] === '')));
 }
 
 /** A queue has one kind of encryption: by a key of KMS, or by SQS itself, which is the default. */
 function withEncryption(attributes: Record<string, string>): Record<string, string> {
-  if (attributes['KmsMasterKeyId']) return { KmsDataKeyReusePeriodSeconds: '300', ...attributes, SqsManagedSseEnabled: 'false' };
+  if (attributes.KmsMasterKeyId) return { KmsDataKeyReusePeriodSeconds: '300', ...attributes, SqsManagedSseEnabled: 'false' };
   return { SqsManagedSseEnabled: 'true', ...without(attributes, 'KmsDataKeyReusePeriodSeconds') };
 }
 
@@ -69,14 +69,14 @@ export function checkAttributes(given: Attributes, { fifo, exists }: { readonly 
     if (!SETTABLE.has(name) || (FIFO_ONLY.has(name) && !fifo) || (name === 'FifoQueue' && exists)) throw unknownAttribute(name);
     if (!isValid(name, value)) throw new SqsError('InvalidAttributeValue', `Invalid value for the parameter ${name}.`);
   }
-  if (given['KmsMasterKeyId'] && given['SqsManagedSseEnabled'] === 'true') {
+  if (given.KmsMasterKeyId && given.SqsManagedSseEnabled === 'true') {
     throw new SqsError('InvalidAttributeValue', 'You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE or SQS SSE.');
   }
 }
 
 /** A limit per group needs ids that count per group. */
 export function checkThroughput(all: Attributes): void {
-  if (all['FifoThroughputLimit'] === 'perMessageGroupId' && all['DeduplicationScope'] !== 'messageGroup') {
+  if (all.FifoThroughputLimit === 'perMessageGroupId' && all.DeduplicationScope !== 'messageGroup') {
     throw new SqsError('InvalidAttributeValue', 'The value perMessageGroupId of FifoThroughputLimit is allowed only when DeduplicationScope is messageGroup.');
   }
 }
@@ -139,6 +139,6 @@ export function checkRedriveAllowPolicy(value: string): void {
 
 /** Whether a queue may use this one for its dead letters, as its `RedriveAllowPolicy` says. */
 export function letsIn(dead: { readonly attributes: Attributes }, sourceArn: string): boolean {
-  const { redrivePermission = 'allowAll', sourceQueueArns = [] } = json(dead.attributes['RedriveAllowPolicy'] ?? '') ?? {};
+  const { redrivePermission = 'allowAll', sourceQueueArns = [] } = json(dead.attributes.RedriveAllowPolicy ?? '') ?? {};
   return redrivePermission === 'allowAll' || (redrivePermission === 'byQueue' && (sourceQueueArns as string[]).includes(sourceArn));
 }

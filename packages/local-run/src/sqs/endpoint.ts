@@ -62,17 +62,6 @@ const MAX_BODY_BYTES = 8 * 1024 * 1024;
 
 /** SQS on one machine: its API on 127.0.0.1, with queues in memory and a journal on disk. */
 export class SqsEndpoint {
-  readonly #store: QueueStore;
-  readonly #moveTasks: MoveTasks;
-  readonly #server: LocalServer;
-  #stopped: Promise<void> | undefined;
-
-  private constructor(store: QueueStore, moveTasks: MoveTasks, server: LocalServer) {
-    this.#store = store;
-    this.#moveTasks = moveTasks;
-    this.#server = server;
-  }
-
   /** @throws PortTakenError if something else listens on the port */
   static async start(options: SqsEndpointOptions): Promise<SqsEndpoint> {
     const { dataDir, region, account = DEFAULT_ACCOUNT, port = 0, log = () => undefined, gatheringMs, clock = () => Date.now() } = options;
@@ -82,7 +71,11 @@ export class SqsEndpoint {
     const moveTasks = new MoveTasks(store);
     try {
       const server = await serveLocally({
-        service: 'SQS', port, log, protocols: ['json', 'query'], maxBodyBytes: MAX_BODY_BYTES,
+        service: 'SQS',
+        port,
+        log,
+        protocols: ['json', 'query'],
+        maxBodyBytes: MAX_BODY_BYTES,
         handle: (request, requestId) => handleSqs(request, requestId, { store, moveTasks }, log),
       });
       store.url = server.url;
@@ -94,6 +87,17 @@ export class SqsEndpoint {
       journal.close();
       throw portError(error, 'sqs', port);
     }
+  }
+
+  readonly #store: QueueStore;
+  readonly #moveTasks: MoveTasks;
+  readonly #server: LocalServer;
+  #stopped: Promise<void> | undefined;
+
+  private constructor(store: QueueStore, moveTasks: MoveTasks, server: LocalServer) {
+    this.#store = store;
+    this.#moveTasks = moveTasks;
+    this.#server = server;
   }
 
   get url(): string {
@@ -189,7 +193,7 @@ function checkFifoDelivery(queue: Queue, { messageGroupId, messageDeduplicationI
   if (messageGroupId === undefined) {
     throw new DeliveryError('INVALID_PARAMETER', `The target has no MessageGroupId, which the FIFO queue ${queue.name} demands.`);
   }
-  if (messageDeduplicationId === undefined && queue.attributes['ContentBasedDeduplication'] !== 'true') {
+  if (messageDeduplicationId === undefined && queue.attributes.ContentBasedDeduplication !== 'true') {
     throw new DeliveryError('INVALID_PARAMETER', `The FIFO queue ${queue.name} has no ContentBasedDeduplication, which a target of EventBridge needs.`);
   }
 }

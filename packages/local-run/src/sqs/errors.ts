@@ -15,7 +15,12 @@ const QUERY_CODES: Readonly<Record<string, string>> = {
 };
 
 const STATUSES: Readonly<Record<string, number>> = {
-  InternalFailure: 500, InvalidAddress: 404, OverLimit: 403, PurgeQueueInProgress: 403, ReceiptHandleIsInvalid: 404, ResourceNotFoundException: 404,
+  InternalFailure: 500,
+  InvalidAddress: 404,
+  OverLimit: 403,
+  PurgeQueueInProgress: 403,
+  ReceiptHandleIsInvalid: 404,
+  ResourceNotFoundException: 404,
 };
 
 /** An error as SQS answers it; its messages are those that SQS was recorded to give. */

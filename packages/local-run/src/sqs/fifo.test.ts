@@ -25,7 +25,8 @@ async function endpoint(context: TestContext, dataDir = temporaryFolder(context)
   atEnd(context, stop);
   const url = (name: string) => ({ QueueUrl: sqs.queueUrl(name, account) });
   return {
-    sqs, stop,
+    sqs,
+    stop,
     send: (MessageBody: string, MessageGroupId: string, name = 'orders.fifo') => client.send(new SendMessageCommand({ ...url(name), MessageBody, MessageGroupId })),
     receive: async (MaxNumberOfMessages = 10, VisibilityTimeout = 60, name = 'orders.fifo') => (await client.send(new ReceiveMessageCommand({
       ...url(name), MaxNumberOfMessages, VisibilityTimeout, MessageSystemAttributeNames: ['All'],

@@ -10,7 +10,8 @@ interface Group {
 
 /**
  * The line of a FIFO queue. A receive takes what there is of a group, as in AWS, so that a consumer that goes on after a failure within a
- * batch breaks the order of its group here too. Until all that was taken of a group is deleted or back in its place, nothing of it is given out.
+ * batch breaks the order of its group here too. Until all that was taken of a group is deleted or back in its place, nothing of it is given
+ * out.
  */
 export class GroupLine implements Line {
   readonly #groups = new Map<string, Group>();

@@ -1,5 +1,5 @@
-import type { Input } from '../http/aws-json.ts';
 import { invalidValue, missing, serialization } from './errors.ts';
+import type { Input } from '../http/aws-json.ts';
 
 // Reads the parameters of a request. Fields that the API does not know are ignored, as AWS does; wrong types are not.
 

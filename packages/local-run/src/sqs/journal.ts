@@ -54,7 +54,7 @@ export class QueueJournal {
     this.#statements = {
       insert: this.#database.prepare('insert into queued (queue, message, body, receive_count, first_received) values (?, ?, ?, ?, ?)'),
       remove: this.#database.prepare('delete from queued where position = ?'),
-      received: this.#database.prepare(`update queued set receipt_handle = ?, visibility_deadline = ?, receive_count = ?, first_received = ? where position = ?`),
+      received: this.#database.prepare('update queued set receipt_handle = ?, visibility_deadline = ?, receive_count = ?, first_received = ? where position = ?'),
       returned: this.#database.prepare('update queued set visibility_deadline = null, receive_count = ? where position = ?'),
       purge: this.#database.prepare('delete from queued where queue = ?'),
       load: this.#database.prepare('select * from queued where queue = ? order by position'),
@@ -109,9 +109,15 @@ export class QueueJournal {
     const { body, approximateReceiveCount, approximateFirstReceiveTimestamp } = message;
     // What changes has columns of its own; the digest of the body is made anew.
     const kept = {
-      messageId: message.messageId, sentTimestamp: message.sentTimestamp, messageAttributes: message.messageAttributes,
-      traceHeader: message.traceHeader, messageGroupId: message.messageGroupId, messageDeduplicationId: message.messageDeduplicationId,
-      sequenceNumber: message.sequenceNumber, deadLetterSourceArn: message.deadLetterSourceArn, enqueuedAt: message.enqueuedAt,
+      messageId: message.messageId,
+      sentTimestamp: message.sentTimestamp,
+      messageAttributes: message.messageAttributes,
+      traceHeader: message.traceHeader,
+      messageGroupId: message.messageGroupId,
+      messageDeduplicationId: message.messageDeduplicationId,
+      sequenceNumber: message.sequenceNumber,
+      deadLetterSourceArn: message.deadLetterSourceArn,
+      enqueuedAt: message.enqueuedAt,
       delayUntil: message.delayUntil,
     };
     const { lastInsertRowid } = this.#statements.insert.run(
@@ -164,14 +170,14 @@ export class QueueJournal {
   }
 
   savedQueues(): SavedQueue[] {
-    return this.#statements.savedQueues.all().map((row) => JSON.parse(String(row['definition'])) as SavedQueue);
+    return this.#statements.savedQueues.all().map((row) => JSON.parse(String(row.definition)) as SavedQueue);
   }
 
   /** The messages of a queue, in the order in which they came. */
   load(queue: string): Message[] {
     return this.#statements.load.all(queue).map((row) => {
-      const kept = JSON.parse(String(row['message'])) as Omit<Message, 'body'>;
-      const body = String(row['body']);
+      const kept = JSON.parse(String(row.message)) as Omit<Message, 'body'>;
+      const body = String(row.body);
       const attributes = Object.keys(kept.messageAttributes ?? {}).length > 0 ? kept.messageAttributes : undefined;
       return {
         ...kept,
@@ -179,17 +185,17 @@ export class QueueJournal {
         md5OfBody: md5(body),
         messageAttributes: attributes,
         md5OfMessageAttributes: attributes && md5OfAttributes(attributes),
-        approximateReceiveCount: Number(row['receive_count']),
-        approximateFirstReceiveTimestamp: row['first_received'] === null ? undefined : Number(row['first_received']),
-        receiptHandle: row['receipt_handle'] === null ? undefined : String(row['receipt_handle']),
-        visibilityDeadline: row['visibility_deadline'] === null ? undefined : Number(row['visibility_deadline']),
-        position: Number(row['position']),
+        approximateReceiveCount: Number(row.receive_count),
+        approximateFirstReceiveTimestamp: row.first_received === null ? undefined : Number(row.first_received),
+        receiptHandle: row.receipt_handle === null ? undefined : String(row.receipt_handle),
+        visibilityDeadline: row.visibility_deadline === null ? undefined : Number(row.visibility_deadline),
+        position: Number(row.position),
       };
     });
   }
 
   sequenceCounter(queue: string): number {
-    return Number(this.#statements.counter.get(queue)?.['counter'] ?? 0);
+    return Number(this.#statements.counter.get(queue)?.counter ?? 0);
   }
 
   saveMoveTask(id: string, task: string): void {
@@ -203,7 +209,7 @@ export class QueueJournal {
   }
 
   moveTasks(): string[] {
-    return this.#statements.moveTasks.all().map((row) => String(row['task']));
+    return this.#statements.moveTasks.all().map((row) => String(row.task));
   }
 
   saveDeduplication(queue: string, { id, messageId, sequenceNumber, at }: Duplicate, oldest: number): void {
@@ -214,16 +220,16 @@ export class QueueJournal {
 
   deduplications(queue: string): Duplicate[] {
     return this.#statements.deduplications.all(queue).map((row) => ({
-      id: String(row['id']),
-      messageId: String(row['message_id']),
-      sequenceNumber: row['sequence_number'] === null ? undefined : String(row['sequence_number']),
-      at: Number(row['at']),
+      id: String(row.id),
+      messageId: String(row.message_id),
+      sequenceNumber: row.sequence_number === null ? undefined : String(row.sequence_number),
+      at: Number(row.at),
     }));
   }
 
   /** Queues that hold messages, whether or not a template still has them. */
   queues(): { queue: string; messages: number }[] {
-    return this.#statements.queues.all().map((row) => ({ queue: String(row['queue']), messages: Number(row['messages']) }));
+    return this.#statements.queues.all().map((row) => ({ queue: String(row.queue), messages: Number(row.messages) }));
   }
 
   close(): void {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { setImmediate as turn } from 'node:timers/promises';
 import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import { StandardLine } from './line.ts';
 import { LongPolls } from './long-polls.ts';
 import type { Client } from './long-polls.ts';

@@ -1,9 +1,9 @@
-import type { Input } from '../http/aws-json.ts';
 import { invalid, invalidValue, missing, SqsError } from './errors.ts';
 import { integer, map, requiredText, structure, text } from './input.ts';
 import { sizeOf } from './message.ts';
 import type { MessageAttribute, MessageAttributes, NewMessage } from './message.ts';
 import type { Queue } from './queue.ts';
+import type { Input } from '../http/aws-json.ts';
 
 const MOST_ATTRIBUTES = 10;
 const MOST_DELAY_SECONDS = 900;
@@ -36,7 +36,7 @@ export function readSend(input: Input, queue: Queue): Send {
   const message: NewMessage = {
     body,
     messageAttributes,
-    traceHeader: systemAttributes?.['AWSTraceHeader']?.StringValue,
+    traceHeader: systemAttributes?.AWSTraceHeader?.StringValue,
     messageGroupId: token(input, 'MessageGroupId'),
     messageDeduplicationId: token(input, 'MessageDeduplicationId'),
   };
@@ -67,7 +67,7 @@ function checkKind({ messageGroupId, messageDeduplicationId }: NewMessage, queue
     return;
   }
   if (messageGroupId === undefined) throw missing('MessageGroupId');
-  if (messageDeduplicationId !== undefined || queue.attributes['ContentBasedDeduplication'] === 'true') return;
+  if (messageDeduplicationId !== undefined || queue.attributes.ContentBasedDeduplication === 'true') return;
   throw invalid('The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly');
 }
 

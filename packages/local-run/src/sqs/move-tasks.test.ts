@@ -32,7 +32,8 @@ async function endpoint(context: TestContext, dataDir = temporaryFolder(context)
   };
   atEnd(context, stop);
   const url = (name: string) => sqs.queueUrl(name, account);
-  const send = (name: string, MessageBody: string, more: object = {}) => client.send(new SendMessageCommand({ QueueUrl: url(name), MessageBody, ...more }));
+  const send = (name: string, MessageBody: string, more: object = {}) =>
+    client.send(new SendMessageCommand({ QueueUrl: url(name), MessageBody, ...more }));
   const receive = async (name: string, VisibilityTimeout = 60): Promise<Message[]> => (await client.send(new ReceiveMessageCommand({
     QueueUrl: url(name), MaxNumberOfMessages: 10, VisibilityTimeout, MessageSystemAttributeNames: ['All'], MessageAttributeNames: ['All'],
   }))).Messages ?? [];
@@ -43,7 +44,8 @@ async function endpoint(context: TestContext, dataDir = temporaryFolder(context)
     await eventually(async () => { await receive(name, 0); return sqs.depth(into).visible === before + count; }, 'the dead letters');
   };
   const start = (SourceArn: string, more: object = {}) => client.send(new StartMessageMoveTaskCommand({ SourceArn, ...more }));
-  const tasks = async (name: string, MaxResults?: number) => (await client.send(new ListMessageMoveTasksCommand({ SourceArn: arn(name), MaxResults }))).Results ?? [];
+  const tasks = async (name: string, MaxResults?: number) =>
+    (await client.send(new ListMessageMoveTasksCommand({ SourceArn: arn(name), MaxResults }))).Results ?? [];
   const ended = (name = 'dead') => eventually(async () => { const [task] = await tasks(name); return task && task.Status !== 'RUNNING' && task; }, 'the end of the task');
   return { sqs, client, stop, url, send, receive, die, start, tasks, ended };
 }
@@ -65,7 +67,7 @@ test('every dead letter goes back to the queue that it came from, as a new messa
   assert.deepEqual(task, { SourceArn: arn('dead'), Status: 'COMPLETED', ApproximateNumberOfMessagesMoved: 2, ApproximateNumberOfMessagesToMove: 2 });
   assert.deepEqual(sqs.depth('dead'), { visible: 0, inFlight: 0, delayed: 0 });
   const [order] = await receive('orders');
-  assert.deepEqual([order?.Body, order?.Attributes?.ApproximateReceiveCount, order?.MessageAttributes?.['trace']?.StringValue], ['o', '1', 't']);
+  assert.deepEqual([order?.Body, order?.Attributes?.ApproximateReceiveCount, order?.MessageAttributes?.trace?.StringValue], ['o', '1', 't']);
   assert.notEqual(order?.MessageId, MessageId);
   assert.deepEqual((await receive('stock')).map(({ Body }) => Body), ['s']);
 });

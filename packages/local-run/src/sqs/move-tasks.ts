@@ -75,7 +75,7 @@ export class MoveTasks {
     // A queue that no template names as dead-letter queue any more may still hold what came to it as one.
     const wasOne = [...source.waitingMessages()].some(({ deadLetterSourceArn }) => deadLetterSourceArn !== undefined);
     if (this.#store.sourcesOf(source).length === 0 && !wasOne) throw invalid('Source queue must be configured as a Dead Letter Queue.');
-    const destination = input['DestinationArn'] === undefined ? undefined : this.#queue(input, 'DestinationArn');
+    const destination = input.DestinationArn === undefined ? undefined : this.#queue(input, 'DestinationArn');
     if (destination === source) throw invalid('Source queue arn and destination queue arn must be different.');
     if (destination && destination.isFifo !== source.isFifo) {
       throw invalid('Source and destination must both be FIFO queues or both be standard queues.');
@@ -118,7 +118,7 @@ export class MoveTasks {
   }
 
   cancel(input: Input): Record<string, unknown> {
-    const { taskId, sourceArn } = readHandle(input['TaskHandle']);
+    const { taskId, sourceArn } = readHandle(input.TaskHandle);
     if (!this.#store.withArn(sourceArn)) throw noSuch('SourceArn');
     const task = this.#tasks.find(({ id, SourceArn }) => id === taskId && SourceArn === sourceArn);
     // A task that is over is gone for SQS as well.
@@ -132,7 +132,8 @@ export class MoveTasks {
     const before = task.ApproximateNumberOfMessagesMoved;
     const rate = task.MaxNumberOfMessagesPerSecond;
     const timer = setInterval(() => {
-      const allowed = rate === undefined ? MOST_PER_SECOND : Math.floor((Date.now() - began) * rate / 1000) - (task.ApproximateNumberOfMessagesMoved - before);
+      const moved = task.ApproximateNumberOfMessagesMoved - before;
+      const allowed = rate === undefined ? MOST_PER_SECOND : Math.floor((Date.now() - began) * rate / 1000) - moved;
       if (allowed > 0) this.#move(task, allowed);
     }, TICK_MS);
     this.#timers.set(task.id, timer);

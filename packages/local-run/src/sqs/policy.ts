@@ -33,7 +33,8 @@ function principalMatches(principal: unknown, service: string): boolean {
 }
 
 function conditionsHold(conditions: Record<string, Record<string, unknown>>, caller: Caller): boolean {
-  return Object.entries(conditions).every(([operator, keys]) => Object.entries(keys).every(([key, wanted]) => holds(operator, key, list(wanted), caller)));
+  return Object.entries(conditions).every(([operator, keys]) =>
+    Object.entries(keys).every(([key, wanted]) => holds(operator, key, list(wanted), caller)));
 }
 
 function holds(operator: string, key: string, wanted: string[], caller: Caller): boolean {

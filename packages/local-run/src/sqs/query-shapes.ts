@@ -1,6 +1,6 @@
+import { SqsError } from './errors.ts';
 import type { Input } from '../http/aws-json.ts';
 import type { QueryParameters, XmlValue } from '../http/query-protocol.ts';
-import { SqsError } from './errors.ts';
 
 // The query protocol of SQS names some things differently than its JSON protocol, on which the actions work.
 
@@ -13,8 +13,12 @@ const TEXTS = [
 ];
 const NUMBERS = ['DelaySeconds', 'MaxNumberOfMessages', 'VisibilityTimeout', 'WaitTimeSeconds', 'MaxResults', 'MaxNumberOfMessagesPerSecond'];
 const TEXT_LISTS: Readonly<Record<string, string>> = {
-  AttributeName: 'AttributeNames', MessageSystemAttributeName: 'MessageSystemAttributeNames', MessageAttributeName: 'MessageAttributeNames',
-  TagKey: 'TagKeys', AWSAccountId: 'AWSAccountIds', ActionName: 'Actions',
+  AttributeName: 'AttributeNames',
+  MessageSystemAttributeName: 'MessageSystemAttributeNames',
+  MessageAttributeName: 'MessageAttributeNames',
+  TagKey: 'TagKeys',
+  AWSAccountId: 'AWSAccountIds',
+  ActionName: 'Actions',
 };
 const TEXT_MAPS: Readonly<Record<string, string>> = { Attribute: 'Attributes', Tag: 'Tags' };
 const VALUE_MAPS: Readonly<Record<string, string>> = { MessageAttribute: 'MessageAttributes', MessageSystemAttribute: 'MessageSystemAttributes' };

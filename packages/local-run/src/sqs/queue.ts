@@ -63,7 +63,7 @@ export class Queue implements QueueIdentity {
     this.arn = arn;
     this.account = account;
     this.#host = host;
-    this.isFifo = attributes['FifoQueue'] === 'true';
+    this.isFifo = attributes.FifoQueue === 'true';
     this.#line = this.isFifo ? new GroupLine() : new StandardLine();
     this.#receipts = new Receipts(arn);
     this.polls = new LongPolls(this.#line, host.gatheringMs);

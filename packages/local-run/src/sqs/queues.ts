@@ -1,7 +1,7 @@
+import { letsIn } from './attributes.ts';
+import type { SqsEndpoint } from './endpoint.ts';
 import { makeEach } from '../assembly/make-each.ts';
 import type { Model, Resource } from '../assembly/model.ts';
-import type { SqsEndpoint } from './endpoint.ts';
-import { letsIn } from './attributes.ts';
 
 const PLAIN = [
   'DelaySeconds', 'MaximumMessageSize', 'MessageRetentionPeriod', 'ReceiveMessageWaitTimeSeconds', 'VisibilityTimeout', 'FifoQueue',
@@ -30,15 +30,18 @@ export function makeQueues(model: Model, sqs: SqsEndpoint, warn: (sentence: stri
     const arn = String(resource.attribute('Arn', resource.path));
     const redrive = policy(resource, 'RedrivePolicy') as { deadLetterTargetArn?: unknown; maxReceiveCount?: unknown } | undefined;
     const maxReceiveCount = redrive && Number(redrive.maxReceiveCount);
-    if (redrive) attributes['RedrivePolicy'] = JSON.stringify({ ...redrive, maxReceiveCount });
+    if (redrive) attributes.RedrivePolicy = JSON.stringify({ ...redrive, maxReceiveCount });
     const allow = policy(resource, 'RedriveAllowPolicy');
     if (allow !== undefined) {
-      attributes['RedriveAllowPolicy'] = JSON.stringify(allow);
-      allowed.set(arn, attributes['RedriveAllowPolicy']);
+      attributes.RedriveAllowPolicy = JSON.stringify(allow);
+      allowed.set(arn, attributes.RedriveAllowPolicy);
     }
     sqs.createQueue({ name, arn, attributes }, resource.world.account);
     return {
-      resource, name, arn, url: sqs.queueUrl(name, resource.world.account),
+      resource,
+      name,
+      arn,
+      url: sqs.queueUrl(name, resource.world.account),
       ...(redrive && { deadLetterArn: String(redrive.deadLetterTargetArn), maxReceiveCount: Number(maxReceiveCount) }),
     };
   });

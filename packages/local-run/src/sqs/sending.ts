@@ -13,7 +13,7 @@ export function send(queue: Queue, message: NewMessage, now: number, delaySecond
     return created;
   }
   const messageDeduplicationId = message.messageDeduplicationId ?? contentId(message.body);
-  const key = queue.attributes['DeduplicationScope'] === 'messageGroup' ? `${message.messageGroupId}\n${messageDeduplicationId}` : messageDeduplicationId;
+  const key = queue.attributes.DeduplicationScope === 'messageGroup' ? `${message.messageGroupId}\n${messageDeduplicationId}` : messageDeduplicationId;
   const created = createMessage({ ...message, messageDeduplicationId }, now, delaySeconds);
   const known = deduplication.find(key);
   if (known) return { ...created, ...known };

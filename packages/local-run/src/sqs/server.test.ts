@@ -4,12 +4,12 @@ import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import { atEnd, temporaryFolder } from '../../test/temporary.ts';
-import type { LocalRequest } from '../http/server.ts';
 import { QueueJournal } from './journal.ts';
 import { MoveTasks } from './move-tasks.ts';
 import { handleSqs } from './server.ts';
 import { QueueStore } from './store.ts';
+import { atEnd, temporaryFolder } from '../../test/temporary.ts';
+import type { LocalRequest } from '../http/server.ts';
 
 function queues(context: TestContext) {
   const folder = temporaryFolder(context);
@@ -21,7 +21,11 @@ function queues(context: TestContext) {
   const logged: string[] = [];
   const call = (action: string, input: object, socket = new Socket()) => {
     const request: LocalRequest = {
-      method: 'POST', path: '/', headers: { 'x-amz-target': `AmazonSQS.${action}` }, protocol: 'json', socket,
+      method: 'POST',
+      path: '/',
+      headers: { 'x-amz-target': `AmazonSQS.${action}` },
+      protocol: 'json',
+      socket,
       body: JSON.stringify({ QueueUrl: '/000000000000/orders', ...input }),
     };
     return handleSqs(request, 'request', { store, moveTasks }, (_, message) => logged.push(message));

@@ -85,7 +85,7 @@ const QUERY_PROTOCOL: Protocol = {
     const input = inputOf(action, query);
     // Some SDKs name the queue by the path of the request only.
     const [place = '/'] = path.split('?');
-    return { action, input: place === '/' || input['QueueUrl'] !== undefined ? input : { ...input, QueueUrl: place } };
+    return { action, input: place === '/' || input.QueueUrl !== undefined ? input : { ...input, QueueUrl: place } };
   },
 
   answer: (action, output, requestId) => xmlAnswer(action, NAMESPACE, xmlOf(action, output.result), requestId),

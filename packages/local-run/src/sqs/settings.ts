@@ -34,15 +34,15 @@ export class Settings {
 
   #read(): QueueNumbers {
     const number = (name: string) => Number(this.attributes[name]);
-    const redrive = json(this.attributes['RedrivePolicy'] ?? '');
-    this.deadLetterArn = redrive && String(redrive['deadLetterTargetArn']);
+    const redrive = json(this.attributes.RedrivePolicy ?? '');
+    this.deadLetterArn = redrive && String(redrive.deadLetterTargetArn);
     return {
       delaySeconds: number('DelaySeconds'),
       maximumMessageSize: number('MaximumMessageSize'),
       retentionMs: number('MessageRetentionPeriod') * 1000,
       waitSeconds: number('ReceiveMessageWaitTimeSeconds'),
       visibilitySeconds: number('VisibilityTimeout'),
-      maxReceiveCount: Number(redrive?.['maxReceiveCount'] ?? Infinity),
+      maxReceiveCount: Number(redrive?.maxReceiveCount ?? Infinity),
     };
   }
 }

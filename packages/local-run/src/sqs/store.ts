@@ -90,7 +90,8 @@ export class QueueStore implements QueueHost {
   }
 
   /** Makes a queue, or one with new attributes in its place, and puts back into it what an earlier run left. */
-  create(name: string, attributes: Attributes, { arn = this.arn(name), account = this.account }: { arn?: string; account?: string } = {}): Queue {
+  create(name: string, attributes: Attributes, place: { arn?: string; account?: string } = {}): Queue {
+    const { arn = this.arn(name), account = this.account } = place;
     const former = this.#queues.get(name);
     if (former) this.#close(former);
     const queue = new Queue({ name, arn, account, url: this.queueUrl(name, account) }, attributes, this);

@@ -26,7 +26,8 @@ export function batch(
       Successful.push({ Id, ...act(entry) });
     } catch (error) {
       if (!(error instanceof AwsError)) throw error;
-      Failed.push({ Id, SenderFault: error.status < 500, Code: error instanceof SqsError ? error.queryCode : error.name, Message: error.message });
+      const Code = error instanceof SqsError ? error.queryCode : error.name;
+      Failed.push({ Id, SenderFault: error.status < 500, Code, Message: error.message });
     }
   }
   return { result: { Successful, Failed } };

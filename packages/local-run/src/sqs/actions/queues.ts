@@ -1,10 +1,10 @@
+import type { Input } from '../../http/aws-json.ts';
 import {
   checkAttributes, checkRedriveAllowPolicy, checkThroughput, changed, completed, letsIn, READABLE, readRedrivePolicy,
 } from '../attributes.ts';
 import type { Attributes } from '../attributes.ts';
 import { invalid, invalidValue, missing, noSuchQueue, SqsError, unknownAttribute } from '../errors.ts';
 import { integerWithin, map, mapOfTexts, requiredText, text, texts } from '../input.ts';
-import type { Input } from '../../http/aws-json.ts';
 import type { Queue } from '../queue.ts';
 import type { QueueStore } from '../store.ts';
 import { NOTHING, queueOf } from './action.ts';
@@ -18,7 +18,7 @@ export const queueActions: Readonly<Record<string, Action>> = {
   CreateQueue: (input, { store }) => {
     const name = requiredText(input, 'QueueName');
     const attributes = mapOfTexts(input, 'Attributes');
-    const fifo = attributes['FifoQueue'] === 'true';
+    const fifo = attributes.FifoQueue === 'true';
     checkName(name, fifo);
     checkAttributes(attributes, { fifo, exists: false });
     checkThroughput(completed(attributes));
@@ -26,7 +26,7 @@ export const queueActions: Readonly<Record<string, Action>> = {
     if (existing) return { result: { QueueUrl: sameQueue(existing, attributes).url } };
     checkDeadLetters(attributes, { store, arn: store.arn(name), fifo });
     // The JSON protocol calls them `tags`, the others `Tags`.
-    const tags = mapOfTexts(input, input['tags'] === undefined ? 'Tags' : 'tags');
+    const tags = mapOfTexts(input, input.tags === undefined ? 'Tags' : 'tags');
     checkTags(tags, name);
     const queue = store.create(name, changed({}, attributes));
     for (const [key, value] of Object.entries(tags)) queue.tags.set(key, value);
@@ -105,7 +105,13 @@ function sameQueue(queue: Queue, attributes: Attributes): Queue {
   return queue;
 }
 
-function checkDeadLetters(attributes: Attributes, { store, arn, fifo }: { readonly store: QueueStore; readonly arn: string; readonly fifo: boolean }): void {
+interface Source {
+  readonly store: QueueStore;
+  readonly arn: string;
+  readonly fifo: boolean;
+}
+
+function checkDeadLetters(attributes: Attributes, { store, arn, fifo }: Source): void {
   const { RedrivePolicy: redrive, RedriveAllowPolicy: allow } = attributes;
   if (allow) checkRedriveAllowPolicy(allow);
   if (!redrive) return;

@@ -1,13 +1,13 @@
+import type { Input } from '../../http/aws-json.ts';
 import { invalidValue, unknownAttribute } from '../errors.ts';
 import { integerWithin, text, texts } from '../input.ts';
-import type { Input } from '../../http/aws-json.ts';
 import type { Client } from '../long-polls.ts';
 import type { Message } from '../message.ts';
 import type { Queue } from '../queue.ts';
 import { NOTHING, queueOf } from './action.ts';
 import type { Action } from './action.ts';
-import { readVisibility } from './visibility.ts';
 import { SYSTEM_ATTRIBUTES, toView } from './view.ts';
+import { readVisibility } from './visibility.ts';
 
 interface Receive {
   readonly most: number;

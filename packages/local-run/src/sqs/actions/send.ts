@@ -1,6 +1,6 @@
 import type { Input } from '../../http/aws-json.ts';
-import { md5OfAttributes } from '../message.ts';
 import { readSend } from '../message-input.ts';
+import { md5OfAttributes } from '../message.ts';
 import type { Queue } from '../queue.ts';
 import { send } from '../sending.ts';
 import { queueOf } from './action.ts';

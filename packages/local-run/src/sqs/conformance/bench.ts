@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import {
-  CreateQueueCommand, GetQueueAttributesCommand, ReceiveMessageCommand, SendMessageBatchCommand, SendMessageCommand, SQSClient,
+  ChangeMessageVisibilityCommand, CreateQueueCommand, DeleteMessageCommand, GetQueueAttributesCommand, ReceiveMessageCommand,
+  SendMessageBatchCommand, SendMessageCommand, SQSClient,
 } from '@aws-sdk/client-sqs';
 import type {
-  BatchResultErrorEntry, Message, QueueAttributeName, ReceiveMessageCommandInput, SendMessageBatchRequestEntry, SendMessageCommandInput, SendMessageResult,
+  BatchResultErrorEntry, Message, QueueAttributeName, ReceiveMessageCommandInput, SendMessageBatchRequestEntry,
+  SendMessageCommandInput, SendMessageResult,
 } from '@aws-sdk/client-sqs';
 import { QueueEndpoint } from './endpoint-under-test.ts';
 
@@ -61,7 +63,7 @@ export class Bench {
   }
 
   async queue(Attributes: Record<string, string> = {}): Promise<string> {
-    const fifo = Attributes['FifoQueue'] === 'true';
+    const fifo = Attributes.FifoQueue === 'true';
     return (await this.client.send(new CreateQueueCommand({ QueueName: this.name(fifo ? '.fifo' : ''), Attributes }))).QueueUrl!;
   }
 
@@ -71,9 +73,10 @@ export class Bench {
 
   /** A queue and its dead-letter queue. */
   async withDeadLetters(maxReceiveCount = 1, attributes: Record<string, string> = {}): Promise<{ queue: string; dead: string }> {
-    const fifo: Record<string, string> = attributes['FifoQueue'] === 'true' ? { FifoQueue: 'true', ContentBasedDeduplication: 'true' } : {};
+    const fifo: Record<string, string> = attributes.FifoQueue === 'true' ? { FifoQueue: 'true', ContentBasedDeduplication: 'true' } : {};
     const dead = await this.queue(fifo);
-    const queue = await this.queue({ ...fifo, ...attributes, RedrivePolicy: JSON.stringify({ deadLetterTargetArn: this.arn(dead), maxReceiveCount }) });
+    const RedrivePolicy = JSON.stringify({ deadLetterTargetArn: this.arn(dead), maxReceiveCount });
+    const queue = await this.queue({ ...fifo, ...attributes, RedrivePolicy });
     return { queue, dead };
   }
 
@@ -98,6 +101,14 @@ export class Bench {
 
   async bodies(queueUrl: string, more: Partial<ReceiveMessageCommandInput> = {}): Promise<(string | undefined)[]> {
     return (await this.receive(queueUrl, more)).map(({ Body }) => Body);
+  }
+
+  delete(QueueUrl: string, ReceiptHandle: string | undefined): Promise<unknown> {
+    return this.client.send(new DeleteMessageCommand({ QueueUrl, ReceiptHandle }));
+  }
+
+  changeVisibility(QueueUrl: string, ReceiptHandle: string | undefined, VisibilityTimeout: number): Promise<unknown> {
+    return this.client.send(new ChangeMessageVisibilityCommand({ QueueUrl, ReceiptHandle, VisibilityTimeout }));
   }
 
   async attributes(QueueUrl: string, ...AttributeNames: QueueAttributeName[]): Promise<Partial<Record<string, string>>> {
@@ -136,6 +147,13 @@ export class Bench {
     const response = await fetch(new URL(path, this.url), { method: 'POST', headers, body });
     return { status: response.status, headers: response.headers, text: await response.text() };
   }
+}
+
+/** A standard queue with these messages. */
+export async function queueWith(bench: Bench, ...bodies: string[]): Promise<string> {
+  const url = await bench.queue();
+  for (const body of bodies) await bench.send(url, body);
+  return url;
 }
 
 /** The request is refused with this error; its message may be looked at too. */

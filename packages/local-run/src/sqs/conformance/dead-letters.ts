@@ -1,16 +1,24 @@
 import assert from 'node:assert/strict';
-import {
-  CancelMessageMoveTaskCommand, CreateQueueCommand, ListDeadLetterSourceQueuesCommand, ListMessageMoveTasksCommand, SetQueueAttributesCommand,
-  StartMessageMoveTaskCommand,
-} from '@aws-sdk/client-sqs';
 import { setTimeout as delay } from 'node:timers/promises';
+import {
+  CancelMessageMoveTaskCommand, CreateQueueCommand, ListDeadLetterSourceQueuesCommand, ListMessageMoveTasksCommand,
+  SetQueueAttributesCommand, StartMessageMoveTaskCommand,
+} from '@aws-sdk/client-sqs';
 import { apiPage, guidePage, refused } from './bench.ts';
 import type { Bench, Check } from './bench.ts';
 
 const GUIDE = guidePage('sqs-dead-letter-queues');
-const redriveTo = (deadLetterTargetArn: string, maxReceiveCount: unknown = 1) => ({ RedrivePolicy: JSON.stringify({ deadLetterTargetArn, maxReceiveCount }) });
-const start = ({ client }: Bench, SourceArn: string, more: object = {}) => client.send(new StartMessageMoveTaskCommand({ SourceArn, ...more }));
-const tasks = async ({ client }: Bench, SourceArn: string) => (await client.send(new ListMessageMoveTasksCommand({ SourceArn, MaxResults: 10 }))).Results ?? [];
+function redriveTo(deadLetterTargetArn: string, maxReceiveCount: unknown = 1) {
+  return { RedrivePolicy: JSON.stringify({ deadLetterTargetArn, maxReceiveCount }) };
+}
+
+function start({ client }: Bench, SourceArn: string, more: object = {}) {
+  return client.send(new StartMessageMoveTaskCommand({ SourceArn, ...more }));
+}
+
+async function tasks({ client }: Bench, SourceArn: string) {
+  return (await client.send(new ListMessageMoveTasksCommand({ SourceArn, MaxResults: 10 }))).Results ?? [];
+}
 
 async function ended(bench: Bench, arn: string) {
   for (;;) {
@@ -47,7 +55,7 @@ export const deadLetterChecks: readonly Check[] = [
       const { MessageId } = await bench.send(queue, 'poison', { MessageAttributes: { a: { DataType: 'String', StringValue: 'v' } } });
       await die(bench, queue);
       const message = await bench.receiveOne(dead);
-      assert.deepEqual([message.MessageId, message.MessageAttributes?.['a']?.StringValue], [MessageId, 'v']);
+      assert.deepEqual([message.MessageId, message.MessageAttributes?.a?.StringValue], [MessageId, 'v']);
       assert.equal(message.Attributes?.DeadLetterQueueSourceArn, bench.arn(queue));
     },
   },

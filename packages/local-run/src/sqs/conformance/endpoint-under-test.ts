@@ -5,6 +5,13 @@ import { SqsEndpoint } from '../endpoint.ts';
 
 /** The endpoint that the rules are checked with, in a folder of its own and with a clock that can be put forward. */
 export class QueueEndpoint {
+  static async start(options: { readonly maxInFlight?: number } = {}): Promise<QueueEndpoint> {
+    const folder = mkdtempSync(join(tmpdir(), 'sqs-conformance-'));
+    const time = { ahead: 0 };
+    const sqs = await SqsEndpoint.start({ dataDir: folder, region: 'us-east-1', clock: () => Date.now() + time.ahead, ...options });
+    return new QueueEndpoint(folder, time, sqs);
+  }
+
   readonly region = 'us-east-1';
   readonly #folder: string;
   readonly #time: { ahead: number };
@@ -14,13 +21,6 @@ export class QueueEndpoint {
     this.#folder = folder;
     this.#time = time;
     this.#sqs = sqs;
-  }
-
-  static async start(options: { readonly maxInFlight?: number } = {}): Promise<QueueEndpoint> {
-    const folder = mkdtempSync(join(tmpdir(), 'sqs-conformance-'));
-    const time = { ahead: 0 };
-    const sqs = await SqsEndpoint.start({ dataDir: folder, region: 'us-east-1', clock: () => Date.now() + time.ahead, ...options });
-    return new QueueEndpoint(folder, time, sqs);
   }
 
   get url(): string {

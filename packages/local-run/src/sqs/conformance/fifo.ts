@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
-import { ChangeMessageVisibilityCommand, CreateQueueCommand, DeleteMessageCommand, SetQueueAttributesCommand } from '@aws-sdk/client-sqs';
+import { CreateQueueCommand, SetQueueAttributesCommand } from '@aws-sdk/client-sqs';
 import { apiPage, failed, guidePage, refused } from './bench.ts';
-import type { Bench, Check } from './bench.ts';
+import type { Check } from './bench.ts';
 
 const ONCE = guidePage('FIFO-queues-exactly-once-processing');
 const ORDER = guidePage('FIFO-queues-understanding-logic');
-const remove = ({ client }: Bench, QueueUrl: string, ReceiptHandle?: string) => client.send(new DeleteMessageCommand({ QueueUrl, ReceiptHandle }));
 const HIGH = { DeduplicationScope: 'messageGroup', FifoThroughputLimit: 'perMessageGroupId' };
 
 export const fifoChecks: readonly Check[] = [
@@ -106,7 +105,7 @@ export const fifoChecks: readonly Check[] = [
     run: async (bench) => {
       const url = await bench.fifo({});
       await bench.send(url, '1', { MessageDeduplicationId: 'd' });
-      await remove(bench, url, (await bench.receiveOne(url)).ReceiptHandle);
+      await bench.delete(url, (await bench.receiveOne(url)).ReceiptHandle);
       await bench.send(url, '2', { MessageDeduplicationId: 'd' });
       assert.deepEqual(await bench.bodies(url), []);
     },
@@ -203,7 +202,7 @@ export const fifoChecks: readonly Check[] = [
       const one = await bench.receiveOne(url, { MaxNumberOfMessages: 1 });
       await bench.send(url, 'x', { MessageGroupId: 'b' });
       assert.deepEqual(await bench.bodies(url), ['x']);
-      await remove(bench, url, one.ReceiptHandle);
+      await bench.delete(url, one.ReceiptHandle);
       assert.deepEqual(await bench.bodies(url), ['2']);
     },
   },
@@ -228,9 +227,9 @@ export const fifoChecks: readonly Check[] = [
       await bench.send(url, '1');
       const { ReceiptHandle } = await bench.receiveOne(url, { VisibilityTimeout: 10 });
       bench.advance(11);
-      await refused(remove(bench, url, ReceiptHandle), 'InvalidParameterValue', /expired/);
+      await refused(bench.delete(url, ReceiptHandle), 'InvalidParameterValue', /expired/);
       assert.deepEqual(await bench.bodies(url), ['1']);
-      await refused(remove(bench, url, ReceiptHandle), 'InvalidParameterValue', /expired/);
+      await refused(bench.delete(url, ReceiptHandle), 'InvalidParameterValue', /expired/);
     },
   },
   {
@@ -270,7 +269,7 @@ export const fifoChecks: readonly Check[] = [
       const url = await bench.fifo();
       await bench.send(url, '1');
       const [message] = await bench.receive(url, { ReceiveRequestAttemptId: 'again' });
-      await bench.client.send(new ChangeMessageVisibilityCommand({ QueueUrl: url, ReceiptHandle: message?.ReceiptHandle, VisibilityTimeout: 100 }));
+      await bench.changeVisibility(url, message?.ReceiptHandle, 100);
       await refused(bench.receive(url, { ReceiveRequestAttemptId: 'again' }), 'InvalidParameterValue');
     },
   },

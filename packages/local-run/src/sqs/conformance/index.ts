@@ -2,14 +2,24 @@ import { accessChecks } from './access.ts';
 import type { Check } from './bench.ts';
 import { deadLetterChecks } from './dead-letters.ts';
 import { fifoChecks } from './fifo.ts';
+import { inFlightChecks } from './in-flight.ts';
 import { protocolChecks } from './protocols.ts';
+import { queueAttributeChecks } from './queue-attributes.ts';
 import { queueChecks } from './queues.ts';
 import { receiveChecks } from './receive.ts';
 import { sendChecks } from './send.ts';
 
 /** The rules of SQS that the endpoint is checked against, each with the page that states it. */
 export const CHECKS: readonly Check[] = [
-  ...queueChecks, ...sendChecks, ...receiveChecks, ...fifoChecks, ...deadLetterChecks, ...accessChecks, ...protocolChecks,
+  ...queueChecks,
+  ...queueAttributeChecks,
+  ...sendChecks,
+  ...receiveChecks,
+  ...inFlightChecks,
+  ...fifoChecks,
+  ...deadLetterChecks,
+  ...accessChecks,
+  ...protocolChecks,
 ];
 
 /** The rules that the endpoint does not keep, and why; `docs/local-run.md` has the same list. */

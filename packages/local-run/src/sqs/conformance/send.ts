@@ -16,8 +16,10 @@ async function takesAttributes(bench: Bench, MessageAttributes: Record<string, M
   const url = await bench.queue();
   await bench.send(url, 'x', { MessageAttributes });
   const received = (await bench.receiveOne(url)).MessageAttributes!;
-  const plain = (all: Record<string, MessageAttributeValue>) => Object.fromEntries(Object.entries(all).map(([name, { DataType, StringValue, BinaryValue }]) => (
-    [name, [DataType, StringValue, BinaryValue && Buffer.from(BinaryValue).toString('hex')]])));
+  const values = ({ DataType, StringValue, BinaryValue }: MessageAttributeValue) => (
+    [DataType, StringValue, BinaryValue && Buffer.from(BinaryValue).toString('hex')]);
+  const plain = (all: Record<string, MessageAttributeValue>) =>
+    Object.fromEntries(Object.entries(all).map(([name, value]) => [name, values(value)]));
   assert.deepEqual(plain(received), plain(MessageAttributes));
 }
 
