@@ -72,7 +72,7 @@ test('schedules and rules with schedules invoke their targets', async (context) 
   });
 
   await context.test('a rate without a start date begins at once; what is off, or begins later, waits', async () => {
-    await eventually(() => bodies('at-once').length > 0, 'the first time');
+    await eventually(() => bodies('at-once').length > 0, 'the first time', 30_000);
     assert.deepEqual([bodies('at-once'), bodies('off'), bodies('not-yet'), bodies('over')], [['{"a":1}'], [], [], []]);
     const distance = (name: string) => Math.round(((named(name).next()?.getTime() ?? NaN) - Date.now()) / 60_000);
     assert.deepEqual([distance('at-once') <= 1, distance('not-yet') > 1430, named('off').next(), named('over').next()], [true, true, undefined, undefined]);

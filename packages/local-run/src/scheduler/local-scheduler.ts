@@ -42,7 +42,7 @@ export class LocalScheduler implements LocalService {
       readSchedule(resource, { name: scheduleName(resource), arn: scheduleArn(resource) }, { ...this.#context, buses: this.#buses, now }));
     this.schedules = read.filter((schedule) => schedule !== undefined);
     for (const schedule of this.schedules) {
-      if (schedule.enabled) this.#timetable.set(schedule.arn, schedule.occurrences, (time) => this.fire(schedule, time));
+      if (schedule.enabled) this.#timetable.set(schedule.arn, schedule.occurrences, (time) => this.fire(schedule, time), now);
     }
     this.#timetable.start();
     return this.schedules.length > 0 ? `${this.schedules.length} schedules` : undefined;

@@ -43,10 +43,10 @@ export class Timetable {
     return this.#timers.now();
   }
 
-  /** Adds a schedule, or replaces the one with this name. Its first time may be the present one. */
-  set(name: string, occurrences: Occurrences, fire: (time: number) => Promise<void>): void {
+  /** Adds a schedule, or replaces the one with this name. `since` is the earliest time at which it fires. */
+  set(name: string, occurrences: Occurrences, fire: (time: number) => Promise<void>, since = this.now()): void {
     this.delete(name);
-    const entry: Entry = { occurrences, fire, next: occurrences.after(this.now() - 1) };
+    const entry: Entry = { occurrences, fire, next: occurrences.after(since - 1) };
     this.#entries.set(name, entry);
     if (this.#running) this.#wait(name, entry);
   }
