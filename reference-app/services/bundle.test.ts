@@ -7,11 +7,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
-import { FAN_OUT_IMAGE } from '../profiles/fan-out/image.ts';
-import { ORDER_PIPELINE_IMAGE } from '../profiles/order-pipeline/image.ts';
 import { bundleServices } from './bundle.ts';
 import { FORMER_LAYOUT } from './migrate/former-layout.ts';
 import { eventually, startTestServer, type TestServer } from './shared/testing.ts';
+import { FAN_OUT_IMAGE } from '../profiles/fan-out/image.ts';
+import { ORDER_PIPELINE_IMAGE } from '../profiles/order-pipeline/image.ts';
 
 let server: TestServer;
 let secrets: SecretsManager;
@@ -29,14 +29,27 @@ before(async () => {
   image = await bundleServices(join(folder, 'image'), ORDER_PIPELINE_IMAGE);
   await server.pool({ database: 'postgres', max: 1 }).query('CREATE DATABASE shop');
   const { user, password, port } = server.postgres.writer;
-  const secret = (name: string, username: string, value: string) => secrets.put({ name, secretString: JSON.stringify({ username, password: value }) }).ARN;
+  const secret = (name: string, username: string, value: string) => (
+    secrets.put({ name, secretString: JSON.stringify({ username, password: value }) }).ARN);
   environment = {
-    PATH: process.env.PATH, HOST: '127.0.0.1', PORT: '0', AWS_REGION: 'eu-central-1', AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test',
+    PATH: process.env.PATH,
+    HOST: '127.0.0.1',
+    PORT: '0',
+    AWS_REGION: 'eu-central-1',
+    AWS_ACCESS_KEY_ID: 'test',
+    AWS_SECRET_ACCESS_KEY: 'test',
     AWS_ENDPOINT_URL_SECRETS_MANAGER: url,
     // Nobody listens there: a consumer has to live with it.
-    AWS_ENDPOINT_URL_SQS: 'http://127.0.0.1:1', AWS_ENDPOINT_URL_EVENTBRIDGE: 'http://127.0.0.1:1', QUEUE_URL: 'http://127.0.0.1:1/0/queue',
-    DB_WRITER_ENDPOINT: `127.0.0.1:${port}`, DB_READER_ENDPOINT: `127.0.0.1:${port}`, DB_NAME: 'shop', EVENT_BUS_NAME: 'orders',
-    ADMIN_SECRET: secret('admin', user, password), DB_COMMAND_SECRET_ARN: secret('command', 'shop_command', PASSWORD), DB_QUERY_SECRET_ARN: secret('query', 'shop_query', PASSWORD),
+    AWS_ENDPOINT_URL_SQS: 'http://127.0.0.1:1',
+    AWS_ENDPOINT_URL_EVENTBRIDGE: 'http://127.0.0.1:1',
+    QUEUE_URL: 'http://127.0.0.1:1/0/queue',
+    DB_WRITER_ENDPOINT: `127.0.0.1:${port}`,
+    DB_READER_ENDPOINT: `127.0.0.1:${port}`,
+    DB_NAME: 'shop',
+    EVENT_BUS_NAME: 'orders',
+    ADMIN_SECRET: secret('admin', user, password),
+    DB_COMMAND_SECRET_ARN: secret('command', 'shop_command', PASSWORD),
+    DB_QUERY_SECRET_ARN: secret('query', 'shop_query', PASSWORD),
   };
 });
 after(async () => {
@@ -60,7 +73,8 @@ const command = (env: NodeJS.ProcessEnv = {}) => ({ DB_SECRET_ARN: environment.D
 test('the same sources give the same bytes', async () => {
   const again = await bundleServices(join(folder, 'again'), ORDER_PIPELINE_IMAGE);
   const hash = async (root: string) => {
-    const files = (await readdir(root, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)).sort();
+    const entries = await readdir(root, { recursive: true, withFileTypes: true });
+    const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)).sort();
     return Promise.all(files.map(async (file) => [file.slice(root.length), createHash('sha256').update(await readFile(file)).digest('hex')]));
   };
   assert.deepEqual(await hash(again), await hash(image));
@@ -111,21 +125,26 @@ test('the migration job stops when asked, also while it waits for another, and l
   try {
     await other.query('SELECT pg_advisory_lock(4715330219)');
     const job = start('migrate', { DB_SECRET_ARN: environment.ADMIN_SECRET });
-    const waiting = async () => (await other.query(`SELECT count(*)::int AS count FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`)).rows[0].count as number;
+    const waiting = async () => (await other.query('SELECT count(*)::int AS count FROM pg_locks WHERE locktype = \'advisory\' AND NOT granted')).rows[0].count as number;
     await eventually(waiting, (count) => count === 1 || job.child.exitCode !== null);
     job.child.kill('SIGTERM');
     assert.equal(await eventually(() => job.child.exitCode, (code) => code !== null), 143, job.log());
-    await eventually(() => job.log(), (log) => /another migration is running; waiting[^]*stopped; the unfinished step is rolled back/.test(log));
+    const waitedAndStopped = /another migration is running; waiting[^]*stopped; the unfinished step is rolled back/;
+    await eventually(() => job.log(), (log) => waitedAndStopped.test(log));
     assert.equal(await waiting(), 0);
   } finally {
     other.release(true);
   }
 });
 
-for (const name of ['order-status', 'outbox-relay', 'stock-service', 'inventory-service', 'notification-service', 'analytics-service'] as const satisfies (keyof typeof ORDER_PIPELINE_IMAGE.entries)[]) {
+const WORKERS = [
+  'order-status', 'outbox-relay', 'stock-service', 'inventory-service', 'notification-service', 'analytics-service',
+] as const satisfies (keyof typeof ORDER_PIPELINE_IMAGE.entries)[];
+for (const name of WORKERS) {
   test(`${name} starts from the image, tells its health and its metrics, and stops when asked`, async () => {
     const worker = start(name, command());
-    const url = await eventually(() => /"url":"([^"]+)"/.exec(worker.log())?.[1], (found) => found !== undefined || worker.child.exitCode !== null);
+    const urlInLog = () => /"url":"([^"]+)"/.exec(worker.log())?.[1];
+    const url = await eventually(urlInLog, (found) => found !== undefined || worker.child.exitCode !== null);
     assert.ok(url, worker.log());
     assert.equal((await fetch(`${url}/livez`)).status, 200);
     // The relay needs the database only; a consumer without its queue is not ready, and alive.
@@ -142,5 +161,7 @@ for (const name of ['order-status', 'outbox-relay', 'stock-service', 'inventory-
 test('a process with a wrong environment ends at once and says what to set', async () => {
   const worker = start('inventory-service', { ...command(), QUEUE_URL: 'queue', DB_WRITER_ENDPOINT: '', CONSUMER_BATCH_SIZE: '0' });
   assert.equal(await worker.exit, 1);
-  for (const problem of [/DB_WRITER_ENDPOINT is missing; set it to/, /QUEUE_URL must match/, /CONSUMER_BATCH_SIZE must be >= 1/]) assert.match(worker.log(), problem);
+  for (const problem of [/DB_WRITER_ENDPOINT is missing; set it to/, /QUEUE_URL must match/, /CONSUMER_BATCH_SIZE must be >= 1/]) {
+    assert.match(worker.log(), problem);
+  }
 });

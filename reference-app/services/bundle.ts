@@ -1,6 +1,6 @@
-import { build } from 'esbuild';
 import { cp, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { build } from 'esbuild';
 import { readSchemas } from './migrate/files.ts';
 
 const SERVICES = import.meta.dirname;
@@ -39,10 +39,10 @@ export async function bundleServices(target: string, { entries, schemas }: Image
       // What bundled CommonJS packages expect to find.
       banner: {
         js: [
-          `import { createRequire as __createRequire } from 'node:module';`,
-          `const require = __createRequire(import.meta.url);`,
-          `const __filename = import.meta.filename, __dirname = import.meta.dirname;`,
-          `process.setSourceMapsEnabled(true);`,
+          'import { createRequire as __createRequire } from \'node:module\';',
+          'const require = __createRequire(import.meta.url);',
+          'const __filename = import.meta.filename, __dirname = import.meta.dirname;',
+          'process.setSourceMapsEnabled(true);',
         ].join(' '),
       },
     });
@@ -58,7 +58,7 @@ export async function bundleServices(target: string, { entries, schemas }: Image
   return target;
 }
 
-/** To the same paths, so that the migration finds them in the image as here. */
+/** Copies the files of the schemas to the same paths, so that the migration finds them in the image as here. */
 async function copySql(draft: string, schemas: readonly string[]): Promise<void> {
   for (const { name, repeatable } of await readSchemas(APP, schemas)) {
     for (const path of [join('migrations', name), ...repeatable.map((file) => file.path)]) await cp(join(APP, path), join(draft, path), { recursive: true });

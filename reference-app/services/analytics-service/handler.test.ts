@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { analyticsHandler } from './handler.ts';
 import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
 import { handleOnce } from '../shared/messaging/inbox.ts';
 import { startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
-import { analyticsHandler } from './handler.ts';
 
 let server: TestServer;
 let db: TestDatabase;
@@ -24,21 +24,40 @@ function journey(confirms: boolean, createdAtSecond: number): Counted[] {
   const lines = [{ sku: 'A', quantity: 2 }, { sku: 'B', quantity: 3 }];
   const levels = lines.map((line) => ({ ...line, deltaOnHand: 0, deltaReserved: 0, onHand: 9, reserved: 0 }));
   const updated = (outcome: 'RESERVED' | 'REJECTED' | 'DEDUCTED', time: Date) => newEvent({
-    ...common, type: 'inventory.updated', source: '/inventory-service', time,
+    ...common,
+    type: 'inventory.updated',
+    source: '/inventory-service',
+    time,
     data: {
-      orderId, reservationId: newId(), outcome, lines: levels.map((line) => ({ ...line, deltaOnHand: outcome === 'DEDUCTED' ? -line.quantity : 0 })),
-      shortages: outcome === 'REJECTED' ? [{ sku: 'B', requested: 3, available: 0 }] : [] },
+      orderId,
+      reservationId: newId(),
+      outcome,
+      lines: levels.map((line) => ({ ...line, deltaOnHand: outcome === 'DEDUCTED' ? -line.quantity : 0 })),
+      shortages: outcome === 'REJECTED' ? [{ sku: 'B', requested: 3, available: 0 }] : [],
+    },
   });
-  const created = newEvent({ ...common, type: 'order.created', source: '/order-service', time: at(0, createdAtSecond), data: { orderId, customerId: 'c', items: lines, createdAt } });
+  const order = { orderId, customerId: 'c' };
+  const created = newEvent({
+    ...common, type: 'order.created', source: '/order-service', time: at(0, createdAtSecond), data: { ...order, items: lines, createdAt },
+  });
   return confirms
     ? [
       created, updated('RESERVED', at(1, 1)), updated('DEDUCTED', at(2, 3)),
-      newEvent({ ...common, type: 'order.confirmed', source: '/order-service', time: at(1, 2), data: { orderId, customerId: 'c', version: 2, confirmedAt: at(1, 2).toISOString(), createdAt } }),
+      newEvent({
+        ...common,
+        type: 'order.confirmed',
+        source: '/order-service',
+        time: at(1, 2),
+        data: { ...order, version: 2, confirmedAt: at(1, 2).toISOString(), createdAt },
+      }),
     ]
     : [
       created, updated('REJECTED', at(1, 1)),
       newEvent({
-        ...common, type: 'order.rejected', source: '/order-service', time: at(1, 2),
+        ...common,
+        type: 'order.rejected',
+        source: '/order-service',
+        time: at(1, 2),
         data: { orderId, customerId: 'c', version: 2, reason: 'INSUFFICIENT_STOCK', shortages: [], rejectedAt: at(1, 2).toISOString(), createdAt },
       }),
     ];
@@ -50,7 +69,8 @@ test('counts land in the minute in which things happened, once, in whatever batc
   await Promise.all([0, 4, 8].map((from) => handleOnce(analyticsHandler, shuffled.slice(from, from + 4), db.command)));
   await handleOnce(analyticsHandler, events, db.command);
 
-  const { rows: minutes } = await db.admin.query(`SELECT extract(minute FROM minute AT TIME ZONE 'UTC')::int AS minute, accepted, confirmed, rejected, units_accepted::int, units_confirmed::int,
+  const { rows: minutes } = await db.admin.query(`SELECT extract(minute FROM minute AT TIME ZONE 'UTC')::int AS minute,
+      accepted, confirmed, rejected, units_accepted::int, units_confirmed::int,
     units_rejected::int, units_deducted::int, seconds_to_terminal_sum AS sum, seconds_to_terminal_max AS max FROM analytics.order_minute ORDER BY 1`);
   const none = {
     accepted: 0, confirmed: 0, rejected: 0, units_accepted: 0, units_confirmed: 0, units_rejected: 0, units_deducted: 0, sum: 0, max: 0,
@@ -60,7 +80,8 @@ test('counts land in the minute in which things happened, once, in whatever batc
     { ...none, minute: 1, confirmed: 2, rejected: 1, units_confirmed: 10, units_rejected: 5, sum: 30 + 20 + 10, max: 30 },
     { ...none, minute: 2, units_deducted: 10 },
   ]);
-  const { rows: skus } = await db.admin.query(`SELECT extract(minute FROM minute AT TIME ZONE 'UTC')::int AS minute, sku, units_ordered::int AS ordered, units_reserved::int AS reserved,
+  const { rows: skus } = await db.admin.query(`SELECT extract(minute FROM minute AT TIME ZONE 'UTC')::int AS minute,
+      sku, units_ordered::int AS ordered, units_reserved::int AS reserved,
     units_deducted::int AS deducted, rejections FROM analytics.sku_minute ORDER BY 1, 2`);
   assert.deepEqual(skus, [
     { minute: 0, sku: 'A', ordered: 6, reserved: 0, deducted: 0, rejections: 0 },

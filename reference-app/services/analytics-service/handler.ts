@@ -34,9 +34,18 @@ export const analyticsHandler: Handler<Counted> = {
 
 interface Minute {
   readonly at: string;
-  accepted: number; confirmed: number; rejected: number; updated: number; cancelled: number; expired: number;
-  unitsAccepted: number; unitsConfirmed: number; unitsRejected: number; unitsDeducted: number;
-  secondsSum: number; secondsMax: number;
+  accepted: number;
+  confirmed: number;
+  rejected: number;
+  updated: number;
+  cancelled: number;
+  expired: number;
+  unitsAccepted: number;
+  unitsConfirmed: number;
+  unitsRejected: number;
+  unitsDeducted: number;
+  secondsSum: number;
+  secondsMax: number;
   readonly skus: Map<string, Sku>;
 }
 
@@ -67,8 +76,20 @@ function minuteOf(minutes: Map<number, Minute>, time: string): Minute {
   let minute = minutes.get(start);
   if (!minute) {
     minute = {
-      at: new Date(start * 60_000).toISOString(), accepted: 0, confirmed: 0, rejected: 0, updated: 0, cancelled: 0, expired: 0,
-      unitsAccepted: 0, unitsConfirmed: 0, unitsRejected: 0, unitsDeducted: 0, secondsSum: 0, secondsMax: 0, skus: new Map(),
+      at: new Date(start * 60_000).toISOString(),
+      accepted: 0,
+      confirmed: 0,
+      rejected: 0,
+      updated: 0,
+      cancelled: 0,
+      expired: 0,
+      unitsAccepted: 0,
+      unitsConfirmed: 0,
+      unitsRejected: 0,
+      unitsDeducted: 0,
+      secondsSum: 0,
+      secondsMax: 0,
+      skus: new Map(),
     };
     minutes.set(start, minute);
   }

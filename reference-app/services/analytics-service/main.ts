@@ -1,5 +1,5 @@
 import Type from 'typebox';
-import { runConsumerWorker } from '../shared/worker.ts';
 import { analyticsHandler } from './handler.ts';
+import { runConsumerWorker } from '../shared/worker.ts';
 
 await runConsumerWorker('analytics-service', Type.Object({}), () => ({ handler: analyticsHandler }));

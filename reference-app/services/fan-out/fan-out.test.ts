@@ -24,7 +24,7 @@ afterEach(() => db.drop());
 const notificationHandler = createNotificationHandler(() => {});
 const HANDLERS: Handler<OrderEventType>[] = [orderHandler, analyticsHandler, notificationHandler];
 
-/** Created, updated, cancelled; for each of so many orders. */
+/** Created, updated, cancelled; for each of a number of orders. */
 function histories(orders: number): LifeEvent[][] {
   return [...lives(orders, 7)].map((life) => {
     const created = life.create();
@@ -119,7 +119,8 @@ test('what comes early is kept, says so, and is applied with what closes the gap
   assert.deepEqual(await handleOnce(orderHandler, [updated], db.command), [early(updated, 1)]);
   await handleOnce(orderHandler, [created], db.command);
   assert.deepEqual((await db.admin.query('SELECT status, version::int FROM fan_out.orders')).rows, [{ status: 'CANCELLED', version: 3 }]);
-  assert.deepEqual((await db.admin.query('SELECT version::int, applied_at IS NOT NULL AS applied FROM messaging.parked ORDER BY 1')).rows, [{ version: 2, applied: true }, { version: 3, applied: true }]);
+  const { rows: parked } = await db.admin.query('SELECT version::int, applied_at IS NOT NULL AS applied FROM messaging.parked ORDER BY 1');
+  assert.deepEqual(parked, [{ version: 2, applied: true }, { version: 3, applied: true }]);
   assert.deepEqual(await handleOnce(orderHandler, [updated], db.command), [{ eventId: updated.id, result: 'duplicate' }]);
 });
 
@@ -177,10 +178,11 @@ test('an event that cannot be applied fails alone, and leaves nothing behind', a
   assert.deepEqual(failures.map(({ event }) => event.id), [orphan.id]);
   assert.deepEqual((await db.admin.query('SELECT order_id FROM fan_out.progress')).rows, [{ order_id: good[0]!.subject }]);
   const zero = { ...good[0]!, id: newId(), sequence: '0' };
-  await assert.rejects(handleOnce(orderHandler, [zero], db.command), /^EventFormatError: sequence must be the version of the order, from 1, not 0/);
+  const refusal = /^EventFormatError: sequence must be the version of the order, from 1, not 0/;
+  await assert.rejects(handleOnce(orderHandler, [zero], db.command), refusal);
 });
 
-test('customers are told once and in order, however many send and however often that fails', async () => {
+test('customers get each notification once and in order, however many send and however often that fails', async () => {
   const events = histories(20).flat();
   await handleOnce(notificationHandler, events, db.command);
   const told = new Map<string, string[]>();
@@ -227,6 +229,7 @@ test('no step scans a table that grows, though its plans were made while the tab
   await db.admin.query('ANALYZE');
   for (let i = 0; i < 3; i++) await journey(200);
   await pool.query('SELECT pg_stat_force_next_flush()');
-  const { rows } = await db.admin.query(`SELECT schemaname || '.' || relname AS name, seq_tup_read::int AS rows FROM pg_stat_user_tables WHERE schemaname || '.' || relname = ANY ($1) ORDER BY 1`, [growing]);
+  const { rows } = await db.admin.query(`SELECT schemaname || '.' || relname AS name, seq_tup_read::int AS rows FROM pg_stat_user_tables
+    WHERE schemaname || '.' || relname = ANY ($1) ORDER BY 1`, [growing]);
   assert.deepEqual(rows, growing.map((name) => ({ name, rows: 0 })));
 });

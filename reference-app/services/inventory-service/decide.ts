@@ -1,7 +1,7 @@
+import { Ledger, type Entry, type Level, type Movement, type Posting, type Step, type Wanted } from './ledger.ts';
 import { newId, type EventEnvelope, type InventoryUpdated, type StockLine } from '../shared/events/index.ts';
 import { afterVersion, applyInTurn } from '../shared/messaging/gate.ts';
 import type { Outcome } from '../shared/messaging/handler.ts';
-import { Ledger, type Entry, type Level, type Movement, type Posting, type Step, type Wanted } from './ledger.ts';
 
 export type Caused = 'inventory.validated' | 'order.confirmed' | 'order.update-requested' | 'order.updated' | 'order.update-rejected' | 'order.cancel-requested' | 'order.expired';
 

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
+import type { Caused } from './decide.ts';
+import { inventoryHandler } from './handler.ts';
 import { CHECKS } from '../../invariants/sql.ts';
 import type { Pool } from '../shared/database.ts';
 import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
 import { handleIsolating, handleOnce } from '../shared/messaging/inbox.ts';
 import { startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
-import type { Caused } from './decide.ts';
-import { inventoryHandler } from './handler.ts';
 
 let server: TestServer;
 let db: TestDatabase;
@@ -23,21 +23,33 @@ type Updated = EventEnvelope<'inventory.updated'>;
 
 function validated(orderId: string, lines: Lines): Validated {
   return newEvent({
-    type: 'inventory.validated', source: '/stock-service', subject: orderId, sequence: 1, cause: { id: newId() },
+    type: 'inventory.validated',
+    source: '/stock-service',
+    subject: orderId,
+    sequence: 1,
+    cause: { id: newId() },
     data: { orderId, lines: lines.map((line) => ({ ...line, available: 0 })), sufficient: false, asOf: new Date().toISOString() },
   });
 }
 
 function cancelled(orderId: string, version = 2): EventEnvelope<'order.cancel-requested'> {
   return newEvent({
-    type: 'order.cancel-requested', source: '/order-service', subject: orderId, sequence: version, cause: { id: newId() },
+    type: 'order.cancel-requested',
+    source: '/order-service',
+    subject: orderId,
+    sequence: version,
+    cause: { id: newId() },
     data: { orderId, customerId: 'c', version, reason: 'the customer wanted it', requestedAt: new Date().toISOString() },
   });
 }
 
 function confirmed(orderId: string): EventEnvelope<'order.confirmed'> {
   return newEvent({
-    type: 'order.confirmed', source: '/order-service', subject: orderId, sequence: 2, cause: { id: newId() },
+    type: 'order.confirmed',
+    source: '/order-service',
+    subject: orderId,
+    sequence: 2,
+    cause: { id: newId() },
     data: { orderId, customerId: 'c', version: 2, confirmedAt: new Date().toISOString() },
   });
 }
@@ -72,7 +84,7 @@ async function assertInvariants(): Promise<void> {
   for (const { what, sql } of CHECKS) {
     if (/inventory\.|InventoryUpdated/.test(sql) && !/orders\./.test(sql)) assert.deepEqual((await db.admin.query(sql)).rows, [], what);
   }
-  const { rows } = await db.admin.query(`SELECT aggregate_id FROM messaging.outbox GROUP BY aggregate_id, envelope::jsonb->'data'->>'outcome' HAVING count(*) > 1`);
+  const { rows } = await db.admin.query('SELECT aggregate_id FROM messaging.outbox GROUP BY aggregate_id, envelope::jsonb->\'data\'->>\'outcome\' HAVING count(*) > 1');
   assert.deepEqual(rows, [], 'one answer per order and outcome');
 }
 
@@ -120,10 +132,9 @@ test('any batching of any history reserves what a sequential greedy model does, 
     const expected = greedy(stock, order.map((orderId) => orders[first.findIndex(({ subject }) => subject === orderId)]!));
 
     for (let at = 0, i = 0; at < events.length; i++) {
-      const batch = events.slice(at, at += batches[i % batches.length]!);
-      const distinct = [...new Map(batch.map((event) => [event.id, event])).values()];
-      const outcomes = await handleOnce(inventoryHandler, distinct, db.command);
-      assert.equal(outcomes.length, distinct.length);
+      const batch = distinct(events.slice(at, at += batches[i % batches.length]!));
+      const outcomes = await handleOnce(inventoryHandler, batch, db.command);
+      assert.equal(outcomes.length, batch.length);
     }
     const answers = await updates();
     assert.deepEqual(answers.map(({ subject }) => subject).sort(), [...order].sort());
@@ -236,9 +247,9 @@ test('many workers with overlapping, duplicated and mixed batches: nothing overs
     }
   }));
   await assertInvariants();
-  const { rows: [count] } = await db.admin.query(`SELECT count(*)::int AS decided, count(*) FILTER (WHERE state = 'HELD')::int AS held FROM inventory.reservation`);
+  const { rows: [count] } = await db.admin.query('SELECT count(*)::int AS decided, count(*) FILTER (WHERE state = \'HELD\')::int AS held FROM inventory.reservation');
   assert.equal(count.decided, 400);
-  const { rows: [stock] } = await db.admin.query(`SELECT on_hand - reserved AS free FROM inventory.stock_level WHERE sku = 'S0' AND location = 'MAIN'`);
+  const { rows: [stock] } = await db.admin.query('SELECT on_hand - reserved AS free FROM inventory.stock_level WHERE sku = \'S0\' AND location = \'MAIN\'');
   assert.equal(stock.free, 0, 'every order wants S0: all of it is promised');
 });
 
@@ -248,7 +259,9 @@ test('a cancelled order gives back what it holds or has taken, whichever of its 
   const orders = Array.from({ length: 60 }, newId);
   // Each third of them: cancelled while held, cancelled after the deduction, and not cancelled.
   const events = orders.flatMap((orderId, i) => [
-    validated(orderId, [{ sku: 'A', requested: 2 }]), ...(i % 3 > 0 ? [confirmed(orderId)] : []), ...(i % 3 < 2 ? [cancelled(orderId, 2 + (i % 3)), cancelled(orderId, 2 + (i % 3))] : []),
+    validated(orderId, [{ sku: 'A', requested: 2 }]),
+    ...(i % 3 > 0 ? [confirmed(orderId)] : []),
+    ...(i % 3 < 2 ? [cancelled(orderId, 2 + (i % 3)), cancelled(orderId, 2 + (i % 3))] : []),
   ]);
   for (let at = 0, size = 1; at < events.length; at += size, size = (size * 5) % 23) {
     await handleOnce(inventoryHandler, events.slice(at, at + size), db.command);
@@ -259,7 +272,8 @@ test('a cancelled order gives back what it holds or has taken, whichever of its 
   assert.deepEqual(stock, { on_hand: 1_000 - 40, reserved: 0 });
   const released = (await updates()).find(({ data }) => data.outcome === 'RELEASED')!;
   const reserved = (await updates()).find(({ subject, data }) => subject === released.subject && data.outcome === 'RESERVED')!;
-  assert.deepEqual([released.sequence, released.data.reservationId, released.data.lines.map(({ deltaOnHand, deltaReserved }) => [deltaOnHand, deltaReserved])], ['2', reserved.id, [[0, -2]]]);
+  const deltas = released.data.lines.map(({ deltaOnHand, deltaReserved }) => [deltaOnHand, deltaReserved]);
+  assert.deepEqual([released.sequence, released.data.reservationId, deltas], ['2', reserved.id, [[0, -2]]]);
   await assertInvariants();
 
   const late = newId();

@@ -1,10 +1,10 @@
 import { Counter } from 'prom-client';
+import { decide, type Caused, type Decision, type Known } from './decide.ts';
+import { claim, forget, read, readClaimed, write } from './statements.ts';
 import { isRetryable, withTransaction, type Pool } from '../shared/database.ts';
 import type { EventEnvelope } from '../shared/events/index.ts';
 import { isOpen, type Handler, type Outcome } from '../shared/messaging/handler.ts';
 import { registry } from '../shared/telemetry.ts';
-import { decide, type Caused, type Decision, type Known } from './decide.ts';
-import { claim, forget, read, readClaimed, write } from './statements.ts';
 
 const reservations = new Counter({
   name: 'inventory_reservations_total', help: 'Reservations by result: reserved, rejected, deducted, released, returned', labelNames: ['result'], registers: [registry],
@@ -38,7 +38,7 @@ export const inventoryHandler: Handler<Caused> = {
   },
 };
 
-/** With locks on the stock from before the read until the commit, so that what was decided can be written. */
+/** Handles events with locks on the stock from before the read until the commit, so that the decision can be written. */
 async function handleExactly(events: readonly EventEnvelope<Caused>[], pool: Pool): Promise<Outcome[]> {
   return counted(await withTransaction(pool, async (tx) => {
     const claimed = await claim(tx, NAME, events);

@@ -15,7 +15,9 @@ const quantities = fc.uniqueArray(
   { selector: ({ sku }) => sku, minLength: 1, maxLength: 3 },
 );
 const stepsArbitrary = fc.array(fc.record({
-  order: fc.constantFrom(...ORDERS), kind: fc.constantFrom<Kind>('reserve', 'reserve', 'reserve', 'deduct', 'deduct', 'release', 'return', 'clear'), wanted: quantities,
+  order: fc.constantFrom(...ORDERS),
+  kind: fc.constantFrom<Kind>('reserve', 'reserve', 'reserve', 'deduct', 'deduct', 'release', 'return', 'clear'),
+  wanted: quantities,
   /** From then on with a new ledger, made of what the database would have. */
   restarts: fc.boolean(),
 }), { maxLength: 40 });
@@ -120,7 +122,7 @@ test('whatever is done in whatever order: never more reserved than on hand, coun
   }), { numRuns: 500 });
 });
 
-test('a version in which nothing moves is written down all the same', () => {
+test('a version in which nothing moves is still written down', () => {
   const ledger = new Ledger({ stock: [], entries: [] });
   ledger.open('a', 'r', 'A');
   assert.deepEqual(ledger.write('a', 'REJECT', [], ['B', 'C']), {

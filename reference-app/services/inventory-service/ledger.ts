@@ -60,7 +60,9 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** The effect of a step on the counters, for each piece. */
 const EFFECT: Readonly<Record<Moving, { onHand: number; reserved: number }>> = {
-  RESERVE: { onHand: 0, reserved: 1 }, COMMIT: { onHand: -1, reserved: -1 }, RELEASE: { onHand: 0, reserved: -1 },
+  RESERVE: { onHand: 0, reserved: 1 },
+  COMMIT: { onHand: -1, reserved: -1 },
+  RELEASE: { onHand: 0, reserved: -1 },
   RETURN: { onHand: 1, reserved: 0 },
 };
 
@@ -257,7 +259,7 @@ function movesOf({ holdings }: Reservation, type: Moving, quantityOf: (holding: 
   return holdings.map((holding) => ({ type, holding, quantity: quantityOf(holding) })).filter(({ quantity }) => quantity > 0);
 }
 
-/** As COLLATE "C" sorts them. */
+/** The order of COLLATE "C". */
 function byPlace(a: Place, b: Place): number {
   if (a.sku !== b.sku) return a.sku < b.sku ? -1 : 1;
   return a.location < b.location ? -1 : 1;

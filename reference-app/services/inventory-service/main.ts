@@ -1,5 +1,5 @@
 import Type from 'typebox';
-import { runConsumerWorker } from '../shared/worker.ts';
 import { inventoryHandler } from './handler.ts';
+import { runConsumerWorker } from '../shared/worker.ts';
 
 await runConsumerWorker('inventory-service', Type.Object({}), () => ({ handler: inventoryHandler }));

@@ -1,8 +1,8 @@
+import type { Caused, Decision, Known } from './decide.ts';
+import type { Entry, Level } from './ledger.ts';
 import type { Queryable } from '../shared/database.ts';
 import { newEvent, type EventEnvelope } from '../shared/events/index.ts';
 import { arrayOf, lines, numberArray, textArray, uuidArray } from '../shared/sql-arrays.ts';
-import type { Caused, Decision, Known } from './decide.ts';
-import type { Entry, Level } from './ledger.ts';
 
 // Each is one call of a function, which stands in the file of its name beside this one: inventory.read.sql.
 
@@ -27,10 +27,12 @@ const WRITE = {
            $14::text::text[], $15::text::text[], $16::text::int[], $17::text::int[])`,
 };
 
-/** Of a line that moves nothing; no location is called so. */
+/** The location of a line that moves nothing. No real location has this name. */
 const NOWHERE = '-';
 
-type Row = Record<`entry_${'order_id' | 'version' | 'sku' | 'location' | 'on_hand' | 'reserved' | 'event_id'}` | `stock_${'sku' | 'location' | 'on_hand' | 'reserved'}`, string | null> & { handled: string };
+type Column = `entry_${'order_id' | 'version' | 'sku' | 'location' | 'on_hand' | 'reserved' | 'event_id'}`
+  | `stock_${'sku' | 'location' | 'on_hand' | 'reserved'}`;
+type Row = Record<Column, string | null> & { handled: string };
 type Events = readonly EventEnvelope<Caused>[];
 
 /** The facts for a first try. The key of the ledger shows whether an order was decided before, by another event. */
@@ -56,8 +58,13 @@ async function ask(database: Queryable, values: [consumer: string, eventIds: str
   return {
     handled: new Set(arrayOf(handled)),
     entries: arrayOf(entry_order_id).map((orderId, i): Entry => ({
-      orderId, version: Number(version[i]), sku: sku[i]!, location: location[i] === NOWHERE ? null : location[i]!,
-      onHand: Number(movedOnHand[i]), reserved: Number(movedReserved[i]), eventId: eventId[i]!,
+      orderId,
+      version: Number(version[i]),
+      sku: sku[i]!,
+      location: location[i] === NOWHERE ? null : location[i]!,
+      onHand: Number(movedOnHand[i]),
+      reserved: Number(movedReserved[i]),
+      eventId: eventId[i]!,
     })),
     stock: arrayOf(stock_sku).map((one, i): Level => ({
       sku: one, location: place[i]!, onHand: Number(onHand[i]), reserved: Number(reserved[i]),

@@ -21,7 +21,7 @@ interface Claimed {
   readonly outcome: string;
   readonly customer_id: string | null;
   readonly traceparent: string | null;
-  /** With this one. */
+  /** The number of attempts, with this one. */
   readonly attempts: number;
 }
 
@@ -39,8 +39,13 @@ export function claimed(pool: Pool, { channel, batchSize = 200, claimSeconds = 6
     const { rows } = await pool.query<Claimed>({ ...CLAIM, values: [batchSize, claimSeconds] });
     if (rows.length === 0) return false;
     const attempts = await send(rows.map(({ order_id: orderId, version, outcome, customer_id, traceparent, attempts: attempt }) => ({
-      orderId, version, outcome, customerId: customer_id ?? undefined, traceparent: traceparent ?? undefined,
-      idempotencyKey: `${orderId}/${version}/${outcome}`, failures: attempt - 1,
+      orderId,
+      version,
+      outcome,
+      customerId: customer_id ?? undefined,
+      traceparent: traceparent ?? undefined,
+      idempotencyKey: `${orderId}/${version}/${outcome}`,
+      failures: attempt - 1,
     })));
     const done = rows.filter((_, i) => attempts[i]!.sent);
     if (done.length > 0) await pool.query({ ...SENT, values: [...keysOf(done), channel] });

@@ -1,5 +1,5 @@
-import type { EventEnvelope } from '../shared/events/index.ts';
 import type { Pool } from '../shared/database.ts';
+import type { EventEnvelope } from '../shared/events/index.ts';
 import { afterPrevious, gateIds, splitByTurn } from '../shared/messaging/gate.ts';
 import type { Handler, Outcome } from '../shared/messaging/handler.ts';
 import { handledIds } from '../shared/messaging/inbox.ts';

@@ -1,8 +1,8 @@
+import { claimed } from './delivery.ts';
+import { createNotificationHandler } from './handler.ts';
 import { runDelivery } from '../shared/notifications/delivery.ts';
 import { createSender, SenderConfig } from '../shared/notifications/sender.ts';
 import { runConsumerWorker } from '../shared/worker.ts';
-import { claimed } from './delivery.ts';
-import { createNotificationHandler } from './handler.ts';
 
 await runConsumerWorker('notification-service', SenderConfig, ({ config, logger, writer }) => {
   const sender = createSender(config, logger);

@@ -1,4 +1,4 @@
--- Takes notifications that wait, so that no other sender has them for so many seconds. Several may claim at once.
+-- Takes notifications that wait, so that no other sender has them for p_seconds. Several may claim at once.
 CREATE OR REPLACE FUNCTION notification.claim(p_count int, p_seconds float8) RETURNS SETOF notification.notification
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN

@@ -1,4 +1,4 @@
--- They are tried again after so many seconds each.
+-- Notes failures. Each is tried again after its number of seconds in p_waits.
 CREATE OR REPLACE FUNCTION notification.failed(p_order_ids uuid[], p_versions int[], p_outcomes text[], p_errors text[], p_waits float8[]) RETURNS void
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN

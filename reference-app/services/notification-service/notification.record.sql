@@ -1,4 +1,4 @@
--- Records what customers are to be told, and remembers the events; answers which of them were handled before, and which
+-- Records the notifications of customers, and remembers the events; answers which of them were handled before, and which
 -- things were recorded (an earlier event may have said the same of the order). An event with outcome NULL
 -- is only remembered. A deduction does not say whose order it is; the order does.
 CREATE OR REPLACE FUNCTION notification.record(

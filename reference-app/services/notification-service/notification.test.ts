@@ -2,14 +2,14 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
+import { claimed } from './delivery.ts';
+import { createNotificationHandler } from './handler.ts';
 import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
 import { handleOnce } from '../shared/messaging/inbox.ts';
 import { runDelivery } from '../shared/notifications/delivery.ts';
-import { createSender, logSender, type Notification, type NotificationSender } from '../shared/notifications/sender.ts';
+import { createSender, type Notification, type NotificationSender } from '../shared/notifications/sender.ts';
 import { createLogger } from '../shared/telemetry.ts';
 import { eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
-import { claimed } from './delivery.ts';
-import { createNotificationHandler } from './handler.ts';
 
 let server: TestServer;
 let db: TestDatabase;
@@ -22,19 +22,24 @@ after(() => server.stop());
 const at = new Date().toISOString();
 
 function confirmed(orderId: string): EventEnvelope<'order.confirmed'> {
-  return newEvent({ type: 'order.confirmed', source: '/order-service', subject: orderId, sequence: 2, cause: { id: newId() }, data: { orderId, customerId: 'jane', version: 2, confirmedAt: at } });
+  const data = { orderId, customerId: 'jane', version: 2, confirmedAt: at };
+  return newEvent({ type: 'order.confirmed', source: '/order-service', subject: orderId, sequence: 2, cause: { id: newId() }, data });
 }
 
 function updated(orderId: string, outcome: 'RESERVED' | 'DEDUCTED'): EventEnvelope<'inventory.updated'> {
   return newEvent({
-    type: 'inventory.updated', source: '/inventory-service', subject: orderId, sequence: 1, cause: { id: newId() },
+    type: 'inventory.updated',
+    source: '/inventory-service',
+    subject: orderId,
+    sequence: 1,
+    cause: { id: newId() },
     data: { orderId, reservationId: newId(), outcome, lines: [], shortages: [] },
   });
 }
 
 async function order(): Promise<string> {
   const orderId = newId();
-  await db.admin.query(`INSERT INTO orders.orders (order_id, customer_id, status, version) VALUES ($1, 'jane', 'CONFIRMED', 2)`, [orderId]);
+  await db.admin.query('INSERT INTO orders.orders (order_id, customer_id, status, version) VALUES ($1, \'jane\', \'CONFIRMED\', 2)', [orderId]);
   return orderId;
 }
 
@@ -46,7 +51,9 @@ function recorder(
   const sent: Notification[] = [];
   const keys: string[] = [];
   return {
-    channel: 'test', sent, keys,
+    channel: 'test',
+    sent,
+    keys,
     async send(notification, key) {
       if (fails(notification)) throw new Error('mailbox full');
       sent.push(notification);
@@ -103,7 +110,8 @@ test('what a process recorded and did not send before it ended is sent by the ne
 
 test('the log sender writes order, outcome, customer and trace', async () => {
   const lines: string[] = [];
-  await logSender(createLogger({ service: 'notification-service' }, { write: (line) => void lines.push(line) }))
+  const logger = createLogger({ service: 'notification-service' }, { write: (line) => void lines.push(line) });
+  await createSender({ NOTIFICATION_SENDER: 'log' }, logger)
     .send({ orderId: 'o', outcome: 'CONFIRMED', customerId: 'jane', traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' }, 'o/CONFIRMED');
   const { time, ...line } = JSON.parse(lines[0]!) as Record<string, unknown>;
   assert.ok(time);

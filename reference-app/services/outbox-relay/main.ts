@@ -1,12 +1,12 @@
 import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import Type from 'typebox';
+import { MAX_SHARDS, runRelay } from './relay.ts';
 import { databaseConfig, processConfig } from '../shared/config.ts';
 import { createPool } from '../shared/database.ts';
 import { runWorker } from '../shared/service.ts';
-import { MAX_SHARDS, runRelay } from './relay.ts';
 
 const hours = (byDefault: number, what: string) =>
-  Type.Number({ minimum: 0, default: byDefault, description: `how many hours to keep ${what}; 0 for ever` });
+  Type.Number({ minimum: 0, default: byDefault, description: `how many hours to keep ${what}; 0 is forever` });
 
 await runWorker('outbox-relay', {
   config: Type.Object({
@@ -23,25 +23,39 @@ await runWorker('outbox-relay', {
   }),
   async start({ name, config, logger }) {
     const database = {
-      endpoint: config.DB_WRITER_ENDPOINT, secretArn: config.DB_SECRET_ARN, port: config.DB_PORT, database: config.DB_NAME,
-      applicationName: name, logger,
+      endpoint: config.DB_WRITER_ENDPOINT,
+      secretArn: config.DB_SECRET_ARN,
+      port: config.DB_PORT,
+      database: config.DB_NAME,
+      applicationName: name,
+      logger,
     };
     // Its statements are short: a server that is gone is noticed, and another one found, in seconds.
     const pool = createPool({ ...database, max: MAX_SHARDS, statementTimeoutMs: 4_000 });
     const maintenancePool = createPool({ ...database, max: 1 });
     const client = new EventBridgeClient({
       requestHandler: {
-        connectionTimeout: 3_000, requestTimeout: 10_000, throwOnRequestTimeout: true, httpAgent: { maxSockets: 100 },
+        connectionTimeout: 3_000,
+        requestTimeout: 10_000,
+        throwOnRequestTimeout: true,
+        httpAgent: { maxSockets: 100 },
         httpsAgent: { maxSockets: 100 },
       },
     });
     const relay = runRelay({
-      pool, maintenancePool, client, busName: config.EVENT_BUS_NAME, source: config.EVENT_SOURCE, concurrency: config.RELAY_CONCURRENCY,
+      pool,
+      maintenancePool,
+      client,
+      busName: config.EVENT_BUS_NAME,
+      source: config.EVENT_SOURCE,
+      concurrency: config.RELAY_CONCURRENCY,
       logger,
       retention: {
-        outboxHours: config.OUTBOX_RETENTION_HOURS, inboxHours: config.INBOX_RETENTION_HOURS,
+        outboxHours: config.OUTBOX_RETENTION_HOURS,
+        inboxHours: config.INBOX_RETENTION_HOURS,
         idempotencyKeyHours: config.IDEMPOTENCY_KEY_RETENTION_HOURS,
-        notificationHours: config.NOTIFICATION_RETENTION_HOURS, partitionHours: config.PARTITION_HOURS,
+        notificationHours: config.NOTIFICATION_RETENTION_HOURS,
+        partitionHours: config.PARTITION_HOURS,
       },
     });
     return {

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { Maintenance } from './maintenance.ts';
+import { MAINTAIN, PRUNE } from './statements.ts';
 import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
 import type { Handler } from '../shared/messaging/handler.ts';
 import { handledBefore, handleOnce } from '../shared/messaging/inbox.ts';
 import { appendToOutbox, eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
-import { Maintenance } from './maintenance.ts';
-import { MAINTAIN, PRUNE } from './statements.ts';
 
 let server: TestServer;
 before(async () => {
@@ -15,7 +15,12 @@ after(() => server.stop());
 
 function event(orderId = newId(), id = newId()): EventEnvelope<'order.created'> {
   return newEvent({
-    id, type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, cause: { id: newId() },
+    id,
+    type: 'order.created',
+    source: '/order-service',
+    subject: orderId,
+    sequence: 1,
+    cause: { id: newId() },
     data: { orderId, customerId: 'c', items: [{ sku: 'A', quantity: 1 }], createdAt: new Date().toISOString() },
   });
 }
@@ -30,8 +35,12 @@ async function maintain(db: TestDatabase, keep: string | null, width = '1 day'):
   }
 }
 
-const partitionsOf = async (db: TestDatabase, parent: string) =>
-  (await db.admin.query<{ name: string }>(`SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = $1::regclass ORDER BY 1`, [parent])).rows.map(({ name }) => name);
+async function partitionsOf(db: TestDatabase, parent: string): Promise<string[]> {
+  const { rows } = await db.admin.query<{ name: string }>(
+    'SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = $1::regclass ORDER BY 1', [parent]);
+  return rows.map(({ name }) => name);
+}
+
 /** A database whose partitions are of seconds, so that a test sees them come and go; those of days that the migration has made are gone. */
 async function fastDatabase(): Promise<TestDatabase> {
   const db = await server.database();
@@ -43,9 +52,10 @@ async function fastDatabase(): Promise<TestDatabase> {
 }
 /** Until the partition that has the rows of the outbox is older than a second. */
 const untilOld = (db: TestDatabase) => eventually(async () => (await db.admin.query<{ old: boolean }>(
-  `SELECT bool_and(p.upper < now() - interval '1 second') AS old FROM messaging.outbox o JOIN messaging.partition p ON o.tableoid = to_regclass('messaging.' || p.name)`)).rows[0]!.old, Boolean);
+  `SELECT bool_and(p.upper < now() - interval '1 second') AS old
+   FROM messaging.outbox o JOIN messaging.partition p ON o.tableoid = to_regclass('messaging.' || p.name)`)).rows[0]!.old, Boolean);
 const publishAll = (db: TestDatabase) =>
-  db.admin.query(`UPDATE messaging.relay_cursor SET (xid, id) = (SELECT xid, id FROM messaging.outbox ORDER BY xid DESC, id DESC LIMIT 1)`);
+  db.admin.query('UPDATE messaging.relay_cursor SET (xid, id) = (SELECT xid, id FROM messaging.outbox ORDER BY xid DESC, id DESC LIMIT 1)');
 const count = async (db: TestDatabase, table: string) => (await db.admin.query<{ n: number }>(`SELECT count(*)::int AS n FROM ${table}`)).rows[0]!.n;
 
 test('partitions are made ahead, and what is written lies in them and not in the default one', async () => {
@@ -56,7 +66,8 @@ test('partitions are made ahead, and what is written lies in them and not in the
   const events = [event(), event()];
   await appendToOutbox(db.command, events);
   await db.command.query('SELECT messaging.remember($1, $2)', ['test', events.map(({ id }) => id)]);
-  assert.deepEqual([await count(db, 'messaging.outbox'), await count(db, 'messaging.outbox_default'), await count(db, 'messaging.inbox'), await count(db, 'messaging.inbox_default')], [2, 0, 2, 0]);
+  const tables = ['messaging.outbox', 'messaging.outbox_default', 'messaging.inbox', 'messaging.inbox_default'];
+  assert.deepEqual(await Promise.all(tables.map((table) => count(db, table))), [2, 0, 2, 0]);
   await db.drop();
 });
 
@@ -69,11 +80,11 @@ test('a partition goes when all of it is old and published, and not before', asy
   assert.equal(await count(db, 'messaging.outbox'), 2, 'they are not published');
   await publishAll(db);
   await maintain(db, null, '1 second');
-  assert.equal(await count(db, 'messaging.outbox'), 2, 'null keeps for ever');
+  assert.equal(await count(db, 'messaging.outbox'), 2, 'null keeps forever');
   const done = await maintain(db, '1 second', '1 second');
   assert.ok(done.some((one) => /dropped outbox/.test(one)), done.join());
   assert.equal(await count(db, 'messaging.outbox'), 0);
-  const { rows } = await db.admin.query(`SELECT parent FROM messaging.forgotten ORDER BY 1`);
+  const { rows } = await db.admin.query('SELECT parent FROM messaging.forgotten ORDER BY 1');
   assert.deepEqual(rows, [{ parent: 'inbox' }, { parent: 'outbox' }]);
   await db.drop();
 });
@@ -108,7 +119,8 @@ test('when nobody made partitions in time the default one takes the rows, and th
   await appendToOutbox(db.command, [event()]);
   assert.equal(await count(db, 'messaging.outbox_default'), 3);
   const prune = async () => (await db.command.query<{ rows: number }>({ ...PRUNE, values: ['1 hour', '1 hour', '1 hour', '1 hour', 100] })).rows[0]!.rows;
-  await db.admin.query(`UPDATE messaging.outbox_default SET created_at = created_at - interval '2 hours'; UPDATE messaging.inbox_default SET processed_at = processed_at - interval '2 hours'`);
+  await db.admin.query(`UPDATE messaging.outbox_default SET created_at = created_at - interval '2 hours';
+    UPDATE messaging.inbox_default SET processed_at = processed_at - interval '2 hours'`);
   assert.equal(Number(await prune()), 2, 'the inbox; the outbox is not published');
   await publishAll(db);
   assert.equal(Number(await prune()), 3);
@@ -118,8 +130,9 @@ test('when nobody made partitions in time the default one takes the rows, and th
 
 test('old idempotency keys and sent notifications go, young and unsent ones stay', async () => {
   const db = await server.database();
-  await db.admin.query(`INSERT INTO orders.idempotency_key (key, body_hash, order_id, created_at) VALUES ('old', '', gen_random_uuid(), now() - interval '2 days'), ('young', '', gen_random_uuid(), now())`);
-  const old = `messaging.first_id(now() - interval '2 days')`;
+  await db.admin.query(`INSERT INTO orders.idempotency_key (key, body_hash, order_id, created_at)
+    VALUES ('old', '', gen_random_uuid(), now() - interval '2 days'), ('young', '', gen_random_uuid(), now())`);
+  const old = 'messaging.first_id(now() - interval \'2 days\')';
   await db.admin.query(`INSERT INTO notification.notification (order_id, version, outcome, sent_at) VALUES
     (${old}, 2, 'SENT', now() - interval '2 days'), (${old}, 2, 'UNSENT', NULL), ($1, 2, 'YOUNG', now())`, [newId()]);
   await db.command.query({ ...PRUNE, values: ['1 day', '1 day', '1 day', '1 day', 100] });
@@ -132,7 +145,8 @@ test('a replay of what the inbox has forgotten counts as handled; ids without ti
   const db = await server.database();
   let effects = 0;
   const handler: Handler<'order.created'> = {
-    name: 'counting', types: ['order.created'],
+    name: 'counting',
+    types: ['order.created'],
     async handle(events, pool) {
       const known = await handledBefore('counting', events, pool);
       const fresh = events.filter(({ id }) => !known.has(id));
@@ -141,9 +155,9 @@ test('a replay of what the inbox has forgotten counts as handled; ids without ti
       return events.map(({ id }) => ({ eventId: id, result: known.has(id) ? 'duplicate' : 'ok' }));
     },
   };
-  const ancient = event(newId(), (await db.admin.query<{ id: string }>(`SELECT messaging.first_id(now() - interval '40 days') AS id`)).rows[0]!.id);
+  const ancient = event(newId(), (await db.admin.query<{ id: string }>('SELECT messaging.first_id(now() - interval \'40 days\') AS id')).rows[0]!.id);
   const foreign = event(newId(), '00000000-0000-4000-8000-000000000001');
-  await db.admin.query(`INSERT INTO messaging.forgotten VALUES ('inbox', now() - interval '30 days')`);
+  await db.admin.query('INSERT INTO messaging.forgotten VALUES (\'inbox\', now() - interval \'30 days\')');
   const outcomes = await handleOnce(handler, [ancient, foreign, event()], db.command);
   assert.deepEqual(outcomes.map(({ result }) => result), ['duplicate', 'ok', 'ok']);
   assert.equal(effects, 2);
@@ -166,7 +180,8 @@ test('maintenance beside traffic loses nothing', async () => {
     }
   }));
   await maintenance.stop();
-  const { rows: [row] } = await db.admin.query<{ missing: number }>('SELECT count(*)::int AS missing FROM unnest($1::uuid[]) AS e WHERE e NOT IN (SELECT event_id FROM messaging.outbox)', [ids]);
+  const { rows: [row] } = await db.admin.query<{ missing: number }>(
+    'SELECT count(*)::int AS missing FROM unnest($1::uuid[]) AS e WHERE e NOT IN (SELECT event_id FROM messaging.outbox)', [ids]);
   assert.equal(row!.missing, 0);
   await db.drop();
 });
@@ -176,7 +191,7 @@ test('partitions of seconds come and go under a steady stream', async () => {
   const maintenance = new Maintenance(db.command, {
     partitionHours: 1 / 3600, outboxHours: 2 / 3600, inboxHours: 2 / 3600, idempotencyKeyHours: 1, notificationHours: 1, everyMs: 50,
   }, silentLogger());
-  const forgotten = async () => (await db.admin.query<{ n: number }>(`SELECT count(*)::int AS n FROM messaging.forgotten WHERE before > now() - interval '5 seconds'`)).rows[0]!.n;
+  const forgotten = async () => (await db.admin.query<{ n: number }>('SELECT count(*)::int AS n FROM messaging.forgotten WHERE before > now() - interval \'5 seconds\'')).rows[0]!.n;
   let written = 0;
   await eventually(async () => {
     await appendToOutbox(db.command, [event()]);

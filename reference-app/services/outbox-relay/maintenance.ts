@@ -1,9 +1,9 @@
+import { MAINTAIN, PRUNE } from './statements.ts';
 import type { Pool } from '../shared/database.ts';
 import { runLoop, type Loop } from '../shared/run-loop.ts';
 import type { Logger } from '../shared/telemetry.ts';
-import { MAINTAIN, PRUNE } from './statements.ts';
 
-/** For how long what has done its work is kept, in hours; 0 is for ever. */
+/** The time for which old records are kept, in hours; 0 is forever. */
 export interface Retention {
   /** Published events, which are also an order's timeline. */
   readonly outboxHours: number;
@@ -11,7 +11,7 @@ export interface Retention {
   readonly inboxHours: number;
   readonly idempotencyKeyHours: number;
   readonly notificationHours: number;
-  /** Of outbox and inbox, so much goes at a time. */
+  /** The time that a partition of outbox and inbox covers. They are deleted by partition. */
   readonly partitionHours: number;
   /** @default 1 minute */
   readonly everyMs?: number;

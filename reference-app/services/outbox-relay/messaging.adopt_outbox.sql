@@ -1,5 +1,5 @@
 -- For the owner, once, after a dump was restored into another cluster: there the transaction ids begin anew, so the cursor and what it has not
--- passed would be in the future for ever. What was published stays so; what was written here since then has its own transaction as xmin.
+-- passed would be in the future forever. What was published stays so; what was written here since then has its own transaction as xmin.
 CREATE OR REPLACE FUNCTION messaging.adopt_outbox() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   passed messaging.relay_cursor;

@@ -1,5 +1,5 @@
 -- One step of what is to be done about partitions: makes one of the next time ahead, or drops one of which all is older than what is to be
--- kept (NULL: for ever) and, for the outbox, published. Answers what it did, or NULL when nothing is left to do. A step locks the whole
+-- kept (NULL: forever) and, for the outbox, published. Answers what it did, or NULL when nothing is left to do. A step locks the whole
 -- table, but only for a moment: rather than make traffic wait for the lock, it fails with lock_not_available and can be tried again.
 CREATE OR REPLACE FUNCTION messaging.maintain(p_outbox interval, p_inbox interval, p_width interval) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'

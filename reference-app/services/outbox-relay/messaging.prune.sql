@@ -1,4 +1,4 @@
--- Deletes what lies in no partition of its own and is older than what is to be kept (NULL: for ever), at most p_limit rows of each kind; answers how
+-- Deletes what lies in no partition of its own and is older than what is to be kept (NULL: forever), at most p_limit rows of each kind; answers how
 -- many there were. For profiles with the schemas orders and notification; the others have no relay to call it.
 CREATE OR REPLACE FUNCTION messaging.prune(p_outbox interval, p_inbox interval, p_keys interval, p_notifications interval, p_limit int) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -1,15 +1,15 @@
-import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import assert from 'node:assert/strict';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
-import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
-import { withTransaction } from '../shared/database.ts';
-import { createLogger, registry } from '../shared/telemetry.ts';
-import { appendToOutbox, createSchemas, eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
-import { Window } from './window.ts';
+import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import { runRelay, type Relay, type RelayOptions } from './relay.ts';
 import { HALT } from './statements.ts';
+import { Window } from './window.ts';
+import { withTransaction } from '../shared/database.ts';
+import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
+import { createLogger, registry } from '../shared/telemetry.ts';
+import { appendToOutbox, createSchemas, eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
 
 interface Entry { Source: string; DetailType: string; Detail: string; EventBusName: string }
 type Answer = { EventId: string } | { ErrorCode: string; ErrorMessage?: string };
@@ -23,9 +23,6 @@ class Bus {
   overlaps = 0;
   largestCall = { entries: 0, bytes: 0 };
   calls = 0;
-  answer: (event: EventEnvelope) => Answer | Promise<Answer> = () => ({ EventId: newId() });
-  /** An answer to the whole call, instead of one per entry. */
-  fail: (entries: Entry[]) => { status: number; body: object } | undefined = () => undefined;
   readonly #inFlight = new Set<string>();
 
   constructor() {
@@ -48,7 +45,7 @@ class Bus {
         }
         await new Promise((resolve) => setImmediate(resolve));
         const failure = this.fail(Entries);
-        const answers = failure ? [] : await Promise.all(events.map((event) => this.answer(event)));
+        const answers = failure ? [] : await Promise.all(events.map((one) => this.answer(one)));
         answers.forEach((answer, i) => 'EventId' in answer && this.accepted.push(events[i]!));
         subjects.forEach((subject) => this.#inFlight.delete(subject));
         if (failure) return reply(failure.status, failure.body);
@@ -56,6 +53,11 @@ class Bus {
       })();
     });
   }
+
+  /** The answer to one entry. */
+  answer: (event: EventEnvelope) => Answer | Promise<Answer> = () => ({ EventId: newId() });
+  /** An answer to the whole call, instead of one per entry. */
+  fail: (entries: Entry[]) => { status: number; body: object } | undefined = () => undefined;
 
   async listen(port = 0): Promise<number> {
     await new Promise<void>((resolve) => this.#server.listen(port, '127.0.0.1', resolve));
@@ -107,7 +109,11 @@ function start(options: Partial<RelayOptions> = {}): Relay {
 
 function event(orderId: string, sequence: number, customerId = 'c'): EventEnvelope {
   return newEvent({
-    type: 'order.created', source: '/order-service', subject: orderId, sequence, cause: { id: newId() },
+    type: 'order.created',
+    source: '/order-service',
+    subject: orderId,
+    sequence,
+    cause: { id: newId() },
     data: { orderId, customerId, items: [{ sku: 'A', quantity: 1 }], createdAt: new Date().toISOString() },
   });
 }
@@ -232,7 +238,7 @@ test('a call has at most 256 KB, and an event that is larger by itself is kept a
 });
 
 test('one relay leads; when its connection is lost, another goes on where it was, and a stop leaves nothing to repeat', async () => {
-  const relayBackends = `SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE l.locktype = 'advisory' AND l.objid < 100 AND d.datname = current_database()`;
+  const relayBackends = 'SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE l.locktype = \'advisory\' AND l.objid < 100 AND d.datname = current_database()';
   const first = start();
   await eventually(() => first.leads(), Boolean);
   const second = start();
@@ -377,7 +383,7 @@ test('events that wait for an older transaction are published however long that 
   const late = event(newId(), 1);
   // As if the commit came two hours later.
   await appendToOutbox(long, [late]);
-  await long.query(`UPDATE messaging.outbox SET created_at = created_at + interval '2 hours' WHERE event_id = $1`, [late.id]);
+  await long.query('UPDATE messaging.outbox SET created_at = created_at + interval \'2 hours\' WHERE event_id = $1', [late.id]);
   await long.query('COMMIT');
   long.release();
   await settled();
@@ -386,7 +392,7 @@ test('events that wait for an older transaction are published however long that 
 
 test('where reads begin follows what is published', async () => {
   start();
-  const since = () => db.admin.query<{ since: string }>(`SELECT since::text FROM messaging.relay_cursor`).then(({ rows }) => rows[0]!.since);
+  const since = () => db.admin.query<{ since: string }>('SELECT since::text FROM messaging.relay_cursor').then(({ rows }) => rows[0]!.since);
   const moved = async (from: string) => eventually(async () => {
     await withTransaction(db.command, (tx) => appendToOutbox(tx, [event(newId(), 1)]));
     return since();
@@ -401,11 +407,11 @@ test('a relay in a restored database says what to do, and then publishes what wa
   await settled();
   await relay.stop();
   // A cluster whose transaction ids have not come that far.
-  await db.admin.query(`UPDATE messaging.outbox SET xid = (xid::text::bigint + 1000000)::text::xid8`);
-  await db.admin.query(`UPDATE messaging.relay_cursor SET xid = (xid::text::bigint + 1000000)::text::xid8`);
+  await db.admin.query('UPDATE messaging.outbox SET xid = (xid::text::bigint + 1000000)::text::xid8');
+  await db.admin.query('UPDATE messaging.relay_cursor SET xid = (xid::text::bigint + 1000000)::text::xid8');
   const unpublished = [event(newId(), 1), event(newId(), 1)];
   await withTransaction(db.command, (tx) => appendToOutbox(tx, unpublished));
-  await db.admin.query(`UPDATE messaging.outbox SET xid = (xid::text::bigint + 2000000)::text::xid8 WHERE event_id = ANY ($1)`, [ids(unpublished)]);
+  await db.admin.query('UPDATE messaging.outbox SET xid = (xid::text::bigint + 2000000)::text::xid8 WHERE event_id = ANY ($1)', [ids(unpublished)]);
   // The services don't wait for the relay.
   const since = [event(newId(), 1), event(newId(), 1)];
   await withTransaction(db.command, (tx) => appendToOutbox(tx, since));
@@ -414,13 +420,13 @@ test('a relay in a restored database says what to do, and then publishes what wa
   await eventually(() => lines.join(''), (log) => log.includes('SELECT messaging.adopt_outbox()'));
   assert.equal(restored.ready(), false);
   // The cluster's ids come as far as the cursor: that doesn't make it right.
-  await db.admin.query(`UPDATE messaging.relay_cursor SET xid = (xid::text::bigint - 1000000)::text::xid8`);
+  await db.admin.query('UPDATE messaging.relay_cursor SET xid = (xid::text::bigint - 1000000)::text::xid8');
   await eventually(() => db.admin.query<{ halted: boolean }>('SELECT halted FROM messaging.relay_cursor'), ({ rows }) => rows[0]!.halted);
   await restored.stop();
   const patient = start();
   await eventually(() => lines.join(''), (log) => log.includes('adopt_outbox'));
   assert.equal(patient.ready(), false);
-  await db.admin.query(`UPDATE messaging.relay_cursor SET xid = (xid::text::bigint + 1000000)::text::xid8`);
+  await db.admin.query('UPDATE messaging.relay_cursor SET xid = (xid::text::bigint + 1000000)::text::xid8');
   await db.admin.query('SELECT messaging.adopt_outbox()');
   // A relay that had found the cursor ahead before this comes too late.
   await db.admin.query({ ...HALT, values: [1] });
@@ -434,12 +440,15 @@ test('a transaction that is open for long shows in the age of the oldest event a
   const lines: string[] = [];
   start({ logger: createLogger({ service: 'test', level: 'warn' }, { write: (line: string) => void lines.push(line) }), heldBackWarningSeconds: 1 });
   const other = await server.pool({ database: 'postgres', max: 1 }).connect();
-  await other.query(`SET application_name = 'somebody'`);
+  await other.query('SET application_name = \'somebody\'');
   await other.query('BEGIN');
   await other.query('SELECT pg_current_xact_id()');
   const waiting = event(newId(), 1);
   await withTransaction(db.command, (tx) => appendToOutbox(tx, [waiting]));
-  const gauge = async (name: string) => (await registry.getSingleMetric(name)!.get()).values.find(({ labels }) => labels['shard'] === 0)?.value ?? 0;
+  const gauge = async (name: string) => {
+    const { values } = await registry.getSingleMetric(name)!.get();
+    return values.find(({ labels }) => labels.shard === 0)?.value ?? 0;
+  };
   await eventually(() => gauge('outbox_oldest_pending_age_seconds'), (seconds) => seconds > 1);
   await eventually(() => gauge('outbox_held_back_seconds'), (seconds) => seconds > 1);
   assert.equal(bus.accepted.length, 0);

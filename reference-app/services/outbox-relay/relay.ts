@@ -1,14 +1,14 @@
 import type pg from 'pg';
 import { Counter, Gauge } from 'prom-client';
-import type { Pool } from '../shared/database.ts';
-import { backOffOf, pause, runLoop, type Loop, type Progress } from '../shared/run-loop.ts';
-import { registry, type Logger } from '../shared/telemetry.ts';
-import { publish, type PublisherOptions } from './publisher.ts';
 import { Maintenance, type Retention } from './maintenance.ts';
+import { publish, type PublisherOptions } from './publisher.ts';
 import {
   BURY, HALT, MOVE_CURSOR, OBSERVE, OLDEST_PENDING, OLDEST_TRANSACTION, READ, READ_CURSOR, READ_SHARD, READ_SHARES, SIGN_ON, TRY_LEAD,
 } from './statements.ts';
 import { Window, type Item } from './window.ts';
+import type { Pool } from '../shared/database.ts';
+import { backOffOf, pause, runLoop, type Loop, type Progress } from '../shared/run-loop.ts';
+import { registry, type Logger } from '../shared/telemetry.ts';
 
 export interface RelayOptions extends PublisherOptions {
   /** The relay keeps a connection of it for each shard, and uses one more from time to time. */
@@ -22,7 +22,7 @@ export interface RelayOptions extends PublisherOptions {
   readonly concurrency?: number;
   /** The longest wait before an empty outbox is read again. @default 25 ms */
   readonly idleMs?: number;
-  /** How often a relay that does not lead asks whether it may. @default 500 ms */
+  /** The interval at which a relay that does not lead asks whether it may. @default 500 ms */
   readonly standbyMs?: number;
   /** An entry that fails is sent again after this, doubled with each failure. @default 50 ms */
   readonly firstBackOffMs?: number;
@@ -32,9 +32,9 @@ export interface RelayOptions extends PublisherOptions {
   readonly maxAttempts?: number;
   /** A transaction that holds events back for so long is named in the log; ours live for milliseconds. @default 10 */
   readonly heldBackWarningSeconds?: number;
-  /** How long history is kept, by the leader of the first shard. @default - everything, for ever */
+  /** The time for which history is kept, by the leader of the first shard. @default - everything, forever */
   readonly retention?: Retention;
-  /** For the retention, whose statements may take longer. @default - pool */
+  /** The connections for the retention, whose statements may take longer. @default - pool */
   readonly maintenancePool?: Pool;
 }
 
@@ -52,21 +52,23 @@ const published = new Counter({
   name: 'outbox_publish_total', help: 'Entries of PutEvents calls by result: ok, retry, dead', labelNames: ['result'], registers: [registry],
 });
 const oldestPending = new Gauge({
-  name: 'outbox_oldest_pending_age_seconds', help: 'Age of the oldest event that is not published, by shard; 0 on a relay that does not lead the shard',
-  labelNames: ['shard'], registers: [registry],
+  name: 'outbox_oldest_pending_age_seconds',
+  help: 'Age of the oldest event that is not published, by shard; 0 on a relay that does not lead the shard',
+  labelNames: ['shard'],
+  registers: [registry],
 });
 const heldBack = new Gauge({
   name: 'outbox_held_back_seconds', help: 'Age of the oldest transaction that writes, while events wait for it; 0 if none waits', labelNames: ['shard'], registers: [registry],
 });
 const leading = new Gauge({ name: 'outbox_relay_leader', help: '1 on the relay that publishes the shard', labelNames: ['shard'], registers: [registry] });
 
-/** As messaging.set_relay_shards allows; each is a connection of every relay. */
+/** The limit of messaging.set_relay_shards; each is a connection of every relay. */
 export const MAX_SHARDS = 32;
 
 /** The lock of a leader: "outbox", and the shard. */
 const LOCK = 0x6f757462;
 
-/** Of events in memory: a relay has to live in 256 MiB, also after an outage with large orders. */
+/** The limit for events in memory: a relay has to live in 256 MiB, also after an outage with large orders. */
 const MAX_WINDOW_BYTES = 32 * 2 ** 20;
 /** A position takes about a hundredth of an event. */
 const POSITIONS_PER_EVENT = 20;
@@ -87,13 +89,19 @@ class OutboxRelay implements Relay {
   readonly #options: Settings;
   readonly #stopping = new AbortController();
   readonly #shards = new Map<number, ShardRelay>();
-  /** How many shards each relay should lead. */
+  /** The number of shards that each relay should lead. */
   #share = 1;
   #epoch = 0;
 
   constructor(options: RelayOptions) {
     this.#options = {
-      pageSize: 1_000, windowSize: 10_000, concurrency: 16, idleMs: 25, standbyMs: 500, firstBackOffMs: 50, maxBackOffMs: 2_000,
+      pageSize: 1_000,
+      windowSize: 10_000,
+      concurrency: 16,
+      idleMs: 25,
+      standbyMs: 500,
+      firstBackOffMs: 50,
+      maxBackOffMs: 2_000,
       maxAttempts: 60,
       heldBackWarningSeconds: 10,
       ...options,
@@ -211,7 +219,7 @@ class ShardRelay {
       });
       if (!exists || this.#stopping.aborted) return 'end';
       const gaveUp = await this.#lead(client, () => broken);
-      // Whoever is to have the shard now gets the time to take it.
+      // The relay that is to have the shard now gets the time to take it.
       return gaveUp ? 2 * this.#options.standbyMs : 0;
     } finally {
       this.claims = this.leads = false;
@@ -275,7 +283,7 @@ class ShardRelay {
     try {
       await term.run();
     } catch (error) {
-      // Whoever leads next must not wait for a statement of ours that may never be answered.
+      // The next leader must not wait for a statement of ours that may never be answered.
       void maintenance?.stop();
       throw error;
     }
@@ -290,7 +298,7 @@ interface Position {
 }
 
 interface Cursor extends Position {
-  /** As text of PostgreSQL's, which may be -infinity. */
+  /** A timestamp as PostgreSQL's text, which may be -infinity. */
   readonly since: string;
   readonly epoch: number;
 }
@@ -394,8 +402,13 @@ class Term {
     const last = rows.at(-1);
     if (last) this.#read = { xid: last.xid, id: last.id };
     this.#window.add(rows.map((row) => ({
-      xid: row.xid, id: row.id, eventId: row.event_id, aggregateId: row.aggregate_id,
-      detailType: row.detail_type, envelope: row.envelope, time: row.created_at,
+      xid: row.xid,
+      id: row.id,
+      eventId: row.event_id,
+      aggregateId: row.aggregate_id,
+      detailType: row.detail_type,
+      envelope: row.envelope,
+      time: row.created_at,
     })));
     return rows.length;
   }
@@ -481,7 +494,8 @@ class Term {
       this.#warnedOf = undefined;
     } else if (this.#warnedOf !== holder!.pid) {
       this.#warnedOf = holder!.pid;
-      this.#log.warn({ seconds: Math.round(seconds), pid: holder!.pid, applicationName: holder!.application_name, database: holder!.database }, 'a transaction that has been open for long holds events back');
+      const { pid, application_name: applicationName, database } = holder!;
+      this.#log.warn({ seconds: Math.round(seconds), pid, applicationName, database }, 'a transaction that has been open for long holds events back');
     }
   }
 

@@ -13,7 +13,7 @@ export const READ = {
 };
 
 /**
- * For one of several shards ($5 of $6): an order's events are all in one. The others' rows come without envelope, so that the cursor
+ * Reads one of several shards ($5 of $6): an order's events are all in one. The others' rows come without envelope, so that the cursor
  * passes them.
  */
 export const READ_SHARD = {
@@ -32,8 +32,8 @@ export const MOVE_CURSOR = {
 };
 
 /**
- * Whoever gets a transaction id from now on gets this one or a later one, and writes after this time. The time comes first: the snapshot
- * is taken later.
+ * A transaction that gets its id from now on gets this one or a later one, and writes after this time. The time comes first: the
+ * snapshot is taken later.
  */
 export const OBSERVE = { name: 'relay-observe', text: 'SELECT statement_timestamp()::text AS at, pg_snapshot_xmax(pg_current_snapshot())::text AS xid' };
 
@@ -65,7 +65,7 @@ export const BURY = {
 /** Held by every relay, so that they can be counted. */
 export const SIGN_ON = { name: 'relay-sign-on', text: 'SELECT pg_try_advisory_lock_shared($1, -1)' };
 
-/** How many shards there are, of which epoch, and for how many relays; and whether a cursor is where this cluster has not been yet. */
+/** The number of shards, their epoch and the number of relays; and whether a cursor is where this cluster has not been yet. */
 export const READ_SHARES = {
   name: 'relay-read-shares',
   text: `SELECT count(*)::int AS shards, max(epoch) AS epoch, coalesce(bool_or(halted OR xid >= pg_snapshot_xmax(pg_current_snapshot())), false) AS ahead,

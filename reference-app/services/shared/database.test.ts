@@ -1,7 +1,7 @@
-import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import assert from 'node:assert/strict';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
+import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
 import { createPool, isLoopback, isUnavailable, parseEndpoint, withTransaction, type Pool } from './database.ts';
 import { startTestServer, type TestServer } from './testing.ts';
@@ -26,19 +26,19 @@ after(async () => {
 const endpoint = () => `127.0.0.1:${server.postgres.writer.port}`;
 
 test('user, password and database come from the secret, and again after a rotation, without a failed query', async () => {
-  await admin.query(`CREATE ROLE rotated LOGIN PASSWORD 'one'`);
+  await admin.query('CREATE ROLE rotated LOGIN PASSWORD \'one\'');
   const put = (password: string) => secrets.put({ name: 'rotated', secretString: JSON.stringify({ username: 'rotated', password, dbname: 'postgres' }) }).ARN;
   const pool = createPool({ endpoint: endpoint(), secretArn: put('one'), applicationName: 'test', secrets: client, max: 1 });
   const who = async () => (await pool.query<{ name: string }>('SELECT current_user AS name')).rows[0]!.name;
   assert.equal(await who(), 'rotated');
-  await admin.query(`ALTER ROLE rotated PASSWORD 'two'`);
+  await admin.query('ALTER ROLE rotated PASSWORD \'two\'');
   put('two');
-  await admin.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'rotated'`);
+  await admin.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = \'rotated\'');
   // The old connection is gone when the pool has noticed; then only the new password opens another.
   await new Promise<void>((resolve) => (pool.totalCount === 0 ? resolve() : pool.once('remove', () => resolve())));
   assert.equal(await who(), 'rotated');
-  await admin.query(`ALTER ROLE rotated PASSWORD 'three'`);
-  await admin.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'rotated'`);
+  await admin.query('ALTER ROLE rotated PASSWORD \'three\'');
+  await admin.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = \'rotated\'');
   await new Promise<void>((resolve) => (pool.totalCount === 0 ? resolve() : pool.once('remove', () => resolve())));
   await assert.rejects(pool.query('SELECT 1'), { code: '28P01' });
   await pool.end();
@@ -77,7 +77,7 @@ test('an error of the statement does not cost the connection; what a new connect
     await assert.rejects(pool.query({ ...insert, values: ['x', 1] }), { code: '22P02' });
     await assert.rejects(pool.query('INSERT INTO once VALUES ($1, NULL)', [2]), { code: '23502' });
     await assert.rejects(pool.query('SELECT pg_sleep(5)'), { code: '57014' });
-    await assert.rejects(pool.query(`DO $$ BEGIN RAISE serialization_failure; END $$`), { code: '40001' });
+    await assert.rejects(pool.query('DO $$ BEGIN RAISE serialization_failure; END $$'), { code: '40001' });
   }
   await pool.query({ ...insert, values: [2, 2] });
   assert.equal(await pid(), first);
@@ -125,7 +125,7 @@ test('a connection that breaks in a transaction is not used again, and does not 
   assert.equal(await withTransaction(admin, async (tx) => (await tx.query<{ n: number }>('SELECT 1 AS n')).rows[0]!.n), 1);
 });
 
-test('a server that is gone without a word is noticed, and the next query finds the new one', async () => {
+test('a server that is gone silently is noticed, and the next query finds the new one', async () => {
   const { host, port, user, password } = server.postgres.writer;
   const pairs: { client: Socket; upstream: Socket }[] = [];
   const proxy = createServer((socket) => {

@@ -49,7 +49,7 @@ export function createPool(options: PoolOptions): Pool {
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     statement_timeout: statementTimeout,
-    // For a server that is gone without a word: the network would tell after minutes.
+    // For a server that is gone silently: the network would notice after minutes.
     ...(statementTimeout > 0 && { query_timeout: statementTimeout + 5_000 }),
     idle_in_transaction_session_timeout: 30_000,
     // Up to PostgreSQL 17, a forbidden sequential scan that can't be avoided looks so expensive that it is compiled each time.
@@ -58,7 +58,7 @@ export function createPool(options: PoolOptions): Pool {
     onConnect: async (client) => {
       // PostgreSQL 17 and later; as a start parameter an older server would refuse the connection.
       await client.query(
-        `SELECT set_config('transaction_timeout', $1, false) WHERE current_setting('server_version_num')::int >= 170000`,
+        'SELECT set_config(\'transaction_timeout\', $1, false) WHERE current_setting(\'server_version_num\')::int >= 170000',
         [String(options.transactionTimeoutMs ?? 60_000)],
       );
     },
@@ -109,7 +109,7 @@ async function runTransaction<T>(pool: Pool, work: (tx: pg.PoolClient) => Promis
 }
 
 /** No connection: whatever the reason, the work that wanted one is not to blame. */
-export class ConnectError extends Error {
+class ConnectError extends Error {
   override readonly name = 'ConnectError';
   readonly code: string;
 
@@ -129,6 +129,11 @@ export function isTimeout(error: unknown): boolean {
   return ['57014', '55P03', '25P03', '25P04'].includes(codeOf(error));
 }
 
+const CONNECTION_ERROR = new RegExp([
+  'Connection terminated', 'Client has encountered a connection error', 'timeout exceeded when trying to connect', 'timeout expired',
+  'Query read timeout',
+].join('|'), 'i');
+
 /**
  * The database is away, failing over, or not set up yet (no role, no schema, no grant): waiting helps, and the work
  * in hand is not to blame.
@@ -140,11 +145,11 @@ export function isUnavailable(error: unknown): boolean {
   if (['25006', '3D000', '3F000', '42P01', '42501', '42883', '42703', '42704'].includes(code)) return true;
   if (['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'EAI_AGAIN', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'].includes(code)) return true;
   const message = error instanceof Error ? error.message : '';
-  return /Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|timeout expired|Query read timeout/i.test(message);
+  return CONNECTION_ERROR.test(message);
 }
 
 /** The secret can't be read: Secrets Manager is away, access is refused, or the content is wrong. */
-export class SecretError extends Error {
+class SecretError extends Error {
   override readonly name = 'SecretError';
 }
 
@@ -155,7 +160,7 @@ export interface DatabaseCredentials {
   readonly port?: number;
 }
 
-/** One that gives up when nobody answers, so that whoever waits for a connection can say why. */
+/** A client that gives up when nobody answers, so that the error of a connection names the reason. */
 export function createSecretsClient(): SecretsManagerClient {
   return new SecretsManagerClient({ requestHandler: { connectionTimeout: 3_000, requestTimeout: 5_000, throwOnRequestTimeout: true } });
 }

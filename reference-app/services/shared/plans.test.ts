@@ -28,9 +28,11 @@ test('no step scans a table that grows, though its plans were made while the tab
   // One connection for all of it, as a process keeps its own: with prepared statements and their plans.
   const pool = server.pool({ database: db.name, max: 1 });
   const handlers = {
-    stock: createStockHandler({ reader: pool, writer: pool, logger: silentLogger() }), inventory: inventoryHandler,
+    stock: createStockHandler({ reader: pool, writer: pool, logger: silentLogger() }),
+    inventory: inventoryHandler,
     status: orderStatusHandler,
-    notification: createNotificationHandler(() => undefined), analytics: analyticsHandler,
+    notification: createNotificationHandler(() => undefined),
+    analytics: analyticsHandler,
   };
   // The relay's connection, set as the relay sets it.
   const relay = server.pool({ database: db.name, max: 1 });
@@ -50,11 +52,16 @@ test('no step scans a table that grows, though its plans were made while the tab
     const orders = Array.from({ length: count }, (_, i) => {
       const orderId = newId();
       return newEvent({
-        type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, cause: { id: newId() },
+        type: 'order.created',
+        source: '/order-service',
+        subject: orderId,
+        sequence: 1,
+        cause: { id: newId() },
         data: { orderId, customerId: 'c', items: [{ sku: `S${1 + (i % 20)}`, quantity: 1 }], createdAt: new Date().toISOString() },
       });
     });
-    await pool.query(`INSERT INTO orders.orders (order_id, customer_id, status, version) SELECT o, 'c', 'PENDING', 1 FROM unnest($1::uuid[]) o`, [orders.map(({ subject }) => subject)]);
+    await pool.query(`INSERT INTO orders.orders (order_id, customer_id, status, version)
+      SELECT o, 'c', 'PENDING', 1 FROM unnest($1::uuid[]) o`, [orders.map(({ subject }) => subject)]);
     for (let events: EventEnvelope[] = orders; events.length > 0; events = await outbox()) {
       for (const handler of Object.values(handlers)) await run(handler as Handler, events);
     }
@@ -62,7 +69,7 @@ test('no step scans a table that grows, though its plans were made while the tab
   const scanned = async () => {
     await pool.query('SELECT pg_stat_force_next_flush()');
     const { rows } = await db.admin.query<{ name: string; rows: number }>(
-      `SELECT schemaname || '.' || relname AS name, seq_tup_read::int AS rows FROM pg_stat_user_tables WHERE schemaname || '.' || relname = ANY ($1) ORDER BY 1`, [GROWING],
+      'SELECT schemaname || \'.\' || relname AS name, seq_tup_read::int AS rows FROM pg_stat_user_tables WHERE schemaname || \'.\' || relname = ANY ($1) ORDER BY 1', [GROWING],
     );
     return rows;
   };
@@ -75,9 +82,10 @@ test('no step scans a table that grows, though its plans were made while the tab
   await db.admin.query('ANALYZE');
   for (let i = 0; i < 4; i++) await journey(200);
   assert.deepEqual(await scanned(), [...GROWING].sort().map((name) => ({ name, rows: 0 })));
-  // By its key an order costs the same for ever; by its status it would cost more with each order since the last vacuum.
-  const { rows: [byStatus] } = await db.admin.query(`SELECT idx_scan::int AS scans, idx_tup_read::int AS read FROM pg_stat_user_indexes WHERE indexrelname = 'orders_status_order_id'`);
+  // By its key an order costs the same forever; by its status it would cost more with each order since the last vacuum.
+  const { rows: [byStatus] } = await db.admin.query(`SELECT idx_scan::int AS scans, idx_tup_read::int AS read
+    FROM pg_stat_user_indexes WHERE indexrelname = 'orders_status_order_id'`);
   assert.ok(byStatus.read <= byStatus.scans, `${byStatus.read} entries read in ${byStatus.scans} scans of the index of states`);
-  const { rows: [count] } = await db.admin.query(`SELECT count(*)::int AS committed FROM inventory.reservation WHERE state = 'COMMITTED'`);
+  const { rows: [count] } = await db.admin.query('SELECT count(*)::int AS committed FROM inventory.reservation WHERE state = \'COMMITTED\'');
   assert.equal(count.committed, 8 * 2 + 8 * 2 + 8 * 200);
 });

@@ -4,7 +4,7 @@ import { randomFillSync } from 'node:crypto';
 const pool = Buffer.allocUnsafe(16_384);
 let used = pool.length;
 
-/** So many random bytes, as lower-case hexadecimal digits. */
+/** A number of random bytes, as lower-case hexadecimal digits. */
 export function randomHex(bytes: number): string {
   if (used + bytes > pool.length) {
     randomFillSync(pool);

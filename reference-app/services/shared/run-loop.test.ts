@@ -97,8 +97,8 @@ test('the waits after errors double up to the longest', () => {
   }));
 });
 
-test('whoever puts work down and wakes the loop finds it done, whatever the loop does at that moment', async () => {
-  // The rest is for ever, so that one wake-up that gets lost leaves work behind.
+test('work that is put down before the loop is woken gets done, whatever the loop does at that moment', async () => {
+  // The rest is forever, so that one wake-up that gets lost leaves work behind.
   const ticks = fc.array(fc.nat(3), { maxLength: 60 });
   await fc.assert(fc.asyncProperty(ticks, ticks, async (pauses, durations) => {
     let put = 0;

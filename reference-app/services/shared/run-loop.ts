@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface LoopOptions {
+  /** Ends the loop, as `stop` does. @default - only `stop` ends it */
+  signal?: AbortSignal;
   /**
    * One round of the work. It answers for how many milliseconds the loop may rest before the next one (`Infinity`: until it is woken), or
    * that it was the last one.
@@ -14,15 +16,13 @@ export interface LoopOptions {
   /** Hears of the first success after failures. */
   recovered?(): void;
   /**
-   * The milliseconds to wait after so many failures in a row. Nobody wakes the loop from this wait.
+   * The milliseconds to wait after a number of failures in a row. Nobody wakes the loop from this wait.
    * @default - 100 ms, doubled with each failure up to 5 s, less up to a half at random
    */
   backOff?(failures: number): number;
-  /** Ends the loop, as `stop` does. @default - only `stop` ends it */
-  signal?: AbortSignal;
 }
 
-/** How a round that takes long says how it goes. */
+/** The means by which a long round reports its progress. */
 export interface Progress {
   /** Ends with the loop: what a round waits for should end with it. */
   readonly signal: AbortSignal;
@@ -31,11 +31,11 @@ export interface Progress {
 }
 
 export interface Loop {
+  readonly ended: Promise<void>;
   /** The next round begins at once; during a round: as soon as that is over, so that what woke the loop is never missed. */
   wake(): void;
   /** Ends the loop after the round that runs, without a rest. */
   stop(): Promise<void>;
-  readonly ended: Promise<void>;
 }
 
 /** Does the same work again and again until it is stopped, rests between the rounds, and waits longer after each error. */
@@ -58,9 +58,9 @@ export function runLoop({ round, failed, recovered, backOff = backOffOf(), signa
   async function next(): Promise<number | 'end'> {
     woken = false;
     try {
-      const rest = await round({ signal: stopping.signal, succeeded });
+      const restMs = await round({ signal: stopping.signal, succeeded });
       succeeded();
-      return rest;
+      return restMs;
     } catch (error) {
       if (!failed) throw error;
       failed(error, ++failures);

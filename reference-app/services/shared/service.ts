@@ -19,11 +19,11 @@ export interface RunningService {
 
 export interface ServiceOptions<T extends TObject> {
   readonly config: T;
-  /** Starts the service; must not wait for the database or the queue to be there. */
-  start(context: ServiceContext<Static<T>>): Promise<RunningService>;
-  /** How long a graceful stop may take. @default 25 s, below the grace period of a pod */
+  /** The time that a graceful stop may take. @default 25 s, below the grace period of a pod */
   readonly stopTimeoutMs?: number;
   readonly env?: NodeJS.ProcessEnv;
+  /** Starts the service; must not wait for the database or the queue to be there. */
+  start(context: ServiceContext<Static<T>>): Promise<RunningService>;
 }
 
 /** The process around one service: configuration, log, signals, and an end that leaves nothing half done. */

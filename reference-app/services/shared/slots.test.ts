@@ -18,7 +18,7 @@ test('a second piece of work starts beside the first only for many, never more t
   assert.equal(slots.free, 2);
 });
 
-test('work that is slow holds up nobody, and is told of', async () => {
+test('work that is slow holds up nobody, and is reported', async () => {
   const freed = Promise.withResolvers<void>();
   const slots = new Slots(3, 50, () => freed.resolve());
   const { promise, resolve, reject } = Promise.withResolvers<void>();

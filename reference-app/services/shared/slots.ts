@@ -2,8 +2,8 @@
 const SLOW_MS = 100;
 
 /**
- * How many transactions run at once: beside another one only where enough waits to be worth it, since few and large ones cost less
- * than many small ones, or where those that run are slow.
+ * Limits the transactions that run at once. One starts beside another only if enough work waits, since few and large ones cost less than
+ * many small ones, or if those that run are slow.
  */
 export class Slots {
   readonly #most: number;
@@ -24,7 +24,7 @@ export class Slots {
     return this.#running < this.#most && waiting >= (this.#running > this.#slow ? this.#worth : 1);
   }
 
-  /** How many more may run. */
+  /** The number of transactions that may still start. */
   get free(): number {
     return this.#most - this.#running;
   }

@@ -3,19 +3,19 @@
  * the call. In the statement they are cast through text, as in `$1::text::uuid[]`.
  */
 
-/** Of UUIDs; PostgreSQL refuses what is none. */
+/** An array of UUIDs; PostgreSQL refuses a text that is none. */
 export function uuidArray(ids: readonly string[]): string {
   return `{${ids.join(',')}}`;
 }
 
-/** Of numbers. */
+/** An array of numbers. */
 export function numberArray(numbers: readonly number[]): string {
   return `{${numbers.join(',')}}`;
 }
 
 const PLAIN = /^[A-Za-z0-9._-]+$/;
 
-/** Of any texts. */
+/** An array of any texts. */
 export function textArray(texts: readonly (string | null)[]): string {
   return `{${texts.map(textElement).join(',')}}`;
 }

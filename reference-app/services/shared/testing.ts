@@ -1,13 +1,13 @@
-import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import pg from 'pg';
+import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { startPostgres, type Postgres } from 'cdk-local-run/rds/postgres';
+import pg from 'pg';
+import { createPool, type Pool } from './database.ts';
 import { readSchemas } from '../migrate/files.ts';
 import { migrate } from '../migrate/migrate.ts';
 import { applyMigrations } from '../migrate/migrations.ts';
-import { createPool, type Pool } from './database.ts';
 import type { EventEnvelope } from './events/index.ts';
 import { publishParameters, publishValues } from './messaging/outbox.ts';
 import { createLogger, type Logger } from './telemetry.ts';
@@ -88,13 +88,20 @@ export async function startTestServer(options: { replica?: boolean } = {}): Prom
       }
       // As the services make it.
       const commandPool = createPool({
-        endpoint: `${host}:${port}`, database: name, applicationName: 'test', max: 20, secretArn: 'test',
+        endpoint: `${host}:${port}`,
+        database: name,
+        applicationName: 'test',
+        max: 20,
+        secretArn: 'test',
         secrets: { send: async () => ({ SecretString: JSON.stringify(command) }) } as unknown as SecretsManagerClient,
       });
       pools.add(commandPool);
       const queryPool = pool({ database: name, user: query.username, password: query.password });
       return {
-        name, admin, command: commandPool, query: queryPool,
+        name,
+        admin,
+        command: commandPool,
+        query: queryPool,
         async drop() {
           await end(admin, commandPool, queryPool);
           await server.query(`DROP DATABASE ${name} WITH (FORCE)`);

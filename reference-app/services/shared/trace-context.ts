@@ -2,7 +2,7 @@ import { randomHex } from './random.ts';
 
 /** W3C Trace Context, version 00. An all-zero id is invalid by the specification. */
 const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$/;
-/** Where the id of the span begins. */
+/** The position of the id of the span. */
 const SPAN = 36;
 
 export interface TraceContext {
@@ -11,7 +11,7 @@ export interface TraceContext {
   readonly flags: string;
 }
 
-export function parseTraceparent(traceparent: string | undefined | null): TraceContext | undefined {
+function parseTraceparent(traceparent: string | undefined | null): TraceContext | undefined {
   const match = TRACEPARENT.exec(traceparent ?? '');
   return match ? { traceId: match[1]!, spanId: match[2]!, flags: match[3]! } : undefined;
 }

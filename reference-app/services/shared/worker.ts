@@ -24,14 +24,25 @@ export function runConsumerWorker<T extends EventType, P, X extends TObject>(
     async start(context) {
       const config = context.config as ConsumerWorker & Static<X>;
       const writer = createPool({
-        endpoint: config.DB_WRITER_ENDPOINT, secretArn: config.DB_SECRET_ARN, port: config.DB_PORT, database: config.DB_NAME,
-        applicationName: context.name, max: config.DB_POOL_SIZE, logger: context.logger,
+        endpoint: config.DB_WRITER_ENDPOINT,
+        secretArn: config.DB_SECRET_ARN,
+        port: config.DB_PORT,
+        database: config.DB_NAME,
+        applicationName: context.name,
+        max: config.DB_POOL_SIZE,
+        logger: context.logger,
       });
       const { handler, beside } = create({ ...context, config, writer });
       const sqs = createQueueClient();
       const consumer = runConsumer({
-        handler, queueUrl: config.QUEUE_URL, pool: writer, sqs, logger: context.logger,
-        receivers: config.CONSUMER_RECEIVERS, batchSize: config.CONSUMER_BATCH_SIZE, concurrency: config.CONSUMER_CONCURRENCY,
+        handler,
+        queueUrl: config.QUEUE_URL,
+        pool: writer,
+        sqs,
+        logger: context.logger,
+        receivers: config.CONSUMER_RECEIVERS,
+        batchSize: config.CONSUMER_BATCH_SIZE,
+        concurrency: config.CONSUMER_CONCURRENCY,
         waitTimeSeconds: config.CONSUMER_WAIT_SECONDS,
       });
       return {

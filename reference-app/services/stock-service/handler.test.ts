@@ -3,11 +3,11 @@ import { createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import pg from 'pg';
+import { createStockHandler } from './handler.ts';
 import type { Pool } from '../shared/database.ts';
 import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
 import { handleOnce } from '../shared/messaging/inbox.ts';
 import { eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
-import { createStockHandler } from './handler.ts';
 
 let server: TestServer;
 let db: TestDatabase;
@@ -30,7 +30,11 @@ after(async () => {
 function created(items: { sku: string; quantity: number }[]): EventEnvelope<'order.created'> {
   const orderId = newId();
   return newEvent({
-    type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, cause: { id: newId() },
+    type: 'order.created',
+    source: '/order-service',
+    subject: orderId,
+    sequence: 1,
+    cause: { id: newId() },
     data: { orderId, customerId: 'c', items, createdAt: new Date().toISOString() },
   });
 }
@@ -50,7 +54,8 @@ async function silentServer() {
 }
 
 async function answers(orders: readonly EventEnvelope[]) {
-  const { rows } = await db.admin.query<{ envelope: string }>('SELECT envelope FROM messaging.outbox WHERE aggregate_id = ANY ($1) ORDER BY id', [orders.map(({ subject }) => subject)]);
+  const ids = orders.map(({ subject }) => subject);
+  const { rows } = await db.admin.query<{ envelope: string }>('SELECT envelope FROM messaging.outbox WHERE aggregate_id = ANY ($1) ORDER BY id', [ids]);
   return rows.map(({ envelope }) => JSON.parse(envelope) as EventEnvelope<'inventory.validated'>);
 }
 
@@ -72,7 +77,7 @@ test('tells what the replica has, summed over locations, per SKU of the order', 
 test('reads the replica, not the writer: stock that has not arrived there is not seen', async () => {
   await server.postgres.pauseReplay();
   try {
-    await db.admin.query(`UPDATE inventory.stock_level SET on_hand = 100 WHERE sku = 'B'`);
+    await db.admin.query('UPDATE inventory.stock_level SET on_hand = 100 WHERE sku = \'B\'');
     const orders = [created([{ sku: 'B', quantity: 1 }])];
     await handleOnce(createStockHandler({ reader: replica, writer: db.command, logger: silentLogger() }), orders, db.command);
     assert.equal((await answers(orders))[0]!.data.lines[0]!.available, 0);

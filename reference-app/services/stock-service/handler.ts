@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool, Queryable } from '../shared/database.ts';
 import { newEvent, type EventEnvelope, type OrderCreated, type StockLine } from '../shared/events/index.ts';
-import { handledBefore, writeAnswers } from '../shared/messaging/inbox.ts';
 import type { Handler } from '../shared/messaging/handler.ts';
+import { handledBefore, writeAnswers } from '../shared/messaging/inbox.ts';
 import { arrayOf, textArray } from '../shared/sql-arrays.ts';
 import type { Logger } from '../shared/telemetry.ts';
 
@@ -19,7 +19,7 @@ interface Stock {
 }
 
 export interface StockHandlerOptions {
-  /** Where stock is read; it may lag, since the answer is only advice. */
+  /** The database from which stock is read; it may lag, since the answer is only advice. */
   readonly reader: Pool;
   /** Asked when the reader does not answer in time, so that advice never holds up an order. */
   readonly writer: Pool;

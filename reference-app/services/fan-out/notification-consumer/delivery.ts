@@ -29,8 +29,13 @@ export function locked(pool: Pool): Deliver {
     const { rows } = await tx.query<Claimed>({ ...CLAIM, values: [BATCH] });
     if (rows.length === 0) return false;
     const attempts = await send(rows.map((row) => ({
-      orderId: row.order_id, version: row.version, outcome: row.outcome, customerId: row.customer_id,
-      traceparent: row.traceparent ?? undefined, idempotencyKey: `${row.order_id}/${row.version}`, failures: row.attempts,
+      orderId: row.order_id,
+      version: row.version,
+      outcome: row.outcome,
+      customerId: row.customer_id,
+      traceparent: row.traceparent ?? undefined,
+      idempotencyKey: `${row.order_id}/${row.version}`,
+      failures: row.attempts,
     })));
     const waits = attempts.map((attempt) => (attempt.sent ? 0 : attempt.retryInSeconds));
     await tx.query({

@@ -30,7 +30,10 @@ export const orderHandler = inOrder('order-consumer', async (events, tx) => {
     const before = states.get(orderId);
     if (before?.status && TERMINAL.includes(before.status)) continue;
     states.set(orderId, {
-      orderId, customerId, version: Number(event.sequence), status: STATUS[event.type] ?? before?.status,
+      orderId,
+      customerId,
+      version: Number(event.sequence),
+      status: STATUS[event.type] ?? before?.status,
       items: itemsOf(event) ?? before?.items,
     });
   }

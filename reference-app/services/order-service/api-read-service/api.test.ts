@@ -6,6 +6,8 @@ import fc from 'fast-check';
 import type { FastifyInstance } from 'fastify';
 import pg from 'pg';
 import { Registry } from 'prom-client';
+import { createReadApi } from './api.ts';
+import { STATEMENT_TIMEOUT_MS, orderList } from './statements.ts';
 import { watchAnswers, type Watch } from '../../../scripts/contracts/answers.ts';
 import { documents } from '../../../scripts/contracts/documents.ts';
 import { newEvent, newId } from '../../shared/events/index.ts';
@@ -16,8 +18,6 @@ import { park } from '../../shared/messaging/parking.ts';
 import { appendToOutbox, eventually, silentLogger, startTestServer } from '../../shared/testing.ts';
 import type { TestDatabase, TestServer } from '../../shared/testing.ts';
 import { createWriteApi } from '../api-write-service/api.ts';
-import { createReadApi } from './api.ts';
-import { STATEMENT_TIMEOUT_MS, orderList } from './statements.ts';
 
 const SKUS = ['SKU-123', 'SKU-101', 'SKU-102'];
 
@@ -95,12 +95,12 @@ describe('api-read-service', () => {
     }
   }
 
-  /** Whoever reads orders on the replica waits as long as the work runs (on the writer as well); stock is free. */
+  /** Readers of orders on the replica wait as long as the work runs (on the writer as well); stock is free. */
   async function whileLocked(work: () => Promise<void>): Promise<void> {
     const client = await db.admin.connect();
     try {
       await client.query('BEGIN; LOCK TABLE orders.orders IN ACCESS EXCLUSIVE MODE; SELECT pg_switch_wal()');
-      await eventually(async () => (await reader.query(`SELECT FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted`)).rowCount, (n) => n !== 0);
+      await eventually(async () => (await reader.query('SELECT FROM pg_locks WHERE mode = \'AccessExclusiveLock\' AND granted')).rowCount, (n) => n !== 0);
       await work();
     } finally {
       await client.query('ROLLBACK');
@@ -236,7 +236,7 @@ describe('api-read-service', () => {
       const { orderId } = await order();
       await onReplica(orderId);
       await whilePaused(async () => {
-        await db.admin.query(`UPDATE orders.orders SET status = 'CONFIRMED', version = 2 WHERE order_id = $1`, [orderId]);
+        await db.admin.query('UPDATE orders.orders SET status = \'CONFIRMED\', version = 2 WHERE order_id = $1', [orderId]);
         const stale = await (await get(`/orders/${orderId}`)).json() as OrderBody;
         assert.deepEqual([stale.status, stale.version], ['PENDING', 1]);
         const answer = await get(`/orders/${orderId}`, { 'consistency-token': formatConsistencyToken({ orderId, version: 2 }) });
@@ -339,7 +339,7 @@ describe('api-read-service', () => {
       const base = await serveFrom(t, replicaPool({ statement_timeout: STATEMENT_TIMEOUT_MS, max: 1 }));
       await whileLocked(async () => {
         const asked = [fetch(`${base}/orders`), fetch(`${base}/orders`)];
-        await eventually(async () => (await reader.query(`SELECT FROM pg_locks WHERE NOT granted`)).rowCount, (n) => n === 1);
+        await eventually(async () => (await reader.query('SELECT FROM pg_locks WHERE NOT granted')).rowCount, (n) => n === 1);
         const third = await fetch(`${base}/inventory/SKU-123`);
         assert.equal(third.headers.get('retry-after'), '1');
         await assertProblem(third, 503, 'unavailable');
@@ -349,7 +349,7 @@ describe('api-read-service', () => {
       });
     });
 
-    it('finds out by the look-up for a token, or by the next connection, that the replica has gone without a word', async (t) => {
+    it('finds out by the look-up for a token, or by the next connection, that the replica has gone silently', async (t) => {
       const { host, port } = server.postgres.reader!;
       for (const withToken of [true, false]) {
         const sockets: Socket[] = [];
@@ -463,7 +463,7 @@ describe('api-read-service', () => {
       const mine = await order('filter-1');
       const other = await order('filter-1');
       await db.admin.query(
-        `UPDATE orders.orders SET status = 'REJECTED', version = 2, reason = 'INSUFFICIENT_STOCK', shortages = $2 WHERE order_id = $1`,
+        'UPDATE orders.orders SET status = \'REJECTED\', version = 2, reason = \'INSUFFICIENT_STOCK\', shortages = $2 WHERE order_id = $1',
         [other.orderId, JSON.stringify([{ sku: 'SKU-123', requested: 2, available: 0 }])]);
       const token = formatConsistencyToken({ orderId: other.orderId, version: 2 });
       const list = async (query: string) => {
@@ -507,7 +507,7 @@ describe('api-read-service', () => {
         for (const { orderId } of made) there.add(orderId);
       }
       await eventually(
-        async () => (await reader.query(`SELECT FROM orders.orders WHERE customer_id = 'walker'`)).rowCount, (n) => n === there.size);
+        async () => (await reader.query('SELECT FROM orders.orders WHERE customer_id = \'walker\'')).rowCount, (n) => n === there.size);
       let writing = true;
       let extra = 0;
       const writer = (async () => {
@@ -547,7 +547,7 @@ describe('api-read-service', () => {
           assert.doesNotMatch(plan, /Seq Scan on orders/, plan);
         }
       }
-      await db.admin.query(`DELETE FROM orders.orders WHERE customer_id LIKE 'bulk-%'`);
+      await db.admin.query('DELETE FROM orders.orders WHERE customer_id LIKE \'bulk-%\'');
     });
   });
 
@@ -555,7 +555,7 @@ describe('api-read-service', () => {
     // As orders of today: newest first, they stand before all that wait.
     const insert = (status: string, count: number) => db.admin.query(`INSERT INTO orders.orders (order_id, customer_id, status, version)
       SELECT overlay(gen_random_uuid()::text PLACING '7fffffff-ffff-7' FROM 1 FOR 15)::uuid, 'settled', $1, 1 FROM generate_series(1, $2)`, [status, count]);
-    const settle = () => db.admin.query(`UPDATE orders.orders SET status = 'CONFIRMED', version = 2 WHERE status = 'PENDING' AND customer_id = 'settled'`);
+    const settle = () => db.admin.query('UPDATE orders.orders SET status = \'CONFIRMED\', version = 2 WHERE status = \'PENDING\' AND customer_id = \'settled\'');
     /** Pages that the replica looks at, once it has all of the writer's. */
     async function pagesRead(): Promise<number> {
       const { rows: [now] } = await db.admin.query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn() AS lsn');
@@ -582,7 +582,7 @@ describe('api-read-service', () => {
       // By default a table of this size is vacuumed after 60,000.
       await insert('PENDING', 55_000);
       await settle();
-      await db.admin.query(`ALTER SYSTEM SET autovacuum_naptime = '1s'`);
+      await db.admin.query('ALTER SYSTEM SET autovacuum_naptime = \'1s\'');
       try {
         await db.admin.query('SELECT pg_reload_conf()');
         await eventually(pagesRead, (pages) => pages < 500, 60_000);
@@ -595,9 +595,15 @@ describe('api-read-service', () => {
 
   it('shows what an update asks for beside what the order has, until it is decided', async () => {
     const { orderId } = await order('changer');
-    for (const [version, from, to, requested] of [[2, 'PENDING', 'CONFIRMED', null], [3, 'CONFIRMED', 'UPDATE_PENDING', [{ sku: 'SKU-123', quantity: 7 }]], [4, 'UPDATE_PENDING', 'CONFIRMED', null]] as const) {
-      await db.admin.query('UPDATE orders.orders SET status = $2, version = $3, requested = $4 WHERE order_id = $1 AND status = $5', [orderId, to, version, requested && JSON.stringify(requested), from]);
-      const answer = await (await get(`/orders/${orderId}`, { 'consistency-token': formatConsistencyToken({ orderId, version }) })).json() as { status: string; requestedItems?: object[] };
+    for (const [version, from, to, requested] of [
+      [2, 'PENDING', 'CONFIRMED', null],
+      [3, 'CONFIRMED', 'UPDATE_PENDING', [{ sku: 'SKU-123', quantity: 7 }]],
+      [4, 'UPDATE_PENDING', 'CONFIRMED', null],
+    ] as const) {
+      const update = 'UPDATE orders.orders SET status = $2, version = $3, requested = $4 WHERE order_id = $1 AND status = $5';
+      await db.admin.query(update, [orderId, to, version, requested && JSON.stringify(requested), from]);
+      const response = await get(`/orders/${orderId}`, { 'consistency-token': formatConsistencyToken({ orderId, version }) });
+      const answer = await response.json() as { status: string; requestedItems?: object[] };
       assert.deepEqual([answer.status, answer.requestedItems], [to, requested ?? undefined]);
     }
   });
@@ -607,12 +613,18 @@ describe('api-read-service', () => {
       const { orderId } = await order('historian');
       const { rows: [created] } = await db.admin.query('SELECT event_id FROM messaging.outbox WHERE aggregate_id = $1', [orderId]);
       const validated = newEvent({
-        type: 'inventory.validated', source: '/stock-service', subject: orderId, sequence: 1,
+        type: 'inventory.validated',
+        source: '/stock-service',
+        subject: orderId,
+        sequence: 1,
         cause: { id: created.event_id, correlationid: orderId, traceparent: undefined },
         data: { orderId, lines: [{ sku: 'SKU-123', requested: 2, available: 12 }], sufficient: true, asOf: new Date().toISOString() },
       });
       const confirmed = newEvent({
-        type: 'order.confirmed', source: '/order-service', subject: orderId, sequence: 2,
+        type: 'order.confirmed',
+        source: '/order-service',
+        subject: orderId,
+        sequence: 2,
         cause: { id: validated.id, correlationid: orderId, traceparent: undefined },
         data: { orderId, customerId: 'historian', version: 2, confirmedAt: new Date().toISOString() },
       });
@@ -648,7 +660,11 @@ describe('api-read-service', () => {
     it('shows commands, and events that were parked or given up, until when', async () => {
       const { orderId } = await order('patient');
       const requested = newEvent({
-        type: 'order.cancel-requested', source: '/order-service', subject: orderId, sequence: 2, cause: { id: newId() },
+        type: 'order.cancel-requested',
+        source: '/order-service',
+        subject: orderId,
+        sequence: 2,
+        cause: { id: newId() },
         data: { orderId, customerId: 'patient', version: 2, reason: 'too late', requestedAt: new Date().toISOString() },
       });
       await appendToOutbox(db.command, [requested]);
@@ -657,22 +673,32 @@ describe('api-read-service', () => {
         ) UPDATE orders.orders SET status = 'CANCEL_PENDING', version = 2 WHERE order_id = $1`, [orderId, requested.id, requested.causationid]);
       await park('inventory-service', [requested], [{ eventId: requested.id, result: 'parked', reason: 'version 1 of the order comes first' }], db.command);
       await noteDeadLetters('order-status', [{ event: requested, error: 'division by zero' }], db.command);
-      await db.admin.query(`INSERT INTO messaging.outbox_dead (xid, id, event_id, aggregate_id, detail_type, envelope, error) SELECT xid, id, event_id, aggregate_id, detail_type, envelope, 'too large'
+      await db.admin.query(`INSERT INTO messaging.outbox_dead (xid, id, event_id, aggregate_id, detail_type, envelope, error)
+        SELECT xid, id, event_id, aggregate_id, detail_type, envelope, 'too large'
         FROM messaging.outbox WHERE event_id = $1`, [requested.id]);
       interface Entry {
-        at: string; type: string; causationId: string; command?: string; status?: object;
+        at: string;
+        type: string;
+        causationId: string;
+        command?: string;
+        status?: object;
         parked?: { consumer: string; version: number; reason: string; appliedAt: string | null };
         deadLetter?: { consumer: string; error: string; handledAt: string | null };
       }
-      const entries = async () => (await (await get(`/orders/${orderId}/timeline`, { 'consistency-token': formatConsistencyToken({ orderId, version: 2 }) })).json() as { entries: Entry[] }).entries;
+      const entries = async () => {
+        const response = await get(`/orders/${orderId}/timeline`, { 'consistency-token': formatConsistencyToken({ orderId, version: 2 }) });
+        return (await response.json() as { entries: Entry[] }).entries;
+      };
       const before = await eventually(entries, (all) => all.length === 5);
       assert.deepEqual(before.filter(({ command }) => command).map(({ type, command }) => [type, command]), [['order.created', 'create'], ['order.cancel-requested', 'cancel']]);
       assert.equal(before.find(({ command }) => command === 'cancel')!.causationId, requested.causationid);
-      assert.deepEqual(before.flatMap(({ parked }) => parked ?? []), [{ consumer: 'inventory-service', version: 2, reason: 'version 1 of the order comes first', appliedAt: null }]);
+      const waiting = { consumer: 'inventory-service', version: 2, reason: 'version 1 of the order comes first', appliedAt: null };
+      assert.deepEqual(before.flatMap(({ parked }) => parked ?? []), [waiting]);
       assert.deepEqual(before.flatMap(({ deadLetter }) => deadLetter ?? []).sort((a, b) => (a.consumer < b.consumer ? -1 : 1)), [
         { consumer: 'bus', error: 'too large', handledAt: null }, { consumer: 'order-status', error: 'division by zero', handledAt: null },
       ]);
-      assert.ok(before.filter(({ parked, deadLetter }) => parked ?? deadLetter).every(({ type, causationId }) => type === 'order.cancel-requested' && causationId === requested.id));
+      assert.ok(before.filter(({ parked, deadLetter }) => parked ?? deadLetter)
+        .every(({ type, causationId }) => type === 'order.cancel-requested' && causationId === requested.id));
       assert.deepEqual(before.map(({ at }) => at), before.map(({ at }) => at).sort());
       // The gap is closed, and the dead letter was moved back and handled.
       await db.command.query('SELECT messaging.unpark($1, $2)', ['inventory-service', [requested.id]]);
@@ -704,6 +730,6 @@ describe('api-read-service', () => {
   });
 
   it('cannot write with the role it has', async () => {
-    await assert.rejects(db.query.query(`UPDATE orders.orders SET status = 'FAILED'`), { code: /^(25006|42501)$/ });
+    await assert.rejects(db.query.query('UPDATE orders.orders SET status = \'FAILED\''), { code: /^(25006|42501)$/ });
   });
 });

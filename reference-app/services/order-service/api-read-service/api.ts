@@ -3,11 +3,6 @@ import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { Counter } from 'prom-client';
 import type { Registry } from 'prom-client';
-import { createApp, orderIdOf } from '../../shared/http/app.ts';
-import { CONSISTENCY_TOKEN_HEADER, parseConsistencyToken } from '../../shared/http/consistency-token.ts';
-import { Problem, invalid } from '../../shared/http/problem.ts';
-import { queryReady } from '../../shared/http/readiness.ts';
-import { serve } from '../../shared/http/route.ts';
 import { consistentReader } from './consistent-read.ts';
 import type { Source } from './consistent-read.ts';
 import { formatCursor, parseListRequest, wantsSnake } from './list-request.ts';
@@ -16,6 +11,11 @@ import { routes } from './routes.ts';
 import { orderById, orderList, stockBySku, timeline } from './statements.ts';
 import type { OrderRow, StockRow, TimelineRow } from './statements.ts';
 import { orderView, stockView, timelineView, toSnake } from './views.ts';
+import { createApp, orderIdOf } from '../../shared/http/app.ts';
+import { CONSISTENCY_TOKEN_HEADER, parseConsistencyToken } from '../../shared/http/consistency-token.ts';
+import { Problem, invalid } from '../../shared/http/problem.ts';
+import { queryReady } from '../../shared/http/readiness.ts';
+import { serve } from '../../shared/http/route.ts';
 
 export interface ReadApiDeps {
   /** A replica, as the query role. */

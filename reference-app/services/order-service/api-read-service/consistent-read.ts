@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool, PoolClient } from 'pg';
 import type { Logger } from 'pino';
+import { orderVersion } from './statements.ts';
 import { isRetryable, isUnavailable, onClient } from '../../shared/database.ts';
 import type { ConsistencyToken } from '../../shared/http/consistency-token.ts';
 import { Problem, unavailable } from '../../shared/http/problem.ts';
-import { orderVersion } from './statements.ts';
 
 export type Source = 'replica' | 'writer';
 export type Query<T> = (db: PoolClient) => Promise<T | undefined>;
@@ -22,7 +22,7 @@ export interface ConsistentReadOptions {
   onFallback(): void;
 }
 
-/** How long a replica may take to show what its client wrote before the writer is asked. */
+/** The time in which a replica has to show the client's own writes. After that, the writer is asked. */
 const WAIT_MS = 200;
 const POLL_MS = 10;
 /** The longest to wait for a connection to the replica; longer than a statement may hold one. */

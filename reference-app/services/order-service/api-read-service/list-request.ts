@@ -1,8 +1,8 @@
 import Type from 'typebox';
+import type { ListFilter } from './statements.ts';
 import { UUID } from '../../shared/events/ids.ts';
 import { invalid } from '../../shared/http/problem.ts';
 import { parser } from '../../shared/http/validation.ts';
-import type { ListFilter } from './statements.ts';
 
 export const ORDER_STATUSES = [
   'PENDING', 'CONFIRMED', 'FULFILLING', 'SHIPPED', 'DELIVERED', 'COMPLETED', 'REJECTED', 'CANCELLED', 'EXPIRED', 'FAILED',

@@ -1,10 +1,10 @@
 import Type from 'typebox';
+import { createReadApi } from './api.ts';
+import { STATEMENT_TIMEOUT_MS } from './statements.ts';
 import { databaseConfig, processConfig, readerConfig } from '../../shared/config.ts';
 import { createPool } from '../../shared/database.ts';
 import { runService } from '../../shared/service.ts';
 import { registry } from '../../shared/telemetry.ts';
-import { createReadApi } from './api.ts';
-import { STATEMENT_TIMEOUT_MS } from './statements.ts';
 
 const config = Type.Object({
   ...processConfig(3001),

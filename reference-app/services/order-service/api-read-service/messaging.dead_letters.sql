@@ -1,4 +1,4 @@
--- Of an order, and since when the consumer has handled it all the same: moved back, it came again. For readers, who may not look into the inbox.
+-- The dead letters of an order, each with the time at which the consumer handled it after all: moved back, it came again. For readers, who may not look into the inbox.
 CREATE OR REPLACE FUNCTION messaging.dead_letters(p_order_id uuid)
 RETURNS TABLE (consumer text, event_id uuid, type text, error text, at timestamptz, handled_at timestamptz)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$

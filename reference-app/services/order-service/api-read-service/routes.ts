@@ -1,8 +1,8 @@
 import Type, { type TObject, type TSchema } from 'typebox';
-import { Sku, Uuid } from '../../shared/events/index.ts';
-import { ConsistencyToken, ETag, type Answer, type Routes } from '../../shared/http/route.ts';
 import { ListQuery, style } from './list-request.ts';
 import { OrderPage, OrderView, StockView, TimelineView, snakeSchema } from './views.ts';
+import { Sku, Uuid } from '../../shared/events/index.ts';
+import { ConsistencyToken, ETag, type Answer, type Routes } from '../../shared/http/route.ts';
 
 const ReadSource = Type.Enum(['replica', 'writer'], { description: 'which database answered' });
 const source = { 'Read-Source': ReadSource };

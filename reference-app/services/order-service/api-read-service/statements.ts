@@ -69,7 +69,7 @@ export interface TimelineRow {
   readonly deadLetters: (Stop & { readonly error: string; readonly handledAt: string | null })[];
 }
 
-/** Where an event did not get on. */
+/** A place where an event stopped: at a consumer, or before the bus. */
 interface Stop {
   readonly consumer: string;
   readonly eventId: string;
@@ -112,7 +112,8 @@ SELECT o.status, o.version,
        (SELECT coalesce(json_agg(json_build_object('consumer', d.consumer, 'eventId', d.event_id, 'type', d.type, 'error', d.error, 'at', d.at, 'handledAt', d.handled_at)), '[]')
         FROM (SELECT l.consumer, l.event_id, l.type, l.error, l.at, l.handled_at FROM messaging.dead_letters(o.order_id) l
               UNION ALL
-              SELECT 'bus', u.event_id, u.envelope::json ->> 'type', u.error, u.failed_at, NULL FROM messaging.outbox_dead u WHERE u.aggregate_id = o.order_id::text) d) AS "deadLetters"
+              SELECT 'bus', u.event_id, u.envelope::json ->> 'type', u.error, u.failed_at, NULL
+              FROM messaging.outbox_dead u WHERE u.aggregate_id = o.order_id::text) d) AS "deadLetters"
 FROM orders.orders o WHERE o.order_id = $1`, [orderId]);
 
 export interface StockRow {
@@ -128,7 +129,7 @@ SELECT p.sku, p.name, coalesce(sum(s.on_hand), 0)::float8 AS "onHand", coalesce(
 FROM inventory.product p LEFT JOIN inventory.stock_level s USING (sku)
 WHERE p.sku = $1 GROUP BY p.sku, p.name`, [sku]);
 
-export const isAurora = () => statement('is-aurora', `SELECT to_regproc('aurora_replica_status') IS NOT NULL AS "isAurora"`, []);
+export const isAurora = () => statement('is-aurora', 'SELECT to_regproc(\'aurora_replica_status\') IS NOT NULL AS "isAurora"', []);
 
 /** Aurora replicates through its storage and says the lag itself. */
 export const auroraLag = () => statement('aurora-lag', `

@@ -1,7 +1,7 @@
 import Type, { type Static, type TSchema } from 'typebox';
-import { OrderItem, StockLine, Timestamp, Uuid } from '../../shared/events/index.ts';
 import { ORDER_STATUSES } from './list-request.ts';
 import type { OrderRow, StockRow, TimelineRow } from './statements.ts';
+import { OrderItem, StockLine, Timestamp, Uuid } from '../../shared/events/index.ts';
 
 // The answers of the API; rows stay free to change.
 
@@ -37,7 +37,7 @@ export const StockView = Type.Object({
   available: Pieces,
 }, { title: 'Stock', description: 'sums over all locations' });
 
-export const TimelineEntry = Type.Object({
+const TimelineEntry = Type.Object({
   at: Timestamp,
   type: Type.Optional(Type.String({ description: 'type of the event' })),
   eventId: Type.Optional(Uuid),
@@ -61,7 +61,10 @@ export const TimelineView = Type.Object({
   orderId: Uuid,
   status: Status,
   version: Version,
-  entries: Type.Array(TimelineEntry, { description: 'one per event, with the command that it records or the status change that it announces, and one for each time that an event was parked or given up' }),
+  entries: Type.Array(TimelineEntry, {
+    description: 'one per event, with the command that it records or the status change that it announces, '
+      + 'and one for each time that an event was parked or given up',
+  }),
 }, { title: 'Timeline' });
 
 export function orderView(row: OrderRow): OrderView {

@@ -7,20 +7,19 @@ import fc from 'fast-check';
 import type { FastifyInstance } from 'fastify';
 import pg from 'pg';
 import { Registry } from 'prom-client';
+import { createWriteApi } from './api.ts';
+import { GroupCommit } from './group-commit.ts';
+import { acceptOrders } from './intake.ts';
+import type { NewOrder } from './intake.ts';
+import { fingerprint } from './order-request.ts';
 import { watchAnswers, type Watch } from '../../../scripts/contracts/answers.ts';
 import { documents } from '../../../scripts/contracts/documents.ts';
-import { parseEnvelope } from '../../shared/events/index.ts';
+import { parseEnvelope, newEvent, newId } from '../../shared/events/index.ts';
 import { parseConsistencyToken } from '../../shared/http/consistency-token.ts';
 import type { ProblemBody } from '../../shared/http/problem.ts';
 import { createLogger } from '../../shared/telemetry.ts';
 import { eventually, silentLogger, startTestServer } from '../../shared/testing.ts';
 import type { TestDatabase, TestServer } from '../../shared/testing.ts';
-import { createWriteApi } from './api.ts';
-import { GroupCommit } from './group-commit.ts';
-import { acceptOrders } from './intake.ts';
-import type { NewOrder } from './intake.ts';
-import { newEvent, newId } from '../../shared/events/index.ts';
-import { fingerprint } from './order-request.ts';
 
 const camel = { customerId: 'cust-123', items: [{ sku: 'SKU-123', quantity: 2 }, { sku: 'prod-1', quantity: 1 }] };
 const snake = { customer_id: 'cust-101', items: [{ product_id: 'prod-1', quantity: 2 }] };
@@ -356,7 +355,7 @@ describe('api-write-service', () => {
         // Both batches come to a stop at the middle key, with what they have claimed before it.
         const blocker = await db.admin.connect();
         await blocker.query('BEGIN');
-        await blocker.query(`INSERT INTO orders.idempotency_key (key, body_hash, order_id) VALUES ($1, '', $2)`, [keys[15], newId()]);
+        await blocker.query('INSERT INTO orders.idempotency_key (key, body_hash, order_id) VALUES ($1, \'\', $2)', [keys[15], newId()]);
         const batches = [keys, keys.toReversed()].map((order) => {
           const intake = new GroupCommit(db.command);
           return Promise.all(order.map((key) => intake.accept(newOrder(key))));
@@ -414,12 +413,19 @@ describe('api-write-service', () => {
     const orderId = newId();
     const createdAt = new Date();
     const event = newEvent({
-      type: 'order.created', source: '/order-service', subject: orderId, sequence: 1,
+      type: 'order.created',
+      source: '/order-service',
+      subject: orderId,
+      sequence: 1,
       cause: { id: newId(), correlationid: orderId, traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' },
       data: { orderId, customerId: request.customerId, items: request.items, createdAt: createdAt.toISOString() },
     });
     return {
-      orderId, customerId: request.customerId, items: request.items, createdAt, traceparent: event.traceparent ?? '',
+      orderId,
+      customerId: request.customerId,
+      items: request.items,
+      createdAt,
+      traceparent: event.traceparent ?? '',
       causeId: event.causationid,
       idempotency: idempotencyKey === undefined ? undefined : { key: idempotencyKey, fingerprint: fingerprint(request) },
       event: { id: event.id, envelope: JSON.stringify(event) },
@@ -428,7 +434,12 @@ describe('api-write-service', () => {
 
   describe('a batch of orders', () => {
     interface Result {
-      outcome: string; orderId?: string; order_id?: string; status?: string; location?: string; consistencyToken?: string;
+      outcome: string;
+      orderId?: string;
+      order_id?: string;
+      status?: string;
+      location?: string;
+      consistencyToken?: string;
       problem?: ProblemBody;
     }
     const batch = (orders: unknown, headers: Record<string, string> = {}, path = '/orders/batch') => post({ orders }, headers, path);
@@ -626,7 +637,7 @@ describe('api-write-service', () => {
     holder.release();
     const answer = await asked;
     assert.equal(answer.status, 202);
-    const { rows } = await db.admin.query(`SELECT order_id FROM orders.orders WHERE customer_id = 'answer-lost'`);
+    const { rows } = await db.admin.query('SELECT order_id FROM orders.orders WHERE customer_id = \'answer-lost\'');
     assert.deepEqual(rows, [{ order_id: (await answer.json() as { orderId: string }).orderId }]);
   });
 

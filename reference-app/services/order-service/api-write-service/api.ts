@@ -3,15 +3,9 @@ import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { Counter } from 'prom-client';
 import type { Registry } from 'prom-client';
-import { newEvent, newId } from '../../shared/events/index.ts';
-import { createApp, jsonBody, orderIdOf } from '../../shared/http/app.ts';
-import { CONSISTENCY_TOKEN_HEADER, formatConsistencyToken } from '../../shared/http/consistency-token.ts';
-import { invalid, Problem } from '../../shared/http/problem.ts';
-import { writerReady } from '../../shared/http/readiness.ts';
-import { serve } from '../../shared/http/route.ts';
+import { createChanger, type Changed } from './change.ts';
 import { GroupCommit } from './group-commit.ts';
 import type { NewOrder } from './intake.ts';
-import { createChanger, type Changed } from './change.ts';
 import {
   commandFingerprint, fingerprint, parseBatch, parseCancellation, parseEntry, parseIdempotencyKey, parseIfMatch, parseOrderRequest,
   parsePatch, skuField,
@@ -19,6 +13,12 @@ import {
 } from './order-request.ts';
 import type { OrderRequest, Style } from './order-request.ts';
 import { routes } from './routes.ts';
+import { newEvent, newId } from '../../shared/events/index.ts';
+import { createApp, jsonBody, orderIdOf } from '../../shared/http/app.ts';
+import { CONSISTENCY_TOKEN_HEADER, formatConsistencyToken } from '../../shared/http/consistency-token.ts';
+import { invalid, Problem } from '../../shared/http/problem.ts';
+import { writerReady } from '../../shared/http/readiness.ts';
+import { serve } from '../../shared/http/route.ts';
 
 export interface WriteApiDeps {
   /** The writer, as the command role. */
@@ -100,7 +100,9 @@ export function createWriteApi({ pool, logger, registry }: WriteApiDeps): Fastif
     const orderId = orderIdOf(request);
     const key = parseIdempotencyKey(request.headers['idempotency-key']);
     return {
-      orderId, versions: parseIfMatch(request.headers['if-match']), cause: { id: request.id, correlationid: orderId, traceparent: request.traceparent },
+      orderId,
+      versions: parseIfMatch(request.headers['if-match']),
+      cause: { id: request.id, correlationid: orderId, traceparent: request.traceparent },
       key: key === undefined ? undefined : { key, fingerprint: commandFingerprint(orderId, body) },
     };
   }
@@ -123,8 +125,8 @@ export function createWriteApi({ pool, logger, registry }: WriteApiDeps): Fastif
 /** A command that is not refused. */
 function commanded(reply: FastifyReply, orderId: string, { version, status }: Changed, style: Style): FastifyReply {
   reply.code(202).headers({
-    'location': `/orders/${orderId}`,
-    'etag': `"${version}"`,
+    location: `/orders/${orderId}`,
+    etag: `"${version}"`,
     [CONSISTENCY_TOKEN_HEADER]: formatConsistencyToken({ orderId, version }),
   });
   return reply.send(style === 'snake' ? { order_id: orderId, status } : { orderId, status });
@@ -166,8 +168,8 @@ function newOrder(request: OrderRequest, idempotencyKey: string | undefined, cau
 
 function accepted(reply: FastifyReply, orderId: string, style: Style): FastifyReply {
   reply.code(202).headers({
-    'location': `/orders/${orderId}`,
-    'etag': `"${VERSION}"`,
+    location: `/orders/${orderId}`,
+    etag: `"${VERSION}"`,
     [CONSISTENCY_TOKEN_HEADER]: formatConsistencyToken({ orderId, version: VERSION }),
   });
   return reply.send(style === 'snake' ? { order_id: orderId, status: 'PENDING' } : { orderId, status: 'PENDING' });

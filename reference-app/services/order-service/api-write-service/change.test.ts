@@ -1,20 +1,20 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { Registry } from 'prom-client';
+import { createWriteApi } from './api.ts';
 import { CHECKS } from '../../../invariants/sql.ts';
 import { watchAnswers, type Watch } from '../../../scripts/contracts/answers.ts';
 import { documents } from '../../../scripts/contracts/documents.ts';
 import { analyticsHandler } from '../../analytics-service/handler.ts';
 import { inventoryHandler } from '../../inventory-service/handler.ts';
 import { createNotificationHandler } from '../../notification-service/handler.ts';
+import { READ } from '../../outbox-relay/statements.ts';
 import { newId, type EventEnvelope, type EventType } from '../../shared/events/index.ts';
 import type { Handler } from '../../shared/messaging/handler.ts';
 import { handleOnce } from '../../shared/messaging/inbox.ts';
 import { silentLogger, startTestServer, type TestDatabase, type TestServer } from '../../shared/testing.ts';
-import { READ } from '../../outbox-relay/statements.ts';
 import { createStockHandler } from '../../stock-service/handler.ts';
 import { orderStatusHandler } from '../order-status/handler.ts';
-import { createWriteApi } from './api.ts';
 
 type Answer = { status: number; etag: string | null; body: Record<string, unknown> };
 
@@ -40,8 +40,11 @@ describe('commands about orders', () => {
   });
 
   async function send(method: 'POST' | 'PATCH', url: string, payload?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
-    const answer = await app.inject({ method, url, headers: { ...(payload === undefined ? {} : { 'content-type': 'application/json' }), ...headers }, ...(payload === undefined ? {} : { payload: JSON.stringify(payload) }) });
-    return { status: answer.statusCode, etag: (answer.headers['etag'] as string | undefined) ?? null, body: answer.json<Record<string, unknown>>() };
+    const body = payload === undefined ? {} : { payload: JSON.stringify(payload) };
+    const type = payload === undefined ? {} : { 'content-type': 'application/json' };
+    const answer = await app.inject({ method, url, headers: { ...type, ...headers }, ...body });
+    const etag = (answer.headers.etag as string | undefined) ?? null;
+    return { status: answer.statusCode, etag, body: answer.json<Record<string, unknown>>() };
   }
   const create = async (items: object[]) => (await send('POST', '/orders', { customerId: 'jane', items })).body.orderId as string;
   const patch = (id: string, etag: string, items: object[], headers: Record<string, string> = {}) => send('PATCH', `/orders/${id}`, { items }, { 'if-match': etag, ...headers });
@@ -77,12 +80,20 @@ describe('commands about orders', () => {
        GROUP BY sku HAVING sum(delta_reserved) <> 0 OR sum(delta_on_hand) <> 0 ORDER BY sku`, [orderId]);
     return { status: row.status, version: row.version, items: row.items, reason: row.reason, shortages: row.shortages, stock: rows };
   }
-  const types = (events: readonly EventEnvelope[], orderId: string) => events.filter(({ subject, source }) => subject === orderId && source === '/order-service').map(({ type, sequence }) => `${sequence} ${type}`);
+  const types = (events: readonly EventEnvelope[], orderId: string) => (
+    events.filter(({ subject, source }) => subject === orderId && source === '/order-service').map(({ type, sequence }) => `${sequence} ${type}`));
 
   it('cancels an order: locked until its stock is back', async () => {
     const id = await create([{ sku: 'A', quantity: 3 }]);
     await settle();
-    assert.deepEqual(await state(id), { status: 'CONFIRMED', version: 2, items: [{ sku: 'A', quantity: 3 }], reason: null, shortages: null, stock: [{ sku: 'A', held: 0, taken: 3 }] });
+    assert.deepEqual(await state(id), {
+      status: 'CONFIRMED',
+      version: 2,
+      items: [{ sku: 'A', quantity: 3 }],
+      reason: null,
+      shortages: null,
+      stock: [{ sku: 'A', held: 0, taken: 3 }],
+    });
     const answer = await cancel(id, '"2"', { reason: 'found it cheaper' });
     assert.deepEqual(answer, { status: 202, etag: '"3"', body: { orderId: id, status: 'CANCEL_PENDING' } });
     const again = await cancel(id, '"3"');
@@ -111,7 +122,7 @@ describe('commands about orders', () => {
     });
   });
 
-  it('leaves an order as it was when stock does not do for its update', async () => {
+  it('leaves an order as it was when stock is not enough for its update', async () => {
     const id = await create([{ sku: 'A', quantity: 1 }]);
     await settle();
     await patch(id, '"2"', [{ sku: 'A', quantity: 2 }, { sku: 'C', quantity: 100 }]);
@@ -120,7 +131,12 @@ describe('commands about orders', () => {
     assert.deepEqual(types(await settle(), id), ['3 order.update-requested', '4 order.update-rejected']);
     const { status, version, items, reason, shortages, stock: has } = await state(id);
     assert.deepEqual({ status, version, items, reason, shortages, has }, {
-      status: 'CONFIRMED', version: 4, items: [{ sku: 'A', quantity: 1 }], reason: 'UPDATE_REJECTED', shortages: [{ sku: 'C', requested: 100, available: 2 }], has: [{ sku: 'A', held: 0, taken: 1 }],
+      status: 'CONFIRMED',
+      version: 4,
+      items: [{ sku: 'A', quantity: 1 }],
+      reason: 'UPDATE_REJECTED',
+      shortages: [{ sku: 'C', requested: 100, available: 2 }],
+      has: [{ sku: 'A', held: 0, taken: 1 }],
     });
     await patch(id, '"4"', [{ sku: 'A', quantity: 2 }]);
     await settle();
@@ -194,12 +210,14 @@ describe('commands about orders', () => {
 
   it('an order and what takes its place have at most a hundred products together', async () => {
     const many = (from: number, count: number) => Array.from({ length: count }, (_, i) => ({ sku: `M${from + i}`, quantity: 1 }));
-    await db.admin.query(`INSERT INTO inventory.product SELECT 'M' || n, 'M' FROM generate_series(1, 160) n; INSERT INTO inventory.stock_level (sku, on_hand) SELECT 'M' || n, 10 FROM generate_series(1, 160) n;
+    await db.admin.query(`INSERT INTO inventory.product SELECT 'M' || n, 'M' FROM generate_series(1, 160) n;
+      INSERT INTO inventory.stock_level (sku, on_hand) SELECT 'M' || n, 10 FROM generate_series(1, 160) n;
       INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) SELECT 'M' || n, 'MAIN', 'RECEIPT', 10, 0 FROM generate_series(1, 160) n`);
     const id = await create(many(1, 60));
     await settle();
     const answer = await patch(id, '"2"', many(61, 60));
-    assert.deepEqual([answer.status, answer.body.errors], [400, [{ field: 'items', message: 'and those that they take the place of are 120 products; at most 100 together, so change the order in two steps' }]]);
+    const message = 'and those that they take the place of are 120 products; at most 100 together, so change the order in two steps';
+    assert.deepEqual([answer.status, answer.body.errors], [400, [{ field: 'items', message }]]);
     assert.equal((await patch(id, '"2"', many(41, 60))).status, 202);
     await settle();
     assert.deepEqual((await state(id)).stock.map(({ sku }) => sku).sort(), many(41, 60).map(({ sku }) => sku).sort());
@@ -231,7 +249,7 @@ describe('commands about orders', () => {
     // The outbox shows what was committed before the oldest transaction that still runs.
     for (let open = 1; open > 0;) {
       await settle();
-      open = (await db.admin.query(`SELECT FROM orders.orders WHERE status IN ('UPDATE_PENDING', 'CANCEL_PENDING')`)).rowCount!;
+      open = (await db.admin.query('SELECT FROM orders.orders WHERE status IN (\'UPDATE_PENDING\', \'CANCEL_PENDING\')')).rowCount!;
     }
     assert.deepEqual([...statuses.keys()].filter((status) => ![202, 409, 412, 428].includes(status)), [], JSON.stringify([...statuses]));
     for (const status of [202, 409, 412, 428]) assert.ok(statuses.get(status)! > 0, `some were answered with ${status}: ${JSON.stringify([...statuses])}`);

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Counter, type Registry } from 'prom-client';
+import { unknownSkuProblem } from './order-request.ts';
 import { isRetryable, isUnavailable, type Pool } from '../../shared/database.ts';
 import { MAX_ITEMS, type Cause } from '../../shared/events/index.ts';
 import { invalid, Problem, unavailable } from '../../shared/http/problem.ts';
 import { decideCommand, type CommandRequest } from '../lifecycle/decide.ts';
 import { readForCommand, request as write } from '../lifecycle/statements.ts';
 import { transitionOf, type Status } from '../lifecycle/transitions.ts';
-import { unknownSkuProblem } from './order-request.ts';
 
 export interface ChangeRequest {
   readonly orderId: string;
@@ -15,7 +15,7 @@ export interface ChangeRequest {
   readonly versions: ReadonlySet<number> | undefined;
   readonly key: { readonly key: string; readonly fingerprint: Buffer } | undefined;
   readonly cause: Cause;
-  /** How the client calls the SKU of an item. */
+  /** The client's name for the SKU of an item. */
   readonly field?: (n: number) => string;
 }
 
@@ -57,7 +57,11 @@ export function createChanger(pool: Pool, registry: Registry): (change: ChangeRe
     if (request.command === 'update') {
       // An event about a change has a line for each product in it.
       const products = new Set([...skus, ...order.items!.map(({ sku }) => sku)]).size;
-      if (products > MAX_ITEMS) throw invalid('items', `and those that they take the place of are ${products} products; at most ${MAX_ITEMS} together, so change the order in two steps`);
+      if (products > MAX_ITEMS) {
+        throw invalid(
+          'items', `and those that they take the place of are ${products} products; at most ${MAX_ITEMS} together, so change the order in two steps`,
+        );
+      }
     }
     const at = new Date();
     const decision = decideCommand(order, request, cause, at);

@@ -1,19 +1,19 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 import fc from 'fast-check';
+import { GroupCommit } from './group-commit.ts';
+import type { IntakeOutcome, NewOrder } from './intake.ts';
 import type { Pool } from '../../shared/database.ts';
 import { newEvent, newId } from '../../shared/events/index.ts';
 import { Problem } from '../../shared/http/problem.ts';
 import { startTestServer, type TestDatabase, type TestServer } from '../../shared/testing.ts';
-import { GroupCommit } from './group-commit.ts';
-import type { IntakeOutcome, NewOrder } from './intake.ts';
 
 let server: TestServer;
 let db: TestDatabase;
 before(async () => {
   server = await startTestServer();
   db = await server.database();
-  await db.admin.query(`INSERT INTO inventory.product (sku, name) VALUES ('A', 'a'), ('B', 'b')`);
+  await db.admin.query('INSERT INTO inventory.product (sku, name) VALUES (\'A\', \'a\'), (\'B\', \'b\')');
 });
 after(() => server.stop());
 beforeEach(() => db.admin.query('TRUNCATE orders.orders, orders.status_change, orders.idempotency_key, messaging.outbox'));
@@ -21,11 +21,20 @@ beforeEach(() => db.admin.query('TRUNCATE orders.orders, orders.status_change, o
 function order(sku = 'A', key?: string, body = 1): NewOrder {
   const orderId = newId();
   const event = newEvent({
-    type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, cause: { id: newId() },
+    type: 'order.created',
+    source: '/order-service',
+    subject: orderId,
+    sequence: 1,
+    cause: { id: newId() },
     data: { orderId, customerId: 'c', items: [{ sku, quantity: 1 }], createdAt: new Date().toISOString() },
   });
   return {
-    orderId, customerId: 'c', items: [{ sku, quantity: 1 }], createdAt: new Date(), traceparent: event.traceparent!, causeId: newId(),
+    orderId,
+    customerId: 'c',
+    items: [{ sku, quantity: 1 }],
+    createdAt: new Date(),
+    traceparent: event.traceparent!,
+    causeId: newId(),
     idempotency: key === undefined ? undefined : { key, fingerprint: Buffer.from([body]) },
     event: { id: event.id, envelope: JSON.stringify(event) },
   };

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { acceptOrders, type IntakeOutcome, type NewOrder } from './intake.ts';
 import { isRetryable, isUnavailable, type Pool } from '../../shared/database.ts';
 import { unavailable } from '../../shared/http/problem.ts';
 import { Slots } from '../../shared/slots.ts';
-import { acceptOrders, type IntakeOutcome, type NewOrder } from './intake.ts';
 
 export interface GroupCommitOptions {
   /**

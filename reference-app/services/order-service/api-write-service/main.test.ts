@@ -21,7 +21,7 @@ describe('API processes', () => {
   before(async () => {
     server = await startTestServer();
     db = await server.database();
-    await db.admin.query(`INSERT INTO inventory.product (sku, name) VALUES ('SKU-123', 'Thing')`);
+    await db.admin.query('INSERT INTO inventory.product (sku, name) VALUES (\'SKU-123\', \'Thing\')');
     for (const [name, pool] of [['command', db.command], ['query', db.query]] as const) {
       // A pool knows its login when it has connected.
       await pool.query('SELECT');
@@ -38,8 +38,15 @@ describe('API processes', () => {
   function start(main: string, env: Record<string, string>) {
     const child = spawn(process.execPath, [main], {
       env: {
-        PATH: process.env.PATH, HOST: '127.0.0.1', PORT: '0', DB_NAME: db.name, AWS_REGION: 'us-east-1',
-        AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_ENDPOINT_URL_SECRETS_MANAGER: secretsUrl, ...env,
+        PATH: process.env.PATH,
+        HOST: '127.0.0.1',
+        PORT: '0',
+        DB_NAME: db.name,
+        AWS_REGION: 'us-east-1',
+        AWS_ACCESS_KEY_ID: 'test',
+        AWS_SECRET_ACCESS_KEY: 'test',
+        AWS_ENDPOINT_URL_SECRETS_MANAGER: secretsUrl,
+        ...env,
       },
       stdio: ['ignore', 'pipe', 'inherit'],
     });

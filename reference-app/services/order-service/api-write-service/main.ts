@@ -1,9 +1,9 @@
 import Type from 'typebox';
+import { createWriteApi } from './api.ts';
 import { databaseConfig, processConfig } from '../../shared/config.ts';
 import { createPool } from '../../shared/database.ts';
 import { runService } from '../../shared/service.ts';
 import { registry } from '../../shared/telemetry.ts';
-import { createWriteApi } from './api.ts';
 
 const config = Type.Object({ ...processConfig(3000), ...databaseConfig });
 
@@ -11,7 +11,11 @@ await runService('api-write-service', {
   config,
   async start({ config: env, logger, name }) {
     const pool = createPool({
-      endpoint: env.DB_WRITER_ENDPOINT, secretArn: env.DB_SECRET_ARN, applicationName: name, max: env.DB_POOL_SIZE, logger,
+      endpoint: env.DB_WRITER_ENDPOINT,
+      secretArn: env.DB_SECRET_ARN,
+      applicationName: name,
+      max: env.DB_POOL_SIZE,
+      logger,
       // Longer than this, no client waits for its 202.
       statementTimeoutMs: 5_000,
     });

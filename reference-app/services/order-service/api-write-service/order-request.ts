@@ -133,15 +133,15 @@ export function parseIfMatch(header: string | undefined): ReadonlySet<number> | 
   return new Set(tags.filter((tag) => /^"[1-9]\d{0,8}"$/.test(tag)).map((tag) => Number(tag.slice(1, -1))));
 }
 
-/** Of a command: the same key may not be used for another order or another change. */
+/** The fingerprint of a command: the same key may not be used for another order or another change. */
 export function commandFingerprint(orderId: string, command: unknown): Buffer {
   return createHash('sha256').update(JSON.stringify([orderId, command])).digest();
 }
 
 export function unknownSkuProblem(
-  items: readonly { readonly sku: string }[], unknown: readonly string[], field: (n: number) => string,
+  named: readonly { readonly sku: string }[], unknown: readonly string[], field: (n: number) => string,
 ): Problem {
-  const errors = items.flatMap(({ sku: name }, n) => (unknown.includes(name)
+  const errors = named.flatMap(({ sku: name }, n) => (unknown.includes(name)
     ? [{ field: field(n), message: `names "${name}", which is not in the catalogue; use a SKU that GET /inventory/{sku} knows` }]
     : []));
   return new Problem('unknown-sku', errors.map((e) => `${e.field} ${e.message}`).join('; '), { errors });
@@ -156,7 +156,7 @@ export const BATCH_LIMIT = 500;
 
 /** The entries of `{"orders": […]}`, not looked at yet: what is wrong with one is its own outcome. */
 export function parseBatch(body: unknown): readonly unknown[] {
-  const orders = typeof body === 'object' && body !== null && !Array.isArray(body) ? (body as Record<string, unknown>)['orders'] : undefined;
+  const orders = typeof body === 'object' && body !== null && !Array.isArray(body) ? (body as Record<string, unknown>).orders : undefined;
   if (!Array.isArray(orders) || orders.length < 1 || orders.length > BATCH_LIMIT) {
     throw invalid('orders', `must be a list of 1 to ${BATCH_LIMIT} orders${Array.isArray(orders) ? `, not of ${orders.length}; send the rest in another batch` : ''}`);
   }

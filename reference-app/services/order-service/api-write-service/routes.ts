@@ -1,8 +1,8 @@
 import Type from 'typebox';
+import { BATCH_LIMIT, CamelEntry, CamelOrder, CamelPatch, Cancellation, IdempotencyKey, SnakeEntry, SnakeOrder, SnakePatch } from './order-request.ts';
 import { Uuid } from '../../shared/events/index.ts';
 import { ProblemDetails } from '../../shared/http/problem.ts';
 import { ConsistencyToken, ETag, type Routes } from '../../shared/http/route.ts';
-import { BATCH_LIMIT, CamelEntry, CamelOrder, CamelPatch, Cancellation, IdempotencyKey, SnakeEntry, SnakeOrder, SnakePatch } from './order-request.ts';
 
 /** A batch of the most orders of ordinary size fits. */
 const BATCH_BODY_LIMIT = 1024 * 1024;

@@ -1,5 +1,5 @@
-import { newEvent, type Cause, type ChangedItem, type EventEnvelope } from '../../shared/events/index.ts';
 import { allowedCommands, transitionOf, type Command, type Status, type Trigger } from './transitions.ts';
+import { newEvent, type Cause, type ChangedItem, type EventEnvelope } from '../../shared/events/index.ts';
 
 export type Items = readonly { readonly sku: string; readonly quantity: number }[];
 
@@ -21,7 +21,7 @@ export interface Order {
 /** A step of an order by the table, ready to be written. */
 export interface Change {
   readonly orderId: string;
-  /** Of the order, before. */
+  /** The version of the order before the step. */
   readonly version: number;
   readonly from: Status;
   readonly status: Status;
@@ -30,13 +30,13 @@ export interface Change {
   readonly requested: Items | null;
   readonly reason: string | null;
   readonly shortages: unknown;
-  /** Of the event or the request that it follows from. */
+  /** The id of the event or the request that it follows from. */
   readonly causeId: string;
   readonly event: EventEnvelope;
 }
 
 const SOURCE = '/order-service';
-export const SHORT = 'INSUFFICIENT_STOCK';
+const SHORT = 'INSUFFICIENT_STOCK';
 const UPDATE_SHORT = 'UPDATE_REJECTED';
 
 export type CommandRequest =
@@ -115,7 +115,14 @@ type Saying = { [T in EventEnvelope['type']]: { readonly type: T; readonly data:
 function changeOf(order: Order, trigger: Trigger, cause: Cause, at: Date, { type, data }: Saying, writes: Partial<Change> = {}): Change {
   const { orderId, version, status, lastEventId } = order;
   return {
-    orderId, version, from: status, status: transitionOf(status, trigger)!.to, items: null, requested: null, reason: null, shortages: null,
+    orderId,
+    version,
+    from: status,
+    status: transitionOf(status, trigger)!.to,
+    items: null,
+    requested: null,
+    reason: null,
+    shortages: null,
     causeId: cause.id,
     event: newEvent({
       type, source: SOURCE, subject: orderId, sequence: version + 1, previous: lastEventId, cause, time: at, data,
@@ -128,7 +135,7 @@ function sorted(items: Items): { sku: string; quantity: number }[] {
   return items.map(({ sku, quantity }) => ({ sku, quantity })).sort((a, b) => (a.sku < b.sku ? -1 : 1));
 }
 
-/** By SKU; 0 is for what is not there. */
+/** The changed items by SKU. The quantity 0 means that the item is not there. */
 function difference(old: Items, wanted: Items): ChangedItem[] {
   const from = new Map(old.map(({ sku, quantity }) => [sku, quantity]));
   const to = new Map(wanted.map(({ sku, quantity }) => [sku, quantity]));

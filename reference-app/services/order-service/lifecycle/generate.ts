@@ -5,7 +5,7 @@ import { renderDiagram, renderSql, renderTable } from './render.ts';
 
 const ROOT = join(import.meta.dirname, '../../../..');
 
-/** Where the table is repeated: between two marks in a file. */
+/** The copies of the table: each between two marks in a file. */
 const PLACES = [
   { path: 'reference-app/services/order-service/lifecycle/orders.is_transition.sql', begin: '-- transitions: begin', end: '-- transitions: end', render: renderSql },
   { path: 'docs/order-lifecycle.md', begin: '<!-- diagram: begin -->', end: '<!-- diagram: end -->', render: renderDiagram },

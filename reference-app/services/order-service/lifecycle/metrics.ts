@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram } from 'prom-client';
-import { LATENCY_BUCKETS, registry } from '../../shared/telemetry.ts';
 import type { Change, Order } from './decide.ts';
 import { STATUSES, type Status } from './transitions.ts';
+import { LATENCY_BUCKETS, registry } from '../../shared/telemetry.ts';
 
 const terminal = new Counter({
   name: 'orders_terminal_total', help: 'Orders that reached the end of their profile', labelNames: ['status', 'reason'], registers: [registry],

@@ -1,4 +1,4 @@
--- Whoever writes: no status but by the table of transitions, and never without a new version.
+-- For every writer: no status except by the table of transitions, and never without a new version.
 CREATE OR REPLACE FUNCTION orders.refuse_transition() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   RAISE EXCEPTION 'Order % cannot go from % to %', OLD.order_id, OLD.status, NEW.status USING ERRCODE = 'restrict_violation';

@@ -16,8 +16,17 @@ export function renderSql(): string {
 }
 
 const WORDS: Readonly<Record<Trigger, string>> = {
-  update: 'PATCH', cancel: 'cancel', reserved: 'stock reserved', rejected: 'stock short', released: 'stock given back', deadline: 'deadline',
-  fulfil: 'fulfil', ship: 'ship', deliver: 'deliver', complete: 'complete', fail: 'technical failure',
+  update: 'PATCH',
+  cancel: 'cancel',
+  reserved: 'stock reserved',
+  rejected: 'stock short',
+  released: 'stock given back',
+  deadline: 'deadline',
+  fulfil: 'fulfil',
+  ship: 'ship',
+  deliver: 'deliver',
+  complete: 'complete',
+  fail: 'technical failure',
 };
 
 export function renderDiagram(): string {

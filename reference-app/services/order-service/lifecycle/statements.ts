@@ -1,9 +1,9 @@
+import type { Change, Items, Order } from './decide.ts';
+import type { Status } from './transitions.ts';
 import type { Queryable } from '../../shared/database.ts';
 import type { EventEnvelope } from '../../shared/events/index.ts';
 import { publishValues } from '../../shared/messaging/outbox.ts';
 import { arrayOf, lines, numberArray, textArray, uuidArray } from '../../shared/sql-arrays.ts';
-import type { Change, Items, Order } from './decide.ts';
-import type { Status } from './transitions.ts';
 
 // Each is one call of a function, which stands in the file of its name beside this one: orders.states.sql.
 
@@ -30,15 +30,20 @@ export interface Known {
 
 export async function readStates(database: Queryable, consumer: string, events: readonly EventEnvelope[]): Promise<Known> {
   const { rows: [row] } = await database.query<Record<
-    'handled' | 'order_ids' | 'statuses' | 'versions' | 'customer_ids' | 'created_ms' | 'last_event_ids' | `changing_${'ids' | 'items' | 'requested' | 'reasons'}`, string | null>>({
-      ...STATES, values: [consumer, uuidArray(events.map(({ id }) => id)), uuidArray(events.map(({ data }) => data.orderId))],
-    });
+    'handled' | 'order_ids' | 'statuses' | 'versions' | 'customer_ids' | 'created_ms' | 'last_event_ids'
+    | `changing_${'ids' | 'items' | 'requested' | 'reasons'}`, string | null>>({
+    ...STATES, values: [consumer, uuidArray(events.map(({ id }) => id)), uuidArray(events.map(({ data }) => data.orderId))],
+  });
   const { statuses, versions, customer_ids, created_ms, last_event_ids } = row!;
   const [status, version, customerId, created, lastEvent] = [
     statuses, versions, customer_ids, created_ms, last_event_ids,
   ].map(arrayOf) as [string[], string[], string[], string[], string[]];
   const orders = new Map(arrayOf(row!.order_ids).map((orderId, i): [string, Order] => [orderId, {
-    orderId, status: status[i] as Status, version: Number(version[i]), customerId: customerId[i]!, createdAt: new Date(Number(created[i])),
+    orderId,
+    status: status[i] as Status,
+    version: Number(version[i]),
+    customerId: customerId[i]!,
+    createdAt: new Date(Number(created[i])),
     lastEventId: lastEvent[i] === 'NULL' ? undefined : lastEvent[i],
   }]));
   const [items, requested, reasons] = [row!.changing_items?.split('\n') ?? [], row!.changing_requested?.split('\n') ?? [], arrayOf(row!.changing_reasons)];
@@ -92,9 +97,16 @@ export interface CommandState {
 }
 
 interface CommandRow {
-  readonly status: Status | null; readonly version: number; readonly customer_id: string; readonly created_at: Date;
-  readonly items: Items; readonly last_event_id: string | null;
-  readonly key_order_id: string | null; readonly key_version: number; readonly key_hash: Buffer; readonly unknown_skus: string[];
+  readonly status: Status | null;
+  readonly version: number;
+  readonly customer_id: string;
+  readonly created_at: Date;
+  readonly items: Items;
+  readonly last_event_id: string | null;
+  readonly key_order_id: string | null;
+  readonly key_version: number;
+  readonly key_hash: Buffer;
+  readonly unknown_skus: string[];
 }
 
 export async function readForCommand(
@@ -119,7 +131,11 @@ export async function claimOverdue(tx: Queryable, statuses: readonly Status[], s
     ...OVERDUE, values: [statuses, seconds, limit],
   });
   return rows.map((row) => ({
-    orderId: row.order_id, status: row.status, version: row.version, customerId: row.customer_id, createdAt: row.created_at,
+    orderId: row.order_id,
+    status: row.status,
+    version: row.version,
+    customerId: row.customer_id,
+    createdAt: row.created_at,
     lastEventId: row.last_event_id ?? undefined,
   }));
 }

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { measureOverdue, runSweeper, sweep } from './sweeper.ts';
+import { EXPIRING, type Status } from './transitions.ts';
 import { inventoryHandler } from '../../inventory-service/handler.ts';
 import { newEvent, newId, type EventEnvelope } from '../../shared/events/index.ts';
 import { handleOnce } from '../../shared/messaging/inbox.ts';
 import { registry } from '../../shared/telemetry.ts';
 import { eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../../shared/testing.ts';
 import { orderStatusHandler } from '../order-status/handler.ts';
-import { measureOverdue, runSweeper, sweep } from './sweeper.ts';
-import { EXPIRING, type Status } from './transitions.ts';
 
 let server: TestServer;
 let db: TestDatabase;
@@ -31,7 +31,7 @@ async function order(status: Status, ageMs: number, version = 1): Promise<string
 }
 
 async function expiredEvents(): Promise<EventEnvelope<'order.expired'>[]> {
-  const { rows } = await db.admin.query<{ envelope: string }>(`SELECT envelope FROM messaging.outbox WHERE detail_type = 'OrderExpired' ORDER BY id`);
+  const { rows } = await db.admin.query<{ envelope: string }>('SELECT envelope FROM messaging.outbox WHERE detail_type = \'OrderExpired\' ORDER BY id');
   return rows.map(({ envelope }) => JSON.parse(envelope) as EventEnvelope<'order.expired'>);
 }
 
@@ -55,7 +55,11 @@ test('what waits for longer than it may expires, whatever it waits for; what res
 test('an expired order gives its stock back, and an answer that comes too late changes nothing', async () => {
   const orderId = await order('PENDING', 2 * HOUR);
   const validated = newEvent({
-    type: 'inventory.validated', source: '/stock-service', subject: orderId, sequence: 1, cause: { id: newId() },
+    type: 'inventory.validated',
+    source: '/stock-service',
+    subject: orderId,
+    sequence: 1,
+    cause: { id: newId() },
     data: { orderId, lines: [{ sku: 'A', requested: 2, available: 9 }], sufficient: true, asOf: new Date().toISOString() },
   });
   await handleOnce(inventoryHandler, [validated], db.command);
@@ -75,7 +79,11 @@ test('sweepers share the work: each order expires once, while others answer', as
   const before = (await expiredEvents()).length;
   const late = await Promise.all(Array.from({ length: 700 }, () => order('PENDING', 2 * HOUR)));
   const answers = late.filter((_, i) => i % 3 === 0).map((orderId) => newEvent({
-    type: 'inventory.updated', source: '/inventory-service', subject: orderId, sequence: 1, cause: { id: newId() },
+    type: 'inventory.updated',
+    source: '/inventory-service',
+    subject: orderId,
+    sequence: 1,
+    cause: { id: newId() },
     data: { orderId, reservationId: newId(), outcome: 'RESERVED', lines: [], shortages: [] },
   }));
   const sweepers = Array.from(
@@ -84,7 +92,7 @@ test('sweepers share the work: each order expires once, while others answer', as
   const answered = (async () => {
     for (let at = 0; at < answers.length; at += 20) await handleOnce(orderStatusHandler, answers.slice(at, at + 20), db.command);
   })();
-  await eventually(async () => (await db.admin.query(`SELECT FROM orders.orders WHERE order_id = ANY ($1) AND status = 'PENDING'`, [late])).rowCount, (open) => open === 0);
+  await eventually(async () => (await db.admin.query('SELECT FROM orders.orders WHERE order_id = ANY ($1) AND status = \'PENDING\'', [late])).rowCount, (open) => open === 0);
   await Promise.all([answered, ...sweepers.map((one) => one.stop())]);
   const { rows } = await db.admin.query<{ status: string; n: number }>('SELECT status, count(*)::int AS n FROM orders.orders WHERE order_id = ANY ($1) GROUP BY 1', [late]);
   const expired = rows.find(({ status }) => status === 'EXPIRED')!.n;

@@ -1,16 +1,16 @@
-import { withTransaction, type Pool } from '../../shared/database.ts';
-import { runLoop } from '../../shared/run-loop.ts';
-import type { RunningService } from '../../shared/service.ts';
-import type { Logger } from '../../shared/telemetry.ts';
 import { decideExpiry } from './decide.ts';
 import { countChanges, ordersOverdue } from './metrics.ts';
 import { claimOverdue, countOverdue, settle } from './statements.ts';
 import { EXPIRING } from './transitions.ts';
+import { withTransaction, type Pool } from '../../shared/database.ts';
+import { runLoop } from '../../shared/run-loop.ts';
+import type { RunningService } from '../../shared/service.ts';
+import type { Logger } from '../../shared/telemetry.ts';
 
 export interface SweeperOptions {
   readonly pool: Pool;
   readonly logger: Logger;
-  /** How long an order may wait in one status. */
+  /** The longest time that an order may wait in one status. */
   readonly deadlineSeconds: number;
   /** @default 10 s */
   readonly everyMs?: number;
@@ -21,7 +21,7 @@ const LIMIT = 200;
 /** Ends what has waited for too long: the order expires, and by its event the inventory gives its stock back. Answers how many did. */
 export async function sweep(pool: Pool, deadlineSeconds: number): Promise<number> {
   const at = new Date();
-  // The claim is what makes it safe to sweep from several places; whoever answers at this moment waits for it and then is late.
+  // The claim makes it safe to sweep from several places. An answer that arrives at this moment waits for it and then is late.
   const { changes, orders } = await withTransaction(pool, async (tx) => {
     const overdue = await claimOverdue(tx, EXPIRING, deadlineSeconds, LIMIT);
     const made = overdue.flatMap((order) => decideExpiry(order, at) ?? []);
@@ -49,7 +49,7 @@ export function runSweeper({ pool, logger, deadlineSeconds, everyMs = 10_000 }: 
   });
 }
 
-/** For the metric. */
+/** Sets the metric of overdue orders. */
 export async function measureOverdue(pool: Pool, deadlineSeconds: number): Promise<void> {
   for (const { status, count } of await countOverdue(pool, EXPIRING, deadlineSeconds)) ordersOverdue.set({ status }, count);
 }

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { newId } from '../../shared/events/index.ts';
-import { startTestServer, type TestDatabase, type TestServer } from '../../shared/testing.ts';
 import { generated } from './generate.ts';
 import { EXPIRING, STATUSES, TRANSITIONS, allowedCommands, transitionOf, type Status } from './transitions.ts';
+import { newId } from '../../shared/events/index.ts';
+import { startTestServer, type TestDatabase, type TestServer } from '../../shared/testing.ts';
 
 let server: TestServer;
 let db: TestDatabase;
@@ -38,16 +38,19 @@ test('final statuses lead nowhere, every other leads to an end, and what waits h
   assert.equal(transitionOf('CANCELLED', 'update'), undefined);
 });
 
-test('the database knows the same transitions, and refuses any other to whoever writes', async () => {
+test('the database knows the same transitions, and refuses any other to every writer', async () => {
   const orderId = newId();
-  await db.admin.query(`INSERT INTO orders.orders (order_id, customer_id, status, version) VALUES ($1, 'c', 'PENDING', 1)`, [orderId]);
+  await db.admin.query('INSERT INTO orders.orders (order_id, customer_id, status, version) VALUES ($1, \'c\', \'PENDING\', 1)', [orderId]);
   for (const from of ALL) {
     for (const to of ALL) {
       const { rows: [row] } = await db.admin.query('SELECT orders.is_transition($1, $2) AS legal', [from, to]);
       assert.equal(row.legal, isLegal(from, to), `${from} to ${to}`);
-      await db.admin.query(`ALTER TABLE orders.orders DISABLE TRIGGER orders_transition; UPDATE orders.orders SET status = '${from}', version = 1; ALTER TABLE orders.orders ENABLE TRIGGER orders_transition`);
+      await db.admin.query(`ALTER TABLE orders.orders DISABLE TRIGGER orders_transition;
+        UPDATE orders.orders SET status = '${from}', version = 1;
+        ALTER TABLE orders.orders ENABLE TRIGGER orders_transition`);
       const write = () => db.command.query('UPDATE orders.orders SET status = $2, version = 2 WHERE order_id = $1', [orderId, to]);
-      const note = () => db.command.query(`INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id) VALUES ($1, 2, $2, $3, gen_random_uuid())`, [newId(), from, to]);
+      const note = () => db.command.query(`INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id)
+        VALUES ($1, 2, $2, $3, gen_random_uuid())`, [newId(), from, to]);
       if (isLegal(from, to)) {
         await write();
         await note();
@@ -57,5 +60,6 @@ test('the database knows the same transitions, and refuses any other to whoever 
       }
     }
   }
-  await assert.rejects(db.command.query(`INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id) VALUES ($1, 1, NULL, 'CONFIRMED', gen_random_uuid())`, [newId()]), { code: '23514' });
+  await assert.rejects(db.command.query(`INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id)
+    VALUES ($1, 1, NULL, 'CONFIRMED', gen_random_uuid())`, [newId()]), { code: '23514' });
 });

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { orderStatusHandler } from './handler.ts';
 import { newEvent, newId, type EventData, type EventEnvelope } from '../../shared/events/index.ts';
 import { handleOnce } from '../../shared/messaging/inbox.ts';
 import { startTestServer, type TestDatabase, type TestServer } from '../../shared/testing.ts';
-import { orderStatusHandler } from './handler.ts';
 
 let server: TestServer;
 let db: TestDatabase;
@@ -17,7 +17,7 @@ type Outcome = EventData<'inventory.updated'>['outcome'];
 
 async function order(status = 'PENDING'): Promise<string> {
   const orderId = newId();
-  await db.admin.query(`INSERT INTO orders.orders (order_id, customer_id, status, version) VALUES ($1, 'customer', $2, 1)`, [orderId, status]);
+  await db.admin.query('INSERT INTO orders.orders (order_id, customer_id, status, version) VALUES ($1, \'customer\', $2, 1)', [orderId, status]);
   return orderId;
 }
 
@@ -25,9 +25,16 @@ const SHORTAGES = [{ sku: 'A', requested: 2, available: 1 }];
 
 function updated(orderId: string, outcome: Outcome): EventEnvelope<'inventory.updated'> {
   return newEvent({
-    type: 'inventory.updated', source: '/inventory-service', subject: orderId, sequence: 1, cause: { id: newId() },
+    type: 'inventory.updated',
+    source: '/inventory-service',
+    subject: orderId,
+    sequence: 1,
+    cause: { id: newId() },
     data: {
-      orderId, reservationId: newId(), outcome, shortages: outcome === 'REJECTED' ? SHORTAGES : [],
+      orderId,
+      reservationId: newId(),
+      outcome,
+      shortages: outcome === 'REJECTED' ? SHORTAGES : [],
       lines: [{ sku: 'A', quantity: 2, deltaOnHand: 0, deltaReserved: 0, onHand: 1, reserved: 0 }],
     },
   });

@@ -1,7 +1,7 @@
 import Type from 'typebox';
+import { orderStatusHandler } from './handler.ts';
 import { runConsumerWorker } from '../../shared/worker.ts';
 import { runSweeper } from '../lifecycle/sweeper.ts';
-import { orderStatusHandler } from './handler.ts';
 
 const config = Type.Object({
   ORDER_DEADLINE_SECONDS: Type.Integer({ minimum: 1, default: 1_800, description: 'how many seconds an order may wait in one status before it expires' }),

@@ -29,7 +29,7 @@ type Attributes = Omit<Static<typeof Envelope>, 'type' | 'data'>;
 export type EventEnvelope<T extends EventType = EventType> =
   T extends EventType ? Attributes & { type: T; data: EventData<T> } : never;
 
-/** Why a message is not an event, with the path of the field. Trying again won't help. */
+/** The error of a message that is not an event, with the path of the field. Trying again won't help. */
 export class EventFormatError extends Error {
   override readonly name = 'EventFormatError';
   readonly field: string;

@@ -8,14 +8,22 @@ import {
 
 const orderId = newId();
 const created: EventEnvelope<'order.created'> = newEvent({
-  type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, cause: { id: 'request-1' },
+  type: 'order.created',
+  source: '/order-service',
+  subject: orderId,
+  sequence: 1,
+  cause: { id: 'request-1' },
   data: { orderId, customerId: 'jane', items: [{ sku: 'SKU-123', quantity: 2 }], createdAt: '2026-11-21T10:00:00.000Z' },
 });
 const busEnvelope = (detail: unknown) => ({ 'version': '0', 'id': newId(), 'detail-type': 'OrderCreated', 'source': 'com.example.orders', detail });
 
 test('an event is a CloudEvent that names its aggregate, its cause and its trace', () => {
   const { id, time, traceparent, ...rest } = newEvent({
-    type: 'inventory.updated', source: '/inventory-service', subject: orderId, sequence: 1, cause: created,
+    type: 'inventory.updated',
+    source: '/inventory-service',
+    subject: orderId,
+    sequence: 1,
+    cause: created,
     data: { orderId, reservationId: orderId, outcome: 'RESERVED', lines: [], shortages: [] },
   });
   assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7/);
@@ -24,8 +32,16 @@ test('an event is a CloudEvent that names its aggregate, its cause and its trace
   assert.equal(traceId, created.traceparent!.split('-')[1]);
   assert.notEqual(spanId, created.traceparent!.split('-')[2]);
   assert.deepEqual(rest, {
-    specversion: '1.0', source: '/inventory-service', type: 'inventory.updated', subject: orderId, datacontenttype: 'application/json',
-    dataschema: 'urn:cdk-order-pipeline:inventory.updated:1', partitionkey: orderId, sequence: '1', correlationid: orderId, causationid: created.id,
+    specversion: '1.0',
+    source: '/inventory-service',
+    type: 'inventory.updated',
+    subject: orderId,
+    datacontenttype: 'application/json',
+    dataschema: 'urn:cdk-order-pipeline:inventory.updated:1',
+    partitionkey: orderId,
+    sequence: '1',
+    correlationid: orderId,
+    causationid: created.id,
     data: { orderId, reservationId: orderId, outcome: 'RESERVED', lines: [], shortages: [] },
   });
 });
@@ -38,10 +54,16 @@ test('reads an event as text or value, within the envelope of the bus or bare', 
 
 test('ids are in lower case, however they come', () => {
   const updated = newEvent({
-    type: 'inventory.updated', source: '/inventory-service', subject: orderId, sequence: 2, previous: newId(), cause: created,
+    type: 'inventory.updated',
+    source: '/inventory-service',
+    subject: orderId,
+    sequence: 2,
+    previous: newId(),
+    cause: created,
     data: { orderId, reservationId: newId(), outcome: 'RESERVED', lines: [], shortages: [] },
   });
-  const upper = (event: object) => JSON.parse(JSON.stringify(event).replaceAll(/"[0-9a-f]{8}-[0-9a-f-]{27}"/g, (id) => id.toUpperCase())) as { id: string };
+  const inCapitals = (event: object) => JSON.stringify(event).replaceAll(/"[0-9a-f]{8}-[0-9a-f-]{27}"/g, (id) => id.toUpperCase());
+  const upper = (event: object) => JSON.parse(inCapitals(event)) as { id: string };
   for (const event of [created, updated]) {
     assert.notEqual(upper(event).id, event.id);
     assert.deepEqual(parseEnvelope(upper(event)), event);
@@ -121,7 +143,7 @@ test('whatever a message holds, it is an event or it is refused with a field', (
   }));
 });
 
-test('every type has a detail-type of its own: its words, but for the one that is published otherwise', () => {
+test('every type has a detail-type of its own: its words, except the one that is published otherwise', () => {
   assert.equal(new Set(Object.values(DETAIL_TYPES)).size, Object.keys(DETAIL_TYPES).length);
   const words = (type: string) => type.split(/[.-]/).map((word) => `${word[0]!.toUpperCase()}${word.slice(1)}`).join('');
   assert.deepEqual(Object.entries(DETAIL_TYPES).filter(([type, detailType]) => words(type) !== detailType), [['inventory.validated', 'StockValidated']]);

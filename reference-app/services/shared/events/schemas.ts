@@ -14,8 +14,8 @@ Format.Set('date-time', (value) => PLAIN_TIME.test(value) || (!value.includes('[
 export const Timestamp = Type.String({ format: 'date-time', description: 'RFC 3339 time' });
 export const Sku = Type.String({ pattern: '^[A-Za-z0-9._-]{1,64}$', description: 'stock keeping unit', examples: ['SKU-123', 'SKU-124'] });
 /** No control characters: PostgreSQL text can't hold U+0000 and logs should not hold the others. */
-export const CustomerId = Type.String({ minLength: 1, maxLength: 64, pattern: '^[^\\u0000-\\u001f\\u007f]*$', description: 'customer id', examples: ['cust-42'] });
-export const Quantity = Type.Integer({ minimum: 1, maximum: 10_000, description: 'pieces' });
+const CustomerId = Type.String({ minLength: 1, maxLength: 64, pattern: '^[^\\u0000-\\u001f\\u007f]*$', description: 'customer id', examples: ['cust-42'] });
+const Quantity = Type.Integer({ minimum: 1, maximum: 10_000, description: 'pieces' });
 export const OrderItem = Type.Object({ sku: Sku, quantity: Quantity });
 export type OrderItem = Static<typeof OrderItem>;
 export const MAX_ITEMS = 100;

@@ -14,10 +14,10 @@ import { PROBLEM_MEDIA_TYPE, Problem, invalid } from './problem.ts';
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** From now on /readyz says no and every answer closes its connection; requests are still served. */
-    drain(): void;
     /** The addresses that are served, with their methods. */
     readonly served: ReadonlyMap<string, ReadonlySet<string>>;
+    /** From now on /readyz says no and every answer closes its connection; requests are still served. */
+    drain(): void;
   }
   interface FastifyRequest {
     /** W3C trace context of this request's own span, continuing the caller's trace if there was one. */

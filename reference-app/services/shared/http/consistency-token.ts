@@ -1,5 +1,5 @@
-import { UUID } from '../events/ids.ts';
 import { invalid } from './problem.ts';
+import { UUID } from '../events/ids.ts';
 
 /** "I wrote this version of this order": the read side answers with nothing older. Opaque to clients. */
 export interface ConsistencyToken {

@@ -6,7 +6,7 @@ import Type from 'typebox';
  */
 
 export interface FieldError {
-  /** Where: `items[0].quantity` in the body, a query parameter, a path parameter or a header. */
+  /** `items[0].quantity` in the body, a query parameter, a path parameter or a header. */
   readonly field: string;
   /** The error, and a value that is right. */
   readonly message: string;
@@ -70,7 +70,7 @@ export interface ProblemBody {
   readonly instance?: string;
   readonly errors?: readonly FieldError[];
   readonly traceId?: string;
-  /** Of illegal-transition: what the order is, and the commands that it takes. */
+  /** The status of the order of an illegal-transition, beside the commands that it takes. */
   readonly orderStatus?: string;
   readonly allowed?: readonly string[];
 }

@@ -6,13 +6,13 @@ const KEEP_MS = 500;
 
 /** Ready: the schema is there and can be written to (after a failover a stale address may lead to a reader). */
 export function writerReady(pool: Pool): ReadyCheck {
-  return cached(() => answers(pool, `to_regclass('orders.orders') IS NOT NULL AND NOT pg_is_in_recovery()`));
+  return cached(() => answers(pool, 'to_regclass(\'orders.orders\') IS NOT NULL AND NOT pg_is_in_recovery()'));
 }
 
 /** Ready: at least one of the databases that can answer queries is there, with its schema; the first yes will do. */
 export function queryReady(...pools: readonly Pool[]): ReadyCheck {
   return cached(() => Promise.any(pools.map(async (pool) => {
-    if (!(await answers(pool, `to_regclass('orders.orders') IS NOT NULL`))) throw new Error('not ready');
+    if (!(await answers(pool, 'to_regclass(\'orders.orders\') IS NOT NULL'))) throw new Error('not ready');
     return true;
   })).catch(() => false));
 }

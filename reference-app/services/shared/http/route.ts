@@ -18,7 +18,7 @@ export interface Answer {
 }
 
 /**
- * What an address takes and answers. A route is registered from this, and the OpenAPI document is made from this, so there is no
+ * The requests and answers of an address. A route is registered from this, and the OpenAPI document is made from this, so there is no
  * route without a description. Problems that follow from the rest (a body can be too large, a parameter wrong) go without saying.
  */
 export interface Route {

@@ -1,11 +1,11 @@
-import {
-  CreateQueueCommand, DeleteQueueCommand, GetQueueAttributesCommand, ReceiveMessageCommand, SendMessageBatchCommand, SQSClient,
-} from '@aws-sdk/client-sqs';
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import {
+  CreateQueueCommand, DeleteQueueCommand, GetQueueAttributesCommand, ReceiveMessageCommand, SendMessageBatchCommand, SQSClient,
+} from '@aws-sdk/client-sqs';
 import { SqsEndpoint } from 'cdk-local-run/sqs/endpoint';
 import { withTransaction } from '../database.ts';
 import { newEvent, newId, type EventEnvelope } from '../events/index.ts';
@@ -84,7 +84,11 @@ async function receiveAll(url: string): Promise<string[]> {
 function created(customerId = 'c'): EventEnvelope<'order.created'> {
   const orderId = newId();
   return newEvent({
-    type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, cause: { id: newId() },
+    type: 'order.created',
+    source: '/order-service',
+    subject: orderId,
+    sequence: 1,
+    cause: { id: newId() },
     data: { orderId, customerId, items: [{ sku: 'A', quantity: 1 }], createdAt: new Date().toISOString() },
   });
 }
@@ -102,7 +106,8 @@ function handlerFor(name: string, extra: (events: readonly EventEnvelope[]) => P
       await withTransaction(pool, async (tx) => {
         await tx.query(
           `INSERT INTO public.effect (event_id, customer)
-           SELECT id, CASE WHEN customer = 'poison' THEN (1 / length(replace(customer, 'poison', '')))::text ELSE customer END FROM unnest($1::text[], $2::text[]) AS e (id, customer)`,
+           SELECT id, CASE WHEN customer = 'poison' THEN (1 / length(replace(customer, 'poison', '')))::text ELSE customer END
+           FROM unnest($1::text[], $2::text[]) AS e (id, customer)`,
           [fresh.map(({ id }) => id), fresh.map(({ data }) => data.customerId)],
         );
         await extra(fresh);
@@ -123,7 +128,9 @@ async function effects(events: readonly EventEnvelope[]): Promise<number[]> {
 
 const allOnce = (counts: number[]) => counts.every((n) => n === 1);
 
-async function consuming(options: Partial<ConsumerOptions<'order.created'>> & { handler: Handler<'order.created'>; queueUrl: string }, work: (consumer: Consumer) => Promise<void>) {
+type TestOptions = Partial<ConsumerOptions<'order.created'>> & { handler: Handler<'order.created'>; queueUrl: string };
+
+async function consuming(options: TestOptions, work: (consumer: Consumer) => Promise<void>) {
   const consumer = runConsumer({ pool: db.command, sqs, logger: silentLogger(), waitTimeSeconds: 1, ...options });
   try {
     await work(consumer);
@@ -157,7 +164,8 @@ test('poison events end in the dead-letter queue after maxReceiveCount tries, an
   assert.ok(allOnce(await effects(good)));
   assert.deepEqual(await effects([poison]), [0]);
   const { rows: noted } = await db.admin.query('SELECT consumer, event_id, order_id, type, error FROM messaging.dead_letter');
-  assert.deepEqual(noted, [{ consumer: 'poison-test', event_id: poison.id, order_id: poison.subject, type: 'order.created', error: 'division by zero' }], 'for the timeline of the order');
+  const expected = { consumer: 'poison-test', event_id: poison.id, order_id: poison.subject, type: 'order.created', error: 'division by zero' };
+  assert.deepEqual(noted, [expected], 'for the timeline of the order');
   assert.deepEqual((await receiveAll(deadLetterUrl)).sort(), [poisonBody, '{ not json', wrongField].map((body) => (typeof body === 'string' ? body : JSON.stringify(body))).sort());
 });
 
@@ -181,7 +189,11 @@ test('events of types that the handler does not want are taken off the queue and
   const { url, deadLetterUrl } = await createQueue({ maxReceiveCount: 1 });
   const { subject } = created();
   const unwanted = newEvent({
-    type: 'order.confirmed', source: '/order-service', subject, sequence: 2, cause: { id: newId() },
+    type: 'order.confirmed',
+    source: '/order-service',
+    subject,
+    sequence: 2,
+    cause: { id: newId() },
     data: { orderId: subject, customerId: 'c', version: 2, confirmedAt: new Date().toISOString() },
   });
   const wanted = created();
@@ -191,7 +203,7 @@ test('events of types that the handler does not want are taken off the queue and
   });
   assert.equal((await depth(deadLetterUrl)).visible, 0);
   assert.deepEqual(await effects([unwanted, wanted]), [0, 1]);
-  const { rows } = await db.admin.query<{ event_id: string }>(`SELECT event_id FROM messaging.inbox WHERE consumer = 'types-test'`);
+  const { rows } = await db.admin.query<{ event_id: string }>('SELECT event_id FROM messaging.inbox WHERE consumer = \'types-test\'');
   assert.deepEqual(rows.map(({ event_id }) => event_id).sort(), [unwanted.id, wanted.id].sort());
 });
 
@@ -245,7 +257,7 @@ test('while the database is away nothing is lost or dead-lettered, and the consu
     await send(url, during.map(inBus));
     // A connection that was just being opened is not among those that are ended first.
     await eventually(() => terminate().then(() => consumer.ready()), (ready) => !ready);
-    // Longer than maxReceiveCount visibility timeouts: whoever lets go of its messages would lose them now.
+    // Longer than maxReceiveCount visibility timeouts: a consumer that lets go of its messages would lose them now.
     const until = Date.now() + 5_000;
     await eventually(() => Date.now(), (now) => now > until);
     assert.equal((await depth(deadLetterUrl)).visible, 0);

@@ -6,9 +6,9 @@ import { parseEnvelope, type EventEnvelope, type EventType } from '../events/ind
 import { backOffOf, pause, runLoop, type Loop } from '../run-loop.ts';
 import { Slots } from '../slots.ts';
 import { traceIdOf, type Logger } from '../telemetry.ts';
+import { noteDeadLetters } from './dead-letters.ts';
 import type { Handler } from './handler.ts';
 import { handleIsolating, handleOverdue } from './inbox.ts';
-import { noteDeadLetters } from './dead-letters.ts';
 import { batchSize, endToEndLatency, eventsConsumed, inHand } from './metrics.ts';
 
 export interface ConsumerOptions<T extends EventType> {
@@ -61,7 +61,7 @@ const MAX_BATCH = 10;
 const MIN_SHARE = 100;
 const RECEIVE_GRACE_MS = 1_000;
 const MAX_VISIBILITY_SECONDS = 43_200;
-/** How often an event may take too long before it counts as its own fault: ten minutes, with statements of 30 s. */
+/** The number of times that an event may take too long before it counts as its own fault: ten minutes, with statements of 30 s. */
 const PATIENCE = 20;
 const PROBE = 'SELECT FROM messaging.inbox LIMIT 0';
 const backOff = backOffOf({ firstMs: 100, maxMs: 1_000 });
@@ -313,7 +313,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
     this.#settle(Promise.all([noted, this.#changeVisibility(held, (one) => seconds.get(one)!)]).then(() => undefined), held);
   }
 
-  /** For the timeline of the order; the message itself goes to the dead-letter queue, whether this works or not. */
+  /** Notes dead letters for the timeline of the order; the message itself goes to the dead-letter queue, whether this works or not. */
   async #noteDead(dead: readonly { event: EventEnvelope; error: string }[]): Promise<void> {
     await noteDeadLetters(this.#handler.name, dead, this.#pool).catch((error: unknown) => {
       this.#log.warn({ err: error }, 'dead letters could not be noted for the timeline of their orders');
@@ -395,7 +395,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
     });
   }
 
-  /** Tries parked events again, whoever parked them. */
+  /** Tries parked events again, those of other processes too. */
   #keepParked(): Loop {
     const untilNext = () => PARKED_SECONDS * 1000 * (1 - Math.random() / 4);
     return runLoop({
@@ -465,7 +465,10 @@ export function createQueueClient(): SQSClient {
   return new SQSClient({
     // Longer than a long poll; more sockets than receives, so that a delete never waits for one.
     requestHandler: {
-      connectionTimeout: 3_000, requestTimeout: 30_000, throwOnRequestTimeout: true, httpAgent: { maxSockets: 200 },
+      connectionTimeout: 3_000,
+      requestTimeout: 30_000,
+      throwOnRequestTimeout: true,
+      httpAgent: { maxSockets: 200 },
       httpsAgent: { maxSockets: 200 },
     },
   });

@@ -1,5 +1,5 @@
-import type { EventEnvelope } from '../events/index.ts';
 import type { Outcome } from './handler.ts';
+import type { EventEnvelope } from '../events/index.ts';
 
 // Only tests import this file.
 

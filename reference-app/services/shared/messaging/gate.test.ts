@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { newEvent, newId, type EventEnvelope } from '../events/index.ts';
-import { afterPrevious, afterVersion, applyInTurn, asDecided, atVersion, gateIds, splitByTurn, type Strategy } from './gate.ts';
 import { reference, type Result } from './gate-reference.ts';
+import { afterPrevious, afterVersion, applyInTurn, asDecided, atVersion, gateIds, splitByTurn, type Strategy } from './gate.ts';
+import { newEvent, newId, type EventEnvelope } from '../events/index.ts';
 
 const ORDERS = 3;
 const VERSIONS = 6;
@@ -15,7 +15,12 @@ function histories(): EventEnvelope[][] {
     const events: EventEnvelope[] = [];
     for (let version = 1; version <= VERSIONS; version++) {
       events.push(newEvent({
-        type: 'order.confirmed', source: '/order-service', subject: orderId, sequence: version, previous: events.at(-1)?.id, cause: { id: newId() },
+        type: 'order.confirmed',
+        source: '/order-service',
+        subject: orderId,
+        sequence: version,
+        previous: events.at(-1)?.id,
+        cause: { id: newId() },
         data: { orderId, customerId: 'c', version, confirmedAt: new Date().toISOString() },
       }));
     }

@@ -1,10 +1,10 @@
-import type { EventEnvelope } from '../events/index.ts';
 import type { Outcome } from './handler.ts';
+import type { EventEnvelope } from '../events/index.ts';
 
 /** The reason why it is not the turn of an event. A parked event is asked about again when others have passed. */
 export type Refusal = Pick<Outcome, 'result' | 'reason'>;
 
-/** How a consumer knows whose turn it is. */
+/** The way in which a consumer knows whose turn it is. */
 export interface Strategy<E extends EventEnvelope> {
   /** Undefined if it is the turn of the event. */
   refuse(event: E): Refusal | undefined;
@@ -101,9 +101,9 @@ export function asDecided(
 }
 
 /**
- * For the owner of the orders, which gives them their versions: an event that answers the present version is applied, one that answers
- * another is of no use any more, and there can be no answer to a version that is still to come. `currentOf` is undefined for an order that
- * is not there yet.
+ * The strategy of the owner of the orders, which gives them their versions: an event that answers the present version is applied, one that
+ * answers another is of no use any more, and there can be no answer to a version that is still to come. `currentOf` is undefined for an
+ * order that is not there yet.
  */
 export function atVersion<E extends EventEnvelope>(currentOf: (event: E) => number | undefined): Strategy<E> {
   return {

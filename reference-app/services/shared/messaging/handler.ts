@@ -20,7 +20,7 @@ export interface Outcome {
  * batch; the host then finds out which event is to blame.
  */
 export interface Handler<T extends EventType = EventType> {
-  /** Also the name under which handled events are remembered; never change it. */
+  /** The name, under which handled events are also remembered; never change it. */
   readonly name: string;
   readonly types: readonly T[];
   /** The ids are distinct. An outcome for each, once what follows from it is committed. */

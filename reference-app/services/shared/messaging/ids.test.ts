@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { analyticsHandler } from '../../analytics-service/handler.ts';
 import { analyticsHandler as fanOutAnalytics } from '../../fan-out/analytics-consumer/handler.ts';
 import { createNotificationHandler as createFanOutNotifications } from '../../fan-out/notification-consumer/handler.ts';
 import { orderHandler } from '../../fan-out/order-consumer/handler.ts';
-import { analyticsHandler } from '../../analytics-service/handler.ts';
 import { inventoryHandler } from '../../inventory-service/handler.ts';
 import { createNotificationHandler } from '../../notification-service/handler.ts';
 import { orderStatusHandler } from '../../order-service/order-status/handler.ts';
@@ -18,7 +18,7 @@ let db: TestDatabase;
 before(async () => {
   server = await startTestServer();
   db = await server.database();
-  await db.admin.query(`INSERT INTO inventory.product VALUES ('A', 'A'); INSERT INTO inventory.stock_level (sku, location, on_hand) VALUES ('A', 'MAIN', 9)`);
+  await db.admin.query('INSERT INTO inventory.product VALUES (\'A\', \'A\'); INSERT INTO inventory.stock_level (sku, location, on_hand) VALUES (\'A\', \'MAIN\', 9)');
 });
 after(() => server.stop());
 
@@ -31,7 +31,8 @@ function history() {
   const change = { old: items, new: [{ sku: 'A', quantity: 2 }], changed: [{ sku: 'A', from: 1, to: 2 }] };
   const common = { source: '/test', subject: orderId, cause: { id: newId() } };
   const created = newEvent({ ...common, type: 'order.created', sequence: 1, data: { ...said, items, createdAt: at } });
-  const validated = newEvent({ ...common, type: 'inventory.validated', sequence: 1, data: { orderId, lines: [{ sku: 'A', requested: 1, available: 9 }], sufficient: true, asOf: at } });
+  const stock = { orderId, lines: [{ sku: 'A', requested: 1, available: 9 }], sufficient: true, asOf: at };
+  const validated = newEvent({ ...common, type: 'inventory.validated', sequence: 1, data: stock });
   const reserved = newEvent({ ...common, type: 'inventory.updated', sequence: 1, data: { orderId, reservationId: newId(), outcome: 'RESERVED', lines: [], shortages: [] } });
   const confirmed = newEvent({ ...common, type: 'order.confirmed', sequence: 2, previous: created.id, data: { ...said, version: 2, confirmedAt: at } });
   const requested = newEvent({ ...common, type: 'order.update-requested', sequence: 3, previous: confirmed.id, data: { ...said, ...change, version: 3, requestedAt: at } });
@@ -57,7 +58,7 @@ const cases: [name: string, handler: () => unknown, eventsOf: (all: ReturnType<t
 for (const [name, handler, eventsOf] of cases) {
   test(`${name}: an id in capitals is the same event of the same order`, async () => {
     const all = history();
-    await db.admin.query(`INSERT INTO orders.orders (order_id, customer_id, status, version) VALUES ($1, 'c', 'PENDING', 1)`, [all.orderId]);
+    await db.admin.query('INSERT INTO orders.orders (order_id, customer_id, status, version) VALUES ($1, \'c\', \'PENDING\', 1)', [all.orderId]);
     const events = eventsOf(all);
     const handle = async (batch: EventEnvelope[]) => {
       const outcomes = await handleOnce(handler() as Handler, batch, db.command);

@@ -32,7 +32,7 @@ export async function handleOnce<T extends EventType>(
   return outcomes;
 }
 
-/** Tries what has been parked for so many seconds; see `applyOverdue`. */
+/** Tries the events that have been parked for a number of seconds; see `applyOverdue`. */
 export async function handleOverdue<T extends EventType>(
   handler: Handler<T>, seconds: number, pool: Pool, failed: (event: EventEnvelope, error: unknown) => void,
 ): Promise<void> {
@@ -48,12 +48,12 @@ async function handleWanted<T extends EventType>(handler: Handler<T>, events: re
   return outcomes;
 }
 
-/** Which of the events were handled before. */
+/** The ids of those events that were handled before. */
 export async function handledBefore(consumer: string, events: readonly EventEnvelope[], pool: Pool): Promise<Set<string>> {
   return handledIds(consumer, events.map(({ id }) => id), pool);
 }
 
-/** Which of the ids the consumer has handled. */
+/** Those of the ids that the consumer has handled. */
 export async function handledIds(consumer: string, ids: readonly string[], pool: Pool): Promise<Set<string>> {
   const { rows: [row] } = await pool.query<{ handled: string[] }>({ ...HANDLED, values: [consumer, uuidArray(ids)] });
   return new Set(row!.handled);

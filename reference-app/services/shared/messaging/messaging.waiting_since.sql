@@ -1,4 +1,4 @@
--- What has waited for so many seconds since it was last looked at, for who looks at it now. Several may ask at once.
+-- The events that have waited for p_seconds since somebody last looked at them. The caller looks at them now. Several may ask at once.
 CREATE OR REPLACE FUNCTION messaging.waiting_since(p_consumer text, p_seconds float8, p_limit int) RETURNS SETOF text
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN

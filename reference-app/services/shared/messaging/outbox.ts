@@ -1,5 +1,5 @@
-import { lines, textArray, uuidArray } from '../sql-arrays.ts';
 import { detailTypeOf, type EventEnvelope } from '../events/index.ts';
+import { lines, textArray, uuidArray } from '../sql-arrays.ts';
 
 /** The arguments of `messaging.publish` as statement text, for a function call that does more than to publish. */
 export function publishParameters(first: number): string {

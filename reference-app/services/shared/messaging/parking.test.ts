@@ -66,7 +66,7 @@ async function counter(result: string): Promise<number> {
   return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
 }
 
-test('customers are told of versions in order, though the first is never sent to the notification-service', async () => {
+test('customers hear of versions in order, though the first is never sent to the notification-service', async () => {
   const events = journey(5);
   const notification = createNotificationHandler(() => undefined) as unknown as Handler;
   assert.deepEqual((await handleOnce(notification, [events[3]!, events[2]!], db.command)).map(({ result }) => result).sort(), ['parked', 'parked']);
@@ -96,7 +96,7 @@ function meanwhile(name: string, happens: () => Promise<unknown>): Pool {
   });
 }
 
-test('who parks and who closes the gap at the same moment: whoever commits last applies', async () => {
+test('one parks and one closes the gap at the same moment: the last to commit applies', async () => {
   // The second version is parked after the first was read to be missing, and has come since.
   const [first, second] = journey(2) as [EventEnvelope, EventEnvelope];
   await handleOnce(analytics, [second], meanwhile('inbox-handled', () => handleOnce(analytics, [first], db.command)));
@@ -107,25 +107,31 @@ test('who parks and who closes the gap at the same moment: whoever commits last 
   assert.deepEqual(await parkedOf([early]), [{ version: 2, applied: true }]);
 });
 
-test('what a process left behind that ended between two commits is applied by whoever looks next', async () => {
+test('the rest of a process that ended between two commits is applied by the next that looks', async () => {
   const [first, second, third] = journey(3) as [EventEnvelope, EventEnvelope, EventEnvelope];
   await handleOnce(analytics, [second, third], db.command);
-  const dying: Handler = { ...analytics, handle: async (events, pool) => {
-    const outcomes = await analytics.handle(events, pool);
-    throw Object.assign(new Error('killed'), { outcomes });
-  } };
+  const dying: Handler = {
+    ...analytics,
+    handle: async (events, pool) => {
+      const outcomes = await analytics.handle(events, pool);
+      throw Object.assign(new Error('killed'), { outcomes });
+    },
+  };
   await assert.rejects(handleOnce(dying, [first], db.command), /killed/);
   assert.deepEqual(await parkedOf([first]), [{ version: 2, applied: false }, { version: 3, applied: false }]);
   await Promise.all([1, 2, 3].map(() => handleOverdue(analytics, 0, db.command, assert.fail)));
   assert.deepEqual(await parkedOf([first]), [{ version: 2, applied: true }, { version: 3, applied: true }]);
 });
 
-test('a parked event that cannot be applied waits on, and is told of; the others of the queue are not held up', async () => {
+test('a parked event that cannot be applied waits on, and is reported; the others of the queue are not held up', async () => {
   const [first, second] = journey(2) as [EventEnvelope, EventEnvelope];
-  const failing: Handler = { ...analytics, async handle(events, pool) {
-    if (events.some(({ id }) => id === second.id) && (await db.admin.query('SELECT FROM messaging.inbox WHERE event_id = $1', [first.id])).rowCount) throw new Error('no luck');
-    return analytics.handle(events, pool);
-  } };
+  const failing: Handler = {
+    ...analytics,
+    async handle(events, pool) {
+      if (events.some(({ id }) => id === second.id) && (await db.admin.query('SELECT FROM messaging.inbox WHERE event_id = $1', [first.id])).rowCount) throw new Error('no luck');
+      return analytics.handle(events, pool);
+    },
+  };
   await handleOnce(failing, [second], db.command);
   assert.deepEqual((await handleOnce(failing, [first], db.command)).map(({ result }) => result), ['ok']);
   const failed: string[] = [];
@@ -142,11 +148,13 @@ test('a consumer applies what waits for it without any message', async () => {
   await db.admin.query('INSERT INTO messaging.inbox (consumer, event_id) VALUES ($1, $2)', [analytics.name, first.id]);
   const { runConsumer } = await import('./consumer.ts');
   const { silentLogger, eventually } = await import('../testing.ts');
-  const empty = { send: async (command: { constructor: { name: string } }) => {
-    if (command.constructor.name !== 'ReceiveMessageCommand') return { Attributes: {} };
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    return { Messages: [] };
-  } };
+  const empty = {
+    send: async (command: { constructor: { name: string } }) => {
+      if (command.constructor.name !== 'ReceiveMessageCommand') return { Attributes: {} };
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      return { Messages: [] };
+    },
+  };
   const consumer = runConsumer({ handler: analytics, queueUrl: 'http://127.0.0.1/none', pool: db.command, sqs: empty as never, logger: silentLogger() });
   try {
     await eventually(() => parkedOf([first]), (rows) => rows.every(({ applied }) => applied));

@@ -10,7 +10,7 @@ export interface Due extends Notification {
   readonly version: number;
   /** The same at every attempt. */
   readonly idempotencyKey: string;
-  /** How often it has failed before. */
+  /** The number of failures before. */
   readonly failures: number;
 }
 
@@ -27,7 +27,7 @@ export interface DeliveryOptions {
   readonly deliver: Deliver;
   readonly sender: NotificationSender;
   readonly logger: Logger;
-  /** How often to look without being woken: for what an ended process has left. @default 1 s */
+  /** The interval between looks without a wake-up, which find the rest of a process that ended. @default 1 s */
   readonly pollMs?: number;
   /** A notification that fails is sent again after this, doubled with each failure up to an hour. @default 1 s */
   readonly firstBackOffSeconds?: number;
@@ -35,7 +35,7 @@ export interface DeliveryOptions {
 
 const MAX_BACK_OFF_SECONDS = 3_600;
 
-/** Sends each recorded notification at least once, whoever recorded it. Several may run. */
+/** Sends each recorded notification at least once, those of other processes too. Several may run. */
 export function runDelivery({ deliver, sender, logger, pollMs = 1_000, firstBackOffSeconds = 1 }: DeliveryOptions): Pick<Loop, 'wake' | 'stop'> {
   return runLoop({
     round: async () => (await deliver(sendAll) ? 0 : pollMs),

@@ -18,7 +18,7 @@ export interface NotificationSender {
 }
 
 /** Writes a structured log line: the default, for systems that have no channel yet. */
-export function logSender(logger: Logger): NotificationSender {
+function logSender(logger: Logger): NotificationSender {
   return {
     channel: 'log',
     async send({ orderId, outcome, customerId, traceparent }) {
@@ -28,7 +28,7 @@ export function logSender(logger: Logger): NotificationSender {
 }
 
 /** Posts the notification as JSON, for example to a mail or push gateway. */
-export function webhookSender(url: string): NotificationSender {
+function webhookSender(url: string): NotificationSender {
   return {
     channel: 'webhook',
     async send({ orderId, outcome, customerId, traceparent }, idempotencyKey) {
