@@ -8,6 +8,7 @@ import { startLocal } from 'cdk-local-run';
 import type { LocalRun } from 'cdk-local-run';
 import pg from 'pg';
 import { scratch, until } from './system.ts';
+import type { FanOutCheck } from '../profiles/fan-out/checks.ts';
 import { openFanOut } from '../profiles/fan-out/fan-out.ts';
 import type { FanOut } from '../profiles/fan-out/fan-out.ts';
 import type { FanOutSummary } from '../profiles/fan-out/summary.ts';
@@ -42,7 +43,7 @@ test('npm start -- --profile fan-out: the stack as it is synthesized, every even
   assert.deepEqual(summary.checks.map(({ id, ok }) => [id, ok]), CHECKS.map((id) => [id, true]));
   assert.equal(summary.ok, true);
   assert.doesNotMatch(err, /warning/);
-  for (const words of ['Start the services', 'order-consumer', '✓ I7', 'Stop PostgreSQL']) assert.ok(err.includes(words), words);
+  for (const words of ['Start the workloads', 'order-consumer', '✓ I7', 'Stop PostgreSQL']) assert.ok(err.includes(words), words);
 });
 
 test('an assembly that is not there is refused in one sentence', { timeout: 60_000 }, async () => {
@@ -84,6 +85,8 @@ test('killed consumers, poison, a replay of everything: nothing is lost and noth
   assert.deepEqual(summary.consumers.map(({ handled, deadLetters }) => [handled, deadLetters]), CONSUMERS.map(() => [180, 1]));
   assert.equal(summary.ok, false);
 
+  assert.deepEqual(failedIds((await fanOut.summarize(undefined, true)).checks), ['dead'], 'without the feed, the data of the consumers agree');
+
   await replayEverything(run, fanOut, client, database);
   await plantedLoss(fanOut, feed, database);
 });
@@ -117,5 +120,10 @@ async function plantedLoss(fanOut: FanOut, feed: Awaited<ReturnType<FanOut['feed
   await database.query('UPDATE fan_out.orders SET status = \'PENDING\' WHERE order_id = $1', [feed.events[1]!.subject]);
   await database.query('UPDATE fan_out.order_minute SET created = created + 1 WHERE minute = (SELECT min(minute) FROM fan_out.order_minute)');
   const { checks } = await fanOut.summarize(feed, true);
-  assert.deepEqual(checks.filter(({ ok }) => !ok).map(({ id }) => id), CHECKS);
+  assert.deepEqual(failedIds(checks), CHECKS);
+  assert.deepEqual(failedIds((await fanOut.summarize(undefined, true)).checks), ['I7', 'orders', 'analytics', 'notifications', 'dead']);
+}
+
+function failedIds(checks: readonly FanOutCheck[]): string[] {
+  return checks.filter(({ ok }) => !ok).map(({ id }) => id);
 }
