@@ -35,8 +35,8 @@ export class LocalSqs implements LocalService {
   get url(): string { return this.#endpoint?.url ?? ''; }
 
   async start(): Promise<undefined> {
-    const { dataDir, region } = this.#context;
-    this.#endpoint = await SqsEndpoint.start({ dataDir, region, port: await this.#context.port(this.name) });
+    const { dataDir, region, account, log } = this.#context;
+    this.#endpoint = await SqsEndpoint.start({ dataDir, region, account, log, port: await this.#context.port(this.name) });
   }
 
   async make(model: Model): Promise<string> {
