@@ -1,4 +1,4 @@
-import { isIPv6 } from 'node:net';
+import ipaddr from 'ipaddr.js';
 import { InvalidEventPatternException } from './errors.ts';
 import { isRawNumber, parseJson } from './json.ts';
 import type { Scalar } from './json.ts';
@@ -431,35 +431,22 @@ function numericTest(path: string, operand: unknown): Test {
 
 // --- IP addresses ---
 
-interface Ip {
-  readonly bits: 32 | 128;
-  readonly value: bigint;
-}
+type Ip = ipaddr.IPv4 | ipaddr.IPv6;
 
+/** An IPv4 address written as IPv6 is that IPv4 address. One with a dotted tail (::ffff:1.2.3.4) is plain text to the library of AWS. */
 function parseIp(text: string): Ip | undefined {
-  if (/^\d+\.\d+\.\d+\.\d+$/.test(text)) {
-    const octets = text.split('.').map(Number);
-    if (text.length > 15 || octets.some(octet => octet > 255)) return undefined;
-    return { bits: 32, value: BigInt(octets.reduce((sum, octet) => sum * 256 + octet, 0)) };
-  }
-  // Addresses with a dotted tail (::ffff:1.2.3.4) are plain text to the library.
-  if (!/^[0-9a-fA-F:]*:[0-9a-fA-F:]*$/.test(text) || !isIPv6(text)) return undefined;
-  const [head = '', tail] = text.split('::');
-  const groups = (part: string) => (part === '' ? [] : part.split(':'));
-  const [left, right] = [groups(head), groups(tail ?? '')];
-  const all = tail === undefined ? left : [...left, ...Array<string>(8 - left.length - right.length).fill('0'), ...right];
-  const value = all.reduce((sum, group) => (sum << 16n) | BigInt(parseInt(group, 16)), 0n);
-  // An IPv4 address written as IPv6 is that IPv4 address.
-  return value >> 32n === 0xffffn ? { bits: 32, value: value & 0xffffffffn } : { bits: 128, value };
+  const isAddress = text.includes(':')
+    ? /^[0-9a-fA-F:]+$/.test(text) && ipaddr.IPv6.isValid(text)
+    : text.length <= 15 && /^\d+\.\d+\.\d+\.\d+$/.test(text) && text.split('.').every((octet) => Number(octet) < 256);
+  if (!isAddress) return undefined;
+  // Leading zeros do not make a number octal there.
+  return ipaddr.process(text.replace(/\b0+(?=\d+(\.|$))/g, ''));
 }
 
 function ipTest(text: string): Test {
   const wanted = parseIp(text)!;
-  return value => {
-    if (value === text) return true;
-    const ip = isText(value) ? parseIp(value) : undefined;
-    return ip !== undefined && ip.bits === wanted.bits && ip.value === wanted.value;
-  };
+  const bits = wanted.toByteArray().length * 8;
+  return value => value === text || isWithin(value, wanted, bits);
 }
 
 function cidrTest(path: string, text: string): Test {
@@ -469,10 +456,12 @@ function cidrTest(path: string, text: string): Test {
   if (Number(mask) < 0) fail(path, 'Malformed CIDR, mask bits must not be negative');
   const network = parseIp(address);
   if (network === undefined) return fail(path, `Nonstandard IP address: ${address}`);
-  if (Number(mask) >= network.bits) fail(path, `IPv${network.bits === 32 ? 4 : 6} mask bits must be < ${network.bits}`);
-  const free = BigInt(network.bits - Number(mask));
-  return value => {
-    const ip = isText(value) ? parseIp(value) : undefined;
-    return ip !== undefined && ip.bits === network.bits && ip.value >> free === network.value >> free;
-  };
+  const bits = network.toByteArray().length * 8;
+  if (Number(mask) >= bits) fail(path, `IPv${bits === 32 ? 4 : 6} mask bits must be < ${bits}`);
+  return value => isWithin(value, network, Number(mask));
+}
+
+function isWithin(value: Scalar, network: Ip, bits: number): boolean {
+  const ip = isText(value) ? parseIp(value) : undefined;
+  return ip?.kind() === network.kind() && ip.match(network, bits);
 }
