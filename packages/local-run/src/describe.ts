@@ -1,8 +1,8 @@
 import type { LocalQueue, LocalRun, LocalSchedule, LocalWorkload } from './local-run.ts';
+import type { PreparedRun } from './prepare.ts';
 import { LOOPBACK } from './processes/ports.ts';
 import type { Workload } from './processes/workload.ts';
 import type { Workloads } from './processes/workloads.ts';
-import type { PreparedRun } from './prepare.ts';
 import type { builtInServices } from './services.ts';
 
 type BuiltIn = ReturnType<typeof builtInServices>;
@@ -14,7 +14,9 @@ export function describeRun({ context, services, builtIn, warnings, withoutMeani
   const { sqs, eventBridge, secretsManager, rds } = builtIn;
   const addresses = services.flatMap(({ name, url }) => (url === undefined ? [] : [[name, url] as const]));
   return {
-    stop, warnings, withoutMeaning,
+    stop,
+    warnings,
+    withoutMeaning,
     environment: environment(),
     failures: () => workloads.failures(),
     workloads: workloads.running.map((workload) => describeWorkload(workload, workloads)),
@@ -44,7 +46,9 @@ function describeSchedules({ eventBridge, scheduler }: BuiltIn): LocalSchedule[]
       name: rule.Name, arn: rule.Arn, expression, next: () => date(next()), fire,
     })),
     ...scheduler.schedules.map((schedule) => ({
-      name: schedule.name, arn: schedule.arn, expression: schedule.expression,
+      name: schedule.name,
+      arn: schedule.arn,
+      expression: schedule.expression,
       next: () => date(scheduler.next(schedule)),
       fire: () => scheduler.fire(schedule),
     })),

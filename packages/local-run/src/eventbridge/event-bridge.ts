@@ -2,8 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { eventBridgeActions } from './api.ts';
 import { Archive } from './archive.ts';
-import { serveAwsJson } from '../http/aws-json.ts';
-import type { AwsJsonServer } from '../http/aws-json.ts';
 import { Deliverer } from './deliverer.ts';
 import type { NewDelivery } from './deliverer.ts';
 import { AwsError, notFound, validation } from './errors.ts';
@@ -14,12 +12,14 @@ import { compilePattern, flatten, wantedPaths } from './pattern.ts';
 import type { CompiledPattern, WantedPaths } from './pattern.ts';
 import { Replay } from './replay.ts';
 import { occurrencesOf, scheduledEvent } from './scheduled.ts';
+import type { AwsJsonServer } from '../http/aws-json.ts';
 import type { Log } from '../log.ts';
-import { Timetable } from '../schedules/timetable.ts';
 import type {
   ArchiveInput, Bus, BusEvent, Counters, DeliveryObservation, EventBridgeOptions, EventObservation, LocalEventBridge, Observer, PutEventsEntry, PutEventsResult,
   PutEventsResultEntry, ReplayInput, Rule, RuleInput, ScheduledRule, Target,
 } from './types.ts';
+import { serveAwsJson } from '../http/aws-json.ts';
+import { Timetable } from '../schedules/timetable.ts';
 
 interface BoundTarget {
   readonly target: Target;
@@ -297,16 +297,14 @@ export class EventBridge implements LocalEventBridge {
     const { Source: source, DetailType: detailType, Detail: detail } = entry as Required<PutEventsEntry>;
     if (source.startsWith('aws.')) return { ErrorCode: 'NotAuthorizedForSourceException', ErrorMessage: 'Not authorized for the source.' };
     if (source.length > 256) return invalid('Parameter Source is not valid. Reason: Source must not have more than 256 characters.');
-    if (detailType.length > 128)
-      return invalid('Parameter DetailType is not valid. Reason: DetailType must not have more than 128 characters.');
+    if (detailType.length > 128) {return invalid('Parameter DetailType is not valid. Reason: DetailType must not have more than 128 characters.');}
     let parsed: unknown;
     try {
       parsed = parseJson(detail);
     } catch {
       parsed = undefined;
     }
-    if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
-      return { ErrorCode: 'MalformedDetail', ErrorMessage: 'Detail is malformed.' };
+    if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {return { ErrorCode: 'MalformedDetail', ErrorMessage: 'Detail is malformed.' };}
     const time = entry.Time === undefined ? this.clock() : entry.Time instanceof Date ? entry.Time.getTime() : entry.Time * 1000;
     if (!(Math.abs(time) <= 8.64e15)) return invalid('Parameter Time is not valid. Reason: Time must be a time stamp.');
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DeleteRuleCommand, DisableRuleCommand, EnableRuleCommand, EventBridgeClient, PutRuleCommand, PutTargetsCommand, RemoveTargetsCommand } from '@aws-sdk/client-eventbridge';
-import { ManualTimers } from '../../test/manual-timers.ts';
-import { atEnd } from '../../test/temporary.ts';
 import { EventBridge } from './event-bridge.ts';
 import type { BusEvent } from './types.ts';
+import { ManualTimers } from '../../test/manual-timers.ts';
+import { atEnd } from '../../test/temporary.ts';
 
 test('rules with a schedule fire at their times, for their own targets, as long as they are enabled', async (context) => {
   const timers = new ManualTimers('2026-01-01T00:00:00.500Z');

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import { validation } from './errors.ts';
+import type { BusEvent, Rule } from './types.ts';
 import { parseExpression } from '../schedules/expression.ts';
 import type { Occurrences } from '../schedules/expression.ts';
 import { InvalidSchedule } from '../schedules/invalid-schedule.ts';
-import { validation } from './errors.ts';
-import type { BusEvent, Rule } from './types.ts';
 
 /** The times of a rule with a schedule. A rate is counted from now. */
 export function occurrencesOf(expression: string, busName: string, now: number): Occurrences {

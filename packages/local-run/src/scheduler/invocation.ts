@@ -40,7 +40,7 @@ function inputOf({ arn, target }: MadeSchedule, time: number, { account, region 
 async function invoke(schedule: MadeSchedule, input: string, around: Surroundings): Promise<void> {
   const { target } = schedule;
   if (target.Arn === SDK_SEND_MESSAGE) return await sendMessage(schedule, fields(input), around);
-  if (target.Arn === SDK_PUT_EVENTS) return await putEvents(fields(input)['Entries'] as PutEventsEntry[], around);
+  if (target.Arn === SDK_PUT_EVENTS) return await putEvents(fields(input).Entries as PutEventsEntry[], around);
   if (around.buses.listBuses().some(({ Arn }) => Arn === target.Arn)) {
     const { DetailType = '', Source = '' } = target.EventBridgeParameters ?? {};
     return await putEvents([{ EventBusName: target.Arn, DetailType, Source, Detail: input }], around);
@@ -56,14 +56,14 @@ async function send(arn: string, body: string, schedule: MadeSchedule, options: 
 }
 
 async function sendMessage(schedule: MadeSchedule, input: Readonly<Record<string, unknown>>, around: Surroundings): Promise<void> {
-  const [, account, name] = /\/(\d{12})\/([^/]+)$/.exec(String(input['QueueUrl'])) ?? [];
-  if (account === undefined) throw new DeliveryError('INVALID_PARAMETER', `QueueUrl ${String(input['QueueUrl'])} is no URL of a queue.`);
+  const [, account, name] = /\/(\d{12})\/([^/]+)$/.exec(String(input.QueueUrl)) ?? [];
+  if (account === undefined) throw new DeliveryError('INVALID_PARAMETER', `QueueUrl ${String(input.QueueUrl)} is no URL of a queue.`);
   const options = {
-    ...(input['MessageGroupId'] !== undefined && { messageGroupId: String(input['MessageGroupId']) }),
-    ...(input['MessageDeduplicationId'] !== undefined && { messageDeduplicationId: String(input['MessageDeduplicationId']) }),
-    ...(input['MessageAttributes'] !== undefined && { messageAttributes: input['MessageAttributes'] as NonNullable<DeliveryOptions['messageAttributes']> }),
+    ...(input.MessageGroupId !== undefined && { messageGroupId: String(input.MessageGroupId) }),
+    ...(input.MessageDeduplicationId !== undefined && { messageDeduplicationId: String(input.MessageDeduplicationId) }),
+    ...(input.MessageAttributes !== undefined && { messageAttributes: input.MessageAttributes as NonNullable<DeliveryOptions['messageAttributes']> }),
   };
-  await send(`arn:aws:sqs:${around.region}:${account}:${name}`, String(input['MessageBody'] ?? ''), schedule, options, around);
+  await send(`arn:aws:sqs:${around.region}:${account}:${name}`, String(input.MessageBody ?? ''), schedule, options, around);
 }
 
 async function putEvents(entries: readonly PutEventsEntry[], { buses }: Surroundings): Promise<void> {

@@ -41,9 +41,13 @@ test('schedules and rules with schedules invoke their targets', async (context) 
   schedule('function', new targets.LambdaInvoke(handler));
   const sdk = queue('of-sdk');
   schedule('sdk', new targets.Universal({ service: 'sqs', action: 'sendMessage', input: input({ QueueUrl: sdk.queueUrl, MessageBody: '<aws.scheduler.scheduled-time>' }) }));
-  schedule('sdk-events', new targets.Universal({ service: 'eventbridge', action: 'putEvents', input: input({
-    Entries: [{ Source: 'nightly', DetailType: 'Closed', Detail: '{"day":2}', EventBusName: bus.eventBusName }],
-  }) }));
+  schedule('sdk-events', new targets.Universal({
+    service: 'eventbridge',
+    action: 'putEvents',
+    input: input({
+      Entries: [{ Source: 'nightly', DetailType: 'Closed', Detail: '{"day":2}', EventBusName: bus.eventBusName }],
+    }),
+  }));
   schedule('other-sdk', new targets.Universal({ service: 'rds', action: 'stopDBCluster' }));
   const denied = queue('denied');
   denied.addToResourcePolicy(new cdk.aws_iam.PolicyStatement({
@@ -82,7 +86,7 @@ test('schedules and rules with schedules invoke their targets', async (context) 
     for (const name of ['fifo', 'topic', 'bus', 'function', 'sdk', 'sdk-events']) await named(name).fire();
     assert.deepEqual(bodies('lines.fifo'), ['arn:aws:scheduler:us-east-1:000000000000:schedule/nightly/fifo 1']);
     const [event] = bodies('of-topic').map((body) => JSON.parse(body) as Record<string, unknown>);
-    assert.deepEqual([event?.['source'], event?.['detail-type'], event?.['detail'], event?.['resources']],
+    assert.deepEqual([event?.source, event?.['detail-type'], event?.detail, event?.resources],
       ['aws.scheduler', 'Scheduled Event', '{}', ['arn:aws:scheduler:us-east-1:000000000000:schedule/default/topic']]);
     assert.deepEqual(bodies('of-bus').map((body) => (JSON.parse(body) as { detail: unknown }).detail), [{ day: 1 }, { day: 2 }]);
     assert.match(bodies('of-sdk')[0] ?? '', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
@@ -103,8 +107,13 @@ test('schedules and rules with schedules invoke their targets', async (context) 
     const { id, time, ...rest } = event ?? {};
     assert.ok(typeof id === 'string' && Math.abs(Date.now() - Date.parse(String(time))) < 60_000);
     assert.deepEqual(rest, {
-      'version': '0', 'detail-type': 'Scheduled Event', 'source': 'aws.events', 'account': '000000000000', 'region': 'us-east-1',
-      'resources': ['arn:aws:events:us-east-1:000000000000:rule/nightly'], 'detail': {},
+      'version': '0',
+      'detail-type': 'Scheduled Event',
+      'source': 'aws.events',
+      'account': '000000000000',
+      'region': 'us-east-1',
+      'resources': ['arn:aws:events:us-east-1:000000000000:rule/nightly'],
+      'detail': {},
     });
   });
 });

@@ -1,12 +1,12 @@
-import { makeEach } from '../assembly/make-each.ts';
-import type { Model, Resource } from '../assembly/model.ts';
-import type { LocalEventBridge as Buses } from '../eventbridge/types.ts';
-import type { LocalEventBridge } from '../eventbridge/local-eventbridge.ts';
-import { Timetable } from '../schedules/timetable.ts';
-import type { LocalService, RunContext } from '../service.ts';
 import { fire } from './invocation.ts';
 import { readSchedule } from './schedule.ts';
 import type { MadeSchedule } from './schedule.ts';
+import { makeEach } from '../assembly/make-each.ts';
+import type { Model, Resource } from '../assembly/model.ts';
+import type { LocalEventBridge } from '../eventbridge/local-eventbridge.ts';
+import type { LocalEventBridge as Buses } from '../eventbridge/types.ts';
+import { Timetable } from '../schedules/timetable.ts';
+import type { LocalService, RunContext } from '../service.ts';
 
 /** Amazon EventBridge Scheduler: the schedules of the stacks. What would have fired while the run was down does not fire later. */
 export class LocalScheduler implements LocalService {

@@ -80,5 +80,5 @@ function moment(resource: Resource, property: string): number | undefined {
 /** The template's target has the shape of the API. What only AWS knows in it is an ARN that nothing here has. */
 function targetOf(resource: Resource): ScheduleTarget {
   const { evaluator } = resource.stack;
-  return evaluator.resolveLeniently(resource.source.Properties?.['Target'] ?? { Arn: '' }, `${resource.path}.Target`, ({ message }) => `(unknown: ${message})`) as ScheduleTarget;
+  return evaluator.resolveLeniently(resource.source.Properties?.Target ?? { Arn: '' }, `${resource.path}.Target`, ({ message }) => `(unknown: ${message})`) as ScheduleTarget;
 }

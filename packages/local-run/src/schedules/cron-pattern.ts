@@ -19,7 +19,10 @@ const HOURS: Field = { name: 'hours', min: 0, max: 23 };
 const DAY_OF_MONTH: Field = { name: 'day of month', min: 1, max: 31, own: (part) => (/^(L|LW|\d+W)$/.test(part) ? part : undefined) };
 const MONTH: Field = { name: 'month', min: 1, max: 12, names: MONTHS };
 const DAY_OF_WEEK: Field = {
-  name: 'day of week', min: 1, max: 7, names: DAYS,
+  name: 'day of week',
+  min: 1,
+  max: 7,
+  names: DAYS,
   own: (part, value) => {
     // The last day of a week is Saturday.
     if (part === 'L') return '7';

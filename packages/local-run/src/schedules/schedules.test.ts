@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { ManualTimers } from '../../test/manual-timers.ts';
-import { eventually } from '../../test/temporary.ts';
 import { parseExpression } from './expression.ts';
 import { Timetable } from './timetable.ts';
+import { ManualTimers } from '../../test/manual-timers.ts';
+import { eventually } from '../../test/temporary.ts';
 
 const iso = (time: number | undefined) => (time === undefined ? undefined : new Date(time).toISOString().replace('.000Z', 'Z'));
 

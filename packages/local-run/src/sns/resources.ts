@@ -1,7 +1,7 @@
+import type { Topics } from './topics.ts';
 import { makeEach } from '../assembly/make-each.ts';
 import type { Model, Resource } from '../assembly/model.ts';
 import { AwsError } from '../http/aws-error.ts';
-import type { Topics } from './topics.ts';
 
 /** The protocols that stay on this machine. */
 const DELIVERED = new Set(['sqs', 'lambda']);
@@ -34,7 +34,7 @@ function makeTopic(resource: Resource, topics: Topics, warn: (sentence: string) 
     if (value !== undefined) attributes[name] = value;
   }
   const arn = topics.create(topicName(resource), attributes);
-  if (resource.source.Properties?.['ArchivePolicy'] !== undefined) {
+  if (resource.source.Properties?.ArchivePolicy !== undefined) {
     warn(`Topic ${resource.constructPath} keeps no messages here, so none of them can be replayed.`);
   }
   // A topic may have its subscriptions as a property.
