@@ -99,37 +99,37 @@ export function eventBridgeActions(events: EventBridge): Actions {
         ...texts(input, ['EventPattern', 'Description']),
         ...(RetentionDays !== undefined && { RetentionDays }),
       });
-      const { ArchiveArn, State, CreationTime } = describeArchive(events.archive(ArchiveName));
+      const { ArchiveArn, State, CreationTime } = describeArchive(events.archives.archive(ArchiveName));
       return { ArchiveArn, State, CreationTime };
     },
-    DescribeArchive: input => describeArchive(events.archive(requiredText(input, 'ArchiveName'))),
+    DescribeArchive: input => describeArchive(events.archives.archive(requiredText(input, 'ArchiveName'))),
     ListArchives: input => {
       const source = optionalText(input, 'EventSourceArn');
-      const all = [...events.archives.values()]
+      const all = events.archives.all()
         .map(describeArchive)
         .filter(({ EventSourceArn }) => source === undefined || EventSourceArn === source);
       const { items, ...more } = page(named(all, input, 'ArchiveName'), input);
       return { Archives: items.map(({ ArchiveArn: _, Description: __, EventPattern: ___, ...archive }) => archive), ...more };
     },
-    DeleteArchive: input => events.deleteArchive(requiredText(input, 'ArchiveName')),
+    DeleteArchive: input => events.archives.delete(requiredText(input, 'ArchiveName')),
 
     StartReplay: input => {
       const ReplayName = requiredText(input, 'ReplayName');
       const { ReplayArn } = events.startReplay(replay(input));
-      const { State, ReplayStartTime } = describeReplay(events.replay(ReplayName));
+      const { State, ReplayStartTime } = describeReplay(events.archives.replay(ReplayName));
       return { ReplayArn, State, ReplayStartTime };
     },
-    DescribeReplay: input => describeReplay(events.replay(requiredText(input, 'ReplayName'))),
+    DescribeReplay: input => describeReplay(events.archives.replay(requiredText(input, 'ReplayName'))),
     ListReplays: input => {
       const [source, state] = [optionalText(input, 'EventSourceArn'), optionalText(input, 'State')];
-      const all = [...events.replays.values()]
+      const all = events.archives.replays()
         .map(describeReplay)
         .filter(({ EventSourceArn, State }) => (source ?? EventSourceArn) === EventSourceArn && (state ?? State) === State);
       const { items, ...more } = page(named(all, input, 'ReplayName'), input);
       return { Replays: items.map(({ ReplayArn: _, Description: __, Destination: ___, ...each }) => each), ...more };
     },
     CancelReplay: input => {
-      const one = events.replay(requiredText(input, 'ReplayName'));
+      const one = events.archives.replay(requiredText(input, 'ReplayName'));
       one.cancel();
       return { ReplayArn: describeReplay(one).ReplayArn, State: one.state };
     },

@@ -9,6 +9,12 @@ import { createInterface } from 'node:readline';
  * lines of the same moment share a write.
  */
 export class AppendLog {
+  static async open(file: string): Promise<AppendLog> {
+    await repair(file);
+    const handle = await open(file, 'a');
+    return new AppendLog(file, handle, (await handle.stat()).size);
+  }
+
   readonly file: string;
   readonly #handle: FileHandle;
   #size: number;
@@ -19,12 +25,6 @@ export class AppendLog {
     this.file = file;
     this.#handle = handle;
     this.#size = size;
-  }
-
-  static async open(file: string): Promise<AppendLog> {
-    await repair(file);
-    const handle = await open(file, 'a');
-    return new AppendLog(file, handle, (await handle.stat()).size);
   }
 
   get size(): number {

@@ -26,23 +26,6 @@ const DAY_MS = 86_400_000;
 
 /** Events of one bus, kept as lines of a file (or in memory when there is no folder for it). */
 export class Archive {
-  readonly settings: ArchiveSettings;
-  readonly pattern: CompiledPattern | undefined;
-  readonly createdAt: number;
-  eventCount = 0;
-  #bytes = 0;
-  readonly #log: AppendLog | undefined;
-  readonly #memory: string[] = [];
-  readonly #clock: () => number;
-
-  private constructor(settings: ArchiveSettings, createdAt: number, clock: () => number, log: AppendLog | undefined) {
-    this.settings = settings;
-    this.pattern = settings.eventPattern === undefined ? undefined : compilePattern(settings.eventPattern);
-    this.createdAt = createdAt;
-    this.#clock = clock;
-    this.#log = log;
-  }
-
   /** Takes up what is in the folder, without what is past its retention. */
   static async open(settings: ArchiveSettings, clock: () => number, folder: string | undefined): Promise<Archive> {
     // Settings that cannot be are refused before a file is touched.
@@ -62,6 +45,23 @@ export class Archive {
     const archive = new Archive(settings, clock(), clock, await AppendLog.open(file));
     archive.eventCount = count;
     return archive;
+  }
+
+  readonly settings: ArchiveSettings;
+  readonly pattern: CompiledPattern | undefined;
+  readonly createdAt: number;
+  eventCount = 0;
+  #bytes = 0;
+  readonly #log: AppendLog | undefined;
+  readonly #memory: string[] = [];
+  readonly #clock: () => number;
+
+  private constructor(settings: ArchiveSettings, createdAt: number, clock: () => number, log: AppendLog | undefined) {
+    this.settings = settings;
+    this.pattern = settings.eventPattern === undefined ? undefined : compilePattern(settings.eventPattern);
+    this.createdAt = createdAt;
+    this.#clock = clock;
+    this.#log = log;
   }
 
   get sizeBytes(): number {

@@ -516,7 +516,7 @@ describe('failed deliveries', () => {
     await open({ dataDir });
     await eventually('delivered by the next process', () => new Set(bodies().map(({ detail }) => detail.n)).size === 20);
     await bus.createArchive({ ArchiveName: 'all', EventSourceArn: bus.bus().bus.Arn });
-    assert.equal(bus.archive('all').eventCount, 20);
+    assert.equal(bus.archives.archive('all').eventCount, 20);
   });
 
   it('lose nothing, whatever fails and in whatever order', async () => {
@@ -749,7 +749,7 @@ describe('archive and replay', () => {
     });
     bus.observe({
       onEvent: ({ replayName }) => {
-        if (replayName === 'long' && bus.replay('long').state === 'RUNNING') bus.replay('long').cancel();
+        if (replayName === 'long' && bus.archives.replay('long').state === 'RUNNING') bus.archives.replay('long').cancel();
         release();
       },
     });
@@ -773,14 +773,14 @@ describe('archive and replay', () => {
     await put(entry({ n: 1 }));
     now = day(8).getTime();
     await reopen();
-    assert.equal(bus.archive('all').eventCount, 1);
+    assert.equal(bus.archives.archive('all').eventCount, 1);
     await put(entry({ n: 8 }));
     await bus.stop();
     const file = join(dataDir, 'archives', 'all.jsonl');
     const whole = readFileSync(file, 'utf8');
     appendFileSync(file, '{"time":1,"stored":1767225600000,"event":{"versi');
     await reopen();
-    assert.equal(bus.archive('all').eventCount, 2);
+    assert.equal(bus.archives.archive('all').eventCount, 2);
     assert.equal(readFileSync(file, 'utf8'), whole);
     await put(entry({ n: 9 }));
 
@@ -801,7 +801,7 @@ describe('archive and replay', () => {
       [8, 9],
     );
     await reopen();
-    assert.equal(bus.archive('all').eventCount, 2);
+    assert.equal(bus.archives.archive('all').eventCount, 2);
     assert.ok(!readFileSync(file, 'utf8').includes('"n":1}'));
   });
 });

@@ -27,13 +27,6 @@ export interface Delivery {
 
 /** Keeps the waiting deliveries in a file, as `put` and `done` lines that the next start cancels out. Without a file it keeps nothing. */
 export class RetryJournal {
-  readonly #log: AppendLog | undefined;
-  readonly #live = new Set<string>();
-
-  private constructor(log: AppendLog | undefined) {
-    this.#log = log;
-  }
-
   static async open(file: string | undefined, log: Log): Promise<{ journal: RetryJournal; waiting: Delivery[] }> {
     if (file === undefined) return { journal: new RetryJournal(undefined), waiting: [] };
     await repair(file);
@@ -54,6 +47,13 @@ export class RetryJournal {
     const journal = new RetryJournal(await AppendLog.open(file));
     for (const id of waiting.keys()) journal.#live.add(id);
     return { journal, waiting: [...waiting.values()] };
+  }
+
+  readonly #log: AppendLog | undefined;
+  readonly #live = new Set<string>();
+
+  private constructor(log: AppendLog | undefined) {
+    this.#log = log;
   }
 
   get durable(): boolean {

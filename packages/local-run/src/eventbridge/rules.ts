@@ -54,7 +54,9 @@ export async function makeEvents(model: Model, eventBridge: LocalEventBridge, { 
 }
 
 /** Returns false for a rule that cannot be made. */
-function putRule(resource: Resource, name: string, busName: string, eventBridge: LocalEventBridge, warn: (sentence: string) => void): boolean {
+function putRule(
+  resource: Resource, name: string, busName: string, eventBridge: LocalEventBridge, warn: (sentence: string) => void,
+): boolean {
   const pattern = resource.get('EventPattern');
   const rule = { Name: name, EventBusName: busName, State: resource.text('State') ?? 'ENABLED', ...(pattern !== undefined && { EventPattern: pattern as object }) };
   const schedule = resource.text('ScheduleExpression');

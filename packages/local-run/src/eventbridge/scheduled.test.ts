@@ -41,7 +41,9 @@ test('rules with a schedule fire at their times, for their own targets, as long 
   assert.deepEqual(await fired(120_000), []);
 
   const put = (more: object) => client.send(new PutRuleCommand({ Name: 'bad', ...more }));
-  await assert.rejects(put({ ScheduleExpression: 'rate(1 minutes)' }), { name: 'ValidationException', message: /^Parameter ScheduleExpression is not valid: rate\(1 minutes\) has to be/ });
+  await assert.rejects(put({ ScheduleExpression: 'rate(1 minutes)' }), {
+    name: 'ValidationException', message: /^Parameter ScheduleExpression is not valid: rate\(1 minutes\) has to be/,
+  });
   await assert.rejects(put({ ScheduleExpression: 'at(2026-01-01T00:00:00)' }), { name: 'ValidationException', message: /a rule has no at/ });
   bus.createBus('orders');
   await assert.rejects(put({ ...minute, EventBusName: 'orders' }), { name: 'ValidationException', message: 'ScheduleExpression is supported only on the default event bus.' });

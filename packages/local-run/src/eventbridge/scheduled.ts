@@ -18,7 +18,9 @@ export function occurrencesOf(expression: string, busName: string, now: number):
 }
 
 /** The event that the targets of a rule get when its time has come. */
-export function scheduledEvent({ Arn }: Rule, { account, region, time }: { readonly account: string; readonly region: string; readonly time: string }): BusEvent {
+export function scheduledEvent(
+  { Arn }: Rule, { account, region, time }: { readonly account: string; readonly region: string; readonly time: string },
+): BusEvent {
   return {
     'version': '0',
     'id': randomUUID(),

@@ -1,4 +1,4 @@
-/** What the local EventBridge takes and gives. Shapes of rules and targets are those of the AWS API, so that templates map onto them. */
+/** The inputs and answers of the local EventBridge. Shapes of rules and targets are those of the AWS API, so that templates map onto them. */
 
 import type { Log } from '../log.ts';
 import type { Timers } from '../schedules/timetable.ts';
@@ -54,7 +54,7 @@ export interface ArchiveInput {
   readonly EventSourceArn: string;
   readonly EventPattern?: string | object;
   readonly Description?: string;
-  /** @default 0, which keeps events for ever */
+  /** @default 0, which keeps events forever */
   readonly RetentionDays?: number;
 }
 
@@ -210,7 +210,7 @@ export interface ScheduledRule {
 }
 
 /**
- * What `EventBridge` of event-bridge.ts is to the local run. Order of use: `new EventBridge(options)`, `createBus`, `putRule`,
+ * The side of `EventBridge` that the local run uses. Order of use: `new EventBridge(options)`, `createBus`, `putRule`,
  * `putTargets`, `createArchive` from the templates, then `await start()` when the targets can take messages, at the end `await stop()`.
  */
 export interface LocalEventBridge {
