@@ -54,7 +54,7 @@ export interface Violation {
 export interface InvariantResult {
   readonly id: InvariantId;
   readonly ok: boolean;
-  /** How many things were looked at, and what they are. */
+  /** The number of things that were looked at; `population` is their name. */
   readonly checked: number;
   readonly population: string;
   readonly violations: readonly Violation[];
@@ -71,8 +71,8 @@ interface Parameters {
 }
 
 /**
- * Checks the invariants of a system that has come to rest. Statements prove what is inside the database; deliveries are proven by
- * comparing sets: what was published and matches a rule, against what its consumer has handled, has waiting, or gave up.
+ * Checks the invariants of a system at rest, local or deployed. Statements prove the contents of the database. Deliveries are proven by
+ * comparing sets: the published events that match a rule, with those that its consumer has handled, has waiting, or gave up.
  */
 export async function checkInvariants(options: InvariantOptions): Promise<InvariantResult[]> {
   const { database, subscriptions, feed } = options;

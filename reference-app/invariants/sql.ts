@@ -1,5 +1,5 @@
 /**
- * The invariants that the database itself can prove. Each statement selects what violates it: `id` (of the order, the SKU or the event)
+ * The invariants that the database can prove. Each statement selects the violations: `id` (of the order, the SKU or the event)
  * and `detail`. They read only, and any of them can be pasted into psql after replacing its parameter.
  */
 export interface Check {

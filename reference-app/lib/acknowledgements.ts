@@ -2,7 +2,7 @@ import * as cdk from 'aws-cdk-lib';
 import type * as eks from 'aws-cdk-lib/aws-eks-v2';
 import type { IConstruct } from 'constructs';
 
-/** Every finding of the AwsSolutions pack that stays on what `platform.ts` makes, where it is and why. */
+/** Accepts every finding of the AwsSolutions pack that stays on the constructs of `platform.ts`, with its place and the reason. */
 export function acknowledgeFindings(stack: cdk.Stack & { readonly cluster: eks.Cluster }): void {
   const { cluster } = stack;
   const kubectl = cluster.node.findChild('KubectlProvider');

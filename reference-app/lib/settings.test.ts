@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { compilePattern, matchesPattern } from 'cdk-local-run/eventbridge/pattern';
 import { defaultSettings, detailTypesOf } from './settings.ts';
 
-test('every event goes to who needs it, and to nobody else', () => {
+test('every event goes to the consumers that need it, and to no other', () => {
   const subscribers = (detailType: string, data: object) => Object.entries(defaultSettings.consumers)
     .filter(([, consumer]) => matchesPattern(
       compilePattern({ 'detail-type': detailTypesOf(consumer), ...'detail' in consumer.events && { detail: consumer.events.detail } }),

@@ -71,7 +71,7 @@ const queueReplicas: QueueReplicas = {
   ...replicas, acceptableLatencySeconds: 20, millisecondsPerMessage: 2, fallbackReplicas: 4, scaleDownPercentPerMinute: 50,
 };
 
-/** What an order goes through after its creation. */
+/** The events of an order after its creation. */
 const CHANGES: EventType[] = [
   'order.confirmed', 'order.rejected', 'order.update-requested', 'order.updated', 'order.update-rejected', 'order.cancel-requested', 'order.cancelled',
   'order.expired',

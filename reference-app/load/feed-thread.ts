@@ -12,7 +12,7 @@ export interface ThreadedFeed {
   readonly random?: { readonly count: number; readonly seed: number };
 }
 
-const TELLING_MS = 20;
+const REPORT_MS = 20;
 
 type Message = { readonly accepted: readonly AcceptedOrder[] } | { readonly result: FeedResult };
 
@@ -43,14 +43,14 @@ if (!isMainThread && parentPort && (workerData as Partial<ThreadedFeed> | null)?
   const send = (message: Message) => port.postMessage(message);
   // A message for each would cost the other thread more than the news is worth.
   let accepted: AcceptedOrder[] = [];
-  const tell = () => {
+  const report = () => {
     if (accepted.length > 0) send({ accepted });
     accepted = [];
   };
-  const telling = setInterval(tell, TELLING_MS);
+  const reporting = setInterval(report, REPORT_MS);
   const result = await feed({ orders, rate, client, signal: stop.signal, onAccepted: (order) => accepted.push(order) });
-  clearInterval(telling);
-  tell();
+  clearInterval(reporting);
+  report();
   client.close();
   send({ result });
   port.close();

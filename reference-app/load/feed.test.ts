@@ -46,7 +46,7 @@ test('failed tries are repeated with the same key until every order is accepted,
   assert.ok([...stored.keys()].every((key) => key.startsWith(result.keyPrefix)));
 });
 
-test('a refusal is not repeated, and an order without an answer is told apart', async () => {
+test('a refusal is not repeated, and an order without an answer is reported apart', async () => {
   const refusing = await intake(() => 400);
   const refused = await feed({ orders: orders(3), rate: 1000, client: refusing.client });
   refusing.close();

@@ -19,7 +19,7 @@ export interface HttpClient {
   close(): void;
 }
 
-/** HTTP over kept-alive connections. Plain node:http, since a load generator must cost less than what it loads. */
+/** HTTP over kept-alive connections. Plain node:http, since a load generator must cost less than its target. */
 export function httpClient(baseUrl: string, maxConnections = 256): HttpClient {
   const { protocol, hostname, port, pathname } = new URL(baseUrl);
   const tls = protocol === 'https:';

@@ -6,7 +6,7 @@ export type OrderBody = Readonly<Record<string, unknown>>;
 
 export interface PlannedOrder {
   readonly body: OrderBody;
-  /** What must become of it if the stock is that of the catalogue; `EITHER` when it races with another one for the last item. */
+  /** The expected end if the stock is that of the catalogue; `EITHER` when it competes with another order for the last item. */
   readonly expect: 'CONFIRMED' | 'REJECTED' | 'EITHER';
 }
 

@@ -12,7 +12,7 @@ import type { ImageContent } from '../services/bundle.ts';
 export interface Profile {
   /** The system in a few words, for the list of profiles in `--help`. */
   readonly description: string;
-  /** The paragraph of `--help` about this profile: what is fed and what is checked. Its lines are indented by two spaces. */
+  /** The paragraph of `--help` about this profile: its orders and its checks. The lines are indented by two spaces. */
   readonly help: string;
   /** Command lines for the examples in `--help`, each with a few words. @default - none */
   readonly commands?: readonly Example[];

@@ -4,11 +4,11 @@ import { parseArgs } from 'node:util';
 import { outdated, publishedContracts, releasedContracts } from './contracts/documents.ts';
 import { changedSince } from './contracts/published.ts';
 
-const HELP = `Writes what follows from the schemas of events and routes: contracts/, docs/api/.
+const HELP = `Writes the files that follow from the schemas of events and routes: contracts/, docs/api/.
 
-  node scripts/contracts.ts            writes what is not up to date; refuses a change that events in the archive can't bear
+  node scripts/contracts.ts            writes the files that are not up to date; refuses a change that events in the archive can't bear
   node scripts/contracts.ts --check    writes nothing, and fails if something would be written
-    --against REVISION                 what is published there (for example origin/main) must still be there
+    --against REVISION                 everything that is published there (for example origin/main) must still be there
 `;
 
 const { values } = parseArgs({

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
-// What a rate of orders needs and costs in AWS: node scripts/cost-calculator.ts --rate 500 --region eu-central-1
+// The resources and the cost of a rate of orders in AWS: node scripts/cost-calculator.ts --rate 500 --region eu-central-1
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 
-const HELP = `Computes what a rate of orders needs in AWS and what a million orders cost.
+const HELP = `Computes the resources that a rate of orders needs in AWS, and the cost of a million orders.
 
 Usage: node reference-app/scripts/cost-calculator.ts [options]
 
@@ -62,7 +62,7 @@ const INVOCATIONS = {
  */
 const ACUS_PER_VCPU = 4;
 const ACU = { url: 'https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.how-it-works.html', asOf: '2026-11' };
-/** Aurora bills what it writes to storage in units of 4 KiB of log. */
+/** Aurora bills writes to storage in units of 4 KiB of log. */
 const BYTES_PER_IO = 4_096;
 /** Above this, waiting in line grows faster than throughput. */
 const TARGET_UTILIZATION = 0.6;
@@ -168,7 +168,7 @@ export function measuredFrom(costs: readonly StoredCost[], from: string, events:
     databaseMicros += database * times;
     walBytes += bytes * times;
   }
-  // What the bench leaves out: HTTP parsing, about as much again as a request's own validation and SQL.
+  // The bench leaves out HTTP parsing, about as much again as a request's own validation and SQL.
   nodeMicros['api-write-service'] = (nodeMicros['api-write-service'] ?? 0) + HTTP_MICROS;
   return { from, databaseMicros, walBytes, nodeMicros };
 }

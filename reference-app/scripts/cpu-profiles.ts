@@ -13,7 +13,7 @@ interface ProfileNode {
   readonly callFrame: { readonly functionName: string; readonly url: string; readonly lineNumber: number; readonly columnNumber: number };
   readonly children?: readonly number[];
 }
-interface Profile {
+interface CpuProfile {
   readonly nodes: readonly ProfileNode[];
   readonly samples: readonly number[];
   readonly timeDeltas: readonly number[];
@@ -26,14 +26,14 @@ if (folder === undefined) throw new Error('Give the folder of npm start -- --cpu
 
 const maps = new Map<string, SourceMap | undefined>();
 const programs = new Map<string, Map<string, number>>();
-for (const file of readdirSync(folder).filter((name) => name.endsWith('.cpuprofile'))) add(JSON.parse(readFileSync(join(folder, file), 'utf8')) as Profile, file);
+for (const file of readdirSync(folder).filter((name) => name.endsWith('.cpuprofile'))) add(JSON.parse(readFileSync(join(folder, file), 'utf8')) as CpuProfile, file);
 for (const [program, packages] of [...programs].sort(([, a], [, b]) => sum(b) - sum(a))) {
   const total = sum(packages);
   console.log(`\n${program}: ${(total / 1e6).toFixed(1)} s`);
   for (const [name, time] of [...packages].sort(([, a], [, b]) => b - a).slice(0, MOST)) console.log(`${(100 * time / total).toFixed(1).padStart(6)} %  ${name}`);
 }
 
-function add({ nodes, samples, timeDeltas }: Profile, file: string): void {
+function add({ nodes, samples, timeDeltas }: CpuProfile, file: string): void {
   const byId = new Map(nodes.map((node) => [node.id, node]));
   const parents = new Map(nodes.flatMap(({ id, children = [] }) => children.map((child) => [child, id] as const)));
   const known = new Map<number, string | undefined>();
@@ -57,7 +57,7 @@ function add({ nodes, samples, timeDeltas }: Profile, file: string): void {
   }
 }
 
-/** Undefined for what belongs to Node.js. */
+/** Returns undefined for functions of Node.js. */
 function packageOf({ callFrame: { url, lineNumber, columnNumber } }: ProfileNode): string | undefined {
   if (!url.startsWith('file:') && !url.startsWith('/')) return undefined;
   const path = url.startsWith('file:') ? fileURLToPath(url) : url;

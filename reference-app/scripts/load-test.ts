@@ -48,7 +48,7 @@ interface Report {
   readonly sent: number;
   readonly seconds: number;
   readonly ratePerSecond: number;
-  /** By status code, or by what went wrong where there was no answer. */
+  /** By status code, or by the error where there was no answer. */
   readonly answers: Record<string, number>;
   readonly latencyMs: { readonly p50?: number; readonly p90?: number; readonly p99?: number; readonly max?: number };
 }
@@ -147,7 +147,7 @@ async function main(): Promise<number> {
     console.log(JSON.stringify(report));
   } else {
     const { sent, seconds, ratePerSecond, answers, latencyMs } = report;
-    console.log(`sent      ${sent} orders in ${seconds} s (${ratePerSecond} per second, ${options.rate} wanted)`);
+    console.log(`sent      ${sent} orders in ${seconds} s (${ratePerSecond} per second, ${options.rate} requested)`);
     console.log(`answers   ${Object.entries(answers).map(([answer, count]) => `${answer}: ${count}`).join(', ')}`);
     console.log(`latency   p50 ${latencyMs.p50} ms, p90 ${latencyMs.p90} ms, p99 ${latencyMs.p99} ms, max ${latencyMs.max} ms, from the intended send time`);
   }

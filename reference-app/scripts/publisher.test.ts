@@ -120,7 +120,7 @@ test('of a call that takes some entries, the others are put again, and nothing o
   assert.ok(bus.calls.every(({ length }) => length <= 10));
 });
 
-test('calls that fail are made again; what is never taken is told, with the reason, and ends in 1', async () => {
+test('calls that fail are made again; an event that is never taken is reported with the reason, and the exit code is 1', async () => {
   const passing = await badBus((entries, call) => (call < 2 ? { status: 500, error: 'InternalException' } : ok(entries)));
   const { code, err } = await run('--bus', 'orders', '--endpoint', passing.url, '--pause', '0');
   passing.close();
@@ -185,7 +185,7 @@ for (const [args, sentence] of [
   });
 }
 
-test('says what is wrong without credentials or a connection, and ends in 1', async () => {
+test('without credentials or a connection, the reason is reported and the exit code is 1', async () => {
   const { code, err } = await run('--bus', 'orders', '--region', 'eu-west-1');
   assert.equal(code, 1);
   assert.match(err, /^publisher: EventBridge can't be used: CredentialsProviderError/);
@@ -194,7 +194,7 @@ test('says what is wrong without credentials or a connection, and ends in 1', as
   assert.match(gone.err, /^publisher: EventBridge can't be used: .*ECONNREFUSED/);
 });
 
-test('the help tells every option', async () => {
+test('the help has every option', async () => {
   const { code, out } = await run('--help');
   assert.equal(code, 0);
   for (const option of ['bus', 'orders', 'rate', 'pause', 'endpoint', 'region', 'source', 'seed', 'duplicates', 'patience', 'json']) assert.match(out, new RegExp(`^  --${option} `, 'm'));

@@ -25,7 +25,7 @@ Usage: npm run publisher -- --bus NAME [options]
   --help
 
 The events of one order are published one after the other: OrderCreated, OrderUpdated, OrderCancelled, versions 1 to 3. Their contracts
-are those of reference-app/services/shared/events. What EventBridge does not take is tried again by the entry, not by the call; an event
+are those of reference-app/services/shared/events. Entries that EventBridge does not take are tried again, each alone; an event
 that is lost for good ends its order. Credentials are those of the AWS SDK; a local endpoint gets none of them.
 
 Exit codes: 0 every event is published; 1 some are not, or none could be; 2 wrong usage; 130 interrupted.
@@ -117,12 +117,12 @@ const FEW = 10;
 
 async function run(options: Options, signal: AbortSignal): Promise<PublisherReport> {
   const { orders, json } = options;
-  const tell = (text: string) => void (json ? process.stderr : process.stdout).write(`${text}\n`);
+  const report = (text: string) => void (json ? process.stderr : process.stdout).write(`${text}\n`);
   let published = 0;
   let failures = 0;
   let retry: string | undefined;
   const progress = setInterval(() => {
-    tell(`${published} of ${3 * orders} events published${failures > 0 ? `, ${failures} failed` : ''}${retry === undefined ? '' : `, trying again after ${retry}`}`);
+    report(`${published} of ${3 * orders} events published${failures > 0 ? `, ${failures} failed` : ''}${retry === undefined ? '' : `, trying again after ${retry}`}`);
     retry = undefined;
   }, PROGRESS_MS);
   const client = clientOf(options);
@@ -133,10 +133,10 @@ async function run(options: Options, signal: AbortSignal): Promise<PublisherRepo
       signal,
       onPublished: (event) => {
         published++;
-        if (orders <= FEW) tell(`${event.time}  ${detailTypeOf(event).padEnd(14)}  order ${event.subject}, version ${event.sequence}`);
+        if (orders <= FEW) report(`${event.time}  ${detailTypeOf(event).padEnd(14)}  order ${event.subject}, version ${event.sequence}`);
       },
       onFailed: ({ orderId, detailType, error }) => {
-        if (failures++ < FEW) tell(`${detailType} of order ${orderId} is not published: ${error}`);
+        if (failures++ < FEW) report(`${detailType} of order ${orderId} is not published: ${error}`);
       },
       onRetry: (error) => { retry = error; },
     });

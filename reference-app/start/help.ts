@@ -24,7 +24,7 @@ What runs
   --replicas N         at most so many processes of each workload                  [1 with fewer than 8 cores, else as the template says]
   --endpoint NAME=URL  the address of a service that runs elsewhere, such as dynamodb=http://127.0.0.1:8000; may be repeated
   --data DIR           folder of databases, queues, archives and logs              [.local; .local/NAME for other profiles]
-  --fresh              delete what earlier runs left in that folder first; without it their data is kept
+  --fresh              delete the data of earlier runs in that folder first; without it their data is kept
 
 Orders
   --orders N           feed N random orders; 0 feeds none                          [those of the profile, see above]

@@ -5,7 +5,7 @@ import type { LocalRun } from 'cdk-local-run';
 import { countProcessorTime } from './processor-time.ts';
 import { atEnd, eventually } from '../../packages/local-run/test/temporary.ts';
 
-test('counts what a service takes, with what it has started, and what this process takes', { skip: process.platform !== 'linux' }, async (context) => {
+test('counts the time of a workload with its children, and the time of this process', { skip: process.platform !== 'linux' }, async (context) => {
   const service = spawn(process.execPath, ['-e', 'require(\'node:child_process\').spawn(process.execPath, [\'-e\', \'for (;;);\']); setInterval(() => {}, 1000);'], { detached: true });
   atEnd(context, () => process.kill(-service.pid!, 'SIGKILL'));
   const run = { workloads: [{ name: 'busy', pids: () => [service.pid!] }] } as unknown as LocalRun;

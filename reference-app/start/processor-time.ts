@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import type { LocalRun } from 'cdk-local-run';
 import type { Screen } from 'cdk-local-run/cli/screen';
 
-/** What the run took of the processors between two moments, in seconds of one of them. */
+/** The processor time of a run between two moments, in seconds of one processor. */
 export interface ProcessorTime {
   readonly wallSeconds: number;
   readonly cores: number;

@@ -112,7 +112,7 @@ describe('npm start', { timeout: 300_000 }, () => {
     assert.equal(journeys.length, 24);
     assert.ok(journeys.every((line) => / \d+ ms +\+\d+ ms +(confirmed|rejected) \+\d+ ms/.test(line)), journeys.join('\n'));
     // Which of the two orders for it comes first is up to the queue.
-    assert.match(run.out(), /SKU-117: 5 wanted, [23] left/);
+    assert.match(run.out(), /SKU-117: 5 ordered, [23] left/);
 
     // Every line that it gives to paste works; by fetch, since not every machine has curl.
     const lines = run.out().split('\n').filter((line) => line.trimStart().startsWith('curl '));
@@ -142,7 +142,7 @@ describe('npm start', { timeout: 300_000 }, () => {
     }
   });
 
-  test('a taken port, a missing assembly, an unknown stack or port name: one sentence that says what to do, exit code 1', async () => {
+  test('a taken port, a missing assembly, an unknown stack or port name: one sentence with the way out, exit code 1', async () => {
     const server = createServer().listen(0, '127.0.0.1');
     await new Promise((resolve) => server.once('listening', resolve));
     const { port } = server.address() as AddressInfo;

@@ -55,7 +55,7 @@ test('an assembly that is not there is refused in one sentence', { timeout: 60_0
 test('killed consumers, poison, a replay of everything: nothing is lost and nothing happens twice', { timeout: 300_000 }, async (t) => {
   const run = await startLocal({ assemblyDir: join(folder.path, 'data/assembly'), dataDir: join(folder.path, 'faults') });
   const ends: (() => unknown)[] = [() => run.stop()];
-  // What uses the run ends before it.
+  // The clients of the run end before it.
   t.after(async () => { for (const end of ends.reverse()) await end(); });
   assert.deepEqual(run.warnings, []);
   const fanOut = await openFanOut(run);

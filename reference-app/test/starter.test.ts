@@ -11,7 +11,7 @@ import pg from 'pg';
 import { get, post, scratch, until } from './system.ts';
 import { detailTypeOf, parseEnvelope } from '../services/shared/events/index.ts';
 
-// The starter as somebody has it who copied the folder: nothing of it is edited, and the assembly that its `cdk synth` writes is what runs.
+// The starter as a copy of its folder: nothing of it is edited, and the assembly of its `cdk synth` runs.
 
 const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -26,7 +26,7 @@ describe('a copy of the starter', { timeout: 120_000 }, () => {
     folder = await scratch();
     const shop = join(folder.path, 'shop');
     cpSync(join(REPOSITORY, 'starter'), shop, { recursive: true, filter: (path) => !/node_modules|cdk\.out/.test(path) });
-    // What `npm install` would have brought.
+    // The packages that `npm install` would have brought.
     symlinkSync(join(REPOSITORY, 'node_modules'), join(shop, 'node_modules'));
     const assemblyDir = join(shop, 'cdk.out');
     // test/starter/starter.test.ts checks the template by the rules of CloudFormation, which take the most of the time.
@@ -94,7 +94,7 @@ describe('a copy of the starter', { timeout: 120_000 }, () => {
     assert.deepEqual(new Set(published.rows.map(({ detail_type }) => detail_type)), new Set(['OrderCreated', 'OrderConfirmed', 'OrderRejected']));
   });
 
-  test('the same event once more has no effect; what it can not handle stays in the queue alone', async () => {
+  test('the same event once more has no effect; an event that it cannot handle stays in the queue alone', async () => {
     const orderId = await order('SKU-1', 3);
     await decided(orderId);
     const before = await reserved('SKU-1');
@@ -114,7 +114,7 @@ describe('a copy of the starter', { timeout: 120_000 }, () => {
     assert.equal(await reserved('SKU-1'), before);
   });
 
-  test('what is wrong is told by 4xx', async () => {
+  test('wrong requests are reported by 4xx', async () => {
     for (const body of ['not json', 'null', { customerId: 'cust-1', items: [] }, { customerId: 'cust-1', items: [{ sku: 'SKU-1', quantity: 0 }] }]) {
       assert.equal((await post(`${writeUrl}/orders`, body)).status, 400);
     }

@@ -176,7 +176,7 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
     for (let n = 0; n < 10; n++) await readBack();
   });
 
-  test('after 200 orders at 100 per second every invariant holds, and what must be rejected was', async () => {
+  test('after 200 orders at 100 per second every invariant holds, and the orders that must be rejected were', async () => {
     const fed = await system.feed(200, 100);
     assert.deepEqual([fed.accepted.length, fed.refused, fed.unanswered], [200, [], []]);
     assert.ok(await system.pipeline.settle());

@@ -7,11 +7,11 @@ import type { System } from './system.ts';
 import type { ConsumerSettings, Replicas, Settings } from '../lib/settings.ts';
 import { defaultSettings } from '../lib/settings.ts';
 
-// What the stack says is what runs: other settings of the same stack, and nothing else edited.
+// The run follows the stack: other settings of the same stack, and nothing else edited.
 
 const one = { minReplicas: 1, maxReplicas: 2 };
 const { consumers } = defaultSettings;
-/** The consumer with other replicas, and what else is other. */
+/** The consumer with other replicas and other changes. */
 const consumer = (name: string, replicas: Replicas, changes: Partial<ConsumerSettings> = {}): ConsumerSettings => {
   const settings = consumers[name]!;
   return { ...settings, ...changes, replicas: { ...settings.replicas, ...replicas } };

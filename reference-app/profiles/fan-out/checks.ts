@@ -72,9 +72,9 @@ export async function checkFed(input: CheckInput, { events, report }: FanOutFeed
   const pairs = routes.reduce((sum, route) => sum + expectedOf(route, events).length, 0);
   const died = deadLetters(run).filter((body) => !before.dead.has(body));
   return [
-    check('I1', 'every consumer has what its rules say, or it is dead', pairs, await missing(database, routes, events, contents)),
+    check('I1', 'every consumer has the events of its rules, or they are dead', pairs, await missing(database, routes, events, contents)),
     check('I7', 'every consumer applied versions 1, 2, 3 of each order', orders * routes.length, await gaps(database, routes, events)),
-    check('orders', 'every order is what its last event made of it', orders, await wrongOrders(database, events)),
+    check('orders', 'every order has the state of its last event', orders, await wrongOrders(database, events)),
     check('analytics', 'every event is counted once', events.length, miscounted(before.analytics, await countAnalytics(database), events, report)),
     check('notifications', 'the customer is notified of every event, once', events.length, await notNotified(database, events)),
     deadCheck(died, pairs),

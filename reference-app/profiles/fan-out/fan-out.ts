@@ -111,7 +111,7 @@ async function publish(run: LocalRun, busName: string, feedOptions: FanOutFeedOp
   }
 }
 
-/** Queues first: a consumer writes what is to be sent before its message is gone. */
+/** Looks at the queues first: a consumer writes a notification before its message is gone. */
 async function look(run: LocalRun, database: pg.Pool, opened: Date): Promise<Look<FanOutProgress>> {
   const waiting = messagesWaiting(run);
   const { rows: [open] } = await database.query<{ parked: number; unsent: number }>(OPEN, [opened]);

@@ -3,8 +3,8 @@ import { FAN_OUT_IMAGE } from './image.ts';
 
 const HELP = `\
 A publisher puts the events of orders on the bus: created, updated, cancelled. The summary has the published events, the events that
-each consumer received and handled, copies and dead letters. It checks that every consumer has the events that its rules say, and made
-of them what they say.`;
+each consumer received and handled, copies and dead letters. It checks that every consumer has the events of its rules, and that orders,
+counts and notifications match the events.`;
 
 export default {
   description: 'one bus, three consumers with a queue each, and a publisher that creates, updates and cancels orders',

@@ -77,7 +77,7 @@ export class Journeys {
         journey.status = row.status;
         journey.after.set(row.type, row.afterMs);
         const shortages = row.shortages ?? [];
-        journey.why = shortages.map(({ sku, requested, available }) => `${sku}: ${requested} wanted, ${available} left`).join('; ');
+        journey.why = shortages.map(({ sku, requested, available }) => `${sku}: ${requested} ordered, ${available} left`).join('; ');
       }
       for (const [id, journey] of this.open) {
         if (journey.status === 'PENDING') continue;

@@ -9,7 +9,7 @@ import { rememberBeginnings } from './subscriptions.ts';
 const route = (consumer: string, rule: string, pattern: string): Route => ({ consumer, rule, pattern, queue: `${consumer}-queue`, matches: () => true });
 const at = (xid: number) => ({ xid: String(xid), id: '0' });
 
-test('what a consumer is sent counts from when its rules became what they are', (t) => {
+test('the events of a consumer count from the last change of its rules', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'subscriptions-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const since = (now: number, fresh: boolean, ...routes: Route[]) =>

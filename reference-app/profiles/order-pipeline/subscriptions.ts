@@ -5,7 +5,7 @@ import type { Route } from '../queues.ts';
 
 /**
  * A rule knows nothing of the events before it was made or changed, and the data of earlier runs are kept. So the place in the outbox
- * where a consumer began to get what it gets now is kept too, beside the data.
+ * where a consumer began to get its present events is kept, too, beside the data.
  */
 export function rememberBeginnings(dataDir: string, routes: readonly Route[], now: Position, fresh: boolean): Subscription[] {
   const file = join(dataDir, 'subscriptions.json');

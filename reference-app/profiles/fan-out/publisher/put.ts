@@ -4,12 +4,12 @@ import type { LifeEvent } from './life.ts';
 import { MAX_ENTRIES, publish, type PublishResult } from '../../../services/outbox-relay/publisher.ts';
 import { detailTypeOf } from '../../../services/shared/events/index.ts';
 
-/** Nothing can be published: the message says why and what to do. */
+/** Nothing can be published. The message has the reason and the way out. */
 export class PublisherError extends Error {
   override readonly name = 'PublisherError';
 }
 
-/** PutEvents takes what is for a bus that does not exist, and drops it without a word. */
+/** PutEvents takes events for a bus that does not exist, and drops them without an error. */
 export async function requireBus(client: EventBridgeClient, busName: string): Promise<void> {
   try {
     await client.send(new DescribeEventBusCommand({ Name: busName }));
