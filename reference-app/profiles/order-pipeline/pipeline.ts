@@ -14,8 +14,8 @@ import { summarize } from './summary.ts';
 import type { Summary } from './summary.ts';
 
 /** The names of the APIs, as in `--port NAME=PORT`. */
-export const WRITE_API = 'api-write-service';
-export const READ_API = 'api-read-service';
+const WRITE_API = 'api-write-service';
+const READ_API = 'api-read-service';
 
 /** A local run of the order pipeline. */
 export interface Pipeline {

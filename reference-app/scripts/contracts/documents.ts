@@ -13,7 +13,7 @@ import { routes as writeRoutes } from '../../services/order-service/api-write-se
 import { DETAIL_TYPES, EVENT_DATA, eventSchema, parseEnvelope, versionOf, type EventType } from '../../services/shared/events/index.ts';
 
 export const APP = join(import.meta.dirname, '../..');
-export const CONTRACTS = join(APP, 'contracts');
+const CONTRACTS = join(APP, 'contracts');
 export const DOCS = join(APP, '../docs/api');
 
 /** Every event that the code knows. */
