@@ -8,7 +8,8 @@ import type { builtInServices } from './services.ts';
 type BuiltIn = ReturnType<typeof builtInServices>;
 
 /** A run as its callers see it. */
-export function describeRun({ context, services, builtIn, warnings, withoutMeaning, environment }: PreparedRun, stop: () => Promise<void>): LocalRun {
+export function describeRun(prepared: PreparedRun, stop: () => Promise<void>): LocalRun {
+  const { context, services, builtIn, warnings, withoutMeaning, environment } = prepared;
   const { workloads } = context;
   const queues = describeQueues(builtIn, workloads);
   const { sqs, eventBridge, secretsManager, rds } = builtIn;

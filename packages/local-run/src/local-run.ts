@@ -69,11 +69,11 @@ export interface LocalWorkload {
   readonly replicas: number;
   /** The addresses where it takes requests, if a Kubernetes Service stands before it. */
   readonly urls: readonly string[];
-  /** The addresses of its processes, without the Service before them, for metrics and probes. Processes that are started again get others. */
-  processUrls(): string[];
   readonly logFiles: readonly string[];
   /** The variables of its containers in the template. */
   readonly environment: Readonly<Record<string, string>>;
+  /** The addresses of its processes, without the Service before them, for metrics and probes. Restarted processes get others. */
+  processUrls(): string[];
   pids(): number[];
   ready(): boolean;
   restarts(): number;
@@ -123,11 +123,21 @@ export interface LocalRun {
   /** The names of the jobs that have run to their end. */
   readonly jobs: readonly string[];
   /** The addresses of the services, by name. */
-  readonly endpoints: { readonly sqs: string; readonly eventbridge: string; readonly secretsmanager: string; readonly [service: string]: string };
+  readonly endpoints: {
+    readonly sqs: string;
+    readonly eventbridge: string;
+    readonly secretsmanager: string;
+    readonly [service: string]: string;
+  };
   /** The variables with which the clients of an SDK call this run, such as `AWS_ENDPOINT_URL_SQS`. */
   readonly environment: Readonly<Record<string, string>>;
   /** The first database of the assembly, as its superuser; undefined when it has none. */
-  readonly database?: { readonly writer: DatabaseAddress; readonly reader?: DatabaseAddress; readonly passwordFile: string; pids(): number[] };
+  readonly database?: {
+    readonly writer: DatabaseAddress;
+    readonly reader?: DatabaseAddress;
+    readonly passwordFile: string;
+    pids(): number[];
+  };
   readonly queues: readonly LocalQueue[];
   readonly buses: readonly { readonly name: string; readonly arn: string }[];
   readonly rules: readonly LocalRule[];
@@ -137,12 +147,12 @@ export interface LocalRun {
   readonly account: string;
   /** Everything that is left out, or is different from AWS, in a sentence each. */
   readonly warnings: readonly string[];
-  /** The workloads that cannot run at the moment, or keep ending, in a sentence each. */
-  failures(): readonly string[];
   /** The number of resources and Kubernetes objects that have no meaning on one machine, by reason. */
   readonly withoutMeaning: ReadonlyMap<string, number>;
   readonly dataDir: string;
   readonly logDir: string;
+  /** The workloads that cannot run at the moment, or keep ending, in a sentence each. */
+  failures(): readonly string[];
   pauseReplica(): Promise<void>;
   resumeReplica(): Promise<void>;
   /** No message, event or retry waits for a workload that runs. Messages that only other programs read do not count. */

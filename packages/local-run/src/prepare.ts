@@ -101,7 +101,10 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
     warnings,
     withoutMeaning,
     portNames,
-    environment: () => Object.assign({}, ...services.map((service) => service.environment?.({})), awsEnvironment(aws())) as Record<string, string>,
+    environment: () => {
+      const parts = services.map((service) => service.environment?.({}));
+      return Object.assign({}, ...parts, awsEnvironment(aws())) as Record<string, string>;
+    },
   };
 }
 

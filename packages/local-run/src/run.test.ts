@@ -131,9 +131,10 @@ test('a stack that nobody here wrote: its function, its container, its queue, it
     const client = new SecretsManagerClient({ region: 'us-east-1', endpoint: run.endpoints.secretsmanager, credentials });
     const { SecretString = '' } = await client.send(new GetSecretValueCommand({ SecretId: env.SECRET }));
     client.destroy();
-    const secret = JSON.parse(SecretString) as { username: string; password: string; host: string; port: number; dbname: string; engine: string };
+    const secret = JSON.parse(SecretString) as Record<'username' | 'password' | 'host' | 'dbname' | 'engine', string> & { port: number };
     assert.deepEqual([secret.engine, secret.dbname, secret.port], ['postgres', 'shop', run.database?.writer.port]);
-    const [row] = await query({ host: secret.host, port: secret.port, user: secret.username, password: secret.password, database: secret.dbname },
+    const { host, port, username: user, password, dbname: database } = secret;
+    const [row] = await query({ host, port, user, password, database },
       'select current_user as name, rolsuper from pg_roles where rolname = current_user');
     assert.deepEqual(row, { name: secret.username, rolsuper: false });
     assert.equal(statSync(join(shop.dataDir, 'secrets.json')).mode & 0o777, 0o600);
@@ -200,7 +201,8 @@ test('a stack that nobody here wrote: its function, its container, its queue, it
   });
 
   await context.test('another run on the same folder is refused, and this one goes on', async () => {
-    await assert.rejects(shop.start(), (error) => error instanceof LocalRunError && /in use by the local run with process id/.test(error.message));
+    await assert.rejects(shop.start(), (error) => (
+      error instanceof LocalRunError && /in use by the local run with process id/.test(error.message)));
     assert.ok((await web(run).ask()).pid > 0);
   });
 
@@ -305,7 +307,8 @@ test('ports can be given; one that is taken, or of nothing in the run, is one se
     await assert.rejects(shop.start({}, { ports: { [name]: port } }), (error) =>
       error instanceof LocalRunError && error.message.includes(`Port ${port} is already in use`) && error.message.includes(`--port ${name}=`));
   }
-  await assert.rejects(shop.start({}, { ports: { webb: 0 } }), /^LocalRunError: --port webb: nothing in this run is called so; there is .*web/);
+  const unknown = /^LocalRunError: --port webb: nothing in this run is called so; there is .*web/;
+  await assert.rejects(shop.start({}, { ports: { webb: 0 } }), unknown);
   await new Promise((resolve) => server.close(resolve));
   const run = await shop.start({}, { ports: { web: port } });
   assert.deepEqual(web(run).service.urls, [`http://127.0.0.1:${port}`]);

@@ -54,7 +54,9 @@ async function startServices({ services, model, context }: PreparedRun, steps: S
     return await service.start(model);
   };
   for (const service of services) {
-    if (service.step !== undefined && model.ofType(...Object.keys(service.types)).length > 0) await steps.run(service.step, () => start(service), (detail) => detail);
+    if (service.step !== undefined && model.ofType(...Object.keys(service.types)).length > 0) {
+      await steps.run(service.step, () => start(service), (detail) => detail);
+    }
   }
   await steps.run('endpoints', async () => {
     for (const service of services) if (service.step === undefined) await start(service);
@@ -66,7 +68,9 @@ async function startServices({ services, model, context }: PreparedRun, steps: S
   }, (detail) => detail);
 }
 
-async function startWorkloads({ context: { workloads } }: PreparedRun, steps: Steps, { signal = new AbortController().signal }: LocalRunOptions): Promise<void> {
+async function startWorkloads(
+  { context: { workloads } }: PreparedRun, steps: Steps, { signal = new AbortController().signal }: LocalRunOptions,
+): Promise<void> {
   for (const job of workloads.jobs) await steps.run(job.name, () => workloads.runJob(job, signal));
   if (workloads.running.length > 0) await steps.run('workloads', () => workloads.start(signal), (detail) => detail);
 }

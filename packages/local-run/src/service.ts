@@ -19,12 +19,12 @@ export interface LocalService {
   readonly withoutMeaning?: WithoutMeaning;
   /** The name of a progress step of its own, for a service that takes long to start. @default - it is part of the step `endpoints` */
   readonly step?: string;
+  /** The address where it listens, if clients of AWS can call it. @default - none */
+  readonly url?: string;
   /** Brings up everything that has an address. Addresses of other services may not be known yet. Returns a few words for the screen. */
   start(model: Model): Promise<string | undefined>;
   /** Makes the resources of the stacks, when all addresses are known. Returns a few words for the screen. @default - nothing to make */
   make?(model: Model): Promise<string | undefined>;
-  /** The address where it listens, if clients of AWS can call it. @default - none */
-  readonly url?: string;
   /** The variables that a workload gets instead of, or beside, the `given` ones of its template. @default - none */
   environment?(given: Readonly<Record<string, string>>): Record<string, string>;
   /** The receiver of messages for the resource with this ARN. @default - none of its resources takes messages */
@@ -88,10 +88,10 @@ export interface RunContext {
   readonly log: Log;
   /** The programs of the run. A service adds those of its resources in `make`. */
   readonly workloads: Workloads;
-  /** The port that the user gave to this name, checked to be free; 0, which lets the system choose, without one. */
-  port(name: string): Promise<number>;
   /** The addresses of services that run outside this run, by the name that the SDK has for them in `AWS_ENDPOINT_URL_<SERVICE>`. */
   readonly otherEndpoints: Readonly<Record<string, string>>;
+  /** The port that the user gave to this name, checked to be free; 0, which lets the system choose, without one. */
+  port(name: string): Promise<number>;
   /** Shows one sentence about a resource that is left out, or that is different from AWS. Before the workloads start. */
   warn(sentence: string): void;
   /** Shows one sentence about something that has happened in the run and would not in AWS. */

@@ -2,9 +2,9 @@ import type { Resource } from './model.ts';
 
 /** The values that other resources of a template get of a resource. */
 export interface ResourceType {
-  ref(resource: Resource): unknown;
   /** The value of `Fn::GetAtt` by attribute; undefined when it cannot be known on this machine. */
   readonly attributes: Readonly<Record<string, (resource: Resource) => unknown>>;
+  ref(resource: Resource): unknown;
 }
 
 /** Reason → types, or patterns of types, that have no meaning on one machine. */

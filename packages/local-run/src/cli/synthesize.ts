@@ -5,7 +5,10 @@ import { LocalRunError } from '../errors.ts';
 
 const LAST_LINES = 40;
 
-/** Runs a CDK app as the CDK command line does: the command and context of its cdk.json with `more` of it, and the output folder by environment. */
+/**
+ * Runs a CDK app as the CDK command line does: with the command of its cdk.json, the context of that file and `more`, and the output folder
+ * in the environment.
+ */
 export async function synthesize(appDir: string, outDir: string, signal: AbortSignal, more: object = {}): Promise<void> {
   const { app, context = {} } = JSON.parse(readFileSync(`${appDir}/cdk.json`, 'utf8')) as { app: string; context?: object };
   // The files of earlier syntheses would lie beside the new assets forever.

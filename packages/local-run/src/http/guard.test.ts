@@ -154,7 +154,10 @@ describe('a body', () => {
   test('that never ends is cut off', async (context) => {
     const port = await serve(context, { maxBodyBytes: 1000 });
     const socket = connect(port, '127.0.0.1', () => {
-      socket.write(`POST / HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\ncontent-length: 100000000\r\ncontent-type: application/x-www-form-urlencoded\r\nauthorization: ${SIGNATURE}\r\n\r\n`);
+      socket.write([
+        'POST / HTTP/1.1', `host: 127.0.0.1:${port}`, 'content-length: 100000000', 'content-type: application/x-www-form-urlencoded',
+        `authorization: ${SIGNATURE}`, '\r\n',
+      ].join('\r\n'));
       socket.write('x'.repeat(100_000));
     });
     await new Promise((resolve) => socket.on('error', () => undefined).on('close', resolve));

@@ -36,6 +36,15 @@ export class InvocationError extends Error {
  * for its next event and answers it; events come one after the other.
  */
 export class Environment {
+  static async open(options: EnvironmentOptions): Promise<Environment> {
+    const environment = new Environment(options);
+    await new Promise<void>((resolve, reject) => {
+      environment.#server.once('error', reject);
+      environment.#server.listen({ host: LOOPBACK, port: 0 }, resolve);
+    });
+    return environment;
+  }
+
   readonly #options: EnvironmentOptions;
   readonly #server: Server;
   /** The request for the next event, while the process waits for one. */
@@ -47,15 +56,6 @@ export class Environment {
     this.#options = options;
     // A request for the next event waits as long as it takes.
     this.#server = createServer({ requestTimeout: 0, keepAliveTimeout: 0 }, (request, response) => void this.#serve(request, response));
-  }
-
-  static async open(options: EnvironmentOptions): Promise<Environment> {
-    const environment = new Environment(options);
-    await new Promise<void>((resolve, reject) => {
-      environment.#server.once('error', reject);
-      environment.#server.listen({ host: LOOPBACK, port: 0 }, resolve);
-    });
-    return environment;
   }
 
   get port(): number { return (this.#server.address() as AddressInfo).port; }
@@ -73,9 +73,9 @@ export class Environment {
     this.#next = undefined;
     const { functionArn, timeoutSeconds } = this.#options;
     const id = randomUUID();
-    const answer = Promise.withResolvers<string>();
+    const result = Promise.withResolvers<string>();
     const timer = setTimeout(() => this.#timeOut(), timeoutSeconds * 1000);
-    this.#current = { id, timer, answer };
+    this.#current = { id, timer, answer: result };
     response.writeHead(200, {
       'content-type': 'application/json',
       'lambda-runtime-aws-request-id': id,
@@ -84,7 +84,7 @@ export class Environment {
       ...(traceHeader !== undefined && { 'lambda-runtime-trace-id': traceHeader }),
     });
     response.end(event);
-    return answer.promise;
+    return result.promise;
   }
 
   /** The process has ended. */

@@ -50,7 +50,11 @@ export function readMappings(
       const queue = queues.find(({ arn }) => arn === source);
       const target = resource.text('FunctionName') ?? '';
       const fn = functionNamed(model, target);
-      if (!queue) {warn(`${what} reads from ${source || 'a source other than SQS'}, which is no queue of this run: its function is not started by it.`);} else if (!fn) {warn(`${what} calls ${target}, which is no function of this run.`);} else {
+      if (!queue) {
+        warn(`${what} reads from ${source || 'a source other than SQS'}, which is no queue of this run: its function is not started by it.`);
+      } else if (!fn) {
+        warn(`${what} calls ${target}, which is no function of this run.`);
+      } else {
         const enabled = resource.text('Enabled') !== 'false';
         mappings.set(fn, [...mappings.get(fn) ?? [], ...(enabled ? [readMapping(resource, queue)] : [])]);
       }

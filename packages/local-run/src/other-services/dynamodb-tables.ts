@@ -28,7 +28,12 @@ async function create(table: Resource, url: string, region: string): Promise<voi
   throw new LocalRunError(`The table ${table.constructPath} cannot be made in the DynamoDB at ${url}: ${error.type || `status ${status}`} ${error.message}`.trim());
 }
 
-async function call(url: string, region: string, input: object, table: Resource): Promise<{ status: number; error: { type: string; message: string } }> {
+interface Answer {
+  readonly status: number;
+  readonly error: { readonly type: string; readonly message: string };
+}
+
+async function call(url: string, region: string, input: object, table: Resource): Promise<Answer> {
   try {
     const response = await fetch(url, {
       method: 'POST',
@@ -71,8 +76,8 @@ function createTableInput(table: Resource): object {
   };
 }
 
-function indexInput({ IndexName, KeySchema, Projection, ProvisionedThroughput }: Values, withThroughput: boolean): object {
-  return { IndexName, KeySchema, Projection, ...(withThroughput && { ProvisionedThroughput: throughput(ProvisionedThroughput as Values | undefined) }) };
+function indexInput({ IndexName, KeySchema, Projection, ProvisionedThroughput: given }: Values, withThroughput: boolean): object {
+  return { IndexName, KeySchema, Projection, ...(withThroughput && { ProvisionedThroughput: throughput(given as Values | undefined) }) };
 }
 
 function throughput({ ReadCapacityUnits = 5, WriteCapacityUnits = 5 }: Values = {}): object {

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { describe, test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { EventBridgeClient, ListRulesCommand } from '@aws-sdk/client-eventbridge';
+import type { EventBridgeServiceException } from '@aws-sdk/client-eventbridge';
 import { ListTopicsCommand, SNSClient } from '@aws-sdk/client-sns';
 import * as cdk from 'aws-cdk-lib';
 import * as dynamodb from 'aws-cdk-lib/aws-dynamodb';
@@ -15,7 +16,8 @@ import type { RunContext } from '../service.ts';
 
 async function endpoint(context: TestContext, otherEndpoints: Record<string, string> = {}) {
   const reports: string[] = [];
-  const services = new OtherServices({ otherEndpoints, log: () => undefined, report: (sentence: string) => void reports.push(sentence) } as Partial<RunContext> as RunContext);
+  const run: Partial<RunContext> = { otherEndpoints, log: () => undefined, report: (sentence) => void reports.push(sentence) };
+  const services = new OtherServices(run as RunContext);
   await services.start();
   atEnd(context, () => services.stop());
   return { services, reports, url: services.address };
@@ -36,7 +38,7 @@ describe('a call to a service that the run does not have', () => {
       $metadata: { httpStatusCode: 400, attempts: 1 },
     });
     for (let time = 0; time < 2; time++) {
-      await assert.rejects(eventBridge.send(new ListRulesCommand({})), (error: { name: string; message: string; $metadata: { httpStatusCode?: number; attempts?: number } }) => {
+      await assert.rejects(eventBridge.send(new ListRulesCommand({})), (error: EventBridgeServiceException) => {
         const { name, message, $metadata: { httpStatusCode, attempts } } = error;
         assert.deepEqual({ name, message, $metadata: { httpStatusCode, attempts } }, refused('EventBridge ListRules', 'eventbridge'));
         return true;
@@ -177,8 +179,9 @@ test('a DynamoDB that does not answer, or refuses a table, is one sentence', asy
   const { url } = await recorder(context, () => [400, { __type: 'ValidationException', message: 'One or more parameter values were invalid' }]);
   const stackTest = functionTest(context);
   tables(stackTest.stack);
-  await assert.rejects(stackTest.start({ otherEndpoints: { dynamodb: url } }), (error) => error instanceof LocalRunError
-    && /^The table .* cannot be made in the DynamoDB at http:\S+: ValidationException One or more parameter values were invalid$/.test(error.message));
+  const sentence = /^The table .* cannot be made in the DynamoDB at http:\S+: ValidationException One or more parameter .* invalid$/;
+  await assert.rejects(stackTest.start({ otherEndpoints: { dynamodb: url } }), (error) => (
+    error instanceof LocalRunError && sentence.test(error.message)));
   const server = createServer().listen(0, '127.0.0.1');
   await new Promise((resolve) => { server.once('listening', resolve); });
   const gone = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

@@ -7,6 +7,17 @@ const PATIENCE_MS = 5_000;
 
 /** Stands for a Kubernetes Service: spreads TCP connections over the replicas that are ready. */
 export class Balancer {
+  static async start(port: number, backends: () => number[] | Promise<number[]>): Promise<Balancer> {
+    const balancer = new Balancer(backends);
+    await new Promise<void>((resolve, reject) => {
+      balancer.#server.once('error', reject);
+      balancer.#server.listen({ host: LOOPBACK, port, exclusive: true }, resolve);
+    });
+    const address = balancer.#server.address();
+    balancer.#port = typeof address === 'object' && address ? address.port : port;
+    return balancer;
+  }
+
   readonly #server: Server;
   readonly #backends: () => number[] | Promise<number[]>;
   readonly #open = new Set<Socket>();
@@ -18,17 +29,6 @@ export class Balancer {
     this.#backends = backends;
     // Half-open, since a client may end its side and still wait for the answer.
     this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => void this.#serve(client));
-  }
-
-  static async start(port: number, backends: () => number[] | Promise<number[]>): Promise<Balancer> {
-    const balancer = new Balancer(backends);
-    await new Promise<void>((resolve, reject) => {
-      balancer.#server.once('error', reject);
-      balancer.#server.listen({ host: LOOPBACK, port, exclusive: true }, resolve);
-    });
-    const address = balancer.#server.address();
-    balancer.#port = typeof address === 'object' && address ? address.port : port;
-    return balancer;
   }
 
   get port(): number { return this.#port; }

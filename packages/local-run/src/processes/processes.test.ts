@@ -49,7 +49,8 @@ test('a job is tried again as often as its back-off limit says, and fails with i
 test('a job that fails twice with the same words is not tried a third time', async (context) => {
   const folder = temporaryFolder(context);
   const script = `require('node:fs').appendFileSync(${JSON.stringify(join(folder, 'attempts'))}, '.'); console.log('{"level":"fatal","message":"use --fresh"}'); process.exit(65)`;
-  await assert.rejects(runJob(job(script, { backoffLimit: 6 }), hostIn(folder), new AbortController().signal), /with code 65; .*: use --fresh$/);
+  const attempts = runJob(job(script, { backoffLimit: 6 }), hostIn(folder), new AbortController().signal);
+  await assert.rejects(attempts, /with code 65; .*: use --fresh$/);
   assert.equal(readFileSync(join(folder, 'attempts'), 'utf8'), '..');
 });
 

@@ -147,7 +147,10 @@ export class Workload {
 /** The last words of a program that has printed none. */
 const SILENT = 'nothing';
 
-/** Runs a job to its end, again when it fails, as often as it says. A second failure with the same words is the last one: a third would have them, too. */
+/**
+ * Runs a job to its end, again when it fails, as often as it says. A second failure with the same words is the last one: a third would have
+ * them, too.
+ */
 export async function runJob(job: JobSpec, host: Host, signal: AbortSignal): Promise<void> {
   const deadline = job.deadlineSeconds === undefined ? Infinity : Date.now() + job.deadlineSeconds * 1000;
   let before: string | undefined;

@@ -39,17 +39,19 @@ function inputOf({ arn, target }: MadeSchedule, time: number, { account, region 
 
 async function invoke(schedule: MadeSchedule, input: string, around: Surroundings): Promise<void> {
   const { target } = schedule;
-  if (target.Arn === SDK_SEND_MESSAGE) return await sendMessage(schedule, fields(input), around);
-  if (target.Arn === SDK_PUT_EVENTS) return await putEvents(fields(input).Entries as PutEventsEntry[], around);
+  if (target.Arn === SDK_SEND_MESSAGE) return sendMessage(schedule, fields(input), around);
+  if (target.Arn === SDK_PUT_EVENTS) return putEvents(fields(input).Entries as PutEventsEntry[], around);
   if (around.buses.listBuses().some(({ Arn }) => Arn === target.Arn)) {
     const { DetailType = '', Source = '' } = target.EventBridgeParameters ?? {};
-    return await putEvents([{ EventBusName: target.Arn, DetailType, Source, Detail: input }], around);
+    return putEvents([{ EventBusName: target.Arn, DetailType, Source, Detail: input }], around);
   }
   const messageGroupId = target.SqsParameters?.MessageGroupId;
   await send(target.Arn, input, schedule, messageGroupId === undefined ? {} : { messageGroupId }, around);
 }
 
-async function send(arn: string, body: string, schedule: MadeSchedule, options: DeliveryOptions, { receiver, account }: Surroundings): Promise<void> {
+async function send(
+  arn: string, body: string, schedule: MadeSchedule, options: DeliveryOptions, { receiver, account }: Surroundings,
+): Promise<void> {
   const found = receiver(arn);
   if (!found) throw new DeliveryError('NO_RESOURCE', `There is no resource ${arn} that takes messages.`);
   await found.deliver(body, { service: 'scheduler.amazonaws.com', sourceArn: schedule.arn, sourceAccount: account, byRole: true }, options);

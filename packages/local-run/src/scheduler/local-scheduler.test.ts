@@ -59,7 +59,12 @@ test('schedules and rules with schedules invoke their targets', async (context) 
   });
 
   new events.Rule(stack, 'Nightly', { ruleName: 'nightly', schedule: events.Schedule.cron({ hour: '3', minute: '0' }), targets: [new eventTargets.SqsQueue(queue('of-rule'))] });
-  new events.Rule(stack, 'Disabled', { ruleName: 'disabled', enabled: false, schedule: events.Schedule.rate(cdk.Duration.minutes(1)), targets: [new eventTargets.SqsQueue(queue('of-disabled'))] });
+  new events.Rule(stack, 'Disabled', {
+    ruleName: 'disabled',
+    enabled: false,
+    schedule: events.Schedule.rate(cdk.Duration.minutes(1)),
+    targets: [new eventTargets.SqsQueue(queue('of-disabled'))],
+  });
   new events.Rule(stack, 'StrangeRule', { schedule: events.Schedule.expression('cron(0 25 * * ? *)') });
 
   const { run, seen, queue: find } = await stackTest.start();

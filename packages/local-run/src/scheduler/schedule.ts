@@ -35,7 +35,9 @@ export const SDK_SEND_MESSAGE = 'arn:aws:scheduler:::aws-sdk:sqs:sendMessage';
 export const SDK_PUT_EVENTS = 'arn:aws:scheduler:::aws-sdk:eventbridge:putEvents';
 
 /** Reads a schedule of a template. One that cannot fire in this run is named with a warning. */
-export function readSchedule(resource: Resource, names: { readonly name: string; readonly arn: string }, around: Surroundings): MadeSchedule | undefined {
+export function readSchedule(
+  resource: Resource, names: { readonly name: string; readonly arn: string }, around: Surroundings,
+): MadeSchedule | undefined {
   const expression = resource.text('ScheduleExpression') ?? '';
   const what = `Schedule ${resource.constructPath} does not fire at ${expression}`;
   const { receiver, warn, buses, now } = around;

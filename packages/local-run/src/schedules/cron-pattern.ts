@@ -28,8 +28,8 @@ const DAY_OF_WEEK: Field = {
     if (part === 'L') return '7';
     const [, last] = /^(\w+)L$/.exec(part) ?? [];
     if (last !== undefined) return `${value(last)}#L`;
-    const [, day, nth] = /^(\w+)#([1-5])$/.exec(part) ?? [];
-    return day === undefined ? undefined : `${value(day)}#${nth}`;
+    const [, nthDay, nth] = /^(\w+)#([1-5])$/.exec(part) ?? [];
+    return nthDay === undefined ? undefined : `${value(nthDay)}#${nth}`;
   },
 };
 const YEAR: Field = { name: 'year', min: 1970, max: 2199 };
@@ -48,7 +48,15 @@ export function toCronPattern(content: string): string {
   if ((dayOfMonth === ANY) === (dayOfWeek === ANY)) {
     throw new InvalidSchedule(`cron(${content}) needs a ? in either the day of month or the day of week, and something else in the other`);
   }
-  return ['0', translate(minutes, MINUTES), translate(hours, HOURS), day(dayOfMonth, DAY_OF_MONTH), translate(month, MONTH), day(dayOfWeek, DAY_OF_WEEK), translate(year, YEAR)].join(' ');
+  return [
+    '0',
+    translate(minutes, MINUTES),
+    translate(hours, HOURS),
+    day(dayOfMonth, DAY_OF_MONTH),
+    translate(month, MONTH),
+    day(dayOfWeek, DAY_OF_WEEK),
+    translate(year, YEAR),
+  ].join(' ');
 }
 
 function day(text: string, field: Field): string {

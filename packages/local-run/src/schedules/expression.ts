@@ -94,7 +94,8 @@ function offsets(timeZone: string): (time: number) => number {
     timeZone, hourCycle: 'h23', year: 'numeric', month: 'numeric', day: 'numeric', hour: 'numeric', minute: 'numeric', second: 'numeric',
   });
   return (time) => {
-    const parts = Object.fromEntries(format.formatToParts(time).map(({ type, value }) => [type, Number(value)])) as Record<'year' | 'month' | 'day' | 'hour' | 'minute' | 'second', number>;
+    const numbers = Object.fromEntries(format.formatToParts(time).map(({ type, value }) => [type, Number(value)]));
+    const parts = numbers as Record<'year' | 'month' | 'day' | 'hour' | 'minute' | 'second', number>;
     return Date.UTC(parts.year, parts.month - 1, parts.day, parts.hour, parts.minute, parts.second) - Math.floor(time / 1000) * 1000;
   };
 }

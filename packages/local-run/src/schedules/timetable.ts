@@ -4,11 +4,11 @@ import type { Occurrences } from './expression.ts';
 export interface Timers {
   /** Milliseconds since 1970. */
   now(): number;
-  /** Calls back after so many milliseconds. Returns a function that prevents it. */
+  /** Calls back after a number of milliseconds. Returns a function that prevents it. */
   set(callback: () => void, ms: number): () => void;
 }
 
-export const REAL_TIMERS: Timers = {
+const REAL_TIMERS: Timers = {
   now: () => Date.now(),
   set: (callback, ms) => {
     const timer = setTimeout(callback, ms);

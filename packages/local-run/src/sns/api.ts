@@ -77,7 +77,10 @@ export const SNS_ACTIONS: Readonly<Record<string, SnsAction>> = {
     const all = input.structures('PublishBatchRequestEntries').map((entry) => ({ Id: required(entry, 'Id'), message: readMessage(entry) }));
     checkBatch(all);
     const results = await Promise.all(all.map(({ Id, message }) => publishEntry(Id, arn, message, topics)));
-    return { Successful: { member: results.flatMap(({ success }) => success ?? []) }, Failed: { member: results.flatMap(({ failure }) => failure ?? []) } };
+    return {
+      Successful: { member: results.flatMap(({ success }) => success ?? []) },
+      Failed: { member: results.flatMap(({ failure }) => failure ?? []) },
+    };
   },
 };
 

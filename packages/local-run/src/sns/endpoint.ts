@@ -32,7 +32,9 @@ async function handle(body: string, requestId: string, topics: Topics, log: Log)
     if (!action) throw new AwsError('InvalidAction', `SNS has no ${name || 'action without a name'} in the local run. It has: ${Object.keys(SNS_ACTIONS).join(', ')}.`);
     return xmlAnswer(name, NAMESPACE, await action(input, topics), requestId);
   } catch (error) {
-    if (error instanceof AwsError) return xmlError(NAMESPACE, { code: error.name, message: error.message, status: error.status }, requestId);
+    if (error instanceof AwsError) {
+      return xmlError(NAMESPACE, { code: error.name, message: error.message, status: error.status }, requestId);
+    }
     log('error', `SNS: ${error instanceof Error ? error.stack : String(error)}`);
     return xmlError(NAMESPACE, { code: 'InternalError', message: 'The local endpoint failed; see its log.', status: 500 }, requestId);
   }

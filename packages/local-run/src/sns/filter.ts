@@ -16,10 +16,10 @@ export type Filter = (message: Filtered) => boolean;
 const LONGEST_POLICY = 262_144;
 
 /**
- * Compiles a filter policy. Its language is that of event patterns: one of the values of each key must match, in `String.Array` and arrays of
- * a body any element may match, and `$or` takes alternatives. There are three differences. Attributes are flat, so their policy is, too.
- * SNS compares numbers with five digits after the point, and this engine all of them. The limits of SNS for the size of a policy (five keys,
- * 150 combinations of values) and its refusal of operators that only EventBridge has are not followed.
+ * Compiles a filter policy. Its language is that of event patterns: one of the values of each key must match, in `String.Array` and arrays
+ * of a body any element may match, and `$or` takes alternatives. There are three differences. Attributes are flat, so their policy is, too.
+ * SNS compares numbers with five digits after the point, and this engine all of them. The limits of SNS for the size of a policy (five
+ * keys, 150 combinations of values) and its refusal of operators that only EventBridge has are not followed.
  *
  * @throws AwsError if the policy is not valid
  */
@@ -27,7 +27,8 @@ export function compileFilter(policy: string, scope: FilterScope): Filter {
   const parsed = parse(policy);
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw invalid('FilterPolicy: it must be a JSON object');
   if (Object.keys(parsed).length === 0) return () => true;
-  if (scope === 'MessageAttributes' && Object.values(parsed).some((value) => typeof value === 'object' && value !== null && !Array.isArray(value))) {
+  const nested = Object.values(parsed).some((value) => typeof value === 'object' && value !== null && !Array.isArray(value));
+  if (scope === 'MessageAttributes' && nested) {
     throw invalid('FilterPolicy: Filter policy scope MessageAttributes does not support nested filter policy');
   }
   const pattern = (() => {
@@ -48,12 +49,18 @@ function valuesOf(attributes: Filtered['attributes']): Record<string, unknown> {
   const values: Record<string, unknown> = {};
   for (const [name, { DataType, StringValue }] of Object.entries(attributes)) {
     if (StringValue === undefined) continue;
-    if (DataType === 'Number') {values[name] = Number(StringValue);} else if (DataType !== 'String.Array') {values[name] = StringValue;} else {
-      const list = parse(StringValue);
-      if (Array.isArray(list)) values[name] = list;
-    }
+    const value = valueOf(DataType, StringValue);
+    if (value !== undefined) values[name] = value;
   }
   return values;
+}
+
+/** A list that is none matches nothing, as if it were not there. */
+function valueOf(type: string, text: string): unknown {
+  if (type === 'Number') return Number(text);
+  if (type !== 'String.Array') return text;
+  const list = parse(text);
+  return Array.isArray(list) ? list : undefined;
 }
 
 function parse(text: string): unknown {

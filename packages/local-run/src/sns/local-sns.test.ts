@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
 import {
-  CreateTopicCommand, GetSubscriptionAttributesCommand, GetTopicAttributesCommand, ListSubscriptionsByTopicCommand, ListTopicsCommand, PublishBatchCommand, PublishCommand,
-  SetSubscriptionAttributesCommand, SNSClient, SubscribeCommand, TagResourceCommand,
+  CreateTopicCommand, GetSubscriptionAttributesCommand, GetTopicAttributesCommand, ListSubscriptionsByTopicCommand, ListTopicsCommand,
+  PublishBatchCommand, PublishCommand, SetSubscriptionAttributesCommand, SNSClient, SubscribeCommand, TagResourceCommand,
 } from '@aws-sdk/client-sns';
 import type { PublishCommandInput } from '@aws-sdk/client-sns';
 import { ReceiveMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
@@ -63,7 +63,8 @@ test('topics of a stack reach their queues and functions', async (context) => {
   const queues = new SQSClient({ region: 'us-east-1', endpoint: run.endpoints.sqs, credentials });
   atEnd(context, () => { client.destroy(); queues.destroy(); });
   const TopicArn = 'arn:aws:sns:us-east-1:000000000000:orders';
-  const publish = (Message: string, more: Partial<PublishCommandInput> = {}) => client.send(new PublishCommand({ TopicArn, Message, ...more }));
+  const publish = (Message: string, more: Partial<PublishCommandInput> = {}) => (
+    client.send(new PublishCommand({ TopicArn, Message, ...more })));
   const depth = (name: string) => run.queues.find((each) => each.name === name)?.depth().visible;
   /** Publish answers when the queues have the message, so nothing has to be waited for. */
   const received = async (name: string) => {
@@ -88,8 +89,9 @@ test('topics of a stack reach their queues and functions', async (context) => {
     });
     const [raw] = await received('raw');
     assert.equal(raw?.Body, 'hello');
-    assert.deepEqual(Object.entries(raw?.MessageAttributes ?? {}).map(([name, value]) => [name, value.DataType, value.StringValue ?? [...value.BinaryValue ?? []]]).toSorted(),
-      [['bytes', 'Binary', [1, 2, 255]], ['colour', 'String', 'green']]);
+    const attributes = Object.entries(raw?.MessageAttributes ?? {})
+      .map(([name, value]) => [name, value.DataType, value.StringValue ?? [...value.BinaryValue ?? []]]);
+    assert.deepEqual(attributes.toSorted(), [['bytes', 'Binary', [1, 2, 255]], ['colour', 'String', 'green']]);
     const [message] = await received('envelope');
     assert.equal(message?.MessageAttributes, undefined);
     const { Timestamp, SigningCertURL, UnsubscribeURL, Signature, ...envelope } = JSON.parse(message?.Body ?? '') as Record<string, string>;
@@ -172,6 +174,8 @@ test('topics of a stack reach their queues and functions', async (context) => {
     assert.deepEqual([settings.Attributes?.RawMessageDelivery, settings.Attributes?.FilterPolicy], ['true', '{"a":["b"]}']);
     const change = { SubscriptionArn, AttributeName: 'FilterPolicy', AttributeValue: '{"a":"b"}' };
     await assert.rejects(client.send(new SetSubscriptionAttributesCommand(change)), { name: 'InvalidParameterException' });
-    await assert.rejects(client.send(new TagResourceCommand({ ResourceArn: TopicArn, Tags: [] })), { message: /SNS has no TagResource in the local run\. It has: CreateTopic/ });
+    await assert.rejects(client.send(new TagResourceCommand({ ResourceArn: TopicArn, Tags: [] })), {
+      message: /SNS has no TagResource in the local run\. It has: CreateTopic/,
+    });
   });
 });

@@ -5,6 +5,8 @@ import type { Filter, FilterScope } from './filter.ts';
 /** The attributes of a subscription, as Subscribe and SetSubscriptionAttributes take them. */
 export type SubscriptionAttributes = Readonly<Record<string, string>>;
 
+const ALL: Filter = () => true;
+
 /** A queue or a function that gets the messages of a topic. */
 export class Subscription {
   readonly arn: string;
@@ -12,9 +14,9 @@ export class Subscription {
   readonly protocol: string;
   readonly endpoint: string;
   #attributes: SubscriptionAttributes = {};
-  #filter: Filter = () => true;
+  #filter: Filter = ALL;
 
-  constructor(at: { readonly arn: string; readonly topicArn: string; readonly protocol: string; readonly endpoint: string }, attributes: SubscriptionAttributes) {
+  constructor(at: Pick<Subscription, 'arn' | 'topicArn' | 'protocol' | 'endpoint'>, attributes: SubscriptionAttributes) {
     this.arn = at.arn;
     this.topicArn = at.topicArn;
     this.protocol = at.protocol;
@@ -37,7 +39,7 @@ export class Subscription {
     const { FilterPolicy: policy, FilterPolicyScope: scope = 'MessageAttributes', RedrivePolicy: redrive } = attributes;
     if (scope !== 'MessageAttributes' && scope !== 'MessageBody') throw invalid(`FilterPolicyScope: Invalid value [${scope}]`);
     if (redrive !== undefined && !isRedrivePolicy(redrive)) throw invalid('RedrivePolicy: it must be a JSON object with the text deadLetterTargetArn');
-    this.#filter = policy === undefined ? () => true : compileFilter(policy, scope satisfies FilterScope);
+    this.#filter = policy === undefined ? ALL : compileFilter(policy, scope satisfies FilterScope);
     this.#attributes = attributes;
   }
 }

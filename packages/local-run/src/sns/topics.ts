@@ -12,11 +12,11 @@ export interface TopicsOptions {
   readonly account: string;
   readonly region: string;
   readonly log: Log;
+  /** Milliseconds since 1970. @default Date.now */
+  readonly clock?: () => number;
   /** The address of the endpoint. */
   url(): string;
   receiver(arn: string): Receiver | undefined;
-  /** Milliseconds since 1970. @default Date.now */
-  readonly clock?: () => number;
 }
 
 export interface Published {
@@ -93,7 +93,9 @@ export class Topics {
    *
    * @throws AwsError if the run cannot deliver to it
    */
-  subscribe(topicArn: string, protocol: string, endpoint: string, attributes: SubscriptionAttributes = {}, id: string = randomUUID()): Subscription {
+  subscribe(
+    topicArn: string, protocol: string, endpoint: string, attributes: SubscriptionAttributes = {}, id: string = randomUUID(),
+  ): Subscription {
     const { arn } = this.#topic(topicArn);
     if (protocol !== 'sqs' && protocol !== 'lambda') throw invalid(`Protocol: the local run delivers to sqs and lambda only, and not to ${protocol}`);
     if (!endpoint.startsWith(`arn:aws:${protocol}:`)) throw invalid(`${protocol.toUpperCase()} endpoint ARN`);
@@ -129,12 +131,18 @@ export class Topics {
       messageId: randomUUID(),
       topicArn: topic.arn,
       time: this.#now(),
-      ...(deduplicationId !== undefined && { messageDeduplicationId: deduplicationId, sequenceNumber: String(10n ** 19n + BigInt(++topic.published)) }),
+      ...(deduplicationId !== undefined && {
+        messageDeduplicationId: deduplicationId,
+        sequenceNumber: String(10n ** 19n + BigInt(++topic.published)),
+      }),
     };
     const { messageId, sequenceNumber } = publication;
     const published = { messageId, sequenceNumber };
-    if (deduplicationId !== undefined) topic.recent.set(scoped(topic, deduplicationId, message), { ...published, until: this.#now() + DEDUPLICATION_MS });
-    await Promise.all(this.subscriptionsOf(topic.arn).filter(({ accepts }) => accepts(publication)).map((subscription) => this.#deliver(publication, subscription)));
+    if (deduplicationId !== undefined) {
+      topic.recent.set(scoped(topic, deduplicationId, message), { ...published, until: this.#now() + DEDUPLICATION_MS });
+    }
+    const subscriptions = this.subscriptionsOf(topic.arn).filter(({ accepts }) => accepts(publication));
+    await Promise.all(subscriptions.map((subscription) => this.#deliver(publication, subscription)));
     return published;
   }
 
@@ -197,7 +205,9 @@ export class Topics {
     await receiver.deliver(body, { service: 'sns.amazonaws.com', sourceArn: topicArn, sourceAccount: this.#options.account }, options);
   }
 
-  async #deadLetter({ messageId, topicArn }: Publication, { endpoint, deadLetterArn }: Subscription, notification: Notification, error: unknown): Promise<void> {
+  async #deadLetter(
+    { messageId, topicArn }: Publication, { endpoint, deadLetterArn }: Subscription, notification: Notification, error: unknown,
+  ): Promise<void> {
     const failed = `SNS: topic ${topicArn} could not deliver message ${messageId} to ${endpoint} (${describe(error)})`;
     if (deadLetterArn === undefined) {
       this.#options.log('error', `${failed}; the subscription has no dead-letter queue, so the message is lost.`);

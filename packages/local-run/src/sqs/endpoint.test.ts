@@ -113,7 +113,10 @@ test('a message does not go to a consumer that was killed while it waited', asyn
   const { port } = new URL(sqs.url);
   const body = JSON.stringify({ QueueUrl, WaitTimeSeconds: 20 });
   const socket = connect(Number(port), '127.0.0.1');
-  socket.write(`POST / HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nContent-Type: application/x-amz-json-1.0\r\nX-Amz-Target: AmazonSQS.ReceiveMessage\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+  socket.write([
+    'POST / HTTP/1.1', `Host: 127.0.0.1:${port}`, 'Content-Type: application/x-amz-json-1.0', 'X-Amz-Target: AmazonSQS.ReceiveMessage',
+    `Content-Length: ${body.length}`, '', body,
+  ].join('\r\n'));
   // The request has arrived once the queue has somebody waiting; then the consumer dies silently.
   await eventually(() => sqs.waiting('orders') === 1, 'the long poll');
   socket.resetAndDestroy();

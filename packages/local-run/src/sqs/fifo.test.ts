@@ -12,7 +12,8 @@ async function endpoint(context: TestContext, dataDir = temporaryFolder(context)
   const sqs = await SqsEndpoint.start({ dataDir, region: 'us-east-1' });
   const fifo = { FifoQueue: 'true', ContentBasedDeduplication: 'true' };
   sqs.createQueue({ name: 'dead.fifo', arn: arn('dead.fifo'), attributes: fifo }, account);
-  sqs.createQueue({ name: 'orders.fifo', arn: arn('orders.fifo'), attributes: { ...fifo, RedrivePolicy: JSON.stringify({ deadLetterTargetArn: arn('dead.fifo'), maxReceiveCount: 2 }) } }, account);
+  const RedrivePolicy = JSON.stringify({ deadLetterTargetArn: arn('dead.fifo'), maxReceiveCount: 2 });
+  sqs.createQueue({ name: 'orders.fifo', arn: arn('orders.fifo'), attributes: { ...fifo, RedrivePolicy } }, account);
   sqs.createQueue({ name: 'fair', arn: arn('fair'), attributes: {} }, account);
   const client = new SQSClient({ region: 'us-east-1', endpoint: sqs.url, credentials: { accessKeyId: 'local', secretAccessKey: 'local' }, maxAttempts: 1 });
   let stopped = false;

@@ -49,7 +49,8 @@ export function makeQueues(model: Model, sqs: SqsEndpoint, warn: (sentence: stri
     const dead = queues.find((queue) => queue.arn === deadLetterArn);
     const text = allowed.get(deadLetterArn);
     if (dead && text !== undefined && !letsIn({ attributes: { RedriveAllowPolicy: text } }, arn)) {
-      warn(`Queue ${resource.constructPath} may not use ${dead.resource.constructPath} for its dead letters: its RedriveAllowPolicy refuses. AWS would not deploy this; here its failed messages stay.`);
+      warn(`Queue ${resource.constructPath} may not use ${dead.resource.constructPath} for its dead letters: its RedriveAllowPolicy refuses. `
+        + 'AWS would not deploy this; here its failed messages stay.');
     }
   }
   const byUrl = new Map(queues.map((queue) => [queue.url, queue.name]));

@@ -48,7 +48,7 @@ export function synthesizeConsumers({ outdir, seen }: { readonly outdir: string;
   constant.addTarget(new targets.SqsQueue(plain, { message: events.RuleTargetInput.fromObject({ id: 'constant' }) }));
   makeFunction('PlainFunction').addEventSource(new sources.SqsEventSource(plain, { reportBatchItemFailures: true }));
 
-  // A FIFO queue of two rules with one group, with filters in front of its function. Equal messages are one: the id of the event is left out.
+  // A FIFO queue of two rules with one group, with filters in front of its function. Equal messages are one: their event has no id.
   new BufferedEventConsumer(stack, 'Grouped', {
     eventBus: bus,
     eventPatterns: [{ detailType: ['Grouped'] }, { detailType: ['GroupedToo'] }],

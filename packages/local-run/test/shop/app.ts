@@ -122,7 +122,11 @@ export function synthesizeShop(options: ShopOptions): string {
       apiVersion: 'apps/v1',
       kind: 'Deployment',
       metadata: metadata('web'),
-      spec: { replicas: 7, selector: { matchLabels: labels }, template: { metadata: { labels }, spec: { terminationGracePeriodSeconds: 5, containers: [container] } } },
+      spec: {
+        replicas: 7,
+        selector: { matchLabels: labels },
+        template: { metadata: { labels }, spec: { terminationGracePeriodSeconds: 5, containers: [container] } },
+      },
     },
     {
       apiVersion: 'autoscaling/v2',

@@ -105,7 +105,8 @@ export const deadLetterChecks: readonly Check[] = [
     rule: 'RedrivePolicy is JSON with deadLetterTargetArn and maxReceiveCount.',
     run: async (bench) => {
       const arn = bench.arn(await bench.queue());
-      for (const RedrivePolicy of ['no json', '[]', JSON.stringify({ deadLetterTargetArn: arn }), JSON.stringify({ maxReceiveCount: 1 }), JSON.stringify({ deadLetterTargetArn: 'x', maxReceiveCount: 1 })]) {
+      const incomplete = [{ deadLetterTargetArn: arn }, { maxReceiveCount: 1 }, { deadLetterTargetArn: 'x', maxReceiveCount: 1 }];
+      for (const RedrivePolicy of ['no json', '[]', ...incomplete.map((policy) => JSON.stringify(policy))]) {
         await refused(bench.queue({ RedrivePolicy }), 'InvalidParameterValue', /RedrivePolicy/);
       }
     },

@@ -12,7 +12,14 @@ function error({ text }: Answer): { readonly __type: string; readonly message: s
 }
 
 async function queryQueue(bench: Bench): Promise<string> {
-  const answer = await bench.query({ 'Action': 'CreateQueue', 'QueueName': bench.name(), 'Attribute.1.Name': 'VisibilityTimeout', 'Attribute.1.Value': '50', 'Tag.1.Key': 'team', 'Tag.1.Value': 'orders' });
+  const answer = await bench.query({
+    'Action': 'CreateQueue',
+    'QueueName': bench.name(),
+    'Attribute.1.Name': 'VisibilityTimeout',
+    'Attribute.1.Value': '50',
+    'Tag.1.Key': 'team',
+    'Tag.1.Value': 'orders',
+  });
   assert.equal(answer.status, 200, answer.text);
   return element(answer, 'QueueUrl')!;
 }
@@ -147,7 +154,14 @@ export const protocolChecks: readonly Check[] = [
     run: async (bench) => {
       const QueueUrl = await queryQueue(bench);
       await bench.send(QueueUrl, 'a & b\r\n<c>', { MessageAttributes: { n: { DataType: 'Binary', BinaryValue: Uint8Array.of(1, 2) } } });
-      const answer = await bench.query({ 'Action': 'ReceiveMessage', QueueUrl, 'MaxNumberOfMessages': '10', 'AttributeName.1': 'ApproximateReceiveCount', 'MessageAttributeName.1': 'All', 'VisibilityTimeout': '10' });
+      const answer = await bench.query({
+        'Action': 'ReceiveMessage',
+        QueueUrl,
+        'MaxNumberOfMessages': '10',
+        'AttributeName.1': 'ApproximateReceiveCount',
+        'MessageAttributeName.1': 'All',
+        'VisibilityTimeout': '10',
+      });
       assert.equal(element(answer, 'Body'), 'a &amp; b&#xD;&#xA;&lt;c&gt;');
       assert.match(answer.text, /<Attribute><Name>ApproximateReceiveCount<\/Name><Value>1<\/Value><\/Attribute>/);
       assert.match(answer.text, /<MessageAttribute><Name>n<\/Name><Value><DataType>Binary<\/DataType><BinaryValue>AQI=<\/BinaryValue>/);
@@ -163,8 +177,11 @@ export const protocolChecks: readonly Check[] = [
     rule: 'Its batches answer each entry by its id.',
     run: async (bench) => {
       const QueueUrl = await queryQueue(bench);
-      const entry = (number: number, fields: Record<string, string>) => Object.fromEntries(Object.entries(fields).map(([name, value]) => [`SendMessageBatchRequestEntry.${number}.${name}`, value]));
-      const answer = await bench.query({ Action: 'SendMessageBatch', QueueUrl, ...entry(1, { Id: 'a', MessageBody: 'x' }), ...entry(2, { Id: 'b', MessageBody: 'y', DelaySeconds: '901' }) });
+      const entry = (number: number, fields: Record<string, string>) => Object.fromEntries(
+        Object.entries(fields).map(([name, value]) => [`SendMessageBatchRequestEntry.${number}.${name}`, value]),
+      );
+      const entries = { ...entry(1, { Id: 'a', MessageBody: 'x' }), ...entry(2, { Id: 'b', MessageBody: 'y', DelaySeconds: '901' }) };
+      const answer = await bench.query({ Action: 'SendMessageBatch', QueueUrl, ...entries });
       assert.match(answer.text, /<SendMessageBatchResultEntry><Id>a<\/Id>/);
       assert.match(answer.text, /<BatchResultErrorEntry><Id>b<\/Id><SenderFault>true<\/SenderFault><Code>InvalidParameterValue<\/Code>/);
       assert.deepEqual(await bench.bodies(QueueUrl), ['x']);
