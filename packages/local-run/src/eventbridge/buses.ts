@@ -5,8 +5,8 @@ import type { RenderInput } from './input.ts';
 import { compilePattern } from './pattern.ts';
 import type { CompiledPattern, WantedPaths } from './pattern.ts';
 import { occurrencesOf } from './scheduled.ts';
-import type { Timetable } from '../schedules/timetable.ts';
 import type { Bus, Rule, RuleInput, ScheduledRule, Target } from './types.ts';
+import type { Timetable } from '../schedules/timetable.ts';
 
 export interface BoundTarget {
   readonly target: Target;
@@ -115,7 +115,8 @@ export class Buses {
           `Member must satisfy enum value set: [${RULE_STATES.join(', ')}]`,
       );
     }
-    const occurrences = ScheduleExpression === undefined ? undefined : occurrencesOf(ScheduleExpression, bus.bus.Name, this.#hooks.timetable.now());
+    const { timetable } = this.#hooks;
+    const occurrences = ScheduleExpression === undefined ? undefined : occurrencesOf(ScheduleExpression, bus.bus.Name, timetable.now());
     const pattern = EventPattern === undefined ? undefined : compilePattern(EventPattern);
     const path = bus.bus.Name === 'default' ? input.Name : `${bus.bus.Name}/${input.Name}`;
     const rule: Rule = {

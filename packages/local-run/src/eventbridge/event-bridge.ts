@@ -11,14 +11,14 @@ import { flatten, wantedPaths } from './pattern.ts';
 import { entrySize, isoSeconds, readEntry } from './publication.ts';
 import type { Publication } from './publication.ts';
 import { scheduledEvent } from './scheduled.ts';
+import type {
+  ArchiveInput, BusEvent, Counters, DeliveryObservation, EventBridgeOptions, EventObservation, LocalEventBridge, Observer,
+  PutEventsEntry, PutEventsResult, PutEventsResultEntry, ReplayInput, Rule,
+} from './types.ts';
 import { serveAwsJson } from '../http/aws-json.ts';
 import type { AwsJsonServer } from '../http/aws-json.ts';
 import type { Log } from '../log.ts';
 import { Timetable } from '../schedules/timetable.ts';
-import type {
-  ArchiveInput, BusEvent, Counters, DeliveryObservation, EventBridgeOptions, EventObservation, LocalEventBridge, Observer, PutEventsEntry, PutEventsResult,
-  PutEventsResultEntry, ReplayInput, Rule,
-} from './types.ts';
 
 const MAX_ENTRIES = 10;
 const MAX_REQUEST_BYTES = 1024 * 1024;
@@ -48,11 +48,15 @@ export class EventBridge extends Buses implements LocalEventBridge {
     this.#dataDir = dataDir;
     this.#timetable = timetable;
     this.#deliverer = new Deliverer({
-      ...options, log, clock,
+      ...options,
+      log,
+      clock,
       deliver: (arn, body, how) => (this.#isBus(arn) ? this.#forward(arn, body) : options.deliver(arn, body, how)),
     }, (observation) => this.#tellDelivery(observation));
     this.archives = new Archives({
-      buses: this, log, dataDir,
+      buses: this,
+      log,
+      dataDir,
       publish: async (bus, publication) => {
         await this.#publish(bus, publication);
         this.#counts.replayed++;

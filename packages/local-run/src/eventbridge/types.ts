@@ -1,4 +1,4 @@
-/** The inputs and answers of the local EventBridge. Shapes of rules and targets are those of the AWS API, so that templates map onto them. */
+/** Types of the local EventBridge. Shapes of rules and targets are those of the AWS API, so that templates map onto them. */
 
 import type { Log } from '../log.ts';
 import type { Timers } from '../schedules/timetable.ts';
