@@ -166,6 +166,7 @@ async function start(options: CommandOptions, out: Screen, progress: Steps, sign
     ...(options.log && { log: (level, message, fields) => out.line(out.paint('dim', `${level} ${message}${fields ? ` ${JSON.stringify(fields)}` : ''}`)) }),
     onProgress: (step) => showStep(step, progress),
     onFailure: (sentence) => out.line(out.paint('red', sentence)),
+    onWarning: (sentence) => out.line(out.paint('yellow', sentence)),
     onRecovery: (sentence) => out.line(out.paint('green', sentence)),
   });
 }
