@@ -21,6 +21,8 @@ export function busNameOf(nameOrArn: string | undefined): string {
 export async function makeEvents(model: Model, eventBridge: LocalEventBridge, { receiver, warn }: RunContext): Promise<MadeRule[]> {
   makeEach(model.ofType('AWS::Events::EventBus'), warn, (bus) => eventBridge.createBus(String(bus.ref())));
   const buses = new Set(eventBridge.listBuses().map(({ Name }) => Name));
+  /** The targets that take no messages here, with the rules that send to them. */
+  const untaken = new Map<string, Set<string>>();
   const rules = makeEach(model.ofType('AWS::Events::Rule'), warn, (resource): MadeRule[] => {
     const name = resource.physicalName('Name', 64);
     const busName = busNameOf(resource.text('EventBusName'));
@@ -34,12 +36,16 @@ export async function makeEvents(model: Model, eventBridge: LocalEventBridge, { 
     const targets = targetsOf(resource);
     const taken = targets.filter((target) => {
       if (receiver(target.Arn) || eventBridge.listBuses().some(({ Arn }) => Arn === target.Arn)) return true;
-      warn(`Rule ${resource.constructPath} sends to ${target.Arn}, which takes no messages in this run: events for it are not delivered.`);
+      untaken.set(target.Arn, (untaken.get(target.Arn) ?? new Set()).add(resource.constructPath));
       return false;
     });
     eventBridge.putTargets(name, busName, taken);
     return [{ resource, name, busName, arn: String(resource.attribute('Arn', resource.path)), targetArns: taken.map(({ Arn }) => Arn) }];
   });
+  for (const [arn, paths] of untaken) {
+    const senders = paths.size === 1 ? `Rule ${[...paths].join('')} sends` : `Rules ${[...paths].join(', ')} send`;
+    warn(`${senders} to ${arn}, which takes no messages in this run: events for it are not delivered.`);
+  }
   const archives = makeEach(model.ofType('AWS::Events::Archive'), warn, (archive) => {
     const pattern = archive.get('EventPattern');
     return {
