@@ -1,6 +1,6 @@
 import type { Timers } from '../src/schedules/timetable.ts';
 
-/** Timers that stand still until they are told to go on. */
+/** Timers that stand still until a test lets them go on. */
 export class ManualTimers implements Timers {
   #now: number;
   readonly #waiting = new Set<{ readonly at: number; readonly callback: () => void }>();
