@@ -23,7 +23,7 @@ import type { Profile } from '../profiles/profile.ts';
 const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url));
 const REFERENCE_APP = fileURLToPath(new URL('../', import.meta.url));
 
-/** With fewer, a second process of everything costs more than it brings. */
+/** The least number of cores with which a second process of everything brings more than it costs. */
 const CORES_FOR_REPLICAS = 8;
 
 /** The command `npm start`, with the profiles of these folders. Returns the exit code. */
@@ -97,6 +97,7 @@ async function startRun(
     onProgress: (step) => showStep(step, progress),
     onFailure: (sentence) => out.line(out.paint('red', sentence)),
     onRecovery: (sentence) => out.line(out.paint('green', sentence)),
+    onWarning: (sentence) => out.line(`${out.paint('yellow', 'warning')} ${sentence}`),
   });
 }
 

@@ -3,6 +3,7 @@ import { serveLocally } from '../http/server.ts';
 import type { LocalServer } from '../http/server.ts';
 import type { Log } from '../log.ts';
 import { portError } from '../processes/ports.ts';
+import { DeliveryError } from '../service.ts';
 import type { DeliveryOptions } from '../service.ts';
 import { QueueJournal } from './journal.ts';
 import { sizeOf } from './message.ts';
@@ -42,17 +43,6 @@ export interface QueueDepth {
   readonly visible: number;
   readonly inFlight: number;
   readonly delayed: number;
-}
-
-/** A delivery that the queue refuses; `code` is what EventBridge writes on the dead letter. */
-export class DeliveryError extends Error {
-  override readonly name = 'DeliveryError';
-  readonly code: string;
-
-  constructor(code: string, message: string) {
-    super(message);
-    this.code = code;
-  }
 }
 
 const DEFAULT_ACCOUNT = '000000000000';
