@@ -5,7 +5,7 @@ import { checkInvariants, identify } from './invariants.ts';
 import type { FeedRecord, QueueContents, Subscription } from './invariants.ts';
 import { CHECKS } from './sql.ts';
 import { newEvent, newId } from '../services/shared/events/index.ts';
-import type { EventEnvelope } from '../services/shared/events/index.ts';
+import type { EventEnvelope, EventType } from '../services/shared/events/index.ts';
 import { appendToOutbox, startTestServer } from '../services/shared/testing.ts';
 import type { TestDatabase, TestServer } from '../services/shared/testing.ts';
 
@@ -46,7 +46,7 @@ async function write(admin: pg.Pool): Promise<History> {
   const orders = { confirmed: newId(), rejected: newId(), held: newId(), stuck: newId() };
   const accepted = Object.values(orders).map((orderId, index) => ({ orderId, key: `feed-${index}` }));
   const events: Record<string, EventEnvelope> = {};
-  const emit = (name: string, type: 'order.created' | 'inventory.validated' | 'inventory.updated' | 'order.confirmed' | 'order.rejected', subject: string, data: object, sequence = 1) => {
+  const emit = (name: string, type: EventType, subject: string, data: object, sequence = 1) => {
     events[name] = newEvent({ type, source: '/test', subject, sequence, data: { orderId: subject, ...data } as never, cause: { id: 'request' } }) as EventEnvelope;
     return events[name];
   };
@@ -60,13 +60,16 @@ async function write(admin: pg.Pool): Promise<History> {
   for (const [name, orderId] of Object.entries(orders)) {
     const sku = name === 'rejected' ? 'B' : 'A';
     const created = emit(`${name} created`, 'order.created', orderId, { customerId: 'c', items: [{ sku, quantity }], createdAt: now });
-    await client.query('INSERT INTO orders.orders (order_id, customer_id, status, version, items) VALUES ($1, \'c\', \'PENDING\', 1, $2)', [orderId, JSON.stringify([{ sku, quantity }])]);
+    await client.query(
+      'INSERT INTO orders.orders (order_id, customer_id, status, version, items) VALUES ($1, \'c\', \'PENDING\', 1, $2)',
+      [orderId, JSON.stringify([{ sku, quantity }])]);
     await client.query('INSERT INTO orders.status_change VALUES ($1, 1, NULL, \'PENDING\', $2, \'request\')', [orderId, created.id]);
     await client.query('INSERT INTO orders.idempotency_key VALUES ($1, \'\', $2)', [accepted.find((order) => order.orderId === orderId)!.key, orderId]);
     await appendToOutbox(client, [created]);
     if (name === 'stuck') continue;
 
-    await appendToOutbox(client, [emit(`${name} validated`, 'inventory.validated', orderId, { lines: [{ sku, requested: quantity, available: 10 }], sufficient: true, asOf: now })]);
+    const lines = [{ sku, requested: quantity, available: 10 }];
+    await appendToOutbox(client, [emit(`${name} validated`, 'inventory.validated', orderId, { lines, sufficient: true, asOf: now })]);
     const reserved = name !== 'rejected';
     const deltaReserved = reserved ? quantity : 0;
     const { rows: [level] } = await client.query<{ onHand: number; reserved: number }>(
@@ -98,8 +101,8 @@ async function write(admin: pg.Pool): Promise<History> {
       shortages: [],
       lines: [{ sku, quantity, deltaOnHand: -quantity, deltaReserved: -quantity, ...left }],
     }, 2);
-    await client.query('INSERT INTO inventory.ledger (document_id, version, sku, location, type, delta_on_hand, delta_reserved, event_id) VALUES ($1, 2, $2, \'MAIN\', \'COMMIT\', $3, $3, $4)',
-      [orderId, sku, -quantity, deducted.id]);
+    await client.query(`INSERT INTO inventory.ledger (document_id, version, sku, location, type, delta_on_hand, delta_reserved, event_id)
+      VALUES ($1, 2, $2, 'MAIN', 'COMMIT', $3, $3, $4)`, [orderId, sku, -quantity, deducted.id]);
     await appendToOutbox(client, [deducted]);
   }
   const dead = new Map([
@@ -269,7 +272,8 @@ const LIES: Record<string, Lie> = {
     fails: ['I9', 'I10'],
   },
   'a deduction announced twice': {
-    sql: `INSERT INTO messaging.outbox (xid, event_id, aggregate_id, detail_type, envelope) SELECT '1', '${newId()}', aggregate_id, detail_type, envelope FROM messaging.outbox WHERE event_id = :'confirmed deducted'`,
+    sql: `INSERT INTO messaging.outbox (xid, event_id, aggregate_id, detail_type, envelope)
+          SELECT '1', '${newId()}', aggregate_id, detail_type, envelope FROM messaging.outbox WHERE event_id = :'confirmed deducted'`,
     subscriptions: [],
     finds: /announced twice/,
     fails: ['I5', 'I10'],
@@ -277,7 +281,7 @@ const LIES: Record<string, Lie> = {
   'the inventory skipped a version': {
     sql: 'UPDATE inventory.ledger SET version = 3 WHERE document_id = :\'confirmed\' AND version = 2', finds: /skipped a version/, fails: ['I7', 'I10'],
   },
-  'a listener was told of the end first': {
+  'a listener heard of the end first': {
     sql: `UPDATE messaging.outbox SET envelope = (envelope::jsonb || jsonb_build_object('previousid', :'confirmed created'))::text WHERE event_id = :'confirmed settled';
           INSERT INTO messaging.inbox VALUES ('analytics-service', :'confirmed settled'), ('notification-service', :'confirmed settled')`,
     finds: /before the one that comes first/,
@@ -289,7 +293,8 @@ const LIES: Record<string, Lie> = {
     fails: ['I7'],
   },
   'a status that nothing leads to': {
-    sql: `ALTER TABLE orders.status_change DROP CONSTRAINT status_change_transition; UPDATE orders.status_change SET to_status = 'COMPLETED' WHERE order_id = :'held' AND version = 2;
+    sql: `ALTER TABLE orders.status_change DROP CONSTRAINT status_change_transition;
+          UPDATE orders.status_change SET to_status = 'COMPLETED' WHERE order_id = :'held' AND version = 2;
           UPDATE orders.orders SET status = 'COMPLETED' WHERE order_id = :'held'`,
     finds: /table of transitions does not have/,
     fails: ['I8', 'I10'],
@@ -310,7 +315,8 @@ const LIES: Record<string, Lie> = {
     sql: 'DELETE FROM messaging.outbox WHERE event_id = :\'rejected settled\'', finds: /change of status and its event/, fails: ['I10'],
   },
   'an event without its change of status': {
-    sql: 'DELETE FROM orders.status_change WHERE order_id = :\'rejected\' AND version = 2; UPDATE orders.orders SET status = \'PENDING\', version = 1 WHERE order_id = :\'rejected\'',
+    sql: `DELETE FROM orders.status_change WHERE order_id = :'rejected' AND version = 2;
+          UPDATE orders.orders SET status = 'PENDING', version = 1 WHERE order_id = :'rejected'`,
     finds: /change of status and its event/,
     fails: ['I6', 'I10'],
   },

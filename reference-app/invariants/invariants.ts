@@ -36,7 +36,7 @@ export interface FeedRecord {
 }
 
 export interface InvariantOptions {
-  /** To the writer, as a role that may read every table. It gets one read-only transaction. */
+  /** A connection to the writer, with a role that may read every table. It gets one read-only transaction. */
   readonly database: Pick<ClientBase, 'query'>;
   readonly subscriptions: readonly Subscription[];
   readonly inspectQueues: () => QueueContents | Promise<QueueContents>;

@@ -207,7 +207,8 @@ export const CHECKS: readonly Check[] = [
   {
     invariant: 'I10',
     what: 'a change of status and its event do not belong to each other one to one',
-    sql: `SELECT coalesce(c.id, e.id) AS id, format('version %s, %s: %s changes, %s events', version, coalesce(e.type, c.to_status), coalesce(c.count, 0), coalesce(e.count, 0)) AS detail
+    sql: `SELECT coalesce(c.id, e.id) AS id, format('version %s, %s: %s changes, %s events', version, coalesce(e.type, c.to_status),
+                        coalesce(c.count, 0), coalesce(e.count, 0)) AS detail
             FROM (SELECT order_id::text AS id, event_id, version::text, to_status, count(*) FROM orders.status_change WHERE version > 1 GROUP BY 1, 2, 3, 4) AS c
             FULL JOIN (SELECT aggregate_id AS id, event_id, envelope::jsonb ->> 'sequence' AS version, detail_type AS type, count(*)
                          FROM messaging.outbox WHERE detail_type LIKE 'Order%' AND detail_type <> 'OrderCreated' GROUP BY 1, 2, 3, 4) AS e USING (id, event_id, version)

@@ -41,7 +41,7 @@ export function acknowledgeFindings(stack: cdk.Stack & { readonly cluster: eks.C
   });
 }
 
-/** With the pack's prefix, so that finding and reason stand in the validation report instead of vanishing. */
+/** Acknowledges findings with the prefix of the pack, so that they stay in the validation report with the reason. */
 function acknowledge(scope: IConstruct, reason: string, ...findings: string[]): void {
   cdk.Validations.of(scope).acknowledge(...findings.map(finding => ({ id: `AwsSolutions::${finding}`, reason })));
 }

@@ -9,13 +9,13 @@ export interface Replicas {
 
 /** Replicas by the length of a queue: each has at most as many messages before it as it does in the acceptable latency. */
 export interface QueueReplicas extends Replicas {
-  /** How long a message may take from the queue to the end of its processing. */
+  /** The time that a message may take from the queue to the end of its processing. */
   readonly acceptableLatencySeconds: number;
   /** The time of a batch divided by its messages, in milliseconds. */
   readonly millisecondsPerMessage: number;
   /** The replicas that run while the length of the queue cannot be read. */
   readonly fallbackReplicas: number;
-  /** How many of them may go within a minute, once they are not needed for five minutes: bursts often come in a row. */
+  /** The share of them that may go within a minute, once they are not needed for five minutes: bursts often come in a row. */
   readonly scaleDownPercentPerMinute: number;
   /** The CPU use, in percent of what a pod requests, above which there are more replicas, too; only the queue counts without it. */
   readonly targetCpuPercent?: number;
@@ -25,11 +25,11 @@ export interface ConsumerSettings {
   readonly replicas: QueueReplicas;
   /** The events of the pipeline that the consumer gets: their types, or a pattern of EventBridge if their content counts. */
   readonly events: EventType[] | EventPattern;
-  /** How often a message is tried before it goes to the dead-letter queue. */
+  /** The number of tries before a message goes to the dead-letter queue. */
   readonly maxReceiveCount: number;
   /**
-   * How long a batch may take. The queue hands out again, after six times as long, what a killed consumer had in hand;
-   * a living one keeps what takes longer.
+   * The time that a batch may take. After six times as long, the queue hands out the messages of a killed consumer again;
+   * a living one keeps those that take longer.
    */
   readonly processingSeconds: number;
 }
@@ -48,11 +48,11 @@ export interface Settings {
     readonly minCapacity: number;
     readonly maxCapacity: number;
   };
-  /** By CPU. */
+  /** Replicas by CPU. */
   readonly commandApi: Replicas;
   readonly queryApi: Replicas;
   readonly outboxRelay: Replicas;
-  /** By the name of the service, which is the name of its program too. */
+  /** The consumers by the name of the service, which is the name of its program too. */
   readonly consumers: { readonly [serviceName: string]: ConsumerSettings };
 }
 
@@ -77,7 +77,7 @@ const CHANGES: EventType[] = [
   'order.expired',
 ];
 
-/** Everything that one would want to change. */
+/** The settings that you may change. */
 export const defaultSettings: Settings = {
   eventSource: 'com.example.orders',
   namespace: 'orders',

@@ -36,7 +36,7 @@ export interface FeedOptions {
   readonly client: HttpClient;
   /** Path of the intake. @default /orders */
   readonly path?: string;
-  /** How long an order is tried again after failures. @default 120000 */
+  /** The time for which an order is tried again after failures. @default 120000 */
   readonly patienceMs?: number;
   readonly signal?: AbortSignal;
   readonly onAccepted?: (order: AcceptedOrder) => void;

@@ -1,6 +1,6 @@
 /** Statistics of measured values: the only percentile of the repository, and what is made of it. */
 
-/** How a set of values is spread. All are NaN when there are no values. */
+/** The spread of a set of values. All are NaN when there are no values. */
 export interface Summary {
   /** Number of values. */
   readonly n: number;

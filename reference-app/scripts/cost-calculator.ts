@@ -78,12 +78,20 @@ export interface Measured {
   readonly nodeMicros: Readonly<Record<string, number>>;
 }
 
-/** Where the bench has left no results: its first run, 21 November 2026, rounded up. */
+/** The figures without results of the bench: its first run, 21 November 2026, rounded up. */
 const DEFAULTS: Measured = {
   from: 'defaults',
   databaseMicros: 900,
   walBytes: 12_500,
-  nodeMicros: { 'api-write-service': 250, 'outbox-relay': 50, 'stock-service': 25, 'inventory-service': 60, 'order-status': 25, 'analytics-service': 40, 'notification-service': 30 },
+  nodeMicros: {
+    'api-write-service': 250,
+    'outbox-relay': 50,
+    'stock-service': 25,
+    'inventory-service': 60,
+    'order-status': 25,
+    'analytics-service': 40,
+    'notification-service': 30,
+  },
 };
 
 export interface Input {
@@ -173,7 +181,7 @@ export function measuredFrom(costs: readonly StoredCost[], from: string, events:
   return { from, databaseMicros, walBytes, nodeMicros };
 }
 
-/** Of Node.js for a request of the write API without its database (row "http" of the bench). */
+/** The time of Node.js for a request of the write API without its database (row "http" of the bench). */
 const HTTP_MICROS = 60;
 
 class UsageError extends Error {}
@@ -260,9 +268,11 @@ function main(): void {
   const { eventBridge, sqs, aurora, pods, dollarsPerMillion } = result;
   console.log(`${shown(input.rate)} orders/s, ${shown(input.peak)} at peak, in ${input.region}; processor time from ${input.measured.from}`);
   console.log(`EventBridge  ${shown(eventBridge.invocationsPerSecond)} invocations/s, ${shown(eventBridge.shareOfQuota * 100)} % of the quota of ${shown(eventBridge.quota)}/s`
-    + `${eventBridge.shareOfQuota > 1 ? ': ask for an increase, events would be delayed' : ''} (it ends at ${shown(eventBridge.ordersPerSecondAtQuota)} orders/s); ${shown(eventBridge.putEventsPerSecond)} PutEvents/s`);
+    + `${eventBridge.shareOfQuota > 1 ? ': ask for an increase, events would be delayed' : ''} `
+    + `(it ends at ${shown(eventBridge.ordersPerSecondAtQuota)} orders/s); ${shown(eventBridge.putEventsPerSecond)} PutEvents/s`);
   console.log(`SQS          ${shown(sqs.requestsPerSecond)} requests/s, ${shown(sqs.requestsPerOrder)} per order`);
-  console.log(`Aurora       ${shown(aurora.acusAtRate)} ACU, ${shown(aurora.acusAtPeak)} at peak, for each of ${aurora.instances} instances; ${shown(aurora.logMegabytesPerSecond)} MB/s of log at peak`
+  console.log(`Aurora       ${shown(aurora.acusAtRate)} ACU, ${shown(aurora.acusAtPeak)} at peak, for each of ${aurora.instances} instances; `
+    + `${shown(aurora.logMegabytesPerSecond)} MB/s of log at peak`
     + `${aurora.acusAtPeak > 256 ? ': more than one writer can have (256)' : ''}`);
   console.log(`Pods         ${Object.entries(pods).map(([name, count]) => `${name} ${count}`).join(', ')} (1 vCPU each, ${TARGET_UTILIZATION * 100} % busy)`);
   console.log('Dollars per million orders');

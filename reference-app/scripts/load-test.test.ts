@@ -57,7 +57,7 @@ test('counts answers that are no 202, repeats none of them, and ends with 1', as
   assert.match(gone.out, /ECONNREFUSED: 3/);
 });
 
-test('latency counts from the intended send time, so a slow API with one connection can not hide its queue', async () => {
+test('latency counts from the intended send time, so a slow API with one connection cannot hide its queue', async () => {
   const { url, close } = await api(() => 202, 50);
   const { out } = await run({ API_URL: url }, '--orders', '20', '--rate', '200', '--connections', '1', '--json');
   close();

@@ -48,7 +48,7 @@ interface Report {
   readonly sent: number;
   readonly seconds: number;
   readonly ratePerSecond: number;
-  /** By status code, or by the error where there was no answer. */
+  /** The answers by status code, or by the error if there was no answer. */
   readonly answers: Record<string, number>;
   readonly latencyMs: { readonly p50?: number; readonly p90?: number; readonly p99?: number; readonly max?: number };
 }

@@ -197,5 +197,6 @@ test('without credentials or a connection, the reason is reported and the exit c
 test('the help has every option', async () => {
   const { code, out } = await run('--help');
   assert.equal(code, 0);
-  for (const option of ['bus', 'orders', 'rate', 'pause', 'endpoint', 'region', 'source', 'seed', 'duplicates', 'patience', 'json']) assert.match(out, new RegExp(`^  --${option} `, 'm'));
+  const options = ['bus', 'orders', 'rate', 'pause', 'endpoint', 'region', 'source', 'seed', 'duplicates', 'patience', 'json'];
+  for (const option of options) assert.match(out, new RegExp(`^  --${option} `, 'm'));
 });

@@ -112,7 +112,7 @@ function clientOf({ endpoint, region }: Options): EventBridgeClient {
 }
 
 const PROGRESS_MS = 5_000;
-/** Up to so many orders every event has a line. */
+/** Up to this number of orders, every event has a line. */
 const FEW = 10;
 
 async function run(options: Options, signal: AbortSignal): Promise<PublisherReport> {

@@ -21,7 +21,7 @@ What runs
                        orders are fed only if it has the stacks of the profile
   --stack NAME         only this stack of the assembly; may be repeated            [all stacks]
   --without NAME       leave this workload or job out; may be repeated
-  --replicas N         at most so many processes of each workload                  [1 with fewer than 8 cores, else as the template says]
+  --replicas N         the most processes of each workload                         [1 with fewer than 8 cores, else as the template says]
   --endpoint NAME=URL  the address of a service that runs elsewhere, such as dynamodb=http://127.0.0.1:8000; may be repeated
   --data DIR           folder of databases, queues, archives and logs              [.local; .local/NAME for other profiles]
   --fresh              delete the data of earlier runs in that folder first; without it their data is kept

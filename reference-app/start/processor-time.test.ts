@@ -6,7 +6,8 @@ import { countProcessorTime } from './processor-time.ts';
 import { atEnd, eventually } from '../../packages/local-run/test/temporary.ts';
 
 test('counts the time of a workload with its children, and the time of this process', { skip: process.platform !== 'linux' }, async (context) => {
-  const service = spawn(process.execPath, ['-e', 'require(\'node:child_process\').spawn(process.execPath, [\'-e\', \'for (;;);\']); setInterval(() => {}, 1000);'], { detached: true });
+  const script = 'require("node:child_process").spawn(process.execPath, ["-e", "for (;;);"]); setInterval(() => {}, 1000);';
+  const service = spawn(process.execPath, ['-e', script], { detached: true });
   atEnd(context, () => process.kill(-service.pid!, 'SIGKILL'));
   const run = { workloads: [{ name: 'busy', pids: () => [service.pid!] }] } as unknown as LocalRun;
   const used = countProcessorTime(run);

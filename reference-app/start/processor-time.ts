@@ -7,7 +7,7 @@ import type { Screen } from 'cdk-local-run/cli/screen';
 export interface ProcessorTime {
   readonly wallSeconds: number;
   readonly cores: number;
-  /** By program, largest first; restarts and programs that ended meanwhile are not in it. */
+  /** The time by program, largest first; restarts and programs that ended meanwhile are not in it. */
   readonly programs: readonly { readonly name: string; readonly seconds: number }[];
 }
 
@@ -34,7 +34,7 @@ export function countProcessorTime(run: LocalRun): (() => ProcessorTime) | undef
   };
 }
 
-/** By process id, and of this process by thread: the main one serves queues and buses. */
+/** Reads the time by process id, and of this process by thread: the main one serves queues and buses. */
 function read(run: LocalRun): Map<string, { name: string; ticks: number }> {
   const roots = new Map<number, string>(run.workloads.flatMap(({ name, pids }) => pids().map((pid) => [pid, name] as const)));
   const [writer, reader] = run.database?.pids() ?? [];

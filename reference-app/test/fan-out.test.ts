@@ -34,7 +34,8 @@ test('npm start -- --profile fan-out: the stack as it is synthesized, every even
   const { published, duplicates: copies } = summary.publisher!;
   assert.deepEqual(published, { OrderCreated: 30, OrderUpdated: 30, OrderCancelled: 30 });
   assert.ok(copies > 0);
-  assert.deepEqual(summary.consumers.map(({ name, queue }) => [name, queue]), CONSUMERS.map((name, i) => [name, ['OrderProcessingQueue', 'AnalyticsQueue', 'NotificationQueue'][i]]));
+  const queues = ['OrderProcessingQueue', 'AnalyticsQueue', 'NotificationQueue'];
+  assert.deepEqual(summary.consumers.map(({ name, queue }) => [name, queue]), CONSUMERS.map((name, i) => [name, queues[i]]));
   for (const { received, expected, handled, duplicates, deadLetters } of summary.consumers) {
     assert.deepEqual({ received, expected, handled, duplicates, deadLetters }, {
       received: 90 + copies, expected: 90, handled: 90, duplicates: copies, deadLetters: 0,

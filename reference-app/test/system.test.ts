@@ -119,7 +119,15 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
     assert.deepEqual([late.status, late.json.orderStatus, late.json.allowed], [409, 'CANCELLED', []]);
     client.close();
 
-    const { entries } = (await get(read(`/orders/${orderId}/timeline`))).json as { entries: { type: string; eventId: string; causationId: string; command?: string; status?: { to: string }; data: { outcome?: string } }[] };
+    interface Entry {
+      type: string;
+      eventId: string;
+      causationId: string;
+      command?: string;
+      status?: { to: string };
+      data: { outcome?: string };
+    }
+    const { entries } = (await get(read(`/orders/${orderId}/timeline`))).json as { entries: Entry[] };
     assert.deepEqual(entries.flatMap(({ status }) => status?.to ?? []), ['PENDING', 'CONFIRMED', 'UPDATE_PENDING', 'CONFIRMED', 'CANCEL_PENDING', 'CANCELLED']);
     assert.deepEqual(entries.flatMap(({ command }) => command ?? []), ['create', 'update', 'cancel']);
     assert.deepEqual(entries.filter(({ type }) => type === 'inventory.updated').map(({ data }) => data.outcome), ['RESERVED', 'DEDUCTED', 'RESERVED', 'DEDUCTED', 'RETURNED']);
@@ -130,7 +138,11 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
   });
 
   test('refuses bad input by field, and stores and publishes nothing', async () => {
-    const counts = async () => (await system.pipeline.database.query('SELECT (SELECT count(*) FROM orders.orders) AS orders, (SELECT count(*) FROM messaging.outbox) AS events')).rows[0];
+    const counts = async () => {
+      const { rows } = await system.pipeline.database.query(
+        'SELECT (SELECT count(*) FROM orders.orders) AS orders, (SELECT count(*) FROM messaging.outbox) AS events');
+      return rows[0];
+    };
     await system.pipeline.settle();
     const before = await counts();
     for (const [body, status, field] of [
@@ -172,7 +184,7 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
     } finally {
       await system.run.resumeReplica();
     }
-    assert.deepEqual(sources, new Set(['writer']), 'a paused replica can not have shown them');
+    assert.deepEqual(sources, new Set(['writer']), 'a paused replica cannot have shown them');
     for (let n = 0; n < 10; n++) await readBack();
   });
 
@@ -202,8 +214,12 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
     const { rows } = await system.pipeline.database.query('SELECT state FROM pg_stat_replication');
     assert.deepEqual(rows, [{ state: 'streaming' }]);
     const { rows: [counted] } = await system.pipeline.database.query<{ count: string }>('SELECT count(*) FROM orders.orders');
-    await until('the replica shows all orders', async () => (await system.reader.query<{ count: string; replica: boolean }>('SELECT count(*), pg_is_in_recovery() AS replica FROM orders.orders')).rows[0],
-      (row) => row?.count === counted!.count && row.replica);
+    const onReplica = async () => {
+      const { rows: [row] } = await system.reader.query<{ count: string; replica: boolean }>(
+        'SELECT count(*), pg_is_in_recovery() AS replica FROM orders.orders');
+      return row;
+    };
+    await until('the replica shows all orders', onReplica, (row) => row?.count === counted!.count && row.replica);
   });
 
   test('a poison event ends in the dead-letter queue of its consumers after maxReceiveCount tries; its neighbours succeed', async () => {
@@ -251,7 +267,8 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
     const unsure = new Set(fed.unanswered.map(({ key }) => key));
 
     assert.ok(await system.pipeline.settle(), 'everything came to rest');
-    const { rows } = await system.pipeline.database.query<{ key: string; order_id: string }>('SELECT key, order_id FROM orders.idempotency_key WHERE key = ANY ($1)', [[...unsure]]);
+    const { rows } = await system.pipeline.database.query<{ key: string; order_id: string }>(
+      'SELECT key, order_id FROM orders.idempotency_key WHERE key = ANY ($1)', [[...unsure]]);
     const accepted = [...fed.accepted, ...rows.map(({ key, order_id }) => ({ ...fed.accepted[0]!, key, orderId: order_id }))];
     const summary = await system.pipeline.summarize({ ...fed, accepted, unanswered: [] }, true);
     assertAllTrue(summary.invariants);
@@ -274,7 +291,8 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
 
   test('planted violations are found out', async () => {
     const { database } = system.pipeline;
-    await database.query('DELETE FROM messaging.inbox WHERE consumer = \'order-status\' AND event_id = (SELECT event_id FROM messaging.inbox WHERE consumer = \'order-status\' LIMIT 1)');
+    await database.query(`DELETE FROM messaging.inbox WHERE consumer = 'order-status'
+      AND event_id = (SELECT event_id FROM messaging.inbox WHERE consumer = 'order-status' LIMIT 1)`);
     assert.deepEqual(failedIds(await system.pipeline.checkInvariants()), ['I11']);
     await database.query('INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) VALUES (\'SKU-101\', \'MAIN\', \'RECEIPT\', 1, 0)');
     assert.deepEqual(failedIds(await system.pipeline.checkInvariants()), ['I4', 'I11']);
@@ -284,12 +302,14 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
         SELECT document_id, version + 1, line, sku, location, type, delta_on_hand, 0, event_id FROM inventory.ledger WHERE type = 'COMMIT' AND sku = 'SKU-102' LIMIT 1 RETURNING *)
       UPDATE inventory.stock_level l SET on_hand = on_hand + doubled.delta_on_hand FROM doubled WHERE l.sku = doubled.sku`);
     assert.deepEqual(failedIds(await system.pipeline.checkInvariants()), ['I4', 'I5', 'I10', 'I11']);
-    await database.query('ALTER TABLE orders.orders DISABLE TRIGGER orders_transition; UPDATE orders.orders SET status = \'PENDING\' WHERE order_id = (SELECT order_id FROM orders.orders WHERE status = \'REJECTED\' LIMIT 1)');
+    await database.query(`ALTER TABLE orders.orders DISABLE TRIGGER orders_transition;
+      UPDATE orders.orders SET status = 'PENDING' WHERE order_id = (SELECT order_id FROM orders.orders WHERE status = 'REJECTED' LIMIT 1)`);
     assert.deepEqual(failedIds(await system.pipeline.checkInvariants()), ['I4', 'I5', 'I6', 'I10', 'I11']);
     await database.query(`DELETE FROM orders.orders WHERE order_id = ANY (ARRAY[]::uuid[]); ALTER TABLE inventory.stock_level DROP CONSTRAINT stock_level_check;
       UPDATE inventory.stock_level SET reserved = on_hand + 1 WHERE sku = 'SKU-103'`);
     assert.deepEqual(failedIds(await system.pipeline.checkInvariants()), ['I3', 'I4', 'I5', 'I6', 'I10', 'I11']);
     const unknown = { keyPrefix: 'none-', accepted: [{ orderId: '01a1fbbe-b2f9-7443-a6da-fd456930659f', key: 'none-1' }] };
-    assert.deepEqual(failedIds(await system.pipeline.checkInvariants({ ...unknown, refused: [], unanswered: [], retries: 0 } as never)), ['I1', 'I3', 'I4', 'I5', 'I6', 'I10', 'I11']);
+    const all = await system.pipeline.checkInvariants({ ...unknown, refused: [], unanswered: [], retries: 0 } as never);
+    assert.deepEqual(failedIds(all), ['I1', 'I3', 'I4', 'I5', 'I6', 'I10', 'I11']);
   });
 });

@@ -85,7 +85,8 @@ describe('the fan-out stack', () => {
   test('every order event goes to all three, and nobody else\'s', () => {
     const rules = ofType('AWS::Events::Rule');
     assert.deepEqual(rules.map(({ Targets }) => Targets.map(({ Arn }: any) => Arn['Fn::GetAtt'][0])), named.map(({ id }) => [id]));
-    const matched = (source: string, detailType: string) => rules.filter(({ EventPattern }) => matchesPattern(compilePattern(EventPattern), { source, 'detail-type': detailType, 'detail': {} })).length;
+    const matched = (source: string, detailType: string) => rules.filter(({ EventPattern }) => (
+      matchesPattern(compilePattern(EventPattern), { source, 'detail-type': detailType, 'detail': {} }))).length;
     for (const detailType of ['OrderCreated', 'OrderUpdated', 'OrderCancelled']) {
       assert.equal(matched('com.example.orders', detailType), 3);
       assert.equal(matched('com.example.payments', detailType), 0);

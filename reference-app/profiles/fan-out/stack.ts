@@ -9,7 +9,7 @@ import {
 } from '../../lib/platform.ts';
 import { defaultSettings } from '../../lib/settings.ts';
 
-/** By the name of the queue: the program that consumes it, and the variable by which it finds the queue. */
+/** The consumers by the name of the queue: the program, and the variable by which it finds the queue. */
 const CONSUMERS = {
   OrderProcessing: { serviceName: 'order-consumer', variable: 'ORDER_PROCESSING_QUEUE_URL' },
   Analytics: { serviceName: 'analytics-consumer', variable: 'ANALYTICS_QUEUE_URL' },

@@ -13,13 +13,13 @@ export interface ConsumerSummary {
   readonly queue: string;
   /** The number of messages that the bus delivered since the start, copies and strangers too. */
   readonly received: number;
-  /** Of the published events, those that its rules say are for it. */
+  /** The published events that are for it by its rules. */
   readonly expected: number;
-  /** Of those, the ones that it has applied. */
+  /** Those of them that it has applied. */
   readonly handled: number;
   /** Copies that changed nothing, since the process started. */
   readonly duplicates: number;
-  /** Of the orders' events, those that came before their turn. */
+  /** The events of orders that came before their turn. */
   readonly early: number;
   readonly deadLetters: number;
 }
@@ -79,7 +79,7 @@ async function summarizeConsumer({ run, database, feed }: SummaryInput, route: R
   };
 }
 
-/** By the metrics of its processes. */
+/** The number of copies, by the metrics of its processes. */
 async function duplicatesOf(workload: LocalWorkload | undefined): Promise<number> {
   const counts = await Promise.all((workload?.processUrls() ?? []).map(async (url) => {
     const metrics = await fetch(`${url}/metrics`).then((answer) => answer.text(), () => '');

@@ -22,7 +22,7 @@ export interface Pipeline {
   readonly run: LocalRun;
   readonly writeUrl: string;
   readonly readUrl: string;
-  /** To the writer, as its superuser. */
+  /** Connections to the writer, as its superuser. */
   readonly database: pg.Pool;
   readonly subscriptions: readonly Subscription[];
   checkInvariants(fed?: FeedResult): Promise<InvariantResult[]>;

@@ -143,7 +143,8 @@ describe('the stack', () => {
     assert.deepEqual(ofType('AWS::EKS::Addon').map(({ AddonName }) => AddonName), ['metrics-server']);
     assert.deepEqual(ofType('Custom::AWSCDK-EKS-HelmChart').map(({ Chart, Namespace }) => [Chart, Namespace]), [['keda', 'keda']]);
 
-    const first = [...idsOf('AWS::EKS::Addon'), ...idsOf('Custom::AWSCDK-EKS-HelmChart'), ...idsOf('Custom::AWSCDK-EKS-KubernetesResource').filter(id => id.startsWith('PrerequisitesN'))];
+    const objects = idsOf('Custom::AWSCDK-EKS-KubernetesResource').filter(id => id.startsWith('PrerequisitesN'));
+    const first = [...idsOf('AWS::EKS::Addon'), ...idsOf('Custom::AWSCDK-EKS-HelmChart'), ...objects];
     assert.equal(first.length, 4);
     for (const id of services) assert.deepEqual(first.filter(other => !resources[id]!.DependsOn!.includes(other)), [], id);
   });

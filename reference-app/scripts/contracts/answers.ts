@@ -27,7 +27,7 @@ export interface Watch {
   readonly violations: readonly string[];
 }
 
-/** What is wrong with an order of a batch is its own outcome, so the request is taken all the same. */
+/** A wrong order of a batch is an outcome of its own, so the request is still accepted. */
 const JUDGED_BY_PARTS: readonly string[] = ['createOrders'];
 
 /** Compares everything that an application answers with the OpenAPI document. Call it before the application is ready. */

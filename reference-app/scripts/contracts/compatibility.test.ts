@@ -55,7 +55,7 @@ describe('a change', () => {
       /data says what other fields it may have; consumers would refuse a field that is added later/],
   ];
   for (const [name, change, expected] of refusals) {
-    test(`${name} is refused, and the way to make it is told`, () => {
+    test(`${name} is refused, and the error says how to make it`, () => {
       const { writes, problems } = planContracts([changed(created, change)], one, bears);
       assert.equal(writes.size, 0);
       assert.match(problems.join('\n'), expected);

@@ -17,9 +17,9 @@ const IN_ARCHIVE = 'events in the archive may have it otherwise';
 const AT_CONSUMERS = 'consumers that run now would refuse the event';
 
 /**
- * What is not compatible in `now` with `published`. Compatible is both: what was published stays readable (the archive is replayed
- * into later code), and what will be published is readable by consumers of before (they are not all replaced at once). So a field
- * that is there stays as it is, and an object may get optional fields. What this can't judge counts as a conflict.
+ * The parts of `now` that are not compatible with `published`. Compatible means both: published events stay readable (the archive is
+ * replayed into later code), and new events are readable by earlier consumers (they are not all replaced at once). So a field that is there
+ * stays as it is, and an object may get optional fields. A part that this can't judge counts as a conflict.
  */
 export function conflicts(published: JsonSchema, now: JsonSchema, field = ''): Conflict[] {
   const keywords = new Set([...Object.keys(published), ...Object.keys(now)].filter((keyword) => !ANNOTATIONS.has(keyword)));

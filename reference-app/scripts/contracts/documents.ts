@@ -32,7 +32,7 @@ export async function publishedContracts(directory = CONTRACTS): Promise<Publish
   return (await Promise.all(files.map((file) => published(file, () => readFile(join(directory, file), 'utf8'))))).flat();
 }
 
-/** As they were in another version of the repository, `origin/main`. */
+/** The contracts of another version of the repository, such as `origin/main`. */
 export async function releasedContracts(revision: string): Promise<Published[]> {
   const git = async (...args: string[]) => (await promisify(execFile)('git', args, { cwd: APP, maxBuffer: 64 * 1024 * 1024 })).stdout;
   const files = (await git('ls-tree', '-r', '--name-only', revision, 'contracts/')).split('\n');
@@ -67,7 +67,7 @@ export interface Outdated {
   readonly problems: readonly string[];
 }
 
-/** What is not as it should be. The documents show published samples: they follow once contracts are written. */
+/** The files that are not as they should be. The documents show published samples: they follow once contracts are written. */
 export async function outdated(): Promise<Outdated> {
   const { writes, problems } = await plan();
   if (problems.length > 0 || writes.size > 0) {

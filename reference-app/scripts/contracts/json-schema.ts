@@ -1,4 +1,4 @@
-/** As much of JSON Schema as our schemas use; what else is in one is kept as it is. */
+/** The part of JSON Schema that our schemas use. Other keywords are kept as they are. */
 export interface JsonSchema {
   readonly [keyword: string]: unknown;
   readonly title?: string;
@@ -15,12 +15,12 @@ export interface JsonSchema {
   readonly $ref?: string;
 }
 
-/** What a TypeBox schema says, without what TypeBox keeps for itself. */
+/** The JSON Schema of a TypeBox schema, without the parts that TypeBox keeps for itself. */
 export function jsonSchema(schema: unknown): JsonSchema {
   return JSON.parse(JSON.stringify(schema)) as JsonSchema;
 }
 
-/** The same text whoever makes it, with short values in one line. */
+/** The one text of a value on every machine, with short values in one line. */
 export function formatJson(value: unknown): string {
   return `${layOut(value, '')}\n`;
 }

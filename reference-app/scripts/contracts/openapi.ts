@@ -15,7 +15,7 @@ export interface Api {
 
 type Json = Record<string, unknown>;
 
-/** What the server itself may answer to any request. */
+/** The problems that the server itself may answer to any request. */
 const ALWAYS: readonly ProblemName[] = ['malformed-request', 'request-timeout', 'headers-too-large', 'internal'];
 const WITH_BODY: readonly ProblemName[] = ['malformed-json', 'payload-too-large', 'unsupported-media-type'];
 /** May be answered before there is a request to speak of, and then without the headers that every other answer has. */
@@ -54,7 +54,7 @@ export function openApi(apis: readonly Api[]): Json {
       description: 'Orders are taken by the write service and shown by the read service. Every address is served under `/api` as well, and GET answers HEAD too. '
         + 'Field names are camelCase; clients that send snake_case are answered so, and `?style=snake` asks for it. '
         + 'What goes wrong is a problem (RFC 9457): 404 `route-not-found` where there is no such address, 405 `method-not-allowed` with `Allow` where it has no such method. '
-        + 'A request that can not even be read (400, 408, 431) may be answered without the headers of other answers.',
+        + 'A request that cannot even be read (400, 408, 431) may be answered without the headers of other answers.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: apis.flatMap((api) => [serverOf(api), serverOf(api, '/api')]),

@@ -232,7 +232,7 @@ function fieldRows(schema: JsonSchema, schemas: Record<string, JsonSchema>, pare
   });
 }
 
-/** What a value may be, in a few words. */
+/** The type of a value, in a few words. */
 function kind(schema: JsonSchema, schemas: Record<string, JsonSchema>): string {
   return `<span class="kind">${kindText(schema, schemas)}</span>`;
 }

@@ -7,7 +7,7 @@ import { sampleEvents } from './samples.ts';
 export interface Contract {
   /** CloudEvents type, `order.created.v2` */
   readonly type: string;
-  /** What the versions have in common, `order.created` */
+  /** The name that the versions have in common, `order.created` */
   readonly name: string;
   readonly major: number;
   readonly detailType: string;
@@ -34,7 +34,7 @@ export function fileOf({ name, major, minor }: Omit<Published, 'schema'>): strin
 }
 
 /**
- * What is to be written so that the published contracts are those of the code, or why that must not be. `accepts` throws for
+ * The files that have to be written so that the published contracts are those of the code, or the reasons against it. `accepts` throws for
  * an event that a consumer of now would refuse.
  */
 export function planContracts(current: readonly Contract[], published: readonly Published[], accepts: (event: unknown) => void): Plan {
@@ -90,7 +90,7 @@ export function planContracts(current: readonly Contract[], published: readonly 
   return { writes, problems };
 }
 
-/** What was released and is not there any more as it was. */
+/** The released contracts that are gone or have changed. */
 export function changedSince(released: readonly Published[], published: readonly Published[]): string[] {
   const said = ({ schema }: Published) => ({ ...withoutAnnotations(schema), examples: schema.examples });
   return released.flatMap((was) => {

@@ -25,7 +25,7 @@ export function sampleEvents({ type, name, major, schema }: Contract): object[] 
 }
 
 interface State {
-  /** Of the sample; 0 is the smallest. */
+  /** The number of the sample; 0 is the smallest. */
   readonly n: number;
   ids: number;
 }

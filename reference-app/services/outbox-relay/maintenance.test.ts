@@ -191,7 +191,11 @@ test('partitions of seconds come and go under a steady stream', async () => {
   const maintenance = new Maintenance(db.command, {
     partitionHours: 1 / 3600, outboxHours: 2 / 3600, inboxHours: 2 / 3600, idempotencyKeyHours: 1, notificationHours: 1, everyMs: 50,
   }, silentLogger());
-  const forgotten = async () => (await db.admin.query<{ n: number }>('SELECT count(*)::int AS n FROM messaging.forgotten WHERE before > now() - interval \'5 seconds\'')).rows[0]!.n;
+  const forgotten = async () => {
+    const { rows } = await db.admin.query<{ n: number }>(
+      'SELECT count(*)::int AS n FROM messaging.forgotten WHERE before > now() - interval \'5 seconds\'');
+    return rows[0]!.n;
+  };
   let written = 0;
   await eventually(async () => {
     await appendToOutbox(db.command, [event()]);

@@ -238,7 +238,8 @@ test('a call has at most 256 KB, and an event that is larger by itself is kept a
 });
 
 test('one relay leads; when its connection is lost, another goes on where it was, and a stop leaves nothing to repeat', async () => {
-  const relayBackends = 'SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE l.locktype = \'advisory\' AND l.objid < 100 AND d.datname = current_database()';
+  const relayBackends = `SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+    WHERE l.locktype = 'advisory' AND l.objid < 100 AND d.datname = current_database()`;
   const first = start();
   await eventually(() => first.leads(), Boolean);
   const second = start();

@@ -96,7 +96,8 @@ export class MemoryWorld implements World {
     for (const { sku, location, onHand, reserved } of this.#stock) {
       const moved = this.#ledger.filter((entry) => entry.sku === sku && entry.location === location);
       const received = STOCK.find((one) => one.sku === sku && one.location === location)!.onHand;
-      assert.deepEqual([onHand, reserved], [moved.reduce((sum, entry) => sum + entry.onHand, received), moved.reduce((sum, entry) => sum + entry.reserved, 0)], `I4: ${sku} at ${location}`);
+      const balance = [moved.reduce((sum, entry) => sum + entry.onHand, received), moved.reduce((sum, entry) => sum + entry.reserved, 0)];
+      assert.deepEqual([onHand, reserved], balance, `I4: ${sku} at ${location}`);
     }
     for (const order of this.#orders.values()) this.#checkOrder(order);
     for (const [key, versions] of this.#applied) {
@@ -108,7 +109,9 @@ export class MemoryWorld implements World {
       for (const consumer of CONSUMERS) {
         if (!SUBSCRIPTIONS[consumer]!.includes(event.type)) continue;
         assert.ok(this.#inbox.get(consumer)!.has(event.id), `I1: ${consumer} has not handled ${event.type}`);
-        if (consumer === 'analytics-service' || consumer === 'notification-service') assert.equal(this.#effects.get(`${consumer} ${event.id}`), 1, `I11: effects of ${event.type} on ${consumer}`);
+        if (consumer === 'analytics-service' || consumer === 'notification-service') {
+          assert.equal(this.#effects.get(`${consumer} ${event.id}`), 1, `I11: effects of ${event.type} on ${consumer}`);
+        }
       }
     }
   }
@@ -122,7 +125,8 @@ export class MemoryWorld implements World {
     });
     assert.deepEqual([steps.at(-1)!.to, steps.length], [status, version]);
     const own = this.#outbox.filter(({ subject }) => subject === orderId);
-    assert.deepEqual(own.filter(({ source }) => source === '/order-service').map(({ id, sequence }) => [sequence, id]), steps.map((step) => [String(step.version), step.eventId]), 'I10: events and changes');
+    const ofOrder = own.filter(({ source }) => source === '/order-service').map(({ id, sequence }) => [sequence, id]);
+    assert.deepEqual(ofOrder, steps.map((step) => [String(step.version), step.eventId]), 'I10: events and changes');
     const entries = this.#ledger.filter((entry) => entry.orderId === orderId);
     assert.deepEqual(
       own.filter(({ type }) => type === 'inventory.updated').map(({ id, sequence }) => [sequence, id]),
@@ -190,7 +194,12 @@ export class MemoryWorld implements World {
       const { orderId, items } = event.data;
       const lines = items.map(({ sku, quantity }) => ({ sku, requested: quantity, available: 0 }));
       this.#emit(newEvent({
-        type: 'inventory.validated', source: '/stock-service', subject: orderId, sequence: event.sequence, cause: event, data: { orderId, lines, sufficient: true, asOf: new Date().toISOString() },
+        type: 'inventory.validated',
+        source: '/stock-service',
+        subject: orderId,
+        sequence: event.sequence,
+        cause: event,
+        data: { orderId, lines, sufficient: true, asOf: new Date().toISOString() },
       }));
       return { eventId: event.id, result: 'ok' };
     });

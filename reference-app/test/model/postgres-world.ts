@@ -16,7 +16,7 @@ import { handleOnce, handleOverdue } from '../../services/shared/messaging/inbox
 import { silentLogger, type TestDatabase } from '../../services/shared/testing.ts';
 import { createStockHandler } from '../../services/stock-service/handler.ts';
 
-/** A database with stock for so many sequences: they share it, so that they also compete for it. */
+/** Adds stock to a database. The sequences share it, so that they also compete for it. */
 export async function stockUp(db: TestDatabase): Promise<void> {
   await db.admin.query('INSERT INTO inventory.product SELECT DISTINCT s, s FROM unnest($1::text[]) s', [STOCK.map(({ sku }) => sku)]);
   for (const { sku, location, onHand } of STOCK) {
@@ -128,7 +128,8 @@ export class PostgresWorld implements World {
   async checkAtRest(): Promise<void> {
     const ids = [this.#ids];
     const { rows: steps } = await this.#db.admin.query<{ from_status: string | null; to_status: string; type: string }>(
-      'SELECT c.from_status, c.to_status, e.envelope::jsonb ->> \'type\' AS type FROM orders.status_change c JOIN messaging.outbox e USING (event_id) WHERE c.order_id = ANY ($1)', ids);
+      `SELECT c.from_status, c.to_status, e.envelope::jsonb ->> 'type' AS type
+         FROM orders.status_change c JOIN messaging.outbox e USING (event_id) WHERE c.order_id = ANY ($1)`, ids);
     for (const { from_status, to_status, type } of steps) this.#reached.count(`${from_status}>${to_status} ${type}`);
     const { rows: stock } = await this.#db.admin.query(
       `WITH has AS (SELECT document_id AS order_id, sku, sum(delta_reserved)::int AS held, -sum(delta_on_hand)::int AS taken FROM inventory.ledger
@@ -138,7 +139,8 @@ export class PostgresWorld implements World {
     assert.deepEqual(stock, [], 'I5, I9: an order has what it says, and nothing when it came to nothing');
     const { rows: waiting } = await this.#db.admin.query('SELECT consumer, version FROM messaging.parked WHERE order_id = ANY ($1) AND applied_at IS NULL', ids);
     assert.deepEqual(waiting, [], 'I7: nothing waits any more');
-    const { rows: inbox } = await this.#db.admin.query<{ event_id: string; consumer: string }>('SELECT event_id, consumer FROM messaging.inbox WHERE event_id = ANY ($1)', [[...this.#events.keys()]]);
+    const { rows: inbox } = await this.#db.admin.query<{ event_id: string; consumer: string }>(
+      'SELECT event_id, consumer FROM messaging.inbox WHERE event_id = ANY ($1)', [[...this.#events.keys()]]);
     const handled = new Set(inbox.map(({ event_id, consumer }) => `${consumer} ${event_id}`));
     for (const { id, type } of this.#events.values()) {
       const missing = CONSUMERS.filter((consumer) => SUBSCRIPTIONS[consumer]!.includes(type) && !handled.has(`${consumer} ${id}`));
@@ -163,7 +165,9 @@ export class PostgresWorld implements World {
 
   /** The outbox of these orders to the queues; this test is the bus. */
   async #publish(): Promise<void> {
-    const { rows } = await this.#db.admin.query<{ id: string; envelope: string }>('SELECT o.id::text, o.envelope FROM messaging.outbox o WHERE o.aggregate_id = ANY ($1) AND o.id > $2 ORDER BY o.id', [this.#ids, this.#published]);
+    const { rows } = await this.#db.admin.query<{ id: string; envelope: string }>(
+      'SELECT o.id::text, o.envelope FROM messaging.outbox o WHERE o.aggregate_id = ANY ($1) AND o.id > $2 ORDER BY o.id',
+      [this.#ids, this.#published]);
     for (const { id, envelope } of rows) {
       this.#published = id;
       const event = JSON.parse(envelope) as EventEnvelope;
@@ -172,6 +176,12 @@ export class PostgresWorld implements World {
     }
   }
 }
+
+/** The columns of analytics, with the events that they count. */
+const OUTCOMES = [
+  ['accepted', 'OrderCreated'], ['confirmed', 'OrderConfirmed'], ['rejected', 'OrderRejected'], ['updated', 'OrderUpdated'],
+  ['cancelled', 'OrderCancelled'], ['expired', 'OrderExpired'],
+] as const;
 
 /** Everything that the database can be asked. */
 export async function checkAll(db: TestDatabase): Promise<void> {
@@ -182,10 +192,9 @@ export async function checkAll(db: TestDatabase): Promise<void> {
   }
   // What analytics counted is what happened, once.
   const { rows: [counted] } = await db.admin.query(
-    'SELECT sum(accepted)::int AS accepted, sum(confirmed)::int AS confirmed, sum(rejected)::int AS rejected, sum(updated)::int AS updated, sum(cancelled)::int AS cancelled, sum(expired)::int AS expired FROM analytics.order_minute');
+    `SELECT ${OUTCOMES.map(([name]) => `sum(${name})::int AS ${name}`).join(', ')} FROM analytics.order_minute`);
   const { rows: [happened] } = await db.admin.query(
-    `SELECT ${[['accepted', 'OrderCreated'], ['confirmed', 'OrderConfirmed'], ['rejected', 'OrderRejected'], ['updated', 'OrderUpdated'], ['cancelled', 'OrderCancelled'], ['expired', 'OrderExpired']]
-      .map(([name, type]) => `count(*) FILTER (WHERE detail_type = '${type}')::int AS ${name}`).join(', ')} FROM messaging.outbox`);
+    `SELECT ${OUTCOMES.map(([name, type]) => `count(*) FILTER (WHERE detail_type = '${type}')::int AS ${name}`).join(', ')} FROM messaging.outbox`);
   assert.deepEqual(counted, happened, 'I11: each event had its effect once');
 }
 
@@ -196,7 +205,8 @@ export async function hashes(db: TestDatabase): Promise<Record<string, string>> 
       WHERE n.nspname IN ('orders', 'inventory', 'messaging', 'notification', 'analytics') AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1`);
   const all: Record<string, string> = {};
   for (const { name } of tables) {
-    const { rows: [row] } = await db.admin.query<{ hash: string }>(`SELECT count(*) || ' ' || coalesce(md5(string_agg(t::text, E'\\n' ORDER BY t::text)), '') AS hash FROM ${name} t`);
+    const { rows: [row] } = await db.admin.query<{ hash: string }>(
+      `SELECT count(*) || ' ' || coalesce(md5(string_agg(t::text, E'\\n' ORDER BY t::text)), '') AS hash FROM ${name} t`);
     all[name] = row!.hash;
   }
   return all;
@@ -242,7 +252,8 @@ function ungatedInventory(db: TestDatabase): Handler {
     async handle(events, pool) {
       const outcomes: Outcome[] = [];
       for (const event of events) {
-        const { rows: [row] } = await db.admin.query<{ next: number }>('SELECT coalesce(max(version), 0)::int + 1 AS next FROM inventory.ledger WHERE document_id = $1', [event.subject]);
+        const { rows: [row] } = await db.admin.query<{ next: number }>(
+          'SELECT coalesce(max(version), 0)::int + 1 AS next FROM inventory.ledger WHERE document_id = $1', [event.subject]);
         outcomes.push(...await (inventoryHandler as unknown as Handler).handle([{ ...event, sequence: String(row!.next) }], pool));
       }
       return outcomes;

@@ -23,7 +23,12 @@ export const SUBSCRIPTIONS: Readonly<Record<string, readonly EventType[]>> = {
 export const CONSUMERS = Object.keys(SUBSCRIPTIONS);
 
 /** Scarce enough that some orders, and some updates, are refused. */
-export const STOCK = [{ sku: 'A', location: 'EAST', onHand: 4 }, { sku: 'A', location: 'MAIN', onHand: 5 }, { sku: 'B', location: 'MAIN', onHand: 6 }, { sku: 'C', location: 'MAIN', onHand: 2 }];
+export const STOCK = [
+  { sku: 'A', location: 'EAST', onHand: 4 },
+  { sku: 'A', location: 'MAIN', onHand: 5 },
+  { sku: 'B', location: 'MAIN', onHand: 6 },
+  { sku: 'C', location: 'MAIN', onHand: 2 },
+];
 
 /** What is taken out to see whether the test notices. */
 export interface Plant {
@@ -47,8 +52,13 @@ export class Reached {
 
   /** Every transition of the profile, and events that were parked. */
   check(): void {
-    for (const { from, to, event } of TRANSITIONS) if (event) assert.ok(this.#counts.has(`${from}>${to} ${event}`), `${from} to ${to} by ${event} never happened: ${JSON.stringify([...this.#counts])}`);
-    for (const consumer of ['inventory-service', 'analytics-service', 'notification-service']) assert.ok(this.#counts.has(`parked ${consumer}`), `${consumer} never parked anything`);
+    const counts = JSON.stringify([...this.#counts]);
+    for (const { from, to, event } of TRANSITIONS) {
+      if (event) assert.ok(this.#counts.has(`${from}>${to} ${event}`), `${from} to ${to} by ${event} never happened: ${counts}`);
+    }
+    for (const consumer of ['inventory-service', 'analytics-service', 'notification-service']) {
+      assert.ok(this.#counts.has(`parked ${consumer}`), `${consumer} never parked anything`);
+    }
   }
 }
 
@@ -128,7 +138,7 @@ export class Model {
     for (let version = before.version; version < now.version; version++) {
       reachable = new Set([...reachable].flatMap((from) => TRANSITIONS.filter((one) => one.from === from).map(({ to }) => to)));
     }
-    assert.ok(reachable.has(now.status), `I8: ${before.status} can not become ${now.status} in ${now.version - before.version} steps`);
+    assert.ok(reachable.has(now.status), `I8: ${before.status} cannot become ${now.status} in ${now.version - before.version} steps`);
   }
 
   expected({ status, version }: Look, command: Command, ifMatch: number | '*'): number {

@@ -26,7 +26,7 @@ export function* lives(count: number, seed: number): Generator<Life> {
   }
 }
 
-/** The update orders so many more of the first product. */
+/** The update orders `more` pieces of the first product. */
 function life(customerId: string, old: readonly OrderItem[], more: number): Life {
   const orderId = newId();
   const items = [...old];

@@ -37,7 +37,7 @@ export interface PutOptions {
   readonly busName: string;
   /** The source of the entries, which rules look at. */
   readonly source: string;
-  /** How long an event is tried again after failures. */
+  /** The time for which an event is tried again after failures. */
   readonly patienceMs: number;
   /** PutEvents calls at once. @default 4 */
   readonly concurrency?: number;

@@ -5,7 +5,10 @@ import { orderHandler } from './handler.ts';
 
 const Config = Type.Object({
   INBOX_RETENTION_HOURS: Type.Number({
-    minimum: 0, default: 24 * 30, description: 'how many hours to keep ids of handled events, 0 is forever; a queue and then its dead-letter queue hold a message for up to 28 days',
+    minimum: 0,
+    default: 24 * 30,
+    description: 'how many hours to keep ids of handled events, 0 is forever; '
+      + 'a queue and then its dead-letter queue hold a message for up to 28 days',
   }),
 });
 
