@@ -45,7 +45,7 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
   const port = async (name: string) => {
     portNames.add(name);
     const wanted = options.ports?.[name] ?? 0;
-    return wanted === 0 ? 0 : await freePort(name, wanted);
+    return wanted === 0 ? 0 : freePort(name, wanted);
   };
   const place = placeOf(assembly, warn);
   const aws = () => ({ region: place.region, otherServices: builtIn.otherServices.address });

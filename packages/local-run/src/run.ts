@@ -51,7 +51,7 @@ export async function startLocal(options: LocalRunOptions): Promise<LocalRun> {
 async function startServices({ services, model, context }: PreparedRun, steps: Steps): Promise<void> {
   const start = async (service: LocalService) => {
     steps.stopLater(service.title, () => service.stop());
-    return await service.start(model);
+    return service.start(model);
   };
   for (const service of services) {
     if (service.step !== undefined && model.ofType(...Object.keys(service.types)).length > 0) {

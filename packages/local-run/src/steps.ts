@@ -13,7 +13,7 @@ export class Steps {
 
   async run<T>(name: string, work: () => Promise<T>, detail?: (result: T) => string | undefined): Promise<T> {
     this.#options.signal?.throwIfAborted();
-    return await this.#report(name, work, detail);
+    return this.#report(name, work, detail);
   }
 
   /** Calls `stop` when the run ends, after the stops that were added later. */

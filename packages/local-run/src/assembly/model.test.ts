@@ -12,7 +12,7 @@ import { temporaryFolder } from '../../test/temporary.ts';
 async function run(context: TestContext, templates: Record<string, Template>, directory = '/') {
   const stacks = Object.entries(templates).map(([name, template]): StackArtifact =>
     ({ id: name, name, template, account: undefined, region: undefined, directory }));
-  return await prepared(context, { directory, stacks, images: new Map(), files: new Map() });
+  return prepared(context, { directory, stacks, images: new Map(), files: new Map() });
 }
 
 async function modelOf(context: TestContext, templates: Record<string, Template>, directory?: string): Promise<Model> {

@@ -116,7 +116,7 @@ export async function main(args: readonly string[]): Promise<number> {
     process.stderr.write(`${error.message}\n`);
     return 2;
   }
-  if (command.kind === 'run') return await session(command.options);
+  if (command.kind === 'run') return session(command.options);
   process.stdout.write(command.kind === 'help' ? HELP : `${version()}\n`);
   return 0;
 }
@@ -127,7 +127,7 @@ function version(): string {
 
 async function session(options: CommandOptions): Promise<number> {
   const out = screen(process.stdout);
-  return await runSession(out, {
+  return runSession(out, {
     start: (progress, signal) => start(options, out, progress, signal),
     operate: async (run, signal) => {
       printWarnings(out, run);
@@ -153,7 +153,7 @@ async function start(options: CommandOptions, out: Screen, progress: Steps, sign
     await synthesize(options.folder, assemblyDir, signal);
     progress.end();
   }
-  return await startLocal({
+  return startLocal({
     assemblyDir,
     signal,
     dataDir: options.dataDir,

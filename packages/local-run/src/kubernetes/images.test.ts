@@ -49,7 +49,7 @@ async function start(context: TestContext, images: ImagesOptions['images'], opti
 }
 
 async function ask(run: LocalRun, name: string): Promise<string> {
-  return await (await fetch(run.workloads.find((workload) => workload.name === name)?.urls[0] ?? '')).text();
+  return (await fetch(run.workloads.find((workload) => workload.name === name)?.urls[0] ?? '')).text();
 }
 
 test('a multi-stage image runs from the folder that its build has made, with the files beside its program', async (context) => {

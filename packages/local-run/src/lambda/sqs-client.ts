@@ -68,7 +68,7 @@ export class SqsClient {
     } catch (error) {
       // The server may close a connection at the moment in which it is used again. To receive twice would hide messages.
       if (action === 'ReceiveMessage' || !['ECONNRESET', 'EPIPE'].includes(codeOf(error) ?? '')) throw error;
-      return await this.#post(action, body, signal);
+      return this.#post(action, body, signal);
     }
   }
 
