@@ -40,7 +40,7 @@ export function compile(pages: string[], together: string[]): Compiled {
     // In test/, where the settings of the tests hold.
     files.forEach((source, index) => {
       // The local run is an ES module, and so is what imports its types.
-      const extension = source.text.includes(`from 'cdk-local-run'`) ? 'mts' : 'ts';
+      const extension = source.text.includes('from \'cdk-local-run\'') ? 'mts' : 'ts';
       sources.set(join(root, 'test/docs', `${page.replace(/\W/g, '-')}-${index + 1}.${extension}`), source);
     });
   }

@@ -271,7 +271,7 @@ class SecretPool extends pg.Pool {
   }
 
   async #query(statement: [string]): Promise<pg.QueryResult> {
-    return await onClient(await this.connect(), (client) => client.query(...statement));
+    return onClient(await this.connect(), (client) => client.query(...statement));
   }
 
   async #connect(): Promise<pg.PoolClient> {
@@ -280,7 +280,7 @@ class SecretPool extends pg.Pool {
     } catch (error) {
       if (!codeOf(error).startsWith('28')) throw error;
       this.#secret.forget();
-      return await this.#connectWithSecret();
+      return this.#connectWithSecret();
     }
   }
 
@@ -292,7 +292,7 @@ class SecretPool extends pg.Pool {
     options.database = this.#fixed.database ?? dbname;
     options.port = this.#fixed.port ?? port ?? 5432;
     Object.defineProperty(options, 'password', { value: password, enumerable: false, configurable: true, writable: true });
-    return await super.connect().catch((error: Error) => {
+    return super.connect().catch((error: Error) => {
       throw new ConnectError(error);
     });
   }

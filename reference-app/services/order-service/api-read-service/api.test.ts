@@ -116,7 +116,7 @@ describe('api-read-service', () => {
       await app.close();
       void replica.end();
     });
-    return await app.listen({ host: '127.0.0.1', port: 0 });
+    return app.listen({ host: '127.0.0.1', port: 0 });
   }
 
   async function assertProblem(answer: Response, status: number, type: string, field?: string): Promise<void> {
@@ -577,7 +577,7 @@ describe('api-read-service', () => {
       await eventually(async () => {
         // Not before the replica has said that nobody reads the old rows there.
         await db.admin.query('VACUUM orders.orders');
-        return await pagesRead();
+        return pagesRead();
       }, (pages) => pages < 50);
       // By default a table of this size is vacuumed after 60,000.
       await insert('PENDING', 55_000);
