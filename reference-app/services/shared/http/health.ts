@@ -85,7 +85,7 @@ async function isReady(ready: ReadyCheck): Promise<boolean> {
     timer = setTimeout(() => resolve(false), READY_TIMEOUT_MS);
   });
   try {
-    return Promise.race([(async () => ready())(), timeout]);
+    return await Promise.race([(async () => ready())(), timeout]);
   } catch {
     return false;
   } finally {
