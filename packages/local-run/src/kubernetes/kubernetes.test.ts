@@ -162,6 +162,30 @@ test('jobs, init containers, probes and what needs nothing', async (context) => 
   ]);
 });
 
+test('an init container that stays is one of the containers; what a pod has and does not get is named', async (context) => {
+  const pod = (kind: string, name: string, spec: object) => ({ kind, metadata: { name }, spec: { template: { metadata: { annotations: { team: 'blue' } }, spec } } });
+  const main = { name: 'main', image };
+  const { workloads, warnings } = await read(context, JSON.stringify([
+    pod('Deployment', 'sidecar', { containers: [main], initContainers: [{ name: 'proxy', image, restartPolicy: 'Always' }, { name: 'init', image }] }),
+    pod('Deployment', 'probed', { containers: [{ ...main, readinessProbe: { exec: { command: ['ready'] } } }] }),
+    pod('Deployment', 'mounting', {
+      containers: [{ ...main, volumeMounts: [{ name: 'config', mountPath: '/etc/shop' }, { name: 'cache', mountPath: '/tmp' }] }],
+      volumes: [{ name: 'config', configMap: { name: 'shop' } }, { name: 'cache', emptyDir: {} }],
+    }),
+    pod('Deployment', 'annotated', { containers: [{ ...main, env: [{ name: 'TEAM', valueFrom: { fieldRef: { fieldPath: 'metadata.annotations[\'team\']' } } }] }] }),
+    pod('Job', 'migrate', { containers: [main, { name: 'log-shipper', image }] }),
+  ]));
+  const names = workloads.map(({ name, pod: { containers, initContainers } }) => [name, [...containers, ...initContainers].map((container) => container.name)]);
+  assert.deepEqual(names, [['sidecar', ['main', 'proxy', 'init']], ['probed', ['main']], ['mounting', ['main']], ['annotated', ['main']]]);
+  assert.deepEqual(workloads[0]?.pod.initContainers.map(({ name }) => name), ['init']);
+  assert.equal(workloads[3]?.pod.containers[0]?.environment.TEAM, 'blue');
+  assert.deepEqual(warnings, [
+    'Deployment probed has a probe by exec or grpc: the local run asks by HTTP and TCP only, so without another probe it is ready at once.',
+    'Deployment mounting mounts volumes at /etc/shop: the local run has no volumes, so it does not find their files.',
+    'Job migrate runs its first container only, and not log-shipper.',
+  ]);
+});
+
 test('nobody sleeps before a stop: a process gets what is left of its grace period, as in the cluster', async (context) => {
   const stopping = (name: string, preStop: object, whole?: number) => {
     const { spec, ...rest } = deployment({ lifecycle: { preStop } }, {}, name);

@@ -79,6 +79,10 @@ export class KubernetesReader {
     const pod = this.#pods.read({ owner: object, template, what: `${kind} ${name}` });
     if (!pod) return;
     if (kind !== 'Job') return workloads.add({ kind, name, replicas: this.#replicas(object), pod });
+    const [, ...others] = pod.containers;
+    if (others.length > 0) {
+      this.#context.warn(`Job ${name} runs its first container only, and not ${others.map((container) => container.name).join(', ')}.`);
+    }
     const deadlineSeconds = activeDeadlineSeconds === undefined ? undefined : Number(activeDeadlineSeconds);
     workloads.addJob({ name, pod, backoffLimit: Number(backoffLimit), deadlineSeconds });
   }

@@ -23,6 +23,9 @@ export interface Container {
   readonly readinessProbe?: RawProbe;
   readonly livenessProbe?: RawProbe;
   readonly lifecycle?: { readonly preStop?: PreStop };
+  /** `Always` makes an init container one that stays beside the others. */
+  readonly restartPolicy?: string;
+  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath?: string }[];
 }
 
 interface PreStop { readonly sleep?: { readonly seconds?: number }; readonly exec?: unknown; readonly httpGet?: unknown }
@@ -36,18 +39,22 @@ export interface ValueFrom {
 export interface RawProbe {
   readonly httpGet?: { readonly path?: string; readonly port: string | number };
   readonly tcpSocket?: { readonly port: string | number };
+  readonly exec?: unknown;
+  readonly grpc?: unknown;
   readonly initialDelaySeconds?: number;
   readonly periodSeconds?: number;
   readonly timeoutSeconds?: number;
   readonly failureThreshold?: number;
 }
 export interface PodTemplate {
-  readonly metadata?: { readonly labels?: Record<string, string> };
+  readonly metadata?: { readonly labels?: Record<string, string>; readonly annotations?: Record<string, string> };
   readonly spec?: {
     readonly containers?: readonly Container[];
     readonly initContainers?: readonly Container[];
     readonly terminationGracePeriodSeconds?: number;
     readonly serviceAccountName?: string;
+    /** Each has its name, and its source under the name of its kind. */
+    readonly volumes?: readonly ({ readonly name: string } & Readonly<Record<string, unknown>>)[];
   };
 }
 

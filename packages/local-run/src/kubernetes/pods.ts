@@ -30,16 +30,33 @@ export class PodReader {
   /** Undefined when one of its containers cannot run here; a warning says why. */
   read(place: Place): PodSpec | undefined {
     const spec = place.template?.spec ?? {};
-    const read = (all: readonly Container[] = []) => all.map((container) => this.#container(container, place, all.length === 1));
-    const containers = read(spec.containers);
-    const initContainers = read(spec.initContainers);
+    const stays = ({ restartPolicy }: Container) => restartPolicy === 'Always';
+    const { initContainers: initial = [] } = spec;
+    const read = (all: readonly Container[]) => all.map((container) => this.#container(container, place, all.length === 1));
+    const containers = read([...spec.containers ?? [], ...initial.filter(stays)]);
+    const initContainers = read(initial.filter((container) => !stays(container)));
     if (containers.length === 0 || containers.includes(undefined) || initContainers.includes(undefined)) return undefined;
+    this.#nameWhatIsNotThere(spec, place.what);
     return {
       containers: containers.filter((container) => container !== undefined),
       initContainers: initContainers.filter((container) => container !== undefined),
       terminationGracePeriodSeconds: this.#timeToStop(spec, place.what),
       labels: place.template?.metadata?.labels ?? {},
     };
+  }
+
+  /** Probes that are not asked, and volumes whose files a container does not find. */
+  #nameWhatIsNotThere({ containers = [], initContainers = [], volumes = [] }: NonNullable<PodTemplate['spec']>, what: string): void {
+    const probes = containers.flatMap(({ startupProbe, readinessProbe, livenessProbe }) => [startupProbe, readinessProbe, livenessProbe]);
+    if (probes.some((raw) => raw?.exec ?? raw?.grpc)) {
+      this.#context.warn(`${what} has a probe by exec or grpc: the local run asks by HTTP and TCP only, so without another probe it is ready at once.`);
+    }
+    const empty = volumes.filter((volume) => volume.emptyDir === undefined);
+    const places = [...containers, ...initContainers].flatMap(({ volumeMounts = [] }) => volumeMounts)
+      .filter(({ name }) => empty.some((volume) => volume.name === name)).map(({ mountPath }) => mountPath);
+    if (places.length > 0) {
+      this.#context.warn(`${what} mounts volumes at ${[...new Set(places)].join(', ')}: the local run has no volumes, so it does not find their files.`);
+    }
   }
 
   /**

@@ -66,8 +66,8 @@ export class Variables {
 }
 
 function fieldOf(path: string, { owner: { metadata: { name = '', namespace = 'default' } = {} }, template }: Place): string | undefined {
-  const label = /^metadata\.(labels|annotations)\['(.+)'\]$/.exec(path)?.[2];
-  if (label !== undefined) return template?.metadata?.labels?.[label] ?? '';
+  const [, kind, key = ''] = /^metadata\.(labels|annotations)\['(.+)'\]$/.exec(path) ?? [];
+  if (kind !== undefined) return template?.metadata?.[kind as 'labels' | 'annotations']?.[key] ?? '';
   const fields: Readonly<Record<string, string>> = {
     'metadata.name': name,
     'metadata.namespace': namespace,
