@@ -1,0 +1,35 @@
+import type { Retention } from './maintenance.ts';
+import type { PublisherOptions } from './publisher.ts';
+import type { Pool } from '../shared/database.ts';
+import type { Logger } from '../shared/telemetry.ts';
+
+export interface RelayOptions extends PublisherOptions {
+  /** The relay keeps a connection of it for each shard, and uses one more from time to time. */
+  readonly pool: Pool;
+  readonly logger: Logger;
+  /** Rows of one read. @default 1000 */
+  readonly pageSize?: number;
+  /** Events held in memory: how far the fast may run ahead of an event that fails. @default 10 000 */
+  readonly windowSize?: number;
+  /** PutEvents calls at once. @default 16 */
+  readonly concurrency?: number;
+  /** The longest wait before an empty outbox is read again. @default 25 ms */
+  readonly idleMs?: number;
+  /** The interval at which a relay that does not lead asks whether it may. @default 500 ms */
+  readonly standbyMs?: number;
+  /** An entry that fails is sent again after this, doubled with each failure. @default 50 ms */
+  readonly firstBackOffMs?: number;
+  /** @default 2 s */
+  readonly maxBackOffMs?: number;
+  /** An entry that fails so often, for a reason that is not known to pass, counts as refused. @default 60 */
+  readonly maxAttempts?: number;
+  /** A transaction that holds events back for so long is named in the log; ours live for milliseconds. @default 10 */
+  readonly heldBackWarningSeconds?: number;
+  /** The time for which history is kept, by the leader of the first shard. @default - everything, forever */
+  readonly retention?: Retention;
+  /** The connections for the retention, whose statements may take longer. @default - pool */
+  readonly maintenancePool?: Pool;
+}
+
+/** The options with their defaults. */
+export type Settings = Required<Omit<RelayOptions, 'retention' | 'maintenancePool'>> & Pick<RelayOptions, 'retention' | 'maintenancePool'>;
