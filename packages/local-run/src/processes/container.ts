@@ -1,5 +1,6 @@
 import { appendFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Leftovers } from './leftovers.ts';
 import { freePort } from './ports.ts';
@@ -14,7 +15,7 @@ const LONGEST_BACKOFF_MS = 10_000;
 /** A program that ran for this long has not crashed at start. */
 const STABLE_MS = 10_000;
 /** This number of short lives in a row is called a crash loop. */
-const CRASH_LOOP = 4;
+export const CRASH_LOOP = 4;
 /** Until it is ready for the first time, a probe's period (10 s by default) would only be waiting. */
 const START_POLL_MS = 100;
 
@@ -102,7 +103,12 @@ export class Container {
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
-      await this.#live(signal);
+      try {
+        await this.#live(signal);
+      } catch (error) {
+        // Nothing waits for this loop before the stop: without an end here, the error would end the whole process.
+        this.#giveUp(`${this.#context.title} cannot be started: ${messageOf(error)}.`);
+      }
       if (signal.aborted || this.#hopeless) return;
       this.#restarts += 1;
       const wait = this.#shortLives <= 1 ? FIRST_BACKOFF_MS : Math.min(FIRST_BACKOFF_MS * 2 ** this.#shortLives, LONGEST_BACKOFF_MS);
@@ -162,12 +168,18 @@ export class Container {
     this.#failure = `${title} ended ${exit.how}${lines.length > 0 ? `; its last words (${logFile}): ${lines.join(' | ')}` : ` and said nothing (${logFile})`}`;
     if (this.spec.hint !== undefined && lines.some((line) => MISSING.test(line))) this.#failure += `. ${this.spec.hint}`;
     if (exit.notFound !== undefined) {
-      this.#hopeless = true;
-      this.#failure = `${title} cannot run here: ${exit.notFound} is not on this machine, or ${this.spec.folder} has no such program. Install it, or leave it out with --without.`;
-      return this.#setTrouble(this.#failure);
+      return this.#giveUp(`${title} cannot run here: ${exit.notFound} is not on this machine, or ${this.spec.folder} has no such program. Install it, `
+        + 'or leave it out with --without.');
     }
     if (this.crashLooping) this.#setTrouble(`${title} keeps ending right after its start (${this.#shortLives} times now). ${this.#failure}`);
     else log('warn', `${title} ended ${exit.how} and is started again.`, { lastLines: lines });
+  }
+
+  /** It is not started again. */
+  #giveUp(sentence: string): void {
+    this.#hopeless = true;
+    this.#failure = sentence;
+    this.#setTrouble(sentence);
   }
 
   #setTrouble(sentence: string | undefined): void {
@@ -192,6 +204,7 @@ export class Container {
     this.#failure = undefined;
     if (readinessProbe) void this.#follow(readinessProbe, gone, wait, (ready) => { this.#ready = ready; });
     if (livenessProbe) {
+      await wait(livenessProbe.initialDelaySeconds * 1000);
       void this.#follow(livenessProbe, gone, wait, (alive) => {
         if (alive) return;
         this.#context.log('warn', `${this.#context.title} does not answer its liveness probe and is started again.`);

@@ -71,7 +71,8 @@ export async function guardEnded(): Promise<void> {
 }
 
 function end(child: ChildProcess): void {
-  if (child.exitCode !== null || child.signalCode !== null) return;
+  // One that could not even be started has no end.
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   const ending = new Promise<void>((resolve) => {
     const timer = setTimeout(() => child.kill('SIGKILL'), LONGEST_FAREWELL_MS);
     child.once('exit', () => {

@@ -4,6 +4,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import type { TestContext } from 'node:test';
 import { BalancerThread } from './balancer-thread.ts';
 import { processStart } from './identity.ts';
 import { Leftovers } from './leftovers.ts';
@@ -19,6 +20,14 @@ import { Workloads } from './workloads.ts';
 
 function hostIn(folder: string): Host {
   return { logDir: folder, leftovers: new Leftovers(join(folder, 'processes.json')), log: () => undefined, environment: (spec) => ({ ...spec.environment }) };
+}
+
+function workloadsIn(context: TestContext, folder: string, report: (sentence: string) => void = () => undefined): Workloads {
+  const workloads = new Workloads({
+    ...hostIn(folder), maxReplicas: Infinity, without: [], port: async () => 0, onFailure: report, onRecovery: report,
+  });
+  atEnd(context, () => workloads.stop());
+  return workloads;
 }
 
 const job = (script: string, changes: Partial<JobSpec> = {}): JobSpec => ({
@@ -136,15 +145,7 @@ test('a container that gets into a crash loop after the start is reported once, 
   const needed = join(folder, 'needed');
   writeFileSync(needed, '');
   const reports: string[] = [];
-  const workloads = new Workloads({
-    ...hostIn(folder),
-    maxReplicas: Infinity,
-    without: [],
-    port: async () => 0,
-    onFailure: (sentence) => reports.push(sentence),
-    onRecovery: (sentence) => reports.push(sentence),
-  });
-  atEnd(context, () => workloads.stop());
+  const workloads = workloadsIn(context, folder, (sentence) => reports.push(sentence));
   const script = `require('node:fs').readFileSync(${JSON.stringify(needed)}); setInterval(() => {}, 1000)`;
   workloads.add({ kind: 'Deployment', name: 'web', replicas: 2, pod: job(script).pod });
   await workloads.start(new AbortController().signal);
@@ -156,4 +157,50 @@ test('a container that gets into a crash loop after the start is reported once, 
   writeFileSync(needed, '');
   await eventually(() => workloads.failures().length === 0, 'the end of the crash loop');
   assert.deepEqual([reports.length, reports[1]], [2, 'web runs again.']);
+});
+
+test('an init container may fail a few times, such as one that waits for something; then its workload starts', async (context) => {
+  const folder = temporaryFolder(context);
+  const workloads = workloadsIn(context, folder);
+  const script = `const { appendFileSync, readFileSync } = require('node:fs');
+    appendFileSync('tries', 'x');
+    process.exit(readFileSync('tries', 'utf8').length < 3 ? 1 : 0);`;
+  const container = (name: string, code: string) => ({ name, command: ['node', '-e', code], folder, environment: {}, ports: [] });
+  const pod = { ...job('').pod, initContainers: [container('wait', script)], containers: [container('main', 'setInterval(() => {}, 1000)')] };
+  workloads.add({ kind: 'Deployment', name: 'web', replicas: 1, pod });
+  await workloads.start(new AbortController().signal);
+  assert.equal(readFileSync(join(folder, 'tries'), 'utf8'), 'xxx');
+});
+
+test('an init container that fails again and again is an error with its last words', async (context) => {
+  const folder = temporaryFolder(context);
+  const workloads = workloadsIn(context, folder);
+  const failing = { name: 'wait', command: ['node', '-e', 'console.log("no database"); process.exit(3)'], folder, environment: {}, ports: [] };
+  workloads.add({ kind: 'Deployment', name: 'web', replicas: 1, pod: { ...job('').pod, initContainers: [failing] } });
+  await assert.rejects(workloads.start(new AbortController().signal), /^LocalRunError: Init container wait of web ended with code 3: .*no database/);
+});
+
+test('a container that cannot even be prepared is a failure of its workload, and no error that ends the process', async (context) => {
+  const folder = temporaryFolder(context);
+  const workloads = workloadsIn(context, folder);
+  const { pod } = job('setInterval(() => {}, 1000)');
+  const supervise = () => ({ begin: () => Promise.reject(new Error('no thread')), ended: () => undefined, drain: async () => undefined });
+  workloads.add({ kind: 'Function', name: 'handler', replicas: 1, pod: { ...pod, containers: pod.containers.map((each) => ({ ...each, supervise })) } });
+  await workloads.start(new AbortController().signal);
+  assert.deepEqual(workloads.failures(), ['handler cannot be started: no thread.']);
+});
+
+test('a program is not asked whether it lives before its initial delay is over', async (context) => {
+  const folder = temporaryFolder(context);
+  const workloads = workloadsIn(context, folder);
+  const { pod } = job('setInterval(() => {}, 1000)');
+  const livenessProbe = { kind: 'tcp', path: '/', port: 1, initialDelaySeconds: 600, periodSeconds: 0, timeoutSeconds: 1, failureThreshold: 1 } as const;
+  const later = { ...livenessProbe, initialDelaySeconds: 0 };
+  const withProbe = (probe: typeof livenessProbe | typeof later) => ({ ...pod, containers: pod.containers.map((each) => ({ ...each, livenessProbe: probe })) });
+  workloads.add({ kind: 'Deployment', name: 'patient', replicas: 1, pod: withProbe(livenessProbe) });
+  workloads.add({ kind: 'Deployment', name: 'impatient', replicas: 1, pod: withProbe(later) });
+  await workloads.start(new AbortController().signal);
+  const [patient, impatient] = workloads.running;
+  await eventually(() => impatient!.restarts > 0, 'the restart of the one without a delay');
+  assert.equal(patient!.restarts, 0);
 });

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { delimiter, dirname } from 'node:path';
 import { codeOf } from '../errors.ts';
 import { guardProcess } from './guard.ts';
@@ -95,10 +95,25 @@ const NAMES_ERROR = /^\s*(?:[\w.]+\.)?\w*(?:Error|Exception)\b[^:]*: |Cannot fin
 /** A stack of calls is no longer than this. */
 const STACK_LINES = 30;
 
+/** The end of a log that is read: it may have grown for days. */
+const END_BYTES = 64 * 1024;
+
+function readEnd(file: string): string {
+  const open = openSync(file, 'r');
+  try {
+    const { size } = fstatSync(open);
+    const bytes = Buffer.alloc(Math.min(size, END_BYTES));
+    readSync(open, bytes, 0, bytes.length, size - bytes.length);
+    return bytes.toString('utf8');
+  } finally {
+    closeSync(open);
+  }
+}
+
 /** The last lines of a log. The one that names the error is the first of them if it stands before them. */
 export function lastLines(file: string, count: number): string[] {
   try {
-    const lines = readFileSync(file, 'utf8').trimEnd().split('\n').filter((line) => line.trim() !== '');
+    const lines = readEnd(file).trimEnd().split('\n').filter((line) => line.trim() !== '');
     const last = lines.slice(-count);
     const error = lines.slice(-STACK_LINES).findLast((line) => NAMES_ERROR.test(line));
     return error === undefined || last.includes(error) ? last : [error, ...last.slice(1)];

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LocalRunError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { Container } from './container.ts';
+import { Container, CRASH_LOOP } from './container.ts';
 import type { ContainerContext } from './container.ts';
 import type { Leftovers } from './leftovers.ts';
 import { lastLines, RunningProgram } from './program.ts';
@@ -29,6 +29,7 @@ export class Pod {
   readonly #stopping = new AbortController();
   #initialised: Promise<void> | undefined;
   #initFailure: string | undefined;
+  #initFailures = 0;
   #initProgram: RunningProgram | undefined;
   readonly containers: readonly Container[];
 
@@ -57,7 +58,7 @@ export class Pod {
 
   get trouble(): string | undefined { return this.containers.find((container) => container.trouble !== undefined)?.trouble; }
   get hopeless(): boolean { return this.containers.some((container) => container.hopeless); }
-  get crashLooping(): boolean { return this.#initFailure !== undefined || this.containers.some((container) => container.crashLooping); }
+  get crashLooping(): boolean { return this.#initFailures >= CRASH_LOOP || this.containers.some((container) => container.crashLooping); }
 
   /** The port where this replica takes connections to the one with this name or number. */
   port(wanted: string | number): number | undefined {
@@ -81,10 +82,12 @@ export class Pod {
         }, this.#host.leftovers);
         const exit = await this.#initProgram.exited;
         if (exit.code === 0) break;
+        this.#initFailures += 1;
         this.#initFailure = `Init container ${spec.name} of ${this.#title} ended ${exit.how}: ${lastLines(logFile, 5).join(' | ')}`;
         await delay(wait, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
       }
       this.#initFailure = undefined;
+      this.#initFailures = 0;
     }
     if (!this.#stopping.signal.aborted) for (const container of this.containers) container.start();
   }

@@ -32,7 +32,7 @@ export class Workloads {
   readonly #options: WorkloadsOptions;
   readonly #left: string[] = [];
   readonly #balancers: RemoteBalancer[] = [];
-  readonly #balancerThread = new BalancerThread();
+  #balancerThread: BalancerThread | undefined;
   readonly #urls = new Map<Workload, string[]>();
   readonly #troubled = new Set<string>();
   #started = false;
@@ -89,7 +89,7 @@ export class Workloads {
     for (const [index, port] of service.ports.entries()) {
       const name = index === 0 ? service.name : `${service.name}:${port.name ?? port.port}`;
       const backends = () => behind.flatMap((workload) => workload.ports(port.targetPort));
-      const balancer = await this.#balancerThread.start(name, await this.#options.port(name), backends);
+      const balancer = await (this.#balancerThread ??= new BalancerThread()).start(name, await this.#options.port(name), backends);
       this.#balancers.push(balancer);
       ports.set(port.port, balancer.port);
       for (const workload of behind) this.#urls.set(workload, [...this.urls(workload), `http://${LOOPBACK}:${balancer.port}`]);
@@ -159,7 +159,7 @@ export class Workloads {
     const exposed = (workload: Workload) => this.#urls.has(workload);
     await Promise.all(this.running.filter(exposed).map((workload) => workload.stop()));
     await Promise.all(this.running.filter((workload) => !exposed(workload)).map((workload) => workload.stop()));
-    await this.#balancerThread.close();
+    await this.#balancerThread?.close();
   }
 }
 
