@@ -175,7 +175,8 @@ test('an init container that stays is one of the containers; what a pod has and 
     pod('Deployment', 'annotated', { containers: [{ ...main, env: [{ name: 'TEAM', valueFrom: { fieldRef: { fieldPath: 'metadata.annotations[\'team\']' } } }] }] }),
     pod('Job', 'migrate', { containers: [main, { name: 'log-shipper', image }] }),
   ]));
-  const names = workloads.map(({ name, pod: { containers, initContainers } }) => [name, [...containers, ...initContainers].map((container) => container.name)]);
+  const names = workloads.map(({ name, pod: { containers, initContainers } }) => (
+    [name, [...containers, ...initContainers].map((container) => container.name)]));
   assert.deepEqual(names, [['sidecar', ['main', 'proxy', 'init']], ['probed', ['main']], ['mounting', ['main']], ['annotated', ['main']]]);
   assert.deepEqual(workloads[0]?.pod.initContainers.map(({ name }) => name), ['init']);
   assert.equal(workloads[3]?.pod.containers[0]?.environment.TEAM, 'blue');

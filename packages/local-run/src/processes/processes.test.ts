@@ -185,7 +185,8 @@ test('a container that cannot even be prepared is a failure of its workload, and
   const workloads = workloadsIn(context, folder);
   const { pod } = job('setInterval(() => {}, 1000)');
   const supervise = () => ({ begin: () => Promise.reject(new Error('no thread')), ended: () => undefined, drain: async () => undefined });
-  workloads.add({ kind: 'Function', name: 'handler', replicas: 1, pod: { ...pod, containers: pod.containers.map((each) => ({ ...each, supervise })) } });
+  const supervised = { ...pod, containers: pod.containers.map((each) => ({ ...each, supervise })) };
+  workloads.add({ kind: 'Function', name: 'handler', replicas: 1, pod: supervised });
   await workloads.start(new AbortController().signal);
   assert.deepEqual(workloads.failures(), ['handler cannot be started: no thread.']);
 });
@@ -196,7 +197,8 @@ test('a program is not asked whether it lives before its initial delay is over',
   const { pod } = job('setInterval(() => {}, 1000)');
   const livenessProbe = { kind: 'tcp', path: '/', port: 1, initialDelaySeconds: 600, periodSeconds: 0, timeoutSeconds: 1, failureThreshold: 1 } as const;
   const later = { ...livenessProbe, initialDelaySeconds: 0 };
-  const withProbe = (probe: typeof livenessProbe | typeof later) => ({ ...pod, containers: pod.containers.map((each) => ({ ...each, livenessProbe: probe })) });
+  const withProbe = (probe: typeof livenessProbe | typeof later) => (
+    { ...pod, containers: pod.containers.map((each) => ({ ...each, livenessProbe: probe })) });
   workloads.add({ kind: 'Deployment', name: 'patient', replicas: 1, pod: withProbe(livenessProbe) });
   workloads.add({ kind: 'Deployment', name: 'impatient', replicas: 1, pod: withProbe(later) });
   await workloads.start(new AbortController().signal);
