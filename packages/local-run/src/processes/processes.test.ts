@@ -177,7 +177,8 @@ test('an init container that fails again and again is an error with its last wor
   const workloads = workloadsIn(context, folder);
   const failing = { name: 'wait', command: ['node', '-e', 'console.log("no database"); process.exit(3)'], folder, environment: {}, ports: [] };
   workloads.add({ kind: 'Deployment', name: 'web', replicas: 1, pod: { ...job('').pod, initContainers: [failing] } });
-  await assert.rejects(workloads.start(new AbortController().signal), /^LocalRunError: Init container wait of web ended with code 3: .*no database/);
+  const failure = /^LocalRunError: Init container wait of web ended with code 3: .*no database/;
+  await assert.rejects(workloads.start(new AbortController().signal), failure);
 });
 
 test('a container that cannot even be prepared is a failure of its workload, and no error that ends the process', async (context) => {
