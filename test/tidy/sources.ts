@@ -49,7 +49,7 @@ export function sources(): Source[] {
   return ROOTS.flatMap((root) => filesBelow(root, /\.ts$/)).map(read).map(({ path, text }) => ({
     path,
     text,
-    lines: text.split('\n'),
+    lines: text.trimEnd().split('\n'),
     imports: [...text.matchAll(IMPORT)].map(([, from, dynamic, bare, thread]) => imported(path, from ?? dynamic ?? bare ?? `./${thread}`)),
     isTest: /(\.test|\/testing)\.ts$|(^|\/)(test|conformance|oracle)\//.test(path),
   }));

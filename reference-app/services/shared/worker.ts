@@ -2,8 +2,9 @@ import Type, { type Static, type TObject } from 'typebox';
 import { consumerConfig, databaseConfig, processConfig } from './config.ts';
 import { createPool, type Pool } from './database.ts';
 import type { EventType } from './events/index.ts';
-import { createQueueClient, runConsumer } from './messaging/consumer.ts';
+import { runConsumer } from './messaging/consumer.ts';
 import type { Handler } from './messaging/handler.ts';
+import { createQueueClient } from './messaging/input-queue.ts';
 import { runWorker, type RunningService, type ServiceContext } from './service.ts';
 
 const ConsumerWorker = Type.Object({ ...processConfig(8080), ...databaseConfig, ...consumerConfig });

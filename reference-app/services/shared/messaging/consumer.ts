@@ -1,6 +1,4 @@
-import {
-  ChangeMessageVisibilityBatchCommand, DeleteMessageBatchCommand, GetQueueAttributesCommand, ReceiveMessageCommand, SQSClient, type Message,
-} from '@aws-sdk/client-sqs';
+import type { Message, SQSClient } from '@aws-sdk/client-sqs';
 import { isTimeout, isUnavailable, type Pool } from '../database.ts';
 import { parseEnvelope, type EventEnvelope, type EventType } from '../events/index.ts';
 import { backOffOf, pause, runLoop, type Loop } from '../run-loop.ts';
@@ -9,6 +7,7 @@ import { traceIdOf, type Logger } from '../telemetry.ts';
 import { noteDeadLetters } from './dead-letters.ts';
 import type { Handler } from './handler.ts';
 import { handleIsolating, handleOverdue } from './inbox.ts';
+import { createQueueClient, InputQueue, type Held } from './input-queue.ts';
 import { batchSize, endToEndLatency, eventsConsumed, inHand } from './metrics.ts';
 
 export interface ConsumerOptions<T extends EventType> {
@@ -38,14 +37,6 @@ export interface Consumer {
   stop(): Promise<void>;
 }
 
-/** A message from its receipt until it is deleted or given back. */
-interface Held {
-  readonly message: Message;
-  readonly receiveCount: number;
-  /** When the queue will hand it to somebody else. */
-  visibleAt: number;
-}
-
 interface Failed {
   readonly held: Held;
   readonly error: unknown;
@@ -56,7 +47,6 @@ interface Failed {
 
 /** Parked events are applied with what closes their gap; so often is looked for what was left behind. */
 const PARKED_SECONDS = 1;
-const MAX_BATCH = 10;
 /** Fewer events are not worth a second transaction at the same time. */
 const MIN_SHARE = 100;
 const RECEIVE_GRACE_MS = 1_000;
@@ -75,10 +65,9 @@ export function runConsumer<T extends EventType>(options: ConsumerOptions<T>): C
 
 class QueueConsumer<T extends EventType> implements Consumer {
   readonly #handler: Handler<T>;
-  readonly #queueUrl: string;
+  readonly #queue: InputQueue;
   readonly #pool: Pool;
   readonly #log: Logger;
-  readonly #sqs: SQSClient;
   readonly #receiverCount: number;
   readonly #batchSize: number;
   readonly #concurrency: number;
@@ -109,10 +98,9 @@ class QueueConsumer<T extends EventType> implements Consumer {
 
   constructor(options: ConsumerOptions<T>) {
     this.#handler = options.handler;
-    this.#queueUrl = options.queueUrl;
     this.#pool = options.pool;
     this.#log = options.logger.child({ consumer: options.handler.name });
-    this.#sqs = options.sqs ?? createQueueClient();
+    this.#queue = new InputQueue(options.queueUrl, options.sqs ?? createQueueClient(), this.#log);
     this.#receiverCount = options.receivers ?? 4;
     this.#batchSize = options.batchSize ?? 500;
     this.#concurrency = options.concurrency ?? 2;
@@ -141,8 +129,8 @@ class QueueConsumer<T extends EventType> implements Consumer {
     await Promise.all(this.#batches);
     this.#finished.abort();
     const back = this.#waiting.splice(0);
-    await this.#changeVisibility(back, () => 0);
-    back.forEach((held) => this.#drop(held));
+    await this.#queue.changeVisibility(back, () => 0);
+    back.forEach((held) => this.#held.delete(held));
     await Promise.all(this.#settling);
     this.#log.info({ givenBack: back.length }, 'consumer stopped');
   }
@@ -169,15 +157,10 @@ class QueueConsumer<T extends EventType> implements Consumer {
       round: async () => {
         // While the database is away no message may be taken: each receive counts towards the dead-letter queue.
         if (this.#blocked > 0 || this.#held.size >= this.#batchSize * (this.#concurrency + 1)) return Infinity;
-        const { Messages = [] } = await this.#sqs.send(new ReceiveMessageCommand({
-          QueueUrl: this.#queueUrl,
-          MaxNumberOfMessages: MAX_BATCH,
-          WaitTimeSeconds: this.#waitTimeSeconds,
-          MessageSystemAttributeNames: ['ApproximateReceiveCount'],
-        }), { abortSignal: this.#receiving.signal });
+        const messages = await this.#queue.receive(this.#waitTimeSeconds, this.#receiving.signal);
         if (!this.#queueAnswers) this.#log.info('the queue answers again');
         this.#queueAnswers = true;
-        this.#take(Messages);
+        this.#take(messages);
         return 0;
       },
       failed: (error) => {
@@ -257,10 +240,10 @@ class QueueConsumer<T extends EventType> implements Consumer {
     } else {
       // Stopped while the database was away: everything that is not settled goes back at once.
       const open = [...received.values()].flatMap(({ copies }) => copies);
-      this.#settle(this.#changeVisibility(open, () => 0), open);
+      this.#settle(this.#queue.changeVisibility(open, () => 0), open);
     }
     counts.forEach((of, key) => this.#count(...key.split(' ') as [string, string], of));
-    this.#settle(this.#delete(done), done);
+    this.#settle(this.#queue.delete(done), done);
     this.#giveBack(failed);
   }
 
@@ -310,7 +293,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
     }
     const held = [...seconds.keys()];
     const noted = dead.length > 0 ? this.#noteDead(dead) : undefined;
-    this.#settle(Promise.all([noted, this.#changeVisibility(held, (one) => seconds.get(one)!)]).then(() => undefined), held);
+    this.#settle(Promise.all([noted, this.#queue.changeVisibility(held, (one) => seconds.get(one)!)]).then(() => undefined), held);
   }
 
   /** Notes dead letters for the timeline of the order; the message itself goes to the dead-letter queue, whether this works or not. */
@@ -330,52 +313,11 @@ class QueueConsumer<T extends EventType> implements Consumer {
   #settle(work: Promise<void>, held: readonly Held[]): void {
     const settled: Promise<void> = work.finally(() => {
       this.#settling.delete(settled);
-      held.forEach((one) => this.#drop(one));
+      held.forEach((one) => this.#held.delete(one));
       inHand.set({ consumer: this.#handler.name }, this.#held.size);
       this.#notify();
     });
     this.#settling.add(settled);
-  }
-
-  #drop(held: Held): void {
-    this.#held.delete(held);
-  }
-
-  async #delete(held: readonly Held[]): Promise<void> {
-    await this.#inTens(held, 'delete', async (ten) => {
-      const { Failed } = await this.#sqs.send(new DeleteMessageBatchCommand({
-        QueueUrl: this.#queueUrl,
-        Entries: ten.map(({ message }, i) => ({ Id: String(i), ReceiptHandle: message.ReceiptHandle })),
-      }));
-      return Failed;
-    });
-  }
-
-  async #changeVisibility(held: readonly Held[], seconds: (held: Held) => number): Promise<void> {
-    await this.#inTens(held, 'change the visibility of', async (ten) => {
-      const { Failed } = await this.#sqs.send(new ChangeMessageVisibilityBatchCommand({
-        QueueUrl: this.#queueUrl,
-        Entries: ten.map((one, i) => ({
-          Id: String(i), ReceiptHandle: one.message.ReceiptHandle, VisibilityTimeout: Math.round(seconds(one)),
-        })),
-      }));
-      return Failed;
-    });
-  }
-
-  async #inTens(
-    held: readonly Held[], action: string, send: (ten: readonly Held[]) => Promise<readonly unknown[] | undefined>,
-  ): Promise<void> {
-    const tens = Array.from({ length: Math.ceil(held.length / MAX_BATCH) }, (_, i) => held.slice(i * MAX_BATCH, (i + 1) * MAX_BATCH));
-    await Promise.all(tens.map(async (ten) => {
-      try {
-        const failed = await send(ten);
-        if (failed?.length) this.#log.warn({ failed }, `could not ${action} messages`);
-      } catch (error) {
-        // They come again when their visibility times out, and the inbox knows the handled ones.
-        this.#log.warn({ err: error, messages: ten.length }, `could not ${action} messages`);
-      }
-    }));
   }
 
   /** Extends the visibility of what is in hand before it runs out. */
@@ -389,7 +331,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
         expiring.forEach((held) => {
           held.visibleAt = Date.now() + visibility;
         });
-        await this.#changeVisibility(expiring, () => this.#visibilitySeconds);
+        await this.#queue.changeVisibility(expiring, () => this.#visibilitySeconds);
         return Math.max(visibility / 6, 50);
       },
     });
@@ -422,13 +364,9 @@ class QueueConsumer<T extends EventType> implements Consumer {
     await runLoop({
       signal: this.#stopping.signal,
       round: async () => {
-        const { Attributes = {} } = await this.#sqs.send(new GetQueueAttributesCommand({
-          QueueUrl: this.#queueUrl, AttributeNames: ['VisibilityTimeout', 'RedrivePolicy'],
-        }), { abortSignal: this.#stopping.signal });
-        // A queue with visibility 0 would hand everything out twice; AWS allows it, sense does not.
-        this.#visibilitySeconds = Math.max(1, Number(Attributes.VisibilityTimeout ?? 30));
-        const { maxReceiveCount } = JSON.parse(Attributes.RedrivePolicy ?? '{}') as { maxReceiveCount?: number | string };
-        this.#maxReceiveCount = maxReceiveCount === undefined ? undefined : Number(maxReceiveCount);
+        const { visibilitySeconds, maxReceiveCount } = await this.#queue.settings(this.#stopping.signal);
+        this.#visibilitySeconds = visibilitySeconds;
+        this.#maxReceiveCount = maxReceiveCount;
         this.#queueAnswers = true;
         return 'end';
       },
@@ -459,17 +397,4 @@ class QueueConsumer<T extends EventType> implements Consumer {
   #notify(): void {
     this.#receivers.forEach((receiver) => receiver.wake());
   }
-}
-
-export function createQueueClient(): SQSClient {
-  return new SQSClient({
-    // Longer than a long poll; more sockets than receives, so that a delete never waits for one.
-    requestHandler: {
-      connectionTimeout: 3_000,
-      requestTimeout: 30_000,
-      throwOnRequestTimeout: true,
-      httpAgent: { maxSockets: 200 },
-      httpsAgent: { maxSockets: 200 },
-    },
-  });
 }
