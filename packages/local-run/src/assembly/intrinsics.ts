@@ -230,7 +230,7 @@ export class Evaluator {
       const [, id = rest, key] = /^(arn:(?:[^:]*:){5}[^:]*|[^:]+)(?::SecretString(?::([^:]*))?.*)?$/.exec(rest) ?? [];
       const value = this.#references.secretValue(id, at);
       if (!key) return value;
-      const field = (JSON.parse(value) as Record<string, unknown>)[key];
+      const field = (json(value) as Record<string, unknown> | undefined)?.[key];
       if (field === undefined) throw new UnresolvedError(`${at}: the secret ${id} has no field ${key}.`);
       return String(field);
     });
@@ -256,6 +256,15 @@ export class Evaluator {
 
   #arguments(argument: unknown, count: number, name: string, at: string): unknown[] {
     return this.#raw(argument, count, name, at).map((item) => this.#evaluate(item, at));
+  }
+}
+
+/** Undefined for a text that is no JSON. The error of the parser would show the text, and with it a secret. */
+function json(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }
 

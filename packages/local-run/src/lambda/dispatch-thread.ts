@@ -37,6 +37,7 @@ export class DispatchThread {
   readonly #answers = new Map<number, PromiseWithResolvers<unknown>>();
   readonly #listeners = new Map<string, Listener>();
   #questions = 0;
+  #end: Error | undefined;
 
   constructor(sqsUrl: string, log: Log) {
     // Not the arguments of this process: a thread refuses those that say where the program comes from.
@@ -44,6 +45,7 @@ export class DispatchThread {
     this.#worker.unref();
     this.#worker.on('error', (error) => {
       log('error', `The thread of the functions has ended: ${error.stack ?? error.message}`);
+      this.#end = error;
       for (const { reject } of this.#answers.values()) reject(error);
     });
     this.#worker.on('message', (report: Report) => this.#hear(report, log));
@@ -83,6 +85,8 @@ export class DispatchThread {
   }
 
   #ask(command: (question: number) => Command): Promise<unknown> {
+    // A thread that has ended answers nothing, and whoever waits for it would wait forever.
+    if (this.#end) return Promise.reject(this.#end);
     const question = this.#questions++;
     const answer = Promise.withResolvers<unknown>();
     this.#answers.set(question, answer);

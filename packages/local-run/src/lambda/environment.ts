@@ -113,9 +113,9 @@ export class Environment {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { host, origin } = request.headers;
-    // A web page must not take events away; see http/guard.ts.
-    if (host !== `${LOOPBACK}:${this.port}` || origin !== undefined) return answer(response, 403, 'Forbidden');
+    const { host, origin, 'sec-fetch-site': site } = request.headers;
+    // A web page must not take events away; see http/guard.ts. A page that only reads sends no Origin.
+    if (host !== `${LOOPBACK}:${this.port}` || origin !== undefined || site !== undefined) return answer(response, 403, 'Forbidden');
     const path = request.url?.startsWith(PREFIX) ? request.url.slice(PREFIX.length) : '';
     if (request.method === 'GET') return path === 'invocation/next' ? this.#waitForNext(response) : answer(response, 404, 'NotFound');
     const body = await text(request).catch(() => undefined);

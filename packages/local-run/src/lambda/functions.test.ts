@@ -38,6 +38,16 @@ test('a filter lets through only what it matches; the rest is done with', async 
   assert.deepEqual(seen(), [['{"detail":{"n":2}}']]);
 });
 
+test('a mapping with a filter that is no pattern is left out, a disabled one starts nothing, and both are on the screen', async (context) => {
+  const given = functionTest(context);
+  const code = { 'index.js': `${RECORD} exports.handler = async (event) => record(bodies(event));` };
+  given.queue(given.function('Filtered', code), 'filtered', { filters: [{ pattern: '{"body":{"n":[{"no-such-operator":1}]}}' }] });
+  given.queue(given.function('Disabled', code), 'disabled', { enabled: false });
+  const { run } = await given.start();
+  assert.deepEqual([run.warnings.length, run.workloads.length, [...run.withoutMeaning.values()].at(-1)], [1, 0, 2]);
+  assert.match(run.warnings[0] ?? '', /^The event source mapping .* is left out: Event pattern is not valid\. Reason: .*no-such-operator/);
+});
+
 test('a handler with a callback answers by it; a batch whose invocation fails comes back whole', async (context) => {
   const given = functionTest(context);
   const fn = given.function('Fn', {

@@ -7,6 +7,8 @@ import type { FunctionDefinition, QueueMapping } from './types.ts';
 import { UnresolvedError } from '../assembly/intrinsics.ts';
 import type { Model, Resource } from '../assembly/model.ts';
 import { LocalRunError } from '../errors.ts';
+import { compilePattern } from '../eventbridge/pattern.ts';
+import { AwsError } from '../http/aws-error.ts';
 import type { Supervisor, WorkloadSpec } from '../processes/specs.ts';
 import type { RunContext } from '../service.ts';
 import type { MadeQueue } from '../sqs/queues.ts';
@@ -59,7 +61,7 @@ export function readMappings(
         mappings.set(fn, [...mappings.get(fn) ?? [], ...(enabled ? [readMapping(resource, queue)] : [])]);
       }
     } catch (error) {
-      if (!(error instanceof UnresolvedError)) throw error;
+      if (!(error instanceof UnresolvedError) && !(error instanceof AwsError)) throw error;
       warn(`${what} is left out: ${error.message}`);
     }
   }
@@ -69,6 +71,8 @@ export function readMappings(
 function readMapping(mapping: Resource, queue: MadeQueue): QueueMapping {
   const scaling = mapping.get('ScalingConfig') as { MaximumConcurrency?: unknown } | undefined;
   const filters = (mapping.get('FilterCriteria') as { Filters?: { Pattern: string }[] } | undefined)?.Filters;
+  // Here, and not first in the thread of the functions, which an error would end.
+  for (const { Pattern } of filters ?? []) compilePattern(Pattern);
   const responseTypes = (mapping.get('FunctionResponseTypes') ?? []) as string[];
   return {
     kind: 'queue',

@@ -59,7 +59,7 @@ test('a part of the SDK that the project does not have is named with the command
 });
 
 test('a process that ends while its handler is loaded is in a crash loop', async (context) => {
-  const sentence = await failureOf(functionTest(context), { 'index.js': 'console.error("last words"); process.exit(7);' });
+  const sentence = await failureOf(functionTest(context), { 'index.js': 'console.error("last words"); process.exit(7);' }, { reservedConcurrentExecutions: 1 });
   assert.match(sentence, /keeps ending right after its start \(4 times now\)\. .* ended with code 7; its last words .*last words/);
 });
 

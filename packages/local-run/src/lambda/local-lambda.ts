@@ -58,7 +58,7 @@ export class LocalLambda implements LocalService {
     this.#mappings = readMappings(model, this.#sqs.queues, this.#context.warn);
     for (const fn of this.#mappings.keys()) this.#start(fn);
     for (const fn of this.#receivers.keys()) this.#takeInvocations(fn);
-    const uncalled = model.ofType('AWS::Lambda::Function').filter((fn) => !this.#mappings.has(fn) && !this.#receivers.has(fn)).length;
+    const uncalled = model.ofType('AWS::Lambda::Function').filter((fn) => !this.#mappings.get(fn)?.length && !this.#receivers.has(fn)).length;
     this.#context.leaveOut('functions that nothing in this run calls: custom resources and other triggers', uncalled);
   }
 

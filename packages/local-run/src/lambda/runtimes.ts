@@ -62,7 +62,9 @@ function nodejs(version: string, layout: Layout): Runtime {
 
 function python(version: string, layout: Layout): Runtime | { readonly problem: string } {
   const [major = 3, minor = 0] = version.split('.').map(Number);
-  const found = installedPythons().find((each) => each.major === major && each.minor >= minor);
+  const fitting = installedPythons().filter((each) => each.major === major && each.minor >= minor);
+  // Packages with compiled parts are made for one version.
+  const found = fitting.find((each) => each.minor === minor) ?? fitting[0];
   if (!found) {
     const others = installedPythons().map((each) => `${each.major}.${each.minor}`);
     const there = others.length === 0 ? 'this machine has no python3' : `this machine has Python ${[...new Set(others)].join(' and ')}`;

@@ -1,5 +1,5 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { dirname, isAbsolute, join, normalize, sep } from 'node:path';
+import { dirname, isAbsolute, join, normalize, posix, sep } from 'node:path';
 import { unzipSync } from 'fflate';
 import { LocalRunError, messageOf } from '../errors.ts';
 
@@ -26,8 +26,9 @@ function unpack(archive: string, folder: string): void {
   const bytes = readFileSync(archive);
   const modes = modesOf(bytes);
   const entries = Object.entries(unzipSync(bytes));
-  for (const [name] of entries) checkName(name);
   const isLink = (name: string) => ((modes.get(name) ?? 0) & KIND) === LINK;
+  const names = new Set(entries.filter(([name]) => isLink(name)).map(([name]) => posix.normalize(name)));
+  for (const [name] of entries) checkName(name, names);
   for (const [name, content] of entries) {
     if (isLink(name)) continue;
     const path = join(folder, name);
@@ -36,7 +37,6 @@ function unpack(archive: string, folder: string): void {
     writeFileSync(path, content);
     chmodSync(path, ((modes.get(name) ?? 0) & 0o777) | 0o600);
   }
-  // Links come last, so that nothing is written through one.
   const links = entries.filter(([name]) => isLink(name));
   for (const [name, content] of links) {
     mkdirSync(dirname(join(folder, name)), { recursive: true });
@@ -45,8 +45,9 @@ function unpack(archive: string, folder: string): void {
   for (const [name, content] of links) checkLink(folder, name, new TextDecoder().decode(content));
 }
 
-function checkName(name: string): void {
-  if (isAbsolute(name) || /^[a-z]:/i.test(name) || name.includes('\\') || name.split('/').includes('..')) {
+function checkName(name: string, links: ReadonlySet<string>): void {
+  const isThroughLink = posix.normalize(name).split('/').some((_, depth, parts) => depth > 0 && links.has(parts.slice(0, depth).join('/')));
+  if (isThroughLink || isAbsolute(name) || /^[a-z]:/i.test(name) || name.includes('\\') || name.split('/').includes('..')) {
     throw new Error(`the entry ${name} is outside of the folder that it is unpacked into`);
   }
 }
