@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { chmodSync, mkdirSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import pg from 'pg';
 import { query, startPostgres } from './postgres.ts';
 import type { Postgres, PostgresOptions } from './postgres.ts';
 import { atEnd, eventually, temporaryFolder } from '../../test/temporary.ts';
@@ -48,6 +49,20 @@ test('asks for the password and listens on loopback only', async (context) => {
   assert.deepEqual(settings, { host: '127.0.0.1', socket: '' });
   for (const { address } of Object.values(networkInterfaces()).flatMap((all) => all ?? []).filter(({ internal, family }) => !internal && family === 'IPv4')) {
     await assert.rejects(query({ ...writer, host: address }, 'select 1'), { code: 'ECONNREFUSED' });
+  }
+});
+
+test('clients may encrypt, on the primary and on the replica', async (context) => {
+  const { writer, reader, passwordFile } = await started(context, { dataDir: temporaryFolder(context), replica: true });
+  const ca = readFileSync(join(dirname(passwordFile), 'server.crt'), 'utf8');
+  for (const address of [writer, reader ?? assert.fail()]) {
+    for (const ssl of [{ ca }, { rejectUnauthorized: false }, false]) {
+      const client = new pg.Client({ ...address, ssl });
+      await client.connect();
+      const { rows } = await client.query('select ssl from pg_stat_ssl where pid = pg_backend_pid()');
+      await client.end();
+      assert.deepEqual(rows, [{ ssl: ssl !== false }]);
+    }
   }
 });
 

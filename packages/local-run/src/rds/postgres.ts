@@ -9,6 +9,7 @@ import { codeOf, LocalRunError, messageOf } from '../errors.ts';
 import { canEnter, unprivilegedAccount } from './account.ts';
 import type { Account } from './account.ts';
 import { findBinaries, sharedFolder } from './binaries.ts';
+import { selfSigned } from './certificate.ts';
 import { bareEnvironment, startServer } from './server.ts';
 import type { Server } from './server.ts';
 import { takeLock } from '../processes/lock.ts';
@@ -84,6 +85,7 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
     }
     const [user = '', password = ''] = readFileSync(passwordFile, 'utf8').trim().split(':').slice(-2);
     const login = { user, password };
+    const settings = { ...primarySettings, ...encryption(home, account) };
 
     const primary = await startServer({
       name: options.portNames?.writer ?? 'postgres',
@@ -93,7 +95,7 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
       port: options.port ?? 0,
       logFile: join(logDir, 'postgres-primary.log'),
       login,
-      settings: () => primarySettings,
+      settings: () => settings,
     });
     servers.push(primary);
     const writer = { host: LOOPBACK, port: primary.port, ...login, database: 'postgres' };
@@ -109,7 +111,7 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
         port: wanted,
         logFile: join(logDir, 'postgres-replica.log'),
         login,
-        settings: () => replicaSettings(writer, passwordFile),
+        settings: () => ({ ...settings, ...replicaSettings(writer, passwordFile) }),
       }, primaryData);
       servers.push(replica);
       reader = { ...writer, port: replica.port };
@@ -149,17 +151,27 @@ const primarySettings = {
   timezone: 'UTC',
 };
 
+/** Lets clients encrypt, which Aurora and RDS demand since PostgreSQL 15. Those that do not are let in, too. */
+function encryption(home: string, account: Account | undefined): Record<string, string> {
+  const [certificate, key] = [join(home, 'server.crt'), join(home, 'server.key')];
+  if (!existsSync(key)) {
+    const made = selfSigned();
+    own(certificate, account, made.certificate);
+    own(key, account, made.key);
+  }
+  return { ssl: 'on', ssl_cert_file: certificate, ssl_key_file: key };
+}
+
+/** The settings of the replica beside those of the primary, of which PostgreSQL demands at least the same values. */
 function replicaSettings(primary: DatabaseAddress, passwordFile: string): Record<string, string> {
   return {
-    // PostgreSQL demands at least the primary's value of these.
-    ...primarySettings,
     hot_standby: 'on',
     // Long reads on the replica hold back the primary's cleaning instead of being cancelled by it.
     hot_standby_feedback: 'on',
     wal_receiver_status_interval: '1s',
     wal_retrieve_retry_interval: '250ms',
     primary_slot_name: SLOT,
-    primary_conninfo: `host=${primary.host} port=${primary.port} user=${primary.user} passfile='${passwordFile.replace(/['\\]/g, '\\$&')}' application_name=${SLOT}`,
+    primary_conninfo: `host=${primary.host} port=${primary.port} user=${primary.user} passfile='${passwordFile.replace(/['\\]/g, '\\$&')}' application_name=${SLOT} sslmode=disable`,
   };
 }
 
