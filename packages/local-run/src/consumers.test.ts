@@ -41,7 +41,7 @@ test('what a consumer may ask for runs as its template says', async (context) =>
   };
 
   assert.equal(run.warnings.length, 1);
-  assert.match(run.warnings[0] ?? '', /^Queue Consumers\.Refused\w* may not use Consumers\.Reserved\w* for its dead letters: its RedriveAllowPolicy refuses\./);
+  assert.match(run.warnings[0] ?? '', /^Queue Consumers\/Refused may not use Consumers\/Reserved for its dead letters: its RedriveAllowPolicy refuses\./);
 
   await context.test('a dead-letter queue names the one queue that may use it, by the name that the queue has', async () => {
     for (const name of ['Large', 'Grouped']) {

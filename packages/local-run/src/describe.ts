@@ -1,3 +1,4 @@
+import { deadLetterArns } from './dead-letters.ts';
 import type { LocalQueue, LocalRun, LocalSchedule, LocalWorkload } from './local-run.ts';
 import type { PreparedRun } from './prepare.ts';
 import { LOOPBACK } from './processes/ports.ts';
@@ -11,7 +12,7 @@ type BuiltIn = ReturnType<typeof builtInServices>;
 export function describeRun(prepared: PreparedRun, stop: () => Promise<void>): LocalRun {
   const { context, services, builtIn, warnings, withoutMeaning, environment } = prepared;
   const { workloads } = context;
-  const queues = describeQueues(builtIn, workloads);
+  const queues = describeQueues(builtIn, workloads, deadLetterArns(prepared.model));
   const { sqs, eventBridge, secretsManager, rds } = builtIn;
   const addresses = services.flatMap(({ name, url }) => (url === undefined ? [] : [[name, url] as const]));
   return {
@@ -98,7 +99,7 @@ function isIdle({ lambda, eventBridge }: BuiltIn, queues: readonly LocalQueue[])
     && read.every(({ visible, inFlight, delayed }) => visible + inFlight + delayed === 0);
 }
 
-function describeQueues({ sqs, eventBridge, lambda }: BuiltIn, { specs }: Workloads): LocalQueue[] {
+function describeQueues({ sqs, eventBridge, lambda }: BuiltIn, { specs }: Workloads, deadLetters: ReadonlySet<string>): LocalQueue[] {
   const unread = lambda.unread();
   return sqs.queues.map((queue) => {
     const deadLetterQueue = sqs.queues.find(({ arn }) => arn === queue.deadLetterArn);
@@ -114,6 +115,7 @@ function describeQueues({ sqs, eventBridge, lambda }: BuiltIn, { specs }: Worklo
       ...(queue.maxReceiveCount !== undefined && { maxReceiveCount: queue.maxReceiveCount }),
       ...(deadLetterQueue && { deadLetterQueueUrl: deadLetterQueue.url }),
       deadLettersOf: sqs.queues.filter(({ deadLetterArn }) => deadLetterArn === queue.arn).map(({ name }) => name),
+      takesDeadLetters: deadLetters.has(queue.arn),
       ...(consumer && { consumer: consumer.name }),
       ...(waitsFor !== undefined && { waitsFor }),
       ...(rule && { rule: rule.name }),

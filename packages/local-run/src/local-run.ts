@@ -87,6 +87,8 @@ export interface LocalQueue {
   readonly deadLetterQueueUrl?: string;
   /** The names of the queues whose dead letters come here. */
   readonly deadLettersOf: readonly string[];
+  /** It gets the messages that a queue, a function, a rule, a subscription or a schedule could not handle. */
+  readonly takesDeadLetters: boolean;
   /** The name of the workload that reads it. */
   readonly consumer?: string;
   /** The function that reads it in AWS, if that one does not run here. Its messages wait. */

@@ -99,7 +99,7 @@ test('a stack that nobody here wrote: its function, its container, its queue, it
   const run = await shop.start({ withDatabase: true, withTable: true }, { onProgress: ({ name, state }) => steps.push(`${name} ${state}`) });
   assert.deepEqual(steps, ['database started', 'database done', 'endpoints started', 'endpoints done', 'workloads started', 'workloads done']);
   assert.deepEqual(run.warnings, [
-    'The local run cannot make Shop.TableCD117FA1 (AWS::DynamoDB::Table): calls to DynamoDB are refused; give the address of one with --endpoint dynamodb=URL.',
+    'The local run cannot make Shop/Table (AWS::DynamoDB::Table): calls to DynamoDB are refused; give the address of one with --endpoint dynamodb=URL.',
   ]);
   assert.ok((run.withoutMeaning.get('network: everything listens on 127.0.0.1') ?? 0) > 5);
   assert.deepEqual(run.buses.map(({ name }) => name).sort(), ['default', 'shop']);

@@ -1,9 +1,10 @@
-import { appendFileSync, chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { accessSync, appendFileSync, chmodSync, constants, mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readAssembly } from './assembly/assembly.ts';
+import { count } from './count.ts';
 import { describeRun } from './describe.ts';
-import { LocalRunError } from './errors.ts';
+import { LocalRunError, messageOf } from './errors.ts';
 import type { LocalRun, LocalRunOptions } from './local-run.ts';
 import type { Log } from './log.ts';
 import { unsupportedNode } from './node-version.ts';
@@ -29,7 +30,7 @@ export async function startLocal(options: LocalRunOptions): Promise<LocalRun> {
     const log = openLog(dataDir, options);
     const leftovers = new Leftovers(join(dataDir, 'processes.json'));
     const left = await leftovers.clean();
-    if (left > 0) log('warn', `Ended ${left} processes that an earlier run had left.`);
+    if (left > 0) log('warn', `Ended ${count(left, 'process', 'processes')} that an earlier run had left.`);
     steps.stopLater('process list', async () => {
       leftovers.close();
       await guardEnded();
@@ -97,11 +98,20 @@ function temporaryFolder(steps: Steps): string {
 }
 
 function prepareFolder(dataDir: string): string {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  const folder = realpathSync(dataDir);
+  const folder = writableFolder(dataDir);
   // PostgreSQL runs as another user if this one is root, and has its logs and data below.
   letPass(folder);
   return folder;
+}
+
+function writableFolder(dataDir: string): string {
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    accessSync(dataDir, constants.W_OK | constants.X_OK);
+    return realpathSync(dataDir);
+  } catch (error) {
+    throw new LocalRunError(`The data folder ${dataDir} cannot be made or written (${messageOf(error)}): choose another one with --data.`);
+  }
 }
 
 /** Messages, secrets and logs in the data folder can be read by its owner only. */

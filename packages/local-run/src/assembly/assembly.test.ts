@@ -55,6 +55,12 @@ test('stacks come after those they depend on, stages included, with their places
   assert.deepEqual(files.get('f1.zip'), { path: join(folder, 'asset.f1'), packaging: 'zip' });
 });
 
+test('a stack may have no resources yet', (context) => {
+  const folder = assembly(context);
+  writeFileSync(join(folder, 'Alone.json'), '{ "Parameters": {} }');
+  assert.deepEqual(readAssembly(folder, ['Alone']).stacks.map(({ template }) => template), [{ Parameters: {} }]);
+});
+
 test('one stack brings those it depends on, and no other', (context) => {
   const names = (...wanted: string[]) => readAssembly(assembly(context), wanted).stacks.map(({ name }) => name);
   assert.deepEqual(names('Api'), ['Data', 'Api']);
@@ -70,7 +76,7 @@ test('what is missing or broken is one sentence that says what to do', (context)
   writeFileSync(join(folder, 'Data.json'), '{ "Resources": ');
   failing(/^The template of stack Data is not valid JSON .*cdk synth/);
   writeFileSync(join(folder, 'Data.json'), '[]');
-  failing(/^The template of stack Data .* has no Resources: run `cdk synth` again\.$/);
+  failing(/^The template of stack Data .* is not one of CloudFormation: run `cdk synth` again\.$/);
   rmSync(join(folder, 'Data.json'));
   failing(/^The template of stack Data is missing: .*Data\.json cannot be read; run `cdk synth` again\.$/);
   writeFileSync(join(folder, 'manifest.json'), '{ "artifacts": ');

@@ -46,6 +46,11 @@ export interface StackArtifact {
   readonly region: string | undefined;
   /** The folder that the template stands in; paths of assets in its metadata are relative to it. */
   readonly directory: string;
+  /**
+   * The construct paths of its resources by their logical ids. A template has them only if the command line of the CDK has asked for them.
+   * @default - none
+   */
+  readonly constructPaths?: ReadonlyMap<string, string>;
 }
 
 export interface Assembly {
@@ -108,17 +113,34 @@ function withDependencies(stacks: readonly CloudFormationStackArtifact[]): Cloud
 function readStack(stack: CloudFormationStackArtifact): StackArtifact {
   const { stackName: name, hierarchicalId: id, templateFullPath: file, environment: { account, region } } = stack;
   const template = readJson<Template>(file, `The template of stack ${name}`);
-  if (typeof template !== 'object' || template === null || typeof template.Resources !== 'object') {
-    throw new LocalRunError(`The template of stack ${name} (${file}) has no Resources: run \`cdk synth\` again.`);
+  // A stack may have no resources yet, but it is an object.
+  if (typeof template !== 'object' || template === null || Array.isArray(template) || typeof (template.Resources ?? {}) !== 'object') {
+    throw new LocalRunError(`The template of stack ${name} (${file}) is not one of CloudFormation: run \`cdk synth\` again.`);
   }
   return {
     id,
     name,
     template,
     directory: dirname(file),
+    constructPaths: constructPaths(stack),
     account: account === 'unknown-account' ? undefined : account,
     region: region === 'unknown-region' ? undefined : region,
   };
+}
+
+/** A logical id of a stack that also is one of a stack nested in it has no path here. */
+function constructPaths({ metadata }: CloudFormationStackArtifact): ReadonlyMap<string, string> {
+  const paths = new Map<string, string>();
+  const ambiguous = new Set<string>();
+  for (const [path, entries] of Object.entries(metadata)) {
+    for (const { type, data } of entries) {
+      if (type !== 'aws:cdk:logicalId') continue;
+      if (paths.has(String(data))) ambiguous.add(String(data));
+      paths.set(String(data), path.slice(1));
+    }
+  }
+  for (const id of ambiguous) paths.delete(id);
+  return paths;
 }
 
 function readAssets(manifests: readonly AssetManifestArtifact[]): Pick<Assembly, 'images' | 'files'> {

@@ -3,6 +3,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
+import * as cdk from 'aws-cdk-lib';
+import * as sqs from 'aws-cdk-lib/aws-sqs';
+import { readAssembly } from './assembly.ts';
 import type { StackArtifact, Template } from './assembly.ts';
 import { UnresolvedError } from './intrinsics.ts';
 import type { Model } from './model.ts';
@@ -103,6 +106,21 @@ test('stacks take values from each other by export, by output, and from nested s
   assert.equal(shop.evaluator.resolve('{{resolve:ssm:/shop/bus}}', 'here'), 'shop');
   assert.throws(() => shop.evaluator.resolve({ 'Fn::ImportValue': 'Nobody' }, 'here'), /no stack of this run exports Nobody/);
   assert.throws(() => shop.evaluator.resolve('{{resolve:ssm:/shop/none}}', 'here'), /no stack of this run has the SSM parameter \/shop\/none/);
+});
+
+test('an assembly that was not made by the command line of the CDK has the paths of its constructs and the templates of nested stacks, too', async (context) => {
+  const app = new cdk.App({ outdir: temporaryFolder(context), analyticsReporting: false });
+  const stack = new cdk.Stack(new cdk.Stage(app, 'Prod'), 'Shop');
+  const nested = new cdk.NestedStack(stack, 'Nested');
+  const queues = [new sqs.Queue(stack, 'Same'), new sqs.Queue(nested, 'Other', { queueName: 'other' }), new sqs.Queue(nested, 'Same')];
+  new cdk.CfnOutput(stack, 'Arn', { value: queues[1]!.queueArn });
+  const { model, warnings } = await prepared(context, readAssembly(app.synth().directory));
+  // The id of two queues tells neither of them.
+  assert.deepEqual(model.ofType('AWS::SQS::Queue').map(({ constructPath }) => constructPath.replace(/\.Same\w+$/, '.Same')), [
+    'Prod-Shop.Same', 'Prod/Shop/Nested/Other', `${model.stacks[1]?.name}.Same`,
+  ]);
+  assert.equal(model.stacks[0]?.output('Arn', 'here'), 'arn:aws:sqs:us-east-1:000000000000:other');
+  assert.deepEqual(warnings, []);
 });
 
 test('the charts that the cluster needs for itself are known by name; any other may hold something that programs would miss', async (context) => {

@@ -18,21 +18,31 @@ export interface World {
 export class Model {
   readonly stacks: StackModel[] = [];
   readonly world: World;
+  readonly #files: Assembly['files'];
 
   constructor(assembly: Assembly, world: World) {
     this.world = world;
+    this.#files = assembly.files;
     for (const artifact of assembly.stacks) this.#add(new StackModel(this, artifact.name, artifact.template, artifact));
   }
 
   #add(stack: StackModel): void {
     this.stacks.push(stack);
     for (const resource of stack.resources.values()) {
-      const path = resource.source.Metadata?.['aws:asset:path'];
-      if (resource.type !== 'AWS::CloudFormation::Stack' || typeof path !== 'string' || !existsSync(join(stack.artifact.directory, path))) continue;
-      const template = readJson<Template>(join(stack.artifact.directory, path), `The template of nested stack ${resource.path}`);
+      const file = resource.type === 'AWS::CloudFormation::Stack' ? this.#nestedTemplate(resource) : undefined;
+      if (file === undefined || !existsSync(file)) continue;
+      const template = readJson<Template>(file, `The template of nested stack ${resource.path}`);
       resource.nested = new StackModel(this, `${stack.name}-${resource.id}`, template, stack.artifact, resource);
       this.#add(resource.nested);
     }
+  }
+
+  /** The asset whose key is in the URL. Only assemblies of the CDK command line state the path, too. */
+  #nestedTemplate({ source: { Properties, Metadata }, stack }: Resource): string | undefined {
+    const url = JSON.stringify(Properties?.TemplateURL ?? '');
+    const asset = [...this.#files].find(([key]) => url.includes(key))?.[1];
+    const stated = Metadata?.['aws:asset:path'];
+    return asset?.path ?? (typeof stated === 'string' ? join(stack.artifact.directory, stated) : undefined);
   }
 
   get resources(): Resource[] {
@@ -162,9 +172,9 @@ export class Resource {
   get path(): string { return `${this.stack.name}.${this.id}`; }
   get world(): World { return this.stack.model.world; }
 
-  /** The path of the construct in the app, if the template has it. Its author knows it better than the logical id. */
+  /** The path of the construct in the app, if the assembly has it. Its author knows it better than the logical id. */
   get constructPath(): string {
-    const path = this.source.Metadata?.['aws:cdk:path'];
+    const path = this.source.Metadata?.['aws:cdk:path'] ?? this.stack.artifact.constructPaths?.get(this.id);
     return typeof path === 'string' ? path.replace(/\/(Resource|Default)$/, '') : this.path;
   }
 

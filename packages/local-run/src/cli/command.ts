@@ -1,6 +1,7 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { count } from '../count.ts';
 import { LocalRunError } from '../errors.ts';
 import type { LocalRun } from '../local-run.ts';
 import { startLocal } from '../run.ts';
@@ -137,6 +138,8 @@ async function session(options: CommandOptions): Promise<number> {
       out.line(`Variables for the AWS CLI and SDKs: set -a; . ${quote(environment)}; set +a`);
       if (options.exit) await settled(run, signal);
       else await untilInterrupted(out, options.dataDir, signal);
+      // Its addresses are those of this run only.
+      rmSync(environment, { force: true });
       return signal.aborted && options.exit ? INTERRUPTED : verdict(run, out);
     },
   });
@@ -145,6 +148,7 @@ async function session(options: CommandOptions): Promise<number> {
 async function start(options: CommandOptions, out: Screen, progress: Steps, signal: AbortSignal): Promise<LocalRun> {
   let assemblyDir = options.folder;
   if (!existsSync(join(assemblyDir, 'manifest.json'))) {
+    if (!existsSync(assemblyDir)) throw new LocalRunError(`There is no folder ${assemblyDir}: name the output of cdk synth, or a CDK app.`);
     if (!existsSync(join(assemblyDir, 'cdk.json'))) {
       throw new LocalRunError(`${assemblyDir} has neither a manifest.json (the output of cdk synth) nor a cdk.json (a CDK app): name the folder of one of them.`);
     }
@@ -178,10 +182,13 @@ async function settled(run: LocalRun, signal: AbortSignal): Promise<void> {
 
 /** The exit code, with a line for each reason. */
 function verdict(run: LocalRun, out: Screen): number {
-  const messages = run.queues.map((queue) => ({ ...queue, count: queue.depth().visible })).filter(({ count }) => count > 0);
+  const queues = run.queues.map((queue) => ({ ...queue, messages: queue.depth().visible })).filter(({ messages }) => messages > 0);
+  const are = (messages: number) => (messages === 1 ? 'is' : 'are');
   const reasons = [
-    ...messages.flatMap(({ name, waitsFor, count }) => (waitsFor === undefined ? [] : [`${waitsFor} does not run here: ${count} messages wait in ${name}.`])),
-    ...messages.flatMap(({ name, deadLettersOf, count }) => (deadLettersOf.length > 0 ? [`${count} messages are in the dead-letter queue ${name}.`] : [])),
+    ...queues.filter(({ waitsFor }) => waitsFor !== undefined)
+      .map(({ name, waitsFor, messages }) => `${waitsFor} does not run here: ${count(messages, 'message')} ${are(messages)} waiting in ${name}.`),
+    ...queues.filter(({ takesDeadLetters }) => takesDeadLetters)
+      .map(({ name, messages }) => `${count(messages, 'message')} ${are(messages)} in the dead-letter queue ${name}.`),
   ];
   for (const reason of reasons) out.line(out.paint('red', reason));
   // Failures are on the screen since they happened.

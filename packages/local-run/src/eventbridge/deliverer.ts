@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { RetryJournal } from './retries.ts';
 import type { Delivery } from './retries.ts';
+import { count } from '../count.ts';
 import type { Log } from '../log.ts';
 import type { Deliver, DeliveryCounters, DeliveryObservation, DeliveryOutcome, EventBridgeOptions } from './types.ts';
 
@@ -160,7 +161,7 @@ export class Deliverer {
     const { attributes } = deadLetter!;
     const what =
       `EventBridge: rule ${ruleName} could not deliver ${delivery.detailType} ${delivery.eventId} to ${targetArn} ` +
-      `after ${delivery.attempts} attempts (${attributes.ERROR_CODE}: ${attributes.ERROR_MESSAGE})`;
+      `after ${count(delivery.attempts, 'attempt')} (${attributes.ERROR_CODE}: ${attributes.ERROR_MESSAGE})`;
     if (deadLetterArn === undefined) {
       this.#log('error', `${what}; the target has no dead-letter queue, so the event is dropped`);
       return this.#end(delivery, 'dropped');

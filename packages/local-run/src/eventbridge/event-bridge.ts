@@ -27,6 +27,7 @@ const MAX_REQUEST_BYTES = 1024 * 1024;
 export class EventBridge extends Buses implements LocalEventBridge {
   readonly archives: Archives;
   readonly #log: Log;
+  readonly #report: (sentence: string) => void;
   readonly #dataDir: string | undefined;
   readonly #deliverer: Deliverer;
   readonly #timetable: Timetable;
@@ -45,6 +46,7 @@ export class EventBridge extends Buses implements LocalEventBridge {
       fire: (ruleName, time) => this.#fire(ruleName, time),
     });
     this.#log = log;
+    this.#report = options.report ?? ((sentence) => log('warn', sentence));
     this.#dataDir = dataDir;
     this.#timetable = timetable;
     this.#deliverer = new Deliverer({
@@ -93,7 +95,7 @@ export class EventBridge extends Buses implements LocalEventBridge {
       this.#counts.lostToMissingBus++;
       if (!this.#missingBuses.has(busName)) {
         this.#missingBuses.add(busName);
-        this.#log('warn', `EventBridge: there is no event bus ${busName}; what is put there is accepted and lost, as on AWS`);
+        this.#report(`There is no event bus ${busName} in this run: events that are put there are accepted and lost, as in AWS.`);
       }
       return { EventId };
     }

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Model, Resource } from '../assembly/model.ts';
+import { count } from '../count.ts';
 import { DeliveryError } from '../service.ts';
 import type { LocalService, RunContext } from '../service.ts';
 import { EventBridge } from './event-bridge.ts';
@@ -41,6 +42,7 @@ export class LocalEventBridge implements LocalService {
       region,
       accountId: account,
       log,
+      report: context.report,
       dataDir: join(dataDir, 'eventbridge'),
       deliver: async (arn, body, { ruleArn: sourceArn, ...options }) => {
         const receiver = context.receiver(arn);
@@ -59,7 +61,7 @@ export class LocalEventBridge implements LocalService {
   async make(model: Model): Promise<string> {
     this.rules = await makeEvents(model, this.events, this.#context);
     this.#url = (await this.events.start({ port: await this.#context.port(this.name) })).url;
-    return `${this.rules.length} rules, ${this.events.listBuses().length} buses`;
+    return `${count(this.rules.length, 'rule')}, ${count(this.events.listBuses().length, 'bus', 'buses')}`;
   }
 
   environment(): Record<string, string> {

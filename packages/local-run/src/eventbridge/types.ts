@@ -179,6 +179,8 @@ export interface EventBridgeOptions {
   readonly deliver: Deliver;
   /** @default - silent */
   readonly log?: Log;
+  /** Shows a sentence to the user. @default - it is in the log */
+  readonly report?: (sentence: string) => void;
   /** Milliseconds since the epoch. @default Date.now */
   readonly clock?: () => number;
   /** Folder for archives and waiting retries. @default - kept in memory only */

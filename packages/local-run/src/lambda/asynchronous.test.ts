@@ -114,7 +114,7 @@ test('an event without a place for its failure is in the log of the run', async 
   given.rule.addTarget(new targets.LambdaFunction(given.fn));
   const started = await given.start();
   await put(started.run, 'Fail', 1);
-  const dropped = /failed for an event after 1 attempts .*It has no dead-letter queue and no destination for failures, so .* dropped\./;
+  const dropped = /failed for an event after 1 attempt .*It has no dead-letter queue and no destination for failures, so .* dropped\./;
   await eventually(() => dropped.test(runLog(started.run)), 'the log');
   assert.equal(tries(started, 1), 1);
 });

@@ -1,3 +1,4 @@
+import { count } from '../count.ts';
 import type { Log } from '../log.ts';
 import type { Source } from './source.ts';
 import type { Message, SqsClient } from './sqs-client.ts';
@@ -57,7 +58,7 @@ export class AsynchronousEvents implements Source<Message> {
     if ('answer' in outcome) {
       if (onSuccess) await this.#sendTo(onSuccess, message, outcome, condition, made);
     } else {
-      const what = `${this.#fn.title} failed for an event after ${made} attempts (${outcome.error.errorType}: ${outcome.error.errorMessage})`;
+      const what = `${this.#fn.title} failed for an event after ${count(made, 'attempt')} (${outcome.error.errorType}: ${outcome.error.errorMessage})`;
       this.#log('error', onFailure.length > 0 ? `${what}; it is in ${onFailure.map((to) => to.queueUrl).join(' and ')}.`
         : `${what}. It has no dead-letter queue and no destination for failures, so the event is dropped.`, { event: message.Body });
       for (const destination of onFailure) await this.#sendTo(destination, message, outcome, condition, made);

@@ -18,6 +18,8 @@ const MOST_CONCURRENT = 2;
 
 /** A function as it can run here. */
 export interface RunnableFunction {
+  /** The path of its construct. */
+  readonly path: string;
   readonly definition: FunctionDefinition;
   readonly runtime: Runtime;
   readonly code: string;
@@ -112,7 +114,8 @@ export class FunctionReader {
       this.#sdk ??= sdkFolders(this.#context.assembly.directory, join(this.#folder, 'sdk'));
       const found = findRuntime(runtime, { code, layers, sdk: this.#sdk, own: this.#folder });
       if ('problem' in found) return problem(found.problem);
-      return { definition: define(fn, mappings), runtime: found, code, environment: environmentOf(fn, code, found) };
+      const definition = define(fn, mappings);
+      return { path: fn.constructPath, definition, runtime: found, code, environment: environmentOf(fn, code, found) };
     } catch (error) {
       if (!(error instanceof UnresolvedError) && !(error instanceof LocalRunError)) throw error;
       return problem(error.message.replace(/\.$/, ''));
@@ -152,11 +155,12 @@ function environmentOf(fn: Resource, code: string, runtime: Runtime): Record<str
 
 /** The processes of a function. */
 export function workloadOf(
-  { definition, runtime, code, environment }: RunnableFunction, reads: readonly string[], supervise: () => Supervisor,
+  { path, definition, runtime, code, environment }: RunnableFunction, reads: readonly string[], supervise: () => Supervisor,
 ): WorkloadSpec {
   return {
     kind: 'Function',
     name: definition.name,
+    path,
     replicas: definition.concurrency,
     reads,
     pod: {

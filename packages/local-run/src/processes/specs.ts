@@ -63,6 +63,8 @@ export interface PodSpec {
 export interface WorkloadSpec {
   readonly kind: 'Deployment' | 'StatefulSet' | 'Function';
   readonly name: string;
+  /** The path of its construct in the app, by which the user may call it, too. @default - only by its name */
+  readonly path?: string;
   readonly replicas: number;
   readonly pod: PodSpec;
   /** The URLs of the queues that call it. @default - those in the variables of its containers */

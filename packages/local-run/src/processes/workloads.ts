@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { count } from '../count.ts';
 import { LocalRunError } from '../errors.ts';
 import { BalancerThread } from './balancer-thread.ts';
 import type { RemoteBalancer } from './balancer-thread.ts';
@@ -42,7 +43,7 @@ export class Workloads {
   }
 
   add(spec: WorkloadSpec): void {
-    if (this.leftOut(spec.name)) return;
+    if (this.leftOut(spec.name, spec.path)) return;
     this.specs.push(spec);
     const limited = { ...spec, replicas: Math.min(spec.replicas, this.#options.maxReplicas) };
     const workload: Workload = new Workload(limited, this.#options, () => this.#troubleChanged(workload));
@@ -70,10 +71,11 @@ export class Workloads {
     }
   }
 
-  /** Whether the user leaves out the workload or job with this name, which is a known name then. */
-  leftOut(name: string): boolean {
-    if (!this.#options.without.includes(name)) return false;
-    if (!this.#left.includes(name)) this.#left.push(name);
+  /** Whether the user leaves out the workload or job with this name, or with this path of its construct. Both are known names then. */
+  leftOut(name: string, path = name): boolean {
+    const { without } = this.#options;
+    if (!without.includes(name) && !without.includes(path)) return false;
+    this.#left.push(...new Set([name, path]));
     return true;
   }
 
@@ -102,9 +104,9 @@ export class Workloads {
     return this.#urls.get(workload) ?? [];
   }
 
-  /** The names of all workloads and jobs, those that are left out too. */
+  /** The names of all workloads and jobs, those that are left out too. A function is known by the path of its construct. */
   names(): string[] {
-    return [...this.#left, ...[...this.jobs, ...this.specs].map(({ name }) => name)];
+    return [...new Set([...this.#left, ...this.jobs.map(({ name }) => name), ...this.specs.map(({ name, path = name }) => path)])];
   }
 
   async runJob(job: JobSpec, signal: AbortSignal): Promise<void> {
@@ -116,9 +118,9 @@ export class Workloads {
     this.#started = true;
     for (const workload of this.running) workload.start();
     await this.#ready(signal);
-    const sum = (all: readonly WorkloadSpec[]) => all.reduce((count, { replicas }) => count + replicas, 0);
+    const sum = (all: readonly WorkloadSpec[]) => all.reduce((total, { replicas }) => total + replicas, 0);
     const [here, stated] = [sum(this.running.map(({ spec }) => spec)), sum(this.specs)];
-    return `${here} processes of ${this.running.length} workloads${here === stated ? '' : `, ${stated} in the template`}`;
+    return `${count(here, 'process', 'processes')} of ${count(this.running.length, 'workload')}${here === stated ? '' : `, ${stated} in the template`}`;
   }
 
   /**

@@ -3,6 +3,7 @@ import { readSchedule } from './schedule.ts';
 import type { MadeSchedule } from './schedule.ts';
 import { makeEach } from '../assembly/make-each.ts';
 import type { Model, Resource } from '../assembly/model.ts';
+import { count } from '../count.ts';
 import type { LocalEventBridge } from '../eventbridge/local-eventbridge.ts';
 import type { LocalEventBridge as Buses } from '../eventbridge/types.ts';
 import { Timetable } from '../schedules/timetable.ts';
@@ -45,7 +46,7 @@ export class LocalScheduler implements LocalService {
       if (schedule.enabled) this.#timetable.set(schedule.arn, schedule.occurrences, (time) => this.fire(schedule, time), now);
     }
     this.#timetable.start();
-    return this.schedules.length > 0 ? `${this.schedules.length} schedules` : undefined;
+    return this.schedules.length > 0 ? count(this.schedules.length, 'schedule') : undefined;
   }
 
   /** Invokes the target of a schedule. */

@@ -1,5 +1,6 @@
 import type { Model } from '../assembly/model.ts';
 import { NAMED } from '../assembly/types.ts';
+import { count } from '../count.ts';
 import type { LocalServer } from '../http/server.ts';
 import type { LocalService, Receiver, RunContext } from '../service.ts';
 import { serveSns } from './endpoint.ts';
@@ -36,8 +37,8 @@ export class LocalSns implements LocalService {
   /** Queues and functions are there already, or are made when somebody asks for their receivers. */
   async make(model: Model): Promise<string | undefined> {
     makeTopics(model, this.topics, this.#context.warn);
-    const count = this.topics.arns().length;
-    return count > 0 ? `${count} topics` : undefined;
+    const topics = this.topics.arns().length;
+    return topics > 0 ? count(topics, 'topic') : undefined;
   }
 
   environment(): Record<string, string> {

@@ -1,5 +1,6 @@
 import type { Model, Resource } from '../assembly/model.ts';
 import { NAMED } from '../assembly/types.ts';
+import { count } from '../count.ts';
 import type { LocalService, Receiver, RunContext } from '../service.ts';
 import { SqsEndpoint } from './endpoint.ts';
 import { makeQueues } from './queues.ts';
@@ -42,9 +43,9 @@ export class LocalSqs implements LocalService {
   async make(model: Model): Promise<string> {
     this.queues = makeQueues(model, this.endpoint, this.#context.warn);
     for (const { queue, messages } of this.endpoint.orphans()) {
-      this.#context.warn(`${messages} messages of earlier runs are kept for the queue ${queue}, which no stack has any more; --fresh forgets them.`);
+      this.#context.warn(`The queue ${queue}, which no stack has any more, keeps ${count(messages, 'message')} of earlier runs; --fresh forgets them.`);
     }
-    return `${this.queues.length} queues`;
+    return count(this.queues.length, 'queue');
   }
 
   environment(): Record<string, string> {
