@@ -17,7 +17,10 @@ export interface LocalService {
   readonly types: Readonly<Record<string, ResourceType>>;
   /** The resource types that have no meaning on one machine, by reason. @default - none */
   readonly withoutMeaning?: WithoutMeaning;
-  /** The name of a progress step of its own, for a service that takes long to start. @default - it is part of the step `endpoints` */
+  /**
+   * The name of a progress step of its own, for a service that takes long to start. Then it is started only if the stacks have a resource of
+   * its types. @default - it is part of the step `endpoints`, and always started
+   */
   readonly step?: string;
   /** The address where it listens, if clients of AWS can call it. @default - none */
   readonly url?: string;

@@ -1,3 +1,4 @@
+import { makeEach } from '../assembly/make-each.ts';
 import type { Model, Resource } from '../assembly/model.ts';
 import type { ResourceType } from '../assembly/types.ts';
 import { LocalRunError } from '../errors.ts';
@@ -16,14 +17,14 @@ const ANSWER_MS = 10_000;
  * @returns the number of tables of the stacks
  * @throws LocalRunError if the address does not answer, or refuses a table
  */
-export async function makeTables(model: Model, url: string, { region }: Pick<RunContext, 'region'>): Promise<number> {
-  const tables = model.ofType(...Object.keys(TABLE_TYPES));
-  for (const table of tables) await create(table, url, region);
+export async function makeTables(model: Model, url: string, { region, warn }: Pick<RunContext, 'region' | 'warn'>): Promise<number> {
+  const tables = makeEach(model.ofType(...Object.keys(TABLE_TYPES)), warn, (table) => ({ table, input: createTableInput(table) }));
+  for (const { table, input } of tables) await create(table, input, url, region);
   return tables.length;
 }
 
-async function create(table: Resource, url: string, region: string): Promise<void> {
-  const { status, error } = await call(url, region, createTableInput(table), table);
+async function create(table: Resource, input: object, url: string, region: string): Promise<void> {
+  const { status, error } = await call(url, region, input, table);
   if (status === 200 || error.type === 'ResourceInUseException') return;
   throw new LocalRunError(`The table ${table.constructPath} cannot be made in the DynamoDB at ${url}: ${error.type || `status ${status}`} ${error.message}`.trim());
 }

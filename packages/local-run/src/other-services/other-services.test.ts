@@ -175,6 +175,17 @@ test('tables are made in a DynamoDB that the user names, and programs call it', 
   assert.deepEqual([customers?.input.BillingMode, customers?.input.KeySchema, requests.length], ['PAY_PER_REQUEST', [key('id')], 2]);
 });
 
+test('a table that needs a value which only AWS knows is left out, and the others are made', async (context) => {
+  const { requests, url } = await recorder(context, () => [200, {}]);
+  const stackTest = functionTest(context);
+  const partitionKey = { name: 'id', type: dynamodb.AttributeType.STRING };
+  new dynamodb.Table(stackTest.stack, 'Elsewhere', { tableName: cdk.Fn.importValue('nowhere'), partitionKey });
+  new dynamodb.Table(stackTest.stack, 'Here', { tableName: 'here', partitionKey });
+  const { run } = await stackTest.start({ otherEndpoints: { dynamodb: url } });
+  assert.deepEqual(requests.map(({ input }) => input.TableName), ['here']);
+  assert.match(run.warnings.join('\n'), /Elsewhere.* \(AWS::DynamoDB::Table\) is left out: .*no stack of this run exports nowhere\.$/);
+});
+
 test('a DynamoDB that does not answer, or refuses a table, is one sentence', async (context) => {
   const { url } = await recorder(context, () => [400, { __type: 'ValidationException', message: 'One or more parameter values were invalid' }]);
   const stackTest = functionTest(context);

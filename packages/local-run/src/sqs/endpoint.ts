@@ -59,8 +59,9 @@ export class SqsEndpoint {
     const journal = new QueueJournal(join(dataDir, 'sqs'));
     const store = new QueueStore({ journal, clock, region, account, gatheringMs, maxInFlight });
     const moveTasks = new MoveTasks(store);
+    let server: LocalServer | undefined;
     try {
-      const server = await serveLocally({
+      server = await serveLocally({
         service: 'SQS',
         port,
         log,
@@ -74,6 +75,7 @@ export class SqsEndpoint {
       return new SqsEndpoint(store, moveTasks, server);
     } catch (error) {
       store.stop();
+      await server?.close();
       journal.close();
       throw portError(error, 'sqs', port);
     }

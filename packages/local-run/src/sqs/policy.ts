@@ -38,8 +38,7 @@ function conditionsHold(conditions: Record<string, Record<string, unknown>>, cal
 }
 
 function holds(operator: string, key: string, wanted: string[], caller: Caller): boolean {
-  const [, quantifier, name = operator] = /^(ForAnyValue:|ForAllValues:)?(.*)$/.exec(operator) ?? [];
-  void quantifier;
+  const name = operator.replace(/^(ForAnyValue|ForAllValues):/, '');
   const base = name.replace(/IfExists$/, '');
   const value = known(key, caller);
   const negative = base.includes('Not');
