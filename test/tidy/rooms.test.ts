@@ -20,11 +20,11 @@ describe('packages/local-run', () => {
 
   /** From the bottom to the top. A module imports modules of its own layer and of those below. Services have rules of their own. */
   const LAYERS = [
-    ['errors.ts', 'log.ts', 'sibling.ts', 'node-version.ts'],
+    ['count.ts', 'errors.ts', 'log.ts', 'sibling.ts', 'node-version.ts'],
     ['assembly/', 'processes/'],
     ['http/', 'schedules/', 'service.ts'],
     ['eventbridge/', 'kubernetes/', 'lambda/', 'other-services/', 'rds/', 'scheduler/', 'secretsmanager/', 'sns/', 'sqs/'],
-    ['services.ts', 'local-run.ts'],
+    ['services.ts', 'local-run.ts', 'dead-letters.ts'],
     ['prepare.ts', 'steps.ts'], ['describe.ts'], ['run.ts'], ['index.ts'], ['cli/'], ['bin.ts'],
   ];
   const ROOMS = 3;

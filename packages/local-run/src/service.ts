@@ -18,8 +18,8 @@ export interface LocalService {
   /** The resource types that have no meaning on one machine, by reason. @default - none */
   readonly withoutMeaning?: WithoutMeaning;
   /**
-   * The name of a progress step of its own, for a service that takes long to start. Then it is started only if the stacks have a resource of
-   * its types. @default - it is part of the step `endpoints`, and always started
+   * The name of a progress step of its own, for a service that takes long to start. Then it is started only if the stacks have a resource
+   * of its types. @default - it is part of the step `endpoints`, and always started
    */
   readonly step?: string;
   /** The address where it listens, if clients of AWS can call it. @default - none */

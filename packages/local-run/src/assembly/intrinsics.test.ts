@@ -84,7 +84,8 @@ describe('what cannot be known', () => {
     ['a function of a later day', { 'Fn::Tomorrow': 1 }, /does not know the function Fn::Tomorrow/],
     ['a missing element', { 'Fn::Select': [5, ['a']] }, /element 5 of a list of 1/],
     ['a missing mapping', { 'Fn::FindInMap': ['Sizes', 'dev', 'memory'] }, /mapping Sizes has no dev, memory/],
-    ['a field of a secret that is no JSON, without the secret', '{{resolve:secretsmanager:Plain:SecretString:password::}}', /^((?!hunter2).)*the secret Plain has no field password\.$/],
+    ['a field of a secret that is no JSON, without the secret', '{{resolve:secretsmanager:Plain:SecretString:password::}}',
+      /^((?!hunter2).)*the secret Plain has no field password\.$/],
     ['a condition that is not there', { 'Fn::If': ['Nope', 1, 2] }, /no condition Nope/],
   ];
   for (const [what, value, message] of failures) {

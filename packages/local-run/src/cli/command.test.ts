@@ -60,7 +60,10 @@ for (const [title, { args, expected }] of Object.entries({
   'a folder that is not there': { args: ['nowhere'], expected: /^There is no folder \/.*\/nowhere: name the output of cdk synth, or a CDK app\.\n$/ },
   'a folder that is neither an assembly nor an app': { args: ['empty'], expected: /^\/.*\/empty has neither a manifest\.json .* nor a cdk\.json .*\n$/ },
   'a data folder that is a file': { args: ['--data', 'file'], expected: /^The data folder \/.*\/file cannot be made or written \(.*\): choose another one with --data\.\n$/ },
-  'a data folder below a file': { args: ['--data', 'file/data'], expected: /^The data folder \/.*\/file\/data cannot be made or written \(.*\): choose another one with --data\.\n$/ },
+  'a data folder below a file': {
+    args: ['--data', 'file/data'],
+    expected: /^The data folder \/.*\/file\/data cannot be made or written \(.*\): choose another one with --data\.\n$/,
+  },
 })) {
   test(`${title} is one sentence`, async (context) => {
     const given = functionTest(context);

@@ -85,7 +85,7 @@ export class DispatchThread {
   }
 
   #ask(command: (question: number) => Command): Promise<unknown> {
-    // A thread that has ended answers nothing, and whoever waits for it would wait forever.
+    // A thread that has ended answers nothing, and its callers would wait forever.
     if (this.#end) return Promise.reject(this.#end);
     const question = this.#questions++;
     const answer = Promise.withResolvers<unknown>();

@@ -27,7 +27,9 @@ const SUBJECT_ALT_NAME = '551d11';
 
 /** A certificate for `localhost` and 127.0.0.1 that its own key has signed. Node.js can read certificates, but cannot make any. */
 export function selfSigned(): Certificate {
-  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256', privateKeyEncoding: { type: 'pkcs8', format: 'pem' }, publicKeyEncoding: { type: 'spki', format: 'pem' } });
+  const { privateKey } = generateKeyPairSync('ec', {
+    namedCurve: 'P-256', privateKeyEncoding: { type: 'pkcs8', format: 'pem' }, publicKeyEncoding: { type: 'spki', format: 'pem' },
+  });
   const publicKey = createPublicKey(privateKey).export({ type: 'spki', format: 'der' });
   const algorithm = der(SEQUENCE, der(OBJECT_ID, Buffer.from(ECDSA_WITH_SHA256, 'hex')));
   const name = der(SEQUENCE, der(SET, der(SEQUENCE, der(OBJECT_ID, Buffer.from(COMMON_NAME, 'hex')), der(UTF8_STRING, Buffer.from('localhost')))));

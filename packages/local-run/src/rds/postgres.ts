@@ -171,7 +171,8 @@ function replicaSettings(primary: DatabaseAddress, passwordFile: string): Record
     wal_receiver_status_interval: '1s',
     wal_retrieve_retry_interval: '250ms',
     primary_slot_name: SLOT,
-    primary_conninfo: `host=${primary.host} port=${primary.port} user=${primary.user} passfile='${passwordFile.replace(/['\\]/g, '\\$&')}' application_name=${SLOT} sslmode=disable`,
+    primary_conninfo: `host=${primary.host} port=${primary.port} user=${primary.user} passfile='${passwordFile.replace(/['\\]/g, '\\$&')}' `
+      + `application_name=${SLOT} sslmode=disable`,
   };
 }
 
