@@ -21,6 +21,7 @@ import { Steps } from './steps.ts';
 export async function startLocal(options: LocalRunOptions): Promise<LocalRun> {
   const problem = unsupportedNode();
   if (problem !== undefined) throw new LocalRunError(problem);
+  if (typeof options?.assemblyDir !== 'string') throw new LocalRunError('startLocal expects assemblyDir, the output folder of cdk synth, in its options.');
   const assembly = readAssembly(options.assemblyDir, options.stacks);
   const steps = new Steps(options);
   const dataDir = prepareFolder(options.dataDir ?? temporaryFolder(steps));

@@ -175,7 +175,7 @@ export class Resource {
   /** The path of the construct in the app, if the assembly has it. Its author knows it better than the logical id. */
   get constructPath(): string {
     const path = this.source.Metadata?.['aws:cdk:path'] ?? this.stack.artifact.constructPaths?.get(this.id);
-    return typeof path === 'string' ? path.replace(/\/(Resource|Default)$/, '') : this.path;
+    return typeof path === 'string' ? path.replace(/(\/(Resource|Default))+$/, '') : this.path;
   }
 
   /** One property, evaluated. */

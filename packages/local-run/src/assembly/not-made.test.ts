@@ -69,7 +69,7 @@ const TWENTY = [
   'The local run cannot make Plain/Pipe (AWS::Pipes::Pipe): nothing moves from its source to its target.',
   'The local run cannot make Plain/Destination/ApiDestination (AWS::Events::ApiDestination), with 1 Connection: no event is sent to it.',
   'The local run cannot make Plain/Seed (Custom::Seed): its function is not called, and what needs one of its attributes is left out and named.',
-  'The local run cannot make Plain/Call/Resource (Custom::AWS): its calls of AWS are not made, and what needs their answers is left out and named.',
+  'The local run cannot make Plain/Call (Custom::AWS): its calls of AWS are not made, and what needs their answers is left out and named.',
   'The local run cannot make Plain/Quantum (AWS::Braket::QuantumTask): nothing of it runs here, calls to it are refused, '
   + 'and what needs its addresses or ids is left out and named.',
 ];
@@ -93,6 +93,13 @@ test('a plain stack runs with twenty services beside it that are not made, and a
   }
   await run.eventBridge.putEvents([{ EventBusName: 'plain', Source: 'plain', DetailType: 'Created', Detail: '{"id":"one"}' }]);
   await eventually(() => existsSync(seen) && readFileSync(seen, 'utf8') === '{"id":"one"}\n', 'the event in the function');
+});
+
+test('the state machine with which the provider of a custom resource waits is part of the deployment', () => {
+  const machine = (path: string) => ({ Type: 'AWS::StepFunctions::StateMachine', Metadata: { 'aws:cdk:path': path } });
+  const { warnings, reasons } = named({ Waiter: machine('Shop/Provider/waiter-state-machine/Resource'), Own: machine('Shop/Pay/Resource') });
+  assert.deepEqual(reasons, ['deployment of the stack itself']);
+  assert.match(warnings.join(), /^The local run cannot make Shop\/Pay \(AWS::StepFunctions::StateMachine\)[^;]*; give[^;]*$/);
 });
 
 test('every resource is made, has no meaning for a reason, or is named', async (context) => {

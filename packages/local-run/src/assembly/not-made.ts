@@ -1,7 +1,7 @@
 import { CONSEQUENCES, IGNORED, UNKNOWN } from './consequences.ts';
 import type { Consequence } from './consequences.ts';
 import type { Model, Resource } from './model.ts';
-import { reasonWithoutMeaning } from './types.ts';
+import { DEPLOYMENT, reasonWithoutMeaning } from './types.ts';
 import type { WithoutMeaning } from './types.ts';
 
 /** The number of names of one type that are on the screen. More are counted. */
@@ -25,7 +25,7 @@ export function nameWhatIsNotMade(model: Model, options: NotMadeOptions): void {
       nameWhatIsIgnored(resource, options);
       continue;
     }
-    const reason = reasonWithoutMeaning(options.withoutMeaning, resource.type);
+    const reason = isWaiter(resource) ? DEPLOYMENT : reasonWithoutMeaning(options.withoutMeaning, resource.type);
     if (reason !== undefined) {
       options.leaveOut(reason);
       continue;
@@ -37,6 +37,11 @@ export function nameWhatIsNotMade(model: Model, options: NotMadeOptions): void {
     groups.set(key, group);
   }
   for (const { consequence, resources } of groups.values()) options.warn(sentence(resources, consequence, options.otherEndpoints));
+}
+
+/** The state machine with which the provider of a custom resource, such as that of every EKS cluster, waits during a deployment. */
+function isWaiter({ type, constructPath }: Resource): boolean {
+  return type === 'AWS::StepFunctions::StateMachine' && constructPath.endsWith('/waiter-state-machine');
 }
 
 function nameWhatIsIgnored(resource: Resource, { warn }: NotMadeOptions): void {

@@ -65,6 +65,9 @@ export const TEMPLATE_TYPES: Readonly<Record<string, ResourceType>> = {
   },
 };
 
+/** The reason of what is there for the deployment only. */
+export const DEPLOYMENT = 'deployment of the stack itself';
+
 /** The types of all stacks that have no meaning on one machine. Services add their own. */
 export const TEMPLATE_WITHOUT_MEANING: WithoutMeaning = {
   'permissions: every process here may do what its own user may': [
@@ -93,7 +96,7 @@ export const TEMPLATE_WITHOUT_MEANING: WithoutMeaning = {
     /^AWS::(AccessAnalyzer|AuditManager|CloudTrail|Config|Detective|GuardDuty|Inspector|InspectorV2|Macie|SecurityHub|SSMIncidents)::/,
     /^AWS::(Backup|Budgets|CE|Chatbot|DevOpsGuru|ResourceGroups)::/,
   ],
-  'deployment of the stack itself': [
+  [DEPLOYMENT]: [
     'AWS::CDK::Metadata', 'AWS::CloudFormation::WaitCondition', 'AWS::CloudFormation::WaitConditionHandle', 'Custom::S3AutoDeleteObjects', 'Custom::CDKBucketDeployment',
     'Custom::ECRAutoDeleteImages', 'Custom::CrossRegionExportWriter',
   ],

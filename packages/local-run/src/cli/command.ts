@@ -134,7 +134,7 @@ async function session(options: CommandOptions): Promise<number> {
       printWarnings(out, run);
       printAddresses(out, run);
       const environment = join(run.dataDir, 'environment');
-      writeFileSync(environment, Object.entries(run.environment).map(([name, value]) => `${name}=${quote(value)}\n`).join(''), { mode: 0o600 });
+      writeFileSync(environment, shellLines(run.environment), { mode: 0o600 });
       out.line(`Variables for the AWS CLI and SDKs: set -a; . ${quote(environment)}; set +a`);
       if (options.exit) await settled(run, signal);
       else await untilInterrupted(out, options.dataDir, signal);
@@ -143,6 +143,12 @@ async function session(options: CommandOptions): Promise<number> {
       return signal.aborted && options.exit ? INTERRUPTED : verdict(run, out);
     },
   });
+}
+
+/** To the AWS CLI, even an empty profile is one, and it looks for it in vain. */
+function shellLines(environment: Readonly<Record<string, string>>): string {
+  const { AWS_PROFILE: _, ...variables } = environment;
+  return ['unset AWS_PROFILE', ...Object.entries(variables).map(([name, value]) => `${name}=${quote(value)}`), ''].join('\n');
 }
 
 async function start(options: CommandOptions, out: Screen, progress: Steps, signal: AbortSignal): Promise<LocalRun> {
