@@ -6,7 +6,7 @@ import { namedType, TEMPLATE_TYPES, TEMPLATE_WITHOUT_MEANING } from './assembly/
 import type { ResourceType } from './assembly/types.ts';
 import type { LocalRunOptions } from './local-run.ts';
 import type { Log } from './log.ts';
-import { awsEnvironment, localEnvironment } from './processes/environment.ts';
+import { callersEnvironment, localEnvironment } from './processes/environment.ts';
 import type { EnvironmentPart } from './processes/environment.ts';
 import type { Leftovers } from './processes/leftovers.ts';
 import { freePort } from './processes/ports.ts';
@@ -103,7 +103,7 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
     portNames,
     environment: () => {
       const parts = services.map((service) => service.environment?.({}));
-      return Object.assign({}, ...parts, awsEnvironment(aws())) as Record<string, string>;
+      return Object.assign({}, ...parts, callersEnvironment(aws())) as Record<string, string>;
     },
   };
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { localEnvironment } from './environment.ts';
+import { awsEnvironment, callersEnvironment, localEnvironment } from './environment.ts';
 import type { ContainerPort } from './specs.ts';
 
 function environmentOf(environment: Record<string, string>, declared: ContainerPort[] = [{ name: 'http', port: 8080 }]) {
@@ -31,4 +31,17 @@ test('every call to AWS stays on this machine, with credentials that are nobody\
 test('a default holds unless the template gives the variable, and services may change it', () => {
   assert.deepEqual([environmentOf({}).RETENTION_HOURS, environmentOf({ RETENTION_HOURS: '720' }).RETENTION_HOURS], ['0', '720']);
   assert.deepEqual([environmentOf({}).COLOR, environmentOf({ COLOR: 'blue' }).COLOR], ['dark red', 'dark blue']);
+});
+
+test('a profile of the caller does not go before the credentials of the run', (context) => {
+  const options = { region: 'us-east-1', otherServices: 'http://127.0.0.1:1' };
+  const before = process.env.AWS_PROFILE;
+  context.after(() => {
+    if (before === undefined) delete process.env.AWS_PROFILE;
+    else process.env.AWS_PROFILE = before;
+  });
+  delete process.env.AWS_PROFILE;
+  assert.equal('AWS_PROFILE' in callersEnvironment(options), false);
+  process.env.AWS_PROFILE = 'work';
+  assert.deepEqual([callersEnvironment(options).AWS_PROFILE, awsEnvironment(options).AWS_PROFILE], ['', undefined]);
 });

@@ -47,6 +47,14 @@ export function awsEnvironment(
   };
 }
 
+/**
+ * The same for clients of the caller, whose own variables stay. The SDK for JavaScript would take the credentials of a profile instead, and
+ * an empty name is none to it.
+ */
+export function callersEnvironment(options: Pick<EnvironmentOptions, 'region' | 'otherServices'>): Record<string, string> {
+  return { ...awsEnvironment(options), ...(process.env.AWS_PROFILE && { AWS_PROFILE: '' }) };
+}
+
 function withLocalPort(name: string, value: string, ports: ReadonlyMap<number, number>): string {
   const local = /PORT$/.test(name) ? ports.get(Number(value)) : undefined;
   return local === undefined ? value : String(local);
