@@ -37,7 +37,7 @@ test('the variables of a run are in its data folder as long as it is up, and the
   const data = join(given.folder, 'data');
   const run = command(context, given.folder, given.synthesize(), '--data', data, '--replicas', '1');
   await eventually(() => run.screen().includes('Running.'), 'the run');
-  assert.match(readFileSync(join(data, 'environment'), 'utf8'), /^unset AWS_PROFILE\n[^]*^AWS_ENDPOINT_URL_SQS='http:\/\/127\.0\.0\.1:\d+'$/m);
+  assert.match(readFileSync(join(data, 'environment'), 'utf8'), /^AWS_ENDPOINT_URL_SQS='http:\/\/127\.0\.0\.1:\d+'$[^]*\nunset AWS_PROFILE\n$/m);
   assert.match(run.screen(), / 1 queue, 0 rules, 1 bus\n[^]* 1 process of 1 workload, 2 in the template\n/);
   run.interrupt();
   const { code, screen } = await run.ended;

@@ -148,7 +148,8 @@ async function session(options: CommandOptions): Promise<number> {
 /** To the AWS CLI, even an empty profile is one, and it looks for it in vain. */
 function shellLines(environment: Readonly<Record<string, string>>): string {
   const { AWS_PROFILE: _, ...variables } = environment;
-  return ['unset AWS_PROFILE', ...Object.entries(variables).map(([name, value]) => `${name}=${quote(value)}`), ''].join('\n');
+  // Last, where `node --env-file` passes over it.
+  return [...Object.entries(variables).map(([name, value]) => `${name}=${quote(value)}`), 'unset AWS_PROFILE', ''].join('\n');
 }
 
 async function start(options: CommandOptions, out: Screen, progress: Steps, signal: AbortSignal): Promise<LocalRun> {
