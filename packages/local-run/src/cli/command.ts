@@ -145,7 +145,7 @@ async function session(options: CommandOptions): Promise<number> {
   });
 }
 
-/** To the AWS CLI, even an empty profile is one, and it looks for it in vain. */
+/** The variables as lines for a shell. `AWS_PROFILE` is unset: even an empty one is a name that the AWS CLI looks for in vain. */
 function shellLines(environment: Readonly<Record<string, string>>): string {
   const { AWS_PROFILE: _, ...variables } = environment;
   // Last, where `node --env-file` passes over it.
