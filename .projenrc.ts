@@ -351,7 +351,7 @@ localRun.addScripts({ typecheck: 'tsc -p tsconfig.json' });
 localRun.compileTask.exec('node -e "fs.rmSync(\'lib\', { recursive: true, force: true })"');
 localRun.compileTask.exec('tsc -p tsconfig.build.json');
 localRun.testTask.exec('tsc -p tsconfig.json');
-localRun.testTask.exec('node ../../reference-app/test/all.ts');
+localRun.testTask.exec('node ../../scripts/node-test.mjs');
 library.testTask.exec('npm test --workspace packages/local-run');
 
 // --- the reference app -----------------------------------------------------------------------------
@@ -409,7 +409,7 @@ new JsonFile(app, 'cdk.json', {
 });
 app.setScript('typecheck', 'tsc -p tsconfig.json');
 app.testTask.exec('tsc -p tsconfig.json');
-app.testTask.exec('node test/all.ts');
+app.testTask.exec('node ../scripts/node-test.mjs');
 library.testTask.exec('npm test --workspace reference-app');
 
 library.synth();

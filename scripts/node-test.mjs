@@ -1,0 +1,13 @@
+// Runs the tests of a package with the runner of Node.js, two files at a time at least: Node.js itself leaves a processor free, which on a
+// machine with two would be half of it, while most tests wait for processes and servers that they started. Arguments are those of
+// `node --test`, such as a file or --test-name-pattern.
+import { spawnSync } from 'node:child_process';
+import { availableParallelism } from 'node:os';
+
+const files = process.argv.slice(2);
+const concurrency = Math.max(2, availableParallelism() - 1);
+const { status } = spawnSync(process.execPath, [
+  '--test', '--test-force-exit', `--test-concurrency=${concurrency}`, '--import', import.meta.resolve('./lib/whole-report.mjs'),
+  ...files.length > 0 ? files : ['**/*.test.ts'],
+], { stdio: 'inherit' });
+process.exitCode = status ?? 1;
