@@ -13,8 +13,10 @@ import * as targets from 'aws-cdk-lib/aws-events-targets';
 import * as sns from 'aws-cdk-lib/aws-sns';
 import * as subscriptions from 'aws-cdk-lib/aws-sns-subscriptions';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
+import { LocalSns } from './local-sns.ts';
 import { functionTest, RECORD } from '../../test/lambda/stack.ts';
 import { atEnd, eventually } from '../../test/temporary.ts';
+import type { RunContext } from '../service.ts';
 
 test('topics of a stack reach their queues and functions', async (context) => {
   const stackTest = functionTest(context);
@@ -178,4 +180,12 @@ test('topics of a stack reach their queues and functions', async (context) => {
       message: /SNS has no TagResource in the local run\. It has: CreateTopic/,
     });
   });
+});
+
+test('a message that a topic does not take from a rule or a schedule is not tried again', async () => {
+  const run: Partial<RunContext> = { account: '123456789012', region: 'us-east-1', log: () => undefined, receiver: () => undefined };
+  const service = new LocalSns(run as RunContext);
+  const arn = service.topics.create('orders.fifo', { FifoTopic: 'true' });
+  const sender = { service: 'events.amazonaws.com', sourceArn: 'arn:aws:events:us-east-1:123456789012:rule/r', sourceAccount: '123456789012' };
+  await assert.rejects(service.receiver(arn)!.deliver('{}', sender), { name: 'DeliveryError', code: 'INVALID_PARAMETER', message: /MessageGroupId/ });
 });

@@ -1,7 +1,9 @@
 import type { Model } from '../assembly/model.ts';
 import { NAMED } from '../assembly/types.ts';
 import { count } from '../count.ts';
+import { AwsError } from '../http/aws-error.ts';
 import type { LocalServer } from '../http/server.ts';
+import { DeliveryError } from '../service.ts';
 import type { LocalService, Receiver, RunContext } from '../service.ts';
 import { serveSns } from './endpoint.ts';
 import { makeTopics, subscriptionArn, topicArn, topicName } from './resources.ts';
@@ -52,7 +54,7 @@ export class LocalSns implements LocalService {
       deliver: async (message, _sender, { messageAttributes = {}, ...fifo } = {}) => {
         const attributes = Object.fromEntries(Object.entries(messageAttributes).map(([name, value]) =>
           [name, typeof value === 'string' ? { DataType: 'String', StringValue: value } : value]));
-        await this.topics.publish(arn, { message, attributes, ...fifo });
+        await this.topics.publish(arn, { message, attributes, ...fifo }).catch(refuse);
       },
     };
   }
@@ -60,4 +62,9 @@ export class LocalSns implements LocalService {
   async stop(): Promise<void> {
     await this.#server?.close();
   }
+}
+
+/** Another attempt would end the same way. */
+function refuse(error: unknown): never {
+  throw error instanceof AwsError ? new DeliveryError('INVALID_PARAMETER', error.message) : error;
 }
