@@ -48,6 +48,7 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
     return wanted === 0 ? 0 : freePort(name, wanted);
   };
   const place = placeOf(assembly, warn);
+  const otherEndpoints = byServiceName(options.otherEndpoints);
   const aws = () => ({ region: place.region, otherServices: builtIn.otherServices.address });
   const workloads = new Workloads({
     ...surroundings,
@@ -70,7 +71,7 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
     port,
     warn,
     fresh: options.fresh ?? false,
-    otherEndpoints: options.otherEndpoints ?? {},
+    otherEndpoints,
     report: (sentence) => {
       surroundings.log('warn', sentence);
       options.onWarning?.(sentence);
@@ -89,7 +90,7 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
   nameWhatIsNotMade(model, {
     made: types,
     withoutMeaning: [TEMPLATE_WITHOUT_MEANING, ...services.map((service) => service.withoutMeaning ?? {})],
-    otherEndpoints: options.otherEndpoints ?? {},
+    otherEndpoints,
     leaveOut: context.leaveOut,
     warn,
   });
@@ -106,6 +107,11 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
       return Object.assign({}, ...parts, callersEnvironment(aws())) as Record<string, string>;
     },
   };
+}
+
+/** By names such as `cognito_identity`, however the user writes them. */
+function byServiceName(endpoints: LocalRunOptions['otherEndpoints'] = {}): Record<string, string> {
+  return Object.fromEntries(Object.entries(endpoints).map(([name, url]) => [name.toLowerCase().replaceAll(/[ -]/g, '_'), url]));
 }
 
 function cpuProfiles({ cpuProfileDir }: Pick<LocalRunOptions, 'cpuProfileDir'>): EnvironmentPart {

@@ -91,7 +91,7 @@ export interface RunContext {
   readonly log: Log;
   /** The programs of the run. A service adds those of its resources in `make`. */
   readonly workloads: Workloads;
-  /** The addresses of services that run outside this run, by the name that the SDK has for them in `AWS_ENDPOINT_URL_<SERVICE>`. */
+  /** The addresses of services that run outside this run, by the name that the SDK has for them in `AWS_ENDPOINT_URL_<SERVICE>`, in lower case. */
   readonly otherEndpoints: Readonly<Record<string, string>>;
   /** The port that the user gave to this name, checked to be free; 0, which lets the system choose, without one. */
   port(name: string): Promise<number>;

@@ -4,9 +4,11 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { guardPid } from './processes/guard.ts';
 import { processStart } from './processes/identity.ts';
+import { functionTest, RECORD } from '../test/lambda/stack.ts';
 import { synthesizeShop } from '../test/shop/app.ts';
-import { atEnd, temporaryFolder } from '../test/temporary.ts';
+import { atEnd, eventually, temporaryFolder } from '../test/temporary.ts';
 
 process.env.CDK_VALIDATION = 'false';
 
@@ -48,4 +50,22 @@ test('when the run has stopped, none of its processes is left: no container, fun
   assert.ok(pids.guard > 0 && pids.workloads.length >= 4 && pids.database.length >= 2, output);
   assert.deepEqual(alive, []);
   assert.deepEqual(left, []);
+});
+
+test('two runs in one process are independent, and the end of one is not that of the other', async (context) => {
+  const begin = () => {
+    const given = functionTest(context);
+    given.queue(given.function('Fn', { 'index.js': `${RECORD} exports.handler = async (event) => record(bodies(event)[0]);` }), 'work');
+    return given.start();
+  };
+  const [one, other] = await Promise.all([begin(), begin()]);
+  await Promise.all([one.send('work', 'a'), other.send('work', 'b')]);
+  await eventually(() => one.seen().length > 0 && other.seen().length > 0, 'both functions');
+  assert.deepEqual([one.seen(), other.seen()], [['a'], ['b']]);
+  await one.run.stop();
+  await other.send('work', 'c');
+  await eventually(() => other.seen().length > 1, 'the function of the run that is left');
+  await other.run.stop();
+  assert.deepEqual([...one.run.workloads, ...other.run.workloads].flatMap((workload) => workload.pids()), []);
+  assert.equal(guardPid(), undefined);
 });

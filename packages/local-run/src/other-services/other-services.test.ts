@@ -175,6 +175,14 @@ test('tables are made in a DynamoDB that the user names, and programs call it', 
   assert.deepEqual([customers?.input.BillingMode, customers?.input.KeySchema, requests.length], ['PAY_PER_REQUEST', [key('id')], 2]);
 });
 
+test('the name of a service counts as people write it', async (context) => {
+  const stackTest = functionTest(context);
+  new cdk.aws_cognito.UserPool(stackTest.stack, 'Users');
+  const { run } = await stackTest.start({ otherEndpoints: { 'Cognito-Identity-Provider': 'http://127.0.0.1:9229' } });
+  assert.match(run.warnings.join('\n'), /Users .*calls to Cognito go to http:\/\/127\.0\.0\.1:9229, where it has to exist\.$/);
+  assert.equal(run.environment.AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER, 'http://127.0.0.1:9229');
+});
+
 test('a table that needs a value which only AWS knows is left out, and the others are made', async (context) => {
   const { requests, url } = await recorder(context, () => [200, {}]);
   const stackTest = functionTest(context);

@@ -26,7 +26,7 @@ export class OtherServices implements LocalService {
   /** @throws LocalRunError if one of the given addresses is none */
   constructor(context: RunContext) {
     this.#context = context;
-    this.#endpoints = new Map(Object.entries(context.otherEndpoints).map(([name, url]) => [serviceName(name), checkUrl(name, url)]));
+    this.#endpoints = new Map(Object.entries(context.otherEndpoints).map(([name, url]) => [name.toUpperCase(), checkUrl(name, url)]));
     this.types = this.#endpoints.has('DYNAMODB') ? TABLE_TYPES : {};
   }
 
@@ -63,11 +63,6 @@ export class OtherServices implements LocalService {
   async stop(): Promise<void> {
     await this.#server?.close();
   }
-}
-
-/** The name of a service as in `AWS_ENDPOINT_URL_<SERVICE>`. */
-function serviceName(name: string): string {
-  return name.toUpperCase().replaceAll(/[ -]/g, '_');
 }
 
 function checkUrl(name: string, url: string): string {
