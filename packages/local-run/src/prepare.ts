@@ -109,7 +109,7 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
   };
 }
 
-/** By names such as `cognito_identity`, however the user writes them. */
+/** The addresses by names such as `cognito_identity`, however the user writes them. */
 function byServiceName(endpoints: LocalRunOptions['otherEndpoints'] = {}): Record<string, string> {
   return Object.fromEntries(Object.entries(endpoints).map(([name, url]) => [name.toLowerCase().replaceAll(/[ -]/g, '_'), url]));
 }
