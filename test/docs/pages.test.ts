@@ -59,7 +59,7 @@ test.each([
   'examples/local-run/shop.test.mjs', 'examples/local-run/jest/start.mjs', 'examples/local-run/jest/shop.test.cjs',
   'packages/local-run/test/parameter-store/parameter-store.ts',
 ])('docs/run-your-own-stack.md has %s as it is tested', (file) => {
-  const code = text(file).trimEnd().replace("'../../src/index.ts'", "'cdk-local-run'");
+  const code = text(file).trimEnd().replaceAll("'../../src/index.ts'", "'cdk-local-run'");
   expect(text('docs/run-your-own-stack.md')).toContain(`\n${code}\n\`\`\``);
 });
 

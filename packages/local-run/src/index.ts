@@ -1,6 +1,9 @@
 export type { Model, Resource } from './assembly/model.ts';
 export type { ResourceType, WithoutMeaning } from './assembly/types.ts';
 export { LocalRunError } from './errors.ts';
+export { AwsError } from './http/aws-error.ts';
+export { serveAwsJson } from './http/aws-json.ts';
+export type { AwsJsonOptions, AwsJsonServer } from './http/aws-json.ts';
 export type { LocalQueue, LocalRule, LocalRun, LocalRunOptions, LocalSchedule, LocalWorkload, ProgressStep } from './local-run.ts';
 export type { Log, LogLevel } from './log.ts';
 export { startLocal } from './run.ts';

@@ -20,9 +20,15 @@ test('a service of AWS is added by one class, and the run makes, names and stops
   const { ssm: url = assert.fail() } = run.endpoints;
   assert.equal(run.environment.AWS_ENDPOINT_URL_SSM, url);
   assert.ok(steps.some((step) => step.startsWith('endpoints done') && step.includes('1 parameters')));
-  const ask = async (Name: string) => (await fetch(url, { method: 'POST', body: JSON.stringify({ Name }) })).json();
-  assert.deepEqual(await ask('/shop/currency'), { Parameter: { Name: '/shop/currency', Value: 'EUR' } });
-  assert.deepEqual(await ask('/shop/none'), { __type: 'ParameterNotFound' });
+  const headers = { 'Content-Type': 'application/x-amz-json-1.1', 'X-Amz-Target': 'AmazonSSM.GetParameter' };
+  const ask = async (Name: string, more = {}) => {
+    const response = await fetch(url, { method: 'POST', headers: { ...headers, ...more }, body: JSON.stringify({ Name }) });
+    return await response.json() as object;
+  };
+  assert.deepEqual(await ask('/shop/currency'), { Parameter: { Name: '/shop/currency', Type: 'String', Value: 'EUR' } });
+  assert.deepEqual(await ask('/shop/none'), { __type: 'ParameterNotFound', message: 'There is no parameter /shop/none.' });
+  // It has the guard of every endpoint: a web page does not reach it.
+  assert.match(JSON.stringify(await ask('/shop/currency', { Origin: 'https://example.com' })), /web page|Origin/i);
   await run.stop();
   await assert.rejects(fetch(url));
   assert.ok(steps.includes('stop parameters done '));

@@ -1,8 +1,5 @@
-import { createServer } from 'node:http';
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { json } from 'node:stream/consumers';
-import type { LocalService, Model, Resource, RunContext } from '../../src/index.ts';
+import { AwsError, serveAwsJson } from '../../src/index.ts';
+import type { AwsJsonServer, LocalService, Model, Resource, RunContext } from '../../src/index.ts';
 
 /** Parameter Store of AWS Systems Manager, as far as programs read parameters of the stacks. */
 export class LocalParameterStore implements LocalService {
@@ -16,19 +13,20 @@ export class LocalParameterStore implements LocalService {
   };
   readonly #context: RunContext;
   readonly #values = new Map<string, unknown>();
-  readonly #server = createServer((request, response) => void this.#answer(request, response));
+  #server: AwsJsonServer | undefined;
 
   constructor(context: RunContext) {
     this.#context = context;
   }
 
-  get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  get url(): string | undefined {
+    return this.#server?.url;
   }
 
   async start(): Promise<undefined> {
-    const port = await this.#context.port(this.name);
-    await new Promise<void>((resolve) => this.#server.listen(port, '127.0.0.1', resolve));
+    const { log, port } = this.#context;
+    const actions = { GetParameter: ({ Name }: { Name?: unknown }) => this.#parameter(String(Name)) };
+    this.#server = await serveAwsJson({ service: 'Parameter Store', targetPrefix: 'AmazonSSM', actions, log, port: await port(this.name) });
   }
 
   async make(model: Model): Promise<string> {
@@ -37,18 +35,15 @@ export class LocalParameterStore implements LocalService {
   }
 
   environment(): Record<string, string> {
-    return { AWS_ENDPOINT_URL_SSM: this.url };
+    return { AWS_ENDPOINT_URL_SSM: this.url ?? '' };
   }
 
   async stop(): Promise<void> {
-    this.#server.closeAllConnections();
-    this.#server.close();
+    await this.#server?.close();
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { Name } = await json(request) as { Name: string };
-    const Value = this.#values.get(Name);
-    response.statusCode = Value === undefined ? 400 : 200;
-    response.end(JSON.stringify(Value === undefined ? { __type: 'ParameterNotFound' } : { Parameter: { Name, Value } }));
+  #parameter(Name: string): object {
+    if (!this.#values.has(Name)) throw new AwsError('ParameterNotFound', `There is no parameter ${Name}.`);
+    return { Parameter: { Name, Type: 'String', Value: this.#values.get(Name) } };
   }
 }
