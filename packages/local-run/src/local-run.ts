@@ -11,6 +11,11 @@ export interface LocalRunOptions {
   /** The names of the stacks that run, with those they depend on. @default - all stacks */
   readonly stacks?: readonly string[];
   /**
+   * The values of parameters of the templates, by `NAME` for every stack that has it, or by `STACK:NAME` for one stack.
+   * @default - the default values of the templates
+   */
+  readonly parameters?: Readonly<Record<string, string>>;
+  /**
    * The folder of databases, queues, archives, secrets and logs. Only its owner can read it.
    * @default - a temporary folder, which is deleted when the run stops
    */

@@ -84,6 +84,7 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
   const types = Object.assign({}, TEMPLATE_TYPES, ...services.map((service) => service.types)) as Record<string, ResourceType>;
   const model = new Model(assembly, {
     ...place,
+    parameters: options.parameters ?? {},
     resourceType: (type) => types[type] ?? namedType(type),
     secretValue: (id) => builtIn.secretsManager.store.value(id),
   });

@@ -2,6 +2,7 @@ import { accessSync, appendFileSync, chmodSync, constants, mkdirSync, mkdtempSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readAssembly } from './assembly/assembly.ts';
+import { checkParameters } from './assembly/parameters.ts';
 import { count } from './count.ts';
 import { describeRun } from './describe.ts';
 import { LocalRunError, messageOf } from './errors.ts';
@@ -23,6 +24,7 @@ export async function startLocal(options: LocalRunOptions): Promise<LocalRun> {
   if (problem !== undefined) throw new LocalRunError(problem);
   if (typeof options?.assemblyDir !== 'string') throw new LocalRunError('startLocal expects assemblyDir, the output folder of cdk synth, in its options.');
   const assembly = readAssembly(options.assemblyDir, options.stacks);
+  checkParameters(assembly.stacks, options.parameters ?? {});
   const steps = new Steps(options);
   const dataDir = prepareFolder(options.dataDir ?? temporaryFolder(steps));
   steps.stopLater('lock', takeLock(join(dataDir, 'run.lock'), (pid) =>

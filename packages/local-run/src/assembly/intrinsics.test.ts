@@ -80,7 +80,7 @@ describe('intrinsic functions', () => {
 describe('what cannot be known', () => {
   const failures: [what: string, value: unknown, message: RegExp][] = [
     ['names the place', { Env: [{ Ref: 'Unknown' }] }, /^Shop\.R\.P\.Env\[0\]: Unknown is not known/],
-    ['a parameter without default', { Ref: 'Empty' }, /parameter Empty of stack Shop has no default value/],
+    ['a parameter without default', { Ref: 'Empty' }, /parameter Empty of stack Shop has no value: give one with --parameter Empty=VALUE\.$/],
     ['a function of a later day', { 'Fn::Tomorrow': 1 }, /does not know the function Fn::Tomorrow/],
     ['a missing element', { 'Fn::Select': [5, ['a']] }, /element 5 of a list of 1/],
     ['a missing mapping', { 'Fn::FindInMap': ['Sizes', 'dev', 'memory'] }, /mapping Sizes has no dev, memory/],

@@ -17,6 +17,8 @@ export interface References {
   readonly region: string;
   /** The values of the parameters. @default - their own defaults */
   readonly parameters?: Readonly<Record<string, unknown>>;
+  /** Another stack gives the parameters, not the user. @default false */
+  readonly nested?: boolean;
   ref(logicalId: string, at: string): unknown;
   getAtt(logicalId: string, attribute: string, at: string): unknown;
   importValue(name: string, at: string): unknown;
@@ -182,7 +184,11 @@ export class Evaluator {
 
   #parameter(name: string, parameter: { readonly Type: string; readonly Default?: unknown }, at: string): unknown {
     const value = this.#references.parameters?.[name] ?? parameter.Default;
-    if (value === undefined) throw new UnresolvedError(`${at}: the parameter ${name} of stack ${this.#references.stackName} has no default value.`);
+    if (value === undefined) {
+      const { stackName, nested = false } = this.#references;
+      const way = nested ? 'the stack around it gives none' : `give one with --parameter ${name}=VALUE`;
+      throw new UnresolvedError(`${at}: the parameter ${name} of stack ${stackName} has no value: ${way}.`);
+    }
     const ssm = /^AWS::SSM::Parameter::Value<(.+)>$/.exec(parameter.Type);
     const text = ssm ? this.#references.ssmParameter(String(value), at) : value;
     const type = ssm?.[1] ?? parameter.Type;

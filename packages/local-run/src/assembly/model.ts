@@ -4,12 +4,16 @@ import { join } from 'node:path';
 import { readJson } from './assembly.ts';
 import type { Assembly, StackArtifact, Template, TemplateResource } from './assembly.ts';
 import { Evaluator, UnresolvedError } from './intrinsics.ts';
+import { parametersOf } from './parameters.ts';
+import type { ParameterValues } from './parameters.ts';
 import type { ResourceType } from './types.ts';
 
 /** The surroundings of the templates, which their values depend on. */
 export interface World {
   readonly account: string;
   readonly region: string;
+  /** The values that the user gives. @default - none */
+  readonly parameters?: ParameterValues;
   resourceType(type: string): ResourceType;
   secretValue(id: string): string | undefined;
 }
@@ -119,7 +123,7 @@ class StackModel {
       if (!found) throw new UnresolvedError(`${at}: stack ${name} has no resource ${id}.`);
       return found;
     };
-    const parameters = parent && new Proxy({} as Record<string, unknown>, {
+    const parameters = !parent ? parametersOf({ name, template }, model.world.parameters ?? {}) : new Proxy({} as Record<string, unknown>, {
       // The parent's values are asked for only when the nested template needs them.
       get: (_, key) => (parent.source.Properties?.Parameters as Record<string, unknown> | undefined)?.[String(key)] === undefined
         ? undefined : (parent.get('Parameters') as Record<string, unknown>)[String(key)],
@@ -128,7 +132,8 @@ class StackModel {
       stackName: name,
       account: model.world.account,
       region: model.world.region,
-      ...(parameters && { parameters }),
+      parameters,
+      nested: parent !== undefined,
       ref: (id, at) => resourceNamed(id, at).ref(),
       getAtt: (id, attribute, at) => resourceNamed(id, at).attribute(attribute, at),
       importValue: (exportName, at) => model.exported(exportName, at),

@@ -63,6 +63,15 @@ export function namedPorts(asked: readonly (readonly [option: string, name: stri
   return ports;
 }
 
+/** The value of a parameter of a template by name, as in `Stage=prod` or `Shop:Stage=prod`. It may be empty. */
+export function namedParameter(text: string): [name: string, value: string] {
+  const [name, value] = /^([^=]+)=(.*)$/s.exec(text)?.slice(1) ?? [];
+  if (name === undefined || value === undefined) {
+    throw new UsageError(`--parameter expects NAME=VALUE or STACK:NAME=VALUE, such as Stage=prod, not '${text}'.`);
+  }
+  return [name, value];
+}
+
 /** The address of a service by name, as in `dynamodb=http://127.0.0.1:8000`. */
 export function namedEndpoint(text: string): [name: string, url: string] {
   const [name, url] = /^([a-z][a-z0-9_-]*)=(.+)$/i.exec(text)?.slice(1) ?? [];

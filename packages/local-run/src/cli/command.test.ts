@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
+import * as cdk from 'aws-cdk-lib';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as targets from 'aws-cdk-lib/aws-events-targets';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
@@ -128,4 +129,25 @@ test('an event for a bus that is not there is on the screen, and a dead letter o
   const { code, screen } = await run.ended;
   assert.match(screen, /1 message is in the dead-letter queue failed\.\n/);
   assert.equal(code, 1, screen);
+});
+
+test('a condition takes the value of a parameter, and names the option that is missing', async (context) => {
+  const given = functionTest(context);
+  const stage = new cdk.CfnParameter(given.stack, 'Stage');
+  const isProd = new cdk.CfnCondition(given.stack, 'IsProd', { expression: cdk.Fn.conditionEquals(stage, 'prod') });
+  const queue = new sqs.CfnQueue(given.stack, 'Queue', { queueName: `${stage.valueAsString}-work` });
+  queue.cfnOptions.condition = isProd;
+  const assembly = given.synthesize();
+  for (const [args, expected, expectedCode] of [
+    [[], /^\S* condition IsProd.*: the parameter Stage of stack Test has no value: give one with --parameter Stage=VALUE\.\n$/m, 1],
+    [['--parameter', 'Stag=prod'], /--parameter Stag: no stack of this run has this parameter; there is Test:Stage\.\n/, 1],
+    [['--parameter', 'Stage=prod'], / 1 queue, 0 rules/, 0],
+    [['--parameter', 'Stage=prod', '--parameter', 'Test:Stage=test'], / 0 queues, 0 rules/, 0],
+    [['--parameter', 'Stage='], / 0 queues, 0 rules/, 0],
+  ] as [string[], RegExp, number][]) {
+    const { code, screen } = await command(context, given.folder, assembly, '--exit', ...args).ended;
+    assert.match(screen, expected);
+    assert.doesNotMatch(screen, /\n +at /);
+    assert.equal(code, expectedCode, screen);
+  }
 });

@@ -5,7 +5,7 @@ import { count } from '../count.ts';
 import { LocalRunError } from '../errors.ts';
 import type { LocalRun } from '../local-run.ts';
 import { startLocal } from '../run.ts';
-import { integer, namedEndpoint, namedPort, namedPorts, readArguments, UsageError } from './arguments.ts';
+import { integer, namedEndpoint, namedParameter, namedPort, namedPorts, readArguments, UsageError } from './arguments.ts';
 import { printAddresses, printWarnings, quote, showStep } from './report.ts';
 import { screen } from './screen.ts';
 import type { Screen, Steps } from './screen.ts';
@@ -23,6 +23,8 @@ FOLDER is the output of \`cdk synth\`, or a CDK app (a folder with a cdk.json), 
                                                                        [cdk.out if it is there, else this folder]
 What runs
   --stack NAME         only this stack, with those it depends on; may be repeated  [all stacks]
+  --parameter [STACK:]NAME=VALUE
+                       the value of a parameter of the templates; may be repeated  [its default value]
   --without NAME       leave this workload or job out; may be repeated
   --replicas N         the most processes of each workload                         [as the template says]
   --endpoint NAME=URL  the address of a service that runs elsewhere, such as dynamodb=http://127.0.0.1:8000;
@@ -56,6 +58,7 @@ export interface CommandOptions {
   readonly folder: string;
   readonly dataDir: string;
   readonly stacks?: readonly string[];
+  readonly parameters: Readonly<Record<string, string>>;
   readonly without: readonly string[];
   readonly replicas?: number;
   readonly endpoints: Readonly<Record<string, string>>;
@@ -73,6 +76,7 @@ export function parseCommand(args: readonly string[], cwd = process.cwd()): Comm
     allowPositionals: true,
     options: {
       stack: { type: 'string', multiple: true },
+      parameter: { type: 'string', multiple: true },
       without: { type: 'string', multiple: true },
       replicas: { type: 'string' },
       endpoint: { type: 'string', multiple: true },
@@ -96,6 +100,7 @@ export function parseCommand(args: readonly string[], cwd = process.cwd()): Comm
       folder: resolve(cwd, folder ?? (existsSync(join(cwd, 'cdk.out', 'manifest.json')) ? 'cdk.out' : '.')),
       dataDir: resolve(cwd, values.data ?? '.cdk-local-run'),
       ...(values.stack && { stacks: values.stack }),
+      parameters: Object.fromEntries((values.parameter ?? []).map(namedParameter)),
       without: values.without ?? [],
       ...(values.replicas !== undefined && { replicas: integer('replicas', values.replicas, 1, 100) }),
       endpoints: Object.fromEntries((values.endpoint ?? []).map(namedEndpoint)),
@@ -169,6 +174,7 @@ async function start(options: CommandOptions, out: Screen, progress: Steps, sign
     signal,
     dataDir: options.dataDir,
     fresh: options.fresh,
+    parameters: options.parameters,
     without: options.without,
     otherEndpoints: options.endpoints,
     ports: options.ports,
