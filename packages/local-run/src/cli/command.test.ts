@@ -13,6 +13,7 @@ import * as targets from 'aws-cdk-lib/aws-events-targets';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { functionTest } from '../../test/lambda/stack.ts';
 import { atEnd, eventually, temporaryFolder } from '../../test/temporary.ts';
+import { processStart, signal } from '../processes/identity.ts';
 
 const BIN = fileURLToPath(new URL('../bin.ts', import.meta.url));
 
@@ -150,4 +151,22 @@ test('a condition takes the value of a parameter, and names the option that is m
     assert.doesNotMatch(screen, /\n +at /);
     assert.equal(code, expectedCode, screen);
   }
+});
+
+test('a Ctrl-C during the synthesis leaves none of its processes', async (context) => {
+  const folder = temporaryFolder(context);
+  writeFileSync(join(folder, 'app.mjs'), `
+    import { writeFileSync } from 'node:fs';
+    writeFileSync('pid', String(process.pid));
+    setInterval(() => undefined, 1000);
+  `);
+  // A pipe, so that the shell stays and the app is a child of it.
+  writeFileSync(join(folder, 'cdk.json'), JSON.stringify({ app: 'node app.mjs | cat' }));
+  const run = command(context, folder);
+  const pid = Number(await eventually(() => existsSync(join(folder, 'pid')) && readFileSync(join(folder, 'pid'), 'utf8'), 'the app'));
+  atEnd(context, () => signal(pid, 'SIGKILL'));
+  run.interrupt();
+  const { code, screen } = await run.ended;
+  assert.equal(code, 130, screen);
+  assert.equal(processStart(pid), undefined);
 });

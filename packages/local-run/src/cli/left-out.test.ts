@@ -55,6 +55,6 @@ test('a Python function for a Python that this machine does not have', async (co
   given.queue(given.function('Fn', { 'index.py': 'def handler(event, context): pass' }, { runtime }), 'work');
   const { code, warnings } = await screenOf(given.synthesize(), given.folder);
   assert.equal(code, 0, warnings.join('\n'));
-  const sentence = /^warning Function Test\/Fn is not started, and its messages wait: its runtime is python3\.99, and .*: install Python 3\.99 or newer\.$/;
-  assert.match(warnings.join('\n'), sentence);
+  assert.match(warnings.join('\n'), /^warning Function Test\/Fn is not started, and its messages wait: its runtime is python3\.99, and /);
+  assert.match(warnings.join('\n'), /: install Python 3\.99 or newer\.$/);
 });

@@ -1,10 +1,16 @@
 import { spawn } from 'node:child_process';
+import type { ChildProcessByStdio } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { readJson } from '../assembly/assembly.ts';
 import { LocalRunError } from '../errors.ts';
+import { guardProcess } from '../processes/guard.ts';
+import { signal as signalProcess } from '../processes/identity.ts';
 
 const LAST_LINES = 40;
+/** The time that an app has for its end after an abort. */
+const GRACE_MS = 5_000;
 
 /** The settings of an app, as far as a synthesis needs them. */
 interface Settings {
@@ -34,11 +40,11 @@ export async function synthesize(appDir: string, outDir: string, signal: AbortSi
 async function runCommand(
   command: string, appDir: string, environment: Readonly<Record<string, string>>, signal: AbortSignal,
 ): Promise<void> {
+  signal.throwIfAborted();
   const child = spawn(command, {
     cwd: appDir,
     shell: true,
-    signal,
-    // In a process group of its own, so that a Ctrl-C reaches it through the signal above only.
+    // In a process group of its own, so that its programs are stopped together, and a Ctrl-C reaches them through the signal above only.
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
@@ -49,11 +55,40 @@ async function runCommand(
   });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+  const stopped = stopOnAbort(child, signal);
   const how = await new Promise<string | undefined>((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (code, killed) => resolve(code === 0 ? undefined : killed ?? `exit code ${code}`));
-  });
+  }).finally(stopped);
+  signal.throwIfAborted();
   if (how === undefined) return;
   const lines = output.trimEnd().split('\n').slice(-LAST_LINES).join('\n');
   throw new LocalRunError(`The synthesis of ${appDir} failed (${command}, ${how}):\n${lines}`);
+}
+
+/**
+ * An abort ends the whole process group of a child, and so does the end of this process. The returned function has to be called when the
+ * child has ended.
+ */
+function stopOnAbort({ pid, stdout, stderr }: ChildProcessByStdio<null, Readable, Readable>, signal: AbortSignal): () => void {
+  // It could not be started.
+  if (pid === undefined) return () => undefined;
+  const release = guardProcess(-pid, 'SIGTERM');
+  let timer: NodeJS.Timeout | undefined;
+  const stop = () => {
+    signalProcess(-pid, 'SIGTERM');
+    timer = setTimeout(() => {
+      signalProcess(-pid, 'SIGKILL');
+      // A program that has left the group may hold them open.
+      for (const stream of [stdout, stderr]) stream.destroy();
+    }, GRACE_MS);
+  };
+  signal.addEventListener('abort', stop, { once: true });
+  return () => {
+    signal.removeEventListener('abort', stop);
+    clearTimeout(timer);
+    // The shell may have ended before its programs.
+    if (signal.aborted) signalProcess(-pid, 'SIGKILL');
+    release();
+  };
 }
