@@ -57,6 +57,18 @@ test('a rule calls a function, also by an alias; the run has no other queue for 
   assert.deepEqual(seen<Seen>()[0], ['One', 1, 'arn:aws:lambda:us-east-1:000000000000:function:direct']);
 });
 
+test('a queue of the stack that is called like the events of a function keeps its messages', async (context) => {
+  const given = called(context, { functionName: 'direct' });
+  given.rule.addTarget(new targets.LambdaFunction(given.fn));
+  const names = ['direct-invocations', 'direct_invocations'];
+  for (const queueName of names) new sqs.Queue(given.stack, queueName, { queueName });
+  const started = await given.start();
+  for (const name of names) await started.send(name, 'mine');
+  await put(started.run, 'One', 1);
+  await eventually(() => tries(started, 1) === 1, 'the event');
+  assert.deepEqual(names.map((name) => started.queue(name).messages()), [['mine'], ['mine']]);
+});
+
 test('an event that fails is tried twice more, and is in the dead-letter queue then, as it was', async (context) => {
   const given = functionTest(context);
   const dead = new sqs.Queue(given.stack, 'Dead', { queueName: 'dead' });

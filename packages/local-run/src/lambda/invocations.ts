@@ -11,9 +11,9 @@ const RETRIES = 2;
 /** The largest event of an asynchronous invocation, in bytes. */
 const LARGEST_EVENT = 1_048_576;
 
-/** The queue in which the asynchronous invocations of a function wait. Its name has at most 80 characters. */
+/** The queue in which the asynchronous invocations of a function wait. No queue of a stack has a dot in this place. */
 export function invocationQueueName(functionName: string): string {
-  return `${functionName.slice(0, 68)}-invocations`;
+  return `${functionName}.invocations`;
 }
 
 /** Makes that queue and a receiver that puts events into it. */
