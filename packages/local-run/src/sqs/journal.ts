@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
+import { LocalRunError, messageOf } from '../errors.ts';
 import { md5, md5OfAttributes } from './message.ts';
 import type { Message } from './message.ts';
 
@@ -20,57 +21,76 @@ export interface SavedQueue {
   readonly tags: Readonly<Record<string, string>>;
 }
 
+// NORMAL: what is committed survives the end of the process, however it ends; only a power cut may take the last moments.
+// A checkpoint waits for the disk, so there are few. Nobody else opens the file, so it needs no locks.
+const SCHEMA = `
+  pragma page_size = 16384;
+  pragma locking_mode = exclusive;
+  pragma journal_mode = wal;
+  pragma synchronous = normal;
+  pragma wal_autocheckpoint = 4096;
+  create table if not exists queued (
+    position integer primary key autoincrement, queue text not null, message text not null, body text not null,
+    receipt_handle text, visibility_deadline integer, receive_count integer not null, first_received integer
+  );
+  create table if not exists sequence (queue text primary key, counter integer not null);
+  create table if not exists move_task (position integer primary key autoincrement, id text not null unique, task text not null);
+  create table if not exists deduplication (
+    queue text not null, id text not null, message_id text not null, sequence_number text, at integer not null, primary key (queue, id)
+  );
+  create index if not exists deduplication_age on deduplication (at);
+  create table if not exists queue (name text primary key, definition text not null);`;
+
+/** The statements of the journal. */
+function prepare(database: DatabaseSync) {
+  return {
+    insert: database.prepare('insert into queued (position, queue, message, body, receive_count, first_received) values (?, ?, ?, ?, ?, ?)'),
+    last: database.prepare("select seq from sqlite_sequence where name = 'queued'"),
+    remove: database.prepare('delete from queued where position = ?'),
+    received: database.prepare('update queued set receipt_handle = ?, visibility_deadline = ?, receive_count = ?, first_received = ? where position = ?'),
+    returned: database.prepare('update queued set visibility_deadline = null, receive_count = ? where position = ?'),
+    purge: database.prepare('delete from queued where queue = ?'),
+    load: database.prepare('select * from queued where queue = ? order by position'),
+    saveQueue: database.prepare('insert into queue values (?, ?) on conflict (name) do update set definition = excluded.definition'),
+    forgetQueue: database.prepare('delete from queue where name = ?'),
+    savedQueues: database.prepare('select definition from queue order by name'),
+    queues: database.prepare('select queue, count(*) as messages from queued group by queue'),
+    saveCounter: database.prepare('insert into sequence values (?, ?) on conflict (queue) do update set counter = excluded.counter'),
+    saveMoveTask: database.prepare('insert into move_task (id, task) values (?, ?) on conflict (id) do update set task = excluded.task'),
+    removeMoveTask: database.prepare('delete from move_task where id = ?'),
+    moveTasks: database.prepare('select task from move_task order by position'),
+    saveDeduplication: database.prepare('insert or replace into deduplication values (?, ?, ?, ?, ?)'),
+    forgetDeduplications: database.prepare('delete from deduplication where at <= ?'),
+    deduplications: database.prepare('select * from deduplication where queue = ? order by at'),
+    counter: database.prepare('select counter from sequence where queue = ?'),
+  };
+}
+
 /** Writes down the messages of the queues, so that neither a restart nor a killed run loses one. */
 export class QueueJournal {
+  readonly #file: string;
   readonly #database: DatabaseSync;
-  readonly #statements;
+  readonly #statements: ReturnType<typeof prepare>;
+  /** The last position that a message got. None is given twice, even if the first message was not written down. */
+  #last: number;
   /** Ends when what is written now is committed. */
   #commit: Promise<void> | undefined;
 
+  /** @throws LocalRunError if the file of an earlier run is damaged */
   constructor(folder: string) {
     mkdirSync(folder, { recursive: true });
+    this.#file = join(folder, 'queues.db');
     // Not imported, so that an older Node.js can load this module and say which version it needs.
     const sqlite = process.getBuiltinModule('node:sqlite');
-    this.#database = new sqlite.DatabaseSync(join(folder, 'queues.db'));
-    // NORMAL: what is committed survives the end of the process, however it ends; only a power cut may take the last moments.
-    // A checkpoint waits for the disk, so there are few. Nobody else opens the file, so it needs no locks.
-    this.#database.exec(`
-      pragma page_size = 16384;
-      pragma locking_mode = exclusive;
-      pragma journal_mode = wal;
-      pragma synchronous = normal;
-      pragma wal_autocheckpoint = 4096;
-      create table if not exists queued (
-        position integer primary key autoincrement, queue text not null, message text not null, body text not null,
-        receipt_handle text, visibility_deadline integer, receive_count integer not null, first_received integer
-      );
-      create table if not exists sequence (queue text primary key, counter integer not null);
-      create table if not exists move_task (position integer primary key autoincrement, id text not null unique, task text not null);
-      create table if not exists deduplication (
-        queue text not null, id text not null, message_id text not null, sequence_number text, at integer not null, primary key (queue, id)
-      );
-      create index if not exists deduplication_age on deduplication (at);
-      create table if not exists queue (name text primary key, definition text not null);`);
-    this.#statements = {
-      insert: this.#database.prepare('insert into queued (queue, message, body, receive_count, first_received) values (?, ?, ?, ?, ?)'),
-      remove: this.#database.prepare('delete from queued where position = ?'),
-      received: this.#database.prepare('update queued set receipt_handle = ?, visibility_deadline = ?, receive_count = ?, first_received = ? where position = ?'),
-      returned: this.#database.prepare('update queued set visibility_deadline = null, receive_count = ? where position = ?'),
-      purge: this.#database.prepare('delete from queued where queue = ?'),
-      load: this.#database.prepare('select * from queued where queue = ? order by position'),
-      saveQueue: this.#database.prepare('insert into queue values (?, ?) on conflict (name) do update set definition = excluded.definition'),
-      forgetQueue: this.#database.prepare('delete from queue where name = ?'),
-      savedQueues: this.#database.prepare('select definition from queue order by name'),
-      queues: this.#database.prepare('select queue, count(*) as messages from queued group by queue'),
-      saveCounter: this.#database.prepare('insert into sequence values (?, ?) on conflict (queue) do update set counter = excluded.counter'),
-      saveMoveTask: this.#database.prepare('insert into move_task (id, task) values (?, ?) on conflict (id) do update set task = excluded.task'),
-      removeMoveTask: this.#database.prepare('delete from move_task where id = ?'),
-      moveTasks: this.#database.prepare('select task from move_task order by position'),
-      saveDeduplication: this.#database.prepare('insert or replace into deduplication values (?, ?, ?, ?, ?)'),
-      forgetDeduplications: this.#database.prepare('delete from deduplication where at <= ?'),
-      deduplications: this.#database.prepare('select * from deduplication where queue = ? order by at'),
-      counter: this.#database.prepare('select counter from sequence where queue = ?'),
-    };
+    this.#database = new sqlite.DatabaseSync(this.#file);
+    try {
+      this.#database.exec(SCHEMA);
+      this.#statements = prepare(this.#database);
+      this.#last = Number(this.#statements.last.get()?.seq ?? 0);
+    } catch (error) {
+      this.#database.close();
+      throw this.#damaged(error);
+    }
   }
 
   /**
@@ -96,7 +116,33 @@ export class QueueJournal {
   #end(): void {
     if (!this.#commit) return;
     this.#commit = undefined;
-    this.#database.exec('commit');
+    try {
+      this.#database.exec('commit');
+    } catch (error) {
+      this.#rollBack();
+      throw error;
+    }
+  }
+
+  /** Without it, a transaction that cannot be committed would stay open, and none could begin after it. */
+  #rollBack(): void {
+    try {
+      this.#database.exec('rollback');
+    } catch {
+      // Some errors have ended the transaction already.
+    }
+  }
+
+  #read<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      throw this.#damaged(error);
+    }
+  }
+
+  #damaged(error: unknown): LocalRunError {
+    return new LocalRunError(`The queues of earlier runs in ${this.#file} cannot be read (${messageOf(error)}): forget all data of earlier runs with --fresh.`);
   }
 
   /** Ends when the changes are written down. Nobody may hear of them before. */
@@ -120,11 +166,12 @@ export class QueueJournal {
       enqueuedAt: message.enqueuedAt,
       delayUntil: message.delayUntil,
     };
-    const { lastInsertRowid } = this.#statements.insert.run(
-      queue, JSON.stringify(kept), body, approximateReceiveCount, approximateFirstReceiveTimestamp ?? null,
-    );
     // An index over random ids would cost more to write than the messages.
-    message.position = lastInsertRowid;
+    const position = ++this.#last;
+    this.#statements.insert.run(
+      position, queue, JSON.stringify(kept), body, approximateReceiveCount, approximateFirstReceiveTimestamp ?? null,
+    );
+    message.position = position;
   }
 
   remove(message: Message): void {
@@ -170,12 +217,12 @@ export class QueueJournal {
   }
 
   savedQueues(): SavedQueue[] {
-    return this.#statements.savedQueues.all().map((row) => JSON.parse(String(row.definition)) as SavedQueue);
+    return this.#read(() => this.#statements.savedQueues.all().map((row) => JSON.parse(String(row.definition)) as SavedQueue));
   }
 
   /** The messages of a queue, in the order in which they came. */
   load(queue: string): Message[] {
-    return this.#statements.load.all(queue).map((row) => {
+    return this.#read(() => this.#statements.load.all(queue).map((row) => {
       const kept = JSON.parse(String(row.message)) as Omit<Message, 'body'>;
       const body = String(row.body);
       const attributes = Object.keys(kept.messageAttributes ?? {}).length > 0 ? kept.messageAttributes : undefined;
@@ -191,11 +238,11 @@ export class QueueJournal {
         visibilityDeadline: row.visibility_deadline === null ? undefined : Number(row.visibility_deadline),
         position: Number(row.position),
       };
-    });
+    }));
   }
 
   sequenceCounter(queue: string): number {
-    return Number(this.#statements.counter.get(queue)?.counter ?? 0);
+    return this.#read(() => Number(this.#statements.counter.get(queue)?.counter ?? 0));
   }
 
   saveMoveTask(id: string, task: string): void {
@@ -209,7 +256,7 @@ export class QueueJournal {
   }
 
   moveTasks(): string[] {
-    return this.#statements.moveTasks.all().map((row) => String(row.task));
+    return this.#read(() => this.#statements.moveTasks.all().map((row) => String(row.task)));
   }
 
   saveDeduplication(queue: string, { id, messageId, sequenceNumber, at }: Duplicate, oldest: number): void {
@@ -219,21 +266,24 @@ export class QueueJournal {
   }
 
   deduplications(queue: string): Duplicate[] {
-    return this.#statements.deduplications.all(queue).map((row) => ({
+    return this.#read(() => this.#statements.deduplications.all(queue).map((row) => ({
       id: String(row.id),
       messageId: String(row.message_id),
       sequenceNumber: row.sequence_number === null ? undefined : String(row.sequence_number),
       at: Number(row.at),
-    }));
+    })));
   }
 
   /** Queues that hold messages, whether or not a template still has them. */
   queues(): { queue: string; messages: number }[] {
-    return this.#statements.queues.all().map((row) => ({ queue: String(row.queue), messages: Number(row.messages) }));
+    return this.#read(() => this.#statements.queues.all().map((row) => ({ queue: String(row.queue), messages: Number(row.messages) })));
   }
 
   close(): void {
-    this.#end();
-    this.#database.close();
+    try {
+      this.#end();
+    } finally {
+      this.#database.close();
+    }
   }
 }
