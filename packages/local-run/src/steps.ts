@@ -1,5 +1,5 @@
 import { messageOf } from './errors.ts';
-import type { LocalRunOptions } from './local-run.ts';
+import type { LocalRunOptions, ProgressStep } from './local-run.ts';
 
 /** The steps of a run, reported as they go, and the stops that belong to them. */
 export class Steps {
@@ -35,17 +35,28 @@ export class Steps {
     if (failures.length > 0) throw new Error(`Not everything stopped well: ${failures.join('; ')}`);
   }
 
+  /** Does the work in any case: an error of `onProgress` is thrown when it is done. */
   async #report<T>(name: string, work: () => Promise<T>, detail?: (result: T) => string | undefined): Promise<T> {
     const began = performance.now();
-    this.#options.onProgress?.({ name, state: 'started' });
+    const errors: unknown[] = [];
+    const show = (step: Omit<ProgressStep, 'name'>) => {
+      try {
+        this.#options.onProgress?.({ name, ...step });
+      } catch (error) {
+        errors.push(error);
+      }
+    };
+    show({ state: 'started' });
+    let result: T;
     try {
-      const result = await work();
+      result = await work();
       const words = detail?.(result);
-      this.#options.onProgress?.({ name, state: 'done', ms: performance.now() - began, ...(words && { detail: words }) });
-      return result;
+      show({ state: 'done', ms: performance.now() - began, ...(words && { detail: words }) });
     } catch (error) {
-      this.#options.onProgress?.({ name, state: 'failed', ms: performance.now() - began });
+      show({ state: 'failed', ms: performance.now() - began });
       throw error;
     }
+    if (errors.length > 0) throw errors[0];
+    return result;
   }
 }

@@ -205,8 +205,10 @@ export class Container {
     if (readinessProbe) void this.#follow(readinessProbe, gone, wait, (ready) => { this.#ready = ready; });
     if (livenessProbe) {
       await wait(livenessProbe.initialDelaySeconds * 1000);
-      void this.#follow(livenessProbe, gone, wait, (alive) => {
+      let stopping = false;
+      void this.#follow(livenessProbe, () => stopping || gone(), wait, (alive) => {
         if (alive) return;
+        stopping = true;
         this.#context.log('warn', `${this.#context.title} does not answer its liveness probe and is started again.`);
         void program.stop(this.#context.graceSeconds);
       });

@@ -4,6 +4,8 @@ import { sibling } from '../sibling.ts';
 
 /** A guard that has nothing to guard ends at once. On a busy machine its start alone may take a moment. */
 const LONGEST_FAREWELL_MS = 10_000;
+/** The pause before the start of another guard, if one has ended sooner than this: it may not be able to start at all. */
+const PAUSE_MS = 1_000;
 
 /**
  * The children of a run must not outlive it, even if it is killed with SIGKILL and cannot stop them itself. One small process of its
@@ -19,6 +21,7 @@ function tell(line: string): void {
 }
 
 function start(): void {
+  const began = performance.now();
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', sibling(import.meta.url, 'guard-process')], {
     detached: true,
     stdio: ['pipe', 'ignore', 'ignore'],
@@ -30,15 +33,19 @@ function start(): void {
   child.stdin?.on('error', () => undefined);
   child.once('exit', () => {
     // It was killed: the children that are left need another.
-    if (guard === child) {
-      guard = undefined;
-      if (guarded.size > 0) start();
-    }
+    if (guard !== child) return;
+    guard = undefined;
+    if (performance.now() - began >= PAUSE_MS) restart();
+    else setTimeout(restart, PAUSE_MS).unref();
   });
   child.unref();
   (child.stdin as unknown as { unref?(): void } | null)?.unref?.();
   guard = child;
   for (const [pid, name] of guarded) tell(`+ ${pid} ${name}\n`);
+}
+
+function restart(): void {
+  if (!guard && guarded.size > 0) start();
 }
 
 /**

@@ -22,9 +22,12 @@ function hostIn(folder: string): Host {
   return { logDir: folder, leftovers: new Leftovers(join(folder, 'processes.json')), log: () => undefined, environment: (spec) => ({ ...spec.environment }) };
 }
 
-function workloadsIn(context: TestContext, folder: string, report: (sentence: string) => void = () => undefined): Workloads {
+function workloadsIn(
+  context: TestContext, folder: string, report: (sentence: string) => void = () => undefined, changes: Partial<Host> = {},
+): Workloads {
+  const host = { ...hostIn(folder), ...changes };
   const workloads = new Workloads({
-    ...hostIn(folder), maxReplicas: Infinity, without: [], port: async () => 0, onFailure: report, onRecovery: report,
+    ...host, maxReplicas: Infinity, without: [], port: async () => 0, onFailure: report, onRecovery: report,
   });
   atEnd(context, () => workloads.stop());
   return workloads;
@@ -209,4 +212,17 @@ test('a program is not asked whether it lives before its initial delay is over',
   const [patient, impatient] = [workloads.running[0], others.running[0]];
   await eventually(() => impatient!.restarts > 0, 'the restart of the one without a delay');
   assert.equal(patient!.restarts, 0);
+});
+
+test('a program that does not answer its liveness probe is stopped once, however long its end takes', async (context) => {
+  const lines: string[] = [];
+  const workloads = workloadsIn(context, temporaryFolder(context), undefined, { log: (_, line) => lines.push(line) });
+  const { pod } = job('process.on("SIGTERM", () => {}); setInterval(() => {}, 1000)');
+  const livenessProbe = { kind: 'tcp', path: '/', port: 1, initialDelaySeconds: 0.5, periodSeconds: 0.02, timeoutSeconds: 1, failureThreshold: 1 } as const;
+  workloads.add({ kind: 'Deployment', name: 'deaf', replicas: 1, pod: { ...pod, containers: pod.containers.map((each) => ({ ...each, livenessProbe })) } });
+  await workloads.start(new AbortController().signal);
+  const [deaf] = workloads.running;
+  await eventually(() => deaf!.restarts > 0, 'the restart');
+  const stops = lines.filter((line) => line.includes('does not answer its liveness probe')).length;
+  assert.ok(stops >= 1 && stops <= deaf!.restarts + 1, `${stops} stops, ${deaf!.restarts} restarts`);
 });
