@@ -76,7 +76,14 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
       surroundings.log('warn', sentence);
       options.onWarning?.(sentence);
     },
-    receiver: (arn) => services.map((service) => service.receiver?.(arn)).find((receiver) => receiver !== undefined),
+    receiver: (arn) => {
+      // Asked with every message: the first that has one ends it.
+      for (const service of services) {
+        const receiver = service.receiver?.(arn);
+        if (receiver) return receiver;
+      }
+      return undefined;
+    },
     leaveOut: (reason, count = 1) => { if (count > 0) withoutMeaning.set(reason, (withoutMeaning.get(reason) ?? 0) + count); },
   };
   const builtIn = builtInServices(context);

@@ -24,13 +24,20 @@ export interface LocalService {
   readonly step?: string;
   /** The address where it listens, if clients of AWS can call it. @default - none */
   readonly url?: string;
-  /** Brings up everything that has an address. Addresses of other services may not be known yet. Returns a few words for the screen. */
+  /**
+   * Brings up everything that has an address. Addresses of other services may not be known yet. Returns a few words for the screen.
+   * EventBridge is the exception: it listens at the end of its `make`, since an event that comes before the rules would match none of them.
+   * Only services that are made later can call it.
+   */
   start(model: Model): Promise<string | undefined>;
   /** Makes the resources of the stacks, when all addresses are known. Returns a few words for the screen. @default - nothing to make */
   make?(model: Model): Promise<string | undefined>;
   /** The variables that a workload gets instead of, or beside, the `given` ones of its template. @default - none */
   environment?(given: Readonly<Record<string, string>>): Record<string, string>;
-  /** The receiver of messages for the resource with this ARN. @default - none of its resources takes messages */
+  /**
+   * The receiver of messages for the resource with this ARN. A service that sends asks with every message, so the answer should be quick.
+   * @default - none of its resources takes messages
+   */
   receiver?(arn: string): Receiver | undefined;
   stop(): Promise<void>;
 }
@@ -91,7 +98,10 @@ export interface RunContext {
   readonly log: Log;
   /** The programs of the run. A service adds those of its resources in `make`. */
   readonly workloads: Workloads;
-  /** The addresses of services that run outside this run, by the name that the SDK has for them in `AWS_ENDPOINT_URL_<SERVICE>`, in lower case. */
+  /**
+   * The addresses of services that run outside this run, by the name that the SDK has for them in `AWS_ENDPOINT_URL_<SERVICE>`, in lower
+   * case.
+   */
   readonly otherEndpoints: Readonly<Record<string, string>>;
   /** The port that the user gave to this name, checked to be free; 0, which lets the system choose, without one. */
   port(name: string): Promise<number>;

@@ -20,6 +20,8 @@ export class LocalSqs implements LocalService {
   };
   /** The queues of the stacks. */
   queues: readonly MadeQueue[] = [];
+  /** The receivers by the ARNs of their queues. */
+  #receivers: ReadonlyMap<string, Receiver> = new Map();
   readonly #context: RunContext;
   #endpoint: SqsEndpoint | undefined;
 
@@ -42,6 +44,7 @@ export class LocalSqs implements LocalService {
 
   async make(model: Model): Promise<string> {
     this.queues = makeQueues(model, this.endpoint, this.#context.warn);
+    this.#receivers = new Map(this.queues.map(({ arn }) => [arn, this.#receiverOf(arn)]));
     for (const { queue, messages } of this.endpoint.orphans()) {
       this.#context.warn(`The queue ${queue}, which no stack has any more, keeps ${count(messages, 'message')} of earlier runs; --fresh forgets them.`);
     }
@@ -53,17 +56,20 @@ export class LocalSqs implements LocalService {
   }
 
   receiver(arn: string): Receiver | undefined {
-    if (!this.queues.some((queue) => queue.arn === arn)) return undefined;
+    return this.#receivers.get(arn);
+  }
+
+  async stop(): Promise<void> {
+    await this.#endpoint?.stop();
+  }
+
+  #receiverOf(arn: string): Receiver {
     return {
       deliver: async (body, sender, options) => {
         this.endpoint.deliver(arn, body, sender, options);
         await this.endpoint.written();
       },
     };
-  }
-
-  async stop(): Promise<void> {
-    await this.#endpoint?.stop();
   }
 
   #urlOf(queue: Resource): string {
