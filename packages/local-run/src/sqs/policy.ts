@@ -15,10 +15,19 @@ interface Statement {
   readonly Condition?: Record<string, Record<string, unknown>>;
 }
 
+/** The elements of IAM that are not understood here. A statement with one of them is passed over. */
+const PASSED_OVER = ['NotPrincipal', 'NotAction', 'NotResource'];
+
+/** The elements of statements for which these are passed over. */
+export function passedOver(statements: readonly unknown[]): string[] {
+  return PASSED_OVER.filter((element) => statements.some((statement) => typeof statement === 'object' && statement !== null && element in statement));
+}
+
 /** Decides like IAM: an explicit denial wins, and without a statement that allows it the answer is no. */
 export function allowsSend(statements: readonly unknown[], queueArn: string, caller: Caller): boolean {
   const matching = (statements as Statement[]).filter((statement) =>
-    principalMatches(statement.Principal, caller.service)
+    passedOver([statement]).length === 0
+    && principalMatches(statement.Principal, caller.service)
     && list(statement.Action).some((action) => like(action.toLowerCase(), 'sqs:sendmessage'))
     && (statement.Resource === undefined || list(statement.Resource).some((resource) => like(resource, queueArn)))
     && conditionsHold(statement.Condition ?? {}, caller));

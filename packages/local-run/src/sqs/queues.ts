@@ -1,5 +1,6 @@
 import { letsIn } from './attributes.ts';
 import type { SqsEndpoint } from './endpoint.ts';
+import { passedOver } from './policy.ts';
 import { makeEach } from '../assembly/make-each.ts';
 import type { Model, Resource } from '../assembly/model.ts';
 
@@ -59,7 +60,13 @@ export function makeQueues(model: Model, sqs: SqsEndpoint, warn: (sentence: stri
     const lenient = (property: string) => resource.stack.evaluator.resolveLeniently(resource.source.Properties?.[property], `${resource.path}.${property}`, () => '?');
     const named = resource.type === 'AWS::SQS::QueuePolicy' ? lenient('Queues') as unknown[] : [lenient('Queue')];
     const { Statement = [] } = lenient('PolicyDocument') as { Statement?: unknown };
-    sqs.addPolicy(named.map((url) => byUrl.get(String(url)) ?? String(url)), Array.isArray(Statement) ? Statement : [Statement]);
+    const statements: unknown[] = Array.isArray(Statement) ? Statement : [Statement];
+    const elements = passedOver(statements);
+    if (elements.length > 0) {
+      warn(`${resource.constructPath} (${resource.type}) has statements with ${elements.join(' and ')}, which are passed over here: AWS may refuse messages `
+        + 'that arrive in this run, or take others.');
+    }
+    sqs.addPolicy(named.map((url) => byUrl.get(String(url)) ?? String(url)), statements);
   }
   return queues;
 }
