@@ -121,13 +121,17 @@ test('an event that gets too old is tried no more', async (context) => {
   assert.ok(tries(started, 1) < 3);
 });
 
-test('an event without a place for its failure is in the log of the run', async (context) => {
+test('a function that fails is on the screen, and so is an event without a place for its failure', async (context) => {
   const given = called(context, { retryAttempts: 0 });
   given.rule.addTarget(new targets.LambdaFunction(given.fn));
   const started = await given.start();
   await put(started.run, 'Fail', 1);
   const dropped = /failed for an event after 1 attempt .*It has no dead-letter queue and no destination for failures, so .* dropped\./;
   await eventually(() => dropped.test(runLog(started.run)), 'the log');
+  // Everything that is shown is in the log as a warning.
+  const shown = runLog(started.run).split('\n').filter((line) => line.includes('"level":"warn"'));
+  assert.equal(shown.filter((line) => / fails: .* Its log has the rest\./.test(line)).length, 1);
+  assert.equal(shown.filter((line) => dropped.test(line)).length, 1);
   assert.equal(tries(started, 1), 1);
 });
 

@@ -1,5 +1,5 @@
 import { count } from '../count.ts';
-import type { Log } from '../log.ts';
+import type { DispatchOutput } from './dispatch-thread.ts';
 import type { Source } from './source.ts';
 import type { Message, SqsClient } from './sqs-client.ts';
 import type { AsynchronousInvocations, Destination, FunctionDefinition, FunctionError, Invocation, Outcome } from './types.ts';
@@ -20,13 +20,13 @@ export class AsynchronousEvents implements Source<Message> {
   readonly #fn: FunctionDefinition;
   readonly #settings: AsynchronousInvocations;
   readonly #sqs: SqsClient;
-  readonly #log: Log;
+  readonly #output: DispatchOutput;
 
-  constructor(fn: FunctionDefinition, settings: AsynchronousInvocations, sqs: SqsClient, log: Log) {
+  constructor(fn: FunctionDefinition, settings: AsynchronousInvocations, sqs: SqsClient, output: DispatchOutput) {
     this.#fn = fn;
     this.#settings = settings;
     this.#sqs = sqs;
-    this.#log = log;
+    this.#output = output;
   }
 
   async receive(signal: AbortSignal): Promise<Message | undefined> {
@@ -59,8 +59,10 @@ export class AsynchronousEvents implements Source<Message> {
       if (onSuccess) await this.#sendTo(onSuccess, message, outcome, condition, made);
     } else {
       const what = `${this.#fn.title} failed for an event after ${count(made, 'attempt')} (${outcome.error.errorType}: ${outcome.error.errorMessage})`;
-      this.#log('error', onFailure.length > 0 ? `${what}; it is in ${onFailure.map((to) => to.queueUrl).join(' and ')}.`
-        : `${what}. It has no dead-letter queue and no destination for failures, so the event is dropped.`, { event: message.Body });
+      const fate = onFailure.length > 0 ? `; it is in ${onFailure.map((to) => to.queueUrl).join(' and ')}.`
+        : '. It has no dead-letter queue and no destination for failures, so the event is dropped.';
+      this.#output.log('error', what + fate, { event: message.Body });
+      if (onFailure.length === 0) this.#output.report(what + fate);
       for (const destination of onFailure) await this.#sendTo(destination, message, outcome, condition, made);
     }
     await this.#sqs.remove(queueUrl, [message]);

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { unpackOnce } from './unzip.ts';
 import type { Assembly } from '../assembly/assembly.ts';
@@ -11,6 +11,8 @@ export class FunctionCode {
   readonly #model: Model;
   readonly #dataDir: string;
   readonly #warn: (sentence: string) => void;
+  /** The folders of archives and merged layers that this run uses. */
+  readonly #used = new Set<string>();
 
   constructor(model: Model, assembly: Assembly, dataDir: string, warn: (sentence: string) => void) {
     this.#model = model;
@@ -41,6 +43,23 @@ export class FunctionCode {
     return folders.length > 1 ? this.#merge(folders) : folders[0];
   }
 
+  /** Removes the archives and merged layers of earlier runs that this one has not asked for. */
+  removeUnused(): void {
+    for (const kind of ['unpacked', 'layers'] as const) {
+      const parent = join(this.#dataDir, kind);
+      for (const name of existsSync(parent) ? readdirSync(parent) : []) {
+        const folder = join(parent, name);
+        if (!this.#used.has(folder)) rmSync(folder, { recursive: true, force: true });
+      }
+    }
+  }
+
+  #use(kind: 'unpacked' | 'layers', content: readonly string[]): string {
+    const folder = join(this.#dataDir, kind, hashOf(content));
+    this.#used.add(folder);
+    return folder;
+  }
+
   /** Inline code is a file of its own, which Lambda calls index. */
   #inline(fn: Resource, text: string): string {
     const folder = join(this.#dataDir, 'inline', String(fn.ref()));
@@ -58,12 +77,12 @@ export class FunctionCode {
     const path = asset?.path ?? (typeof stated === 'string' ? resolve(resource.stack.artifact.directory, stated) : undefined);
     if (path === undefined || !existsSync(path)) return undefined;
     // The key of an asset is the hash of its content.
-    if (/\.(zip|jar)$/.test(path)) return unpackOnce(path, join(this.#dataDir, 'unpacked', hashOf([String(key ?? path)])));
+    if (/\.(zip|jar)$/.test(path)) return unpackOnce(path, this.#use('unpacked', [String(key ?? path)]));
     return asset?.packaging === 'file' ? undefined : path;
   }
 
   #merge(folders: readonly string[]): string {
-    const folder = join(this.#dataDir, 'layers', hashOf(folders));
+    const folder = this.#use('layers', folders);
     if (existsSync(folder)) return folder;
     const draft = `${folder}.new`;
     rmSync(draft, { recursive: true, force: true });

@@ -25,8 +25,16 @@ type Event =
 type Report =
   | { readonly question: number; readonly answer: unknown }
   | { readonly question: number; readonly failure: string }
+  | { readonly warning: string }
   | { readonly log: readonly [LogLevel, string, Record<string, unknown> | undefined] }
   | { readonly name: string; readonly replica: number; readonly event: Event };
+
+/** The ways out of the thread. */
+export interface DispatchOutput {
+  readonly log: Log;
+  /** Shows a sentence on the screen, and logs it. */
+  report(sentence: string): void;
+}
 
 /** Gets the events of a replica's environment. */
 export type Listener = (event: Event) => void;
@@ -39,7 +47,7 @@ export class DispatchThread {
   #questions = 0;
   #end: Error | undefined;
 
-  constructor(sqsUrl: string, log: Log) {
+  constructor(sqsUrl: string, { log, report }: DispatchOutput) {
     // Not the arguments of this process: a thread refuses those that say where the program comes from.
     this.#worker = new Worker(new URL(import.meta.url), { workerData: { role: ROLE, sqsUrl }, execArgv: [] });
     this.#worker.unref();
@@ -48,7 +56,11 @@ export class DispatchThread {
       this.#end = error;
       for (const { reject } of this.#answers.values()) reject(error);
     });
-    this.#worker.on('message', (report: Report) => this.#hear(report, log));
+    this.#worker.on('message', (heard: Report) => {
+      if ('warning' in heard) report(heard.warning);
+      else if ('log' in heard) log(...heard.log);
+      else this.#hear(heard);
+    });
   }
 
   add(fn: FunctionDefinition): void {
@@ -94,8 +106,7 @@ export class DispatchThread {
     return answer.promise;
   }
 
-  #hear(report: Report, log: Log): void {
-    if ('log' in report) return log(...report.log);
+  #hear(report: Exclude<Report, { warning: string } | { log: unknown }>): void {
     if ('event' in report) return this.#listeners.get(`${report.name} ${report.replica}`)?.(report.event);
     const answer = this.#answers.get(report.question);
     this.#answers.delete(report.question);
@@ -136,6 +147,7 @@ class Dispatchers {
       ready: (replica) => tell(replica, { kind: 'ready' }),
       timedOut: (replica) => tell(replica, { kind: 'timedOut' }),
       initError: (replica, error) => tell(replica, { kind: 'initError', error }),
+      failing: (warning) => this.#report({ warning }),
       write: (replica, line) => tell(replica, { kind: 'write', line: JSON.stringify(line) }),
     });
     this.#all.set(fn.name, { fn, dispatcher });
@@ -144,7 +156,9 @@ class Dispatchers {
   #addSource(name: string, source: QueueMapping | AsynchronousInvocations): void {
     const { fn, dispatcher } = this.#named(name);
     const log: Log = (level, message, fields) => this.#report({ log: [level, message, fields] });
-    dispatcher.add(source.kind === 'queue' ? new QueueBatches(source, this.#sqs) : new AsynchronousEvents(fn, source, this.#sqs, log));
+    dispatcher.add(source.kind === 'queue' ? new QueueBatches(source, this.#sqs) : new AsynchronousEvents(fn, source, this.#sqs, {
+      log, report: (warning) => this.#report({ warning }),
+    }));
   }
 
   #answer(question: number, work: Promise<unknown>): void {

@@ -10,6 +10,8 @@ export interface DispatcherEvents {
   ready(replica: number): void;
   initError(replica: number, error: FunctionError): void;
   timedOut(replica: number): void;
+  /** The function has begun to fail. Reported again only after a success. */
+  failing(sentence: string): void;
   /** A line for the log file of the replica. */
   write(replica: number, line: object): void;
 }
@@ -21,6 +23,7 @@ export class Dispatcher {
   readonly #environments = new Map<number, Environment>();
   readonly #stopping = new AbortController();
   readonly #loops: Promise<void>[] = [];
+  #failing = false;
   /** Resolved when there is another environment that waits for work, or one less. */
   #change = Promise.withResolvers<void>();
 
@@ -105,10 +108,13 @@ export class Dispatcher {
     const [replica, environment] = found;
     const outcome = await invoke(environment, source.invocation(batch));
     const log = (line: object) => this.#events.write(replica, line);
-    if ('error' in outcome) {
+    const failed = 'error' in outcome;
+    if (failed) {
       const { errorType, errorMessage, stackTrace = [] } = outcome.error;
       log({ level: 'error', msg: 'invocation failed', error: [`${errorType}: ${errorMessage}`, ...stackTrace].join('\n') });
+      if (!this.#failing) this.#events.failing(`${this.#fn.title} fails: ${errorType}: ${errorMessage}. Its log has the rest.`);
     }
+    this.#failing = failed;
     await source.settle(batch, outcome, log);
   }
 

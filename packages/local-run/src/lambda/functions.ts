@@ -103,6 +103,11 @@ export class FunctionReader {
     this.#code = new FunctionCode(model, context.assembly, this.#folder, context.warn);
   }
 
+  /** Removes the code of earlier runs. One that is read later is made again. */
+  removeUnused(): void {
+    this.#code.removeUnused();
+  }
+
   /** Undefined, after a warning that says why, if this machine cannot run the function. */
   read(fn: Resource, mappings: readonly QueueMapping[]): RunnableFunction | undefined {
     const problem = (text: string) => void this.#context.warn(`${titleOf(fn)} is not started, and its messages wait: ${text}.`);

@@ -58,6 +58,7 @@ export class LocalLambda implements LocalService {
     this.#mappings = readMappings(model, this.#sqs.queues, this.#context.warn);
     for (const fn of this.#mappings.keys()) this.#start(fn);
     for (const fn of this.#receivers.keys()) this.#takeInvocations(fn);
+    this.#reader.removeUnused();
     const uncalled = model.ofType('AWS::Lambda::Function').filter((fn) => !this.#mappings.get(fn)?.length && !this.#receivers.has(fn)).length;
     this.#context.leaveOut('functions that nothing in this run calls: custom resources and other triggers', uncalled);
   }
@@ -111,7 +112,7 @@ export class LocalLambda implements LocalService {
     this.#read.set(fn, runnable !== undefined);
     if (!runnable) return false;
     const { definition, code, runtime } = runnable;
-    const thread = this.#thread ??= new DispatchThread(this.#sqs.url, this.#context.log);
+    const thread = this.#thread ??= new DispatchThread(this.#sqs.url, this.#context);
     thread.add(definition);
     for (const mapping of mappings) thread.addSource(definition.name, mapping);
     const [program = ''] = runtime.command;

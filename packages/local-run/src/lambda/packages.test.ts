@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
@@ -108,4 +108,25 @@ test('an archive that would write outside of its folder is refused, and the rest
   assert.match(run.warnings[0] ?? '', /^Function \S+ is not started, and its messages wait: .*\.zip cannot be unpacked: the entry \.\.\/\.\.\/outside\.js is outside/);
   await send('sound', 'a');
   await eventually(() => empty('sound'), 'the message');
+});
+
+test('the archives and merged layers of earlier runs go, and those of this run stay', async (context) => {
+  const given = functionTest(context);
+  const layers = ['first', 'second'].map((name) => {
+    const archive = join(given.folder, `${name}.zip`);
+    writeFileSync(archive, zipSync({ [`nodejs/node_modules/${name}/index.js`]: strToU8('') }));
+    return new lambda.LayerVersion(given.stack, name, { code: lambda.Code.fromAsset(archive) });
+  });
+  given.queue(given.function('Fn', { 'index.js': 'exports.handler = async () => {};' }, { layers }), 'work');
+  const folders = () => ['unpacked', 'layers'].map((kind) => {
+    const parent = join(given.folder, 'data', 'functions', kind);
+    return readdirSync(parent).sort().map((name) => [name, statSync(join(parent, name)).ino]);
+  });
+  const { run } = await given.start();
+  const made = folders();
+  assert.deepEqual(made.map(({ length }) => length), [2, 1]);
+  await run.stop();
+  for (const kind of ['unpacked', 'layers']) mkdirSync(join(given.folder, 'data', 'functions', kind, 'old', 'lib'), { recursive: true });
+  await given.start();
+  assert.deepEqual(folders(), made);
 });
