@@ -1,6 +1,7 @@
 REVOKE ALL ON SCHEMA analytics FROM PUBLIC, :command, :query;
 REVOKE ALL ON ALL TABLES IN SCHEMA analytics FROM PUBLIC, :command, :query;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA analytics FROM PUBLIC, :command, :query;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA analytics FROM PUBLIC, :command, :query;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA analytics FROM PUBLIC, :command, :query;
 
 GRANT USAGE ON SCHEMA analytics TO :command;
 GRANT EXECUTE ON FUNCTION analytics.add TO :command;

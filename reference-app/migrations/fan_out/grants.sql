@@ -1,6 +1,7 @@
 REVOKE ALL ON SCHEMA fan_out FROM PUBLIC, :command, :query;
 REVOKE ALL ON ALL TABLES IN SCHEMA fan_out FROM PUBLIC, :command, :query;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA fan_out FROM PUBLIC, :command, :query;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA fan_out FROM PUBLIC, :command, :query;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA fan_out FROM PUBLIC, :command, :query;
 
 GRANT USAGE ON SCHEMA fan_out TO :command;
 GRANT SELECT, INSERT, UPDATE ON fan_out.progress, fan_out.orders, fan_out.order_minute, fan_out.notification TO :command;

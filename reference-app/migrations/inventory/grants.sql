@@ -1,6 +1,7 @@
 REVOKE ALL ON SCHEMA inventory FROM PUBLIC, :command, :query;
 REVOKE ALL ON ALL TABLES IN SCHEMA inventory FROM PUBLIC, :command, :query;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA inventory FROM PUBLIC, :command, :query;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA inventory FROM PUBLIC, :command, :query;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA inventory FROM PUBLIC, :command, :query;
 
 GRANT USAGE ON SCHEMA inventory TO :command, :query;
 GRANT SELECT ON inventory.product TO :command;

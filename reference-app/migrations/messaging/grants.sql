@@ -1,6 +1,7 @@
 REVOKE ALL ON SCHEMA messaging FROM PUBLIC, :command, :query;
 REVOKE ALL ON ALL TABLES IN SCHEMA messaging FROM PUBLIC, :command, :query;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA messaging FROM PUBLIC, :command, :query;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA messaging FROM PUBLIC, :command, :query;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA messaging FROM PUBLIC, :command, :query;
 
 GRANT USAGE ON SCHEMA messaging TO :command, :query;
 GRANT EXECUTE ON FUNCTION messaging.handled, messaging.first_id, messaging.remember, messaging.publish, messaging.maintain, messaging.prune, messaging.oldest_transaction,

@@ -1,6 +1,7 @@
 REVOKE ALL ON SCHEMA orders FROM PUBLIC, :command, :query;
 REVOKE ALL ON ALL TABLES IN SCHEMA orders FROM PUBLIC, :command, :query;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA orders FROM PUBLIC, :command, :query;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA orders FROM PUBLIC, :command, :query;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA orders FROM PUBLIC, :command, :query;
 
 GRANT USAGE ON SCHEMA orders TO :command, :query;
 GRANT SELECT, INSERT, UPDATE ON orders.orders TO :command;
