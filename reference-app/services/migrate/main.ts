@@ -20,6 +20,10 @@ const Config = Type.Object({
   SEED_FILE: Type.Optional(Type.String({ description: 'a JSON file with the first products, or nothing' })),
   RELAY_SHARDS: Type.Optional(Type.Integer({ minimum: 1, maximum: 32, description: 'in how many shards the relays share the outbox, or nothing to leave it as it is' })),
   MIGRATE_WAIT_SECONDS: Type.Integer({ minimum: 0, default: 300, description: 'how long to wait for a database that is not there yet' }),
+  MIGRATE_LOCK_TIMEOUT_MS: Type.Integer({
+    minimum: 1, default: 2_000, description: 'for how long a statement waits for a lock, while the statements of the services queue behind it',
+  }),
+  MIGRATE_LOCK_WAIT_SECONDS: Type.Integer({ minimum: 0, default: 120, description: 'how long to try a file again that does not get its locks' }),
 });
 
 /** The exit code when the database cannot be brought to this version at all: EX_DATAERR of sysexits. Any other failure is 1. */
@@ -54,7 +58,7 @@ try {
 
 async function run(config: Static<typeof Config>, secrets: SecretsManagerClient): Promise<void> {
   const pool = createPool({
-    // The second connection cancels the statement of the first.
+    // The second connection cancels the statement of the first, and sees the sessions in its way.
     endpoint: config.DB_WRITER_ENDPOINT,
     secretArn: config.DB_SECRET_ARN,
     applicationName: 'migrate',
@@ -97,7 +101,16 @@ async function attempt(pool: Pool, config: Static<typeof Config>, secrets: Secre
     stop.signal.throwIfAborted();
     stop.signal.addEventListener('abort', cancel, { once: true });
     await migrate(client, {
-      root: config.SQL_ROOT, command, query, seedFile: config.SEED_FILE, relayShards: config.RELAY_SHARDS, logger, signal: stop.signal,
+      root: config.SQL_ROOT,
+      command,
+      query,
+      seedFile: config.SEED_FILE,
+      relayShards: config.RELAY_SHARDS,
+      logger,
+      signal: stop.signal,
+      lockTimeoutMs: config.MIGRATE_LOCK_TIMEOUT_MS,
+      lockWaitMs: config.MIGRATE_LOCK_WAIT_SECONDS * 1000,
+      watch: pool,
     });
   } finally {
     stop.signal.removeEventListener('abort', cancel);

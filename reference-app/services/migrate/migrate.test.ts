@@ -9,7 +9,7 @@ import { migrate, type MigrateOptions } from './migrate.ts';
 import { FAN_OUT_IMAGE } from '../../profiles/fan-out/image.ts';
 import { ORDER_PIPELINE_IMAGE } from '../../profiles/order-pipeline/image.ts';
 import type { Pool } from '../shared/database.ts';
-import { silentLogger, SQL_ROOT, startTestServer, type TestServer } from '../shared/testing.ts';
+import { eventually, silentLogger, SQL_ROOT, startTestServer, type TestServer } from '../shared/testing.ts';
 
 let server: TestServer;
 let folder: string;
@@ -113,6 +113,8 @@ test('a file that fails leaves nothing of itself, and the message names it', asy
   assert.equal(await count(pool, '(SELECT max(name) FROM migration.applied)'), 'messaging/001-tables.sql');
   await write('migrations/fan_out/002-half.sql', 'CREATE TABLE fan_out.whole (x int);\n\nCREATE INDEX ON fan_out.whole (y)');
   await assert.rejects(run(pool, { root }), /^error: migrations\/fan_out\/002-half\.sql.*column "y" does not exist/);
+  await write('migrations/fan_out/002-half.sql', '-- Line 1. 🙂🙂🙂\nCREATE TABLE fan_out.whole (x int);\nSELECT\n  x, nothing\nFROM fan_out.whole;');
+  await assert.rejects(run(pool, { root }), /^error: migrations\/fan_out\/002-half\.sql:4: column "nothing" does not exist/);
   await write('migrations/fan_out/002-half.sql', 'CREATE TABLE fan_out.whole (x int);');
   await run(pool, { root });
 });
@@ -166,6 +168,81 @@ test('a view is replaced when its file has changed, also with fewer columns', as
   await remove('services/fan-out/fan_out.one.sql');
   await run(pool, { root });
   assert.equal(await count(pool, 'to_regclass(\'fan_out.one\')'), null);
+});
+
+test('a file that does not get its locks lets others pass, is tried again, and at last names the sessions in its way', { timeout: 60_000 }, async () => {
+  const pool = await emptyDatabase('locks');
+  const { root, write } = await copyOfFiles('locks');
+  await run(pool, { root });
+  await write('migrations/fan_out/002-more.sql', 'ALTER TABLE fan_out.orders ADD COLUMN more int');
+  const columns = () => count(pool, '(SELECT count(*)::int FROM pg_attribute WHERE attrelid = \'fan_out.orders\'::regclass AND attname = \'more\')');
+  const reader = await pool.connect();
+  try {
+    await reader.query('BEGIN; SET LOCAL application_name = \'a long report\'; SELECT FROM fan_out.orders');
+    const pid = (await reader.query('SELECT pg_backend_pid() AS pid')).rows[0].pid as number;
+    await assert.rejects(run(pool, { root, lockTimeoutMs: 1_000, lockWaitMs: 1_200, watch: pool }), (error: Error) => {
+      assert.match(error.message, new RegExp('^migrations/fan_out/002-more\\.sql: canceling statement due to lock timeout: given up at try 1, because other sessions '
+        + `hold the locks \\(pid ${pid} a long report idle in transaction\\)\\. End them .* MIGRATE_LOCK_WAIT_SECONDS\\.$`));
+      return true;
+    });
+    assert.equal(await columns(), 0);
+
+    const logger = silentLogger();
+    let tries = 0;
+    logger.warn = (() => void tries++) as typeof logger.warn;
+    const patient = run(pool, { root, logger, lockTimeoutMs: 100 });
+    // Who comes while the file waits for its lock gets an answer while the report still runs.
+    await eventually(() => tries, (done) => done > 0);
+    await pool.query('SELECT FROM fan_out.orders');
+    await eventually(() => tries, (done) => done > 1);
+    await reader.query('ROLLBACK');
+    await patient;
+    assert.equal(await columns(), 1);
+  } finally {
+    reader.release(true);
+  }
+});
+
+test('a function and its privileges change at once, also those of roles of another run', async () => {
+  const pool = await emptyDatabase('privileges');
+  const { root, write } = await copyOfFiles('privileges');
+  const grants = await readFile(join(root, 'migrations/fan_out/grants.sql'), 'utf8');
+  const made = 'GRANT EXECUTE ON ROUTINE fan_out.answer, fan_out.record TO :command;\nGRANT SELECT ON fan_out.one TO :query;';
+  const make = (type: string, columns: string, parameters: string) => Promise.all([
+    write('services/fan-out/fan_out.answer.sql', `CREATE OR REPLACE FUNCTION fan_out.answer() RETURNS ${type} LANGUAGE sql SECURITY DEFINER AS $$ SELECT 1 $$`),
+    write('services/fan-out/fan_out.one.sql', `CREATE OR REPLACE VIEW fan_out.one AS SELECT ${columns}`),
+    write('services/fan-out/fan_out.record.sql', `CREATE OR REPLACE PROCEDURE fan_out.record(${parameters}) LANGUAGE sql AS $$ SELECT 1 $$`),
+  ]);
+  const privileges = async (role: string) => (await pool.query(`SELECT p.oid::regprocedure::text AS name FROM pg_proc p
+      WHERE p.proname IN ('answer', 'record') AND has_function_privilege('${role}', p.oid, 'EXECUTE')
+    UNION ALL SELECT oid::regclass::text FROM pg_class WHERE relname = 'one' AND has_table_privilege('${role}', oid, 'SELECT') ORDER BY 1`)).rows.map(({ name }) => name);
+  const type = () => count(pool, '(SELECT prorettype::regtype::text FROM pg_proc WHERE proname = \'answer\')');
+  await pool.query('CREATE ROLE stranger');
+
+  await make('int', '1 AS a, 2 AS b', 'a int');
+  await write('migrations/fan_out/grants.sql', `${grants}\nSELECT 1 / 0;`);
+  await assert.rejects(run(pool, { root }), /division by zero/);
+  assert.equal(await type(), null, 'no function that everybody may call');
+  await write('migrations/fan_out/grants.sql', grants + made);
+  await run(pool, { root });
+  const other = { command: { username: 'other_command', password: 'c' }, query: { username: 'other_query', password: 'q' } };
+  await run(pool, { root, ...other });
+  const expected = [['fan_out.answer()', 'fan_out.record(integer)'], ['fan_out.one'], ['fan_out.answer()', 'fan_out.record(integer)'], ['fan_out.one'], []];
+  const all = () => Promise.all(['app_command', 'app_query', 'other_command', 'other_query', 'stranger'].map(privileges));
+  assert.deepEqual(await all(), expected);
+
+  // The types cannot be replaced in place. When the privileges fail, nothing has changed.
+  await make('bigint', '1 AS a', 'b int');
+  await write('migrations/fan_out/grants.sql', `${grants}\nSELECT 1 / 0;`);
+  await assert.rejects(run(pool, { root }), /division by zero/);
+  assert.deepEqual([await type(), await all()], ['integer', expected]);
+  await write('migrations/fan_out/grants.sql', grants + made);
+  await run(pool, { root });
+  assert.deepEqual([await type(), await all()], ['bigint', expected]);
+  // Calls of running programs go to the new signature.
+  await make('bigint', '1 AS a', 'b int, c int DEFAULT 0');
+  await run(pool, { root });
+  assert.deepEqual(await all(), expected.map((names) => names.map((name) => name.replace('(integer)', '(integer,integer)'))));
 });
 
 test('a profile gets its schemas only, and its roles nothing of the schemas of others in the same database', async () => {
@@ -316,11 +393,19 @@ test('the command role writes what it must and can neither change the ledger nor
   await drop();
 });
 
-test('a privilege that somebody added by hand is taken away by the next run', async () => {
+test('a privilege that somebody added by hand is taken away by the next run, on whatever it is', async () => {
   const pool = await emptyDatabase('drift');
   await run(pool);
-  await pool.query('GRANT DELETE ON orders.orders TO app_query');
+  await pool.query(`CREATE PROCEDURE orders.by_hand() LANGUAGE sql AS 'SELECT 1';
+    CREATE SEQUENCE orders.numbers;
+    GRANT USAGE ON SEQUENCE orders.numbers TO PUBLIC;
+    GRANT UPDATE ON SEQUENCE orders.numbers TO app_command;
+    GRANT DELETE ON orders.orders TO app_query`);
+  const privileges = async () => (await pool.query(`SELECT has_table_privilege('app_query', 'orders.orders', 'DELETE') AS row,
+    has_function_privilege('app_query', 'orders.by_hand()', 'EXECUTE') AS procedure,
+    has_sequence_privilege('app_query', 'orders.numbers', 'USAGE') AS sequence,
+    has_sequence_privilege('app_command', 'orders.numbers', 'UPDATE') AS command`)).rows[0];
+  assert.deepEqual(await privileges(), { row: true, procedure: true, sequence: true, command: true });
   await run(pool);
-  const { rows: [privilege] } = await pool.query('SELECT has_table_privilege(\'app_query\', \'orders.orders\', \'DELETE\') AS granted');
-  assert.equal(privilege.granted, false);
+  assert.deepEqual(await privileges(), { row: false, procedure: false, sequence: false, command: false });
 });

@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import type { ClientBase } from 'pg';
 import { readSchemas } from './files.ts';
-import { applyGrants, applyMigrations, withMigrationLock } from './migrations.ts';
+import { applyFunctions, applyTables, withMigrationLock, type Work } from './migrations.ts';
 import { ensureLogin, type Login } from './roles.ts';
 import { parseCatalog, seedCatalog } from './seed.ts';
 import type { Logger } from '../shared/telemetry.ts';
 
-export interface MigrateOptions {
+export interface MigrateOptions extends Work {
   /** The folder of `migrations/` and `services/`, which hold the SQL files. */
   readonly root: string;
   /** @default - all schemas of `root` */
@@ -17,27 +17,25 @@ export interface MigrateOptions {
   readonly seedFile?: string | undefined;
   /** In how many shards the relays share the outbox. @default - as many as there are, at first 1 */
   readonly relayShards?: number | undefined;
-  readonly logger: Logger;
-  /** Ends the run before the next file. */
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** Brings schema, roles, privileges and first data to what this version needs. Safe to repeat and to run twice at once. */
 export async function migrate(
-  client: ClientBase, { root, command, query, seedFile, relayShards, logger, signal, ...options }: MigrateOptions,
+  client: ClientBase, { root, schemas: names, command, query, seedFile, relayShards, ...work }: MigrateOptions,
 ): Promise<void> {
   if (command.username === query.username) {
     throw new Error(`The command and the query secret both name the role ${command.username}: give each side a user of its own.`);
   }
-  const schemas = await readSchemas(root, options.schemas);
+  const schemas = await readSchemas(root, names);
   const catalog = seedFile ? parseCatalog(JSON.parse(await readFile(seedFile, 'utf8'))) : [];
+  const { logger, signal } = work;
   await withMigrationLock(client, logger, async () => {
-    await applyMigrations(client, schemas, logger, signal);
+    await applyTables(client, schemas, work);
     signal?.throwIfAborted();
     await ensureLogin(client, command);
     // Belt and braces: the grants allow no write either.
     await ensureLogin(client, query, { default_transaction_read_only: 'on' });
-    await applyGrants(client, schemas, { command: command.username, query: query.username });
+    await applyFunctions(client, schemas, { command: command.username, query: query.username }, work);
     logger.info({ command: command.username, query: query.username }, 'roles and privileges are right');
     await makePartitions(client, logger);
     if (relayShards !== undefined) {

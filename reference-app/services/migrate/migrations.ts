@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg, { type ClientBase } from 'pg';
 import { MigrationError, type Schema, type SqlFile } from './files.ts';
 import type { Logger } from '../shared/telemetry.ts';
@@ -19,33 +20,65 @@ export async function withMigrationLock<T>(client: ClientBase, logger: Logger, w
   }
 }
 
+/** The work on a database that others use at the same time. */
+export interface Work {
+  readonly logger: Logger;
+  /** Ends the work before the next file. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Milliseconds for which a statement waits for a lock. All statements that need the same table queue behind it, so this is well below the
+   * 30 s after which the services give up a statement.
+   *
+   * @default 2000
+   */
+  readonly lockTimeoutMs?: number | undefined;
+  /** Milliseconds in which a file that does not get its locks is tried again. @default 120000 */
+  readonly lockWaitMs?: number | undefined;
+  /** Another connection, which finds out the sessions that hold the locks. @default - an error does not name them */
+  readonly watch?: Pick<ClientBase, 'query'> | undefined;
+}
+
+/** The roles that stand for `:command` and `:query` in `grants.sql`. */
+export type Roles = Readonly<Record<'command' | 'query', string>>;
+
 /**
- * Applies the files that are missing or have changed, each in a transaction with its record: first the tables of all schemas, then their
- * functions.
+ * Applies the numbered files that are missing, each in a transaction with its record.
  *
  * @throws MigrationError before anything is done, when the database cannot be brought to this version
  */
-export async function applyMigrations(client: ClientBase, schemas: readonly Schema[], logger: Logger, signal?: AbortSignal): Promise<void> {
+export async function applyTables(client: ClientBase, schemas: readonly Schema[], work: Work): Promise<void> {
   const applied = await readApplied(client);
   const missing = schemas.flatMap((schema) => missingFiles(schema, applied));
   for (const file of missing) {
-    signal?.throwIfAborted();
-    await apply(client, file);
-    logger.info({ file: file.path }, 'migration applied');
+    await withLocks(client, work, () => apply(client, file));
+    work.logger.info({ file: file.path }, 'migration applied');
   }
+}
+
+/**
+ * Applies the functions that are new or have changed, drops those that have no file any more, and brings the privileges to `grants.sql`,
+ * which is applied whole so that drift ends. All of a schema is one transaction: nobody sees a function without its privileges, with those
+ * that PostgreSQL gives to everybody at first, or without another function that it calls.
+ *
+ * @param roles @default - privileges stay as they are
+ */
+export async function applyFunctions(client: ClientBase, schemas: readonly Schema[], roles: Roles | undefined, work: Work): Promise<void> {
+  if (roles) await client.query('REVOKE CREATE ON SCHEMA public FROM PUBLIC');
+  const applied = await readApplied(client);
   for (const schema of schemas) {
-    for (const file of schema.repeatable) {
-      if (applied.get(file.name) === file.checksum) continue;
-      signal?.throwIfAborted();
-      await (applied.has(file.name) ? replace(client, file) : apply(client, file));
-      logger.info({ file: file.path }, 'function applied');
-    }
-    for (const name of applied.keys()) {
-      if (!name.startsWith(`${schema.name}.`) || schema.repeatable.some((file) => file.name === name)) continue;
-      signal?.throwIfAborted();
-      await dropRepeatable(client, name);
-      logger.info({ name }, 'function dropped, which has no file any more');
-    }
+    const changed = schema.repeatable.filter(({ name, checksum }) => applied.get(name) !== checksum);
+    const names = new Set(schema.repeatable.map(({ name }) => name));
+    const dropped = [...applied.keys()].filter((name) => name.startsWith(`${schema.name}.`) && !names.has(name));
+    await withLocks(client, work, async () => {
+      for (const file of changed) {
+        work.signal?.throwIfAborted();
+        await (applied.has(file.name) ? replace(client, file) : apply(client, file));
+      }
+      for (const name of dropped) await dropRepeatable(client, name);
+      if (roles) await client.query(grantsOf(schema, roles));
+    });
+    for (const { path } of changed) work.logger.info({ file: path }, 'function applied');
+    for (const name of dropped) work.logger.info({ name }, 'function dropped, which has no file any more');
   }
 }
 
@@ -72,14 +105,12 @@ function missingFiles({ name: schema, numbered }: Schema, applied: ReadonlyMap<s
 /** File → checksum. */
 async function readApplied(client: ClientBase): Promise<Map<string, string>> {
   await refuseFormerLayout(client);
-  await inTransaction(client, async () => {
-    await client.query(`CREATE SCHEMA IF NOT EXISTS migration;
-      CREATE TABLE IF NOT EXISTS migration.applied (
-        name       text        PRIMARY KEY COLLATE "C",
-        checksum   text        NOT NULL,
-        applied_at timestamptz NOT NULL DEFAULT now()
-      )`);
-  });
+  await client.query(`CREATE SCHEMA IF NOT EXISTS migration;
+    CREATE TABLE IF NOT EXISTS migration.applied (
+      name       text        PRIMARY KEY COLLATE "C",
+      checksum   text        NOT NULL,
+      applied_at timestamptz NOT NULL DEFAULT now()
+    )`);
   const { rows } = await client.query<{ name: string; checksum: string }>('SELECT name, checksum FROM migration.applied');
   return new Map(rows.map(({ name, checksum }) => [name, checksum]));
 }
@@ -97,7 +128,7 @@ async function refuseFormerLayout(client: ClientBase): Promise<void> {
   );
 }
 
-/** Applies a file with its record in one call, which is a transaction, or part of one that is open. */
+/** Applies a file with its record in one call. */
 async function apply(client: ClientBase, { name, path, sql, checksum }: SqlFile): Promise<void> {
   const record = `INSERT INTO migration.applied (name, checksum) VALUES (${pg.escapeLiteral(name)}, ${pg.escapeLiteral(checksum)})
     ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now()`;
@@ -105,69 +136,133 @@ async function apply(client: ClientBase, { name, path, sql, checksum }: SqlFile)
     await client.query(`${sql}\n;${record}`);
   } catch (error) {
     if (error instanceof pg.DatabaseError) {
-      const line = error.position ? `:${sql.slice(0, Number(error.position)).split('\n').length}` : '';
+      // The position counts characters, from 1, and not the halves of which JavaScript makes some of them.
+      const line = error.position ? `:${Array.from(sql).slice(0, Number(error.position)).join('').split('\n').length}` : '';
       error.message = `${path}${line}: ${error.message}`;
     }
     throw error;
   }
 }
 
-/** In place, so that its privileges stay, unless its type has changed. Signatures that the file does not make any more are dropped. */
+/** In place, unless its type has changed. Signatures that the file does not make any more are dropped. */
 async function replace(client: ClientBase, file: SqlFile): Promise<void> {
+  const before = await objectsOf(client, file.name);
+  await client.query('SAVEPOINT before_file');
   try {
-    await inTransaction(client, async () => {
-      await apply(client, file);
-      for (const { kind, signature, former } of await objectsOf(client, file.name)) {
-        if (kind === 'ROUTINE' && former) await client.query(`DROP ROUTINE ${signature}`);
-      }
-    });
+    await apply(client, file);
+    const after = await objectsOf(client, file.name);
+    const untouched = before.filter((one) => after.some(({ oid, version }) => oid === one.oid && version === one.version));
+    for (const { kind, signature } of untouched) if (kind === 'ROUTINE') await client.query(`DROP ROUTINE ${signature}`);
   } catch (error) {
     // CREATE OR REPLACE cannot change the type of a result, the name of a parameter or the columns of a view.
     if (!(error instanceof pg.DatabaseError) || !['42P13', '42P16'].includes(error.code ?? '')) throw error;
-    await inTransaction(client, async () => {
-      await drop(client, file.name);
-      await apply(client, file);
-    });
+    await client.query('ROLLBACK TO before_file');
+    await drop(client, file.name);
+    await apply(client, file);
+  }
+  await client.query('RELEASE before_file');
+  await inherit(client, before, await objectsOf(client, file.name));
+}
+
+/** Gives new objects the privileges of the former ones: `grants.sql` speaks of the roles of this run, and another profile has its own. */
+async function inherit(client: ClientBase, before: readonly DatabaseObject[], after: readonly DatabaseObject[]): Promise<void> {
+  for (const { oid, kind, signature } of after) {
+    if (before.some((one) => one.oid === oid)) continue;
+    for (const { privilege, role } of before.flatMap((one) => (one.kind === kind ? one.privileges : []))) {
+      await client.query(`GRANT ${privilege} ON ${kind === 'VIEW' ? 'TABLE' : kind} ${signature} TO ${role}`);
+    }
   }
 }
 
 async function dropRepeatable(client: ClientBase, name: string): Promise<void> {
-  await inTransaction(client, async () => {
-    await drop(client, name);
-    await client.query('DELETE FROM migration.applied WHERE name = $1', [name]);
-  });
+  await drop(client, name);
+  await client.query('DELETE FROM migration.applied WHERE name = $1', [name]);
 }
 
 async function drop(client: ClientBase, name: string): Promise<void> {
   for (const { kind, signature } of await objectsOf(client, name)) await client.query(`DROP ${kind} ${signature}`);
 }
 
-/** The routines and the view of this name. `former`: not made by this transaction. */
-async function objectsOf(client: ClientBase, name: string): Promise<{ kind: 'ROUTINE' | 'VIEW'; signature: string; former: boolean }[]> {
-  const { rows } = await client.query(
-    `SELECT 'ROUTINE' AS kind, p.oid::regprocedure::text AS signature, p.xmin <> pg_current_xact_id()::xid AS former
-     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $1 AND p.proname = $2
-     UNION ALL
-     SELECT 'VIEW', c.oid::regclass::text, c.xmin <> pg_current_xact_id()::xid
-     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind = 'v'`,
+interface DatabaseObject {
+  readonly kind: 'ROUTINE' | 'VIEW';
+  readonly oid: string;
+  readonly signature: string;
+  /** Another after each change. */
+  readonly version: string;
+  /** Without those of the owner and of PUBLIC. */
+  readonly privileges: readonly { readonly privilege: string; readonly role: string }[];
+}
+
+/** The routines and the view of this name. */
+async function objectsOf(client: ClientBase, name: string): Promise<DatabaseObject[]> {
+  const { rows } = await client.query<DatabaseObject>(
+    `SELECT o.kind, o.oid::text, o.signature, o.version::text, (
+       SELECT coalesce(json_agg(json_build_object('privilege', a.privilege_type, 'role', a.grantee::regrole::text)), '[]')
+       FROM aclexplode(o.acl) a WHERE a.grantee NOT IN (0, o.owner)) AS privileges
+     FROM (
+       SELECT 'ROUTINE' AS kind, oid, oid::regprocedure::text AS signature, xmin AS version, proacl AS acl, proowner AS owner
+       FROM pg_proc WHERE pronamespace = $1::regnamespace AND proname = $2
+       UNION ALL
+       SELECT 'VIEW', oid, oid::regclass::text, xmin, relacl, relowner
+       FROM pg_class WHERE relnamespace = $1::regnamespace AND relname = $2 AND relkind = 'v') AS o`,
     name.split('.'),
   );
   return rows;
 }
 
-/** The privileges of the two roles, as the `grants.sql` of the schemas say, applied whole so that drift ends. */
-export async function applyGrants(client: ClientBase, schemas: readonly Schema[], roles: Readonly<Record<'command' | 'query', string>>): Promise<void> {
-  const statements = schemas.map(({ grants }) => grants).join('\n').replace(/^\s*--.*$/gm, '')
-    .replace(/:(command|query)\b/g, (_, role: 'command' | 'query') => pg.escapeIdentifier(roles[role]));
-  await inTransaction(client, async () => {
-    await client.query(`REVOKE CREATE ON SCHEMA public FROM PUBLIC;\n${statements}`);
-  });
+function grantsOf({ grants }: Schema, roles: Roles): string {
+  return grants.replace(/^\s*--.*$/gm, '').replace(/:(command|query)\b/g, (_, role: 'command' | 'query') => pg.escapeIdentifier(roles[role]));
 }
 
-async function inTransaction(client: ClientBase, work: () => Promise<void>): Promise<void> {
-  await client.query('BEGIN');
+/**
+ * Does the work in a transaction that waits for each lock for a short time only, and again, after growing pauses, if it did not get one.
+ *
+ * @throws Error that names the file and the sessions in the way, when the time is over
+ */
+async function withLocks(client: ClientBase, work: Work, steps: () => Promise<void>): Promise<void> {
+  const { lockTimeoutMs = 2_000, lockWaitMs = 120_000, logger, signal } = work;
+  const deadline = Date.now() + lockWaitMs;
+  for (let tries = 1, pause = 500; ; tries++, pause = Math.min(pause * 2, 10_000)) {
+    signal?.throwIfAborted();
+    const holders = await watchLocks(client, work.watch, lockTimeoutMs);
+    try {
+      return await inTransaction(client, lockTimeoutMs, steps);
+    } catch (error) {
+      // Not in time, or in a circle with others, which a transaction of several functions can make.
+      if (!(error instanceof pg.DatabaseError) || !['55P03', '40P01'].includes(error.code ?? '')) throw error;
+      const inTheWay = holders.last();
+      if (Date.now() + pause > deadline) {
+        throw new Error(
+          `${error.message}: given up at try ${tries}, because other sessions hold the locks${inTheWay && ` (${inTheWay})`}. `
+          + 'End them and start again, or give the job more time with MIGRATE_LOCK_WAIT_SECONDS.', { cause: error });
+      }
+      logger.warn({ err: error, holders: inTheWay }, 'others hold the locks; trying again');
+    } finally {
+      holders.stop();
+    }
+    await sleep(pause, undefined, { signal });
+  }
+}
+
+/** Looks again and again who holds the locks that the client waits for: afterwards the database does not know any more. */
+async function watchLocks(client: ClientBase, watch: Work['watch'], lockTimeoutMs: number): Promise<{ last(): string; stop(): void }> {
+  let last = '';
+  if (!watch) return { last: () => last, stop: () => undefined };
+  const { rows: [me] } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+  const look = async () => {
+    const { rows } = await watch.query<{ session: string }>(
+      `SELECT concat_ws(' ', 'pid', pid, NULLIF(application_name, ''), state) AS session FROM pg_stat_activity
+       WHERE pid = ANY(pg_blocking_pids($1)) ORDER BY pid`, [me!.pid]);
+    if (rows.length > 0) last = rows.map(({ session }) => session).join(', ');
+  };
+  const timer = setInterval(() => void look().catch(() => undefined), lockTimeoutMs / 3);
+  return { last: () => last, stop: () => clearInterval(timer) };
+}
+
+async function inTransaction(client: ClientBase, lockTimeoutMs: number, steps: () => Promise<void>): Promise<void> {
+  await client.query(`BEGIN; SET LOCAL lock_timeout = ${Math.ceil(lockTimeoutMs)}`);
   try {
-    await work();
+    await steps();
     await client.query('COMMIT');
   } catch (error) {
     await client.query('ROLLBACK').catch(() => undefined);

@@ -7,7 +7,7 @@ import pg from 'pg';
 import { createPool, type Pool } from './database.ts';
 import { readSchemas } from '../migrate/files.ts';
 import { migrate } from '../migrate/migrate.ts';
-import { applyMigrations } from '../migrate/migrations.ts';
+import { applyFunctions, applyTables } from '../migrate/migrations.ts';
 import type { EventEnvelope } from './events/index.ts';
 import { publishParameters, publishValues } from './messaging/outbox.ts';
 import { createLogger, type Logger } from './telemetry.ts';
@@ -21,7 +21,9 @@ export const SQL_ROOT = join(import.meta.dirname, '../..');
 export async function createSchemas(pool: Pool, schemas: readonly string[]): Promise<void> {
   const client = await pool.connect();
   try {
-    await applyMigrations(client, await readSchemas(SQL_ROOT, schemas), silentLogger());
+    const read = await readSchemas(SQL_ROOT, schemas);
+    await applyTables(client, read, { logger: silentLogger() });
+    await applyFunctions(client, read, undefined, { logger: silentLogger() });
   } finally {
     client.release();
   }
