@@ -40,7 +40,8 @@ test('a resource that needs a value which only AWS knows is left out, what needs
     `Shop.Archive (AWS::Events::Archive) is left out: Shop.Archive.SourceArn: ${reason}`,
     `Shop.Bus (AWS::Events::EventBus) is left out: Shop.Bus.Name: ${reason}`,
     `Shop.OnBus (AWS::Events::Rule) is left out: Shop.Bus.Name: ${reason}`,
-    'Shop.Parameter (AWS::SQS::Queue) is left out: Shop.Parameter.VisibilityTimeout: the parameter NoDefault of stack Shop has no default value.',
+    'Shop.Parameter (AWS::SQS::Queue) is left out: Shop.Parameter.VisibilityTimeout: the parameter NoDefault of stack Shop has no value: '
+    + 'give one with --parameter NoDefault=VALUE.',
     `Shop.Pattern (AWS::Events::Rule) is left out: Shop.Pattern.EventPattern.source[0]: ${reason}`,
     `Shop.Secret (AWS::SecretsManager::Secret) is left out: Shop.Secret.SecretString: ${reason}`,
     `Shop.Unnamed (AWS::SQS::Queue) is left out: Shop.Unnamed.QueueName: ${reason}`,
