@@ -80,6 +80,7 @@ async function tryProject(workspace, env, tarballs) {
   const manifest = readJson(join(project, 'package.json'));
   const cdk = readJson(join(root, 'package.json')).devDependencies['aws-cdk-lib'];
   Object.assign(manifest.devDependencies, { 'aws-cdk-lib': cdk, 'cdk-local-run': `file:${tarballs.localRun}`, 'cdk-order-pipeline': `file:${tarballs.library}` });
+  for (const name of ['typescript', '@types/node']) { manifest.devDependencies[name] = readJson(join(root, 'package.json')).devDependencies[name]; }
   writeFileSync(join(project, 'package.json'), JSON.stringify(manifest, undefined, 2));
   writeFileSync(join(project, 'client.mjs'), CLIENT);
   const at = { cwd: project, env };
@@ -91,6 +92,10 @@ async function tryProject(workspace, env, tarballs) {
   });
   if (installed === undefined) { return; }
 
+  await steps.step('its types, with no others than those of Node.js', async () => {
+    writeFileSync(join(project, 'types.mts'), "import { startLocal, type LocalRun } from 'cdk-local-run';\nexport const run: LocalRun = await startLocal({ assemblyDir: 'cdk.out' });\n");
+    await run('npx', ['--no-install', 'tsc', '--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022', '--types', 'node', 'types.mts'], at);
+  });
   await steps.step('its own tests, with node --test and jest', async () => {
     await run('npm', ['test'], at);
     demand(processesOf(project).map((pid) => `process ${pid} is left`));

@@ -1,6 +1,6 @@
 import type { LocalEventBridge } from './eventbridge/types.ts';
 import type { Log } from './log.ts';
-import type { DatabaseAddress } from './rds/postgres.ts';
+import type { DatabaseAddress } from './rds/address.ts';
 import type { LocalServiceFactory } from './service.ts';
 import type { QueueDepth } from './sqs/endpoint.ts';
 

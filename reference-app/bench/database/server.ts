@@ -6,7 +6,7 @@ import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { unprivilegedAccount } from 'cdk-local-run/rds/account';
 import { findBinaries } from 'cdk-local-run/rds/binaries';
 import { startPostgres } from 'cdk-local-run/rds/postgres';
-import type { DatabaseAddress } from 'cdk-local-run/rds/postgres';
+import type { DatabaseAddress } from 'cdk-local-run/rds/address';
 import { startServer } from 'cdk-local-run/rds/server';
 import type { Server } from 'cdk-local-run/rds/server';
 import pg from 'pg';

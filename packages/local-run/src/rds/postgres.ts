@@ -8,6 +8,7 @@ import pg from 'pg';
 import { codeOf, LocalRunError, messageOf } from '../errors.ts';
 import { canEnter, unprivilegedAccount } from './account.ts';
 import type { Account } from './account.ts';
+import type { DatabaseAddress } from './address.ts';
 import { findBinaries, sharedFolder } from './binaries.ts';
 import { selfSigned } from './certificate.ts';
 import { bareEnvironment, startServer } from './server.ts';
@@ -17,14 +18,6 @@ import { LOOPBACK } from '../processes/ports.ts';
 
 const SLOT = 'replica';
 const STREAMING_DEADLINE_MS = 20_000;
-
-export interface DatabaseAddress {
-  readonly host: string;
-  readonly port: number;
-  readonly user: string;
-  readonly password: string;
-  readonly database: string;
-}
 
 export interface PostgresOptions {
   /** The folder of the data, the superuser's password and the logs. */
