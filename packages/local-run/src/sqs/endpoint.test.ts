@@ -11,6 +11,7 @@ import {
   SetQueueAttributesCommand, SQSClient,
 } from '@aws-sdk/client-sqs';
 import { SqsEndpoint } from './endpoint.ts';
+import { clientOf } from '../../test/sqs-client.ts';
 import { atEnd, eventually, temporaryFolder } from '../../test/temporary.ts';
 import { PortTakenError } from '../processes/ports.ts';
 
@@ -23,15 +24,7 @@ async function endpoint(context: TestContext, dataDir: string, gatheringMs?: num
   sqs.createQueue({ name: 'dead', arn: arn('dead'), attributes: {} }, account);
   sqs.createQueue({ name: 'orders', arn: arn('orders'), attributes: { VisibilityTimeout: '60', RedrivePolicy: dead } }, account);
   sqs.createQueue({ name: 'slow.fifo', arn: arn('slow.fifo'), attributes: { FifoQueue: 'true', ContentBasedDeduplication: 'true' } }, account);
-  const client = new SQSClient({ region: 'us-east-1', endpoint: sqs.url, credentials: { accessKeyId: 'local', secretAccessKey: 'local' }, maxAttempts: 1 });
-  let stopped = false;
-  const stop = async () => {
-    if (stopped) return;
-    stopped = true;
-    client.destroy();
-    await sqs.stop();
-  };
-  atEnd(context, stop);
+  const { client, stop } = clientOf(context, sqs);
   const QueueUrl = sqs.queueUrl('orders', account);
   return { sqs, client, QueueUrl, stop };
 }

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import { ChangeMessageVisibilityCommand, DeleteMessageCommand, ReceiveMessageCommand, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
+import { ChangeMessageVisibilityCommand, DeleteMessageCommand, ReceiveMessageCommand, SendMessageCommand } from '@aws-sdk/client-sqs';
 import { SqsEndpoint } from './endpoint.ts';
-import { atEnd, eventually, temporaryFolder } from '../../test/temporary.ts';
+import { clientOf } from '../../test/sqs-client.ts';
+import { eventually, temporaryFolder } from '../../test/temporary.ts';
 
 const account = '000000000000';
 const arn = (name: string) => `arn:aws:sqs:us-east-1:${account}:${name}`;
@@ -15,15 +16,7 @@ async function endpoint(context: TestContext, dataDir = temporaryFolder(context)
   const RedrivePolicy = JSON.stringify({ deadLetterTargetArn: arn('dead.fifo'), maxReceiveCount: 2 });
   sqs.createQueue({ name: 'orders.fifo', arn: arn('orders.fifo'), attributes: { ...fifo, RedrivePolicy } }, account);
   sqs.createQueue({ name: 'fair', arn: arn('fair'), attributes: {} }, account);
-  const client = new SQSClient({ region: 'us-east-1', endpoint: sqs.url, credentials: { accessKeyId: 'local', secretAccessKey: 'local' }, maxAttempts: 1 });
-  let stopped = false;
-  const stop = async () => {
-    if (stopped) return;
-    stopped = true;
-    client.destroy();
-    await sqs.stop();
-  };
-  atEnd(context, stop);
+  const { client, stop } = clientOf(context, sqs);
   const url = (name: string) => ({ QueueUrl: sqs.queueUrl(name, account) });
   return {
     sqs,

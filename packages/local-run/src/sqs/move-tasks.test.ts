@@ -3,11 +3,12 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import {
   CancelMessageMoveTaskCommand, DeleteMessageCommand, ListDeadLetterSourceQueuesCommand, ListMessageMoveTasksCommand, ReceiveMessageCommand,
-  SendMessageCommand, SQSClient, StartMessageMoveTaskCommand,
+  SendMessageCommand, StartMessageMoveTaskCommand,
 } from '@aws-sdk/client-sqs';
 import type { Message } from '@aws-sdk/client-sqs';
 import { SqsEndpoint } from './endpoint.ts';
-import { atEnd, eventually, temporaryFolder } from '../../test/temporary.ts';
+import { clientOf } from '../../test/sqs-client.ts';
+import { eventually, temporaryFolder } from '../../test/temporary.ts';
 
 const account = '000000000000';
 const arn = (name: string) => `arn:aws:sqs:us-east-1:${account}:${name}`;
@@ -22,15 +23,7 @@ async function endpoint(context: TestContext, dataDir = temporaryFolder(context)
   make('elsewhere');
   make('dead.fifo', { FifoQueue: 'true' });
   make('orders.fifo', { FifoQueue: 'true', RedrivePolicy: redriveTo('dead.fifo') });
-  const client = new SQSClient({ region: 'us-east-1', endpoint: sqs.url, credentials: { accessKeyId: 'local', secretAccessKey: 'local' }, maxAttempts: 1 });
-  let stopped = false;
-  const stop = async () => {
-    if (stopped) return;
-    stopped = true;
-    client.destroy();
-    await sqs.stop();
-  };
-  atEnd(context, stop);
+  const { client, stop } = clientOf(context, sqs);
   const url = (name: string) => sqs.queueUrl(name, account);
   const send = (name: string, MessageBody: string, more: object = {}) =>
     client.send(new SendMessageCommand({ QueueUrl: url(name), MessageBody, ...more }));
