@@ -1,7 +1,7 @@
 import type { TestContext } from 'node:test';
 import { SQSClient } from '@aws-sdk/client-sqs';
-import type { SqsEndpoint } from '../src/sqs/endpoint.ts';
 import { atEnd } from './temporary.ts';
+import type { SqsEndpoint } from '../src/sqs/endpoint.ts';
 
 /** A client of the endpoint that tries each call once, and a stop of both that can be called early. */
 export function clientOf(context: TestContext, sqs: SqsEndpoint): { client: SQSClient; stop: () => Promise<void> } {
