@@ -1,4 +1,4 @@
-/** How a client connects to a PostgreSQL server. Apart from the code, since its users need no types of a client library. */
+/** The way to a PostgreSQL server. It is apart from the code, since its users need no types of a client library. */
 export interface DatabaseAddress {
   readonly host: string;
   readonly port: number;
