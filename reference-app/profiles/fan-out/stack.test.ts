@@ -1,28 +1,17 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, test } from 'node:test';
-import * as cdk from 'aws-cdk-lib';
-import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json' with { type: 'json' };
+import { describe, test } from 'node:test';
 import { compilePattern, matchesPattern } from 'cdk-local-run/eventbridge/pattern';
-import { AwsSolutionsChecks } from 'cdk-nag';
-import { WorkloadImage } from 'cdk-order-pipeline';
 import { FAN_OUT_IMAGE } from './image.ts';
 import { FanOutStack } from './stack.ts';
 import { defaultSettings, type Settings } from '../../lib/settings.ts';
+import { synthesizer } from '../../test/stacks.ts';
 
-const scratch = mkdtempSync(join(tmpdir(), 'fan-out-stack-'));
-const image = join(scratch, 'image');
-mkdirSync(image);
-writeFileSync(join(image, 'Dockerfile'), 'FROM scratch\n');
-after(() => rmSync(scratch, { recursive: true }));
+const synthesizeApp = synthesizer();
 
 function synthesize(settings?: Settings, checks = false) {
-  const app = new cdk.App({ context: recommendedFlags, outdir: mkdtempSync(join(scratch, 'assembly-')) });
-  if (checks) { cdk.Validations.of(app).addPlugins(new AwsSolutionsChecks(app)); }
-  new FanOutStack(app, 'FanOut', { image: WorkloadImage.fromDirectory(image), settings });
-  const assembly = app.synth();
+  const { assembly } = synthesizeApp((app, image) => new FanOutStack(app, 'FanOut', { image, settings }), checks);
   // Templates are read as they are.
   const template: any = assembly.getStackByName('FanOut').template;
   const resources: [string, any][] = Object.entries(template.Resources);

@@ -1,15 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, test } from 'node:test';
-import * as cdk from 'aws-cdk-lib';
-import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json' with { type: 'json' };
-import { AwsSolutionsChecks } from 'cdk-nag';
-import { WorkloadImage } from 'cdk-order-pipeline';
+import { describe, test } from 'node:test';
 import { ORDER_PIPELINE_IMAGE } from './image.ts';
 import { OrderPipelineStack } from './stack.ts';
 import { defaultSettings, detailTypesOf, type Settings } from '../../lib/settings.ts';
+import { synthesizer } from '../../test/stacks.ts';
 
 interface Resource {
   readonly Type: string;
@@ -29,18 +25,10 @@ interface Manifest {
   readonly spec: any;
 }
 
-const scratch = mkdtempSync(join(tmpdir(), 'order-pipeline-'));
-
-const image = join(scratch, 'image');
-mkdirSync(image);
-writeFileSync(join(image, 'Dockerfile'), 'FROM scratch\n');
-after(() => rmSync(scratch, { recursive: true }));
+const synthesizeApp = synthesizer();
 
 function synthesize(settings?: Settings, checks = false) {
-  const app = new cdk.App({ context: recommendedFlags, outdir: mkdtempSync(join(scratch, 'assembly-')) });
-  if (checks) { cdk.Validations.of(app).addPlugins(new AwsSolutionsChecks(app)); }
-  const stack = new OrderPipelineStack(app, 'OrderPipeline', { image: WorkloadImage.fromDirectory(image), settings });
-  const assembly = app.synth();
+  const { stack, assembly } = synthesizeApp((app, image) => new OrderPipelineStack(app, 'OrderPipeline', { image, settings }), checks);
   const { Resources: resources, Outputs: outputs }: Template = assembly.getStackByName('OrderPipeline').template;
   const ofType = (type: string) => Object.values(resources).filter(resource => resource.Type === type).map(resource => resource.Properties);
   const manifests = ofType('Custom::AWSCDK-EKS-KubernetesResource').flatMap(({ Manifest }): Manifest[] => JSON.parse(render(Manifest)));
