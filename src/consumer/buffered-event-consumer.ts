@@ -384,7 +384,7 @@ export class BufferedEventConsumer extends Construct implements IEventSubscripti
   /**
    * Adds the alarms that every consumer should have: messages wait too long, there are dead letters, EventBridge couldn't deliver.
    */
-  public addAlarms(options: ConsumerAlarmsOptions): ISubscriptionAlarms {
+  public addAlarms(options: ConsumerAlarmsOptions = {}): ISubscriptionAlarms {
     return new ConsumerAlarms(this, 'Alarms', { consumer: this, ...options });
   }
 

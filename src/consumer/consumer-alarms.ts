@@ -5,14 +5,19 @@ import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
 import { Construct } from 'constructs';
 import type { BufferedEventConsumer } from './buffered-event-consumer';
 import type { ISubscriptionAlarms } from './event-subscription';
+import { alarmsWith, type MakeAlarm } from '../private/alarm-actions';
 import { invalid, requireDuration } from '../private/validation';
 
 /**
  * Options of the alarms of a consumer.
  */
 export interface ConsumerAlarmsOptions {
-  /** The actions when an alarm goes off, such as an `SnsAction`. */
-  readonly actions: cloudwatch.IAlarmAction[];
+  /**
+   * The actions when an alarm goes off, such as an `SnsAction`.
+   *
+   * @default - none: the alarms are only visible in CloudWatch, which is the warning `alarmsWithoutActions`
+   */
+  readonly actions?: cloudwatch.IAlarmAction[];
 
   /**
    * The actions when an alarm is over. Tools that open an incident use them to close it.
@@ -70,14 +75,12 @@ export class ConsumerAlarms extends Construct implements ISubscriptionAlarms {
   /** EventBridge gave up delivering an event to the queue. It is undefined if the consumer has no rule. */
   public readonly failedDeliveries?: cloudwatch.Alarm;
 
-  private readonly actions: cloudwatch.IAlarmAction[];
-  private readonly okActions: cloudwatch.IAlarmAction[];
+  private readonly makeAlarm: MakeAlarm;
 
   constructor(scope: Construct, id: string, props: ConsumerAlarmsProps) {
     super(scope, id);
     const { consumer, acceptableLatency = Duration.minutes(5) } = props;
-    this.actions = props.actions;
-    this.okActions = props.okActions ?? [];
+    this.makeAlarm = alarmsWith(this, props);
     this.validate(consumer, acceptableLatency);
 
     const name = consumer.node.path;
@@ -86,7 +89,7 @@ export class ConsumerAlarms extends Construct implements ISubscriptionAlarms {
     const redrive = `aws sqs start-message-move-task --source-arn ${consumer.deadLetterQueue.queueArn} `
       + `--destination-arn ${consumer.queue.queueArn}`;
 
-    this.oldestMessageAge = this.addAlarm('OldestMessageAge', {
+    this.oldestMessageAge = this.makeAlarm('OldestMessageAge', {
       metric: consumer.metricOldestMessageAge({ period }),
       threshold: acceptableLatency.toSeconds({ integral: false }),
       comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
@@ -95,7 +98,7 @@ export class ConsumerAlarms extends Construct implements ISubscriptionAlarms {
         + 'Check whether the target runs, whether it fails (its log, dead letters), and whether it is at its limit of replicas or concurrency. '
         + 'Raise the limit only if the database behind it can handle that. Messages are lost when the retention period of the queue ends.',
     });
-    this.deadLetters = this.addAlarm('DeadLetters', {
+    this.deadLetters = this.makeAlarm('DeadLetters', {
       metric: consumer.metricDeadLetters({ period }),
       threshold: 1,
       evaluationPeriods: 1,
@@ -112,7 +115,7 @@ export class ConsumerAlarms extends Construct implements ISubscriptionAlarms {
       ? `Then move the dead letters back: ${redrive}`
       // Amazon SQS moves messages between queues of one type only.
       : `Then publish the events again that are in ${consumer.ruleDeadLetterQueue?.queueArn}`;
-    return this.addAlarm('FailedDeliveries', {
+    return this.makeAlarm('FailedDeliveries', {
       metric: consumer.metricFailedDeliveries({ period }),
       threshold: 1,
       evaluationPeriods: 1,
@@ -121,17 +124,6 @@ export class ConsumerAlarms extends Construct implements ISubscriptionAlarms {
         + `${undelivered} - if it is empty, the policy or key of that queue refuses, too, and the events have to be replayed from `
         + 'an archive of the bus.',
     });
-  }
-
-  private addAlarm(id: string, props: cloudwatch.AlarmProps): cloudwatch.Alarm {
-    const alarm = new cloudwatch.Alarm(this, id, {
-      comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-      treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
-      ...props,
-    });
-    alarm.addAlarmAction(...this.actions);
-    alarm.addOkAction(...this.okActions);
-    return alarm;
   }
 
   private validate(consumer: BufferedEventConsumer, acceptableLatency: Duration): void {

@@ -77,5 +77,5 @@ export interface IEventSubscription extends iam.IGrantable, ec2.IConnectable, ID
   /**
    * Adds the alarms that every subscription should have.
    */
-  addAlarms(options: ConsumerAlarmsOptions): ISubscriptionAlarms;
+  addAlarms(options?: ConsumerAlarmsOptions): ISubscriptionAlarms;
 }

@@ -1,5 +1,5 @@
 import { App, CfnParameter, Duration, Stack, Token } from 'aws-cdk-lib';
-import { Template } from 'aws-cdk-lib/assertions';
+import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import * as cloudwatch_actions from 'aws-cdk-lib/aws-cloudwatch-actions';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
@@ -218,4 +218,28 @@ test('what is in work and what was sent can be watched too', () => {
     namespace: 'AWS/SQS', metricName: 'NumberOfMessagesSent', statistic: 'Sum', dimensions: [{ name: 'QueueName', value: queueName }],
   });
   expect(consumer.metricSent({ period: Duration.minutes(1) }).period.toSeconds()).toBe(60);
+});
+
+describe('alarms without actions', () => {
+  const warnings = () => Annotations.fromStack(stack).findWarning('*', Match.stringLikeRegexp('without actions')).map(({ id, entry }) => [id, entry.data]);
+
+  test('are one warning for the consumer', () => {
+    consumerOf().addAlarms();
+    const [[path, text], ...others] = warnings();
+    expect(others).toEqual([]);
+    expect(path).toBe('/Shop/Stock/Alarms');
+    expect(text).toMatch(/^OldestMessageAge, DeadLetters, FailedDeliveries: .* \[ack: cdk-order-pipeline:alarmsWithoutActions\]$/);
+  });
+
+  test('are those that have none at synthesis', () => {
+    const action = new cloudwatch_actions.SnsAction(new sns.Topic(stack, 'Topic'));
+    const made = consumerOf().addAlarms({ okActions: [action] });
+    made.deadLetters.addAlarmAction(action);
+    expect(warnings().map(([, text]) => String(text).split(':')[0])).toEqual(['OldestMessageAge, FailedDeliveries']);
+  });
+
+  test('are no warning when all have an action', () => {
+    consumerOf().addAlarms({ actions: [new cloudwatch_actions.SnsAction(new sns.Topic(stack, 'Topic'))] });
+    expect(warnings()).toEqual([]);
+  });
 });
