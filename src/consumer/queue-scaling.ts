@@ -215,9 +215,9 @@ export abstract class QueueScaling {
   }
 
   /**
-   * Runs a fixed number of replicas.
+   * Runs a fixed number of replicas. It needs neither the metrics server nor KEDA.
    *
-   * @param replicas the number, at least 0
+   * @param replicas the number; with 0 the consumer has no Deployment, and messages wait until the scaling is changed
    */
   public static fixed(replicas: number): QueueScaling {
     return new WorkloadScaling(Autoscaling.fixed(replicas));

@@ -43,18 +43,21 @@ export interface AutoscalingBindOptions {
  */
 export interface AutoscalingConfig {
   /**
-   * The number of replicas in the Deployment.
+   * The objects that set the number of replicas, such as a HorizontalPodAutoscaler. They are applied after the Deployment.
    *
-   * @default - none: an autoscaler sets it, and a number here would reset it in every deployment
-   */
-  readonly replicas?: number;
-
-  /**
-   * The manifests that are applied with the Deployment.
+   * The Deployment itself has no number: it would reset the replicas in every deployment. Objects of one API group and name are applied
+   * together; a scaling with objects of another group replaces them, and the new ones are made before the old ones are deleted.
    *
-   * @default - none
+   * @default - none: there is one replica
    */
   readonly manifests?: { [key: string]: unknown }[];
+
+  /**
+   * True if nothing runs. The workload then has no Deployment, so that no autoscaler that is still there can start a pod.
+   *
+   * @default false
+   */
+  readonly stopped?: boolean;
 }
 
 /**
@@ -70,7 +73,11 @@ export abstract class Autoscaling {
     return new CpuAutoscaling(options);
   }
 
-  /** Runs a fixed number of replicas. */
+  /**
+   * Runs a fixed number of replicas, by a HorizontalPodAutoscaler with this minimum and maximum. It doesn't need the metrics server.
+   *
+   * @param replicas the number; with 0 the workload has no Deployment, until the scaling is changed
+   */
   public static fixed(replicas: number): Autoscaling {
     return new FixedReplicas(replicas);
   }
@@ -110,7 +117,10 @@ class FixedReplicas extends Autoscaling {
     requireAtLeast('replicas', replicas, 0);
   }
 
-  public bind(_scope: Construct, _options: AutoscalingBindOptions): AutoscalingConfig {
-    return { replicas: this.replicas };
+  public bind(_scope: Construct, options: AutoscalingBindOptions): AutoscalingConfig {
+    // A number in the Deployment would be 1 for a moment when an autoscaler takes over. So every kind of scaling leaves it out.
+    return this.replicas === 0
+      ? { stopped: true }
+      : { manifests: [horizontalPodAutoscaler(options, { minReplicas: this.replicas, maxReplicas: this.replicas })] };
   }
 }

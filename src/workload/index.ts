@@ -6,6 +6,7 @@ export * from './kubernetes-container-options';
 export * from './kubernetes-job';
 export * from './kubernetes-prerequisites';
 export * from './kubernetes-workload';
+export * from './manifest-transform';
 export * from './metrics-access';
 export * from './service-exposure';
 export * from './workload-image';

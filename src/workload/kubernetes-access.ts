@@ -1,13 +1,15 @@
-import { Stack } from 'aws-cdk-lib';
+import { Duration, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as eks from 'aws-cdk-lib/aws-eks';
 import * as eksv2 from 'aws-cdk-lib/aws-eks-v2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import { Construct, Dependable, IConstruct, IDependable } from 'constructs';
 import type { ClusterPrerequisite } from './cluster-prerequisite';
-import { EksCluster, EksV1Cluster, EksV2Cluster, isAutoModeClass } from './private/cluster';
-import { identityOf, Manifest } from './private/manifest';
+import type { IManifestTransform } from './manifest-transform';
+import { EksCluster, EksV1Cluster, EksV2Cluster, isAutoModeClass, ObjectField } from './private/cluster';
+import { identityOf, keyOf, Manifest } from './private/manifest';
 import { Needs, watchNeeds } from './private/needs';
+import { waitForEachVersion } from './private/rollout';
 import { differ, invalid } from '../private/validation';
 
 /**
@@ -109,6 +111,8 @@ export abstract class KubernetesAccess {
   private readonly applied: IConstruct[] = [];
   private readonly dependencies: IDependable[] = [];
   private readonly needs = new Needs();
+  private readonly transforms: IManifestTransform[] = [];
+  private first?: IConstruct;
   private existing?: ClusterPrerequisite[];
   private operatorRole?: iam.IRole;
 
@@ -151,11 +155,36 @@ export abstract class KubernetesAccess {
    * @returns the construct of the applied manifests; depend on it to come after them
    */
   public applyManifest(scope: Construct, id: string, manifests: { [key: string]: unknown }[]): Construct {
-    const applied = this._applyPrerequisite(scope, id, manifests);
-    applied.node.addDependency(...this.dependencies);
-    this.applied.push(applied);
-    this.needs.add(scope, this.namespace, manifests);
-    return applied;
+    return this._applyFinal(scope, id, manifests.map(manifest => this._transformed(scope, manifest)));
+  }
+
+  /**
+   * Changes every object of this access before it is applied: the one way to everything that the library has no option for, such as
+   * tolerations, volumes, annotations and a priority class. Transforms run in the order in which they were added.
+   *
+   * Add it before anything is applied, right after the access is made; later it is an error. The result is checked by the cluster only, except
+   * that type and name of an object must stay.
+   *
+   * @example
+   * declare const kubernetes: KubernetesAccess;
+   *
+   * class OnSpotNodes implements IManifestTransform {
+   *   public transform(manifest: { [key: string]: any }): { [key: string]: any } {
+   *     if (manifest.kind === 'Deployment') {
+   *       manifest.spec.template.spec.tolerations = [{ key: 'spot', operator: 'Exists', effect: 'NoSchedule' }];
+   *     }
+   *     return manifest;
+   *   }
+   * }
+   *
+   * kubernetes.transform(new OnSpotNodes());
+   */
+  public transform(transform: IManifestTransform): void {
+    if (this.first) {
+      throw invalid(this.first, 'a transform of the KubernetesAccess must be added before the first object is applied, which is here: '
+        + 'call transform() right after the access is made');
+    }
+    this.transforms.push(transform);
   }
 
   /**
@@ -187,6 +216,7 @@ export abstract class KubernetesAccess {
       objectName: serviceName,
       objectNamespace: this.namespace,
       jsonPath: '.status.loadBalancer.ingress[0].hostname',
+      timeout: ADDRESS_TIMEOUT,
     });
     value?.node.addDependency(after);
     return value?.value;
@@ -198,10 +228,53 @@ export abstract class KubernetesAccess {
    * @internal
    */
   public _applyPrerequisite(scope: Construct, id: string, manifests: Manifest[], overwrite?: boolean): Construct {
-    this.refuseElsewhere(scope);
-    for (const manifest of manifests) { this.refuseDuplicate(scope, manifest); }
-    this._manifests.push(...manifests);
-    return this._apply(scope, id, manifests, overwrite);
+    return this.applyNow(scope, id, manifests.map(manifest => this._transformed(scope, manifest)), overwrite);
+  }
+
+  /**
+   * Applies manifests that are transformed already. `overwrite` replaces existing objects.
+   *
+   * @internal
+   */
+  public _applyFinal(scope: Construct, id: string, manifests: Manifest[], overwrite?: boolean): Construct {
+    const applied = this.applyNow(scope, id, manifests, overwrite);
+    applied.node.addDependency(...this.dependencies);
+    this.applied.push(applied);
+    this.needs.add(scope, this.namespace, manifests);
+    return applied;
+  }
+
+  /**
+   * The object after all transforms.
+   *
+   * @internal
+   */
+  public _transformed(scope: Construct, manifest: Manifest): Manifest {
+    this.first ??= scope;
+    return this.transforms.reduce<Manifest>((object, transform) => {
+      const before = keyOf(object);
+      const result = transform.transform(object, scope) as Manifest | undefined;
+      if (!result || keyOf(result) !== before) {
+        throw invalid(scope, `transform() of the KubernetesAccess must return the object with the same apiVersion, kind, namespace and name: got ${
+          result && keyOf(result)} for ${before}`);
+      }
+      return result;
+    }, manifest);
+  }
+
+  /**
+   * Makes the deployment wait until a field of an object has a value: again for each version of `manifest`, which has the object.
+   *
+   * @returns undefined if nothing can be read, as with `manifestsOnly`
+   * @internal
+   */
+  public _waitFor(scope: Construct, id: string, field: Omit<ObjectField, 'objectNamespace'>, manifest: Manifest, after: IDependable[]): Construct | undefined {
+    const waiting = this._cluster?.read(scope, id, { ...field, objectNamespace: this.namespace });
+    if (waiting) {
+      waiting.node.addDependency(...after);
+      waitForEachVersion(waiting, manifest);
+    }
+    return waiting;
   }
 
   /**
@@ -271,6 +344,13 @@ export abstract class KubernetesAccess {
     }
   }
 
+  private applyNow(scope: Construct, id: string, manifests: Manifest[], overwrite?: boolean): Construct {
+    this.refuseElsewhere(scope);
+    for (const manifest of manifests) { this.refuseDuplicate(scope, manifest); }
+    this._manifests.push(...manifests);
+    return this._apply(scope, id, manifests, overwrite);
+  }
+
   /** Refuses a second object with the same name: for Kubernetes, it would be a change of the first. */
   private refuseDuplicate(scope: Construct, manifest: Manifest): void {
     const identity = identityOf(manifest);
@@ -279,6 +359,9 @@ export abstract class KubernetesAccess {
     }
   }
 }
+
+/** EKS makes a load balancer in two to three minutes; its name is known earlier. */
+const ADDRESS_TIMEOUT = Duration.minutes(10);
 
 /** A cluster of either kind to which manifests are applied. */
 abstract class ClusterAccess extends KubernetesAccess {

@@ -1,15 +1,21 @@
-import { createHash } from 'crypto';
 import { Duration, Lazy, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as eks from 'aws-cdk-lib/aws-eks';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
-import { Construct } from 'constructs';
+import { Construct, IDependable } from 'constructs';
 import { IHostedService } from './hosted-service';
 import { KubernetesAccess } from './kubernetes-access';
 import { KubernetesContainerOptions } from './kubernetes-container-options';
 import { KubernetesPod } from './private/kubernetes-pod';
+import type { Manifest } from './private/manifest';
+import { applyObjects, labelled } from './private/objects';
+import { HASH_LENGTH, hashOf } from './private/rollout';
 import { WorkloadImage } from './workload-image';
+import { invalid, requireInteger, requireSeconds } from '../private/validation';
+
+/** The function that reads from the cluster has 15 minutes, and needs some of them to log in. */
+const MAX_WAIT = Duration.minutes(14);
 
 /**
  * Options of a job, without its image.
@@ -25,9 +31,26 @@ export interface KubernetesJobOptions extends KubernetesContainerOptions {
   /**
    * The time limit of the job, with its retries.
    *
-   * @default Duration.minutes(15)
+   * @default Duration.minutes(10)
    */
   readonly timeout?: Duration;
+
+  /**
+   * True if the deployment waits for the end of the job, and fails if the job fails. The constructs that depend on the job are then deployed
+   * only after its success.
+   *
+   * A deployment waits at most 14 minutes, as the function that waits has 15. A cluster of `KubernetesAccess.manifestsOnly()` is not waited for.
+   *
+   * @default - true, if `timeout` is at most 14 minutes
+   */
+  readonly waitForCompletion?: boolean;
+
+  /**
+   * Exit codes with which the job fails at once, without retries: those that another attempt can't change.
+   *
+   * @default - none; 65 for the migration of a pipeline, with which a migration says that the database doesn't fit
+   */
+  readonly failFastExitCodes?: number[];
 }
 
 /**
@@ -44,8 +67,8 @@ export interface KubernetesJobProps extends KubernetesJobOptions {
 /**
  * A run-to-completion job on Kubernetes, such as a database migration.
  *
- * It runs again when its image, command or environment changes. The deployment applies it and continues: it doesn't
- * wait for the job to end, and a job may run again, so it has to be idempotent.
+ * It runs again when its image, command or environment changes. It may also run twice, so it has to be idempotent. The deployment waits for its
+ * end, and fails with it.
  *
  * @example
  * declare const kubernetes: KubernetesAccess;
@@ -95,35 +118,52 @@ export class KubernetesJob extends Construct implements IHostedService {
     this.grantPrincipal = pod.grantPrincipal;
     this.serviceName = pod.serviceName;
 
-    const spec = {
-      backoffLimit: props.backoffLimit ?? 6,
-      activeDeadlineSeconds: (props.timeout ?? Duration.minutes(15)).toSeconds(),
-      ttlSecondsAfterFinished: Duration.days(1).toSeconds(),
-      template: pod.template({}, { restartPolicy: 'Never' }),
-    };
-    this.manifest = props.kubernetes.applyManifest(this, 'Manifest', [
-      pod.serviceAccount(),
-      ...pod.securityGroupPolicy(),
-      pod.networkPolicy([]),
-      {
-        apiVersion: 'batch/v1',
-        kind: 'Job',
-        // Kubernetes refuses to change the pod template of a job, so another template is another job.
-        metadata: pod.metadata(Lazy.string({ produce: () => `${pod.serviceName}-${hashOf(Stack.of(this).resolve(spec))}` })),
-        spec,
+    const timeout = props.timeout ?? Duration.minutes(10);
+    requireSeconds(this, { timeout });
+    const exitCodes = [...new Set(props.failFastExitCodes ?? [])].sort((one, other) => one - other);
+    exitCodes.forEach(code => requireInteger(this, 'failFastExitCodes', code, 1, 255));
+    const known = !timeout.isUnresolved();
+    if (props.waitForCompletion && known && timeout.toMilliseconds() > MAX_WAIT.toMilliseconds()) {
+      throw invalid(this, `waitForCompletion needs a timeout of at most ${MAX_WAIT.toHumanString()}, got ${timeout.toHumanString()}: a deployment `
+        + 'can\'t wait longer. Give a shorter timeout, or set waitForCompletion to false');
+    }
+    const waits = props.waitForCompletion ?? (known && timeout.toMilliseconds() <= MAX_WAIT.toMilliseconds());
+
+    const final = (manifest: Manifest) => props.kubernetes._transformed(this, labelled(manifest, pod.selector));
+    const job: Manifest = final({
+      apiVersion: 'batch/v1',
+      kind: 'Job',
+      // Kubernetes refuses to change the pod template of a job, so another template is another job.
+      metadata: pod.metadata(Lazy.string({ produce: () => `${pod.serviceName}-${hashOf(Stack.of(this).resolve(job.spec))}` })),
+      spec: {
+        backoffLimit: props.backoffLimit ?? 6,
+        activeDeadlineSeconds: timeout.toSeconds(),
+        ttlSecondsAfterFinished: Duration.days(1).toSeconds(),
+        ...exitCodes.length === 0 ? {} : {
+          podFailurePolicy: { rules: [{ action: 'FailJob', onExitCodes: { containerName: 'main', operator: 'In', values: exitCodes } }] },
+        },
+        template: pod.template({}, { restartPolicy: 'Never' }),
       },
-    ]);
+    });
+    const applied = applyObjects(this, props.kubernetes, {
+      before: pod.securityGroupPolicy().map(final),
+      always: [...[pod.serviceAccount(), pod.networkPolicy([])].map(final), job],
+    });
+    this.manifest = applied.main;
     this.manifest.node.addDependency(...pod.prerequisites);
+
+    if (waits) {
+      const { name } = job.metadata as { name: string };
+      const read = (id: string, jsonPath: string, limit: Duration, after: IDependable) =>
+        props.kubernetes._waitFor(this, id, { objectType: 'job', objectName: name, jsonPath, timeout: limit }, job, [after]);
+      // Two steps: the end of a failed job is seen at once, and not only when the time is over.
+      const ended = read('Ended', '.status.conditions[?(@.status=="True")].type', timeout.plus(Duration.seconds(30)), this.manifest);
+      if (ended) { read('Succeeded', '.status.conditions[?(@.type=="Complete")].type', Duration.minutes(1), ended); }
+    }
   }
 
   /** The connections of the pods, for example to open a database to them. */
   public get connections(): ec2.Connections {
     return this.pod.connections;
   }
-}
-
-const HASH_LENGTH = 10;
-
-function hashOf(spec: unknown): string {
-  return createHash('sha256').update(JSON.stringify(spec)).digest('hex').slice(0, HASH_LENGTH);
 }

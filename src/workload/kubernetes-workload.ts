@@ -10,16 +10,31 @@ import { KubernetesAccess } from './kubernetes-access';
 import { KubernetesContainerOptions } from './kubernetes-container-options';
 import { MetricsAccess } from './metrics-access';
 import { KubernetesPod } from './private/kubernetes-pod';
+import type { Manifest } from './private/manifest';
+import { applyObjects, labelled } from './private/objects';
 import { ServiceAddressKind, ServiceExposure } from './service-exposure';
 import { WorkloadImage } from './workload-image';
 import { WorkloadProbes } from './workload-probes';
-import { invalid } from '../private/validation';
+import { invalid, requireDuration } from '../private/validation';
 
 /** The time for which a stopping pod with connections continues to serve, if the exposure sets none. */
 const DRAIN_TIME = Duration.seconds(15);
 
 /** The time in which a process can finish its work after the last call. */
 const STOP_TIME = Duration.seconds(30);
+
+const DEFAULT_ROLLOUT_TIMEOUT = Duration.minutes(10);
+
+/** The function that reads from the cluster has 15 minutes, and needs some of them to log in. */
+const MAX_ROLLOUT_TIMEOUT = Duration.minutes(14);
+
+/**
+ * The reason of the condition `Progressing` while all pods are of the newest version and available. It counts only when the controller has
+ * seen this version.
+ *
+ * @see https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#complete-deployment
+ */
+const ROLLED_OUT = '.items[?(@.metadata.generation==@.status.observedGeneration)].status.conditions[?(@.reason=="NewReplicaSetAvailable")].reason';
 
 /**
  * Options of every long-running workload.
@@ -47,6 +62,17 @@ export interface KubernetesWorkloadOptions extends KubernetesContainerOptions {
    * the workload is not exposed
    */
   readonly terminationGracePeriod?: Duration;
+
+  /**
+   * The time in which a new version must be running completely, or the deployment fails and goes back to the former version. 0 doesn't
+   * wait: then a deployment ends when the cluster has accepted the objects.
+   *
+   * A version is running when every pod of it is ready and no older one is needed. With zero replicas, that is at once. A cluster of
+   * `KubernetesAccess.manifestsOnly()` is not waited for.
+   *
+   * @default Duration.minutes(10) - at most 14 minutes, as the function that waits has 15
+   */
+  readonly rolloutTimeout?: Duration;
 
   /**
    * Clients that may read `/metrics` on the port, in addition to those that the exposure allows. An example is Prometheus.
@@ -167,12 +193,13 @@ export class KubernetesWorkload extends Construct implements IHostedService {
         + ` (drainTime of the exposure), got ${gracePeriod.toHumanString()}`);
     }
 
+    requireDuration(this, 'rolloutTimeout', props.rolloutTimeout, Duration.seconds(0), MAX_ROLLOUT_TIMEOUT);
+
     const deployment = {
       apiVersion: 'apps/v1',
       kind: 'Deployment',
       metadata: pod.metadata(),
       spec: {
-        ...scaling.replicas === undefined ? {} : { replicas: scaling.replicas },
         revisionHistoryLimit: 3,
         selector: { matchLabels: pod.selector },
         strategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 0, maxSurge: '25%' } },
@@ -206,16 +233,30 @@ export class KubernetesWorkload extends Construct implements IHostedService {
       ...scrapers.length > 0 ? [{ from: scrapers, ports }] : [],
     ];
 
-    this.manifest = props.kubernetes.applyManifest(this, 'Manifest', [
-      pod.serviceAccount(),
-      ...pod.securityGroupPolicy(),
-      pod.networkPolicy(ingress),
-      deployment,
-      disruptionBudget,
-      ...scaling.manifests ?? [],
-      ...exposure.manifests ?? [],
-    ]);
+    const final = (manifest: Manifest) => props.kubernetes._transformed(this, labelled(manifest, pod.selector));
+    const deployed = scaling.stopped ? undefined : final(deployment);
+    const applied = applyObjects(this, props.kubernetes, {
+      before: pod.securityGroupPolicy().map(final),
+      always: [
+        ...[pod.serviceAccount(), pod.networkPolicy(ingress)].map(final),
+        ...deployed ? [deployed] : [],
+        final(disruptionBudget),
+      ],
+      optional: [...scaling.manifests ?? [], ...exposure.manifests ?? []].map(final),
+    });
+    this.manifest = applied.main;
     this.manifest.node.addDependency(...pod.prerequisites);
+
+    const timeout = props.rolloutTimeout ?? DEFAULT_ROLLOUT_TIMEOUT;
+    if (deployed && (timeout.isUnresolved() || timeout.toMilliseconds() > 0)) {
+      props.kubernetes._waitFor(this, 'Rollout', {
+        objectType: 'deployment',
+        // With a selector, the answer is a list, and only the items of a list can be filtered.
+        objectName: `--field-selector=metadata.name=${this.serviceName}`,
+        jsonPath: ROLLED_OUT,
+        timeout,
+      }, deployed, [this.manifest, ...applied.optional]);
+    }
   }
 
   /** The connections of the pods, for example to open a database to them. */

@@ -73,7 +73,7 @@ export class KedaAutoscaling extends Autoscaling {
   public bind(_scope: Construct, { deploymentName, namespace }: AutoscalingBindOptions): AutoscalingConfig {
     const apiVersion = 'keda.sh/v1alpha1';
     const metadata = { name: deploymentName, namespace };
-    const { fallback, behavior, targetCpuUtilizationPercent } = this.settings;
+    const { fallback, targetCpuUtilizationPercent } = this.settings;
     return {
       manifests: [
         // KEDA uses the identity of its operator: it finds that of the workload only in an annotation, which EKS Pod Identity doesn't set.
@@ -89,7 +89,7 @@ export class KedaAutoscaling extends Autoscaling {
             pollingInterval: this.settings.pollingSeconds,
             cooldownPeriod: this.settings.cooldownSeconds,
             ...fallback && { fallback },
-            ...behavior && { advanced: { horizontalPodAutoscalerConfig: { behavior } } },
+            ...advanced(this.settings),
             triggers: [{
               type: 'aws-sqs-queue',
               authenticationRef: { name: deploymentName },
@@ -116,6 +116,15 @@ export class KedaAutoscaling extends Autoscaling {
       ],
     };
   }
+}
+
+function advanced({ minReplicas, behavior }: KedaSettings) {
+  const settings = {
+    ...behavior && { horizontalPodAutoscalerConfig: { behavior } },
+    // Otherwise the Deployment stays at 0 if another autoscaler follows KEDA, since a HorizontalPodAutoscaler doesn't start from 0.
+    ...minReplicas === 0 && { restoreToOriginalReplicaCount: true },
+  };
+  return Object.keys(settings).length > 0 ? { advanced: settings } : {};
 }
 
 /** Makes a HorizontalPodAutoscaler for a metric that an adapter serves as `external.metrics.k8s.io`. */

@@ -29,6 +29,9 @@ export class KubernetesServiceHost implements IServiceHost {
   }
 }
 
+/** The exit code of a migration that can't work with its database, however often it is tried (`EX_DATAERR` of sysexits). */
+const UNFIT_DATABASE = 65;
+
 /** A migration as a Job. */
 export class KubernetesJobHost implements IServiceHost {
   constructor(private readonly kubernetes: KubernetesAccess, private readonly options: KubernetesJobHostOptions) {
@@ -43,6 +46,7 @@ export class KubernetesJobHost implements IServiceHost {
       kubernetes: this.kubernetes,
       environment: { ...environment, ...this.options.environment },
       egressPorts: [...egressPorts ?? [], ...this.options.egressPorts ?? []],
+      failFastExitCodes: this.options.failFastExitCodes ?? [UNFIT_DATABASE],
     });
     job.manifest.node.addDependency(...dependencies ?? []);
     return job;

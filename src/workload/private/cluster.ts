@@ -20,6 +20,8 @@ export interface ObjectField {
   readonly objectName: string;
   readonly objectNamespace: string;
   readonly jsonPath: string;
+  /** The time limit for the field to have a value. */
+  readonly timeout: Duration;
 }
 
 /** The differences between the two generations of clusters. */
@@ -74,9 +76,6 @@ export function isAutoModeClass(loadBalancerClass: string | undefined): boolean 
 /** A chart has images to pull, on nodes that may have to start first. */
 const CHART_TIMEOUT = Duration.minutes(10);
 
-/** EKS makes a load balancer in two to three minutes; its name is known earlier. */
-const VALUE_TIMEOUT = Duration.minutes(10);
-
 export class EksV1Cluster extends EksCluster {
   public readonly made: boolean;
 
@@ -94,7 +93,7 @@ export class EksV1Cluster extends EksCluster {
   }
 
   public read(scope: Construct, id: string, what: ObjectField): EksValue {
-    return new eks.KubernetesObjectValue(scope, id, { cluster: this.cluster, timeout: VALUE_TIMEOUT, ...what });
+    return new eks.KubernetesObjectValue(scope, id, { cluster: this.cluster, ...what });
   }
 
   public podIdentityAgent(): IConstruct | undefined {
@@ -120,7 +119,7 @@ export class EksV2Cluster extends EksCluster {
   }
 
   public read(scope: Construct, id: string, what: ObjectField): EksValue {
-    return new eksv2.KubernetesObjectValue(scope, id, { cluster: this.cluster, timeout: VALUE_TIMEOUT, ...what });
+    return new eksv2.KubernetesObjectValue(scope, id, { cluster: this.cluster, ...what });
   }
 
   public podIdentityAgent(): IConstruct | undefined {

@@ -80,6 +80,14 @@ export class KubernetesPod {
     return { apiVersion: 'v1', kind: 'ServiceAccount', metadata: this.metadata(), automountServiceAccountToken: false };
   }
 
+  /**
+   * The labels of the pods. With the security group in them, another group is another pod: a pod gets its groups when it starts.
+   */
+  private get podLabels(): { [key: string]: string } {
+    const { podSecurityGroup } = this.options;
+    return { ...this.selector, ...podSecurityGroup && { 'cdk-order-pipeline/security-group': podSecurityGroup.securityGroupId } };
+  }
+
   /** Gives the pods their own security group, if they have one. It must exist before the pods. */
   public securityGroupPolicy(): Manifest[] {
     const { podSecurityGroup, kubernetes } = this.options;
@@ -89,7 +97,7 @@ export class KubernetesPod {
       apiVersion: 'vpcresources.k8s.aws/v1beta1',
       kind: 'SecurityGroupPolicy',
       metadata: this.metadata(),
-      spec: { podSelector: { matchLabels: this.selector }, securityGroups: { groupIds: [...new Set(groups)] } },
+      spec: { podSelector: { matchLabels: this.podLabels }, securityGroups: { groupIds: [...new Set(groups)] } },
     }];
   }
 
@@ -126,7 +134,7 @@ export class KubernetesPod {
       ...environment,
     };
     return {
-      metadata: { labels: this.selector },
+      metadata: { labels: this.podLabels },
       spec: {
         serviceAccountName: this.serviceName,
         automountServiceAccountToken: false,
