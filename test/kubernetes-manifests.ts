@@ -10,8 +10,12 @@ export interface Manifest {
 
 /** All manifests that a stack applies, in the order of the template. */
 export function manifestsOf(template: Template): Manifest[] {
-  return Object.values(template.findResources('Custom::AWSCDK-EKS-KubernetesResource'))
-    .flatMap(resource => JSON.parse(render(resource.Properties.Manifest)));
+  return Object.values(template.findResources('Custom::AWSCDK-EKS-KubernetesResource')).flatMap(manifestsOfResource);
+}
+
+/** The manifests that one resource applies. */
+export function manifestsOfResource({ Properties }: { Properties?: { Manifest?: unknown } }): Manifest[] {
+  return JSON.parse(render(Properties?.Manifest));
 }
 
 export function manifestOf(template: Template, kind: string, name?: RegExp | string): Manifest {

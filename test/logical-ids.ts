@@ -2,9 +2,12 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 
+interface Resource { readonly Type: string; readonly Properties?: { readonly Version?: unknown } }
+
 /** A resource that waits for a version of an object has a hash of the version at the end of its id, and is made anew on purpose. */
-function nameOf(id: string, { Type, Properties }: { Type: string; Properties?: { Version?: unknown } }): string {
-  return Type === 'Custom::AWSCDK-EKS-KubernetesObjectValue' && Properties?.Version !== undefined ? id.replace(/[0-9a-f]{10}$/, '<version>') : id;
+function nameOf(id: string, { Type, Properties }: Resource): string {
+  const versioned = Type === 'Custom::AWSCDK-EKS-KubernetesObjectValue' && Properties?.Version !== undefined;
+  return versioned ? id.replace(/[0-9a-f]{10}$/, '<version>') : id;
 }
 
 /**
@@ -14,7 +17,7 @@ function nameOf(id: string, { Type, Properties }: { Type: string; Properties?: {
  * A new construct gets its file by `UPDATE_LOGICAL_IDS=1 npx jest …`; the file is committed and reviewed like code.
  */
 export function expectLogicalIds(stack: Stack, manifest: string): void {
-  const resources: { [logicalId: string]: { Type: string; Properties?: { Version?: unknown } } } = Template.fromStack(stack).toJSON().Resources;
+  const resources: { [logicalId: string]: Resource } = Template.fromStack(stack).toJSON().Resources;
   const actual = Object.fromEntries(Object.keys(resources).sort().map((id) => [nameOf(id, resources[id]!), resources[id]!.Type]));
   if (process.env.UPDATE_LOGICAL_IDS) {
     writeFileSync(manifest, `${JSON.stringify(actual, undefined, 2)}\n`);

@@ -162,7 +162,7 @@ export abstract class KubernetesAccess {
    * Changes every object of this access before it is applied: the one way to everything that the library has no option for, such as
    * tolerations, volumes, annotations and a priority class. Transforms run in the order in which they were added.
    *
-   * Add it before anything is applied, right after the access is made; later it is an error. The result is checked by the cluster only, except
+   * Add it before anything is applied, right after the access is made; later it is an error. Only the cluster checks the result, except
    * that type and name of an object must stay.
    *
    * @example
@@ -268,7 +268,9 @@ export abstract class KubernetesAccess {
    * @returns undefined if nothing can be read, as with `manifestsOnly`
    * @internal
    */
-  public _waitFor(scope: Construct, id: string, field: Omit<ObjectField, 'objectNamespace'>, manifest: Manifest, after: IDependable[]): Construct | undefined {
+  public _waitFor(
+    scope: Construct, id: string, field: Omit<ObjectField, 'objectNamespace'>, manifest: Manifest, after: IDependable[],
+  ): Construct | undefined {
     const waiting = this._cluster?.read(scope, id, { ...field, objectNamespace: this.namespace });
     if (waiting) {
       waiting.node.addDependency(...after);

@@ -36,10 +36,10 @@ export interface KubernetesJobOptions extends KubernetesContainerOptions {
   readonly timeout?: Duration;
 
   /**
-   * True if the deployment waits for the end of the job, and fails if the job fails. The constructs that depend on the job are then deployed
+   * True if the deployment waits for the end of the job, and fails if the job fails. Constructs that depend on the job are then deployed
    * only after its success.
    *
-   * A deployment waits at most 14 minutes, as the function that waits has 15. A cluster of `KubernetesAccess.manifestsOnly()` is not waited for.
+   * A deployment waits at most 14 minutes, as the function that waits has 15. With `KubernetesAccess.manifestsOnly()` it doesn't wait.
    *
    * @default - true, if `timeout` is at most 14 minutes
    */
@@ -67,8 +67,8 @@ export interface KubernetesJobProps extends KubernetesJobOptions {
 /**
  * A run-to-completion job on Kubernetes, such as a database migration.
  *
- * It runs again when its image, command or environment changes. It may also run twice, so it has to be idempotent. The deployment waits for its
- * end, and fails with it.
+ * It runs again when its image, command or environment changes. It may also run twice, so it has to be idempotent. The deployment
+ * waits for its end, and fails with it.
  *
  * @example
  * declare const kubernetes: KubernetesAccess;
@@ -154,8 +154,8 @@ export class KubernetesJob extends Construct implements IHostedService {
 
     if (waits) {
       const { name } = job.metadata as { name: string };
-      const read = (id: string, jsonPath: string, limit: Duration, after: IDependable) =>
-        props.kubernetes._waitFor(this, id, { objectType: 'job', objectName: name, jsonPath, timeout: limit }, job, [after]);
+      const read = (step: string, jsonPath: string, limit: Duration, after: IDependable) =>
+        props.kubernetes._waitFor(this, step, { objectType: 'job', objectName: name, jsonPath, timeout: limit }, job, [after]);
       // Two steps: the end of a failed job is seen at once, and not only when the time is over.
       const ended = read('Ended', '.status.conditions[?(@.status=="True")].type', timeout.plus(Duration.seconds(30)), this.manifest);
       if (ended) { read('Succeeded', '.status.conditions[?(@.type=="Complete")].type', Duration.minutes(1), ended); }

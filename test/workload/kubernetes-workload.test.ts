@@ -6,10 +6,10 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import {
-  Autoscaling, KubernetesAccess, KubernetesWorkload, KubernetesWorkloadProps, MetricsAccess, ServiceExposure, WorkloadImage, WorkloadProbes,
+  Autoscaling, AutoscalingBindOptions, AutoscalingConfig, KubernetesAccess, KubernetesWorkload, KubernetesWorkloadProps, MetricsAccess, ServiceExposure, WorkloadImage, WorkloadProbes,
 } from '../../src/workload';
 import { testKubernetes } from '../cluster';
-import { manifestOf, manifestsOf } from '../kubernetes-manifests';
+import { manifestOf, manifestsOf, manifestsOfResource } from '../kubernetes-manifests';
 import { expectLogicalIds } from '../logical-ids';
 import { unacknowledgedFindings } from '../nag';
 
@@ -24,6 +24,13 @@ beforeEach(() => {
 
 function workload(props: Partial<KubernetesWorkloadProps> = {}) {
   return new KubernetesWorkload(stack, 'Api', { kubernetes, image, serviceName: 'api', ...props });
+}
+
+/** The kinds of objects in each resource, whose id is without its hash. */
+function resourcesOf(template: Template): { [id: string]: string[] } {
+  return Object.fromEntries(Object.entries(template.findResources('Custom::AWSCDK-EKS-KubernetesResource')).map(([id, { Properties }]) => [
+    id.slice(0, -8), manifestsOfResource({ Properties }).map(({ kind }) => kind),
+  ]));
 }
 
 function podSpec() {
@@ -173,8 +180,44 @@ describe('scaling', () => {
   test('can be fixed', () => {
     workload({ scaling: Autoscaling.fixed(3) });
     const template = Template.fromStack(stack);
-    expect(manifestsOf(template).map(m => m.kind)).not.toContain('HorizontalPodAutoscaler');
-    expect(manifestOf(template, 'Deployment').spec.replicas).toBe(3);
+    expect(manifestOf(template, 'HorizontalPodAutoscaler').spec).toEqual({
+      scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'api' }, minReplicas: 3, maxReplicas: 3,
+    });
+    expect(manifestOf(template, 'Deployment').spec).not.toHaveProperty('replicas');
+  });
+
+  test('can be nothing: then there is no Deployment that an autoscaler could start', () => {
+    workload({ scaling: Autoscaling.fixed(0), exposure: ServiceExposure.clusterInternal() });
+    const template = Template.fromStack(stack);
+    expect(manifestsOf(template).map(m => m.kind)).toEqual(['ServiceAccount', 'NetworkPolicy', 'PodDisruptionBudget', 'Service']);
+    template.resourceCountIs('Custom::AWSCDK-EKS-KubernetesObjectValue', 0);
+  });
+
+  test('of one\'s own comes after the Deployment, by API group, and with the label of the service', () => {
+    class Own extends Autoscaling {
+      public bind(_: Construct, { deploymentName: name, namespace }: AutoscalingBindOptions): AutoscalingConfig {
+        const metadata = { name, namespace };
+        return { manifests: [
+          { apiVersion: 'autoscaling.k8s.io/v1', kind: 'VerticalPodAutoscaler', metadata },
+          { apiVersion: 'autoscaling/v2', kind: 'HorizontalPodAutoscaler', metadata, spec: {} },
+          { apiVersion: 'v1', kind: 'ConfigMap', metadata: { ...metadata, labels: { tier: 'one' } } },
+        ] };
+      }
+    }
+    workload({ scaling: new Own() });
+    const template = Template.fromStack(stack);
+    expect(resourcesOf(template)).toEqual({
+      ApiManifestordersapi: ['ServiceAccount', 'NetworkPolicy', 'Deployment', 'PodDisruptionBudget', 'ConfigMap'],
+      ApiAutoscalingk8sioordersapi: ['VerticalPodAutoscaler'],
+      ApiAutoscalingordersapi: ['HorizontalPodAutoscaler'],
+    });
+    expect(manifestOf(template, 'VerticalPodAutoscaler').metadata.labels).toMatchObject({ 'app.kubernetes.io/name': 'api' });
+    expect(manifestOf(template, 'ConfigMap').metadata.labels).toMatchObject({ 'app.kubernetes.io/name': 'api', 'tier': 'one' });
+    const scalers = Object.entries(template.findResources('Custom::AWSCDK-EKS-KubernetesResource')).filter(([id]) => id.startsWith('ApiAuto'));
+    for (const [, { Properties, DependsOn }] of scalers) {
+      expect(Properties.Overwrite).toBe(true);
+      expect(DependsOn).toEqual([expect.stringMatching(/^ApiManifest/)]);
+    }
   });
 
   test('raises the default maximum to a higher minimum', () => {
@@ -336,7 +379,7 @@ describe('exposure', () => {
     const { url } = workload({ exposure: ServiceExposure.clusterInternal() });
     expect(url).toBe('http://api.orders.svc.cluster.local:8080');
     const template = Template.fromStack(stack);
-    template.resourceCountIs('Custom::AWSCDK-EKS-KubernetesObjectValue', 0);
+    template.resourcePropertiesCountIs('Custom::AWSCDK-EKS-KubernetesObjectValue', { ObjectType: 'service' }, 0);
     expect(manifestOf(template, 'Deployment').spec.template.spec).toMatchObject({
       terminationGracePeriodSeconds: 45, containers: [{ lifecycle: { preStop: { sleep: { seconds: 15 } } } }],
     });
@@ -354,7 +397,7 @@ describe('address', () => {
     new CfnOutput(stack, 'Url', { value: api.url! });
 
     const template = Template.fromStack(stack);
-    template.resourceCountIs('Custom::AWSCDK-EKS-KubernetesObjectValue', 1);
+    template.resourcePropertiesCountIs('Custom::AWSCDK-EKS-KubernetesObjectValue', { ObjectType: 'service' }, 1);
     template.hasResource('Custom::AWSCDK-EKS-KubernetesObjectValue', {
       Properties: {
         ClusterName: 'test-cluster',
@@ -410,14 +453,19 @@ describe('security group', () => {
     const api = workload({ podSecurityGroup });
     expect(api.connections.securityGroups).toEqual([podSecurityGroup]);
 
-    const manifests = manifestsOf(Template.fromStack(stack));
-    expect(manifestOf(Template.fromStack(stack), 'SecurityGroupPolicy')).toMatchObject({
+    const template = Template.fromStack(stack);
+    const labels = { 'app.kubernetes.io/name': 'api', 'cdk-order-pipeline/security-group': groups.groupIds[0] };
+    expect(manifestOf(template, 'SecurityGroupPolicy')).toMatchObject({
       apiVersion: 'vpcresources.k8s.aws/v1beta1',
       metadata: { name: 'api', namespace: 'orders' },
-      spec: { podSelector: { matchLabels: { 'app.kubernetes.io/name': 'api' } }, securityGroups: groups },
+      spec: { podSelector: { matchLabels: labels }, securityGroups: groups },
     });
-    const kinds = manifests.map(({ kind }) => kind);
-    expect(kinds.indexOf('SecurityGroupPolicy')).toBeLessThan(kinds.indexOf('Deployment'));
+    expect(manifestOf(template, 'Deployment').spec.template.metadata.labels).toEqual(labels);
+    expect(manifestOf(template, 'Deployment').spec.selector.matchLabels).toEqual({ 'app.kubernetes.io/name': 'api' });
+    // The pods come after it.
+    expect(resourcesOf(template)).toMatchObject({ ApiVpcresourcesk8sawsordersapi: ['SecurityGroupPolicy'] });
+    const [, main] = Object.entries(template.findResources('Custom::AWSCDK-EKS-KubernetesResource')).find(([id]) => id.startsWith('ApiManifest'))!;
+    expect(main.DependsOn).toContainEqual(expect.stringMatching(/^ApiVpcresources/));
   });
 
   test('is alone where no other is known', () => {

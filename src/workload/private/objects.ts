@@ -22,17 +22,18 @@ export interface AppliedObjects {
 /**
  * Applies objects so that every change leaves nothing behind.
  *
- * `kubectl apply --prune`, with which clusters of aws-cdk-lib update a list of objects, deletes only the kinds of a fixed list. So an object
- * of another kind that can go away has a resource of its own. Its id has the names of the objects: CloudFormation makes the new ones,
- * then deletes the old ones, and no object is ever in two resources.
+ * `kubectl apply --prune`, with which clusters of aws-cdk-lib update a list of objects, deletes only the kinds of a fixed list. So an
+ * object of another kind that can go away has a resource of its own. Its id has the names of the objects: CloudFormation makes the new
+ * ones, then deletes the old ones, and no object is ever in two resources.
  */
-export function applyObjects(scope: Construct, kubernetes: KubernetesAccess, { before = [], always, optional = [] }: Objects): AppliedObjects {
-  const first = groups(before).map(([id, objects]) => kubernetes._applyFinal(scope, id, objects));
+export function applyObjects(scope: Construct, kubernetes: KubernetesAccess, objects: Objects): AppliedObjects {
+  const { before = [], always, optional = [] } = objects;
+  const first = groups(before).map(([id, group]) => kubernetes._applyFinal(scope, id, group));
   const main = kubernetes._applyFinal(scope, idOf('Manifest', always[0]!), [...always, ...optional.filter(isPruned)]);
   main.node.addDependency(...first);
-  const others = groups(optional.filter(object => !isPruned(object))).map(([id, objects]) => {
+  const others = groups(optional.filter(object => !isPruned(object))).map(([id, group]) => {
     // They belong to the Deployment of the same name, which was just made: an object that is still there is a remnant of an earlier one.
-    const applied = kubernetes._applyFinal(scope, id, objects, true);
+    const applied = kubernetes._applyFinal(scope, id, group, true);
     applied.node.addDependency(main);
     return applied;
   });

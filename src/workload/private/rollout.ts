@@ -14,9 +14,9 @@ export function hashOf(value: unknown): string {
 /**
  * Makes a waiting resource wait again for each version of an object.
  *
- * Another version is another resource: if it fails, CloudFormation deletes it, and the rollback doesn't wait for the former version. A rollback
- * that fails leaves a stack that needs help by hand. Values that only the deployment knows can't be in a logical id, so they are in a
- * property.
+ * Another version is another resource: if it fails, CloudFormation deletes it, and the rollback doesn't wait for the former version.
+ * A rollback that fails would leave a stack that needs help by hand. Values that only the deployment knows can't be in a logical id, so
+ * they are in a property.
  */
 export function waitForEachVersion(waiting: Construct, object: Manifest): void {
   const stack = Stack.of(waiting);
@@ -28,8 +28,9 @@ export function waitForEachVersion(waiting: Construct, object: Manifest): void {
   }
 }
 
-/** A text is known at synthesis; otherwise it is a list of texts and references. */
+/** A text is known at synthesis; otherwise it is a list of texts and references. Pseudo parameters such as the region never change. */
 function version(hash: string, json: string | { 'Fn::Join': [string, unknown[]] }): unknown {
-  const references = typeof json === 'string' ? [] : json['Fn::Join'][1].filter(part => typeof part !== 'string');
+  const parts = typeof json === 'string' ? [] : json['Fn::Join'][1];
+  const references = parts.filter(part => typeof part === 'object' && !String((part as { Ref?: string }).Ref).startsWith('AWS::'));
   return references.length > 0 ? { 'Fn::Join': ['-', [hash, ...references]] } : hash;
 }
