@@ -7,7 +7,9 @@ import * as events from 'aws-cdk-lib/aws-events';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { ConsumerTarget, CqrsDatabase, EventDrivenOrderPipeline, EventTransport, KubernetesAccess, ServiceHost, WorkloadImage } from 'cdk-order-pipeline';
+import {
+  ConsumerTarget, CqrsDatabase, DatabaseLogin, EventDrivenOrderPipeline, EventTransport, KubernetesAccess, ServiceHost, WorkloadImage,
+} from 'cdk-order-pipeline';
 
 export const app = new App();
 const stack = new Stack(app, 'Orders', { env: { account: '111111111111', region: 'eu-west-1' } });
@@ -30,8 +32,8 @@ const database = CqrsDatabase.fromAttributes({
   writerEndpointAddress: 'shop.cluster-example.eu-west-1.rds.amazonaws.com',
   readerEndpointAddress: 'shop.cluster-ro-example.eu-west-1.rds.amazonaws.com',
   databaseName: 'shop',
-  commandSecret: secretsmanager.Secret.fromSecretNameV2(stack, 'CommandSecret', 'shop/orders-command'),
-  querySecret: secretsmanager.Secret.fromSecretNameV2(stack, 'QuerySecret', 'shop/orders-query'),
+  commandLogin: DatabaseLogin.password(secretsmanager.Secret.fromSecretNameV2(stack, 'CommandSecret', 'shop/orders-command')),
+  queryLogin: DatabaseLogin.password(secretsmanager.Secret.fromSecretNameV2(stack, 'QuerySecret', 'shop/orders-query')),
   securityGroups: [ec2.SecurityGroup.fromSecurityGroupId(stack, 'DatabaseSecurityGroup', 'sg-0123456789abcdef1')],
 });
 

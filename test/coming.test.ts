@@ -18,7 +18,6 @@ const COMING: [string, string, () => unknown][] = [
   ['ServiceHost.scheduled()', 'the serverless system', () => ServiceHost.scheduled(fn, Duration.minutes(1))],
   ['ServiceHost.onDeployment()', 'the serverless system', () => ServiceHost.onDeployment(fn)],
   ['Aurora MySQL (CqrsEngine.mysql)', 'the serverless system', () => new CqrsAuroraCluster(stack, 'MySql', { vpc, engine: CqrsEngine.mysql() })],
-  ['RDS Proxy (proxy: true)', 'the finished CqrsAuroraCluster', () => new CqrsAuroraCluster(stack, 'Proxied', { vpc, proxy: true })],
   ['EventTransport.kafka()', 'the Kafka transport', () => EventTransport.kafka({} as IKafkaCluster)],
   ['MskEventCluster', 'the Kafka transport', () => new MskEventCluster(stack, 'Kafka', { vpc, topics: {} })],
 ];

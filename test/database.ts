@@ -1,7 +1,7 @@
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import type { Construct } from 'constructs';
-import { CqrsDatabase, ICqrsDatabase } from '../src/cqrs';
+import { CqrsDatabase, DatabaseLogin, ICqrsDatabase } from '../src/cqrs';
 
 /** A database that exists already, so that it adds nothing to the stack. */
 export function existingDatabase(scope: Construct, options: { adminSecret?: boolean; readerPort?: number } = {}): ICqrsDatabase {
@@ -12,8 +12,8 @@ export function existingDatabase(scope: Construct, options: { adminSecret?: bool
     readerEndpointAddress: 'reader.example',
     readerPort: options.readerPort,
     databaseName: 'shop',
-    commandSecret: secret('command'),
-    querySecret: secret('query'),
+    commandLogin: DatabaseLogin.password(secret('command')),
+    queryLogin: DatabaseLogin.password(secret('query')),
     adminSecret: options.adminSecret ? secret('admin') : undefined,
     securityGroups: [ec2.SecurityGroup.fromSecurityGroupId(scope, 'DatabaseGroup', 'sg-database')],
   });

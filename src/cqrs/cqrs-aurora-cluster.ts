@@ -6,19 +6,23 @@ import type * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as rds from 'aws-cdk-lib/aws-rds';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import type * as sns from 'aws-cdk-lib/aws-sns';
 import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
 import { Construct } from 'constructs';
+import { CqrsCredentials } from './cqrs-credentials';
 import type { ICqrsDatabase } from './cqrs-database';
+import { CqrsDatabaseAlarms, CqrsDatabaseAlarmsOptions } from './cqrs-database-alarms';
 import { CqrsDatabaseGrants } from './cqrs-database-grants';
 import { CqrsEngine } from './cqrs-engine';
-import { CqrsReaders } from './cqrs-readers';
-import { databaseEnvironments } from './private/database-environment';
+import { CqrsInstances } from './cqrs-instances';
+import { CqrsProxy, CqrsProxyOptions } from './cqrs-proxy';
+import { DatabaseLogin } from './database-login';
+import { grantEvents } from './private/events';
+import type { ClusterInstances } from './private/instance-plans';
+import { rotate } from './private/password-rotation';
+import { validateWindows } from './private/windows';
 import { acknowledge } from '../private/acknowledge';
-import { coming } from '../private/coming';
 import { invalid, requireDuration, requireInteger } from '../private/validation';
-
-/** The greatest capacity of an instance in Aurora capacity units. */
-const MAX_CAPACITY = 256;
 
 /**
  * Properties of a `CqrsAuroraCluster`.
@@ -43,30 +47,18 @@ export interface CqrsAuroraClusterProps {
   readonly databaseName?: string;
 
   /**
-   * The number of readers, and how they are scaled.
+   * The size of the instances, and the number of readers.
    *
-   * @default - `CqrsReaders.withWriter(1)`: one reader, which grows and shrinks with the writer
+   * @default - `CqrsInstances.serverless()`: a writer of 0.5 to 16 Aurora capacity units, and one reader, which grows and shrinks with it
    */
-  readonly readers?: CqrsReaders;
+  readonly instances?: CqrsInstances;
 
   /**
-   * The least capacity of each instance in Aurora capacity units of about 2 GiB memory, in steps of 0.5.
-   * With 0, the cluster pauses when no client is connected; an outbox relay that polls prevents that. It is an error together with
-   * readers that aren't serverless.
+   * The way in which the command and the query role log in. It is the same for all workloads, since a role that uses tokens has no password.
    *
-   * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.setting-capacity.html
-   * @default 0.5
+   * @default - `CqrsCredentials.passwords()`: generated passwords, which stay the same
    */
-  readonly minCapacity?: number;
-
-  /**
-   * The most capacity of each instance in Aurora capacity units, 1 to 256 in steps of 0.5. It limits the cost, and the number of
-   * connections follows from it. It is an error together with readers that aren't serverless.
-   *
-   * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.setting-capacity.html
-   * @default 16
-   */
-  readonly maxCapacity?: number;
+  readonly credentials?: CqrsCredentials;
 
   /**
    * The database engine and its version.
@@ -98,17 +90,94 @@ export interface CqrsAuroraClusterProps {
   readonly encryptionKey?: kms.IKey;
 
   /**
-   * True if connections go through an RDS Proxy. It is not available yet: `true` is an error.
+   * An RDS Proxy for workloads that open many connections for a short time, such as functions: `{}` for one with defaults. They use it with
+   * `DatabaseAccess.command(database.proxy!)`. Others connect to the cluster: an outbox relay and a migration have to, since their advisory
+   * locks would bind a connection of the proxy anyway.
    *
-   * @default false
+   * @default - there is no proxy
    */
-  readonly proxy?: boolean;
+  readonly proxy?: CqrsProxyOptions;
 
   /**
-   * The retention period of the database's log in CloudWatch Logs. RDS makes the log group, so it is not a resource of the stack and stays
-   * when the stack is deleted. With a value, the CDK adds a Lambda function and its role to the stack, which set the retention.
+   * The snapshot from which the cluster is made. The administrator keeps its name, and gets a new password. The migration gives the roles the
+   * passwords of the secrets.
    *
-   * @default - the log is never deleted
+   * A deployed cluster is replaced by one that is made from the snapshot. It has to stay the same afterwards: without it, the cluster is
+   * replaced by an empty one.
+   *
+   * @see https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-rds-dbcluster.html#cfn-rds-dbcluster-snapshotidentifier
+   * @default - a new, empty database
+   */
+  readonly snapshotIdentifier?: string;
+
+  /**
+   * Parameters of the cluster, which are added to the defaults and override them. TLS can't be switched off.
+   *
+   * @default - with PostgreSQL: `jit` is off, waits for locks are logged, a transaction may take 5 minutes, and may be idle for 1 minute
+   */
+  readonly parameters?: { [name: string]: string };
+
+  /**
+   * The type of the storage: I/O-Optimized has no price for each request, and higher ones for storage and instances. It pays off when I/O is
+   * more than a quarter of the bill.
+   *
+   * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.Overview.StorageReliability.html
+   * @default rds.DBClusterStorageType.AURORA
+   */
+  readonly storageType?: rds.DBClusterStorageType;
+
+  /**
+   * The daily time of the automated backup in UTC, at least 30 minutes, such as `01:00-02:00`. Aurora's backups don't slow the database down.
+   *
+   * @default - 30 minutes that RDS chooses
+   */
+  readonly backupWindow?: string;
+
+  /**
+   * The weekly time of the maintenance in UTC, at least 30 minutes, such as `sun:03:00-sun:04:00`. It applies to the cluster and to all
+   * instances, and must not overlap `backupWindow`.
+   *
+   * @default - 30 minutes that RDS chooses
+   */
+  readonly maintenanceWindow?: string;
+
+  /**
+   * True if new minor versions of the engine are installed in the maintenance window.
+   *
+   * @default true
+   */
+  readonly autoMinorVersionUpgrade?: boolean;
+
+  /**
+   * The certificate authority of the instances. Another one restarts them.
+   *
+   * @default - the account's default
+   */
+  readonly caCertificate?: rds.CaCertificate;
+
+  /**
+   * The mode of CloudWatch Database Insights. The standard mode keeps seven days of Performance Insights and is free; the advanced mode keeps
+   * 15 months.
+   *
+   * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/USER_DatabaseInsights.html
+   * @default rds.DatabaseInsightsMode.STANDARD
+   */
+  readonly databaseInsightsMode?: rds.DatabaseInsightsMode;
+
+  /**
+   * The time between two measurements of Enhanced Monitoring, the operating system's view: 1, 5, 10, 15, 30 or 60 seconds. It costs the
+   * storage of its log.
+   *
+   * @default - no Enhanced Monitoring
+   */
+  readonly monitoringInterval?: Duration;
+
+  /**
+   * The retention period of the logs of the database and of the proxy in CloudWatch Logs. RDS makes the log group of the database, so it is
+   * not a resource of the stack and stays when the stack is deleted. With a value, the CDK adds a Lambda function and its role to the stack,
+   * which set its retention.
+   *
+   * @default - the log of the database is never deleted, that of the proxy after a month
    */
   readonly logRetention?: logs.RetentionDays;
 
@@ -127,20 +196,19 @@ export interface CqrsAuroraClusterProps {
 
 /**
  * An Aurora cluster for CQRS: one writer for commands, readers for queries, and a database role for each. It is serverless, unless
- * it has `CqrsReaders.autoscaled`.
+ * it has `CqrsInstances.provisioned`.
  *
  * No client can connect until `connections` or a pipeline opens the security group. TLS is required. RDS makes and rotates the
- * administrator's password. The passwords of the two roles are generated and not rotated: rotation needs a function in the VPC with
- * a route to Secrets Manager, which you have to choose. Their secrets have the format that
- * `commandSecret.addRotationSchedule('Rotation', { hostedRotation: HostedRotation.postgreSqlSingleUser({ vpc }) })` needs.
+ * administrator's password. The passwords of the two roles are generated; see `CqrsCredentials` for rotation, and for tokens of IAM
+ * instead.
  *
- * The roles are created by a migration job, which gets `adminEnvironment`: without one, only the administrator can log in.
+ * The roles are created by a migration job with `DatabaseAccess.admin`: without one, only the administrator can log in.
  *
  * @example
  * declare const vpc: ec2.IVpc;
  * declare const migration: iam.IGrantable;
  *
- * const database = new CqrsAuroraCluster(this, 'Database', { vpc, readers: CqrsReaders.withWriter(2), maxCapacity: 32 });
+ * const database = new CqrsAuroraCluster(this, 'Database', { vpc, instances: CqrsInstances.serverless({ readers: 2, maxCapacity: 32 }) });
  * database.grants.admin(migration);
  */
 @propertyInjectable
@@ -177,6 +245,17 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
    */
   public readonly readerScalingPolicy?: appscaling.TargetTrackingScalingPolicy;
 
+  /**
+   * The security group of the functions that rotate the passwords.
+   *
+   * @default - undefined: nothing is rotated
+   */
+  public readonly rotationSecurityGroup?: ec2.ISecurityGroup;
+
+  /** The proxy. It is undefined without the property `proxy`. */
+  public readonly proxy?: CqrsProxy;
+
+  public readonly engineName: string;
   public readonly writerEndpoint: rds.Endpoint;
   public readonly readerEndpoint: rds.Endpoint;
   public readonly databaseName: string;
@@ -184,35 +263,43 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
   /** The credentials of the administrator: JSON with `username` and `password`, made and rotated by RDS. */
   public readonly adminSecret?: secretsmanager.ISecret;
 
-  /** The credentials of the command role: JSON with `username`, `password`, `engine`, `host`, `port` and `dbname`. */
-  public readonly commandSecret: secretsmanager.ISecret;
+  /** The login of the command role. Its secret is JSON with `username`, `password`, `engine`, `host`, `port` and `dbname`. */
+  public readonly commandLogin: DatabaseLogin;
 
-  /** The credentials of the query role: JSON with `username`, `password`, `engine`, `host`, `port` and `dbname`. */
-  public readonly querySecret: secretsmanager.ISecret;
+  /** The login of the query role. Its secret is JSON with `username`, `password`, `engine`, `host`, `port` and `dbname`. */
+  public readonly queryLogin: DatabaseLogin;
 
-  public readonly commandEnvironment: { [name: string]: string };
-  public readonly queryEnvironment: { [name: string]: string };
-  public readonly adminEnvironment?: { [name: string]: string };
   public readonly connections: ec2.Connections;
   public readonly grants: CqrsDatabaseGrants;
+
+  private readonly instances: ClusterInstances;
 
   constructor(scope: Construct, id: string, props: CqrsAuroraClusterProps) {
     super(scope, id);
 
-    if (props.proxy) {
-      throw coming('RDS Proxy (proxy: true)', 'the finished CqrsAuroraCluster', 'leave proxy out, or add a proxy yourself with database.cluster.addProxy()');
-    }
     this.databaseName = props.databaseName ?? 'orders';
     const port = props.port ?? 5433;
     const removalPolicy = props.removalPolicy ?? RemovalPolicy.SNAPSHOT;
-    this.validateDatabaseName();
-    requireInteger(this, 'port', port, 1150, 65535);
-    requireDuration(this, 'backupRetention', props.backupRetention, Duration.days(1), Duration.days(35));
+    const { caCertificate, maintenanceWindow: preferredMaintenanceWindow, autoMinorVersionUpgrade = true } = props;
+    this.validate(props);
 
     const engine = props.engine ?? CqrsEngine.postgres();
-    const { clusterEngine, parameters, log } = engine._bind();
-    const readers = props.readers ?? CqrsReaders.withWriter(1);
-    const { serverless, ...instances } = readers._bind(this);
+    const { clusterEngine, parameters, requiredParameters, log } = engine._bind();
+    this.engineName = engine.engineName;
+    const plan = props.instances ?? CqrsInstances.serverless();
+    const databaseInsightsMode = props.databaseInsightsMode ?? rds.DatabaseInsightsMode.STANDARD;
+    const insights = {
+      enablePerformanceInsights: true,
+      performanceInsightRetention: databaseInsightsMode === rds.DatabaseInsightsMode.ADVANCED
+        ? rds.PerformanceInsightRetention.MONTHS_15
+        : rds.PerformanceInsightRetention.DEFAULT,
+      performanceInsightEncryptionKey: props.encryptionKey,
+    };
+    this.instances = plan._bind(this, { ...insights, caCertificate, preferredMaintenanceWindow, autoMinorVersionUpgrade });
+    const { writer, readers, capacity } = this.instances;
+    if (props.proxy && capacity?.min === 0) {
+      throw invalid(this, 'minCapacity 0 pauses the cluster, and the connections of proxy prevent that: give at least 0.5, or leave proxy out');
+    }
     const vpcSubnets = this.selectSubnets(props.vpc, props.vpcSubnets);
     const dataOnly = removalOfParts(removalPolicy);
     this.securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', {
@@ -231,12 +318,14 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
     this.parameterGroup = new rds.ParameterGroup(this, 'ParameterGroup', {
       engine: clusterEngine,
       description: `Parameters of the database ${this.databaseName}`,
-      parameters,
+      parameters: { ...parameters, ...this.parametersOf(props, requiredParameters) },
       removalPolicy: dataOnly,
     });
-    this.cluster = new rds.DatabaseCluster(this, 'Cluster', {
-      ...instances,
-      ...this.capacityOf(props, serverless),
+    const cluster = new rds.DatabaseCluster(this, 'Cluster', {
+      writer,
+      readers,
+      serverlessV2MinCapacity: capacity?.min,
+      serverlessV2MaxCapacity: capacity?.max,
       engine: clusterEngine,
       parameterGroup: this.parameterGroup,
       vpc: props.vpc,
@@ -249,13 +338,23 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
       iamAuthentication: true,
       storageEncrypted: true,
       storageEncryptionKey: props.encryptionKey,
-      backup: { retention: props.backupRetention ?? Duration.days(7) },
+      storageType: props.storageType,
+      backup: { retention: props.backupRetention ?? Duration.days(7), preferredWindow: props.backupWindow },
+      preferredMaintenanceWindow,
       cloudwatchLogsExports: [log],
       cloudwatchLogsRetention: props.logRetention,
+      ...insights,
+      databaseInsightsMode,
+      monitoringInterval: props.monitoringInterval,
       removalPolicy,
       deletionProtection: removalPolicy !== RemovalPolicy.DESTROY,
     });
-    const scaling = readers._scale(this, this.cluster);
+    this.cluster = cluster;
+    if (cluster.monitoringRole) {
+      acknowledge(cluster.monitoringRole, 'AwsSolutions::AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole]',
+        'It is the policy that Amazon RDS documents for Enhanced Monitoring.');
+    }
+    const scaling = plan._scale(this, this.cluster);
     this.readerScaling = scaling?.target;
     this.readerScalingPolicy = scaling?.policy;
     this.logGroup = logs.LogGroup.fromLogGroupName(this, 'LogGroup', `/aws/rds/cluster/${this.cluster.clusterIdentifier}/${log}`);
@@ -266,15 +365,60 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
       // The port of the cluster is a token, which a network policy and some checks can't use.
       defaultPort: ec2.Port.tcp(port),
     });
-    this.adminSecret = this.manageAdminPassword(props.encryptionKey);
-    const secrets = { encryptionKey: props.encryptionKey, removalPolicy };
-    this.commandSecret = this.addRoleSecret('CommandSecret', 'command', secrets);
-    this.querySecret = this.addRoleSecret('QuerySecret', 'query', secrets);
-    const environments = databaseEnvironments(engine.engineName, this);
-    this.commandEnvironment = environments.command;
-    this.queryEnvironment = environments.query;
-    this.adminEnvironment = environments.admin;
+    this.adminSecret = this.manageAdminPassword(props);
+    const credentials = props.credentials ?? CqrsCredentials.passwords();
+    this.commandLogin = this.addLogin('CommandSecret', 'command', credentials, props);
+    this.queryLogin = this.addLogin('QuerySecret', 'query', credentials, props);
+    if (credentials._rotation) {
+      const secrets = [this.commandLogin, this.queryLogin].map(({ secret }) => secret).filter((secret) => secret !== undefined);
+      this.rotationSecurityGroup = rotate(
+        this, secrets, { vpc: props.vpc, vpcSubnets, connections: this.connections }, credentials._rotation);
+    }
     this.grants = CqrsDatabaseGrants.fromDatabase(this);
+    if (props.proxy) {
+      this.proxy = new CqrsProxy(this, 'Proxy', {
+        ...props.proxy,
+        database: this,
+        cluster: this.cluster,
+        vpc: props.vpc,
+        vpcSubnets,
+        readers: readers.length > 0,
+        logRetention: props.logRetention,
+      });
+    }
+  }
+
+  /**
+   * Adds the alarms that every database should have: the readers lag, the capacity or the connections are nearly used up, transaction ids
+   * run out, and, with a proxy, clients wait for connections.
+   *
+   * A failover has no metric: see `notifyEvents`.
+   */
+  public addAlarms(options: CqrsDatabaseAlarmsOptions): CqrsDatabaseAlarms {
+    return new CqrsDatabaseAlarms(this, 'Alarms', {
+      ...options,
+      database: this,
+      maxConnections: options.maxConnections ?? this.instances.maxConnections,
+      readers: this.instances.readers.length > 0,
+      serverless: this.instances.capacity !== undefined,
+    });
+  }
+
+  /**
+   * Sends the events of the cluster and of its instances to a topic: failovers, failures, maintenance, and a shortage of storage.
+   *
+   * The topic lets Amazon RDS publish. If it has a key, the key does, too.
+   *
+   * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/USER_Events.Messages.html
+   */
+  public notifyEvents(topic: sns.ITopic): void {
+    grantEvents(this, topic);
+    const subscribe = (id: string, sourceType: string, sourceIds: string[], eventCategories: string[]) => {
+      new rds.CfnEventSubscription(this, id, { snsTopicArn: topic.topicArn, sourceType, sourceIds, eventCategories }).node.addDependency(topic);
+    };
+    subscribe('ClusterEvents', 'db-cluster', [this.cluster.clusterIdentifier], ['failover', 'failure', 'maintenance', 'notification']);
+    subscribe('InstanceEvents', 'db-instance', this.cluster.instanceIdentifiers,
+      ['availability', 'failover', 'failure', 'low storage', 'maintenance', 'recovery']);
   }
 
   /**
@@ -286,42 +430,93 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
     return this.cluster.metric('AuroraReplicaLagMaximum', { statistic: 'Maximum', ...options });
   }
 
+  /**
+   * The number of connections of each instance, of which the greatest is taken. The maximum over five minutes by default.
+   *
+   * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.AuroraMonitoring.Metrics.html
+   */
+  public metricConnections(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.cluster.metric('DatabaseConnections', { statistic: 'Maximum', ...options });
+  }
+
+  /**
+   * The used part of the greatest capacity of serverless instances, in percent; 100 for a cluster that can't grow any more. The average over
+   * five minutes by default. Instances of a fixed size have none: see `metricCpuUtilization`.
+   *
+   * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.setting-capacity.html
+   */
+  public metricCapacityUtilization(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.cluster.metric('ACUUtilization', { statistic: 'Average', ...options });
+  }
+
+  /**
+   * The CPU use of the instances in percent. The average over five minutes by default.
+   *
+   * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.AuroraMonitoring.Metrics.html
+   */
+  public metricCpuUtilization(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.cluster.metricCPUUtilization(options);
+  }
+
+  /**
+   * The age of the oldest transaction id, in transactions: at 2 billion PostgreSQL stops to write. The maximum over five minutes by default.
+   *
+   * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.AuroraMonitoring.Metrics.html
+   */
+  public metricUsedTransactionIds(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.cluster.metric('MaximumUsedTransactionIDs', { statistic: 'Maximum', ...options });
+  }
+
   /** Lets RDS make and rotate the administrator's password. */
-  private manageAdminPassword(encryptionKey?: kms.IKey): secretsmanager.ISecret {
+  private manageAdminPassword({ encryptionKey, snapshotIdentifier }: CqrsAuroraClusterProps): secretsmanager.ISecret {
     // It is set on the L1: the oldest aws-cdk-lib that this package supports has no such prop of the L2.
     const cluster = this.cluster.node.defaultChild as rds.CfnDBCluster;
     cluster.masterUserPassword = undefined;
     cluster.manageMasterUserPassword = true;
     cluster.masterUserSecret = encryptionKey && { kmsKeyId: encryptionKey.keyArn };
+    if (snapshotIdentifier !== undefined) {
+      // The L2 for snapshots would be another construct with other logical ids.
+      cluster.snapshotIdentifier = snapshotIdentifier;
+      cluster.masterUsername = undefined;
+    }
     return secretsmanager.Secret.fromSecretAttributes(this, 'AdminSecret', {
       secretCompleteArn: cluster.attrMasterUserSecretSecretArn,
       encryptionKey,
     });
   }
 
+  private addLogin(id: string, role: string, credentials: CqrsCredentials, props: CqrsAuroraClusterProps): DatabaseLogin {
+    const userName = `${this.databaseName}_${role}`;
+    return credentials._tokens
+      ? DatabaseLogin.iam(this.cluster, userName)
+      : DatabaseLogin.password(this.addRoleSecret(id, role, userName, credentials, props));
+  }
+
   private addRoleSecret(
-    id: string, role: string, options: { encryptionKey?: kms.IKey; removalPolicy: RemovalPolicy },
+    id: string, role: string, username: string, credentials: CqrsCredentials, props: CqrsAuroraClusterProps,
   ): secretsmanager.Secret {
     const secret = new secretsmanager.Secret(this, id, {
       description: `The ${role} role of the database ${this.databaseName}`,
-      encryptionKey: options.encryptionKey,
+      encryptionKey: props.encryptionKey,
       // CloudFormation may delete the secret before a cluster that then refuses its own deletion.
-      removalPolicy: options.removalPolicy === RemovalPolicy.DESTROY ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN,
+      removalPolicy: props.removalPolicy === RemovalPolicy.DESTROY ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN,
       generateSecretString: {
         generateStringKey: 'password',
         passwordLength: 32,
         excludePunctuation: true,
         // Nothing here may change: CloudFormation generates another password when the template changes.
-        secretStringTemplate: JSON.stringify({ username: `${this.databaseName}_${role}` }),
+        secretStringTemplate: JSON.stringify({ username }),
       },
     });
     // Adds `engine`, `host`, `port` and `dbname`, which rotation needs. The host is the writer for both roles: a reader can't change a
     // password.
     secret.attach(this.cluster);
-    // This is only metadata for cdk-nag.
-    acknowledge(secret, 'AwsSolutions::AwsSolutions-SMG4',
-      'Rotating a database password needs a function in the VPC with a route to Secrets Manager, which only the owner of the VPC ' +
-        'can choose. The secret has the format that addRotationSchedule() with a hosted rotation needs.');
+    if (!credentials._rotation) {
+      // This is only metadata for cdk-nag.
+      acknowledge(secret, 'AwsSolutions::AwsSolutions-SMG4',
+        'Rotating a database password needs a function in the VPC with a route to Secrets Manager, which only the owner of the VPC ' +
+          'can choose: CqrsCredentials.rotatedPasswords() rotates, CqrsCredentials.iam() has no passwords.');
+    }
     return secret;
   }
 
@@ -337,34 +532,23 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
     throw invalid(this, 'vpc has neither isolated nor private subnets: a database belongs into one of these');
   }
 
-  private validateDatabaseName(): void {
+  private validate(props: CqrsAuroraClusterProps): void {
     if (!Token.isUnresolved(this.databaseName) && !/^[a-z][a-z0-9_]{0,54}$/.test(this.databaseName)) {
       throw invalid(this, 'databaseName must be a small letter, then at most 54 small letters, digits and underscores, ' +
         `got '${this.databaseName}'`);
     }
+    if (props.snapshotIdentifier === '') {
+      throw invalid(this, 'snapshotIdentifier must be the name or the ARN of a snapshot of a cluster: leave it out for a new database');
+    }
+    requireInteger(this, 'port', props.port, 1150, 65535);
+    requireDuration(this, 'backupRetention', props.backupRetention, Duration.days(1), Duration.days(35));
+    validateWindows(this, props.backupWindow, props.maintenanceWindow);
   }
 
-  /** Returns the range of capacity, which only serverless instances have. */
-  private capacityOf(
-    props: CqrsAuroraClusterProps, serverless: boolean,
-  ): { serverlessV2MinCapacity?: number; serverlessV2MaxCapacity?: number } {
-    if (!serverless) {
-      const given = (['minCapacity', 'maxCapacity'] as const).find((prop) => props[prop] !== undefined);
-      if (given) {
-        throw invalid(this, `${given} can't be given together with CqrsReaders.autoscaled, whose instanceType sets the size of the instances`);
-      }
-      return {};
-    }
-    const min = props.minCapacity ?? 0.5;
-    const max = props.maxCapacity ?? 16;
-    const allowed = (value: number, least: number) => Token.isUnresolved(value)
-      || (value >= least && value <= MAX_CAPACITY && Number.isInteger(value * 2));
-    if (!allowed(min, 0)) { throw invalid(this, `minCapacity must be between 0 and ${MAX_CAPACITY} in steps of 0.5, got ${min}`); }
-    if (!allowed(max, 1)) { throw invalid(this, `maxCapacity must be between 1 and ${MAX_CAPACITY} in steps of 0.5, got ${max}`); }
-    if (!Token.isUnresolved(min) && !Token.isUnresolved(max) && min > max) {
-      throw invalid(this, `minCapacity (${min}) must not be greater than maxCapacity (${max})`);
-    }
-    return { serverlessV2MinCapacity: min, serverlessV2MaxCapacity: max };
+  private parametersOf({ parameters }: CqrsAuroraClusterProps, required: { [name: string]: string }): { [name: string]: string } {
+    const refused = Object.keys(required).find((name) => parameters?.[name] !== undefined && parameters[name] !== required[name]);
+    if (refused) { throw invalid(this, `parameters can't change ${refused}, which is ${required[refused]}: leave it out`); }
+    return { ...parameters, ...required };
   }
 }
 

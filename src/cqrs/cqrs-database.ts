@@ -5,7 +5,8 @@ import type * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Dependable, IDependable } from 'constructs';
 import { CqrsDatabaseGrants } from './cqrs-database-grants';
 import { CqrsEngine } from './cqrs-engine';
-import { databaseEnvironments } from './private/database-environment';
+import type { DatabaseLogin } from './database-login';
+import { invalid } from '../private/validation';
 
 /**
  * A database with one endpoint and one role for commands, and one of each for queries.
@@ -20,6 +21,9 @@ import { databaseEnvironments } from './private/database-environment';
  * @subclassable
  */
 export interface ICqrsDatabase extends ec2.IConnectable, IDependable {
+  /** The name of the engine for drivers: `postgres` or `mysql`. Workloads get it in `DB_ENGINE`. */
+  readonly engineName: string;
+
   /** The endpoint of the writer. */
   readonly writerEndpoint: rds.Endpoint;
 
@@ -29,11 +33,11 @@ export interface ICqrsDatabase extends ec2.IConnectable, IDependable {
   /** The name of the database. */
   readonly databaseName: string;
 
-  /** The credentials of the command role: JSON with at least `username` and `password`. */
-  readonly commandSecret: secretsmanager.ISecret;
+  /** The login of the command role, which writes. */
+  readonly commandLogin: DatabaseLogin;
 
-  /** The credentials of the query role: JSON with at least `username` and `password`. */
-  readonly querySecret: secretsmanager.ISecret;
+  /** The login of the query role, which only reads. */
+  readonly queryLogin: DatabaseLogin;
 
   /**
    * The credentials of the administrator, who owns the schema and creates both roles.
@@ -43,23 +47,13 @@ export interface ICqrsDatabase extends ec2.IConnectable, IDependable {
   readonly adminSecret?: secretsmanager.ISecret;
 
   /**
-   * Environment variables of a workload of the command side: `DB_ENGINE` (such as `postgres`), `DB_NAME`, `DB_SECRET_ARN`,
-   * `DB_WRITER_ENDPOINT` with its port `DB_PORT`, and `DB_READER_ENDPOINT` with its port `DB_READER_PORT`.
-   */
-  readonly commandEnvironment: { [name: string]: string };
-
-  /** Environment variables of a workload of the query side: the same names with the query role's secret. */
-  readonly queryEnvironment: { [name: string]: string };
-
-  /**
-   * Environment variables of the migration job: the same names with the administrator's secret, and
-   * `DB_COMMAND_SECRET_ARN` and `DB_QUERY_SECRET_ARN` of the roles that it creates.
+   * The same database through a proxy, for workloads that open many connections for a short time, such as functions.
    *
-   * @default - undefined without `adminSecret`
+   * @default - there is no proxy
    */
-  readonly adminEnvironment?: { [name: string]: string };
+  readonly proxy?: ICqrsDatabase;
 
-  /** Grants permission to read the credentials of a side. */
+  /** Grants permission to log in as the role of a side. */
   readonly grants: CqrsDatabaseGrants;
 }
 
@@ -94,11 +88,11 @@ export interface CqrsDatabaseAttributes {
   /** The name of the database. */
   readonly databaseName: string;
 
-  /** The credentials of the role that writes: JSON with at least `username` and `password`. */
-  readonly commandSecret: secretsmanager.ISecret;
+  /** The login of the role that writes. */
+  readonly commandLogin: DatabaseLogin;
 
-  /** The credentials of the role that only reads: JSON with at least `username` and `password`. */
-  readonly querySecret: secretsmanager.ISecret;
+  /** The login of the role that only reads. */
+  readonly queryLogin: DatabaseLogin;
 
   /**
    * The credentials of a role that may create the schema and roles: JSON with at least `username` and `password`.
@@ -115,6 +109,13 @@ export interface CqrsDatabaseAttributes {
   readonly securityGroups?: ec2.ISecurityGroup[];
 
   /**
+   * The same database through a proxy. Give another one that was made with `fromAttributes`.
+   *
+   * @default - there is no proxy
+   */
+  readonly proxy?: ICqrsDatabase;
+
+  /**
    * Constructs that must be deployed before the database can be used, such as a cluster that is made in the same app.
    *
    * @default - none: the database exists
@@ -123,23 +124,46 @@ export interface CqrsDatabaseAttributes {
 }
 
 /**
+ * The parts of a database in an existing cluster that the cluster doesn't have.
+ */
+export interface CqrsClusterAttributes {
+  /** The name of the database. */
+  readonly databaseName: string;
+
+  /** The login of the role that writes. */
+  readonly commandLogin: DatabaseLogin;
+
+  /** The login of the role that only reads. */
+  readonly queryLogin: DatabaseLogin;
+
+  /**
+   * The credentials of a role that may create the schema and roles: JSON with at least `username` and `password`.
+   *
+   * @default - no migration can run; the schema and both roles must exist
+   */
+  readonly adminSecret?: secretsmanager.ISecret;
+
+  /**
+   * The port of the cluster, if it must be known at synthesis, as for a network policy of Kubernetes.
+   *
+   * @default - the port of the cluster's endpoint
+   */
+  readonly port?: number;
+}
+
+/**
  * A database that exists already, in place of a `CqrsAuroraCluster`.
  *
  * @example
- * declare const existing: rds.DatabaseCluster;
- * declare const securityGroup: ec2.ISecurityGroup;
- * declare const writerRole: secretsmanager.ISecret;
- * declare const readerRole: secretsmanager.ISecret;
+ * declare const secret: { [role: string]: secretsmanager.ISecret };
  *
  * const database = CqrsDatabase.fromAttributes({
- *   writerEndpointAddress: existing.clusterEndpoint.hostname,
- *   readerEndpointAddress: existing.clusterReadEndpoint.hostname,
- *   port: existing.clusterEndpoint.port,
+ *   writerEndpointAddress: 'shop.cluster-example.eu-west-1.rds.amazonaws.com',
+ *   readerEndpointAddress: 'shop.cluster-ro-example.eu-west-1.rds.amazonaws.com',
  *   databaseName: 'orders',
- *   commandSecret: writerRole,
- *   querySecret: readerRole,
- *   securityGroups: [securityGroup],
- *   dependencies: [existing],
+ *   commandLogin: DatabaseLogin.password(secret.command),
+ *   queryLogin: DatabaseLogin.password(secret.query),
+ *   securityGroups: [ec2.SecurityGroup.fromSecurityGroupId(this, 'DatabaseGroup', 'sg-0123456789abcdef0')],
  * });
  */
 export class CqrsDatabase implements ICqrsDatabase {
@@ -148,15 +172,44 @@ export class CqrsDatabase implements ICqrsDatabase {
     return new CqrsDatabase(attributes);
   }
 
+  /**
+   * Uses a cluster that is made with the CDK, or known to it: its endpoints, its port and its security groups. What depends on the database
+   * waits for the cluster. It must be PostgreSQL.
+   *
+   * @example
+   * declare const cluster: rds.DatabaseCluster;
+   *
+   * const database = CqrsDatabase.fromCluster(cluster, {
+   *   databaseName: 'orders',
+   *   commandLogin: DatabaseLogin.iam(cluster, 'orders_command'),
+   *   queryLogin: DatabaseLogin.iam(cluster, 'orders_query'),
+   *   adminSecret: cluster.secret,
+   * });
+   */
+  public static fromCluster(cluster: rds.IDatabaseCluster, attributes: CqrsClusterAttributes): ICqrsDatabase {
+    const engine = cluster.engine?.engineType;
+    if (engine !== undefined && !engine.includes('postgres')) {
+      throw invalid(cluster, `CqrsDatabase.fromCluster needs a cluster with PostgreSQL, got ${engine}`);
+    }
+    const { port = cluster.clusterEndpoint.port, ...rest } = attributes;
+    return new CqrsDatabase({
+      ...rest,
+      writerEndpointAddress: cluster.clusterEndpoint.hostname,
+      readerEndpointAddress: cluster.clusterReadEndpoint.hostname,
+      port,
+      securityGroups: cluster.connections.securityGroups,
+      dependencies: [cluster],
+    });
+  }
+
+  public readonly engineName: string = CqrsEngine.postgres().engineName;
   public readonly writerEndpoint: rds.Endpoint;
   public readonly readerEndpoint: rds.Endpoint;
   public readonly databaseName: string;
-  public readonly commandSecret: secretsmanager.ISecret;
-  public readonly querySecret: secretsmanager.ISecret;
+  public readonly commandLogin: DatabaseLogin;
+  public readonly queryLogin: DatabaseLogin;
   public readonly adminSecret?: secretsmanager.ISecret;
-  public readonly commandEnvironment: { [name: string]: string };
-  public readonly queryEnvironment: { [name: string]: string };
-  public readonly adminEnvironment?: { [name: string]: string };
+  public readonly proxy?: ICqrsDatabase;
   public readonly connections: ec2.Connections;
   public readonly grants: CqrsDatabaseGrants;
 
@@ -168,15 +221,11 @@ export class CqrsDatabase implements ICqrsDatabase {
     this.writerEndpoint = new rds.Endpoint(attributes.writerEndpointAddress, port);
     this.readerEndpoint = new rds.Endpoint(attributes.readerEndpointAddress ?? attributes.writerEndpointAddress, readerPort);
     this.databaseName = attributes.databaseName;
-    this.commandSecret = attributes.commandSecret;
-    this.querySecret = attributes.querySecret;
+    this.commandLogin = attributes.commandLogin;
+    this.queryLogin = attributes.queryLogin;
     this.adminSecret = attributes.adminSecret;
+    this.proxy = attributes.proxy;
     this.connections = new ec2.Connections({ securityGroups: attributes.securityGroups, defaultPort: ec2.Port.tcp(port) });
-    ({
-      command: this.commandEnvironment,
-      query: this.queryEnvironment,
-      admin: this.adminEnvironment,
-    } = databaseEnvironments(CqrsEngine.postgres().engineName, this));
     this.grants = CqrsDatabaseGrants.fromDatabase(this);
     // The security groups are the scope of the rules that open them.
     const dependencies = [...attributes.securityGroups ?? [], ...attributes.dependencies ?? []];

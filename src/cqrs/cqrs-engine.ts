@@ -13,10 +13,19 @@ export class CqrsEngine {
    * would upgrade the databases that use it. Set the version in production
    */
   public static postgres(version?: rds.AuroraPostgresEngineVersion): CqrsEngine {
+    // The oldest aws-cdk-lib that this package supports has no constant for this version.
+    const postgres = version ?? rds.AuroraPostgresEngineVersion.of('18.4', '18');
     return new CqrsEngine('postgres', () => ({
-      // The oldest aws-cdk-lib that this package supports has no constant for this version.
-      clusterEngine: rds.DatabaseClusterEngine.auroraPostgres({ version: version ?? rds.AuroraPostgresEngineVersion.of('18.4', '18') }),
-      parameters: { 'rds.force_ssl': '1' },
+      clusterEngine: rds.DatabaseClusterEngine.auroraPostgres({ version: postgres }),
+      requiredParameters: { 'rds.force_ssl': '1' },
+      parameters: {
+        // Compiling a short statement takes longer than running it. As a start-up option RDS Proxy would refuse it.
+        jit: '0',
+        log_lock_waits: '1',
+        // In milliseconds: a transaction that is forgotten keeps its locks, and the outbox from being published.
+        idle_in_transaction_session_timeout: '60000',
+        ...hasTransactionTimeout(postgres) && { transaction_timeout: '300000' },
+      },
       log: 'postgresql',
     }));
   }
@@ -49,4 +58,9 @@ export class CqrsEngine {
   public _bind(): EngineConfig {
     return this.config();
   }
+}
+
+/** PostgreSQL has it since version 17. An older one refuses a parameter group with it. */
+function hasTransactionTimeout({ auroraPostgresMajorVersion }: rds.AuroraPostgresEngineVersion): boolean {
+  return Number.parseInt(auroraPostgresMajorVersion, 10) >= 17;
 }

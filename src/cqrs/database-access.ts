@@ -1,6 +1,8 @@
 import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import type * as iam from 'aws-cdk-lib/aws-iam';
 import type { ICqrsDatabase } from './cqrs-database';
+import { DatabaseLogin } from './database-login';
+import { environmentOf, roleEnvironment } from './private/database-environment';
 import { openDatabase, portsOf } from './private/database-network';
 
 /**
@@ -20,6 +22,8 @@ export enum DatabaseSide {
 /**
  * The access of a workload to a CQRS database: its environment variables, the ports that it connects to, and its permission.
  *
+ * For access through the proxy of a database, give `database.proxy`.
+ *
  * @example
  * declare const database: CqrsAuroraCluster;
  * declare const vpc: ec2.IVpc;
@@ -38,26 +42,43 @@ export enum DatabaseSide {
 export class DatabaseAccess {
   /** Access of the command role, which writes and reads. */
   public static command(database: ICqrsDatabase): DatabaseAccess {
-    return new DatabaseAccess(database, database.commandEnvironment, (grantee) => database.grants.command(grantee));
+    return new DatabaseAccess(database, environmentOf(database, database.commandLogin), (grantee) => database.grants.command(grantee));
   }
 
   /** Access of the query role, which only reads. */
   public static query(database: ICqrsDatabase): DatabaseAccess {
-    return new DatabaseAccess(database, database.queryEnvironment, (grantee) => database.grants.query(grantee));
+    return new DatabaseAccess(database, environmentOf(database, database.queryLogin), (grantee) => database.grants.query(grantee));
   }
 
-  /** Access of the administrator, for a migration that makes the schema and both roles. The database must have an `adminSecret`. */
+  /**
+   * Access of the administrator, for a migration that makes the schema and both roles. The database must have an `adminSecret`; a proxy has
+   * none.
+   *
+   * Its environment has the administrator's secret, and what the migration needs to make the roles: `DB_COMMAND_SECRET_ARN` and
+   * `DB_QUERY_SECRET_ARN`, or `DB_COMMAND_USER` and `DB_QUERY_USER` of roles that log in with tokens.
+   */
   public static admin(database: ICqrsDatabase): DatabaseAccess {
-    if (!database.adminEnvironment) {
-      throw new Error('DatabaseAccess.admin needs the credentials of an administrator: give adminSecret to CqrsDatabase.fromAttributes');
+    const { adminSecret, commandLogin, queryLogin } = database;
+    if (!adminSecret) {
+      throw new Error('DatabaseAccess.admin needs the credentials of an administrator: give adminSecret to CqrsDatabase, and use the database '
+        + 'instead of its proxy');
     }
-    return new DatabaseAccess(database, database.adminEnvironment, (grantee) => database.grants.admin(grantee));
+    const environment = {
+      ...environmentOf(database, DatabaseLogin.password(adminSecret)),
+      ...roleEnvironment('COMMAND', commandLogin),
+      ...roleEnvironment('QUERY', queryLogin),
+    };
+    return new DatabaseAccess(database, environment, (grantee) => database.grants.admin(grantee));
   }
 
   private constructor(
     /** The database. */
     public readonly database: ICqrsDatabase,
-    /** The environment variables of the workload, as `ICqrsDatabase` describes them. */
+    /**
+     * The environment variables of the workload: `DB_ENGINE` (such as `postgres`), `DB_NAME`, `DB_WRITER_ENDPOINT` with its port `DB_PORT`,
+     * `DB_READER_ENDPOINT` with its port `DB_READER_PORT`, and the login: `DB_SECRET_ARN`; or `DB_AUTHENTICATION` with the value `iam`, and
+     * `DB_USER`.
+     */
     public readonly environment: { [name: string]: string },
     private readonly grantCredentials: (grantee: iam.IGrantable) => iam.Grant) {
   }

@@ -1,8 +1,13 @@
 export * from './cqrs-aurora-cluster';
+export { CqrsCredentials } from './cqrs-credentials';
+export type { PasswordRotationOptions } from './cqrs-credentials';
 export { CqrsDatabase } from './cqrs-database';
-export type { CqrsDatabaseAttributes, ICqrsDatabase } from './cqrs-database';
+export type { CqrsClusterAttributes, CqrsDatabaseAttributes, ICqrsDatabase } from './cqrs-database';
+export * from './cqrs-database-alarms';
 export * from './cqrs-database-grants';
 export { CqrsEngine } from './cqrs-engine';
-export { CqrsReaders } from './cqrs-readers';
-export type { AutoscaledReadersOptions } from './cqrs-readers';
+export { CqrsInstances } from './cqrs-instances';
+export type { ProvisionedInstancesOptions, ServerlessInstancesOptions } from './cqrs-instances';
+export * from './cqrs-proxy';
 export * from './database-access';
+export { DatabaseLogin } from './database-login';

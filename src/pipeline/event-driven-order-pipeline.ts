@@ -242,7 +242,7 @@ export class EventDrivenOrderPipeline extends Construct {
 
   private migrate(scope: Construct, id: string, host: IServiceHost, what: string, database?: ICqrsDatabase): IHostedService {
     if (!database) { throw this.withoutDatabase(what); }
-    if (!database.adminEnvironment) {
+    if (!database.adminSecret) {
       throw invalid(this, `${what} needs the credentials of an administrator: give adminSecret to the database, or leave the migration out`);
     }
     const access = DatabaseAccess.admin(database);

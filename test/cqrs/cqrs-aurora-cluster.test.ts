@@ -6,7 +6,7 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as rds from 'aws-cdk-lib/aws-rds';
-import { CqrsAuroraCluster, CqrsAuroraClusterProps, CqrsEngine, CqrsReaders } from '../../src/cqrs';
+import { CqrsAuroraCluster, CqrsAuroraClusterProps, CqrsEngine, CqrsInstances, DatabaseAccess } from '../../src/cqrs';
 import { expectLogicalIds } from '../logical-ids';
 import { unacknowledgedFindings } from '../nag';
 
@@ -22,8 +22,8 @@ function database(props: Partial<CqrsAuroraClusterProps> = {}): CqrsAuroraCluste
   return new CqrsAuroraCluster(stack, 'Database', { vpc, ...props });
 }
 
-function autoscaled(): CqrsReaders {
-  return CqrsReaders.autoscaled({ instanceType: new ec2.InstanceType('r7g.large'), minReaders: 1, maxReaders: 4 });
+function autoscaled(): CqrsInstances {
+  return CqrsInstances.provisioned({ instanceType: new ec2.InstanceType('r8g.large'), maxReaders: 4 });
 }
 
 test('makes a hardened cluster', () => {
@@ -69,10 +69,10 @@ test('a hardened cluster has no finding but the acknowledged rotation', () => {
 describe('the logical ids are kept of a cluster', () => {
   test.each<[string, () => Partial<CqrsAuroraClusterProps>]>([
     ['as it is by default', () => ({})],
-    ['without readers', () => ({ readers: CqrsReaders.none() })],
-    ['with two readers', () => ({ readers: CqrsReaders.withWriter(2) })],
-    ['with independent readers', () => ({ readers: CqrsReaders.independent(2) })],
-    ['with autoscaled readers', () => ({ readers: autoscaled() })],
+    ['without readers', () => ({ instances: CqrsInstances.serverless({ readers: 0 }) })],
+    ['with two readers', () => ({ instances: CqrsInstances.serverless({ readers: 2 }) })],
+    ['with independent readers', () => ({ instances: CqrsInstances.serverless({ readers: 2, independentReaders: true }) })],
+    ['with autoscaled readers', () => ({ instances: autoscaled() })],
     ['with brought things', () => ({
       vpcSubnets: { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS }, encryptionKey: new kms.Key(stack, 'Key'),
     })],
@@ -84,18 +84,16 @@ describe('the logical ids are kept of a cluster', () => {
 });
 
 test('every resource is a property', () => {
-  const db = database({ readers: autoscaled() });
+  const db = database({ instances: autoscaled() });
   const found = [
-    db.cluster, db.securityGroup, db.subnetGroup, db.commandSecret, db.querySecret, db.readerScaling!, db.readerScalingPolicy!,
+    db.cluster, db.securityGroup, db.subnetGroup, db.commandLogin.secret!, db.queryLogin.secret!, db.readerScaling!, db.readerScalingPolicy!,
   ].map((construct) => (construct.node.defaultChild as CfnResource).cfnResourceType);
   expect(found).toEqual([
     'AWS::RDS::DBCluster', 'AWS::EC2::SecurityGroup', 'AWS::RDS::DBSubnetGroup', 'AWS::SecretsManager::Secret', 'AWS::SecretsManager::Secret',
     'AWS::ApplicationAutoScaling::ScalableTarget', 'AWS::ApplicationAutoScaling::ScalingPolicy',
   ]);
-  db.parameterGroup.addParameter('idle_in_transaction_session_timeout', '60000');
-  Template.fromStack(stack).hasResourceProperties('AWS::RDS::DBClusterParameterGroup', {
-    Parameters: { 'rds.force_ssl': '1', 'idle_in_transaction_session_timeout': '60000' },
-  });
+  db.parameterGroup.addParameter('work_mem', '65536');
+  Template.fromStack(stack).hasResourceProperties('AWS::RDS::DBClusterParameterGroup', { Parameters: { work_mem: '65536' } });
   const types = Object.values(Template.fromStack(stack).toJSON().Resources).map((resource: any) => resource.Type);
   // The parameter group is in the list of what the template has; instances are identified by the cluster, attachments by the secrets.
   expect([...new Set(types)].sort()).toEqual([...new Set([
@@ -180,19 +178,19 @@ describe('environment', () => {
       DB_READER_PORT: '5433',
       DB_NAME: 'orders',
     });
-    expect(stack.resolve(db.commandEnvironment)).toEqual(of(db.commandSecret.secretArn));
-    expect(stack.resolve(db.queryEnvironment)).toEqual(of(db.querySecret.secretArn));
-    expect(stack.resolve(db.adminEnvironment)).toEqual({
+    expect(stack.resolve(DatabaseAccess.command(db).environment)).toEqual(of(db.commandLogin.secret?.secretArn));
+    expect(stack.resolve(DatabaseAccess.query(db).environment)).toEqual(of(db.queryLogin.secret?.secretArn));
+    expect(stack.resolve(DatabaseAccess.admin(db).environment)).toEqual({
       ...of(db.adminSecret?.secretArn),
-      DB_COMMAND_SECRET_ARN: stack.resolve(db.commandSecret.secretArn),
-      DB_QUERY_SECRET_ARN: stack.resolve(db.querySecret.secretArn),
+      DB_COMMAND_SECRET_ARN: stack.resolve(db.commandLogin.secret?.secretArn),
+      DB_QUERY_SECRET_ARN: stack.resolve(db.queryLogin.secret?.secretArn),
     });
-    expect(stack.resolve(db.commandEnvironment).DB_WRITER_ENDPOINT).not.toEqual(stack.resolve(db.commandEnvironment).DB_READER_ENDPOINT);
+    expect(stack.resolve(DatabaseAccess.command(db).environment).DB_WRITER_ENDPOINT).not.toEqual(stack.resolve(DatabaseAccess.command(db).environment).DB_READER_ENDPOINT);
   });
 
   test('has the port as text even if it is only known at deployment', () => {
     const db = database({ port: Token.asNumber({ Ref: 'Port' }) });
-    expect(stack.resolve([db.commandEnvironment.DB_PORT, db.queryEnvironment.DB_READER_PORT])).toEqual([{ Ref: 'Port' }, { Ref: 'Port' }]);
+    expect(stack.resolve([DatabaseAccess.command(db).environment.DB_PORT, DatabaseAccess.query(db).environment.DB_READER_PORT])).toEqual([{ Ref: 'Port' }, { Ref: 'Port' }]);
   });
 });
 
@@ -209,20 +207,20 @@ describe('grants', () => {
 
   test('command reads the command secret and nothing else', () => {
     db.grants.command(role);
-    expect(statements()).toEqual([read(db.commandSecret.secretArn)]);
+    expect(statements()).toEqual([read(db.commandLogin.secret?.secretArn)]);
   });
 
   test('query reads the query secret and nothing else', () => {
     db.grants.query(role);
-    expect(statements()).toEqual([read(db.querySecret.secretArn)]);
+    expect(statements()).toEqual([read(db.queryLogin.secret?.secretArn)]);
   });
 
   test('admin reads all three', () => {
     db.grants.admin(role);
     expect(statements()).toEqual([
       read(db.adminSecret?.secretArn),
-      read(db.commandSecret.secretArn),
-      read(db.querySecret.secretArn),
+      read(db.commandLogin.secret?.secretArn),
+      read(db.queryLogin.secret?.secretArn),
     ]);
   });
 });
@@ -335,18 +333,12 @@ describe('refuses', () => {
   test.each<[Partial<CqrsAuroraClusterProps>, string]>([
     [{ port: 80 }, 'port must be a whole number between 1150 and 65535, got 80'],
     [{ backupRetention: Duration.days(36) }, 'backupRetention must be between 1 day and 35 days, got 36 days'],
-    [{ minCapacity: 0.7 }, 'minCapacity must be between 0 and 256 in steps of 0.5, got 0.7'],
-    [{ maxCapacity: 0.5 }, 'maxCapacity must be between 1 and 256 in steps of 0.5, got 0.5'],
-    [{ maxCapacity: 300 }, 'maxCapacity must be between 1 and 256 in steps of 0.5, got 300'],
-    [{ minCapacity: 8, maxCapacity: 4 }, 'minCapacity (8) must not be greater than maxCapacity (4)'],
     [{ databaseName: 'Orders-1' }, "databaseName must be a small letter, then at most 54 small letters, digits and underscores, got 'Orders-1'"],
   ])('%j', (props, message) => {
     expect(() => database(props)).toThrow(`${message} (in 'Test/Database')`);
   });
 
   test('what isn\'t available yet', () => {
-    expect(() => database({ proxy: true })).toThrow('RDS Proxy (proxy: true) is not available yet: it comes with the finished CqrsAuroraCluster.');
-    expect(() => new CqrsAuroraCluster(stack, 'Without', { vpc, proxy: false })).not.toThrow();
     expect(() => new CqrsAuroraCluster(stack, 'MySql', { vpc, engine: CqrsEngine.mysql() }))
       .toThrow('Aurora MySQL (CqrsEngine.mysql) is not available yet: it comes with the serverless system (API Gateway, Lambda, SQS and MySQL).');
   });
@@ -360,11 +352,5 @@ describe('refuses', () => {
       DatabaseName: { Ref: 'Name' },
       BackupRetentionPeriod: { Ref: 'Days' },
     });
-  });
-
-  test('no capacity that is only known at deployment', () => {
-    const [minCapacity, maxCapacity] = [Token.asNumber({ Ref: 'Min' }), Token.asNumber({ Ref: 'Max' })];
-    // Older versions of aws-cdk-lib refuse it themselves.
-    expect(() => database({ minCapacity, maxCapacity })).not.toThrow(/in steps of 0.5|must not be greater/);
   });
 });

@@ -3,7 +3,7 @@ import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { CqrsDatabase, CqrsDatabaseAttributes } from '../../src/cqrs';
+import { CqrsDatabase, CqrsDatabaseAttributes, DatabaseAccess, DatabaseLogin } from '../../src/cqrs';
 
 let stack: Stack;
 let attributes: CqrsDatabaseAttributes;
@@ -13,29 +13,28 @@ beforeEach(() => {
     writerEndpointAddress: 'writer.example.com',
     readerEndpointAddress: 'reader.example.com',
     databaseName: 'shop',
-    commandSecret: secretsmanager.Secret.fromSecretNameV2(stack, 'Command', 'shop/command'),
-    querySecret: new secretsmanager.Secret(stack, 'Query', { secretStringValue: SecretValue.unsafePlainText('{}') }),
+    commandLogin: DatabaseLogin.password(secretsmanager.Secret.fromSecretNameV2(stack, 'Command', 'shop/command')),
+    queryLogin: DatabaseLogin.password(new secretsmanager.Secret(stack, 'Query', { secretStringValue: SecretValue.unsafePlainText('{}') })),
   };
 });
 
 test('gives workloads the same environment as a new cluster', () => {
   const database = CqrsDatabase.fromAttributes(attributes);
-  expect(database.queryEnvironment).toEqual({
+  expect(DatabaseAccess.query(database).environment).toEqual({
     DB_ENGINE: 'postgres',
-    DB_SECRET_ARN: attributes.querySecret.secretArn,
+    DB_SECRET_ARN: attributes.queryLogin.secret?.secretArn,
     DB_WRITER_ENDPOINT: 'writer.example.com',
     DB_READER_ENDPOINT: 'reader.example.com',
     DB_PORT: '5432',
     DB_READER_PORT: '5432',
     DB_NAME: 'shop',
   });
-  expect(database.commandEnvironment.DB_SECRET_ARN).toBe(attributes.commandSecret.secretArn);
-  expect(database.adminEnvironment).toBeUndefined();
+  expect(DatabaseAccess.command(database).environment.DB_SECRET_ARN).toBe(attributes.commandLogin.secret?.secretArn);
 });
 
 test('sends queries to the writer if there is no reader', () => {
   const database = CqrsDatabase.fromAttributes({ ...attributes, readerEndpointAddress: undefined });
-  expect(database.queryEnvironment.DB_READER_ENDPOINT).toBe('writer.example.com');
+  expect(DatabaseAccess.query(database).environment.DB_READER_ENDPOINT).toBe('writer.example.com');
 });
 
 test('opens its security groups on its port', () => {
@@ -65,15 +64,15 @@ test('grants a secret that is known by its name only', () => {
 test('has no administrator unless it is given', () => {
   const role = new iam.Role(stack, 'Role', { assumedBy: new iam.ServicePrincipal('pods.eks.amazonaws.com') });
   expect(() => CqrsDatabase.fromAttributes(attributes).grants.admin(role))
-    .toThrow("grants.admin needs the administrator's credentials: give adminSecret to CqrsDatabase.fromAttributes");
+    .toThrow("grants.admin needs the administrator's credentials: give adminSecret to CqrsDatabase, and use the database instead of its proxy");
 
   const adminSecret = secretsmanager.Secret.fromSecretNameV2(stack, 'Admin', 'shop/admin');
   const database = CqrsDatabase.fromAttributes({ ...attributes, adminSecret });
   database.grants.admin(role);
-  expect(database.adminEnvironment).toMatchObject({
+  expect(DatabaseAccess.admin(database).environment).toMatchObject({
     DB_SECRET_ARN: adminSecret.secretArn,
-    DB_COMMAND_SECRET_ARN: attributes.commandSecret.secretArn,
-    DB_QUERY_SECRET_ARN: attributes.querySecret.secretArn,
+    DB_COMMAND_SECRET_ARN: attributes.commandLogin.secret?.secretArn,
+    DB_QUERY_SECRET_ARN: attributes.queryLogin.secret?.secretArn,
   });
 });
 

@@ -2,7 +2,7 @@ import { App, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as rds from 'aws-cdk-lib/aws-rds';
-import { CqrsAuroraCluster, CqrsEngine } from '../../src/cqrs';
+import { CqrsAuroraCluster, CqrsEngine, DatabaseAccess } from '../../src/cqrs';
 
 let stack: Stack;
 let vpc: ec2.IVpc;
@@ -20,7 +20,7 @@ test.each<[string, CqrsEngine | undefined, string, string]>([
   const template = Template.fromStack(stack);
   template.hasResourceProperties('AWS::RDS::DBCluster', { Engine: 'aurora-postgresql', EngineVersion: version });
   template.hasResourceProperties('AWS::RDS::DBClusterParameterGroup', { Family: family });
-  expect(database.commandEnvironment.DB_ENGINE).toBe('postgres');
+  expect(DatabaseAccess.command(database).environment.DB_ENGINE).toBe('postgres');
 });
 
 test('names itself as drivers and Secrets Manager do', () => {

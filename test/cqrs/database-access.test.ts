@@ -3,7 +3,7 @@ import { Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { CqrsDatabase, CqrsDatabaseAttributes, DatabaseAccess, ICqrsDatabase } from '../../src/cqrs';
+import { CqrsDatabase, CqrsDatabaseAttributes, DatabaseAccess, DatabaseLogin, ICqrsDatabase } from '../../src/cqrs';
 
 let stack: Stack;
 let role: iam.Role;
@@ -22,8 +22,8 @@ function databaseOf(attributes: Partial<CqrsDatabaseAttributes> = {}): ICqrsData
     writerEndpointAddress: 'writer.example.com',
     readerEndpointAddress: 'reader.example.com',
     databaseName: 'shop',
-    commandSecret: new secretsmanager.Secret(stack, 'Command'),
-    querySecret: new secretsmanager.Secret(stack, 'Query'),
+    commandLogin: DatabaseLogin.password(new secretsmanager.Secret(stack, 'Command')),
+    queryLogin: DatabaseLogin.password(new secretsmanager.Secret(stack, 'Query')),
     securityGroups: [group],
     ...attributes,
   });
@@ -52,14 +52,22 @@ describe.each<['command' | 'query', (database: ICqrsDatabase) => DatabaseAccess]
     const database = databaseOf();
     const access = factory(database);
     expect(access.database).toBe(database);
-    expect(access.environment).toEqual(database[`${name}Environment`]);
+    expect(access.environment).toEqual({
+      DB_ENGINE: 'postgres',
+      DB_NAME: 'shop',
+      DB_SECRET_ARN: database[`${name}Login`].secret?.secretArn,
+      DB_WRITER_ENDPOINT: 'writer.example.com',
+      DB_READER_ENDPOINT: 'reader.example.com',
+      DB_PORT: '5432',
+      DB_READER_PORT: '5432',
+    });
     expect(access.egressPorts).toEqual([5432]);
   });
 
   test('lets a workload in, with the credentials of this side only', () => {
     const database = databaseOf();
     factory(database).connect(role, client);
-    expect(readableSecrets()).toEqual([['secretsmanager:GetSecretValue', stack.resolve(database[`${name}Secret`].secretArn)]]);
+    expect(readableSecrets()).toEqual([['secretsmanager:GetSecretValue', stack.resolve(database[`${name}Login`].secret?.secretArn)]]);
     expect(openPorts()).toEqual([5432]);
   });
 });
@@ -68,7 +76,11 @@ describe('the administrator', () => {
   test('has the environment, the credentials of all three roles, and the network path', () => {
     const database = databaseOf({ adminSecret: new secretsmanager.Secret(stack, 'Admin') });
     const access = DatabaseAccess.admin(database);
-    expect(access.environment).toEqual(database.adminEnvironment);
+    expect(access.environment).toMatchObject({
+      DB_SECRET_ARN: database.adminSecret?.secretArn,
+      DB_COMMAND_SECRET_ARN: database.commandLogin.secret?.secretArn,
+      DB_QUERY_SECRET_ARN: database.queryLogin.secret?.secretArn,
+    });
     access.connect(role, client);
     expect(openPorts()).toEqual([5432]);
     expect(readableSecrets()).toEqual(['Admin', 'Command', 'Query'].map((id) => [
@@ -77,7 +89,7 @@ describe('the administrator', () => {
   });
 
   test('is needed by the database', () => {
-    expect(() => DatabaseAccess.admin(databaseOf())).toThrow('DatabaseAccess.admin needs the credentials of an administrator: give adminSecret to CqrsDatabase.fromAttributes');
+    expect(() => DatabaseAccess.admin(databaseOf())).toThrow('DatabaseAccess.admin needs the credentials of an administrator: give adminSecret to CqrsDatabase, and use the database instead of its proxy');
   });
 });
 

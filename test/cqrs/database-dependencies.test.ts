@@ -7,7 +7,7 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as rds from 'aws-cdk-lib/aws-rds';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct, IDependable } from 'constructs';
-import { CqrsAuroraCluster, CqrsDatabase, CqrsDatabaseAttributes, DatabaseAccess, ICqrsDatabase } from '../../src/cqrs';
+import { CqrsAuroraCluster, CqrsDatabase, CqrsDatabaseAttributes, DatabaseAccess, DatabaseLogin, ICqrsDatabase } from '../../src/cqrs';
 
 let app: App;
 beforeEach(() => { app = new App(); });
@@ -132,8 +132,8 @@ describe('a function', () => {
     const database = CqrsDatabase.fromAttributes({
       writerEndpointAddress: new CfnResource(data, 'Writer', { type: 'Test::Writer' }).ref,
       databaseName: 'shop',
-      commandSecret: new secretsmanager.Secret(data, 'Command'),
-      querySecret: new secretsmanager.Secret(data, 'Query'),
+      commandLogin: DatabaseLogin.password(new secretsmanager.Secret(data, 'Command')),
+      queryLogin: DatabaseLogin.password(new secretsmanager.Secret(data, 'Query')),
       securityGroups: [new ec2.SecurityGroup(data, 'Group', { vpc: vpcOf(data) })],
     });
     const fn = functionOf(workloads, database, vpcOf(workloads));
@@ -204,8 +204,8 @@ describe('what depends on a database that is brought', () => {
   const bring = (stack: Stack, attributes: Partial<CqrsDatabaseAttributes>) => CqrsDatabase.fromAttributes({
     writerEndpointAddress: 'writer.example.com',
     databaseName: 'shop',
-    commandSecret: secretsmanager.Secret.fromSecretNameV2(stack, 'Command', 'shop/command'),
-    querySecret: secretsmanager.Secret.fromSecretNameV2(stack, 'Query', 'shop/query'),
+    commandLogin: DatabaseLogin.password(secretsmanager.Secret.fromSecretNameV2(stack, 'Command', 'shop/command')),
+    queryLogin: DatabaseLogin.password(secretsmanager.Secret.fromSecretNameV2(stack, 'Query', 'shop/query')),
     ...attributes,
   });
 
@@ -233,10 +233,10 @@ describe('what depends on a database that is brought', () => {
     });
     const inner = bring(stack, { dependencies: [cluster] });
     const outer = CqrsDatabase.fromAttributes({
-      writerEndpointAddress: 'pooler.example.com', databaseName: 'shop', ...secretsOf(inner), dependencies: [inner],
+      writerEndpointAddress: 'pooler.example.com', databaseName: 'shop', ...loginsOf(inner), dependencies: [inner],
     });
     expect(waitsFor(stack, outer)).toEqual(expect.arrayContaining(['AWS::RDS::DBCluster', 'AWS::RDS::DBInstance']));
   });
 
-  const secretsOf = ({ commandSecret, querySecret }: ICqrsDatabase) => ({ commandSecret, querySecret });
+  const loginsOf = ({ commandLogin, queryLogin }: ICqrsDatabase) => ({ commandLogin, queryLogin });
 });

@@ -56,8 +56,8 @@ test('the variables are those that programs get, and each says who gets it', () 
 test('each side has the secret that the page says', () => {
   const secret = (program: string) => JSON.stringify(container(program).env.find(({ name }: { name: string }) => name === 'DB_SECRET_ARN').value);
   const of = (arn: string) => JSON.stringify(stack.resolve(arn));
-  expect(['command', 'relay', 'writes'].map(secret)).toEqual(Array(3).fill(of(database.commandSecret.secretArn)));
-  expect(['query', 'reads'].map(secret)).toEqual(Array(2).fill(of(database.querySecret.secretArn)));
+  expect(['command', 'relay', 'writes'].map(secret)).toEqual(Array(3).fill(of(database.commandLogin.secret!.secretArn)));
+  expect(['query', 'reads'].map(secret)).toEqual(Array(2).fill(of(database.queryLogin.secret!.secretArn)));
   expect(secret('migration')).toBe(of(database.adminSecret!.secretArn));
 });
 

@@ -7,7 +7,7 @@ import * as logs from 'aws-cdk-lib/aws-logs';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import {
-  ClusterPrerequisite, ConsumerTarget, CqrsAuroraCluster, CqrsReaders, DatabaseSide, EventArchive, EventDrivenOrderPipeline, EventTransport,
+  ClusterPrerequisite, ConsumerTarget, CqrsAuroraCluster, CqrsAuroraClusterProps, CqrsInstances, DatabaseSide, EventArchive, EventDrivenOrderPipeline, EventTransport,
   KubernetesAccess, KubernetesAccessOptions, KubernetesJob, KubernetesPrerequisites, KubernetesServices, KubernetesWorkload, OrderEventBus,
   ServiceExposure, ServiceHost, WorkloadImage,
 } from '../../src';
@@ -94,7 +94,7 @@ function workload(exposure?: ServiceExposure): Build {
   return ({ stack, kubernetes }) => new KubernetesWorkload(stack, 'Workload', { kubernetes, image, exposure }).url;
 }
 
-function database(props: { readonly readers?: CqrsReaders; readonly logRetention?: logs.RetentionDays } = {}): Build {
+function database(props: Partial<CqrsAuroraClusterProps> = {}): Build {
   return ({ stack, vpc }) => new CqrsAuroraCluster(stack, 'Database', { vpc, ...props });
 }
 
@@ -134,10 +134,10 @@ export const COUNTS: { [page: string]: { [row: string]: Counted } } = {
   },
   'docs/cqrs-aurora-cluster.md': {
     'by default, with one reader': database(),
-    'each further reader': [database(), database({ readers: CqrsReaders.withWriter(2) })],
-    'no reader': database({ readers: CqrsReaders.none() }),
-    '`CqrsReaders.autoscaled` with one reader': database({
-      readers: CqrsReaders.autoscaled({ instanceType: new ec2.InstanceType('r8g.large'), minReaders: 1, maxReaders: 4 }),
+    'each further reader': [database(), database({ instances: CqrsInstances.serverless({ readers: 2 }) })],
+    'no reader': database({ instances: CqrsInstances.serverless({ readers: 0 }) }),
+    '`maxReaders`': database({
+      instances: CqrsInstances.provisioned({ instanceType: new ec2.InstanceType('r8g.large'), maxReaders: 4 }),
     }),
     '`logRetention`': [database(), database({ logRetention: logs.RetentionDays.ONE_MONTH })],
   },

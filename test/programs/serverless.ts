@@ -3,7 +3,7 @@ import { App, Duration, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import {
-  ApiAuthorizer, ConsumerTarget, CqrsAuroraCluster, CqrsEngine, CqrsReaders, DatabaseSide, EventDrivenOrderPipeline, EventTransport,
+  ApiAuthorizer, ConsumerTarget, CqrsAuroraCluster, CqrsEngine, CqrsInstances, DatabaseSide, EventDrivenOrderPipeline, EventTransport,
   ServiceHost,
 } from '../../src';
 
@@ -17,7 +17,7 @@ export function serverless(): Stack {
     timeout: Duration.seconds(seconds),
     vpc,
   });
-  const database = new CqrsAuroraCluster(stack, 'Database', { vpc, engine: CqrsEngine.mysql(), readers: CqrsReaders.none(), proxy: true });
+  const database = new CqrsAuroraCluster(stack, 'Database', { vpc, engine: CqrsEngine.mysql(), instances: CqrsInstances.serverless({ readers: 0 }), proxy: {} });
   const pipeline = new EventDrivenOrderPipeline(stack, 'Orders', {
     database,
     transport: EventTransport.queues(),

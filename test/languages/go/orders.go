@@ -22,8 +22,8 @@ func main() {
 	image := orders.WorkloadImage_FromRegistry(jsii.String("public.ecr.aws/example/orders:1.4.0"))
 	services := orders.ServiceHost_KubernetesServices(kubernetes, image, nil)
 
-	readers := orders.CqrsReaders_Independent(jsii.Number(2))
-	database := orders.NewCqrsAuroraCluster(stack, jsii.String("Database"), &orders.CqrsAuroraClusterProps{Vpc: vpc, Readers: readers})
+	instances := orders.CqrsInstances_Serverless(&orders.ServerlessInstancesOptions{Readers: jsii.Number(2)})
+	database := orders.NewCqrsAuroraCluster(stack, jsii.String("Database"), &orders.CqrsAuroraClusterProps{Vpc: vpc, Instances: instances})
 	archive := orders.EventArchive_Retain(awscdk.Duration_Days(jsii.Number(90)))
 	inCluster := &orders.KubernetesServiceSettings{Exposure: orders.ServiceExposure_ClusterInternal()}
 	pipeline := orders.NewEventDrivenOrderPipeline(stack, jsii.String("Pipeline"), &orders.EventDrivenOrderPipelineProps{

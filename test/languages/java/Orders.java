@@ -19,7 +19,8 @@ public class Orders {
             .clusterName("platform").podSecurityGroup(pods).loadBalancerClass("service.k8s.aws/nlb").build());
         var services = ServiceHost.kubernetesServices(kubernetes, WorkloadImage.fromRegistry("public.ecr.aws/example/orders:1.4.0"));
 
-        var database = CqrsAuroraCluster.Builder.create(stack, "Database").vpc(vpc).readers(CqrsReaders.independent(2)).build();
+        var instances = CqrsInstances.serverless(ServerlessInstancesOptions.builder().readers(2).build());
+        var database = CqrsAuroraCluster.Builder.create(stack, "Database").vpc(vpc).instances(instances).build();
         var archive = EventArchive.retain(Duration.days(90));
         var pipeline = EventDrivenOrderPipeline.Builder.create(stack, "Pipeline")
             .database(database)

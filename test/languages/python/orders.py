@@ -8,7 +8,7 @@ pods = ec2.SecurityGroup(stack, "Pods", vpc=vpc)
 kubernetes = orders.KubernetesAccess.manifests_only(cluster_name="platform", pod_security_group=pods, load_balancer_class="service.k8s.aws/nlb")
 services = orders.ServiceHost.kubernetes_services(kubernetes, orders.WorkloadImage.from_registry("public.ecr.aws/example/orders:1.4.0"))
 
-database = orders.CqrsAuroraCluster(stack, "Database", vpc=vpc, readers=orders.CqrsReaders.independent(2))
+database = orders.CqrsAuroraCluster(stack, "Database", vpc=vpc, instances=orders.CqrsInstances.serverless(readers=2))
 pipeline = orders.EventDrivenOrderPipeline(
     stack, "Pipeline",
     database=database,

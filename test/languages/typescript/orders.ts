@@ -8,7 +8,7 @@ const podSecurityGroup = new ec2.SecurityGroup(stack, 'Pods', { vpc });
 const kubernetes = orders.KubernetesAccess.manifestsOnly({ clusterName: 'platform', podSecurityGroup, loadBalancerClass: 'service.k8s.aws/nlb' });
 const services = orders.ServiceHost.kubernetesServices(kubernetes, orders.WorkloadImage.fromRegistry('public.ecr.aws/example/orders:1.4.0'));
 
-const database = new orders.CqrsAuroraCluster(stack, 'Database', { vpc, readers: orders.CqrsReaders.independent(2) });
+const database = new orders.CqrsAuroraCluster(stack, 'Database', { vpc, instances: orders.CqrsInstances.serverless({ readers: 2 }) });
 const pipeline = new orders.EventDrivenOrderPipeline(stack, 'Pipeline', {
   database,
   transport: orders.EventTransport.eventBridge({ archive: orders.EventArchive.retain(Duration.days(90)) }),

@@ -1,0 +1,53 @@
+import { Duration } from 'aws-cdk-lib';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import type { Construct } from 'constructs';
+import { invalid, requireDuration } from '../../private/validation';
+import type { PasswordRotationOptions } from '../cqrs-credentials';
+
+/** The network of a database whose passwords are rotated. */
+export interface RotatedDatabase extends ec2.IConnectable {
+  readonly vpc: ec2.IVpc;
+  readonly vpcSubnets: ec2.SubnetSelection;
+}
+
+/** Rotates secrets, with a function each, and returns the security group of these functions. */
+export function rotate(
+  scope: Construct, secrets: secretsmanager.ISecret[], database: RotatedDatabase, options: PasswordRotationOptions,
+): ec2.SecurityGroup {
+  requireDuration(scope, 'interval', options.interval, Duration.days(1), Duration.days(1000));
+  const { vpc } = database;
+  const securityGroup = new ec2.SecurityGroup(scope, 'RotationSecurityGroup', {
+    vpc,
+    description: 'Functions that rotate the passwords of a database',
+    allowAllOutbound: false,
+  });
+  database.connections.allowDefaultPortFrom(securityGroup, 'Rotation of the passwords');
+  if (options.secretsManagerEndpoint?.connections.securityGroups.length) {
+    options.secretsManagerEndpoint.connections.allowDefaultPortFrom(securityGroup, 'Rotation of the passwords');
+  } else {
+    // The addresses of Secrets Manager are not known.
+    securityGroup.addEgressRule(ec2.Peer.anyIpv4(), ec2.Port.tcp(443), 'Secrets Manager');
+  }
+  const vpcSubnets = subnetsOf(scope, database, options);
+  for (const secret of secrets) {
+    secret.addRotationSchedule('Rotation', {
+      hostedRotation: secretsmanager.HostedRotation.postgreSqlSingleUser({ vpc, vpcSubnets, securityGroups: [securityGroup] }),
+      automaticallyAfter: options.interval ?? Duration.days(30),
+      // The roles don't exist before the first migration, so a rotation at the deployment would fail.
+      rotateImmediatelyOnUpdate: false,
+    });
+  }
+  return securityGroup;
+}
+
+function subnetsOf(scope: Construct, database: RotatedDatabase, options: PasswordRotationOptions): ec2.SubnetSelection {
+  if (options.vpcSubnets) { return options.vpcSubnets; }
+  if (options.secretsManagerEndpoint) { return database.vpcSubnets; }
+  if (database.vpc.privateSubnets.length === 0) {
+    throw invalid(scope, 'rotatedPasswords needs a route to Secrets Manager, and vpc has no private subnets with NAT: give secretsManagerEndpoint, '
+      + 'such as vpc.addInterfaceEndpoint(\'SecretsManager\', { service: ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER }), or vpcSubnets '
+      + 'with a route of your own');
+  }
+  return { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS };
+}
