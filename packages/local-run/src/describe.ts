@@ -36,6 +36,7 @@ export function describeRun(prepared: PreparedRun, stop: () => Promise<void>): L
     logDir: context.logDir,
     pauseReplica: () => rds.pauseReplicas(),
     resumeReplica: () => rds.resumeReplicas(),
+    failover: () => rds.failover(),
     idle: () => isIdle(builtIn, queues),
     kill: (workload, signal = 'SIGKILL', replica = 0) => workloads.kill(workload, signal, replica),
   };

@@ -1,6 +1,7 @@
 import type { LocalEventBridge } from './eventbridge/types.ts';
 import type { Log } from './log.ts';
 import type { DatabaseAddress } from './rds/address.ts';
+import type { Failover } from './rds/failover.ts';
 import type { LocalServiceFactory } from './service.ts';
 import type { QueueDepth } from './sqs/endpoint.ts';
 
@@ -22,6 +23,12 @@ export interface LocalRunOptions {
   readonly dataDir?: string;
   /** Deletes the data of earlier runs first. @default false */
   readonly fresh?: boolean;
+  /**
+   * With `synchronous`, a transaction is committed when the replica of the database has it, too, so that a failover loses none. Aurora loses
+   * none in any case, as its instances share their storage. With `asynchronous`, commits do not wait, and a failover can lose the last ones.
+   * @default 'asynchronous'
+   */
+  readonly replication?: Replication;
   /** The largest number of processes of each workload. @default - as many as its template has at least */
   readonly maxReplicas?: number;
   /** The names of workloads and jobs that do not run. @default - all run */
@@ -55,6 +62,9 @@ export interface LocalRunOptions {
   /** Gives up a start that is under way. Everything that was started is stopped. */
   readonly signal?: AbortSignal;
 }
+
+/** The time at which the replica of a database gets a transaction: before it is committed, or after. */
+export type Replication = 'asynchronous' | 'synchronous';
 
 /** A step of the start or of the stop. */
 export interface ProgressStep {
@@ -162,6 +172,14 @@ export interface LocalRun {
   failures(): readonly string[];
   pauseReplica(): Promise<void>;
   resumeReplica(): Promise<void>;
+  /**
+   * Kills the writer of the first database and promotes its replica, which takes the address of the writer: a failover as in Aurora. All
+   * connections break. Until a new replica is built, the address of the reader leads to the writer, too. Data of the former writer that the
+   * replica had not received are lost, unless `replication` is `synchronous`.
+   *
+   * @throws LocalRunError when there is no replica
+   */
+  failover(): Promise<Failover>;
   /** No message, event or retry waits for a workload that runs. Messages that only other programs read do not count. */
   idle(): boolean;
   /** Signals one process of a workload, and returns its id. @default SIGKILL, the first replica */

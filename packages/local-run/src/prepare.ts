@@ -71,6 +71,7 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
     port,
     warn,
     fresh: options.fresh ?? false,
+    replication: options.replication ?? 'asynchronous',
     otherEndpoints,
     report: (sentence) => {
       surroundings.log('warn', sentence);

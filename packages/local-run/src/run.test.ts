@@ -12,7 +12,7 @@ import { ReceiveMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { LocalRunError } from './errors.ts';
 import type { LocalRun, LocalRunOptions } from './local-run.ts';
 import { processStart } from './processes/identity.ts';
-import { query } from './rds/postgres.ts';
+import { query } from './rds/client.ts';
 import { startLocal } from './run.ts';
 import { synthesizeShop } from '../test/shop/app.ts';
 import type { ShopOptions } from '../test/shop/app.ts';

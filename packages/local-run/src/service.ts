@@ -1,6 +1,7 @@
 import type { Assembly } from './assembly/assembly.ts';
 import type { Model } from './assembly/model.ts';
 import type { ResourceType, WithoutMeaning } from './assembly/types.ts';
+import type { Replication } from './local-run.ts';
 import type { Log } from './log.ts';
 import type { Workloads } from './processes/workloads.ts';
 
@@ -95,6 +96,7 @@ export interface RunContext {
   readonly logDir: string;
   /** Earlier data has to go. */
   readonly fresh: boolean;
+  readonly replication: Replication;
   readonly log: Log;
   /** The programs of the run. A service adds those of its resources in `make`. */
   readonly workloads: Workloads;

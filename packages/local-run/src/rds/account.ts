@@ -1,4 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
+import { chownSync, writeFileSync } from 'node:fs';
 import { LocalRunError } from '../errors.ts';
 
 /** Whom PostgreSQL runs as. Undefined means: as ourselves. */
@@ -37,4 +38,10 @@ export function canRead(account: Account | undefined, folder: string): boolean {
 
 function check(account: Account | undefined, script: string, folder: string): boolean {
   return !account || spawnSync('/bin/sh', ['-c', script, 'sh', folder], { ...account, cwd: '/', stdio: 'ignore' }).status === 0;
+}
+
+/** Writes a file that only the account can read. */
+export function own(file: string, account: Account | undefined, text: string): void {
+  writeFileSync(file, text, { mode: 0o600 });
+  if (account) chownSync(file, account.uid, account.gid);
 }

@@ -2,7 +2,8 @@ import { join } from 'node:path';
 import pg from 'pg';
 import type { Model, Resource } from '../assembly/model.ts';
 import type { RunContext } from '../service.ts';
-import { connect, startPostgres } from './postgres.ts';
+import { connect } from './client.ts';
+import { startPostgres } from './postgres.ts';
 import type { Postgres } from './postgres.ts';
 
 export interface LocalDatabase {
@@ -34,6 +35,7 @@ export async function startDatabases(model: Model, options: RunContext, started:
       port: await options.port(writer),
       // Several readers of a cluster are one replica here: they show the same.
       replica: members.length > 1 || sources.length > 0 ? { port: await options.port(reader) } : false,
+      synchronous: options.replication === 'synchronous',
       portNames: { writer, reader },
     });
     started.push({ resource, server, name: resource.text('DatabaseName') ?? resource.text('DBName') ?? 'postgres' });

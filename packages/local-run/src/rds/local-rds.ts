@@ -2,9 +2,11 @@ import type { LocalSecretsManager } from '../secretsmanager/local-secrets-manage
 import type { LocalService, RunContext } from '../service.ts';
 import { prepareDatabase, startDatabases } from './databases.ts';
 import type { LocalDatabase } from './databases.ts';
+import type { Failover } from './failover.ts';
 import { withDatabasePort } from './ports.ts';
 import type { DatabasePorts } from './ports.ts';
 import type { Model, Resource } from '../assembly/model.ts';
+import { LocalRunError } from '../errors.ts';
 import { attachSecrets, managedSecretName, masterCredentials } from '../secretsmanager/secrets.ts';
 
 /** Amazon RDS and Aurora: a real PostgreSQL for each cluster and each instance that stands alone, with a replica if there are readers. */
@@ -91,6 +93,13 @@ export class LocalRds implements LocalService {
 
   async resumeReplicas(): Promise<void> {
     for (const { server } of this.databases) if (server.reader) await server.resumeReplay();
+  }
+
+  /** Of the first database, as the run shows only this one. */
+  async failover(): Promise<Failover> {
+    const [first] = this.databases;
+    if (!first) throw new LocalRunError('There is no database in this run whose replica could be promoted.');
+    return first.server.failover();
   }
 
   async stop(): Promise<void> {

