@@ -100,6 +100,18 @@ export class KubernetesJob extends Construct implements IHostedService {
   public readonly manifest: Construct;
 
   /**
+   * The applied manifests of objects that only some jobs have, such as the `SecurityGroupPolicy`.
+   */
+  public readonly optionalManifests: Construct[];
+
+  /**
+   * The construct that waits for the success of the job. Depend on the job to come after it.
+   *
+   * @default - none: the deployment doesn't wait
+   */
+  public readonly completion?: Construct;
+
+  /**
    * The address of the API, which a job doesn't have.
    *
    * @default - undefined
@@ -151,6 +163,7 @@ export class KubernetesJob extends Construct implements IHostedService {
     });
     this.manifest = applied.main;
     this.manifest.node.addDependency(...pod.prerequisites);
+    this.optionalManifests = applied.before;
 
     if (waits) {
       const { name } = job.metadata as { name: string };
@@ -158,7 +171,7 @@ export class KubernetesJob extends Construct implements IHostedService {
         props.kubernetes._waitFor(this, step, { objectType: 'job', objectName: name, jsonPath, timeout: limit }, job, [after]);
       // Two steps: the end of a failed job is seen at once, and not only when the time is over.
       const ended = read('Ended', '.status.conditions[?(@.status=="True")].type', timeout.plus(Duration.seconds(30)), this.manifest);
-      if (ended) { read('Succeeded', '.status.conditions[?(@.type=="Complete")].type', Duration.minutes(1), ended); }
+      this.completion = ended && read('Succeeded', '.status.conditions[?(@.type=="Complete")].type', Duration.minutes(1), ended);
     }
   }
 

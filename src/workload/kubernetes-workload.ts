@@ -155,6 +155,19 @@ export class KubernetesWorkload extends Construct implements IHostedService {
   /** The applied manifests. Depend on it to come after them, or add dependencies to it that must come first. */
   public readonly manifest: Construct;
 
+  /**
+   * The applied manifests of objects that only some workloads have, such as the autoscaler and the `SecurityGroupPolicy`: one construct for
+   * each API group.
+   */
+  public readonly optionalManifests: Construct[];
+
+  /**
+   * The construct that waits until the pods run. Depend on the workload to come after it.
+   *
+   * @default - none: the deployment doesn't wait
+   */
+  public readonly rollout?: Construct;
+
   private readonly kubernetes: KubernetesAccess;
   private readonly pod: KubernetesPod;
   private readonly addressKind: ServiceAddressKind;
@@ -246,16 +259,17 @@ export class KubernetesWorkload extends Construct implements IHostedService {
     });
     this.manifest = applied.main;
     this.manifest.node.addDependency(...pod.prerequisites);
+    this.optionalManifests = [...applied.before, ...applied.after];
 
     const timeout = props.rolloutTimeout ?? DEFAULT_ROLLOUT_TIMEOUT;
     if (deployed && (timeout.isUnresolved() || timeout.toMilliseconds() > 0)) {
-      props.kubernetes._waitFor(this, 'Rollout', {
+      this.rollout = props.kubernetes._waitFor(this, 'Rollout', {
         objectType: 'deployment',
         // With a selector, the answer is a list, and only the items of a list can be filtered.
         objectName: `--field-selector=metadata.name=${this.serviceName}`,
         jsonPath: ROLLED_OUT,
         timeout,
-      }, deployed, [this.manifest, ...applied.optional]);
+      }, deployed, [this.manifest, ...applied.after]);
     }
   }
 

@@ -63,8 +63,8 @@ describe('resources of one consumer', () => {
 
   test.each<[string, number, (role: iam.Role) => IConsumerTarget]>([
     ['elsewhere', 6, (role) => ConsumerTarget.external(role, { processingTime: Duration.seconds(10) })],
-    ['on Kubernetes', 9, () => ConsumerTarget.kubernetes(testKubernetes(stack), { image, scaling: QueueScaling.fixed(1) })],
-    ['on Kubernetes with KEDA', 10, (operatorRole) => ConsumerTarget.kubernetes(testKubernetes(stack), {
+    ['on Kubernetes', 11, () => ConsumerTarget.kubernetes(testKubernetes(stack), { image, scaling: QueueScaling.fixed(1) })],
+    ['on Kubernetes with KEDA', 12, (operatorRole) => ConsumerTarget.kubernetes(testKubernetes(stack), {
       image, scaling: QueueScaling.keda({ operatorRole, ...latency }),
     })],
   ])('%s: %d', (_, count, target) => {

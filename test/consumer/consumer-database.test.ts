@@ -195,7 +195,10 @@ describe('dependencies', () => {
 
   test('of a workload on Kubernetes come before its manifest', () => {
     consumerOf(kubernetesTarget(stack), { dependencies: [resource()] });
-    expect(dependsOn('Custom::AWSCDK-EKS-KubernetesResource')).toEqual([expect.arrayContaining(['First'])]);
+    // The autoscaler comes after the manifest.
+    expect(dependsOn('Custom::AWSCDK-EKS-KubernetesResource')).toEqual([
+      expect.arrayContaining(['First']), [expect.stringMatching(/^ConsumerWorkloadManifest/)],
+    ]);
   });
 
   test('of a target of one\'s own come before all that it says', () => {

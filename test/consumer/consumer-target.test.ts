@@ -262,7 +262,7 @@ describe('a Kubernetes workload', () => {
 
   test('can have a fixed number of replicas', () => {
     consumerOf(ConsumerTarget.kubernetes(testKubernetes(stack), { image, scaling: QueueScaling.fixed(4) }));
-    expect(manifestOf(Template.fromStack(stack), 'Deployment').spec.replicas).toBe(4);
+    expect(manifestOf(Template.fromStack(stack), 'HorizontalPodAutoscaler').spec.minReplicas).toBe(4);
   });
 });
 

@@ -391,11 +391,9 @@ test.each<[string, () => QueueScaling]>([
   });
 });
 
-test('a fixed number is in the Deployment and nothing else scales it', () => {
+test('a fixed number is the minimum and the maximum of an autoscaler', () => {
   consumerOf(QueueScaling.fixed(3));
-  const template = Template.fromStack(stack);
-  expect(manifestOf(template, 'Deployment').spec.replicas).toBe(3);
-  expect(manifestsOf(template).map(({ kind }) => kind)).toEqual(['ServiceAccount', 'NetworkPolicy', 'Deployment', 'PodDisruptionBudget']);
+  expect(manifestOf(Template.fromStack(stack), 'HorizontalPodAutoscaler').spec).toMatchObject({ minReplicas: 3, maxReplicas: 3 });
 });
 
 test('a replica that is taken away has time to finish, and a single one doesn\'t block its node', () => {
@@ -410,5 +408,5 @@ test('a scaling of one\'s own works', () => {
     public bind() { return Autoscaling.fixed(2); }
   }
   consumerOf(new Two());
-  expect(manifestOf(Template.fromStack(stack), 'Deployment').spec.replicas).toBe(2);
+  expect(manifestOf(Template.fromStack(stack), 'HorizontalPodAutoscaler').spec.maxReplicas).toBe(2);
 });

@@ -145,7 +145,8 @@ describe('services', () => {
     });
     const template = Template.fromStack(stack);
     const deployment = manifestOf(template, 'Deployment', 'intake');
-    expect(deployment.spec).toMatchObject({ replicas: 1, template: { spec: { containers: [{ image: 'public.ecr.aws/team/intake:2' }] } } });
+    expect(deployment.spec).toMatchObject({ template: { spec: { containers: [{ image: 'public.ecr.aws/team/intake:2' }] } } });
+    expect(manifestOf(template, 'HorizontalPodAutoscaler', 'intake').spec.maxReplicas).toBe(1);
     expect(environmentOf(deployment)).toMatchObject({ PORT: '8000', EVENT_SOURCE: 'com.example.intake' });
     expect(manifestOf(template, 'Service', 'intake').spec.type).toBe('ClusterIP');
   });
@@ -192,14 +193,15 @@ describe('migration', () => {
     ].map(Resource => ({ Effect: 'Allow', Action: 'secretsmanager:GetSecretValue', Resource })));
   });
 
-  test('is applied before the services and consumers that use its database', () => {
+  test('has succeeded before the services and consumers that use its database are applied', () => {
     const pipeline = pipelineOf({ migration: migration() });
     pipeline.addConsumer('Stock', { events: ['order.created'], target: consume(), database: DatabaseSide.COMMAND });
     pipeline.addConsumer('Mail', { events: ['order.confirmed'], target: consume() });
     pipeline.addService('Report', services.run(['node', 'report.js']), { database: DatabaseSide.QUERY });
     pipeline.addService('Pages', services.run(['node', 'pages.js']));
-    const manifests = Template.fromStack(stack).findResources('Custom::AWSCDK-EKS-KubernetesResource');
-    const job = Object.keys(manifests).find(id => id.includes('Migration'))!;
+    const template = Template.fromStack(stack);
+    const manifests = template.findResources('Custom::AWSCDK-EKS-KubernetesResource');
+    const job = Object.keys(template.findResources('Custom::AWSCDK-EKS-KubernetesObjectValue')).find(id => id.startsWith('PipelineMigrationSucceeded'))!;
     const after = Object.entries(manifests).filter(([, { DependsOn }]) => DependsOn.includes(job)).map(([id]) => id.replace(/^Pipeline|Manifest.*$/g, ''));
     expect(after.sort()).toEqual(['CommandApi', 'ConsumersStockWorkload', 'OutboxRelay', 'QueryApi', 'ServicesReport']);
   });
@@ -211,7 +213,9 @@ describe('migration', () => {
     const [rule, ...others] = Object.keys(template.findResources('AWS::EC2::SecurityGroupIngress'));
     const instances = Object.keys(template.findResources('AWS::RDS::DBInstance'));
     expect([instances.length, others]).toEqual([2, []]);
-    for (const [id, { DependsOn }] of Object.entries(template.findResources('Custom::AWSCDK-EKS-KubernetesResource'))) {
+    const manifests = Object.entries(template.findResources('Custom::AWSCDK-EKS-KubernetesResource')).filter(([id]) => id.includes('Manifest'));
+    expect(manifests).toHaveLength(5);
+    for (const [id, { DependsOn }] of manifests) {
       expect({ id, DependsOn }).toEqual({ id, DependsOn: expect.arrayContaining([rule, ...instances]) });
     }
   });

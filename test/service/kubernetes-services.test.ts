@@ -50,13 +50,13 @@ describe('a service on Kubernetes', () => {
 
   test('of the kind RELAY has two replicas, of which one works, and is reached by nobody', () => {
     bind(host(), { kind: ServiceKind.RELAY });
-    expect(manifestOf(template(), 'Deployment').spec.replicas).toBe(2);
-    expect(manifestsOf(template()).filter((manifest) => ['Service', 'HorizontalPodAutoscaler'].includes(manifest.kind))).toEqual([]);
+    expect(manifestOf(template(), 'HorizontalPodAutoscaler').spec).toMatchObject({ minReplicas: 2, maxReplicas: 2 });
+    expect(manifestsOf(template()).map(({ kind }) => kind)).not.toContain('Service');
   });
 
   test.each([ServiceKind.API, ServiceKind.RELAY, ServiceKind.SERVICE])('of the kind %s can be scaled and exposed otherwise', (kind) => {
     bind(host({ scaling: Autoscaling.fixed(1), exposure: ServiceExposure.clusterInternal() }), { kind });
-    expect(manifestOf(template(), 'Deployment').spec.replicas).toBe(1);
+    expect(manifestOf(template(), 'HorizontalPodAutoscaler').spec.maxReplicas).toBe(1);
     expect(manifestOf(template(), 'Service').spec.type).toBe('ClusterIP');
   });
 
@@ -117,6 +117,14 @@ describe('a job on Kubernetes', () => {
     const [applied] = Object.values(template().findResources('Custom::AWSCDK-EKS-KubernetesResource'));
     expect(applied!.DependsOn).toContain('First');
     expect(job.url).toBeUndefined();
+  });
+
+  test('is a migration that doesn\'t try again with a database that is unfit, unless it is told other exit codes', () => {
+    const exitCodes = () => manifestsOf(template()).filter(({ kind }) => kind === 'Job').map(({ spec }) => spec.podFailurePolicy?.rules[0].onExitCodes.values);
+    bind(host(), migration, 'Default');
+    bind(host({ failFastExitCodes: [] }), migration, 'None');
+    bind(host({ failFastExitCodes: [3] }), migration, 'Own');
+    expect(exitCodes()).toEqual([[65], undefined, [3]]);
   });
 
   test.each([ServiceKind.API, ServiceKind.RELAY, ServiceKind.SERVICE])('is no service that runs all the time: %s', (kind) => {

@@ -4,8 +4,8 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import {
-  Autoscaling, IManifestTransform, KubernetesAccess, KubernetesJob, KubernetesJobProps, KubernetesWorkload, KubernetesWorkloadProps, QueueScaling,
-  ServiceExposure, WorkloadImage,
+  Autoscaling, IManifestTransform, KubernetesAccess, KubernetesJob, KubernetesJobProps, KubernetesWorkload, KubernetesWorkloadProps,
+  QueueScaling, ServiceExposure, WorkloadImage,
 } from '../../src';
 import { testKubernetes } from '../cluster';
 import { manifestOf, manifestsOfResource } from '../kubernetes-manifests';
@@ -32,8 +32,8 @@ function job(props: Partial<KubernetesJobProps> = {}): Template {
 }
 
 /** The resources that wait, by id without the hash of their version. */
-const waitsOf = (template: Template) => Object.fromEntries(
-  Object.entries(template.findResources(WAIT)).map(([id, resource]) => [id.replace(/[0-9A-F]{8}[0-9a-f]{10}$/, ''), { id, ...resource }]));
+const waitsOf = (template: Template): { [id: string]: { id: string; Properties: any } } => Object.fromEntries(
+  Object.entries(template.findResources(WAIT)).map(([id, resource]) => [id.replace(/[0-9A-F]{8}[0-9a-f]{10}$/, ''), { id, ...resource, Properties: resource.Properties }]));
 
 describe('a change of a workload', () => {
   const keda = (minReplicas: number) => (stack: Stack, kubernetes: KubernetesAccess) => ({
@@ -169,8 +169,8 @@ describe('the rollout of a workload', () => {
   });
 
   test('has a time limit, and 0 is none', () => {
-    expect(Object.values(waitsOf(workload(() => ({ rolloutTimeout: Duration.minutes(14) })))).map(({ Properties }) => Properties.TimeoutSeconds)).toEqual([840]);
-    expect(waitsOf(workload(() => ({ rolloutTimeout: Duration.seconds(0) })))).toEqual({});
+    const limits = (rolloutTimeout: Duration) => Object.values(waitsOf(workload(() => ({ rolloutTimeout })))).map(({ Properties }) => Properties.TimeoutSeconds);
+    expect([limits(Duration.minutes(14)), limits(Duration.seconds(0))]).toEqual([[840], []]);
     expect(() => workload(() => ({ rolloutTimeout: Duration.minutes(15) })))
       .toThrow("rolloutTimeout must be between 0 seconds and 14 minutes, got 15 minutes (in 'Test/Api')");
   });
@@ -230,7 +230,9 @@ describe('the end of a job', () => {
 });
 
 describe('a transform', () => {
-  const transform = (change: (manifest: any, path: string) => any): IManifestTransform => ({ transform: (manifest, scope) => change(manifest, scope.node.path) });
+  const transform = (change: (manifest: any, path: string) => any): IManifestTransform => ({
+    transform: (manifest, scope) => change(manifest, scope.node.path),
+  });
 
   test('changes every object before it is applied, in the order of the transforms', () => {
     const { stack, kubernetes } = kubernetesStack();

@@ -6,7 +6,8 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import {
-  Autoscaling, AutoscalingBindOptions, AutoscalingConfig, KubernetesAccess, KubernetesWorkload, KubernetesWorkloadProps, MetricsAccess, ServiceExposure, WorkloadImage, WorkloadProbes,
+  Autoscaling, AutoscalingBindOptions, AutoscalingConfig, KubernetesAccess, KubernetesWorkload, KubernetesWorkloadProps, MetricsAccess,
+  ServiceExposure, WorkloadImage, WorkloadProbes,
 } from '../../src/workload';
 import { testKubernetes } from '../cluster';
 import { manifestOf, manifestsOf, manifestsOfResource } from '../kubernetes-manifests';
@@ -197,11 +198,13 @@ describe('scaling', () => {
     class Own extends Autoscaling {
       public bind(_: Construct, { deploymentName: name, namespace }: AutoscalingBindOptions): AutoscalingConfig {
         const metadata = { name, namespace };
-        return { manifests: [
-          { apiVersion: 'autoscaling.k8s.io/v1', kind: 'VerticalPodAutoscaler', metadata },
-          { apiVersion: 'autoscaling/v2', kind: 'HorizontalPodAutoscaler', metadata, spec: {} },
-          { apiVersion: 'v1', kind: 'ConfigMap', metadata: { ...metadata, labels: { tier: 'one' } } },
-        ] };
+        return {
+          manifests: [
+            { apiVersion: 'autoscaling.k8s.io/v1', kind: 'VerticalPodAutoscaler', metadata },
+            { apiVersion: 'autoscaling/v2', kind: 'HorizontalPodAutoscaler', metadata, spec: {} },
+            { apiVersion: 'v1', kind: 'ConfigMap', metadata: { ...metadata, labels: { tier: 'one' } } },
+          ],
+        };
       }
     }
     workload({ scaling: new Own() });

@@ -16,7 +16,8 @@ export interface Objects {
 /** The constructs of applied objects. */
 export interface AppliedObjects {
   readonly main: Construct;
-  readonly optional: Construct[];
+  readonly before: Construct[];
+  readonly after: Construct[];
 }
 
 /**
@@ -28,16 +29,16 @@ export interface AppliedObjects {
  */
 export function applyObjects(scope: Construct, kubernetes: KubernetesAccess, objects: Objects): AppliedObjects {
   const { before = [], always, optional = [] } = objects;
-  const first = groups(before).map(([id, group]) => kubernetes._applyFinal(scope, id, group));
+  const needed = groups(before).map(([id, group]) => kubernetes._applyFinal(scope, id, group));
   const main = kubernetes._applyFinal(scope, idOf('Manifest', always[0]!), [...always, ...optional.filter(isPruned)]);
-  main.node.addDependency(...first);
-  const others = groups(optional.filter(object => !isPruned(object))).map(([id, group]) => {
+  main.node.addDependency(...needed);
+  const after = groups(optional.filter(object => !isPruned(object))).map(([id, group]) => {
     // They belong to the Deployment of the same name, which was just made: an object that is still there is a remnant of an earlier one.
     const applied = kubernetes._applyFinal(scope, id, group, true);
     applied.node.addDependency(main);
     return applied;
   });
-  return { main, optional: others };
+  return { main, before: needed, after };
 }
 
 /**
