@@ -12,6 +12,7 @@ import type { Server } from 'cdk-local-run/rds/server';
 import pg from 'pg';
 import { migrate } from '../../services/migrate/migrate.ts';
 import { createPool } from '../../services/shared/database.ts';
+import { secretLogin } from '../../services/shared/database-login.ts';
 import type { Pool } from '../../services/shared/database.ts';
 import { createLogger } from '../../services/shared/telemetry.ts';
 
@@ -188,7 +189,7 @@ function preloading(binary: string, folder: string, { library, env }: NonNullabl
 /** The services' own pool, as the command role; only the secret comes from here instead of Secrets Manager. */
 export function commandPool(location: DatabaseLocation, max: number, applicationName = 'bench'): Pool {
   const secrets = { send: async () => ({ SecretString: JSON.stringify(COMMAND) }) } as unknown as SecretsManagerClient;
-  return createPool({ ...location, secretArn: 'bench', secrets, applicationName, max, logger: silent });
+  return createPool({ ...location, login: secretLogin('bench', secrets), applicationName, max, logger: silent });
 }
 
 /** Opens all connections of the pool at once. */

@@ -150,7 +150,7 @@ function startConsumer({ service, location, settings }: ConsumerData, channel: C
     logger: silent,
     ...settings,
   });
-  void reportReady(() => consumer.ready(), report);
+  void reportReady(() => consumer.ready() === true, report);
   return {
     async stop() {
       await consumer.stop();

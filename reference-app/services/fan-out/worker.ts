@@ -11,5 +11,5 @@ export function runFanOutConsumer<X extends TObject>(
 ): Promise<void> {
   const queueUrl = process.env[queueVariable];
   if (queueUrl) process.env.QUEUE_URL = queueUrl;
-  return runConsumerWorker<OrderEventType, never, X>(name, extra, create);
+  return runConsumerWorker<OrderEventType, never, X>(name, ['messaging', 'fan_out'], extra, create);
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
-import { readSchemas, type Schema } from './files.ts';
+import { checksumOf, readSchemas, type Schema } from './files.ts';
 import { loadProfiles } from '../../profiles/index.ts';
 import { SQL_ROOT } from '../shared/testing.ts';
 
@@ -15,10 +15,23 @@ test('a numbered file is never edited again', async () => {
   const frozen = JSON.parse(await readFile(join(SQL_ROOT, 'migrations/checksums.json'), 'utf8')) as Record<string, string>;
   const files = new Map(schemas.flatMap(({ numbered }) => numbered).map((file) => [file.name, file]));
   for (const [name, checksum] of Object.entries(frozen)) {
+    if (name.includes('@')) continue;
     assert.equal(files.get(name)?.checksum, checksum, `migrations/${name} was changed or removed: restore it, and put the change into a new file`);
   }
   for (const { name, checksum } of files.values()) {
     assert.ok(name in frozen, `migrations/${name} is new: add this line to migrations/checksums.json, and do not edit the file after it is merged:\n  "${name}": "${checksum}"`);
+  }
+});
+
+test('a release holds the same files for ever', async () => {
+  const known = JSON.parse(await readFile(join(SQL_ROOT, 'migrations/checksums.json'), 'utf8')) as Record<string, string>;
+  for (const schema of schemas) {
+    const { name, release } = schema;
+    const checksum = checksumOf(schema);
+    if (known[`${name}@${release}`] === checksum) continue;
+    const next = `${name}@${release}` in known ? release + 1 : release;
+    assert.fail(`the SQL of the schema ${name} has changed: set "release": ${next} in migrations/${name}/schema.json, and add this line to migrations/checksums.json:\n`
+      + `  "${name}@${next}": "${checksum}"`);
   }
 });
 

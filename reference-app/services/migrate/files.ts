@@ -18,6 +18,8 @@ export interface Schema {
   readonly name: string;
   /** The schemas that have to be there before this one. */
   readonly needs: readonly string[];
+  /** The number of the state of its files, which grows with each change of them. */
+  readonly release: number;
   /** Tables, in the order of their numbers. Each file is applied once. */
   readonly numbered: readonly SqlFile[];
   /** Functions, views and triggers, by name. A file is applied again when it has changed. */
@@ -49,15 +51,23 @@ export async function readSchemas(root: string, names?: readonly string[]): Prom
   const repeatable = await readRepeatable(root, known);
   return inOrder(await Promise.all((names ?? known).map(async (name): Promise<Schema> => {
     const folder = join(root, 'migrations', name);
-    const { needs } = JSON.parse(await readFile(join(folder, 'schema.json'), 'utf8')) as { needs: string[] };
+    const { needs, release } = JSON.parse(await readFile(join(folder, 'schema.json'), 'utf8')) as Pick<Schema, 'needs' | 'release'>;
+    if (!Number.isInteger(release) || release < 1) throw new MigrationError(`migrations/${name}/schema.json needs a "release", a whole number from 1.`);
     return {
       name,
       needs,
+      release,
       numbered: await readNumbered(root, name),
       repeatable: repeatable.filter((file) => file.name.startsWith(`${name}.`)),
       grants: await readFile(join(folder, 'grants.sql'), 'utf8'),
     };
   })));
+}
+
+/** SHA-256 of all files of the schema. */
+export function checksumOf({ numbered, repeatable, grants }: Schema): string {
+  const files = [...numbered, ...repeatable].map(({ name, checksum }) => `${name} ${checksum}`);
+  return createHash('sha256').update([...files, grants.replaceAll('\r\n', '\n')].join('\n')).digest('hex');
 }
 
 async function readNumbered(root: string, schema: string): Promise<SqlFile[]> {

@@ -1,21 +1,31 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
-import Type, { type Static } from 'typebox';
+import Type, { type Static, type TOptional, type TString } from 'typebox';
 import { MigrationError } from './files.ts';
 import { migrate } from './migrate.ts';
+import type { Login } from './roles.ts';
 import { databaseConfig, processConfig, readConfig } from '../shared/config.ts';
-import { createPool, createSecretsClient, isUnavailable, readDatabaseSecret, type Pool } from '../shared/database.ts';
+import { createPool, type Pool } from '../shared/database.ts';
+import { isUnavailable } from '../shared/database-errors.ts';
+import { createSecretsClient, readDatabaseSecret, secretLogin } from '../shared/database-login.ts';
 import { createLogger } from '../shared/telemetry.ts';
+
+/** A role has a password, or none and logs in with tokens. */
+const loginConfig = <S extends 'COMMAND' | 'QUERY'>(side: S) => ({
+  [`DB_${side}_SECRET_ARN`]: Type.Optional(Type.String({ description: `the ARN of the secret with username and password of the ${side.toLowerCase()} role` })),
+  [`DB_${side}_USER`]: Type.Optional(Type.String({ description: `in place of the secret: the name of the ${side.toLowerCase()} role, which logs in with tokens of AWS IAM` })),
+}) as Record<`DB_${S}_SECRET_ARN` | `DB_${S}_USER`, TOptional<TString>>;
 
 const Config = Type.Object({
   LOG_LEVEL: processConfig(0).LOG_LEVEL,
   DB_ENGINE: databaseConfig.DB_ENGINE,
-  DB_SECRET_ARN: databaseConfig.DB_SECRET_ARN,
+  DB_SECRET_ARN: Type.String({ description: 'the ARN of the secret with username and password of the administrator' }),
+  DB_CA_FILE: databaseConfig.DB_CA_FILE,
   DB_WRITER_ENDPOINT: databaseConfig.DB_WRITER_ENDPOINT,
   DB_PORT: databaseConfig.DB_PORT,
   DB_NAME: databaseConfig.DB_NAME,
-  DB_COMMAND_SECRET_ARN: Type.String({ description: 'the ARN of the secret with username and password of the command role' }),
-  DB_QUERY_SECRET_ARN: Type.String({ description: 'the ARN of the secret with username and password of the query role' }),
+  ...loginConfig('COMMAND'),
+  ...loginConfig('QUERY'),
   SQL_ROOT: Type.String({ default: import.meta.dirname, description: 'the folder of migrations/ and services/, which hold the SQL files' }),
   SEED_FILE: Type.Optional(Type.String({ description: 'a JSON file with the first products, or nothing' })),
   RELAY_SHARDS: Type.Optional(Type.Integer({ minimum: 1, maximum: 32, description: 'in how many shards the relays share the outbox, or nothing to leave it as it is' })),
@@ -60,14 +70,15 @@ async function run(config: Static<typeof Config>, secrets: SecretsManagerClient)
   const pool = createPool({
     // The second connection cancels the statement of the first, and sees the sessions in its way.
     endpoint: config.DB_WRITER_ENDPOINT,
-    secretArn: config.DB_SECRET_ARN,
+    port: config.DB_PORT,
+    database: config.DB_NAME,
+    login: secretLogin(config.DB_SECRET_ARN, secrets),
+    ...(config.DB_CA_FILE === undefined ? {} : { tls: { caFile: config.DB_CA_FILE } }),
     applicationName: 'migrate',
     max: 2,
     // A migration may take its time, and waits for one that runs already.
     statementTimeoutMs: 0,
-    transactionTimeoutMs: 0,
     logger,
-    secrets,
   });
   const deadline = Date.now() + config.MIGRATE_WAIT_SECONDS * 1000;
   try {
@@ -87,8 +98,8 @@ async function run(config: Static<typeof Config>, secrets: SecretsManagerClient)
 
 async function attempt(pool: Pool, config: Static<typeof Config>, secrets: SecretsManagerClient): Promise<void> {
   const [command, query] = await Promise.all([
-    readDatabaseSecret(config.DB_COMMAND_SECRET_ARN, secrets),
-    readDatabaseSecret(config.DB_QUERY_SECRET_ARN, secrets),
+    roleOf('COMMAND', config.DB_COMMAND_SECRET_ARN, config.DB_COMMAND_USER, secrets),
+    roleOf('QUERY', config.DB_QUERY_SECRET_ARN, config.DB_QUERY_USER, secrets),
   ]);
   const client = await pool.connect();
   let cancelled: Promise<unknown> | undefined;
@@ -117,6 +128,12 @@ async function attempt(pool: Pool, config: Static<typeof Config>, secrets: Secre
     await cancelled;
     client.release(true);
   }
+}
+
+async function roleOf(side: string, secretArn: string | undefined, username: string | undefined, secrets: SecretsManagerClient): Promise<Login> {
+  if (secretArn !== undefined) return readDatabaseSecret(secretArn, secrets);
+  if (username !== undefined) return { username };
+  throw new MigrationError(`DB_${side}_SECRET_ARN is missing; set it to the secret with username and password of the role, or DB_${side}_USER to the name of a role for tokens of AWS IAM.`);
 }
 
 /** A missing table or privilege is a fault of a migration, not a reason to wait. */

@@ -85,7 +85,7 @@ test('a numbered file that changed after it was applied, or that is missing, sto
   await remove('migrations/fan_out/001-tables.sql');
   await assert.rejects(run(pool, { root }), {
     name: 'MigrationError',
-    message: /^This database has migrations\/fan_out\/001-tables\.sql, which this version does not know: deploy the newer version.*--fresh/,
+    message: /^This database has migrations\/fan_out\/001-tables\.sql, which this version does not know, and which is of no later release of fan_out: .*--fresh/,
   });
   assert.equal(await count(pool, 'to_regclass(\'public.never\')'), null);
 });
@@ -102,6 +102,100 @@ test('a numbered file before one that is applied is refused, whatever other sche
   await assert.rejects(
     run(pool, { root }), /fan_out\/004-d\.sql comes before migrations\/fan_out\/005-e\.sql, which is applied: give it a higher number/,
   );
+});
+
+const answers = (value: number) => `CREATE OR REPLACE FUNCTION fan_out.answer() RETURNS int LANGUAGE sql AS $$ SELECT ${value} $$;`;
+const release = (number: number) => JSON.stringify({ needs: ['messaging'], release: number });
+
+/** Two versions of the files; the later one has a further table, another function for one and none for another. */
+async function twoReleases(name: string) {
+  const older = await copyOfFiles(`${name}-1`);
+  await older.write('services/fan-out/fan_out.answer.sql', answers(1));
+  const later = await copyOfFiles(`${name}-2`);
+  await later.write('services/fan-out/fan_out.answer.sql', answers(2));
+  await later.write('services/fan-out/fan_out.more.sql', answers(2).replace('answer', 'more'));
+  await later.write('migrations/fan_out/002-more.sql', 'CREATE TABLE fan_out.more (x int)');
+  await later.write('migrations/fan_out/schema.json', release(2));
+  return { older, later };
+}
+
+test('an older job leaves a later release as it is, whose roles get their passwords, and says so in one line', async () => {
+  const pool = await emptyDatabase('rolled_back');
+  const { older, later } = await twoReleases('rolled-back');
+  await run(pool, { root: older.root });
+  await run(pool, { root: later.root });
+  const state = async () => (await pool.query('SELECT * FROM migration.applied, migration.release ORDER BY name, schema')).rows as unknown[];
+  const before = await state();
+  const verifier = () => count(pool, '(SELECT rolpassword FROM pg_authid WHERE rolname = \'app_command\')');
+  const password = await verifier();
+
+  const logger = silentLogger();
+  const warnings: unknown[] = [];
+  logger.warn = ((fields: unknown, message: string) => void warnings.push([fields, message])) as typeof logger.warn;
+  await run(pool, { root: older.root, logger });
+  assert.deepEqual(await state(), before);
+  assert.equal(await count(pool, 'fan_out.answer() + fan_out.more()'), 4);
+  assert.notEqual(await verifier(), password);
+  assert.deepEqual(warnings, [[{ releases: { fan_out: { database: 2, here: 1 } } },
+    'the database has a later release than this version, as after a rollback: its tables, functions, privileges and data stay as they are']]);
+
+  // The same files again are a release of their own.
+  await later.write('services/fan-out/fan_out.answer.sql', answers(1));
+  await later.write('migrations/fan_out/schema.json', release(3));
+  await run(pool, { root: later.root });
+  assert.equal(await count(pool, 'fan_out.answer()'), 1);
+
+  await assert.rejects(run(pool, { root: older.root, query: { username: 'late_query', password: 'q' } }), {
+    name: 'MigrationError', message: /^This database has a later release of fan_out than this version, which can't give the new role late_query its privileges/,
+  });
+  assert.equal(await count(pool, 'to_regrole(\'late_query\')'), null);
+  await older.write('migrations/fan_out/001-tables.sql', 'CREATE TABLE public.never (x int)');
+  await assert.rejects(run(pool, { root: older.root }), { name: 'MigrationError', message: /001-tables\.sql was changed/ });
+});
+
+test('an older job comes after one that failed half-way, and the later one can go on', async () => {
+  const pool = await emptyDatabase('half_way');
+  const { older, later } = await twoReleases('half-way');
+  await run(pool, { root: older.root });
+  await later.write('services/fan-out/fan_out.more.sql', 'SELECT 1 / 0');
+  await assert.rejects(run(pool, { root: later.root }), /division by zero/);
+  assert.deepEqual((await pool.query('SELECT schema, begun, finished FROM migration.release ORDER BY schema')).rows, [
+    { schema: 'fan_out', begun: 2, finished: 1 }, { schema: 'messaging', begun: 1, finished: 1 },
+  ]);
+  await run(pool, { root: older.root });
+  assert.equal(await count(pool, 'fan_out.answer()'), 1);
+  await later.write('services/fan-out/fan_out.more.sql', answers(2).replace('answer', 'more'));
+  await run(pool, { root: later.root });
+  assert.equal(await count(pool, 'fan_out.answer() + fan_out.more()'), 4);
+
+  // A file of the later release before those of this one is another history.
+  await later.write('migrations/fan_out/000-first.sql', 'SELECT 1');
+  await pool.query('INSERT INTO migration.applied (name, checksum) VALUES (\'fan_out/000-first.sql\', \'x\')');
+  await assert.rejects(run(pool, { root: older.root }), { name: 'MigrationError', message: /000-first\.sql, which this version does not know/ });
+});
+
+test('sessions of the roles have limits, in any database that has been migrated', async () => {
+  await run(await emptyDatabase('limits'), {});
+  const { rows: [limits] } = await server.pool({ database: 'limits', user: 'app_command', password: 'c', max: 1 }).query(
+    `SELECT current_setting('statement_timeout') AS statement, current_setting('transaction_timeout') AS transaction,
+       current_setting('idle_in_transaction_session_timeout') AS idle, current_setting('jit') AS jit`);
+  assert.deepEqual(limits, { statement: '30s', transaction: '1min', idle: '30s', jit: 'off' });
+});
+
+test('a role without a password logs in with tokens: it becomes a member of the role that RDS has for this', async () => {
+  const pool = await emptyDatabase('tokens');
+  const root = (await copyOfFiles('tokens')).root;
+  const tokens = { root, command: { username: 'token_command' }, query: { username: 'token_query' } };
+  await assert.rejects(run(pool, tokens), { name: 'MigrationError', message: /token_command has no password.* there is no role rds_iam.*DB_COMMAND_SECRET_ARN/ });
+  await pool.query('CREATE ROLE rds_iam');
+  const members = async () => (await pool.query("SELECT member::regrole::text AS one FROM pg_auth_members WHERE roleid = 'rds_iam'::regrole ORDER BY 1")).rows.map(({ one }) => one);
+  await run(pool, tokens);
+  assert.deepEqual(await members(), ['token_command', 'token_query']);
+  assert.equal(await count(pool, '(SELECT bool_or(rolpassword IS NOT NULL) FROM pg_authid WHERE rolname ~ \'^token_\')'), false);
+  // With the membership no password would be asked for.
+  await run(pool, { ...tokens, query: { username: 'token_query', password: 'q' } });
+  assert.deepEqual(await members(), ['token_command']);
+  await pool.query('DROP ROLE IF EXISTS rds_iam');
 });
 
 test('a file that fails leaves nothing of itself, and the message names it', async () => {
@@ -274,9 +368,11 @@ test('schemas are applied after those that they need, and one that is not there 
   await assert.rejects(readSchemas(SQL_ROOT, ['messaging', 'orders']), /The schema orders needs the schema inventory: add it to the list/);
   await assert.rejects(readSchemas(SQL_ROOT, ['order']), /There is no schema order: choose from analytics, fan_out,/);
   const { root, write } = await copyOfFiles('wrong');
-  await write('migrations/messaging/schema.json', '{ "needs": ["fan_out"] }');
+  await write('migrations/messaging/schema.json', '{ "needs": ["fan_out"], "release": 1 }');
   await assert.rejects(readSchemas(root), /in a circle: fan_out, messaging, fan_out/);
   await write('migrations/messaging/schema.json', '{ "needs": [] }');
+  await assert.rejects(readSchemas(root), /messaging\/schema\.json needs a "release", a whole number from 1/);
+  await write('migrations/messaging/schema.json', '{ "needs": [], "release": 1 }');
   await write('migrations/messaging/001-again.sql', '');
   await assert.rejects(readSchemas(root), /Two files of migrations\/messaging have the number 001/);
   await rm(join(root, 'migrations/messaging/001-again.sql'));
@@ -333,7 +429,7 @@ test('passwords of any characters work, change with the secret, and reach the se
 test('the administrator is never turned into a role of the services', async () => {
   const pool = await emptyDatabase('admin');
   await assert.rejects(run(pool, { command: { username: 'postgres', password: 'x' } }), /administers the database/);
-  await assert.rejects(run(pool, { command: { username: 'same', password: 'x' }, query: { username: 'same', password: 'x' } }), /both name the role same/);
+  await assert.rejects(run(pool, { command: { username: 'same', password: 'x' }, query: { username: 'same', password: 'x' } }), /both have the role same/);
 });
 
 test('a wrong seed file is refused by field', async () => {

@@ -41,24 +41,33 @@ export interface Work {
 /** The roles that stand for `:command` and `:query` in `grants.sql`. */
 export type Roles = Readonly<Record<'command' | 'query', string>>;
 
+/** The schemas of which the database has a later release than this version, as after a rollback, by name. */
+export type Newer = ReadonlyMap<string, { readonly database: number; readonly here: number }>;
+
 /**
  * Applies the numbered files that are missing, each in a transaction with its record.
  *
  * @throws MigrationError before anything is done, when the database cannot be brought to this version
  */
-export async function applyTables(client: ClientBase, schemas: readonly Schema[], work: Work): Promise<void> {
+export async function applyTables(client: ClientBase, schemas: readonly Schema[], work: Work): Promise<Newer> {
   const applied = await readApplied(client);
-  const missing = schemas.flatMap((schema) => missingFiles(schema, applied));
+  const releases = await readReleases(client);
+  const missing = schemas.flatMap((schema) => missingFiles(schema, applied, releases.get(schema.name)?.begun ?? 0));
+  for (const { name, release } of schemas) {
+    if (release > (releases.get(name)?.begun ?? 0)) await client.query(BEGIN_RELEASE, [name, release]);
+  }
   for (const file of missing) {
     await withLocks(client, work, () => apply(client, file));
     work.logger.info({ file: file.path }, 'migration applied');
   }
+  const newer = schemas.map(({ name, release }) => [name, { database: releases.get(name)?.finished ?? 0, here: release }] as const);
+  return new Map(newer.filter(([, { database, here }]) => database > here));
 }
 
 /**
  * Applies the functions that are new or have changed, drops those that have no file any more, and brings the privileges to `grants.sql`,
  * which is applied whole so that drift ends. All of a schema is one transaction: nobody sees a function without its privileges, with those
- * that PostgreSQL gives to everybody at first, or without another function that it calls.
+ * that PostgreSQL gives to everybody at first, or without another function that it calls. With it the release of the schema is finished.
  *
  * @param roles @default - privileges stay as they are
  */
@@ -76,19 +85,26 @@ export async function applyFunctions(client: ClientBase, schemas: readonly Schem
       }
       for (const name of dropped) await dropRepeatable(client, name);
       if (roles) await client.query(grantsOf(schema, roles));
+      await client.query(FINISH_RELEASE, [schema.name, schema.release]);
     });
     for (const { path } of changed) work.logger.info({ file: path }, 'function applied');
     for (const name of dropped) work.logger.info({ name }, 'function dropped, which has no file any more');
   }
 }
 
-/** The numbered files that the database does not have. */
-function missingFiles({ name: schema, numbered }: Schema, applied: ReadonlyMap<string, string>): SqlFile[] {
+/**
+ * The numbered files that the database does not have. It may have further ones, of a later release, which has begun at least; without one,
+ * or before files of this version, they are of another history.
+ */
+function missingFiles({ name: schema, numbered, release }: Schema, applied: ReadonlyMap<string, string>, begun: number): SqlFile[] {
   const there = [...applied.keys()].filter((name) => name.startsWith(`${schema}/`)).sort();
+  const last = numbered.at(-1)?.name ?? '';
   for (const name of there) {
     const file = numbered.find((one) => one.name === name);
+    if (!file && begun > release && name > last) continue;
     if (!file) {
-      throw new MigrationError(`This database has migrations/${name}, which this version does not know: deploy the newer version (in a local run: start with --fresh).`);
+      throw new MigrationError(`This database has migrations/${name}, which this version does not know, and which is of no later release of ${schema}: `
+        + 'deploy the version that has the file (in a local run: start with --fresh).');
     }
     if (file.checksum !== applied.get(name)) {
       throw new MigrationError(`${file.path} was changed after this database applied it: restore the file and put the change into a new one (in a local run: start with --fresh).`);
@@ -114,6 +130,30 @@ async function readApplied(client: ClientBase): Promise<Map<string, string>> {
   const { rows } = await client.query<{ name: string; checksum: string }>('SELECT name, checksum FROM migration.applied');
   return new Map(rows.map(({ name, checksum }) => [name, checksum]));
 }
+
+interface Release {
+  /** Its tables may be there, some or all. */
+  readonly begun: number;
+  /** Everything of it is there. */
+  readonly finished: number;
+}
+
+/** Schema → its releases. */
+async function readReleases(client: ClientBase): Promise<Map<string, Release>> {
+  await client.query(`CREATE TABLE IF NOT EXISTS migration.release (
+    schema      text        PRIMARY KEY COLLATE "C",
+    begun       int         NOT NULL,
+    finished    int         NOT NULL DEFAULT 0,
+    finished_at timestamptz
+  )`);
+  const { rows } = await client.query<Release & { schema: string }>('SELECT schema, begun, finished FROM migration.release');
+  return new Map(rows.map((row) => [row.schema, row]));
+}
+
+const BEGIN_RELEASE = `INSERT INTO migration.release (schema, begun) VALUES ($1, $2)
+  ON CONFLICT (schema) DO UPDATE SET begun = excluded.begun WHERE release.begun < excluded.begun`;
+
+const FINISH_RELEASE = `UPDATE migration.release SET finished = $2, finished_at = now() WHERE schema = $1 AND finished < $2`;
 
 /** The first layout had one row of files for all schemas, and its functions in them. */
 async function refuseFormerLayout(client: ClientBase): Promise<void> {

@@ -2,7 +2,8 @@ import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import Type from 'typebox';
 import { MAX_SHARDS, runRelay } from './relay.ts';
 import { databaseConfig, processConfig } from '../shared/config.ts';
-import { createPool } from '../shared/database.ts';
+import { createWriterPool } from '../shared/pools.ts';
+import { RequiredReleases, startWhenMigrated } from '../shared/releases.ts';
 import { runWorker } from '../shared/service.ts';
 
 const hours = (byDefault: number, what: string) =>
@@ -22,17 +23,10 @@ await runWorker('outbox-relay', {
     RELAY_CONCURRENCY: Type.Integer({ minimum: 1, maximum: 100, default: 16, description: 'how many PutEvents calls to run at once' }),
   }),
   async start({ name, config, logger }) {
-    const database = {
-      endpoint: config.DB_WRITER_ENDPOINT,
-      secretArn: config.DB_SECRET_ARN,
-      port: config.DB_PORT,
-      database: config.DB_NAME,
-      applicationName: name,
-      logger,
-    };
+    const database = { applicationName: name, logger };
     // Its statements are short: a server that is gone is noticed, and another one found, in seconds.
-    const pool = createPool({ ...database, max: MAX_SHARDS, statementTimeoutMs: 4_000 });
-    const maintenancePool = createPool({ ...database, max: 1 });
+    const pool = createWriterPool(config, { ...database, max: MAX_SHARDS, statementTimeoutMs: 4_000 });
+    const maintenancePool = createWriterPool(config, { ...database, max: 1 });
     const client = new EventBridgeClient({
       requestHandler: {
         connectionTimeout: 3_000,
@@ -42,7 +36,7 @@ await runWorker('outbox-relay', {
         httpsAgent: { maxSockets: 100 },
       },
     });
-    const relay = runRelay({
+    const relay = startWhenMigrated(new RequiredReleases(maintenancePool, ['messaging'], logger), () => runRelay({
       pool,
       maintenancePool,
       client,
@@ -57,9 +51,9 @@ await runWorker('outbox-relay', {
         notificationHours: config.NOTIFICATION_RETENTION_HOURS,
         partitionHours: config.PARTITION_HOURS,
       },
-    });
+    }));
     return {
-      ready: () => relay.ready(),
+      ready: () => relay.ready!(),
       async stop() {
         await relay.stop();
         await Promise.all([pool.end(), maintenancePool.end()]);

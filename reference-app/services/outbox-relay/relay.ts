@@ -5,12 +5,14 @@ import type { RelayOptions, Settings } from './options.ts';
 import { HALT, READ_CURSOR, READ_SHARES, SIGN_ON, TRY_LEAD } from './statements.ts';
 import { clearGauges, LOCK, Term } from './term.ts';
 import type { Cursor, Shares } from './term.ts';
+import type { Readiness } from '../shared/http/health.ts';
 import { backOffOf, pause, runLoop, type Progress } from '../shared/run-loop.ts';
+import { inspectSession, PooledError } from '../shared/server-session.ts';
 import { registry, type Logger } from '../shared/telemetry.ts';
 
 export interface Relay {
   /** It leads, or stands by with a database that answers. */
-  ready(): boolean;
+  ready(): Readiness;
   /** It leads at least one shard. */
   leads(): boolean;
   /** The shards that it leads. */
@@ -60,8 +62,9 @@ class OutboxRelay implements Relay {
     this.#add(0);
   }
 
-  ready(): boolean {
-    return !this.#stopping.signal.aborted && [...this.#shards.values()].every((shard) => shard.databaseAnswers);
+  ready(): Readiness {
+    if (this.#stopping.signal.aborted) return 'The relay is stopping.';
+    return [...this.#shards.values()].map(({ readiness }) => readiness).find((readiness) => readiness !== true) ?? true;
   }
 
   leads(): boolean {
@@ -101,6 +104,8 @@ class OutboxRelay implements Relay {
   }
 }
 
+const UNUSABLE = 'The database cannot be used.';
+
 interface Host {
   mayLead(): boolean;
   leadsTooMany(): boolean;
@@ -111,7 +116,7 @@ interface Host {
 class ShardRelay {
   readonly shard: number;
   readonly ended: Promise<void>;
-  databaseAnswers = false;
+  readiness: Readiness = UNUSABLE;
   leads = false;
   /** It leads, or is about to ask for the lock. */
   claims = false;
@@ -130,7 +135,7 @@ class ShardRelay {
       signal: stopping,
       round: (progress) => this.#takePart(progress),
       failed: (error, failures) => {
-        this.databaseAnswers = false;
+        this.readiness = error instanceof PooledError ? error.message : UNUSABLE;
         if (failures === 1) this.#log.warn({ err: error }, 'the database cannot be used; the relay waits for it');
       },
       recovered: () => this.#log.info('the database can be used'),
@@ -148,6 +153,7 @@ class ShardRelay {
       client.on('error', () => {
         broken = true;
       });
+      if ((await inspectSession(client)).isPooled) throw new PooledError();
       // The server must notice soon that this process has lost its network: until then nobody else can have the lock.
       await client.query('SET tcp_keepalives_idle = 1; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 4000');
       // A plan that is made while the outbox is small must not scan it when it has grown.
@@ -156,7 +162,7 @@ class ShardRelay {
       if (this.shard === 0) await client.query({ ...SIGN_ON, values: [LOCK] });
       const exists = await this.#standBy(client, () => {
         succeeded();
-        this.databaseAnswers = true;
+        this.readiness = true;
       });
       if (!exists || this.#stopping.aborted) return 'end';
       const gaveUp = await this.#lead(client, () => broken);

@@ -59,7 +59,14 @@ export const processConfig = (port: number) => ({
 /** Every process that talks to the database. */
 export const databaseConfig = {
   DB_ENGINE: Type.Optional(Type.Enum(['postgres'], { description: 'postgres, as the statements of the services are written for PostgreSQL' })),
-  DB_SECRET_ARN: Type.String({ description: 'the ARN of the secret with username and password of the database role' }),
+  DB_AUTHENTICATION: Type.Enum(['password', 'iam'], {
+    default: 'password', description: 'password for the one in DB_SECRET_ARN, or iam for tokens of AWS IAM for DB_USER',
+  }),
+  DB_SECRET_ARN: Type.Optional(Type.String({ description: 'the ARN of the secret with username and password of the database role' })),
+  DB_USER: Type.Optional(Type.String({ description: 'the database role, which logs in with tokens of AWS IAM' })),
+  DB_CA_FILE: Type.Optional(Type.String({
+    description: 'a PEM file with the certificate authority of the database, or nothing for those of RDS and RDS Proxy',
+  })),
   DB_WRITER_ENDPOINT: Type.String({ description: 'the host (or host:port) of the writer' }),
   DB_PORT: Type.Optional(Type.Integer({ minimum: 1, maximum: 65535, description: 'the port of the database' })),
   DB_NAME: Type.Optional(Type.String({ description: 'the name of the database' })),

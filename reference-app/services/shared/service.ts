@@ -1,6 +1,6 @@
 import Type, { type Static, type TObject } from 'typebox';
 import { ConfigError, maskConfig, readConfig } from './config.ts';
-import { startHealthServer } from './http/health.ts';
+import { startHealthServer, type Readiness } from './http/health.ts';
 import { collectProcessMetrics, createLogger, registry, type Logger } from './telemetry.ts';
 
 export interface ServiceContext<C> {
@@ -11,8 +11,8 @@ export interface ServiceContext<C> {
 
 /** The promises of a started service to the process around it. */
 export interface RunningService {
-  /** May the service get work now? Asked by the readiness probe; false while it drains, whatever this says. */
-  ready?(): boolean | Promise<boolean>;
+  /** May the service get work now? Asked by the readiness probe; no while it drains, whatever this says. */
+  ready?(): Readiness | Promise<Readiness>;
   /** Takes no more work, finishes or gives back what is in hand, closes what it opened. */
   stop(): Promise<void>;
 }
@@ -32,12 +32,15 @@ export async function runService<T extends TObject>(name: string, options: Servi
   const service = env.SERVICE_NAME || name;
   let logger = createLogger({ service });
   let config: Static<T>;
+  const refuse = (error: ConfigError): never => {
+    logger.fatal({ problems: error.problems }, error.message);
+    return process.exit(1);
+  };
   try {
     config = readConfig(options.config, env);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    logger.fatal({ problems: error.problems }, error.message);
-    process.exit(1);
+    return refuse(error);
   }
   logger = createLogger({ service, level: (config as { LOG_LEVEL?: string }).LOG_LEVEL });
   collectProcessMetrics(service);
@@ -78,6 +81,8 @@ export async function runService<T extends TObject>(name: string, options: Servi
   try {
     running = await options.start({ name: service, config, logger });
   } catch (error) {
+    // Some variables are right or wrong with others only.
+    if (error instanceof ConfigError) return refuse(error);
     crash(error);
   }
   logger.info('started');
@@ -100,7 +105,10 @@ export function runWorker<T extends TObject>(name: string, options: ServiceOptio
         port: PORT,
         host: HOST,
         registry,
-        ready: async () => !draining && worker !== undefined && (await worker.ready?.() ?? true),
+        ready: () => {
+          if (draining) return 'The service is stopping.';
+          return worker ? worker.ready?.() ?? true : 'The service is starting.';
+        },
       });
       context.logger.info({ url: health.url }, 'listening');
       worker = await options.start(context);

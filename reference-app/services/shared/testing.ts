@@ -5,6 +5,7 @@ import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { startPostgres, type Postgres } from 'cdk-local-run/rds/postgres';
 import pg from 'pg';
 import { createPool, type Pool } from './database.ts';
+import { secretLogin } from './database-login.ts';
 import { readSchemas } from '../migrate/files.ts';
 import { migrate } from '../migrate/migrate.ts';
 import { applyFunctions, applyTables } from '../migrate/migrations.ts';
@@ -94,8 +95,7 @@ export async function startTestServer(options: { replica?: boolean } = {}): Prom
         database: name,
         applicationName: 'test',
         max: 20,
-        secretArn: 'test',
-        secrets: { send: async () => ({ SecretString: JSON.stringify(command) }) } as unknown as SecretsManagerClient,
+        login: secretLogin('test', { send: async () => ({ SecretString: JSON.stringify(command) }) } as unknown as SecretsManagerClient),
       });
       pools.add(commandPool);
       const queryPool = pool({ database: name, user: query.username, password: query.password });

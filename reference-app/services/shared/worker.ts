@@ -1,10 +1,12 @@
 import Type, { type Static, type TObject } from 'typebox';
 import { consumerConfig, databaseConfig, processConfig } from './config.ts';
-import { createPool, type Pool } from './database.ts';
+import type { Pool } from './database.ts';
 import type { EventType } from './events/index.ts';
 import { runConsumer } from './messaging/consumer.ts';
 import type { Handler } from './messaging/handler.ts';
 import { createQueueClient } from './messaging/input-queue.ts';
+import { createWriterPool } from './pools.ts';
+import { RequiredReleases, startWhenMigrated, type SchemaName } from './releases.ts';
 import { runWorker, type RunningService, type ServiceContext } from './service.ts';
 
 const ConsumerWorker = Type.Object({ ...processConfig(8080), ...databaseConfig, ...consumerConfig });
@@ -16,41 +18,46 @@ export interface ConsumerWorkerParts<T extends EventType> {
   readonly beside?: RunningService;
 }
 
-/** The process of a service that consumes one queue with one handler. `extra` is configuration of its own. */
+/**
+ * The process of a service that consumes one queue with one handler.
+ *
+ * @param schemas the database schemas that it uses: nothing runs before they are migrated
+ * @param extra configuration of its own
+ */
 export function runConsumerWorker<T extends EventType, P, X extends TObject>(
-  name: string, extra: X, create: (context: ServiceContext<ConsumerWorker & Static<X>> & { writer: Pool }) => ConsumerWorkerParts<T>,
+  name: string, schemas: readonly SchemaName[], extra: X, create: (context: ServiceContext<ConsumerWorker & Static<X>> & { writer: Pool }) => ConsumerWorkerParts<T>,
 ): Promise<void> {
   return runWorker(name, {
     config: Type.Object({ ...ConsumerWorker.properties, ...extra.properties }),
     async start(context) {
       const config = context.config as ConsumerWorker & Static<X>;
-      const writer = createPool({
-        endpoint: config.DB_WRITER_ENDPOINT,
-        secretArn: config.DB_SECRET_ARN,
-        port: config.DB_PORT,
-        database: config.DB_NAME,
-        applicationName: context.name,
-        max: config.DB_POOL_SIZE,
-        logger: context.logger,
-      });
-      const { handler, beside } = create({ ...context, config, writer });
+      const writer = createWriterPool(config, { applicationName: context.name, logger: context.logger });
       const sqs = createQueueClient();
-      const consumer = runConsumer({
-        handler,
-        queueUrl: config.QUEUE_URL,
-        pool: writer,
-        sqs,
-        logger: context.logger,
-        receivers: config.CONSUMER_RECEIVERS,
-        batchSize: config.CONSUMER_BATCH_SIZE,
-        concurrency: config.CONSUMER_CONCURRENCY,
-        waitTimeSeconds: config.CONSUMER_WAIT_SECONDS,
+      const running = startWhenMigrated(new RequiredReleases(writer, schemas, context.logger), () => {
+        const { handler, beside } = create({ ...context, config, writer });
+        const consumer = runConsumer({
+          handler,
+          queueUrl: config.QUEUE_URL,
+          pool: writer,
+          sqs,
+          logger: context.logger,
+          receivers: config.CONSUMER_RECEIVERS,
+          batchSize: config.CONSUMER_BATCH_SIZE,
+          concurrency: config.CONSUMER_CONCURRENCY,
+          waitTimeSeconds: config.CONSUMER_WAIT_SECONDS,
+        });
+        return {
+          ready: () => consumer.ready(),
+          async stop() {
+            await consumer.stop();
+            await beside?.stop();
+          },
+        };
       });
       return {
-        ready: () => consumer.ready(),
+        ready: () => running.ready!(),
         async stop() {
-          await consumer.stop();
-          await beside?.stop();
+          await running.stop();
           await writer.end();
           sqs.destroy();
         },

@@ -16,6 +16,7 @@ import { CONSISTENCY_TOKEN_HEADER, parseConsistencyToken } from '../../shared/ht
 import { Problem, invalid } from '../../shared/http/problem.ts';
 import { queryReady } from '../../shared/http/readiness.ts';
 import { serve } from '../../shared/http/route.ts';
+import { RequiredReleases, type SchemaName } from '../../shared/releases.ts';
 
 export interface ReadApiDeps {
   /** A replica, as the query role. */
@@ -26,6 +27,8 @@ export interface ReadApiDeps {
   readonly registry: Registry;
 }
 
+const SCHEMAS = ['messaging', 'inventory', 'orders'] as const satisfies SchemaName[];
+
 /** The query side: orders, their lists and timelines, and stock. */
 export function createReadApi({ reader, writer, logger, registry }: ReadApiDeps): FastifyInstance {
   const fallbacks = new Counter({
@@ -35,7 +38,7 @@ export function createReadApi({ reader, writer, logger, registry }: ReadApiDeps)
   });
   registerReplicaLag(reader, registry);
   const read = consistentReader({ reader, writer, logger, onFallback: () => fallbacks.inc() });
-  const app = createApp({ logger, registry, ready: queryReady(reader, writer) });
+  const app = createApp({ logger, registry, ready: queryReady(...[reader, writer].map((pool) => new RequiredReleases(pool, SCHEMAS, logger))) });
 
   serve(app, routes.getOrder, async (request, reply) => {
     const orderId = orderIdOf(request);

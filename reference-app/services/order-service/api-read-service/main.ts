@@ -2,7 +2,7 @@ import Type from 'typebox';
 import { createReadApi } from './api.ts';
 import { STATEMENT_TIMEOUT_MS } from './statements.ts';
 import { databaseConfig, processConfig, readerConfig } from '../../shared/config.ts';
-import { createPool } from '../../shared/database.ts';
+import { createReaderPool, createWriterPool } from '../../shared/pools.ts';
 import { runService } from '../../shared/service.ts';
 import { registry } from '../../shared/telemetry.ts';
 
@@ -18,13 +18,9 @@ const config = Type.Object({
 await runService('api-read-service', {
   config,
   async start({ config: env, logger, name }) {
-    const common = { secretArn: env.DB_SECRET_ARN, logger, statementTimeoutMs: STATEMENT_TIMEOUT_MS };
-    const reader = createPool({
-      ...common, endpoint: env.DB_READER_ENDPOINT, port: env.DB_READER_PORT ?? env.DB_PORT, applicationName: name, max: env.DB_POOL_SIZE,
-    });
-    const writer = createPool({
-      ...common, endpoint: env.DB_WRITER_ENDPOINT, applicationName: `${name}-fallback`, max: env.DB_FALLBACK_POOL_SIZE,
-    });
+    const common = { logger, statementTimeoutMs: STATEMENT_TIMEOUT_MS };
+    const reader = createReaderPool(env, { ...common, applicationName: name });
+    const writer = createWriterPool(env, { ...common, applicationName: `${name}-fallback`, max: env.DB_FALLBACK_POOL_SIZE });
     const app = createReadApi({ reader, writer, logger, registry });
     const url = await app.listen({ host: env.HOST, port: env.PORT });
     logger.info({ url }, 'listening');

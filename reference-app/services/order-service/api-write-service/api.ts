@@ -19,6 +19,7 @@ import { CONSISTENCY_TOKEN_HEADER, formatConsistencyToken } from '../../shared/h
 import { invalid, Problem } from '../../shared/http/problem.ts';
 import { writerReady } from '../../shared/http/readiness.ts';
 import { serve } from '../../shared/http/route.ts';
+import { RequiredReleases } from '../../shared/releases.ts';
 
 export interface WriteApiDeps {
   /** The writer, as the command role. */
@@ -40,7 +41,7 @@ export function createWriteApi({ pool, logger, registry }: WriteApiDeps): Fastif
   });
   const intake = new GroupCommit(pool);
   const change = createChanger(pool, registry);
-  const app = createApp({ logger, registry, ready: writerReady(pool) });
+  const app = createApp({ logger, registry, ready: writerReady(new RequiredReleases(pool, ['messaging', 'inventory', 'orders'], logger)) });
   app.addContentTypeParser('application/merge-patch+json', { parseAs: 'buffer' }, jsonBody);
 
   /**

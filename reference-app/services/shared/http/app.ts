@@ -132,7 +132,7 @@ export function createApp({ logger, registry, ready }: AppOptions): FastifyInsta
 
   for (const path of HEALTH_PATHS) {
     app.get(path, async (_request, reply) => {
-      const answer = await healthAnswer(path, { ready: () => !draining && ready(), registry });
+      const answer = await healthAnswer(path, { ready: () => (draining ? 'The service is stopping.' : ready()), registry });
       return reply.code(answer?.status ?? 404).type(answer?.contentType ?? 'text/plain').send(answer?.body);
     });
   }

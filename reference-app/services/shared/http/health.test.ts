@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { Counter, Registry } from 'prom-client';
 import { startHealthServer } from './health.ts';
-import type { HealthServer } from './health.ts';
+import type { HealthServer, ReadyCheck } from './health.ts';
 
 describe('health server', () => {
   let server: HealthServer;
-  let ready: () => boolean | Promise<boolean> = () => true;
+  let ready: ReadyCheck = () => true;
   const registry = new Registry();
 
   before(async () => {
@@ -20,16 +20,19 @@ describe('health server', () => {
     assert.equal(answer.status, 200);
   });
 
-  it('is ready as the check says, and not when the check throws or hangs', async () => {
-    const status = async () => (await fetch(`${server.url}/readyz`)).status;
+  it('is ready as the check says, with the reason if not, and not when the check throws or hangs', async () => {
+    const answer = async () => {
+      const response = await fetch(`${server.url}/readyz`);
+      return [response.status, await response.text()];
+    };
     ready = () => true;
-    assert.equal(await status(), 200);
-    ready = () => false;
-    assert.equal(await status(), 503);
-    ready = () => Promise.reject(new Error('database away'));
-    assert.equal(await status(), 503);
+    assert.deepEqual(await answer(), [200, 'ready\n']);
+    ready = () => 'The database is away.';
+    assert.deepEqual(await answer(), [503, 'not ready: The database is away.\n']);
+    ready = () => Promise.reject(new Error('a secret'));
+    assert.deepEqual(await answer(), [503, 'not ready: The check failed.\n']);
     ready = () => new Promise(() => undefined);
-    assert.equal(await status(), 503);
+    assert.deepEqual(await answer(), [503, 'not ready: The check takes too long.\n']);
   });
 
   it('shows the metrics of the registry', async () => {

@@ -2,8 +2,11 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Registry } from 'prom-client';
 
+/** True, or the reason why the process cannot do its work now, in one sentence. */
+export type Readiness = true | string;
+
 /** Says whether the process can do its work now; throwing means no. */
-export type ReadyCheck = () => boolean | Promise<boolean>;
+export type ReadyCheck = () => Readiness | Promise<Readiness>;
 
 export interface HealthOptions {
   readonly ready: ReadyCheck;
@@ -27,7 +30,7 @@ export async function healthAnswer(path: string, { ready, registry }: HealthOpti
     case '/livez':
       return text(200, 'ok\n');
     case '/readyz':
-      return (await isReady(ready)) ? text(200, 'ready\n') : text(503, 'not ready\n');
+      return readyAnswer(await readinessOf(ready));
     case '/metrics':
       return { status: 200, contentType: registry.contentType, body: await registry.metrics() };
     default:
@@ -79,18 +82,22 @@ export async function startHealthServer(options: HealthOptions & { port: number;
   };
 }
 
-async function isReady(ready: ReadyCheck): Promise<boolean> {
+async function readinessOf(ready: ReadyCheck): Promise<Readiness> {
   let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), READY_TIMEOUT_MS);
+  const timeout = new Promise<Readiness>((resolve) => {
+    timer = setTimeout(resolve, READY_TIMEOUT_MS, 'The check takes too long.');
   });
   try {
     return await Promise.race([(async () => ready())(), timeout]);
   } catch {
-    return false;
+    return 'The check failed.';
   } finally {
     clearTimeout(timer);
   }
+}
+
+function readyAnswer(readiness: Readiness): HealthAnswer {
+  return readiness === true ? text(200, 'ready\n') : text(503, `not ready: ${readiness}\n`);
 }
 
 function text(status: number, body: string): HealthAnswer {

@@ -256,7 +256,7 @@ test('while the database is away nothing is lost or dead-lettered, and the consu
     await terminate();
     await send(url, during.map(inBus));
     // A connection that was just being opened is not among those that are ended first.
-    await eventually(() => terminate().then(() => consumer.ready()), (ready) => !ready);
+    await eventually(() => terminate().then(() => consumer.ready()), (ready) => ready !== true);
     // Longer than maxReceiveCount visibility timeouts: a consumer that lets go of its messages would lose them now.
     const until = Date.now() + 5_000;
     await eventually(() => Date.now(), (now) => now > until);
@@ -266,7 +266,7 @@ test('while the database is away nothing is lost or dead-lettered, and the consu
       () => own.admin.query<{ n: number }>('SELECT count(DISTINCT event_id)::int AS n FROM public.effect').catch(() => ({ rows: [] })), ({ rows }) => rows[0]?.n === 31,
     );
     assert.equal(counted.rows[0]!.n, 31);
-    await eventually(() => consumer.ready(), (ready) => ready);
+    await eventually(() => consumer.ready(), (ready) => ready === true);
     await eventually(() => depth(url), ({ visible, inFlight }) => visible + inFlight === 0);
   });
   assert.equal((await depth(deadLetterUrl)).visible, 0);
@@ -280,14 +280,14 @@ test('a consumer that starts before the schema and the queue waits for both', as
   await sqs.send(new DeleteQueueCommand({ QueueUrl: url }));
   const event = created();
   await consuming({ handler: handlerFor('early-test'), queueUrl: url, pool: early }, async (consumer) => {
-    assert.equal(consumer.ready(), false);
+    assert.notEqual(consumer.ready(), true);
     await sqs.send(new CreateQueueCommand({ QueueName: url.split('/').at(-1)! }));
     await send(url, [inBus(event)]);
-    assert.equal(consumer.ready(), false);
+    assert.notEqual(consumer.ready(), true);
     await early.query('CREATE TABLE public.effect (event_id text, customer text)');
     await createSchemas(early, ['messaging']);
     await eventually(() => early.query('SELECT FROM public.effect'), ({ rowCount }) => rowCount === 1);
-    await eventually(() => consumer.ready(), (ready) => ready);
+    await eventually(() => consumer.ready(), (ready) => ready === true);
   });
 });
 
@@ -340,7 +340,7 @@ test('a stop while messages keep coming leaves none of them in flight', async ()
   const { url } = await createQueue({ visibility: 600 });
   for (let round = 0; round < 4; round++) {
     const consumer = runConsumer({ handler: handlerFor(`rush-test-${round}`), queueUrl: url, pool: db.command, sqs, logger: silentLogger(), waitTimeSeconds: 20 });
-    await eventually(() => consumer.ready(), (ready) => ready);
+    await eventually(() => consumer.ready(), (ready) => ready === true);
     let sending = true;
     const rush = (async () => {
       while (sending) await send(url, [inBus(created())]);

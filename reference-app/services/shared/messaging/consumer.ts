@@ -1,6 +1,8 @@
 import type { Message, SQSClient } from '@aws-sdk/client-sqs';
-import { isTimeout, isUnavailable, type Pool } from '../database.ts';
+import type { Pool } from '../database.ts';
+import { isTimeout, isUnavailable } from '../database-errors.ts';
 import { parseEnvelope, type EventEnvelope, type EventType } from '../events/index.ts';
+import type { Readiness } from '../http/health.ts';
 import { backOffOf, pause, runLoop, type Loop } from '../run-loop.ts';
 import { Slots } from '../slots.ts';
 import { traceIdOf, type Logger } from '../telemetry.ts';
@@ -32,7 +34,7 @@ export interface ConsumerOptions<T extends EventType> {
 
 export interface Consumer {
   /** The queue and the database answer, and the consumer is not stopping. */
-  ready(): boolean;
+  ready(): Readiness;
   /** Takes no more messages, finishes the batches in work, gives the rest back to the queue. */
   stop(): Promise<void>;
 }
@@ -116,8 +118,10 @@ class QueueConsumer<T extends EventType> implements Consumer {
     this.#loop = this.#run();
   }
 
-  ready(): boolean {
-    return !this.#isStopping && this.#queueAnswers && this.#databaseAnswers && this.#blocked === 0;
+  ready(): Readiness {
+    if (this.#isStopping) return 'The consumer is stopping.';
+    if (!this.#queueAnswers) return 'The queue does not answer.';
+    return (this.#databaseAnswers && this.#blocked === 0) || 'The database cannot be used.';
   }
 
   async stop(): Promise<void> {

@@ -1,4 +1,5 @@
-import { isRetryable, type Pool } from '../database.ts';
+import type { Pool } from '../database.ts';
+import { isRetryable } from '../database-errors.ts';
 import type { EventEnvelope, EventType } from '../events/index.ts';
 import { uuidArray } from '../sql-arrays.ts';
 import type { Handler, Outcome } from './handler.ts';
