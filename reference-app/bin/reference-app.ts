@@ -4,7 +4,7 @@ import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json' with {
 import { AwsSolutionsChecks } from 'cdk-nag';
 import { WorkloadImage } from 'cdk-order-pipeline';
 import { DEFAULT_PROFILE, loadProfiles } from '../profiles/index.ts';
-import { bundleServices } from '../services/bundle.ts';
+import { bundleImages } from '../services/bundle.ts';
 
 // The recommended flags turn the strict CloudFormation rules on: a finding fails the synthesis.
 const app = new cdk.App({ context: recommendedFlags });
@@ -17,6 +17,7 @@ const profile = profiles.get(String(name));
 if (!profile) throw new Error(`There is no profile ${JSON.stringify(name)}: choose ${[...profiles.keys()].join(' or ')}.`);
 
 await profile.addStacks(app, async () => {
-  if (!profile.image) throw new Error(`The profile ${String(name)} has no image: give it the programs of its containers.`);
-  return WorkloadImage.fromDirectory(await bundleServices(join(import.meta.dirname, '..', 'dist', String(name)), profile.image));
+  if (!profile.image) throw new Error(`The profile ${String(name)} has no images: give it the programs of its containers.`);
+  const { services, migration } = await bundleImages(join(import.meta.dirname, '..', 'dist', String(name)), profile.image);
+  return { services: WorkloadImage.fromDirectory(services), migration: WorkloadImage.fromDirectory(migration) };
 });

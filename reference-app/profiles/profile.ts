@@ -1,7 +1,7 @@
 import type { App } from 'aws-cdk-lib';
-import type { LocalRun } from 'cdk-local-run';
+import type { LocalRun, Replication } from 'cdk-local-run';
 import type { Screen } from 'cdk-local-run/cli/screen';
-import type { WorkloadImage } from 'cdk-order-pipeline';
+import type { ServiceImages } from '../lib/platform.ts';
 import type { ImageContent } from '../services/bundle.ts';
 
 /**
@@ -21,10 +21,12 @@ export interface Profile {
   readonly portOptions?: Readonly<Record<string, PortOption>>;
   /** The variables of all its processes whose template does not give them. @default - none */
   readonly environment?: Readonly<Record<string, string>>;
+  /** The writer of its database can fail over while orders are fed. @default false */
+  readonly canFailOver?: boolean;
   /** The programs of its containers and their database schemas. @default - the profile has no containers */
   readonly image?: ImageContent;
-  /** Adds its stacks to the app. `bundle` makes the image of its programs. */
-  addStacks(app: App, bundle: () => Promise<WorkloadImage>): Promise<void>;
+  /** Adds its stacks to the app. `bundle` makes the images of its programs. */
+  addStacks(app: App, bundle: () => Promise<ServiceImages>): Promise<void>;
   /** Connects to a run of its stacks. Returns undefined when the run is one of other stacks. */
   open(run: LocalRun, options: OpenOptions): Promise<RunningSystem | undefined>;
 }
@@ -72,6 +74,8 @@ export interface FeedPlan {
   /** Orders per second. */
   readonly rate: number;
   readonly seed: number;
+  /** The replication of the database during a failover that takes place while the orders are fed. @default - no failover takes place */
+  readonly failover?: Replication;
 }
 
 /** The result of a check. */

@@ -1,22 +1,24 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { after, before, test } from 'node:test';
 import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
-import { bundleServices } from './bundle.ts';
+import { bundleImages, type BundledImages } from './bundle.ts';
+import { bundledPackages, thirdPartyNotices } from './bundled-packages.ts';
+import { readSchemas } from './migrate/files.ts';
 import { FORMER_LAYOUT } from './migrate/former-layout.ts';
 import { eventually, startTestServer, type TestServer } from './shared/testing.ts';
 import { FAN_OUT_IMAGE } from '../profiles/fan-out/image.ts';
 import { ORDER_PIPELINE_IMAGE } from '../profiles/order-pipeline/image.ts';
 
+const APP = dirname(import.meta.dirname);
 let server: TestServer;
 let secrets: SecretsManager;
 let folder: string;
-let image: string;
+let images: BundledImages;
 let environment: NodeJS.ProcessEnv;
 const children: ChildProcess[] = [];
 const PASSWORD = 'of-both-roles-and-in-no-log';
@@ -26,7 +28,7 @@ before(async () => {
   secrets = new SecretsManager();
   const { url } = await secrets.start();
   folder = await mkdtemp(join(tmpdir(), 'bundle-test-'));
-  image = await bundleServices(join(folder, 'image'), ORDER_PIPELINE_IMAGE);
+  images = await bundleImages(join(folder, 'images'), ORDER_PIPELINE_IMAGE);
   await server.pool({ database: 'postgres', max: 1 }).query('CREATE DATABASE shop');
   const { user, password, port } = server.postgres.writer;
   const secret = (name: string, username: string, value: string) => (
@@ -60,7 +62,8 @@ after(async () => {
 });
 
 function start(program: string, env: NodeJS.ProcessEnv) {
-  const child = spawn('node', [`${program}.js`], { cwd: image, env: { ...environment, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const cwd = join(program === 'migrate' ? images.migration : images.services, 'app');
+  const child = spawn(process.execPath, [`${program}.js`], { cwd, env: { ...environment, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   children.push(child);
   const log: string[] = [];
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => log.push(text));
@@ -70,33 +73,159 @@ function start(program: string, env: NodeJS.ProcessEnv) {
 
 const command = (env: NodeJS.ProcessEnv = {}) => ({ DB_SECRET_ARN: environment.DB_COMMAND_SECRET_ARN, ...env });
 
+/** The files below a folder, by their paths in it. */
+async function filesOf(root: string): Promise<Map<string, string>> {
+  const entries = await readdir(root, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)).sort();
+  return new Map(await Promise.all(files.map(async (file) => [relative(root, file).replaceAll('\\', '/'), await readFile(file, 'utf8')] as const)));
+}
+
+const appOf = (context: string) => filesOf(join(context, 'app'));
+
 test('the same sources give the same bytes', async () => {
-  const again = await bundleServices(join(folder, 'again'), ORDER_PIPELINE_IMAGE);
-  const hash = async (root: string) => {
-    const entries = await readdir(root, { recursive: true, withFileTypes: true });
-    const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)).sort();
-    return Promise.all(files.map(async (file) => [file.slice(root.length), createHash('sha256').update(await readFile(file)).digest('hex')]));
-  };
-  assert.deepEqual(await hash(again), await hash(image));
-  // Over an image that is there, and at the same time as another build.
-  await Promise.all([bundleServices(again, ORDER_PIPELINE_IMAGE), bundleServices(again, ORDER_PIPELINE_IMAGE)]);
-  assert.deepEqual(await hash(again), await hash(image));
+  const target = join(folder, 'again');
+  await bundleImages(target, ORDER_PIPELINE_IMAGE);
+  assert.deepEqual(await filesOf(target), await filesOf(join(folder, 'images')));
+  // Over images that are there, and at the same time as another build.
+  await Promise.all([bundleImages(target, ORDER_PIPELINE_IMAGE), bundleImages(target, ORDER_PIPELINE_IMAGE)]);
+  assert.deepEqual(await filesOf(target), await filesOf(join(folder, 'images')));
 });
 
-test('the image of a profile holds the SQL of its schemas and no other', async () => {
-  const schemasOf = async (root: string) => {
-    const files = (await readdir(root, { recursive: true })).map((file) => file.replaceAll('\\', '/'));
+test('the image of the services holds its programs and nothing of the migration, and the other way round', async () => {
+  const beside = ['THIRD-PARTY-NOTICES.txt', 'package.json', 'sbom.cdx.json'];
+  // A file of common code has a part of its hash in its name.
+  const names = async (context: string) => [...(await appOf(context)).keys()].map((name) => name.replace(/-[A-Z0-9]{8}\.js$/, '-<hash>.js'));
+  const programs = Object.keys(ORDER_PIPELINE_IMAGE.entries).map((name) => `${name}.js`);
+  const common = ['chunk-<hash>.js', 'bowser-<hash>.js', 'event-streams-<hash>.js'];
+  assert.deepEqual([...new Set(await names(images.services))].sort(), [...programs, ...common, ...beside].sort());
+
+  const sql = (await readSchemas(APP, ORDER_PIPELINE_IMAGE.schemas)).flatMap(({ name, numbered, repeatable }) => [
+    `migrations/${name}/schema.json`, `migrations/${name}/grants.sql`, ...[...numbered, ...repeatable].map(({ path }) => path.replaceAll('\\', '/')),
+  ]);
+  const migration = (await names(images.migration)).filter((name) => !common.includes(name));
+  assert.deepEqual(migration, ['data/catalog.json', 'migrate.js', ...sql, ...beside].sort());
+
+  for (const context of [images.services, images.migration]) {
+    assert.deepEqual((await readdir(context)).sort(), ['Dockerfile', 'app']);
+    for (const [name, text] of await appOf(context)) {
+      assert.doesNotMatch(text, /sourceMappingURL=/, name);
+      assert.ok(!text.includes(dirname(APP)), `${name} depends on where the clone is`);
+    }
+  }
+});
+
+test('the image of the migration holds the SQL of the schemas of its profile and no other', async () => {
+  const schemasOf = async (context: string) => {
+    const files = [...(await appOf(context)).keys()];
     const functions = files.map((file) => /^services\/.*\/([a-z_]+)\.\w+\.sql$/.exec(file)?.[1]);
     const tables = files.map((file) => /^migrations\/([a-z_]+)\/001-tables\.sql$/.exec(file)?.[1]);
     return [tables, functions].map((names) => [...new Set(names.filter((name) => name !== undefined))].sort());
   };
-  const fanOut = await bundleServices(join(folder, 'fan-out'), FAN_OUT_IMAGE);
-  for (const [root, { schemas }] of [[image, ORDER_PIPELINE_IMAGE], [fanOut, FAN_OUT_IMAGE]] as const) {
+  const fanOut = await bundleImages(join(folder, 'fan-out'), FAN_OUT_IMAGE);
+  for (const [{ migration }, { schemas }] of [[images, ORDER_PIPELINE_IMAGE], [fanOut, FAN_OUT_IMAGE]] as const) {
     const sorted = [...schemas].sort();
-    assert.deepEqual(await schemasOf(root), [sorted, sorted]);
+    assert.deepEqual(await schemasOf(migration), [sorted, sorted]);
   }
-  await assert.rejects(bundleServices(join(folder, 'wrong'), { ...FAN_OUT_IMAGE, schemas: ['fan_out'] }), /The schema fan_out needs the schema messaging/);
+  await assert.rejects(bundleImages(join(folder, 'wrong'), { ...FAN_OUT_IMAGE, schemas: ['fan_out'] }), /The schema fan_out needs the schema messaging/);
 });
+
+/** Licences that ask for their text beside the program, and for nothing else. */
+const PERMISSIVE = ['0BSD', 'Apache-2.0', 'BSD-2-Clause', 'BSD-3-Clause', 'BlueOak-1.0.0', 'ISC', 'MIT', 'Unlicense'];
+
+test('each image names the packages in it, with their licences and what they need', async () => {
+  const namesOf = async (context: string) => {
+    const files = await appOf(context);
+    const bom = JSON.parse(files.get('sbom.cdx.json')!) as Bom;
+    const refs = bom.components.map((component) => component['bom-ref']);
+    assert.deepEqual([...new Set(refs)], refs);
+    const graph = new Map(bom.dependencies.map(({ ref, dependsOn }) => [ref, dependsOn]));
+    assert.deepEqual([...graph.keys()], [bom.metadata.component['bom-ref'], ...refs]);
+    // Everything is there because the image needs it.
+    const reached = new Set<string>();
+    const visit = (ref: string) => {
+      if (reached.has(ref)) return;
+      reached.add(ref);
+      graph.get(ref)!.forEach(visit);
+    };
+    visit(bom.metadata.component['bom-ref']);
+    assert.deepEqual([...reached].sort(), [...graph.keys()].sort());
+
+    const notices = files.get('THIRD-PARTY-NOTICES.txt')!;
+    for (const { 'bom-ref': ref, version, licenses: [license], purl, hashes: [hash] } of bom.components) {
+      assert.ok(PERMISSIVE.includes(license!.license.id), `${ref} has the licence ${JSON.stringify(license)}: may it be part of an image?`);
+      assert.ok(notices.includes(`\n${ref.replace(/@([^@]+)$/, ' $1')} (${license!.license.id})\n`), ref);
+      assert.equal(purl, `pkg:npm/${ref.replace(/^@/, '%40')}`);
+      assert.ok(ref.endsWith(`@${version}`));
+      assert.match(hash!.content, /^[0-9a-f]{128}$/);
+    }
+    // The comments of esbuild name the file of every piece of code.
+    const code = [...files].filter(([name]) => name.endsWith('.js')).map(([, text]) => text).join('\n');
+    const inCode = [...code.matchAll(/^\/\/ \.\.\/.*node_modules\/((?:@[^/\n]+\/)?[^/\n]+)\//gm)].map(([, name]) => name!);
+    const names = refs.map((ref) => ref.replace(/@[^@]+$/, ''));
+    assert.deepEqual([...new Set(names)].sort(), [...new Set(inCode)].sort());
+    return names;
+  };
+  const [services, migration] = [await namesOf(images.services), await namesOf(images.migration)];
+  assert.deepEqual(['fastify', 'pg', '@aws-sdk/client-sqs'].filter((name) => !services.includes(name)), []);
+  assert.deepEqual(['fastify', '@aws-sdk/client-sqs'].filter((name) => migration.includes(name)), []);
+  assert.match((await appOf(images.services)).get('THIRD-PARTY-NOTICES.txt')!, /\nfastify \d\S* \(MIT\)\n\nMIT License\n\nCopyright \(c\) 2016-present The Fastify team /);
+});
+
+test('a package without a licence, or from elsewhere, is in no image', async () => {
+  const root = join(folder, 'packages', 'app');
+  const packageFolder = join(root, 'node_modules', 'odd');
+  await mkdir(packageFolder, { recursive: true });
+  const path = 'node_modules/odd/index.js';
+  const output = { bytes: 1, inputs: { [path]: { bytesInOutput: 1 } }, imports: [], exports: [] };
+  const metafile = { inputs: { [path]: { bytes: 1, imports: [] } }, outputs: { 'a.js': output } };
+  const files = async (manifest: object, lock: object) => {
+    await writeFile(join(packageFolder, 'package.json'), JSON.stringify({ name: 'odd', version: '1.0.0', ...manifest }));
+    await writeFile(join(root, '..', 'package-lock.json'), JSON.stringify({ packages: lock }));
+    return bundledPackages(metafile, root);
+  };
+  const known = { 'node_modules/odd': { integrity: `sha512-${Buffer.alloc(64).toString('base64')}` } };
+  await assert.rejects(files({}, known), /The package odd 1\.0\.0 is part of a bundle and has no licence/);
+  await assert.rejects(files({ license: 'MIT' }, {}), /The package odd 1\.0\.0 of a bundle is not in package-lock\.json/);
+  const [odd] = await files({ license: 'MIT', author: 'Jo Odd <jo@example.com>' }, known);
+  assert.match(thirdPartyNotices([odd!]), /\nodd 1\.0\.0 \(MIT\)\n\nIts package has no file.*, and names MIT and the author Jo Odd\.\n/);
+});
+
+test('the Dockerfile names one version of Node.js, that of the tests, and a user by its number', async () => {
+  const [dockerfile, other] = await Promise.all(
+    [images.services, images.migration].map((context) => readFile(join(context, 'Dockerfile'), 'utf8')),
+  );
+  assert.equal(dockerfile, other);
+  const [, base, version] = /^FROM (\S+:(\d+\.\d+\.\d+)-[a-z]+-slim(?:@sha256:[0-9a-f]{64})?)$/m.exec(dockerfile!) ?? [];
+  assert.equal(version?.split('.')[0], process.versions.node.split('.')[0]);
+  assert.ok(dockerfile!.includes(`image.base.name="${base!.replace(/@.*/, '')}"`));
+  assert.match(dockerfile!, /^USER [1-9]\d{4,}:[1-9]\d{4,}$/m);
+});
+
+test('the source maps translate a frame of a stack', async () => {
+  const files = [...await appOf(images.services)].map(([name, text]) => [name, text.split('\n')] as const);
+  const [name, lines] = files.find(([, text]) => text.some((line) => line.startsWith('function readConfig(')))!;
+  const row = lines.findIndex((line) => line.startsWith('function readConfig(')) + 1;
+  const script = spawn(process.execPath, [join(APP, 'scripts', 'source-lines.ts'), images.sourceMaps], { stdio: ['pipe', 'pipe', 'inherit'] });
+  children.push(script);
+  script.stdin.end(`{"stack":"Error: x\\n    at readConfig (file:///app/${name}:${row}:1)\\n    at file:///app/other.js:1:1"}\n`);
+  const output = (await script.stdout.setEncoding('utf8').toArray()).join('');
+  const [, sourceRow] = /\\n {4}at readConfig \(reference-app\/services\/shared\/config\.ts:(\d+):\d+\)\\n/.exec(output) ?? [];
+  assert.ok(output.endsWith('at file:///app/other.js:1:1"}\n'), output);
+  const source = await readFile(join(APP, 'services', 'shared', 'config.ts'), 'utf8');
+  assert.match(source.split('\n')[Number(sourceRow) - 1] ?? output, /^export function readConfig/);
+});
+
+interface Bom {
+  readonly metadata: { readonly component: { readonly 'bom-ref': string } };
+  readonly components: {
+    readonly 'bom-ref': string;
+    readonly 'version': string;
+    readonly 'purl': string;
+    readonly 'licenses': { readonly license: { readonly id: string } }[];
+    readonly 'hashes': { readonly content: string }[];
+  }[];
+  readonly dependencies: { readonly ref: string; readonly dependsOn: string[] }[];
+}
 
 test('the migration job of the image sets up an empty database, with the first products, twice over', async () => {
   for (const products of [true, false]) {
@@ -106,7 +235,7 @@ test('the migration job of the image sets up an empty database, with the first p
     assert.ok(!job.log().includes(PASSWORD));
   }
   const { rows: [stock] } = await server.pool({ database: 'shop', max: 1 }).query('SELECT count(*)::int AS skus FROM inventory.stock_level');
-  assert.equal(stock.skus, (JSON.parse(await readFile(join(image, 'data', 'catalog.json'), 'utf8')) as unknown[]).length);
+  assert.equal(stock.skus, (JSON.parse(await readFile(join(images.migration, 'app', 'data', 'catalog.json'), 'utf8')) as unknown[]).length);
 });
 
 test('the migration job says in one line, with an exit code of its own, that it cannot migrate a database of former files', async () => {

@@ -9,7 +9,7 @@ import { WorkloadImage } from 'cdk-order-pipeline';
 import type { Settings } from '../lib/settings.ts';
 import { ORDER_PIPELINE_IMAGE } from '../profiles/order-pipeline/image.ts';
 import { OrderPipelineStack } from '../profiles/order-pipeline/stack.ts';
-import { bundleServices } from '../services/bundle.ts';
+import { bundleImages } from '../services/bundle.ts';
 
 const APP = fileURLToPath(new URL('../', import.meta.url));
 const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url));
@@ -30,9 +30,10 @@ export async function synthesizeReferenceApp(folder: string): Promise<string> {
 
 /** The stack of the order pipeline with other settings. */
 export async function synthesizeWith(folder: string, settings: Settings): Promise<string> {
-  const image = await bundleServices(join(folder, 'image'), ORDER_PIPELINE_IMAGE);
+  const { services, migration } = await bundleImages(join(folder, 'images'), ORDER_PIPELINE_IMAGE);
   const app = new cdk.App({ context: recommendedFlags, outdir: join(folder, 'assembly') });
-  new OrderPipelineStack(app, 'OrderPipeline', { image: WorkloadImage.fromDirectory(image), settings });
+  const images = { services: WorkloadImage.fromDirectory(services), migration: WorkloadImage.fromDirectory(migration) };
+  new OrderPipelineStack(app, 'OrderPipeline', { images, settings });
   return app.synth().directory;
 }
 

@@ -6,21 +6,26 @@ import * as cdk from 'aws-cdk-lib';
 import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json' with { type: 'json' };
 import { AwsSolutionsChecks } from 'cdk-nag';
 import { WorkloadImage } from 'cdk-order-pipeline';
+import type { ServiceImages } from '../lib/platform.ts';
 
 /**
- * Synthesizes stacks as the app does, with an image that holds nothing, since the template does not depend on its content. Everything is
+ * Synthesizes stacks as the app does, with images that hold nothing, since the template does not depend on their content. Everything is
  * deleted after the tests of the file. With `checks` cdk-nag is a part of the synthesis.
  */
 export function synthesizer() {
   const scratch = mkdtempSync(join(tmpdir(), 'stack-'));
   after(() => rmSync(scratch, { recursive: true }));
-  const image = join(scratch, 'image');
-  mkdirSync(image);
-  writeFileSync(join(image, 'Dockerfile'), 'FROM scratch\n');
-  return <T extends cdk.Stack>(make: (app: cdk.App, image: WorkloadImage) => T, checks: boolean) => {
+  const folders = ['services', 'migration'].map((name) => {
+    const folder = join(scratch, name);
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'Dockerfile'), `FROM scratch AS ${name}\n`);
+    return folder;
+  });
+  return <T extends cdk.Stack>(make: (app: cdk.App, images: ServiceImages) => T, checks: boolean) => {
     const app = new cdk.App({ context: recommendedFlags, outdir: mkdtempSync(join(scratch, 'assembly-')) });
     if (checks) cdk.Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
-    const stack = make(app, WorkloadImage.fromDirectory(image));
+    const [services, migration] = folders.map((folder) => WorkloadImage.fromDirectory(folder)) as [WorkloadImage, WorkloadImage];
+    const stack = make(app, { services, migration });
     return { stack, assembly: app.synth() };
   };
 }

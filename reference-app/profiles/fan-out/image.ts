@@ -6,7 +6,6 @@ export const FAN_OUT_IMAGE = {
     'order-consumer': 'fan-out/order-consumer/main.ts',
     'analytics-consumer': 'fan-out/analytics-consumer/main.ts',
     'notification-consumer': 'fan-out/notification-consumer/main.ts',
-    'migrate': 'migrate/main.ts',
   },
   schemas: ['messaging', 'fan_out'],
 } as const satisfies ImageContent;

@@ -16,7 +16,7 @@ export default {
     const { FanOutStack } = await import('./stack.ts');
     new FanOutStack(app, 'FanOut', {
       description: 'Order events to three consumers, each behind a queue of its own',
-      image: await bundle(),
+      images: await bundle(),
     });
   },
   async open(run) {

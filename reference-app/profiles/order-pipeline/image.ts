@@ -11,7 +11,6 @@ export const ORDER_PIPELINE_IMAGE = {
     'inventory-service': 'inventory-service/main.ts',
     'notification-service': 'notification-service/main.ts',
     'analytics-service': 'analytics-service/main.ts',
-    'migrate': 'migrate/main.ts',
   },
   schemas: ['messaging', 'inventory', 'orders', 'notification', 'analytics'],
 } as const satisfies ImageContent;

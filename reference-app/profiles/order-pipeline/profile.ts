@@ -22,8 +22,10 @@ export default {
   commands: [
     { title: '24 sample orders, then it stays up', line: 'npm start' },
     { title: 'unattended', line: 'npm start -- --orders 1000 --rate 200 --exit' },
+    { title: 'the writer of the database is killed', line: 'npm start -- --orders 4000 --rate 200 --failover synchronous --exit' },
     { title: 'no orders, at these ports', line: 'npm start -- --write-port 3000 --read-port 3001 --orders 0' },
   ],
+  canFailOver: true,
   defaults: { orders: '24 sample orders', sampleRate: 4, rate: 100 },
   portOptions: {
     'write-port': { workload: 'api-write-service', help: 'port of the write API (POST /orders)' },
@@ -38,7 +40,7 @@ export default {
     const { OrderPipelineStack } = await import('./stack.ts');
     new OrderPipelineStack(app, 'OrderPipeline', {
       description: 'Order and inventory services on EKS, Aurora, EventBridge and SQS',
-      image: await bundle(),
+      images: await bundle(),
     });
   },
   async open(run, options) {
