@@ -35,6 +35,14 @@ export function acknowledgeFindings(stack: cdk.Stack & { readonly cluster: eks.C
   acknowledge(kubectl, 'The framework function calls every version of the one handler behind it, and nothing else.',
     `AwsSolutions-IAM5[Resource::<${logicalId(handler)}.Arn>:*]`);
 
+  const retention = stack.node.children.find(({ node }) => node.id.startsWith('LogRetention'));
+  if (retention) {
+    acknowledge(retention, 'The function that sets retention periods is made by aws-cdk-lib: it writes logs, and the groups are made by AWS services.',
+      managedPolicy('service-role/AWSLambdaBasicExecutionRole'), 'AwsSolutions-IAM5[Resource::*]');
+  }
+  const agent = stack.node.tryFindChild('Observability')?.node.findChild('AgentRole');
+  if (agent) acknowledge(agent, 'IAM knows no resources for ec2:DescribeTags and ec2:DescribeVolumes.', 'AwsSolutions-IAM5[Resource::*]');
+
   cdk.Validations.of(cluster).acknowledge({
     id: 'CloudFormation-Validate::W9009',
     reason: 'aws-cdk-lib writes this property of the secrets encryption; EKS still takes it.',

@@ -1,28 +1,76 @@
 import { KubectlV35Layer } from '@aws-cdk/lambda-layer-kubectl-v35';
-import type * as cdk from 'aws-cdk-lib';
+import * as cdk from 'aws-cdk-lib';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as eks from 'aws-cdk-lib/aws-eks-v2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
-import * as sns from 'aws-cdk-lib/aws-sns';
 import {
-  type ConsumerAlarmsOptions, CqrsAuroraCluster, CqrsReaders, KubernetesAccess, KubernetesPrerequisites, type WorkloadImage,
+  type ConsumerAlarmsOptions, CqrsAuroraCluster, CqrsInstances, KubernetesAccess, KubernetesPrerequisites, type KubernetesServices, ServiceHost, type WorkloadImage,
 } from 'cdk-order-pipeline';
-import type { Settings } from './settings.ts';
+import { alarmTopic, type OutboxRelay, ServiceAlarms } from './alarms.ts';
+import { Observability } from './observability.ts';
+import { checkSettings, retentionOf, type InterfaceEndpoint, type Settings } from './settings.ts';
 
-// The parts of every stack with services.
+export interface ServiceImages {
+  /** The image with all services. */
+  readonly services: WorkloadImage;
+  /** The image of the migration, the only one with SQL files. */
+  readonly migration: WorkloadImage;
+}
 
 export interface ServicesStackProps extends cdk.StackProps {
-  /** The image with all services. */
-  readonly image: WorkloadImage;
-  /** @default defaultSettings */
+  readonly images: ServiceImages;
+  /** @default - the settings of settings.ts, with those of the context */
   readonly settings?: Settings;
 }
 
-export function network(stack: cdk.Stack): ec2.Vpc {
+/** The parts of every stack with services. */
+export interface Platform {
+  readonly cluster: eks.Cluster;
+  readonly database: CqrsAuroraCluster;
+  /** Services of the image with all services. */
+  readonly services: KubernetesServices;
+  /** Jobs of the image of the migration. */
+  readonly migration: KubernetesServices;
+  /** The actions of all alarms. */
+  readonly alarms: ConsumerAlarmsOptions;
+  /** Adds the alarms that need metrics of the cluster, if it has them. */
+  watch(workloads: readonly string[], outboxRelay?: OutboxRelay): void;
+}
+
+export function makePlatform(stack: cdk.Stack, images: ServiceImages, settings: Settings): Platform {
+  checkSettings(settings);
+  const vpc = network(stack, settings);
+  const cluster = kubernetesCluster(stack, vpc, settings);
+  interfaceEndpoints(stack, vpc, cluster, settings);
+  const kubernetes = kubernetesAccess(stack, cluster, settings);
+  const topic = alarmTopic(stack, settings);
+  const actions = [new SnsAction(topic)];
+  const observability = settings.observability
+    ? new Observability(stack, 'Observability', { cluster, namespace: settings.namespace, logRetention: retentionOf(settings.logRetentionDays) })
+    : undefined;
+  const { metricsAccess } = observability ?? {};
+  const database = orderDatabase(stack, vpc, settings);
+  database.addAlarms({ actions, okActions: actions });
+  // A failover has no metric. The policy of a topic that is named in the settings is yours to change.
+  database.notifyEvents(topic);
+  return {
+    cluster,
+    database,
+    services: ServiceHost.kubernetesServices(kubernetes, images.services, { metricsAccess }),
+    migration: ServiceHost.kubernetesServices(kubernetes, images.migration),
+    alarms: { actions, okActions: actions },
+    watch(workloads, outboxRelay) {
+      if (observability) new ServiceAlarms(stack, 'ServiceAlarms', { observability, actions, workloads, outboxRelay });
+    },
+  };
+}
+
+function network(stack: cdk.Stack, { natGateways, logRetentionDays }: Settings): ec2.Vpc {
   return new ec2.Vpc(stack, 'Vpc', {
+    natGateways,
     subnetConfiguration: [
       { name: 'Public', subnetType: ec2.SubnetType.PUBLIC, cidrMask: 24, mapPublicIpOnLaunch: false },
       { name: 'Services', subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS, cidrMask: 19 },
@@ -31,19 +79,43 @@ export function network(stack: cdk.Stack): ec2.Vpc {
     flowLogs: {
       All: {
         destination: ec2.FlowLogDestination.toCloudWatchLogs(new logs.LogGroup(stack, 'FlowLogs', {
-          retention: logs.RetentionDays.THREE_MONTHS,
+          retention: retentionOf(logRetentionDays),
         })),
       },
     },
+    gatewayEndpoints: { S3: { service: ec2.GatewayVpcEndpointAwsService.S3 } },
   });
 }
 
-export function kubernetesCluster(stack: cdk.Stack, vpc: ec2.IVpc): eks.Cluster {
-  return new eks.Cluster(stack, 'Cluster', {
+const SERVICES: Readonly<Record<InterfaceEndpoint, readonly ec2.InterfaceVpcEndpointAwsService[]>> = {
+  'sqs': [ec2.InterfaceVpcEndpointAwsService.SQS],
+  'eventbridge': [ec2.InterfaceVpcEndpointAwsService.EVENTBRIDGE],
+  'logs': [ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS],
+  'secretsmanager': [ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER],
+  'sts': [ec2.InterfaceVpcEndpointAwsService.STS],
+  'eks-auth': [ec2.InterfaceVpcEndpointAwsService.EKS_AUTH],
+  'ecr': [ec2.InterfaceVpcEndpointAwsService.ECR, ec2.InterfaceVpcEndpointAwsService.ECR_DOCKER],
+};
+
+/** The endpoints of the settings, which only pods and nodes of the cluster can use. */
+function interfaceEndpoints(stack: cdk.Stack, vpc: ec2.IVpc, cluster: eks.Cluster, { interfaceEndpoints: names }: Settings): void {
+  for (const service of names.flatMap((name) => SERVICES[name])) {
+    // In the VPC they would be a circle: the cluster waits for all that is in it.
+    const endpoint = new ec2.InterfaceVpcEndpoint(stack, `Endpoint-${service.shortName}`, {
+      vpc, service, subnets: { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS }, open: false,
+    });
+    endpoint.connections.allowDefaultPortFrom(cluster.clusterSecurityGroup, 'Pods and nodes');
+  }
+}
+
+function kubernetesCluster(stack: cdk.Stack, vpc: ec2.IVpc, { publicAccessCidrs, logRetentionDays }: Settings): eks.Cluster {
+  const cluster = new eks.Cluster(stack, 'Cluster', {
     vpc,
     vpcSubnets: [{ subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS }],
     version: eks.KubernetesVersion.V1_35,
-    endpointAccess: eks.EndpointAccess.PRIVATE,
+    endpointAccess: publicAccessCidrs?.length
+      ? eks.EndpointAccess.PUBLIC_AND_PRIVATE.onlyFrom(...publicAccessCidrs)
+      : eks.EndpointAccess.PRIVATE,
     clusterLogging: Object.values(eks.ClusterLoggingTypes),
     secretsEncryptionKey: new kms.Key(stack, 'SecretsKey', {
       enableKeyRotation: true,
@@ -51,24 +123,32 @@ export function kubernetesCluster(stack: cdk.Stack, vpc: ec2.IVpc): eks.Cluster 
     }),
     kubectlProviderOptions: { kubectlLayer: new KubectlV35Layer(stack, 'KubectlLayer') },
   });
+  // EKS makes the log group of the control plane, and keeps its lines forever.
+  new logs.LogRetention(stack, 'ControlPlaneLogs', {
+    logGroupName: `/aws/eks/${cluster.clusterName}/cluster`,
+    retention: retentionOf(logRetentionDays),
+  });
+  return cluster;
 }
 
 /** Access to the namespace, with all that the services need of the cluster. */
-export function kubernetesAccess(stack: cdk.Stack, cluster: eks.Cluster, { namespace, operatorRoleArn }: Settings): KubernetesAccess {
+function kubernetesAccess(stack: cdk.Stack, cluster: eks.Cluster, { namespace, operatorRoleArn }: Settings): KubernetesAccess {
   const kubernetes = KubernetesAccess.fromEksV2(cluster, { namespace });
   const operators = operatorRoleArn ? [iam.Role.fromRoleArn(stack, 'Operator', operatorRoleArn)] : [];
   new KubernetesPrerequisites(stack, 'Prerequisites', { kubernetes, operators });
+  new cdk.CfnOutput(stack, 'Kubeconfig', {
+    value: `aws eks update-kubeconfig --region ${stack.region} --name ${cluster.clusterName} --role-arn ${operatorRoleArn ?? '<operatorRoleArn of the settings>'}`,
+    description: 'Gives kubectl access to the cluster, from where its API server is reachable',
+  });
+  new cdk.CfnOutput(stack, 'ClusterSecurityGroupId', {
+    value: cluster.clusterSecurityGroup.securityGroupId,
+    description: 'Security group whose members reach the API server of the cluster',
+  });
   return kubernetes;
 }
 
-export function orderDatabase(stack: cdk.Stack, vpc: ec2.IVpc, { database: { name, readers, ...capacity } }: Settings): CqrsAuroraCluster {
-  return new CqrsAuroraCluster(stack, 'Database', { vpc, databaseName: name, readers: CqrsReaders.withWriter(readers), ...capacity });
-}
-
-/** The topic of the settings hears of an alarm that goes off, and that it is over. */
-export function alarmActions(stack: cdk.Stack, { alarmTopicArn }: Settings): ConsumerAlarmsOptions {
-  const actions = alarmTopicArn ? [new SnsAction(sns.Topic.fromTopicArn(stack, 'AlarmTopic', alarmTopicArn))] : [];
-  return { actions, okActions: actions };
+function orderDatabase(stack: cdk.Stack, vpc: ec2.IVpc, { database: { name, readers, ...capacity } }: Settings): CqrsAuroraCluster {
+  return new CqrsAuroraCluster(stack, 'Database', { vpc, databaseName: name, instances: CqrsInstances.serverless({ readers, ...capacity }) });
 }
 
 /** A service is named like its program in the image. */

@@ -1,5 +1,12 @@
+import { Token } from 'aws-cdk-lib';
 import type { EventPattern } from 'aws-cdk-lib/aws-events';
+import { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import type { IConstruct } from 'constructs';
 import { DETAIL_TYPES, type EventType } from '../services/shared/events/schemas.ts';
+
+/** Services that pods call. */
+export const INTERFACE_ENDPOINTS = ['sqs', 'eventbridge', 'logs', 'secretsmanager', 'sts', 'eks-auth', 'ecr'] as const;
+export type InterfaceEndpoint = typeof INTERFACE_ENDPOINTS[number];
 
 /** At least, at most. */
 export interface Replicas {
@@ -37,10 +44,23 @@ export interface ConsumerSettings {
 export interface Settings {
   readonly eventSource: string;
   readonly namespace: string;
-  /** A topic of Amazon SNS that gets a message when an alarm goes off and when it is over; without one the alarms are only shown. */
+  /** A topic of Amazon SNS that gets a message when an alarm goes off and when it is over; without one the stack makes one. */
   readonly alarmTopicArn?: string;
   /** A role that may use kubectl in the namespace; without one, only the deployment can. */
   readonly operatorRoleArn?: string;
+  /** Blocks of addresses from which the API server of the cluster is reachable over the internet; without one, it is from the VPC only. */
+  readonly publicAccessCidrs?: readonly string[];
+  /** Logs and metrics of the cluster go to CloudWatch. */
+  readonly observability: boolean;
+  /** The days after which a line of a log is deleted. */
+  readonly logRetentionDays: number;
+  /** NAT gateways, through which pods reach AWS and registries of images; without a number, one in each zone. */
+  readonly natGateways?: number;
+  /**
+   * Services of AWS that pods reach by an interface endpoint in each zone instead of the NAT gateways. An endpoint pays from 417 GB a month:
+   * `node scripts/cost-calculator.ts` has the orders per second for each service. S3, for layers of images, has a gateway endpoint, which is free.
+   */
+  readonly interfaceEndpoints: readonly InterfaceEndpoint[];
   readonly database: {
     readonly name: string;
     readonly readers: number;
@@ -77,10 +97,14 @@ const CHANGES: EventType[] = [
   'order.expired',
 ];
 
-/** The settings that you may change. */
+/** The settings that you may change, here or, where they belong to an account, by the context. */
 export const defaultSettings: Settings = {
   eventSource: 'com.example.orders',
   namespace: 'orders',
+  observability: true,
+  logRetentionDays: 30,
+  // They pay from 6 and 26 orders a second.
+  interfaceEndpoints: ['sqs', 'eventbridge'],
   database: { name: 'orders', readers: 1, minCapacity: 0.5, maxCapacity: 16 },
   commandApi: replicas,
   queryApi: replicas,
@@ -129,3 +153,77 @@ export const defaultSettings: Settings = {
     },
   },
 };
+
+/** The settings that belong to an account and not into a repository: each is a context key, too, such as `cdk deploy -c operatorRoleArn=…`. */
+const CONTEXT: { readonly [Name in keyof Settings]?: (text: string) => Settings[Name] } = {
+  operatorRoleArn: (text) => text,
+  alarmTopicArn: (text) => text,
+  publicAccessCidrs: list,
+  observability: yesOrNo,
+  logRetentionDays: Number,
+  natGateways: Number,
+  interfaceEndpoints: (text) => list(text) as InterfaceEndpoint[],
+};
+
+/** Returns the default settings with those of the context. */
+export function settingsFrom({ node }: IConstruct): Settings {
+  const given = Object.entries(CONTEXT).flatMap(([name, read]) => {
+    const value: unknown = node.tryGetContext(name);
+    return value === undefined ? [] : [[name, read(String(value))]];
+  });
+  return { ...defaultSettings, ...Object.fromEntries(given) as Partial<Settings> };
+}
+
+/** `a,b`; an empty text is no element. */
+function list(text: string): string[] {
+  return text.split(',').map((part) => part.trim()).filter((part) => part !== '');
+}
+
+function yesOrNo(text: string): boolean {
+  if (text !== 'true' && text !== 'false') throw new Error(`The setting observability must be true or false, not '${text}'.`);
+  return text === 'true';
+}
+
+/** Returns a number of days as a retention period of CloudWatch Logs, which has only some of them. */
+export function retentionOf(days: number): RetentionDays {
+  if (!(days in RetentionDays)) {
+    const possible = Object.values(RetentionDays).filter((value) => typeof value === 'number' && value < 9_000).join(', ');
+    throw new Error(`The setting logRetentionDays must be one of ${possible}, not ${days}.`);
+  }
+  return days;
+}
+
+/** Refuses settings that the deployment would refuse, or that would do harm, with the name of the setting and the fix. */
+export function checkSettings(settings: Settings): Settings {
+  const wrong = (name: string, rule: string, value: unknown) => new Error(`The setting ${name} must be ${rule}, not ${JSON.stringify(value)}.`);
+  const { eventSource, namespace, operatorRoleArn, alarmTopicArn, publicAccessCidrs = [], natGateways, interfaceEndpoints, consumers } = settings;
+  retentionOf(settings.logRetentionDays);
+  if (!/^[\w.-]{1,256}$/.test(eventSource) || eventSource.startsWith('aws.')) throw wrong('eventSource', 'letters, digits, dots and hyphens, and not begin with aws.', eventSource);
+  if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(namespace)) throw wrong('namespace', 'a name of Kubernetes, such as orders', namespace);
+  if (namespace === 'default' || namespace.startsWith('kube-')) throw wrong('namespace', 'one of your own, such as orders', namespace);
+  requireArn('operatorRoleArn', operatorRoleArn, /^arn:[\w-]+:iam::\d{12}:role\/.+$/, 'arn:aws:iam::111122223333:role/on-call');
+  requireArn('alarmTopicArn', alarmTopicArn, /^arn:[\w-]+:sns:[\w-]+:\d{12}:[\w-]+$/, 'arn:aws:sns:eu-west-1:111122223333:on-call');
+  for (const cidr of publicAccessCidrs) {
+    if (!/^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}$/.test(cidr)) throw wrong('publicAccessCidrs', 'blocks of addresses such as 203.0.113.0/24', cidr);
+    if (cidr.endsWith('/0')) throw wrong('publicAccessCidrs', 'blocks of your own addresses, since all of the internet would reach the API server', cidr);
+  }
+  if (natGateways !== undefined && !(Number.isInteger(natGateways) && natGateways >= 1)) {
+    throw wrong('natGateways', 'a whole number from 1, since images and some services of AWS are reached through them', natGateways);
+  }
+  const unknown = interfaceEndpoints.filter((name) => !INTERFACE_ENDPOINTS.includes(name));
+  if (unknown.length > 0) throw wrong('interfaceEndpoints', `some of ${INTERFACE_ENDPOINTS.join(', ')}`, unknown);
+  const replicated: [string, Replicas][] = [
+    ...(['commandApi', 'queryApi', 'outboxRelay'] as const).map((name): [string, Replicas] => [name, settings[name]]),
+    ...Object.entries(consumers).map(([name, { replicas: own }]): [string, Replicas] => [`consumers.${name}.replicas`, own]),
+  ];
+  for (const [name, { minReplicas, maxReplicas }] of replicated) {
+    if (!(minReplicas >= 1)) throw wrong(`${name}.minReplicas`, 'at least 1', minReplicas);
+    if (!(maxReplicas >= minReplicas)) throw wrong(`${name}.maxReplicas`, `at least minReplicas (${minReplicas})`, maxReplicas);
+  }
+  return settings;
+}
+
+function requireArn(name: string, arn: string | undefined, pattern: RegExp, example: string): void {
+  if (arn === undefined || Token.isUnresolved(arn) || pattern.test(arn)) return;
+  throw new Error(`The setting ${name} must be an ARN such as ${example}, not ${JSON.stringify(arn)}.`);
+}

@@ -2,6 +2,8 @@
 // The resources and the cost of a rate of orders in AWS: node scripts/cost-calculator.ts --rate 500 --region eu-central-1
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { breakEven, month, table } from './cost-calculator/month.ts';
+import { PRICES } from './cost-calculator/prices.ts';
 
 const HELP = `Computes the resources that a rate of orders needs in AWS, and the cost of a million orders.
 
@@ -15,23 +17,13 @@ Usage: node reference-app/scripts/cost-calculator.ts [options]
   --batch N              messages per receive and delete at this load, 1 to 10                [10]
   --read-replicas N      readers beside the writer                                            [1]
   --measured FILE        results of npm run bench -- --record for the processor time          [bench/results/performance.json]
+  --month                a month of the reference app instead, idle and at the rate, as a table of Markdown
   --json                 everything as one JSON object, with every price and its source
   --help
 
 Prices are list prices of us-east-1 without free tiers, and quotas are those before an increase. The processor time is that of the machine
 that ran the bench, so capacity is an estimate to begin a load test with, not a promise.
 `;
-
-export interface Source { readonly url: string; readonly asOf: string }
-interface Priced extends Source { readonly dollars: number; readonly per: string }
-
-const PRICES = {
-  eventBridgeEvent: { dollars: 1.0, per: 'million custom events of up to 64 KB', url: 'https://aws.amazon.com/eventbridge/pricing/', asOf: '2026-11' },
-  sqsRequest: { dollars: 0.4, per: 'million requests of up to 64 KB, standard queue', url: 'https://aws.amazon.com/sqs/pricing/', asOf: '2026-03' },
-  acuHour: { dollars: 0.12, per: 'ACU-hour, Aurora Standard', url: 'https://aws.amazon.com/rds/aurora/pricing/', asOf: '2026-06' },
-  auroraIo: { dollars: 0.2, per: 'million I/O requests, Aurora Standard', url: 'https://aws.amazon.com/rds/aurora/pricing/', asOf: '2026-06' },
-  vcpuHour: { dollars: 0.04048, per: 'vCPU-hour (Fargate, Linux/x86; a node of one\'s own costs less)', url: 'https://aws.amazon.com/fargate/pricing/', asOf: '2026-04' },
-} satisfies Record<string, Priced>;
 
 /** Targets invoked per second, over all buses of an account; throttled ones are delayed, not lost. */
 const INVOCATIONS = {
@@ -204,7 +196,7 @@ function readMeasured(file: string | undefined, events: number): Measured {
   return measuredFrom(costs, `the bench of ${results.machine?.at.slice(0, 10) ?? 'an unknown day'}`, events);
 }
 
-export function readInput(args: string[]): (Input & { json: boolean }) | undefined {
+export function readInput(args: string[]): (Input & { json: boolean; month: boolean }) | undefined {
   let values;
   try {
     ({ values } = parseArgs({
@@ -219,6 +211,7 @@ export function readInput(args: string[]): (Input & { json: boolean }) | undefin
         'read-replicas': { type: 'string' },
         'measured': { type: 'string' },
         'json': { type: 'boolean' },
+        'month': { type: 'boolean' },
         'help': { type: 'boolean', short: 'h' },
       },
     }));
@@ -248,6 +241,7 @@ export function readInput(args: string[]): (Input & { json: boolean }) | undefin
     readReplicas: number('read-replicas', 1, 0, 15),
     measured: readMeasured(values.measured, events),
     json: values.json ?? false,
+    month: values.month ?? false,
   };
 }
 
@@ -257,8 +251,12 @@ function main(): void {
     process.stdout.write(HELP);
     return;
   }
-  const { json, ...rest } = input;
+  const { json, month: monthly, ...rest } = input;
   const result = calculate(rest);
+  if (monthly) {
+    console.log(table(month(rest, result)));
+    return;
+  }
   if (json) {
     const sources = { prices: PRICES, invocations: { url: INVOCATIONS.url, asOf: INVOCATIONS.asOf }, acu: ACU };
     console.log(JSON.stringify({ input: rest, ...result, sources }, undefined, 2));
@@ -275,6 +273,7 @@ function main(): void {
     + `${shown(aurora.logMegabytesPerSecond)} MB/s of log at peak`
     + `${aurora.acusAtPeak > 256 ? ': more than one writer can have (256)' : ''}`);
   console.log(`Pods         ${Object.entries(pods).map(([name, count]) => `${name} ${count}`).join(', ')} (1 vCPU each, ${TARGET_UTILIZATION * 100} % busy)`);
+  console.log(`Endpoints    ${breakEven(rest).map(({ service, ordersPerSecond }) => `${service} pays from ${shown(ordersPerSecond)} orders/s`).join(', ')}`);
   console.log('Dollars per million orders');
   for (const [name, dollars] of Object.entries(dollarsPerMillion)) console.log(`  ${name.padEnd(16)} ${dollars.toFixed(2).padStart(8)}`);
   console.log('Prices and quotas');

@@ -11,7 +11,7 @@ import { synthesizer } from '../../test/stacks.ts';
 const synthesizeApp = synthesizer();
 
 function synthesize(settings?: Settings, checks = false) {
-  const { assembly } = synthesizeApp((app, image) => new FanOutStack(app, 'FanOut', { image, settings }), checks);
+  const { assembly } = synthesizeApp((app, images) => new FanOutStack(app, 'FanOut', { images, settings }), checks);
   // Templates are read as they are.
   const template: any = assembly.getStackByName('FanOut').template;
   const resources: [string, any][] = Object.entries(template.Resources);
@@ -94,7 +94,7 @@ describe('the fan-out stack', () => {
       return [...environment].filter(([name]) => name.endsWith('_QUEUE_URL')).map(([name, value]) => [name, value === id]);
     });
     assert.deepEqual(found, Object.values(VARIABLES).map((variable) => [[variable, true]]));
-    assert.deepEqual(deployments.map(({ metadata }) => `${metadata.name}`).sort(), Object.keys(FAN_OUT_IMAGE.entries).filter((name) => name !== 'migrate').sort());
+    assert.deepEqual(deployments.map(({ metadata }) => `${metadata.name}`).sort(), Object.keys(FAN_OUT_IMAGE.entries).sort());
   });
 
   test('says in its outputs what goes into an .env file', () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { ORDER_PIPELINE_IMAGE } from './image.ts';
@@ -25,10 +25,11 @@ interface Manifest {
   readonly spec: any;
 }
 
+const APP = join(import.meta.dirname, '..', '..');
 const synthesizeApp = synthesizer();
 
 function synthesize(settings?: Settings, checks = false) {
-  const { stack, assembly } = synthesizeApp((app, image) => new OrderPipelineStack(app, 'OrderPipeline', { image, settings }), checks);
+  const { stack, assembly } = synthesizeApp((app, images) => new OrderPipelineStack(app, 'OrderPipeline', { images, settings }), checks);
   const { Resources: resources, Outputs: outputs }: Template = assembly.getStackByName('OrderPipeline').template;
   const ofType = (type: string) => Object.values(resources).filter(resource => resource.Type === type).map(resource => resource.Properties);
   const manifests = ofType('Custom::AWSCDK-EKS-KubernetesResource').flatMap(({ Manifest }): Manifest[] => JSON.parse(render(Manifest)));
@@ -47,6 +48,7 @@ describe('the stack', () => {
   const { resources, outputs, idsOf, ofType, ofKind } = synthesize();
   const consumers = Object.keys(defaultSettings.consumers).sort();
   const queues = ofType('AWS::SQS::Queue').filter(queue => queue.RedrivePolicy);
+  const alarms = ofType('AWS::CloudWatch::Alarm');
   // What applies a workload or the migration.
   const services = idsOf('Custom::AWSCDK-EKS-KubernetesResource').filter(id => id.startsWith('Pipeline'));
 
@@ -66,7 +68,7 @@ describe('the stack', () => {
 
   test('runs one workload per program of the image, with an autoscaler, a budget and a network policy of its own', () => {
     const names = (kind: string) => ofKind(kind).map(m => m.metadata.name).sort();
-    const programs = Object.keys(ORDER_PIPELINE_IMAGE.entries).filter(program => program !== 'migrate').sort();
+    const programs = Object.keys(ORDER_PIPELINE_IMAGE.entries).sort();
     assert.deepEqual(names('Deployment'), programs);
     assert.deepEqual(names('ScaledObject'), consumers);
     assert.deepEqual(names('HorizontalPodAutoscaler'), programs.filter(program => !consumers.includes(program)));
@@ -80,7 +82,7 @@ describe('the stack', () => {
 
   test('keeps at least two replicas of everything', () => {
     const least = [...ofKind('HorizontalPodAutoscaler'), ...ofKind('ScaledObject')].map(({ spec }) => spec.minReplicas ?? spec.minReplicaCount);
-    assert.equal(least.length, Object.keys(ORDER_PIPELINE_IMAGE.entries).length - 1);
+    assert.equal(least.length, Object.keys(ORDER_PIPELINE_IMAGE.entries).length);
     assert.deepEqual([...new Set(least)], [2]);
   });
 
@@ -128,11 +130,13 @@ describe('the stack', () => {
     });
     const [settings] = ofKind('ConfigMap') as unknown as { data: { [key: string]: string } }[];
     assert.equal(settings?.data['enable-network-policy-controller'], 'true');
-    assert.deepEqual(ofType('AWS::EKS::Addon').map(({ AddonName }) => AddonName), ['metrics-server']);
-    assert.deepEqual(ofType('Custom::AWSCDK-EKS-HelmChart').map(({ Chart, Namespace }) => [Chart, Namespace]), [['keda', 'keda']]);
+    assert.deepEqual(ofType('AWS::EKS::Addon').map(({ AddonName }) => AddonName), ['metrics-server', 'amazon-cloudwatch-observability']);
+    assert.deepEqual(ofType('Custom::AWSCDK-EKS-HelmChart').map(({ Chart, Namespace }) => [Chart, Namespace]), [
+      ['keda', 'keda'], ['opentelemetry-collector', 'amazon-cloudwatch'],
+    ]);
 
     const objects = idsOf('Custom::AWSCDK-EKS-KubernetesResource').filter(id => id.startsWith('PrerequisitesN'));
-    const first = [...idsOf('AWS::EKS::Addon'), ...idsOf('Custom::AWSCDK-EKS-HelmChart'), ...objects];
+    const first = [...idsOf('AWS::EKS::Addon'), ...idsOf('Custom::AWSCDK-EKS-HelmChart')].filter(id => id.startsWith('Prerequisites')).concat(objects);
     assert.equal(first.length, 4);
     for (const id of services) assert.deepEqual(first.filter(other => !resources[id]!.DependsOn!.includes(other)), [], id);
   });
@@ -141,7 +145,7 @@ describe('the stack', () => {
     const [migration, ...others] = services.filter(id => render(resources[id]!.Properties.Manifest).includes('"kind":"Job"'));
     assert.deepEqual(others, []);
     for (const id of idsOf('AWS::RDS::DBInstance')) assert.ok(resources[migration!]!.DependsOn!.includes(id), id);
-    assert.equal(services.length, Object.keys(ORDER_PIPELINE_IMAGE.entries).length);
+    assert.equal(services.length, Object.keys(ORDER_PIPELINE_IMAGE.entries).length + 1);
     for (const id of services) assert.equal(resources[id]!.DependsOn!.includes(migration!), id !== migration, id);
   });
 
@@ -165,10 +169,12 @@ describe('the stack', () => {
     assert.deepEqual(sides.admin?.map(([service]) => service), ['Migration']);
   });
 
-  test('prints the addresses of the two APIs, of the bus and of the database', () => {
+  test('prints the addresses of the two APIs, of the bus and of the database, and the ways in', () => {
     assert.deepEqual(Object.keys(outputs).map(name => name.replace(/[0-9A-F]{8}$/, '')).sort(), [
-      'DatabaseReaderEndpoint', 'DatabaseWriterEndpoint', 'EventBusName', 'PipelineCommandApiUrl', 'PipelineQueryApiUrl',
+      'AlarmTopicArn', 'ClusterSecurityGroupId', 'DatabaseReaderEndpoint', 'DatabaseWriterEndpoint', 'EventBusName', 'Kubeconfig',
+      'PipelineCommandApiUrl', 'PipelineQueryApiUrl',
     ]);
+    assert.match(JSON.stringify(outputs.Kubeconfig!.Value), /aws eks update-kubeconfig --region .* --name .* --role-arn /);
     const asked = (name: string) => {
       const [, [scheme, value, port]] = (Object.entries(outputs).find(([id]) => id.startsWith(name))![1].Value as { 'Fn::Join': [string, any[]] })['Fn::Join'];
       const { ObjectType, ObjectName, ObjectNamespace, JsonPath } = resources[value['Fn::GetAtt'][0]]!.Properties;
@@ -189,11 +195,110 @@ describe('the stack', () => {
     assert.deepEqual(queues.map(queue => queue.RedrivePolicy.maxReceiveCount), Object.keys(defaultSettings.consumers).map(() => 5));
   });
 
-  test('has three alarms for every consumer, which are only shown unless a topic is named', () => {
-    const alarms = ofType('AWS::CloudWatch::Alarm');
-    assert.equal(alarms.length, 3 * Object.keys(defaultSettings.consumers).length);
-    assert.deepEqual(alarms.filter(({ AlarmActions, OKActions }) => AlarmActions || OKActions), []);
+  test('has three alarms for every consumer, one for the replicas of every program, and one for the outbox', () => {
+    const byMetric = Object.groupBy(alarms, ({ MetricName }) => MetricName ?? 'an expression');
+    assert.deepEqual(Object.fromEntries(Object.entries(byMetric).map(([metric, own]) => [metric, own!.length])), {
+      ApproximateAgeOfOldestMessage: consumers.length,
+      ApproximateNumberOfMessagesVisible: consumers.length,
+      FailedInvocations: consumers.length,
+      status_replicas_unavailable: ofKind('Deployment').length,
+      outbox_oldest_pending_age_seconds: 1,
+    });
+    assert.deepEqual(
+      byMetric.status_replicas_unavailable!.map(({ Dimensions }) => Dimensions.find(({ Name }: { Name: string }) => Name === 'PodName').Value).sort(),
+      ofKind('Deployment').map(({ metadata }) => metadata.name).sort(),
+    );
+    const [outbox] = byMetric.outbox_oldest_pending_age_seconds!;
+    assert.deepEqual([outbox.Namespace, outbox.Threshold, outbox.TreatMissingData], ['OrderServices', 60, 'breaching']);
+    assert.ok(outbox.Dimensions.some(({ Name, Value }: { Name: string; Value: string }) => Name === 'service' && Value === 'outbox-relay'));
   });
+
+  test('sends every alarm, and its end, to an encrypted topic that CloudWatch may use and nobody reads without TLS', () => {
+    const [topicId, ...otherTopics] = idsOf('AWS::SNS::Topic');
+    assert.deepEqual(otherTopics, []);
+    for (const { AlarmActions, OKActions } of alarms) assert.deepEqual([AlarmActions, OKActions], [[{ Ref: topicId }], [{ Ref: topicId }]]);
+    const { KmsMasterKeyId } = resources[topicId!]!.Properties;
+    const key = resources[KmsMasterKeyId['Fn::GetAtt'][0]]!.Properties.KeyPolicy.Statement;
+    const [policy] = ofType('AWS::SNS::TopicPolicy');
+    const allowed = [...key, ...policy.PolicyDocument.Statement]
+      .filter(({ Principal }: any) => Principal.Service === 'cloudwatch.amazonaws.com')
+      .map(({ Effect, Action, Condition }: any) => [Effect, [Action].flat(), Condition]);
+    const sameAccount = { StringEquals: { 'aws:SourceAccount': { Ref: 'AWS::AccountId' } } };
+    assert.deepEqual(allowed, [['Allow', ['kms:Decrypt', 'kms:GenerateDataKey*'], sameAccount], ['Allow', ['sns:Publish'], sameAccount]]);
+    assert.ok(policy.PolicyDocument.Statement.some(({ Effect, Condition }: any) => Effect === 'Deny' && Condition?.Bool?.['aws:SecureTransport'] === 'false'));
+  });
+
+  test('sends logs and metrics of the cluster to log groups that expire, before anything else can make them', () => {
+    const groups = idsOf('AWS::Logs::LogGroup').filter(id => id.startsWith('Observability'));
+    const named = groups.map(id => JSON.stringify(resources[id]!.Properties.LogGroupName).match(/\/(\w+)"/g)!.at(-1));
+    assert.deepEqual(named, ['/application"', '/dataplane"', '/host"', '/performance"', '/services"']);
+    assert.deepEqual(ofType('AWS::Logs::LogGroup').map(({ RetentionInDays }) => RetentionInDays), Array(6).fill(30));
+    assert.deepEqual(ofType('Custom::LogRetention').map(({ RetentionInDays }) => RetentionInDays), [30]);
+    const addOn = idsOf('AWS::EKS::Addon').find(id => id.startsWith('Observability'))!;
+    assert.deepEqual(groups.slice(0, 4).filter(id => !resources[addOn]!.DependsOn!.includes(id)), []);
+    const { ConfigurationValues, PodIdentityAssociations } = resources[addOn]!.Properties;
+    const features = Object.entries<{ enabled: boolean }>(JSON.parse(ConfigurationValues)).filter(([, { enabled }]) => enabled).map(([name]) => name);
+    assert.deepEqual(features, ['containerLogs', 'containerInsights']);
+    assert.deepEqual(PodIdentityAssociations.map(({ ServiceAccount }: any) => ServiceAccount), ['cloudwatch-agent']);
+  });
+
+  test('lets the two collectors write to their own log groups, and do nothing else', () => {
+    const statements = (role: string) => ofType('AWS::IAM::Policy').filter(({ PolicyName }) => PolicyName.startsWith(`Observability${role}`))
+      .flatMap(({ PolicyDocument }) => PolicyDocument.Statement)
+      .map(({ Action, Resource }) => [Action, [Resource].flat().map(resource => (resource['Fn::GetAtt']?.[0] ?? resource).replace(/Logs.*/, ''))]);
+    const write = ['logs:CreateLogGroup', 'logs:CreateLogStream', 'logs:DescribeLogStreams', 'logs:PutLogEvents'];
+    assert.deepEqual(statements('AgentRole'), [
+      [write, ['Application', 'Dataplane', 'Host', 'Performance'].map(name => `Observability${name}`)],
+      [['ec2:DescribeTags', 'ec2:DescribeVolumes'], ['*']],
+    ]);
+    assert.deepEqual(statements('CollectorRole'), [[write, ['ObservabilityServices']]]);
+    const roles = ofType('AWS::IAM::Role').flatMap(({ AssumeRolePolicyDocument }) => AssumeRolePolicyDocument.Statement)
+      .map(({ Condition }) => Condition?.StringEquals).filter(condition => condition?.['aws:RequestTag/kubernetes-namespace'] === 'amazon-cloudwatch');
+    assert.deepEqual(roles.map(condition => condition['aws:RequestTag/kubernetes-service-account']), ['cloudwatch-agent', 'service-metrics']);
+  });
+
+  test('lets the collector read the metrics of every service, and collects those that the services have', () => {
+    for (const { metadata, spec } of ofKind('NetworkPolicy').filter(m => m.metadata.name !== 'migration')) {
+      const scrapers = spec.ingress.flatMap(({ from }: any) => from ?? []).filter(({ namespaceSelector }: any) => namespaceSelector);
+      assert.deepEqual(scrapers, [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'amazon-cloudwatch' } } }], metadata.name);
+    }
+    const chart = ofType('Custom::AWSCDK-EKS-HelmChart').find(({ Chart }) => Chart === 'opentelemetry-collector');
+    const values = JSON.parse(render(chart.Values));
+    const [{ kubernetes_sd_configs: [discovery], metric_relabel_configs: [kept] }] = values.alternateConfig.receivers.prometheus.config.scrape_configs;
+    assert.deepEqual(discovery, { role: 'pod', namespaces: { names: ['orders'] } });
+    assert.deepEqual(values.extraManifests[0].rules, [{ apiGroups: [''], resources: ['pods'], verbs: ['get', 'list', 'watch'] }]);
+    const emitted = globSync('services/**/*.ts', { cwd: APP, exclude: ['**/*.test.ts'] }).map(file => readFileSync(join(APP, file), 'utf8')).join('');
+    for (const metric of kept.regex.split('|')) assert.ok(emitted.includes(`name: '${metric}'`), `no service has the metric ${metric}`);
+  });
+
+  test('reaches S3 by a gateway, SQS and EventBridge by endpoints that only the cluster can use', () => {
+    const endpoints = ofType('AWS::EC2::VPCEndpoint');
+    const services = endpoints.map(({ VpcEndpointType, ServiceName }) => [VpcEndpointType, JSON.stringify(ServiceName).match(/\.(\w+)"/)![1]]);
+    assert.deepEqual(services.sort(), [['Gateway', 's3'], ['Interface', 'events'], ['Interface', 'sqs']]);
+    for (const { SecurityGroupIds: [group] } of endpoints.filter(({ VpcEndpointType }) => VpcEndpointType === 'Interface')) {
+      const id = group['Fn::GetAtt'][0];
+      assert.deepEqual(resources[id]!.Properties.SecurityGroupIngress ?? [], []);
+      const rules = ofType('AWS::EC2::SecurityGroupIngress').filter(({ GroupId }) => GroupId['Fn::GetAtt'][0] === id);
+      assert.deepEqual(rules.map(({ FromPort, ToPort, SourceSecurityGroupId }) => [FromPort, ToPort, SourceSecurityGroupId['Fn::GetAtt'][1]]), [
+        [443, 443, 'ClusterSecurityGroupId'],
+      ]);
+    }
+    assert.equal(ofType('AWS::EC2::NatGateway').length, 2);
+  });
+});
+
+test('one switch leaves logs and metrics in the cluster, and other settings shrink the network', () => {
+  const { ofType, ofKind } = synthesize({
+    ...defaultSettings, observability: false, natGateways: 1, interfaceEndpoints: [], publicAccessCidrs: ['203.0.113.0/24'], logRetentionDays: 7,
+  });
+  assert.deepEqual(ofType('AWS::EKS::Addon').map(({ AddonName }) => AddonName), ['metrics-server']);
+  assert.deepEqual(ofType('Custom::AWSCDK-EKS-HelmChart').map(({ Chart }) => Chart), ['keda']);
+  assert.deepEqual(ofType('AWS::CloudWatch::Alarm').filter(({ Namespace }) => Namespace && !Namespace.startsWith('AWS/')), []);
+  assert.doesNotMatch(JSON.stringify(ofKind('NetworkPolicy')), /amazon-cloudwatch/);
+  assert.deepEqual([ofType('AWS::EC2::NatGateway').length, ofType('AWS::EC2::VPCEndpoint').length], [1, 1]);
+  const [{ ResourcesVpcConfig: access }] = ofType('AWS::EKS::Cluster');
+  assert.deepEqual([access.EndpointPublicAccess, access.PublicAccessCidrs, access.EndpointPrivateAccess], [true, ['203.0.113.0/24'], true]);
+  assert.deepEqual(ofType('AWS::Logs::LogGroup').map(({ RetentionInDays }) => RetentionInDays), [7]);
 });
 
 test('gives an operator the namespace and nothing else of the cluster, and nobody if none is named', () => {

@@ -6,37 +6,33 @@ import {
   EventDrivenOrderPipeline,
   EventTransport,
   QueueScaling,
-  ServiceHost,
 } from 'cdk-order-pipeline';
 import type { Construct } from 'constructs';
 import { acknowledgeFindings } from '../../lib/acknowledgements.ts';
-import {
-  alarmActions, kubernetesAccess, kubernetesCluster, network, orderDatabase, program, type ServicesStackProps,
-} from '../../lib/platform.ts';
-import { defaultSettings, type QueueReplicas } from '../../lib/settings.ts';
+import { makePlatform, program, type ServicesStackProps } from '../../lib/platform.ts';
+import { settingsFrom, type QueueReplicas } from '../../lib/settings.ts';
+
+const RELAY = 'outbox-relay';
 
 /** Orders and inventory on EKS, Aurora, EventBridge and SQS; nothing in it is reachable from the internet. */
 export class OrderPipelineStack extends cdk.Stack {
   readonly cluster: eks.Cluster;
   readonly pipeline: EventDrivenOrderPipeline;
 
-  constructor(scope: Construct, id: string, { image, settings = defaultSettings, ...props }: ServicesStackProps) {
+  constructor(scope: Construct, id: string, { images, settings = settingsFrom(scope), ...props }: ServicesStackProps) {
     super(scope, id, props);
-    const vpc = network(this);
-    this.cluster = kubernetesCluster(this, vpc);
-    const services = ServiceHost.kubernetesServices(kubernetesAccess(this, this.cluster, settings), image);
-    const database = orderDatabase(this, vpc, settings);
+    const { cluster, database, services, migration, alarms, watch } = makePlatform(this, images, settings);
+    this.cluster = cluster;
 
     this.pipeline = new EventDrivenOrderPipeline(this, 'Pipeline', {
       database,
       transport: EventTransport.eventBridge(),
       eventSource: settings.eventSource,
-      migration: services.job(['node', 'migrate.js'], { serviceName: 'migration', environment: { SEED_FILE: 'data/catalog.json' } }),
+      migration: migration.job(['node', 'migrate.js'], { serviceName: 'migration', environment: { SEED_FILE: 'data/catalog.json' } }),
       commandApi: services.run(...program('api-write-service', { scaling: Autoscaling.cpu(settings.commandApi) })),
       queryApi: services.run(...program('api-read-service', { scaling: Autoscaling.cpu(settings.queryApi) })),
-      outboxRelay: services.run(...program('outbox-relay', { scaling: Autoscaling.cpu(settings.outboxRelay) })),
+      outboxRelay: services.run(...program(RELAY, { scaling: Autoscaling.cpu(settings.outboxRelay) })),
     });
-    const actions = alarmActions(this, settings);
     for (const [serviceName, { events, replicas, maxReceiveCount, processingSeconds }] of Object.entries(settings.consumers)) {
       this.pipeline.addConsumer(constructId(serviceName), {
         ...Array.isArray(events) ? { events } : { eventPattern: events },
@@ -46,8 +42,10 @@ export class OrderPipelineStack extends cdk.Stack {
           processingTime: cdk.Duration.seconds(processingSeconds),
           scaling: queueScaling(replicas),
         })),
-      }).addAlarms(actions);
+      }).addAlarms(alarms);
     }
+
+    watch(['api-write-service', 'api-read-service', RELAY, ...Object.keys(settings.consumers)], { serviceName: RELAY, service: this.pipeline.outboxRelay! });
 
     new cdk.CfnOutput(this, 'EventBusName', { value: this.pipeline.eventBus!.eventBusName });
     new cdk.CfnOutput(this, 'DatabaseWriterEndpoint', { value: database.writerEndpoint.socketAddress });

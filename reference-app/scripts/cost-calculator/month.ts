@@ -1,0 +1,112 @@
+import type { calculate, Input } from '../cost-calculator.ts';
+import { PRICES } from './prices.ts';
+import { defaultSettings } from '../../lib/settings.ts';
+
+// A month of the reference app with its default settings.
+
+const HOURS = 730;
+const ZONES = 2;
+const APIS = 2;
+const GB = 1e9;
+
+/** Bytes of a published event with its share of a request, and of a message that is received and deleted: samples of the contracts are 600 to 900. */
+const BYTES = { publish: 1_200, delivery: 2_500 };
+
+/** vCPU that a pod requests, and its share above which an API gets another one. */
+const POD = { vcpu: 0.25, busy: 0.7 };
+/** vCPU that KEDA, the metrics server, the add-on's manager and the collector request, and that the agents on each of two nodes do. */
+const SYSTEM_VCPU = 0.3 + 0.2 + 0.1 + 0.05 + 2 * 0.3;
+
+/** Requests of KEDA to a queue in a minute, and of the four receivers of a pod, which wait for 20 seconds. */
+const POLLS = { keda: 12, pod: 4 * 3 };
+
+/** Keys of the cluster's secrets and of the topic; secrets of the two roles and of the administrator. */
+const [KEYS, SECRETS] = [2, 3];
+/** Three for a consumer, one for the replicas of each program, one for the outbox, five for the database. */
+const ALARMS = { consumer: 3, program: 1, others: 6 };
+/** Metrics of services that leave the cluster, in all services that have them. */
+const SERVICE_METRICS = 10;
+/** The days for which the archive of the bus keeps events. */
+const ARCHIVE_DAYS = 30;
+
+interface Item {
+  readonly item: string;
+  readonly calculation: string;
+  readonly idle: number;
+  readonly atRate: number;
+}
+
+/** Gigabytes of an order that pods exchange with a service. */
+function gigabytesPerOrder({ events, deliveries }: Pick<Input, 'events' | 'deliveries'>) {
+  return { sqs: deliveries * BYTES.delivery / GB, eventbridge: events * BYTES.publish / GB };
+}
+
+const ENDPOINT_MONTH = ZONES * HOURS * PRICES.endpointHour.dollars;
+
+/** The rate from which an interface endpoint costs less than the NAT gateways that it relieves. */
+export function breakEven(input: Pick<Input, 'events' | 'deliveries'>): { service: string; ordersPerSecond: number }[] {
+  const gigabytes = ENDPOINT_MONTH / (PRICES.natGb.dollars - PRICES.endpointGb.dollars);
+  return Object.entries(gigabytesPerOrder(input)).map(([service, perOrder]) => ({ service, ordersPerSecond: gigabytes / perOrder / HOURS / 3600 }));
+}
+
+export function month(input: Input, { aurora, sqs }: Pick<ReturnType<typeof calculate>, 'aurora' | 'sqs'>): { rate: number; items: Item[] } {
+  const { rate, events, measured, readReplicas } = input;
+  const { consumers, interfaceEndpoints } = defaultSettings;
+  const orders = rate * 3600 * HOURS;
+  const queues = Object.keys(consumers).length;
+  const programs = queues + APIS + 1;
+  const endpoints = interfaceEndpoints.length;
+  const gigabytes = gigabytesPerOrder(input);
+  const throughEndpoints = orders * (gigabytes.sqs + gigabytes.eventbridge);
+  const requested = (perSecond: number) => SYSTEM_VCPU + POD.vcpu * podsAt(perSecond, measured.nodeMicros, programs);
+  const polls = 60 * HOURS * queues * (POLLS.keda + 2 * POLLS.pod) / 1e6;
+  const archived = orders * events * BYTES.publish / GB;
+  const item = (name: string, calculation: string, idle: number, more = 0): Item => ({ item: name, calculation, idle, atRate: idle + more });
+  const dollars = (value: number) => `$${value}`;
+  return {
+    rate,
+    items: [
+      item('EKS cluster', `${HOURS} h × ${dollars(PRICES.clusterHour.dollars)}`, HOURS * PRICES.clusterHour.dollars),
+      item('nodes', `${requested(0).toFixed(2)} vCPU requested × ${HOURS} h × ${dollars(PRICES.nodeVcpuHour.dollars)}`,
+        requested(0) * HOURS * PRICES.nodeVcpuHour.dollars, (requested(rate) - requested(0)) * HOURS * PRICES.nodeVcpuHour.dollars),
+      item('NAT gateways', `${ZONES} × ${HOURS} h × ${dollars(PRICES.natHour.dollars)}, and ${dollars(PRICES.natGb.dollars)} a GB`, ZONES * HOURS * PRICES.natHour.dollars),
+      item('interface endpoints', `${endpoints} × ${ZONES} zones × ${HOURS} h × ${dollars(PRICES.endpointHour.dollars)}, and ${dollars(PRICES.endpointGb.dollars)} a GB`,
+        endpoints * ENDPOINT_MONTH, throughEndpoints * PRICES.endpointGb.dollars),
+      item('load balancers', `${APIS} × ${HOURS} h × ${dollars(PRICES.loadBalancerHour.dollars)}`, APIS * HOURS * PRICES.loadBalancerHour.dollars),
+      item('Aurora, capacity', `${1 + readReplicas} × ${aurora.acusAtRate} ACU × ${HOURS} h × ${dollars(PRICES.acuHour.dollars)}`,
+        (1 + readReplicas) * defaultSettings.database.minCapacity * HOURS * PRICES.acuHour.dollars,
+        (1 + readReplicas) * (aurora.acusAtRate - defaultSettings.database.minCapacity) * HOURS * PRICES.acuHour.dollars),
+      item('Aurora, I/O', `${aurora.ioPerOrder.toFixed(2)} requests an order × ${dollars(PRICES.auroraIo.dollars)} a million`, 0, orders / 1e6 * aurora.ioPerOrder * PRICES.auroraIo.dollars),
+      item('EventBridge', `${events} events an order × ${dollars(PRICES.eventBridgeEvent.dollars)} a million`, 0, orders / 1e6 * events * PRICES.eventBridgeEvent.dollars),
+      item('archive of the events', `${dollars(PRICES.archivedGb.dollars)} a GB, and ${dollars(PRICES.archiveGbMonth.dollars)} for each GB of ${ARCHIVE_DAYS} days`,
+        0, archived * (PRICES.archivedGb.dollars + PRICES.archiveGbMonth.dollars * ARCHIVE_DAYS * 24 / HOURS)),
+      item('SQS', `${polls.toFixed(1)} million polls, and ${sqs.requestsPerOrder.toFixed(1)} requests an order, × ${dollars(PRICES.sqsRequest.dollars)} a million`,
+        polls * PRICES.sqsRequest.dollars, orders / 1e6 * sqs.requestsPerOrder * PRICES.sqsRequest.dollars),
+      item('alarms and metrics of services', `${alarms(queues, programs)} × ${dollars(PRICES.alarmMonth.dollars)}, and ${SERVICE_METRICS} × ${dollars(PRICES.metricMonth.dollars)}`,
+        alarms(queues, programs) * PRICES.alarmMonth.dollars + SERVICE_METRICS * PRICES.metricMonth.dollars),
+      item('keys and secrets', `${KEYS} × ${dollars(PRICES.keyMonth.dollars)}, and ${SECRETS} × ${dollars(PRICES.secretMonth.dollars)}`,
+        KEYS * PRICES.keyMonth.dollars + SECRETS * PRICES.secretMonth.dollars),
+    ],
+  };
+}
+
+function alarms(queues: number, programs: number): number {
+  return queues * ALARMS.consumer + programs * ALARMS.program + ALARMS.others;
+}
+
+/** Two pods of each program, or more of the busy ones. */
+function podsAt(perSecond: number, nodeMicros: Input['measured']['nodeMicros'], programs: number): number {
+  const busy = Object.values(nodeMicros).map((micros) => Math.ceil((perSecond * micros) / 1e6 / POD.vcpu / POD.busy));
+  return 2 * programs + busy.reduce((sum, pods) => sum + Math.max(0, pods - 2), 0);
+}
+
+export function table({ rate, items }: { rate: number; items: readonly Item[] }): string {
+  const dollars = (value: number) => value.toLocaleString('en-US', { maximumFractionDigits: 0 });
+  const total = (column: 'idle' | 'atRate') => dollars(items.reduce((sum, item) => sum + item[column], 0));
+  return [
+    `| item | calculation | idle, $ | ${rate} orders/s, $ |`,
+    '|---|---|---|---|',
+    ...items.map(({ item, calculation, idle, atRate }) => `| ${item} | ${calculation} | ${dollars(idle)} | ${dollars(atRate)} |`),
+    `| **sum** | | **${total('idle')}** | **${total('atRate')}** |`,
+  ].join('\n');
+}
