@@ -5,15 +5,16 @@ import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
 import { createPool, isLoopback, parseEndpoint, withTransaction, type Pool } from './database.ts';
 import { isUnavailable } from './database-errors.ts';
-import { secretLogin } from './database-login.ts';
-import { startTestServer, type TestServer } from './testing.ts';
+import { iamLogin, secretLogin } from './database-login.ts';
+import { createWriterPool } from './pools.ts';
+import { eventually, startTestServer, type TestServer } from './testing.ts';
 
 let server: TestServer;
 let admin: Pool;
 let secrets: SecretsManager;
 let client: SecretsManagerClient;
 before(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ replica: true });
   admin = server.pool({ database: 'postgres', max: 5 });
   secrets = new SecretsManager();
   const { url } = await secrets.start();
@@ -44,6 +45,82 @@ test('user, password and database come from the secret, and again after a rotati
   await new Promise<void>((resolve) => (pool.totalCount === 0 ? resolve() : pool.once('remove', () => resolve())));
   await assert.rejects(pool.query('SELECT 1'), { code: '28P01' });
   await pool.end();
+});
+
+test('a rotation under load fails no query, although the secret shows the password later than the database has it', { timeout: 60_000 }, async () => {
+  const put = (name: string, password: string) => secrets.put({ name, secretString: JSON.stringify({ username: name, password, dbname: 'postgres' }) }).ARN;
+  const sides = await Promise.all((['rotated_command', 'rotated_query'] as const).map(async (name) => {
+    await admin.query(`CREATE ROLE ${name} LOGIN PASSWORD 'one'`);
+    let reads = 0;
+    const counted = { send: (command: Parameters<SecretsManagerClient['send']>[0]) => (reads++, client.send(command)) } as unknown as SecretsManagerClient;
+    const target = name === 'rotated_query' ? 'any' : 'primary';
+    const pool = createPool({ endpoint: endpoint(), login: secretLogin(put(name, 'one'), counted), applicationName: name, target, max: 4 });
+    // So that there are new connections all the time.
+    pool.options.maxUses = 3;
+    return { name, pool, reads: () => reads };
+  }));
+  const failures: unknown[] = [];
+  let done = 0;
+  let stopped = false;
+  const load = Promise.all(sides.flatMap(({ pool }) => Array.from({ length: 8 }, async () => {
+    while (!stopped) await pool.query('SELECT pg_sleep(0.002)').then(() => done++, (error: unknown) => failures.push(error));
+  })));
+  const some = async () => {
+    const before = done;
+    await eventually(() => done - before, (more) => more > 100);
+  };
+  for (const password of ['two', 'three']) {
+    await some();
+    const before = sides.map(({ reads }) => reads());
+    for (const { name } of sides) await admin.query(`ALTER ROLE ${name} PASSWORD '${password}'`);
+    // Nobody can log in now, and the secret is read twice in vain.
+    await eventually(() => sides.every(({ reads }, i) => reads() >= before[i]! + 2), Boolean);
+    for (const { name } of sides) put(name, password);
+    await some();
+    sides.forEach(({ reads }, i) => assert.ok(reads() - before[i]! <= 6, `${reads() - before[i]!} reads of the secret`));
+  }
+  stopped = true;
+  await load;
+  await Promise.all(sides.map(({ pool }) => pool.end()));
+  assert.deepEqual(failures, []);
+});
+
+test('a role of IAM logs in with a token as its password, over TLS only', async (t) => {
+  Object.assign(process.env, { AWS_REGION: 'eu-central-1', AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'example' });
+  const { host, port } = server.postgres.writer;
+  const { rows: [tls] } = await admin.query<{ ssl_cert_file: string }>('SHOW ssl_cert_file');
+  const login = iamLogin({ username: 'token_user', hostname: host, port });
+  const { password: token } = await login.current();
+  const url = new URL(`https://${token}`);
+  assert.equal(url.host, `${host}:${port}`);
+  assert.deepEqual(['Action', 'DBUser', 'X-Amz-Expires'].map((name) => url.searchParams.get(name)), ['connect', 'token_user', '900']);
+  await admin.query(`CREATE ROLE token_user LOGIN PASSWORD '${token}'`);
+  const pool = createPool({ endpoint: endpoint(), database: 'postgres', login, tls: { caFile: tls!.ssl_cert_file }, applicationName: 'tokens', max: 1 });
+  const { rows } = await pool.query('SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()');
+  assert.deepEqual(rows, [{ ssl: true }]);
+  await pool.end();
+
+  const config = { DB_AUTHENTICATION: 'iam', DB_USER: 'token_user', DB_NAME: 'postgres', DB_POOL_SIZE: 1, DB_WRITER_ENDPOINT: endpoint() } as const;
+  const strict = createWriterPool(config, { applicationName: 'strict' });
+  await assert.rejects(strict.query('SELECT 1'), /self-signed certificate/);
+  await strict.end();
+  const other = createWriterPool({ ...config, DB_CA_FILE: tls!.ssl_cert_file }, { applicationName: 'other' });
+  await admin.query('ALTER ROLE token_user PASSWORD \'another\'');
+  await assert.rejects(other.query('SELECT 1'), { code: '28P01' });
+  await other.end();
+
+  const kept = await login.current();
+  assert.equal(kept.password, token);
+  const later = performance.now() + 14 * 60_000;
+  t.mock.method(performance, 'now', () => later);
+  t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 14 * 60_000 });
+  assert.notEqual((await login.current()).password, token);
+});
+
+test('the way to log in is complete, or the missing variable is named', () => {
+  const config = { DB_POOL_SIZE: 1, DB_WRITER_ENDPOINT: 'host', DB_AUTHENTICATION: 'password' } as const;
+  assert.throws(() => createWriterPool(config, { applicationName: 'x' }), { name: 'ConfigError', message: /DB_SECRET_ARN is missing; set it to: the ARN/ });
+  assert.throws(() => createWriterPool({ ...config, DB_AUTHENTICATION: 'iam' }, { applicationName: 'x' }), { name: 'ConfigError', message: /DB_USER is missing; set it to: the database role/ });
 });
 
 test('a secret that is missing or wrong is named, never quoted', async () => {
@@ -153,6 +230,36 @@ test('a server that is gone silently is noticed, and the next query finds the ne
     upstream.destroy();
   }
   await new Promise((resolve) => proxy.close(resolve));
+});
+
+test('a writer that has become a reader costs one query, whatever the number of connections, and its address is tried again', async () => {
+  const { user, password } = server.postgres.writer;
+  const login = secretLogin(secrets.put({ name: 'switch', secretString: JSON.stringify({ username: user, password, dbname: 'postgres' }) }).ARN, client);
+  await admin.query('CREATE TABLE IF NOT EXISTS switched (n int)');
+  // The name leads to another server for new connections; those that are open stay, as after a failover.
+  let leadsTo = server.postgres.reader!.port;
+  const sockets: Socket[] = [];
+  const name = createServer((socket) => {
+    const upstream = connect(leadsTo, '127.0.0.1');
+    for (const end of [socket, upstream]) end.on('error', () => undefined);
+    sockets.push(socket, upstream);
+    socket.pipe(upstream).pipe(socket);
+  });
+  await new Promise<void>((resolve) => name.listen(0, '127.0.0.1', resolve));
+  const common = { endpoint: `127.0.0.1:${(name.address() as AddressInfo).port}`, login, applicationName: 'switch', max: 4 };
+  const pool = createPool({ ...common, target: 'any' });
+  await Promise.all([1, 2, 3, 4].map(() => pool.query('SELECT pg_sleep(0.2)')));
+  assert.equal(pool.idleCount, 4);
+  const strict = createPool(common);
+  await assert.rejects(strict.query('SELECT 1'), (error: Error & { code?: string }) => error.code === '25006' && isUnavailable(error) && /endpoint of the writer leads to a reader/.test(error.message));
+  leadsTo = server.postgres.writer.port;
+  const insert = () => pool.query('INSERT INTO switched VALUES (1)');
+  await assert.rejects(insert(), { code: '25006' });
+  for (let n = 0; n < 8; n++) await insert();
+  await strict.query('INSERT INTO switched VALUES (1)');
+  await Promise.all([pool.end(), strict.end()]);
+  for (const socket of sockets) socket.destroy();
+  await new Promise((resolve) => name.close(resolve));
 });
 
 test('endpoints', () => {

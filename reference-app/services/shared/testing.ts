@@ -48,7 +48,7 @@ export interface TestDatabase {
 export interface TestServer {
   readonly postgres: Postgres;
   readonly logFile: string;
-  pool(options: { database: string; user?: string; password?: string; max?: number }): Pool;
+  pool(options: { database: string; host?: string; port?: number; user?: string; password?: string; max?: number }): Pool;
   /** A database of its own with the schemas (by default all), roles and no data. */
   database(options?: { schemas?: readonly string[] }): Promise<TestDatabase>;
   stop(): Promise<void>;
