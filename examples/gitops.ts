@@ -1,6 +1,9 @@
-import { App, CfnOutput, Stack } from 'aws-cdk-lib';
+import { App, Stack } from 'aws-cdk-lib';
 import * as events from 'aws-cdk-lib/aws-events';
-import { BufferedEventConsumer, ConsumerTarget, KubernetesAccess, QueueScaling, WorkloadImage } from 'cdk-order-pipeline';
+import * as s3 from 'aws-cdk-lib/aws-s3';
+import {
+  BufferedEventConsumer, ConsumerTarget, KubernetesAccess, KubernetesManifestFiles, QueueScaling, WorkloadImage,
+} from 'cdk-order-pipeline';
 
 export const app = new App();
 const stack = new Stack(app, 'Loyalty');
@@ -16,5 +19,5 @@ new BufferedEventConsumer(stack, 'Points', {
   }),
 });
 
-// The deployment resolves the address of the queue. A pipeline step writes this output to the GitOps repository.
-new CfnOutput(stack, 'Manifests', { value: stack.toJsonString(kubernetes.manifests) });
+// The deployment resolves the address of the queue and writes loyalty/points.yaml, which a Bucket source of Flux applies.
+new KubernetesManifestFiles(stack, 'Files', { kubernetes, bucket: s3.Bucket.fromBucketName(stack, 'GitOps', 'platform-manifests') });

@@ -217,7 +217,7 @@ export class EventDrivenOrderPipeline extends Construct {
    */
   public addMigration(id: string, host: IServiceHost, database: ICqrsDatabase): IHostedService {
     if (this.migrations.has(database)) { throw invalid(this, `the database of the migration '${id}' has a migration already: give it one`); }
-    const user = this.users.get(database);
+    const user = this.users.get(database) ?? (database.proxy && this.users.get(database.proxy));
     if (user) {
       throw invalid(this, `the migration '${id}' comes after ${user}, which works with its database and would not wait for it: add the migration `
         + 'before');
@@ -253,7 +253,7 @@ export class EventDrivenOrderPipeline extends Construct {
       dependencies: [database],
     });
     access.connect(migration, migration);
-    this.migrations.set(database, migration);
+    for (const each of [database, ...database.proxy ? [database.proxy] : []]) { this.migrations.set(each, migration); }
     return migration;
   }
 

@@ -4,6 +4,7 @@ export * from './cluster-prerequisite';
 export * from './kubernetes-access';
 export * from './kubernetes-container-options';
 export * from './kubernetes-job';
+export * from './kubernetes-manifest-files';
 export * from './kubernetes-prerequisites';
 export * from './kubernetes-workload';
 export * from './manifest-transform';

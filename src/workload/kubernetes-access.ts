@@ -7,7 +7,7 @@ import { Construct, Dependable, IConstruct, IDependable } from 'constructs';
 import type { ClusterPrerequisite } from './cluster-prerequisite';
 import type { IManifestTransform } from './manifest-transform';
 import { EksCluster, EksV1Cluster, EksV2Cluster, isAutoModeClass, ObjectField } from './private/cluster';
-import { identityOf, keyOf, Manifest } from './private/manifest';
+import { filesOf, identityOf, keyOf, Manifest, ManifestFile } from './private/manifest';
 import { Needs, watchNeeds } from './private/needs';
 import { waitForEachVersion } from './private/rollout';
 import { differ, invalid } from '../private/validation';
@@ -113,6 +113,7 @@ export abstract class KubernetesAccess {
   private readonly needs = new Needs();
   private readonly transforms: IManifestTransform[] = [];
   private first?: IConstruct;
+  private writtenBy?: IConstruct;
   private existing?: ClusterPrerequisite[];
   private operatorRole?: iam.IRole;
 
@@ -263,6 +264,18 @@ export abstract class KubernetesAccess {
   }
 
   /**
+   * The objects in files, by the service that they belong to. Nothing may be added afterwards.
+   *
+   * @internal
+   */
+  public _write(by: IConstruct): ManifestFile[] {
+    this.writtenBy = by;
+    const files = filesOf(this._manifests);
+    if (files.length === 0) { throw invalid(by, 'the KubernetesAccess has no objects yet: make its workloads before their files'); }
+    return files;
+  }
+
+  /**
    * Makes the deployment wait until a field of an object has a value: again for each version of `manifest`, which has the object.
    *
    * @returns undefined if nothing can be read, as with `manifestsOnly`
@@ -347,6 +360,10 @@ export abstract class KubernetesAccess {
   }
 
   private applyNow(scope: Construct, id: string, manifests: Manifest[], overwrite?: boolean): Construct {
+    if (this.writtenBy) {
+      throw invalid(scope, `the objects of the KubernetesAccess are in files of '${this.writtenBy.node.path}' already: make the files after all `
+        + 'workloads');
+    }
     this.refuseElsewhere(scope);
     for (const manifest of manifests) { this.refuseDuplicate(scope, manifest); }
     this._manifests.push(...manifests);

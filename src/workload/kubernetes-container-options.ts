@@ -42,6 +42,37 @@ export interface KubernetesContainerOptions {
   readonly memory?: Size;
 
   /**
+   * The disk of a pod, as request and limit: `/tmp` and the logs that the node keeps. `/tmp` has 128 MiB less. It is lost with the pod.
+   *
+   * @default Size.mebibytes(512)
+   * @see https://kubernetes.io/docs/concepts/storage/ephemeral-storage/
+   */
+  readonly ephemeralStorage?: Size;
+
+  /**
+   * The number of the user and the group that the container runs as. The image doesn't need an entry for it; its files must be readable
+   * for everyone. Low numbers may be users of a node.
+   *
+   * @default 10001
+   */
+  readonly userId?: number;
+
+  /**
+   * The node pool of EKS Auto Mode or Karpenter that runs the pods, such as `general-purpose`.
+   *
+   * @default - any nodes
+   * @see https://docs.aws.amazon.com/eks/latest/userguide/create-node-pool.html
+   */
+  readonly nodePool?: string;
+
+  /**
+   * Labels of the nodes that may run the pods, in addition to the architecture of the image and to `nodePool`.
+   *
+   * @default - any nodes
+   */
+  readonly nodeSelector?: { [label: string]: string };
+
+  /**
    * The role that the pods assume by EKS Pod Identity.
    *
    * Your own role has to trust `pods.eks.amazonaws.com` with `sts:AssumeRole` and `sts:TagSession`.

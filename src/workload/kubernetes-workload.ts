@@ -215,7 +215,7 @@ export class KubernetesWorkload extends Construct implements IHostedService {
       spec: {
         revisionHistoryLimit: 3,
         selector: { matchLabels: pod.selector },
-        strategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 0, maxSurge: '25%' } },
+        strategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 0, maxSurge: this.maxSurge } },
         template: pod.template({
           ports: [{ name: 'http', containerPort: this.port, protocol: 'TCP' }],
           ...probes,
@@ -287,6 +287,11 @@ export class KubernetesWorkload extends Construct implements IHostedService {
   public get url(): string | undefined {
     const hostName = this.host();
     return hostName && `http://${hostName}:${Tokenization.stringifyNumber(this.port)}`;
+  }
+
+  /** A load balancer takes minutes until it sends to a new pod, so pods behind it are replaced in fewer steps. */
+  private get maxSurge(): string {
+    return this.addressKind === ServiceAddressKind.LOAD_BALANCER ? '50%' : '25%';
   }
 
   private host(): string | undefined {

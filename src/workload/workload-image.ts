@@ -16,6 +16,18 @@ export interface DirectoryImageOptions {
 }
 
 /**
+ * Options of an image that exists.
+ */
+export interface ExistingImageOptions {
+  /**
+   * The platform of the image. Pods run only on nodes of that architecture.
+   *
+   * @default - unknown: the image is for every architecture of the nodes
+   */
+  readonly platform?: ecr_assets.Platform;
+}
+
+/**
  * The result of binding an image.
  */
 export interface WorkloadImageConfig {
@@ -45,13 +57,13 @@ export abstract class WorkloadImage {
   }
 
   /** Uses an image of any registry that the nodes can pull from, such as `public.ecr.aws/team/orders:1.4.0`. */
-  public static fromRegistry(imageUri: string): WorkloadImage {
-    return new RegistryImage(imageUri);
+  public static fromRegistry(imageUri: string, options: ExistingImageOptions = {}): WorkloadImage {
+    return new RegistryImage(imageUri, options);
   }
 
   /** Uses an image of an ECR repository, with its tag or its digest. */
-  public static fromEcrRepository(repository: ecr.IRepository, tagOrDigest: string): WorkloadImage {
-    return new EcrImage(repository, tagOrDigest);
+  public static fromEcrRepository(repository: ecr.IRepository, tagOrDigest: string, options: ExistingImageOptions = {}): WorkloadImage {
+    return new EcrImage(repository, tagOrDigest, options);
   }
 
   /** Returns the image for a container. The workload calls it. */
@@ -66,12 +78,12 @@ class DirectoryImage extends WorkloadImage {
   public bind(scope: Construct): WorkloadImageConfig {
     const platform = this.options.platform ?? ecr_assets.Platform.LINUX_AMD64;
     const asset = new ecr_assets.DockerImageAsset(scope, 'Image', { directory: this.directory, platform });
-    return { imageUri: asset.imageUri, architecture: platform.platform.split('/')[1] };
+    return { imageUri: asset.imageUri, ...architectureOf(platform) };
   }
 }
 
 class RegistryImage extends WorkloadImage {
-  constructor(private readonly imageUri: string) {
+  constructor(private readonly imageUri: string, private readonly options: ExistingImageOptions) {
     super();
     if (!Token.isUnresolved(imageUri) && !/[^/]([:@])[^/]+$/.test(imageUri)) {
       throw new Error(`The image '${imageUri}' has neither a tag nor a digest; name the version that is meant, such as '${imageUri}:1.0.0'.`);
@@ -83,18 +95,24 @@ class RegistryImage extends WorkloadImage {
   }
 
   public bind(_scope: Construct): WorkloadImageConfig {
-    return { imageUri: this.imageUri };
+    return { imageUri: this.imageUri, ...architectureOf(this.options.platform) };
   }
 }
 
 class EcrImage extends WorkloadImage {
-  constructor(private readonly repository: ecr.IRepository, private readonly tagOrDigest: string) {
+  constructor(
+    private readonly repository: ecr.IRepository, private readonly tagOrDigest: string, private readonly options: ExistingImageOptions,
+  ) {
     super();
   }
 
   public bind(_scope: Construct): WorkloadImageConfig {
-    return { imageUri: this.repository.repositoryUriForTagOrDigest(this.tagOrDigest) };
+    return { imageUri: this.repository.repositoryUriForTagOrDigest(this.tagOrDigest), ...architectureOf(this.options.platform) };
   }
+}
+
+function architectureOf(platform?: ecr_assets.Platform): { architecture?: string } {
+  return platform === undefined ? {} : { architecture: platform.platform.split('/')[1] };
 }
 
 /** Returns the name of an image without its registry, whose host name may have capital letters, and without tag and digest. */

@@ -11,6 +11,7 @@ import {
   Autoscaling,
   BufferedEventConsumer,
   ConsumerTarget,
+  CqrsAuroraCluster,
   DatabaseAccess,
   DatabaseSide,
   EventArchive,
@@ -218,6 +219,21 @@ describe('migration', () => {
     for (const [id, { DependsOn }] of manifests) {
       expect({ id, DependsOn }).toEqual({ id, DependsOn: expect.arrayContaining([rule, ...instances]) });
     }
+  });
+
+  test('is for those, too, who go through the proxy of the database', () => {
+    const database = new CqrsAuroraCluster(stack, 'Proxied', { vpc, proxy: {} });
+    const databaseAccess = DatabaseAccess.command(database.proxy!);
+    const pipeline = new EventDrivenOrderPipeline(stack, 'Pipeline', { database, migration: migration() });
+    pipeline.addConsumer('Stock', { events: ['order.created'], target: consume(), databaseAccess });
+    const [[, { DependsOn }]] = Object.entries(Template.fromStack(stack).findResources('Custom::AWSCDK-EKS-KubernetesResource'))
+      .filter(([id]) => id.startsWith('PipelineConsumersStockWorkloadManifest')) as [[string, { DependsOn: string[] }]];
+    expect(DependsOn).toContainEqual(expect.stringMatching(/^PipelineMigrationSucceeded/));
+
+    const late = new EventDrivenOrderPipeline(stack, 'Late', {});
+    const other = new CqrsAuroraCluster(stack, 'Other', { vpc, proxy: {} });
+    late.addService('Early', services.run(['node', 'early.js']), { databaseAccess: DatabaseAccess.query(other.proxy!) });
+    expect(() => late.addMigration('Late', services.job(['node', 'x.js']), other)).toThrow("the migration 'Late' comes after the service 'Early'");
   });
 
   test('of a target that is written elsewhere comes before the objects that it returns', () => {

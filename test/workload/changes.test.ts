@@ -169,7 +169,8 @@ describe('the rollout of a workload', () => {
   });
 
   test('has a time limit, and 0 is none', () => {
-    const limits = (rolloutTimeout: Duration) => Object.values(waitsOf(workload(() => ({ rolloutTimeout })))).map(({ Properties }) => Properties.TimeoutSeconds);
+    const limits = (rolloutTimeout: Duration) => Object.values(waitsOf(workload(() => ({ rolloutTimeout }))))
+      .map(({ Properties }) => Properties.TimeoutSeconds);
     expect([limits(Duration.minutes(14)), limits(Duration.seconds(0))]).toEqual([[840], []]);
     expect(() => workload(() => ({ rolloutTimeout: Duration.minutes(15) })))
       .toThrow("rolloutTimeout must be between 0 seconds and 14 minutes, got 15 minutes (in 'Test/Api')");

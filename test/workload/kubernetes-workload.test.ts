@@ -1,6 +1,7 @@
 import { App, CfnOutput, CfnParameter, Duration, IPropertyInjector, PropertyInjectors, Size, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as ecr from 'aws-cdk-lib/aws-ecr';
 import * as ecr_assets from 'aws-cdk-lib/aws-ecr-assets';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as s3 from 'aws-cdk-lib/aws-s3';
@@ -69,7 +70,7 @@ describe('Deployment', () => {
   test('meets the restricted pod security standard', () => {
     workload();
     expect(podSpec()).toMatchObject({
-      securityContext: { runAsNonRoot: true, runAsUser: 1000, seccompProfile: { type: 'RuntimeDefault' } },
+      securityContext: { runAsNonRoot: true, runAsUser: 10001, runAsGroup: 10001, fsGroup: 10001, seccompProfile: { type: 'RuntimeDefault' } },
       automountServiceAccountToken: false,
       containers: [{
         securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
@@ -78,9 +79,25 @@ describe('Deployment', () => {
     });
   });
 
-  test('requests CPU and memory, and limits memory only', () => {
+  test('requests CPU, memory and disk, and limits all but CPU', () => {
     workload({ cpu: 0.5, memory: Size.gibibytes(1) });
-    expect(podSpec().containers[0].resources).toEqual({ requests: { cpu: '500m', memory: '1024Mi' }, limits: { memory: '1024Mi' } });
+    expect(podSpec().containers[0].resources).toEqual({
+      requests: { 'cpu': '500m', 'memory': '1024Mi', 'ephemeral-storage': '512Mi' },
+      limits: { 'memory': '1024Mi', 'ephemeral-storage': '512Mi' },
+    });
+  });
+
+  test('has a /tmp that leaves room for logs', () => {
+    workload({ ephemeralStorage: Size.gibibytes(2) });
+    expect(podSpec()).toMatchObject({
+      volumes: [{ name: 'tmp', emptyDir: { sizeLimit: '1920Mi' } }],
+      containers: [{ resources: { limits: { 'ephemeral-storage': '2048Mi' } } }],
+    });
+  });
+
+  test('runs as another user', () => {
+    workload({ userId: 20000 });
+    expect(podSpec().securityContext).toMatchObject({ runAsUser: 20000, runAsGroup: 20000, fsGroup: 20000 });
   });
 
   test('is probed at /livez and /readyz on the port named http', () => {
@@ -141,9 +158,28 @@ describe('image', () => {
     expect(podSpec().nodeSelector).toEqual({ 'kubernetes.io/arch': 'arm64' });
   });
 
-  test('of a registry runs anywhere', () => {
+  test('of a registry runs anywhere, or where its platform is', () => {
     workload();
     expect(podSpec()).not.toHaveProperty('nodeSelector');
+    const platform = ecr_assets.Platform.LINUX_ARM64;
+    expect(WorkloadImage.fromRegistry('team/orders:1', { platform }).bind(stack)).toEqual({ imageUri: 'team/orders:1', architecture: 'arm64' });
+    const repository = ecr.Repository.fromRepositoryName(stack, 'Repository', 'orders');
+    expect(WorkloadImage.fromEcrRepository(repository, 'v1', { platform }).bind(stack).architecture).toBe('arm64');
+    expect(WorkloadImage.fromEcrRepository(repository, 'v1').bind(stack)).not.toHaveProperty('architecture');
+  });
+
+  test('runs on the nodes of a pool, and with labels', () => {
+    workload({ image: WorkloadImage.fromDirectory(`${__dirname}/image`), nodePool: 'batch', nodeSelector: { disk: 'ssd' } });
+    expect(podSpec().nodeSelector).toEqual({ 'kubernetes.io/arch': 'amd64', 'karpenter.sh/nodepool': 'batch', 'disk': 'ssd' });
+  });
+
+  test.each<[Partial<KubernetesWorkloadProps>, string]>([
+    [{ image: WorkloadImage.fromDirectory(`${__dirname}/image`), nodeSelector: { 'kubernetes.io/arch': 'arm64' } },
+      "nodeSelector has kubernetes.io/arch = 'arm64', and the image is for 'amd64': leave one of them out"],
+    [{ nodePool: 'one', nodeSelector: { 'karpenter.sh/nodepool': 'two' } },
+      "nodeSelector has karpenter.sh/nodepool = 'two', and nodePool is 'one': leave one of them out"],
+  ])('can\'t run on contradicting nodes: %#', (props, message) => {
+    expect(() => workload(props)).toThrow(message);
   });
 
   test.each(['orders', 'registry:5000/orders'])('of a registry needs a version: %s', uri => {
@@ -282,6 +318,7 @@ describe('exposure', () => {
       },
     });
     expect(manifestOf(template, 'NetworkPolicy').spec.ingress).toEqual([{ ports: [{ protocol: 'TCP', port: 3000 }] }]);
+    expect(manifestOf(template, 'Deployment').spec.strategy.rollingUpdate).toEqual({ maxUnavailable: 0, maxSurge: '50%' });
     // The load balancer needs two minutes to stop sending.
     expect(manifestOf(template, 'Deployment').spec.template.spec).toMatchObject({
       terminationGracePeriodSeconds: 150,
@@ -586,6 +623,8 @@ describe('name', () => {
 
 test.each([
   [{ port: 0 }, 'port must be a whole number between 1 and 65535, got 0'],
+  [{ ephemeralStorage: Size.mebibytes(128) }, 'ephemeralStorage must be more than the 128 MiB for logs, got 128 MiB'],
+  [{ userId: 0 }, 'userId must be a whole number between 1 and 2147483647, got 0'],
   [{ egressPorts: [70000] }, 'egressPorts must be a whole number between 1 and 65535, got 70000'],
   [{ cpu: 0 }, 'cpu is in vCPUs and must be at least 0.001 and no token, got 0'],
   [{ exposure: ServiceExposure.clusterInternal(), terminationGracePeriod: Duration.seconds(10) },
@@ -630,5 +669,5 @@ test('can be changed by a property injector', () => {
   };
   PropertyInjectors.of(stack).add(injector);
   workload();
-  expect(podSpec().containers[0].resources.limits).toEqual({ memory: '2048Mi' });
+  expect(podSpec().containers[0].resources.limits).toMatchObject({ memory: '2048Mi' });
 });

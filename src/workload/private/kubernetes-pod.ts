@@ -1,4 +1,4 @@
-import { Names, Stack, Token, Tokenization } from 'aws-cdk-lib';
+import { Names, Size, Stack, Token, Tokenization } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as eks from 'aws-cdk-lib/aws-eks';
 import * as iam from 'aws-cdk-lib/aws-iam';
@@ -35,6 +35,11 @@ export class KubernetesPod {
     options.egressPorts?.forEach(port => requireInteger(scope, 'egressPorts', port, 1, 65535));
     if (options.cpu !== undefined && (Token.isUnresolved(options.cpu) || !(options.cpu >= 0.001))) {
       throw invalid(scope, `cpu is in vCPUs and must be at least 0.001 and no token, got ${Tokenization.stringifyNumber(options.cpu)}`);
+    }
+
+    requireInteger(scope, 'userId', options.userId, 1, 2 ** 31 - 1);
+    if (options.ephemeralStorage && temporary(options.ephemeralStorage) < 1) {
+      throw invalid(scope, `ephemeralStorage must be more than the ${LOGS_MEBIBYTES} MiB for logs, got ${options.ephemeralStorage.toMebibytes()} MiB`);
     }
 
     this.selector = { 'app.kubernetes.io/name': this.serviceName };
@@ -123,8 +128,25 @@ export class KubernetesPod {
     };
   }
 
+  private nodeSelector(architecture?: string): Manifest {
+    const { nodePool, nodeSelector } = this.options;
+    const labels = {
+      ...architecture !== undefined && { 'kubernetes.io/arch': architecture },
+      ...nodePool !== undefined && { 'karpenter.sh/nodepool': nodePool },
+    };
+    for (const [label, value] of Object.entries(labels)) {
+      if (nodeSelector?.[label] !== undefined && nodeSelector[label] !== value) {
+        throw invalid(this.scope, `nodeSelector has ${label} = '${nodeSelector[label]}', and ${label === 'karpenter.sh/nodepool' ? 'nodePool is' : 'the image is for'
+        } '${value}': leave one of them out`);
+      }
+    }
+    const all = { ...labels, ...nodeSelector };
+    return Object.keys(all).length === 0 ? {} : { nodeSelector: all };
+  }
+
   public template(container: Manifest, spec: Manifest): Manifest {
-    const { command, environment, cpu, memory, port } = this.options;
+    const { command, environment, cpu, memory, port, userId = 10001, ephemeralStorage = Size.mebibytes(512) } = this.options;
+    const storage = { 'ephemeral-storage': `${ephemeralStorage.toMebibytes()}Mi` };
     const image = this.options.image.bind(this.scope);
     const variables: { [key: string]: string } = {
       SERVICE_NAME: this.serviceName,
@@ -142,12 +164,12 @@ export class KubernetesPod {
         securityContext: {
           // A number, because the kubelet can't check that a user with a name isn't root.
           runAsNonRoot: true,
-          runAsUser: 1000,
-          runAsGroup: 1000,
-          fsGroup: 1000,
+          runAsUser: userId,
+          runAsGroup: userId,
+          fsGroup: userId,
           seccompProfile: { type: 'RuntimeDefault' },
         },
-        ...image.architecture === undefined ? {} : { nodeSelector: { 'kubernetes.io/arch': image.architecture } },
+        ...this.nodeSelector(image.architecture),
         ...spec,
         containers: [{
           name: 'main',
@@ -155,8 +177,8 @@ export class KubernetesPod {
           ...command === undefined ? {} : { command },
           env: Object.entries(variables).map(([name, value]) => ({ name, value })),
           resources: {
-            requests: { cpu: `${Math.round((cpu ?? 0.25) * 1000)}m`, memory: `${memory?.toMebibytes() ?? 256}Mi` },
-            limits: { memory: `${memory?.toMebibytes() ?? 256}Mi` },
+            requests: { cpu: `${Math.round((cpu ?? 0.25) * 1000)}m`, memory: `${memory?.toMebibytes() ?? 256}Mi`, ...storage },
+            limits: { memory: `${memory?.toMebibytes() ?? 256}Mi`, ...storage },
           },
           securityContext: {
             allowPrivilegeEscalation: false,
@@ -166,10 +188,17 @@ export class KubernetesPod {
           volumeMounts: [{ name: 'tmp', mountPath: '/tmp' }],
           ...container,
         }],
-        volumes: [{ name: 'tmp', emptyDir: { sizeLimit: '256Mi' } }],
+        volumes: [{ name: 'tmp', emptyDir: { sizeLimit: `${temporary(ephemeralStorage)}Mi` } }],
       },
     };
   }
+}
+
+/** Room for the logs of a container, which the kubelet rotates at 50 MiB by default. */
+const LOGS_MEBIBYTES = 128;
+
+function temporary(ephemeralStorage: Size): number {
+  return ephemeralStorage.toMebibytes() - LOGS_MEBIBYTES;
 }
 
 /** Refuses inputs that the API server refuses, or with which pods never get ready. */

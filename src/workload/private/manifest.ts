@@ -14,3 +14,21 @@ export function keyOf({ apiVersion, kind, metadata }: Manifest): string {
   const { name, namespace } = (metadata ?? {}) as { name?: string; namespace?: string };
   return [apiVersion, kind, namespace ?? '', name].join(' ');
 }
+
+/** A file with objects that belong together. */
+export interface ManifestFile {
+  readonly name: string;
+  readonly items: Manifest[];
+}
+
+/** Objects of one service are in one file, others in a file of their own. */
+export function filesOf(manifests: Manifest[]): ManifestFile[] {
+  const files = new Map<string, Manifest[]>();
+  for (const [index, manifest] of manifests.entries()) {
+    const { name, labels } = manifest.metadata as { name: string; labels?: { [key: string]: string } };
+    const service = labels?.['app.kubernetes.io/name'] ?? `${String(manifest.kind).toLowerCase()}-${name}`;
+    const file = `${Token.isUnresolved(service) ? `object-${index}` : service}.yaml`;
+    files.set(file, [...files.get(file) ?? [], manifest]);
+  }
+  return [...files].map(([name, items]) => ({ name, items }));
+}
