@@ -54,7 +54,8 @@ export interface CqrsAuroraClusterProps {
   readonly instances?: CqrsInstances;
 
   /**
-   * The way in which the command and the query role log in. It is the same for all workloads, since a role that uses tokens has no password.
+   * The way in which the command and the query role log in. It is the same for all workloads, since a role that uses tokens has no
+   * password.
    *
    * @default - `CqrsCredentials.passwords()`: generated passwords, which stay the same
    */
@@ -99,8 +100,8 @@ export interface CqrsAuroraClusterProps {
   readonly proxy?: CqrsProxyOptions;
 
   /**
-   * The snapshot from which the cluster is made. The administrator keeps its name, and gets a new password. The migration gives the roles the
-   * passwords of the secrets.
+   * The snapshot from which the cluster is made. The administrator keeps its name, and gets a new password. The migration gives the roles
+   * the passwords of the secrets.
    *
    * A deployed cluster is replaced by one that is made from the snapshot. It has to stay the same afterwards: without it, the cluster is
    * replaced by an empty one.
@@ -118,8 +119,8 @@ export interface CqrsAuroraClusterProps {
   readonly parameters?: { [name: string]: string };
 
   /**
-   * The type of the storage: I/O-Optimized has no price for each request, and higher ones for storage and instances. It pays off when I/O is
-   * more than a quarter of the bill.
+   * The type of the storage: I/O-Optimized has no price for each request, and higher ones for storage and instances. It pays off when I/O
+   * is more than a quarter of the bill.
    *
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.Overview.StorageReliability.html
    * @default rds.DBClusterStorageType.AURORA
@@ -127,7 +128,8 @@ export interface CqrsAuroraClusterProps {
   readonly storageType?: rds.DBClusterStorageType;
 
   /**
-   * The daily time of the automated backup in UTC, at least 30 minutes, such as `01:00-02:00`. Aurora's backups don't slow the database down.
+   * The daily time of the automated backup in UTC, at least 30 minutes, such as `01:00-02:00`. Aurora's backups don't slow the database
+   * down.
    *
    * @default - 30 minutes that RDS chooses
    */
@@ -156,8 +158,8 @@ export interface CqrsAuroraClusterProps {
   readonly caCertificate?: rds.CaCertificate;
 
   /**
-   * The mode of CloudWatch Database Insights. The standard mode keeps seven days of Performance Insights and is free; the advanced mode keeps
-   * 15 months.
+   * The mode of CloudWatch Database Insights. The standard mode keeps seven days of Performance Insights and is free; the advanced mode
+   * keeps 15 months.
    *
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/USER_DatabaseInsights.html
    * @default rds.DatabaseInsightsMode.STANDARD
@@ -174,8 +176,8 @@ export interface CqrsAuroraClusterProps {
 
   /**
    * The retention period of the logs of the database and of the proxy in CloudWatch Logs. RDS makes the log group of the database, so it is
-   * not a resource of the stack and stays when the stack is deleted. With a value, the CDK adds a Lambda function and its role to the stack,
-   * which set its retention.
+   * not a resource of the stack and stays when the stack is deleted. With a value, the CDK adds a Lambda function and its role to the
+   * stack, which set its retention.
    *
    * @default - the log of the database is never deleted, that of the proxy after a month
    */
@@ -351,7 +353,8 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
     });
     this.cluster = cluster;
     if (cluster.monitoringRole) {
-      acknowledge(cluster.monitoringRole, 'AwsSolutions::AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole]',
+      const policy = 'Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole';
+      acknowledge(cluster.monitoringRole, `AwsSolutions::AwsSolutions-IAM4[${policy}]`,
         'It is the policy that Amazon RDS documents for Enhanced Monitoring.');
     }
     const scaling = plan._scale(this, this.cluster);
@@ -414,7 +417,9 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
   public notifyEvents(topic: sns.ITopic): void {
     grantEvents(this, topic);
     const subscribe = (id: string, sourceType: string, sourceIds: string[], eventCategories: string[]) => {
-      new rds.CfnEventSubscription(this, id, { snsTopicArn: topic.topicArn, sourceType, sourceIds, eventCategories }).node.addDependency(topic);
+      const subscription = new rds.CfnEventSubscription(this, id, { snsTopicArn: topic.topicArn, sourceType, sourceIds, eventCategories });
+      // Amazon RDS publishes a test message, which the policy of the topic has to allow.
+      subscription.node.addDependency(topic);
     };
     subscribe('ClusterEvents', 'db-cluster', [this.cluster.clusterIdentifier], ['failover', 'failure', 'maintenance', 'notification']);
     subscribe('InstanceEvents', 'db-instance', this.cluster.instanceIdentifiers,
@@ -440,8 +445,8 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
   }
 
   /**
-   * The used part of the greatest capacity of serverless instances, in percent; 100 for a cluster that can't grow any more. The average over
-   * five minutes by default. Instances of a fixed size have none: see `metricCpuUtilization`.
+   * The used part of the greatest capacity of serverless instances, in percent; 100 for a cluster that can't grow any more. The average
+   * over five minutes by default. Instances of a fixed size have none: see `metricCpuUtilization`.
    *
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.setting-capacity.html
    */
@@ -459,7 +464,8 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
   }
 
   /**
-   * The age of the oldest transaction id, in transactions: at 2 billion PostgreSQL stops to write. The maximum over five minutes by default.
+   * The age of the oldest transaction id, in transactions: at 2 billion PostgreSQL stops to write. The maximum over five minutes by
+   * default.
    *
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.AuroraMonitoring.Metrics.html
    */

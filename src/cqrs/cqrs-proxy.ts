@@ -37,8 +37,8 @@ export interface CqrsProxyOptions {
   readonly borrowTimeout?: Duration;
 
   /**
-   * The share of the database's `max_connections` that the proxy may use, in whole percent: 1 to 100. The rest is for workloads that connect
-   * directly, such as the relay, the migration, and people.
+   * The share of the database's `max_connections` that the proxy may use, in whole percent: 1 to 100. The rest is for workloads that
+   * connect directly, such as the relay, the migration, and people.
    *
    * @default 80
    */
@@ -79,11 +79,12 @@ export interface CqrsProxyProps extends CqrsProxyOptions {
 /**
  * An RDS Proxy in front of a database: many short connections of clients share few long ones of the database.
  *
- * It is a database for `DatabaseAccess` and for `CqrsDatabase`, with the same roles as its cluster, and without an administrator. It listens
- * on port 5432, whatever the port of the cluster is. TLS is required.
+ * It is a database for `DatabaseAccess` and for `CqrsDatabase`, with the same roles as its cluster, and without an administrator. It
+ * listens on port 5432, whatever the port of the cluster is. TLS is required.
  *
- * A client that uses it must not set start-up options, which RDS Proxy refuses, and should not change settings of its session, hold advisory
- * locks of its session, or listen: each of these binds ("pins") a connection of the database to the client, until the client is gone.
+ * A client that uses it must not set start-up options, which RDS Proxy refuses, and should not change settings of its session, hold
+ * advisory locks of its session, or listen: each of these binds ("pins") a connection of the database to the client, until the client is
+ * gone.
  *
  * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/rds-proxy-pinning.html
  *

@@ -6,7 +6,8 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as rds from 'aws-cdk-lib/aws-rds';
-import { CqrsAuroraCluster, CqrsAuroraClusterProps, CqrsEngine, CqrsInstances, DatabaseAccess } from '../../src/cqrs';
+import * as sns from 'aws-cdk-lib/aws-sns';
+import { CqrsAuroraCluster, CqrsAuroraClusterProps, CqrsCredentials, CqrsEngine, CqrsInstances, DatabaseAccess } from '../../src/cqrs';
 import { expectLogicalIds } from '../logical-ids';
 import { unacknowledgedFindings } from '../nag';
 
@@ -77,16 +78,32 @@ describe('the logical ids are kept of a cluster', () => {
       vpcSubnets: { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS }, encryptionKey: new kms.Key(stack, 'Key'),
     })],
     ['with a retention of its log', () => ({ logRetention: logs.RetentionDays.ONE_MONTH })],
+    ['with a proxy', () => ({ proxy: {} })],
+    ['with a proxy and without readers', () => ({ proxy: {}, instances: CqrsInstances.serverless({ readers: 0 }) })],
+    ['with tokens', () => ({ credentials: CqrsCredentials.iam() })],
+    ['with tokens and a proxy', () => ({ credentials: CqrsCredentials.iam(), proxy: {} })],
+    ['with rotated passwords', () => ({ credentials: CqrsCredentials.rotatedPasswords() })],
+    ['with monitoring', () => ({ monitoringInterval: Duration.minutes(1) })],
+    // As promised: the same as by default, so that the data is replaced and nothing else.
+    ['as it is by default', () => ({ snapshotIdentifier: 'orders' })],
   ])('%s', (name, props) => {
     database(props());
     expectLogicalIds(stack, join(__dirname, 'logical-ids', `cluster-${name.replaceAll(' ', '-')}.json`));
+  });
+
+  test('with alarms and events', () => {
+    const db = database({ proxy: {}, instances: autoscaled() });
+    db.addAlarms({ actions: [] });
+    db.notifyEvents(sns.Topic.fromTopicArn(stack, 'Topic', 'arn:aws:sns:eu-west-1:111122223333:alarms'));
+    expectLogicalIds(stack, join(__dirname, 'logical-ids', 'cluster-with-alarms-and-events.json'));
   });
 });
 
 test('every resource is a property', () => {
   const db = database({ instances: autoscaled() });
   const found = [
-    db.cluster, db.securityGroup, db.subnetGroup, db.commandLogin.secret!, db.queryLogin.secret!, db.readerScaling!, db.readerScalingPolicy!,
+    db.cluster, db.securityGroup, db.subnetGroup, db.commandLogin.secret!, db.queryLogin.secret!,
+    db.readerScaling!, db.readerScalingPolicy!,
   ].map((construct) => (construct.node.defaultChild as CfnResource).cfnResourceType);
   expect(found).toEqual([
     'AWS::RDS::DBCluster', 'AWS::EC2::SecurityGroup', 'AWS::RDS::DBSubnetGroup', 'AWS::SecretsManager::Secret', 'AWS::SecretsManager::Secret',
@@ -185,12 +202,13 @@ describe('environment', () => {
       DB_COMMAND_SECRET_ARN: stack.resolve(db.commandLogin.secret?.secretArn),
       DB_QUERY_SECRET_ARN: stack.resolve(db.queryLogin.secret?.secretArn),
     });
-    expect(stack.resolve(DatabaseAccess.command(db).environment).DB_WRITER_ENDPOINT).not.toEqual(stack.resolve(DatabaseAccess.command(db).environment).DB_READER_ENDPOINT);
+    const { DB_WRITER_ENDPOINT, DB_READER_ENDPOINT } = stack.resolve(DatabaseAccess.command(db).environment);
+    expect(DB_WRITER_ENDPOINT).not.toEqual(DB_READER_ENDPOINT);
   });
 
   test('has the port as text even if it is only known at deployment', () => {
     const db = database({ port: Token.asNumber({ Ref: 'Port' }) });
-    expect(stack.resolve([DatabaseAccess.command(db).environment.DB_PORT, DatabaseAccess.query(db).environment.DB_READER_PORT])).toEqual([{ Ref: 'Port' }, { Ref: 'Port' }]);
+    expect(stack.resolve(DatabaseAccess.query(db).environment)).toMatchObject({ DB_PORT: { Ref: 'Port' }, DB_READER_PORT: { Ref: 'Port' } });
   });
 });
 

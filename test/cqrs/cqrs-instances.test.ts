@@ -10,8 +10,8 @@ beforeEach(() => {
   vpc = new ec2.Vpc(stack, 'Vpc');
 });
 
-function database(instances?: CqrsInstances): CqrsAuroraCluster {
-  return new CqrsAuroraCluster(stack, 'Database', { vpc, instances });
+function database(plan?: CqrsInstances): CqrsAuroraCluster {
+  return new CqrsAuroraCluster(stack, 'Database', { vpc, instances: plan });
 }
 
 const serverless = (options?: ServerlessInstancesOptions) => CqrsInstances.serverless(options);

@@ -7,7 +7,8 @@ import * as logs from 'aws-cdk-lib/aws-logs';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import {
-  ClusterPrerequisite, ConsumerTarget, CqrsAuroraCluster, CqrsAuroraClusterProps, CqrsInstances, DatabaseSide, EventArchive, EventDrivenOrderPipeline, EventTransport,
+  ClusterPrerequisite, ConsumerTarget, CqrsAuroraCluster, CqrsAuroraClusterProps, CqrsInstances, DatabaseSide, EventArchive,
+  EventDrivenOrderPipeline, EventTransport,
   KubernetesAccess, KubernetesAccessOptions, KubernetesJob, KubernetesPrerequisites, KubernetesServices, KubernetesWorkload, OrderEventBus,
   ServiceExposure, ServiceHost, WorkloadImage,
 } from '../../src';

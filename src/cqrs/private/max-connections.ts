@@ -15,7 +15,7 @@ const MOST_OF_SMALL = 2000;
  */
 export function maxConnectionsOfCapacity({ min, max }: { min: number; max: number }): number | undefined {
   if (Token.isUnresolved(min) || Token.isUnresolved(max)) { return undefined; }
-  return Math.min(Math.floor(189 + (max - 1) * (3360 - 189) / 15), min < 1 ? MOST_OF_SMALL : MOST);
+  return Math.min(Math.round(189 + (max - 1) * (3360 - 189) / 15), min < 1 ? MOST_OF_SMALL : MOST);
 }
 
 /** Memory in GiB per virtual CPU of the families that Aurora PostgreSQL has, except T. */
@@ -25,8 +25,8 @@ const MEMORY_PER_CPU: { [family: string]: number } = { r: 8, x: 16 };
 const MEMORY_OF_T: { [size: string]: number } = { medium: 4, large: 8 };
 
 /**
- * Returns the default of `max_connections` of an instance type: memory in units of 9,531,392 bytes, at most 5,000. It is undefined for a type
- * whose memory isn't known here.
+ * Returns the default of `max_connections` of an instance type: memory in units of 9,531,392 bytes, at most 5,000. It is undefined for a
+ * type whose memory isn't known here.
  *
  * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/AuroraPostgreSQL.Managing.html
  */

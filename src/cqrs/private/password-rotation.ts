@@ -31,12 +31,14 @@ export function rotate(
   }
   const vpcSubnets = subnetsOf(scope, database, options);
   for (const secret of secrets) {
-    secret.addRotationSchedule('Rotation', {
+    const schedule = secret.addRotationSchedule('Rotation', {
       hostedRotation: secretsmanager.HostedRotation.postgreSqlSingleUser({ vpc, vpcSubnets, securityGroups: [securityGroup] }),
       automaticallyAfter: options.interval ?? Duration.days(30),
       // The roles don't exist before the first migration, so a rotation at the deployment would fail.
       rotateImmediatelyOnUpdate: false,
     });
+    // The function finds the database by what the attachment adds to the secret.
+    schedule.node.addDependency(...secret.node.children.filter((child) => child instanceof secretsmanager.SecretTargetAttachment));
   }
   return securityGroup;
 }

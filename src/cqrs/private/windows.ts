@@ -22,7 +22,9 @@ export function validateWindows(scope: Construct, backupWindow?: string, mainten
   }
 }
 
-function windowOf(scope: Construct, name: string, text: string | undefined, form: RegExp, shown: string, cycle: number): Window | undefined {
+function windowOf(
+  scope: Construct, name: string, text: string | undefined, form: RegExp, shown: string, cycle: number,
+): Window | undefined {
   if (text === undefined || Token.isUnresolved(text)) { return undefined; }
   const [, ...parts] = form.exec(text) ?? [];
   const begin = minutesOf(parts.slice(0, 3));
