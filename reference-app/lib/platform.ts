@@ -128,6 +128,8 @@ function kubernetesCluster(stack: cdk.Stack, vpc: ec2.IVpc, { publicAccessCidrs,
     logGroupName: `/aws/eks/${cluster.clusterName}/cluster`,
     retention: retentionOf(logRetentionDays),
   });
+  // Those of the functions that apply manifests are made by aws-cdk-lib.
+  for (const group of cluster.node.findAll().filter((child) => child instanceof logs.CfnLogGroup)) group.retentionInDays = logRetentionDays;
   return cluster;
 }
 
@@ -147,8 +149,10 @@ function kubernetesAccess(stack: cdk.Stack, cluster: eks.Cluster, { namespace, o
   return kubernetes;
 }
 
-function orderDatabase(stack: cdk.Stack, vpc: ec2.IVpc, { database: { name, readers, ...capacity } }: Settings): CqrsAuroraCluster {
-  return new CqrsAuroraCluster(stack, 'Database', { vpc, databaseName: name, instances: CqrsInstances.serverless({ readers, ...capacity }) });
+function orderDatabase(stack: cdk.Stack, vpc: ec2.IVpc, { database: { name, readers, ...capacity }, logRetentionDays }: Settings): CqrsAuroraCluster {
+  return new CqrsAuroraCluster(stack, 'Database', {
+    vpc, databaseName: name, instances: CqrsInstances.serverless({ readers, ...capacity }), logRetention: retentionOf(logRetentionDays),
+  });
 }
 
 /** A service is named like its program in the image. */

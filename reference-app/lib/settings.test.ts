@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { App } from 'aws-cdk-lib';
 import { compilePattern, matchesPattern } from 'cdk-local-run/eventbridge/pattern';
-import { defaultSettings, detailTypesOf } from './settings.ts';
+import { checkSettings, defaultSettings, detailTypesOf, type Settings, settingsFrom } from './settings.ts';
 
 test('every event goes to the consumers that need it, and to no other', () => {
   const subscribers = (detailType: string, data: object) => Object.entries(defaultSettings.consumers)
@@ -18,4 +19,57 @@ test('every event goes to the consumers that need it, and to no other', () => {
   assert.deepEqual(subscribers('InventoryUpdated', { outcome: 'DEDUCTED' }), ['notification-service', 'analytics-service']);
   assert.deepEqual(subscribers('OrderConfirmed', {}), ['inventory-service', 'notification-service', 'analytics-service']);
   assert.deepEqual(subscribers('OrderRejected', { reason: 'INSUFFICIENT_STOCK' }), ['notification-service', 'analytics-service']);
+});
+
+test('settings of an account come from the context, and the others stay', () => {
+  assert.deepEqual(settingsFrom(new App()), defaultSettings);
+  const context = {
+    operatorRoleArn: 'arn:aws:iam::111122223333:role/on-call',
+    alarmTopicArn: 'arn:aws:sns:eu-west-1:111122223333:on-call',
+    publicAccessCidrs: '203.0.113.0/24, 198.51.100.7/32',
+    observability: 'false',
+    logRetentionDays: '7',
+    natGateways: '1',
+    interfaceEndpoints: '',
+  };
+  const { operatorRoleArn, alarmTopicArn } = context;
+  assert.deepEqual(checkSettings(settingsFrom(new App({ context }))), {
+    ...defaultSettings,
+    operatorRoleArn,
+    alarmTopicArn,
+    publicAccessCidrs: ['203.0.113.0/24', '198.51.100.7/32'],
+    observability: false,
+    logRetentionDays: 7,
+    natGateways: 1,
+    interfaceEndpoints: [],
+  });
+  assert.throws(() => settingsFrom(new App({ context: { observability: 'no' } })), /^Error: The setting observability must be true or false, not 'no'\.$/);
+});
+
+const consumer = defaultSettings.consumers['stock-service']!;
+const WRONG: readonly (readonly [Partial<Settings>, RegExp])[] = [
+  [{ logRetentionDays: 31 }, /^Error: The setting logRetentionDays must be one of 1, 3, 5, 7, .*, not 31\.$/],
+  [{ logRetentionDays: NaN }, /logRetentionDays must be one of .*, not NaN/],
+  [{ eventSource: 'aws.orders' }, /eventSource must be .*not begin with aws\., not "aws\.orders"/],
+  [{ namespace: 'Orders' }, /namespace must be a name of Kubernetes, such as orders, not "Orders"/],
+  [{ namespace: 'default' }, /namespace must be one of your own/],
+  [{ operatorRoleArn: 'on-call' }, /operatorRoleArn must be an ARN such as arn:aws:iam::111122223333:role\/on-call, not "on-call"/],
+  [{ alarmTopicArn: 'arn:aws:sqs:eu-west-1:111122223333:x' }, /alarmTopicArn must be an ARN such as arn:aws:sns:/],
+  [{ publicAccessCidrs: ['203.0.113.7'] }, /publicAccessCidrs must be blocks of addresses such as 203\.0\.113\.0\/24, not "203\.0\.113\.7"/],
+  [{ publicAccessCidrs: ['0.0.0.0/0'] }, /publicAccessCidrs must be blocks of your own addresses/],
+  [{ natGateways: 0 }, /natGateways must be a whole number from 1/],
+  [{ interfaceEndpoints: ['sqs', 'kafka' as 'sqs'] }, /interfaceEndpoints must be some of sqs, .*, not \["kafka"\]/],
+  [{ commandApi: { minReplicas: 0, maxReplicas: 2 } }, /commandApi\.minReplicas must be at least 1, not 0/],
+  [{ consumers: { a: { ...consumer, replicas: { ...consumer.replicas, minReplicas: 3, maxReplicas: 2 } } } }, /consumers\.a\.replicas\.maxReplicas must be at least minReplicas \(3\), not 2/],
+];
+
+for (const [change, message] of WRONG) {
+  test(`refuses ${JSON.stringify(change).slice(0, 60)} with the name of the setting and the fix`, () => {
+    assert.throws(() => checkSettings({ ...defaultSettings, ...change }), message);
+  });
+}
+
+test('accepts the default settings, and no logs forever', () => {
+  assert.equal(checkSettings(defaultSettings), defaultSettings);
+  assert.ok(defaultSettings.logRetentionDays < 365);
 });

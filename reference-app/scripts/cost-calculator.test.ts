@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { calculate, measuredFrom, readInput, type Input } from './cost-calculator.ts';
+import { breakEven, month, table } from './cost-calculator/month.ts';
 
 const input: Input = {
   rate: 100,
@@ -56,4 +58,31 @@ test('wrong usage names the option', () => {
   assert.throws(() => readInput(['--peak', '1', '--rate', '10']), /--peak expects a number from 10/);
   assert.equal(readInput(['--help']), undefined);
   assert.equal(readInput(['--rate', '7'])?.peak, 7);
+});
+
+test('a month costs what runs anyway, and what the orders add', () => {
+  const { items } = month(input, calculate(input));
+  const of = (name: string) => items.find(({ item }) => item === name)!;
+  assert.deepEqual([of('EKS cluster').idle, of('EKS cluster').atRate], [73, 73]);
+  // 262.8 million orders of three events.
+  assert.ok(Math.abs(of('EventBridge').atRate - 788.4) < 1e-6);
+  assert.equal(of('EventBridge').idle, 0);
+  assert.ok(items.every(({ idle, atRate }) => atRate >= idle));
+  const busy = { ...input, rate: 1_000 };
+  const nodes = month(busy, calculate(busy)).items.find(({ item }) => item === 'nodes')!;
+  // 1,000 × 6 ms of an API are six processors: 35 pods that are 70 % busy.
+  assert.ok(Math.abs((nodes.atRate - nodes.idle) / nodes.idle - (35 - 2) * 0.25 / 5.25) < 1e-9);
+});
+
+test('an interface endpoint pays when it saves more on the NAT gateways than its hours cost', () => {
+  const [sqs] = breakEven({ events: 5, deliveries: 10 });
+  // 29.20 dollars for two zones and two services; one is 14.60, which is 417 GB at 3.5 cents.
+  const orders = 14.6 / 0.035 * 1e9 / 25_000;
+  assert.ok(Math.abs(sqs!.ordersPerSecond - orders / 730 / 3600) < 1e-9);
+});
+
+test('the table in docs/deploy.md is the one of the command', () => {
+  const args = readInput(['--rate', '100', '--month'])!;
+  const text = readFileSync(new URL('../../docs/deploy.md', import.meta.url), 'utf8');
+  assert.ok(text.includes(`\n${table(month(args, calculate(args)))}\n`), 'write the output of node reference-app/scripts/cost-calculator.ts --rate 100 --month there');
 });

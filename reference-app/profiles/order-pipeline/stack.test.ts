@@ -131,7 +131,7 @@ describe('the stack', () => {
     const [settings] = ofKind('ConfigMap') as unknown as { data: { [key: string]: string } }[];
     assert.equal(settings?.data['enable-network-policy-controller'], 'true');
     assert.deepEqual(ofType('AWS::EKS::Addon').map(({ AddonName }) => AddonName), ['metrics-server', 'amazon-cloudwatch-observability']);
-    assert.deepEqual(ofType('Custom::AWSCDK-EKS-HelmChart').map(({ Chart, Namespace }) => [Chart, Namespace]), [
+    assert.deepEqual(ofType('Custom::AWSCDK-EKS-HelmChart').map(({ Chart, Namespace }) => [Chart, Namespace]).sort(), [
       ['keda', 'keda'], ['opentelemetry-collector', 'amazon-cloudwatch'],
     ]);
 
@@ -145,8 +145,9 @@ describe('the stack', () => {
     const [migration, ...others] = services.filter(id => render(resources[id]!.Properties.Manifest).includes('"kind":"Job"'));
     assert.deepEqual(others, []);
     for (const id of idsOf('AWS::RDS::DBInstance')) assert.ok(resources[migration!]!.DependsOn!.includes(id), id);
-    assert.equal(services.length, Object.keys(ORDER_PIPELINE_IMAGE.entries).length + 1);
-    for (const id of services) assert.equal(resources[id]!.DependsOn!.includes(migration!), id !== migration, id);
+    const programs = services.filter(id => /"kind":"(Job|Deployment)"/.test(render(resources[id]!.Properties.Manifest)) && !id.includes('Autoscaling'));
+    assert.equal(programs.length, Object.keys(ORDER_PIPELINE_IMAGE.entries).length + 1);
+    for (const id of programs) assert.equal(resources[id]!.DependsOn!.includes(migration!), id !== migration, id);
   });
 
   test('gives every service both endpoints of the database with their ports, and the credentials of one side', () => {
@@ -201,6 +202,8 @@ describe('the stack', () => {
       ApproximateAgeOfOldestMessage: consumers.length,
       ApproximateNumberOfMessagesVisible: consumers.length,
       FailedInvocations: consumers.length,
+      // Of the database.
+      ...Object.fromEntries(['AuroraReplicaLagMaximum', 'ACUUtilization', 'DatabaseConnections', 'Deadlocks', 'MaximumUsedTransactionIDs'].map(metric => [metric, 1])),
       status_replicas_unavailable: ofKind('Deployment').length,
       outbox_oldest_pending_age_seconds: 1,
     });
@@ -221,10 +224,17 @@ describe('the stack', () => {
     const key = resources[KmsMasterKeyId['Fn::GetAtt'][0]]!.Properties.KeyPolicy.Statement;
     const [policy] = ofType('AWS::SNS::TopicPolicy');
     const allowed = [...key, ...policy.PolicyDocument.Statement]
-      .filter(({ Principal }: any) => Principal.Service === 'cloudwatch.amazonaws.com')
-      .map(({ Effect, Action, Condition }: any) => [Effect, [Action].flat(), Condition]);
+      .filter(({ Principal }: any) => Principal.Service)
+      .map(({ Effect, Action, Condition, Principal }: any) => [Effect, [Action].flat(), Condition, [Principal.Service].flat().sort()]);
     const sameAccount = { StringEquals: { 'aws:SourceAccount': { Ref: 'AWS::AccountId' } } };
-    assert.deepEqual(allowed, [['Allow', ['kms:Decrypt', 'kms:GenerateDataKey*'], sameAccount], ['Allow', ['sns:Publish'], sameAccount]]);
+    const publishers = ['cloudwatch.amazonaws.com', 'events.rds.amazonaws.com'];
+    assert.deepEqual(allowed, [
+      ['Allow', ['kms:Decrypt', 'kms:GenerateDataKey*'], sameAccount, publishers], ['Allow', ['sns:Publish'], sameAccount, publishers],
+    ]);
+    // A failover of the database is an event, and has no metric.
+    assert.deepEqual(ofType('AWS::RDS::EventSubscription').map(({ SnsTopicArn, SourceType }) => [SnsTopicArn, SourceType]), [
+      [{ Ref: topicId }, 'db-cluster'], [{ Ref: topicId }, 'db-instance'],
+    ]);
     assert.ok(policy.PolicyDocument.Statement.some(({ Effect, Condition }: any) => Effect === 'Deny' && Condition?.Bool?.['aws:SecureTransport'] === 'false'));
   });
 
@@ -232,8 +242,8 @@ describe('the stack', () => {
     const groups = idsOf('AWS::Logs::LogGroup').filter(id => id.startsWith('Observability'));
     const named = groups.map(id => JSON.stringify(resources[id]!.Properties.LogGroupName).match(/\/(\w+)"/g)!.at(-1));
     assert.deepEqual(named, ['/application"', '/dataplane"', '/host"', '/performance"', '/services"']);
-    assert.deepEqual(ofType('AWS::Logs::LogGroup').map(({ RetentionInDays }) => RetentionInDays), Array(6).fill(30));
-    assert.deepEqual(ofType('Custom::LogRetention').map(({ RetentionInDays }) => RetentionInDays), [30]);
+    const kept = [...ofType('AWS::Logs::LogGroup'), ...ofType('Custom::LogRetention')].map(({ RetentionInDays }) => RetentionInDays);
+    assert.deepEqual(kept, Array(10).fill(30));
     const addOn = idsOf('AWS::EKS::Addon').find(id => id.startsWith('Observability'))!;
     assert.deepEqual(groups.slice(0, 4).filter(id => !resources[addOn]!.DependsOn!.includes(id)), []);
     const { ConfigurationValues, PodIdentityAssociations } = resources[addOn]!.Properties;
@@ -298,7 +308,8 @@ test('one switch leaves logs and metrics in the cluster, and other settings shri
   assert.deepEqual([ofType('AWS::EC2::NatGateway').length, ofType('AWS::EC2::VPCEndpoint').length], [1, 1]);
   const [{ ResourcesVpcConfig: access }] = ofType('AWS::EKS::Cluster');
   assert.deepEqual([access.EndpointPublicAccess, access.PublicAccessCidrs, access.EndpointPrivateAccess], [true, ['203.0.113.0/24'], true]);
-  assert.deepEqual(ofType('AWS::Logs::LogGroup').map(({ RetentionInDays }) => RetentionInDays), [7]);
+  const kept = [...ofType('AWS::Logs::LogGroup'), ...ofType('Custom::LogRetention')].map(({ RetentionInDays }) => RetentionInDays);
+  assert.deepEqual(kept, Array(5).fill(7));
 });
 
 test('gives an operator the namespace and nothing else of the cluster, and nobody if none is named', () => {
