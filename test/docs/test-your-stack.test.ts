@@ -78,10 +78,11 @@ function kubernetesObject(stack: ShopStack, kind: string, name: string): Kuberne
 }
 
 test('the invoices run twice, without root, in the namespace of the orders', () => {
-  const { metadata, spec } = kubernetesObject(new ShopStack(new App(), 'Shop'), 'Deployment', 'invoices');
+  const stack = new ShopStack(new App(), 'Shop');
+  const { metadata, spec } = kubernetesObject(stack, 'Deployment', 'invoices');
   expect(metadata.namespace).toBe('orders');
-  expect(spec.replicas).toBe(2);
-  expect(spec.template.spec.securityContext).toMatchObject({ runAsNonRoot: true, runAsUser: 1000 });
+  expect(spec.template.spec.securityContext).toMatchObject({ runAsNonRoot: true, runAsUser: 10001 });
+  expect(kubernetesObject(stack, 'HorizontalPodAutoscaler', 'invoices').spec).toMatchObject({ minReplicas: 2, maxReplicas: 2 });
 });
 
 test('the invoices get the address of their queue', () => {
