@@ -27,7 +27,16 @@ export interface FeedResult {
   readonly refused: UnacceptedOrder[];
   /** Whether these orders exist is unknown: the last try may have been stored. */
   readonly unanswered: UnacceptedOrder[];
+  /** The attempts that failed, in their order: those that were repeated, and the last ones of orders without an answer. */
+  readonly failures: FailedAttempt[];
   retries: number;
+}
+
+export interface FailedAttempt {
+  readonly at: Date;
+  /** The status of the answer. @default - there was none, or no connection */
+  readonly status?: number;
+  readonly reason: string;
 }
 
 export interface FeedOptions {
@@ -51,7 +60,7 @@ const RETRY_MAX_MS = 2_000;
  */
 export async function feed(options: FeedOptions): Promise<FeedResult> {
   const { orders, rate, client, path = '/orders', patienceMs = 120_000, signal, onAccepted } = options;
-  const result: FeedResult = { keyPrefix: `feed-${randomUUID()}-`, accepted: [], refused: [], unanswered: [], retries: 0 };
+  const result: FeedResult = { keyPrefix: `feed-${randomUUID()}-`, accepted: [], refused: [], unanswered: [], failures: [], retries: 0 };
 
   await openLoop(orders, rate, async (planned, intended, index) => {
     const key = result.keyPrefix + index;
@@ -64,9 +73,11 @@ export async function feed(options: FeedOptions): Promise<FeedResult> {
         onAccepted?.(order);
         return;
       }
-      if (!outcome.again) return void result.refused.push({ key, planned, reason: outcome.reason });
+      const { reason, status } = outcome;
+      if (!outcome.again) return void result.refused.push({ key, planned, reason });
+      result.failures.push({ at: new Date(), reason, ...(status !== undefined && { status }) });
       if (signal?.aborted || performance.now() - intended > patienceMs) {
-        return void result.unanswered.push({ key, planned, reason: outcome.reason });
+        return void result.unanswered.push({ key, planned, reason });
       }
       result.retries++;
       const backoff = Math.min(RETRY_MAX_MS, RETRY_BASE_MS * 2 ** attempt) * (0.5 + Math.random() / 2);
@@ -76,7 +87,7 @@ export async function feed(options: FeedOptions): Promise<FeedResult> {
   return result;
 }
 
-type Outcome = { orderId: string } | { again: boolean; reason: string; retryAfterMs: number };
+type Outcome = { orderId: string } | { again: boolean; reason: string; retryAfterMs: number; status?: number };
 
 async function tryOnce(client: HttpClient, path: string, body: string, key: string): Promise<Outcome> {
   try {
@@ -91,6 +102,7 @@ async function tryOnce(client: HttpClient, path: string, body: string, key: stri
     return {
       again: answer.status === 429 || answer.status >= 500,
       reason: `${answer.status} ${answer.body.slice(0, 300)}`,
+      status: answer.status,
       retryAfterMs: Number.isFinite(seconds) ? Math.min(seconds * 1000, 10_000) : 0,
     };
   } catch (error) {

@@ -5,13 +5,13 @@ import { INTERRUPTED } from 'cdk-local-run/cli/session';
 import { recordCpuProfile } from './cpu-profile.ts';
 import type { StartOptions } from './options.ts';
 import { countProcessorTime, printProcessorTime } from './processor-time.ts';
-import type { Example, Profile, RunningSystem } from '../profiles/profile.ts';
+import type { Example, FeedPlan, Profile, RunningSystem } from '../profiles/profile.ts';
 
 /** Feeds the orders of the options, waits until all is done, and shows the summary. Returns the exit code. */
 export async function feedAndCheck(
   run: LocalRun, system: RunningSystem, { defaults }: Profile, options: StartOptions, out: Screen, signal: AbortSignal,
 ): Promise<number> {
-  const { orders, seed, exit, json } = options;
+  const { orders, exit, json } = options;
   const none = orders === 0;
   if (none && !exit) {
     printExamples(out, system.examples());
@@ -19,8 +19,7 @@ export async function feedAndCheck(
   }
   const processorTime = none ? undefined : countProcessorTime(run);
   const endCpuProfile = options.cpuProfileDir === undefined ? undefined : await recordCpuProfile(options.cpuProfileDir);
-  const rate = options.rate ?? (orders === undefined ? defaults.sampleRate : defaults.rate);
-  const fed = none ? undefined : await system.feed({ rate, seed, ...(orders !== undefined && { orders }) }, out, signal);
+  const fed = none ? undefined : await system.feed(planOf(options, defaults), out, signal);
   const settled = !signal.aborted && await settle(system, out, signal);
   if (signal.aborted) return INTERRUPTED;
   const used = processorTime?.();
@@ -35,6 +34,15 @@ export async function feedAndCheck(
   if (json) process.stdout.write(`${JSON.stringify({ ...report.json, ...(used && { processorTime: used }) })}\n`);
   if (!exit) printExamples(out, system.examples(fed));
   return report.ok ? 0 : 1;
+}
+
+function planOf({ orders, rate, seed, failover }: StartOptions, { sampleRate, rate: usual }: Profile['defaults']): FeedPlan {
+  return {
+    rate: rate ?? (orders === undefined ? sampleRate : usual),
+    seed,
+    ...(orders !== undefined && { orders }),
+    ...(failover && { failover }),
+  };
 }
 
 async function settle(system: RunningSystem, out: Screen, signal: AbortSignal): Promise<boolean> {

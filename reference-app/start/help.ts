@@ -30,6 +30,8 @@ Orders
   --orders N           feed N random orders; 0 feeds none                          [those of the profile, see above]
   --rate R             orders per second, sent on time whatever the answers take   [that of the profile, see above]
   --seed S             seed of the random orders: the same seed feeds the same     [1]
+  --failover MODE      kill the writer of the database while the orders are fed, and promote its replica; the replication is synchronous,
+                       with which no order is lost, or asynchronous                [no failover]
   --exit               stop after the orders, with a summary; the exit code says whether every check holds.
                        With --orders 0 the data of earlier runs are checked
 

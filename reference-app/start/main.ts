@@ -91,6 +91,7 @@ async function startRun(
     ports: options.ports,
     otherEndpoints: options.endpoints,
     ...(options.stacks && { stacks: options.stacks }),
+    ...(options.failover && { replication: options.failover }),
     ...(cpuProfileDir !== undefined && { cpuProfileDir }),
     ...(profile.environment && { environment: profile.environment }),
     maxReplicas: options.replicas ?? (availableParallelism() < CORES_FOR_REPLICAS ? 1 : Infinity),

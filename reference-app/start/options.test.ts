@@ -27,12 +27,13 @@ test('every option arrives, paths from where the command was typed', () => {
   assert.deepEqual(
     options('--orders', '1000', '--rate=200.5', '--seed', '7', '--exit', '--fresh', '--json', '--data', 'd', '--app', '../cdk.out',
       '--stack', 'A', '--stack', 'B', '--replicas', '3', '--cpu-profile', 'p', '--port', 'writer=5432', '--write-port', '3000', '--read-port', '0',
-      '--without', 'a', '--without', 'b', '--endpoint', 'dynamodb=http://127.0.0.1:8000', '--endpoint', 'kinesis=http://127.0.0.1:8001'),
+      '--without', 'a', '--without', 'b', '--endpoint', 'dynamodb=http://127.0.0.1:8000', '--endpoint', 'kinesis=http://127.0.0.1:8001', '--failover', 'asynchronous'),
     {
       profile: 'order-pipeline',
       orders: 1000,
       rate: 200.5,
       seed: 7,
+      failover: 'asynchronous',
       exit: true,
       fresh: true,
       json: true,
@@ -66,6 +67,9 @@ for (const [args, sentence] of [
   [['--seed=1.5'], /--seed expects a whole number/],
   [['--exit=yes'], /--exit takes no value/],
   [['--data='], /--data expects a value/],
+  [['--failover', 'fast', '--orders', '1000'], /--failover expects synchronous or asynchronous, not 'fast'/],
+  [['--failover', 'synchronous'], /--failover needs --orders with 100 or more/],
+  [['--failover', 'synchronous', '--orders', '1000', '--profile', 'fan-out'], /--failover is not an option of --profile fan-out/],
   [['--profile', 'kafka'], /--profile expects order-pipeline or fan-out, not 'kafka'/],
   [['--endpoint', 'dynamodb'], /--endpoint expects NAME=URL/],
   [['--profile', 'fan-out', '--write-port', '3000'], /--write-port is not an option of --profile fan-out/],
@@ -87,7 +91,7 @@ for (const [args, sentence] of [
 
 test('the help has every option, every profile and no line that is too long', () => {
   const help = helpText(profiles);
-  const names = 'profile cpu-profile orders rate seed exit fresh json data app stack without endpoint replicas port write-port read-port help version';
+  const names = 'profile cpu-profile orders rate seed failover exit fresh json data app stack without endpoint replicas port write-port read-port help version';
   for (const name of names.split(' ')) assert.match(help, new RegExp(`--${name}\\b`));
   for (const [name, profile] of profiles) {
     assert.ok(help.includes(`The profile ${name}`) && help.includes(profile.description) && help.includes(profile.defaults.orders), name);

@@ -1,4 +1,5 @@
 import { join, resolve } from 'node:path';
+import type { Replication } from 'cdk-local-run';
 import { integer, namedEndpoint, namedPort, namedPorts, readArguments, UsageError } from 'cdk-local-run/cli/arguments';
 import { DEFAULT_PROFILE } from '../profiles/index.ts';
 import type { Profiles } from '../profiles/index.ts';
@@ -7,6 +8,8 @@ import type { Profile } from '../profiles/profile.ts';
 const HELP_COMMAND = 'npm start -- --help';
 const MOST_ORDERS = 100_000_000;
 const HIGHEST_RATE = 100_000;
+/** Of fewer, none may be sent during or after the failover. */
+const LEAST_FOR_FAILOVER = 100;
 
 /** Options of `npm start`. */
 export interface StartOptions {
@@ -17,6 +20,8 @@ export interface StartOptions {
   /** Orders per second. @default - as the profile says */
   readonly rate?: number;
   readonly seed: number;
+  /** The replication of the database during a failover that takes place while the orders are fed. @default - no failover takes place */
+  readonly failover?: Replication;
   readonly exit: boolean;
   readonly fresh: boolean;
   readonly json: boolean;
@@ -44,6 +49,7 @@ export function parseCommand(args: readonly string[], profiles: Profiles, root: 
       'orders': { type: 'string' },
       'rate': { type: 'string' },
       'seed': { type: 'string' },
+      'failover': { type: 'string' },
       'exit': { type: 'boolean' },
       'fresh': { type: 'boolean' },
       'json': { type: 'boolean' },
@@ -73,6 +79,7 @@ export function parseCommand(args: readonly string[], profiles: Profiles, root: 
       ...(values.orders !== undefined && { orders: integer('orders', values.orders, 0, MOST_ORDERS) }),
       ...(values.rate !== undefined && { rate: positive('rate', values.rate, HIGHEST_RATE) }),
       seed: integer('seed', values.seed ?? '1', 0, 2 ** 32 - 1),
+      ...failoverOf(values, name, profile),
       exit: values.exit ?? false,
       fresh: values.fresh ?? false,
       json: values.json ?? false,
@@ -86,6 +93,18 @@ export function parseCommand(args: readonly string[], profiles: Profiles, root: 
       endpoints: Object.fromEntries((values.endpoint ?? []).map(namedEndpoint)),
     },
   };
+}
+
+function failoverOf(
+  { failover: text, orders }: { readonly failover?: string; readonly orders?: string }, name: string, { canFailOver = false }: Profile,
+): Pick<StartOptions, 'failover'> {
+  if (text === undefined) return {};
+  if (text !== 'synchronous' && text !== 'asynchronous') throw new UsageError(`--failover expects synchronous or asynchronous, not '${text}'.`);
+  if (!canFailOver) throw new UsageError(`--failover is not an option of --profile ${name}: it has no API whose answers could be counted.`);
+  if (orders === undefined || Number(orders) < LEAST_FOR_FAILOVER) {
+    throw new UsageError(`--failover needs --orders with ${LEAST_FOR_FAILOVER} or more, as it takes place while they are fed.`);
+  }
+  return { failover: text };
 }
 
 function portOptionsOf(profiles: Profiles): Record<string, { type: 'string' }> {

@@ -7,6 +7,7 @@ import type { FeedResult } from '../../load/feed.ts';
 import { deadLetters, inspectQueues, routesOf } from '../queues.ts';
 import { settle } from '../settle.ts';
 import type { SettleOptions } from '../settle.ts';
+import type { FailoverReport } from './failover.ts';
 import { lookAtPipeline } from './settle.ts';
 import type { SettleProgress } from './settle.ts';
 import { rememberBeginnings } from './subscriptions.ts';
@@ -29,7 +30,7 @@ export interface Pipeline {
   /** Waits until nothing is on its way any more. Returns false when nothing has moved for a while. */
   settle(options?: SettleOptions<SettleProgress>): Promise<boolean>;
   /** Without fed orders it checks the invariants of all data that are there. */
-  summarize(fed: FeedResult | undefined, settled: boolean): Promise<Summary>;
+  summarize(fed: FeedResult | undefined, settled: boolean, failover?: FailoverReport): Promise<Summary>;
   close(): Promise<void>;
 }
 
@@ -66,13 +67,14 @@ export async function openPipeline(run: LocalRun, fresh: boolean): Promise<Pipel
     subscriptions,
     checkInvariants: check,
     settle: (options = {}) => settle(() => lookAtPipeline(run, database), options),
-    summarize: async (fed, settled) => summarize({
+    summarize: async (fed, settled, failover) => summarize({
       database,
       settled,
       ...(fed && { fed }),
       deadLetters: deadLetters(run).length,
       restarts: run.workloads.reduce((sum, service) => sum + service.restarts(), 0),
       invariants: await check(fed),
+      ...(failover && { failover }),
     }),
     close: () => database.end(),
   };

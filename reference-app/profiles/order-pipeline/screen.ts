@@ -2,6 +2,7 @@ import type { Screen } from 'cdk-local-run/cli/screen';
 import type { InvariantResult } from '../../invariants/invariants.ts';
 import type { FeedResult } from '../../load/feed.ts';
 import type { Example } from '../profile.ts';
+import type { FailoverReport } from './failover.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { Percentiles, Summary } from './summary.ts';
 
@@ -27,6 +28,7 @@ export function printSummary(out: Screen, summary: Summary, fed: FeedResult | un
     out.line('  No orders were fed: the invariants are those of all data in the folder.');
     row(out, 'dead-lettered', String(summary.deadLetters), DEAD_LETTERS);
   }
+  if (summary.failover) printFailover(out, summary.failover);
   out.line();
   printInvariants(out, summary.invariants);
   if (summary.settled) return;
@@ -49,6 +51,26 @@ function printOrders(out: Screen, summary: Summary, fed: FeedResult): void {
   row(out, 'orders per second', String(summary.ordersPerSecond), `over ${summary.seconds} s, first accepted to last decided`);
   printTimes(out, 'end to end', summary.endToEndMs, 'accepting to deciding transaction, database clock');
   printTimes(out, '202 after', summary.acceptMs, 'from the intended send time, client clock');
+}
+
+function printFailover(out: Screen, failover: FailoverReport): void {
+  const ms = (value: number | undefined) => (value === undefined ? '-' : `${value} ms`);
+  const { replication, failedRequests, acceptedReplicated, lost, lostReplicated, notReady } = failover;
+  out.line();
+  out.line(out.paint('bold', 'Failover'));
+  out.line(out.paint('dim', `  the writer was killed and its replica promoted; ${replication} replication; times count from the kill`));
+  row(out, 'last accepted before', ms(failover.lastAcceptedMs));
+  row(out, 'writable', ms(failover.writableMs), 'the replica was promoted and has the address of the writer');
+  row(out, 'first accepted after', ms(failover.firstAcceptedMs));
+  row(out, 'no order accepted for', ms(failover.outageMs));
+  row(out, 'requests failed', String(failedRequests), `over ${failover.errorSeconds} s; ${kindsOf(failover)}`);
+  row(out, 'all services ready', ms(failover.readyMs), notReady.length === 0 ? 'none was restarted for it' : `not ready: ${notReady.join(', ')}`);
+  row(out, 'new replica', ms(failover.replicaMs), 'it streams at the address of the reader; the writer was there meanwhile');
+  row(out, 'orders lost', String(lost), `of ${acceptedReplicated} that the replica certainly had: ${lostReplicated}`);
+}
+
+function kindsOf({ failuresByKind }: FailoverReport): string {
+  return Object.entries(failuresByKind).map(([kind, count]) => `${count} × ${kind}`).join(', ') || 'none';
 }
 
 function printTimes(out: Screen, name: string, { p50, p99 }: Percentiles, note: string): void {

@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import type { FailoverReport } from './failover.ts';
 import type { InvariantResult } from '../../invariants/invariants.ts';
 import type { FeedResult } from '../../load/feed.ts';
 import { percentile, sorted } from '../../load/statistics.ts';
@@ -29,6 +30,8 @@ export interface Summary {
   readonly acceptMs: Percentiles;
   readonly settled: boolean;
   readonly invariants: readonly InvariantResult[];
+  /** The failover that took place while the orders were fed. */
+  readonly failover?: FailoverReport;
   readonly ok: boolean;
 }
 
@@ -51,6 +54,8 @@ export interface SummaryInput {
   readonly restarts: number;
   readonly settled: boolean;
   readonly invariants: readonly InvariantResult[];
+  /** @default - there was none */
+  readonly failover?: FailoverReport;
 }
 
 interface Decision {
@@ -60,9 +65,10 @@ interface Decision {
   readonly decidedMs: number | null;
 }
 
-const NOTHING: FeedResult = { keyPrefix: '', accepted: [], refused: [], unanswered: [], retries: 0 };
+const NOTHING: FeedResult = { keyPrefix: '', accepted: [], refused: [], unanswered: [], failures: [], retries: 0 };
 
-export async function summarize({ database, fed = NOTHING, deadLetters, restarts, settled, invariants }: SummaryInput): Promise<Summary> {
+export async function summarize(input: SummaryInput): Promise<Summary> {
+  const { database, fed = NOTHING, deadLetters, restarts, settled, invariants, failover } = input;
   const { rows } = await database.query<Decision>(DECISIONS, [fed.accepted.map(({ orderId }) => orderId)]);
   const { rows: [refused] } = await database.query<{ count: number }>('SELECT count(*)::int AS count FROM messaging.outbox_dead');
   const decided = rows.flatMap(({ acceptedMs, decidedMs }) => (decidedMs === null ? [] : [decidedMs - acceptedMs]));
@@ -78,7 +84,10 @@ export async function summarize({ database, fed = NOTHING, deadLetters, restarts
     acceptMs: percentiles(fed.accepted.map(({ latencyMs }) => latencyMs)),
     settled,
     invariants,
-    ok: settled && orders.unanswered + orders.refused + orders.wronglyConfirmed === 0 && invariants.every(({ ok }) => ok),
+    ...(failover && { failover }),
+    ok: orders.unanswered + orders.refused + orders.wronglyConfirmed === 0 && (failover?.ok ?? true)
+      // What a failover loses is missed by those who had heard of it: an event is handled whose order is gone, or an order waits for one.
+      && (failover?.replication === 'asynchronous' || settled && invariants.every(({ ok }) => ok)),
   };
 }
 

@@ -5,27 +5,40 @@ import { feedApart } from '../../load/feed-thread.ts';
 import type { FeedResult } from '../../load/feed.ts';
 import { readSampleOrders } from '../../load/orders.ts';
 import type { FeedPlan, OpenOptions, RunningSystem } from '../profile.ts';
+import { FailoverDrill } from './failover.ts';
 import { Journeys } from './journeys.ts';
 import { openPipeline } from './pipeline.ts';
 import type { Pipeline } from './pipeline.ts';
 import { examplesOf, printSummary } from './screen.ts';
 
 const JOURNEYS_MS = 60_000;
+/** The share of the orders that are accepted before the failover. */
+const FAILOVER_AFTER = 0.4;
+const LOSS_STALL_MS = 20_000;
 
 /** The order pipeline as `npm start` feeds and shows it. */
 export async function openSystem(run: LocalRun, { fresh }: OpenOptions): Promise<RunningSystem<FeedResult> | undefined> {
   const pipeline = await openPipeline(run, fresh);
   if (!pipeline) return undefined;
+  let drill: FailoverDrill | undefined;
   return {
-    feed: async (plan, out, signal) => (plan.orders === undefined ? feedSamples : feedRandom)(pipeline, plan, out, signal),
+    feed: async (plan, out, signal) => {
+      if (plan.orders === undefined) return feedSamples(pipeline, plan, out, signal);
+      if (plan.failover !== undefined) drill = new FailoverDrill(pipeline, plan.failover, Math.floor(plan.orders * FAILOVER_AFTER));
+      const fed = await feedRandom(pipeline, plan, out, signal, drill);
+      await drill?.recovered(signal);
+      return fed;
+    },
     settle: async (signal, onProgress) => pipeline.settle({
       signal,
+      // An order whose last step is lost waits for it forever.
+      ...(drill?.replication === 'asynchronous' && { stallMs: LOSS_STALL_MS }),
       onProgress: ({ open, unpublished, waiting }) => {
         onProgress(`${open} orders on their way, ${unpublished} events to publish, ${waiting} messages in queues`);
       },
     }),
     check: async (fed, settled) => {
-      const summary = await pipeline.summarize(fed, settled);
+      const summary = await pipeline.summarize(fed, settled, fed && await drill?.report(fed));
       return { ok: summary.ok, json: summary, print: (out) => printSummary(out, summary, fed) };
     },
     examples: (fed) => examplesOf(pipeline, fed?.accepted[0]?.orderId),
@@ -45,14 +58,19 @@ async function feedSamples({ writeUrl, database }: Pipeline, { rate }: FeedPlan,
   return fed;
 }
 
-async function feedRandom({ writeUrl }: Pipeline, plan: FeedPlan, out: Screen, signal: AbortSignal): Promise<FeedResult> {
+async function feedRandom(
+  { writeUrl }: Pipeline, plan: FeedPlan, out: Screen, signal: AbortSignal, drill: FailoverDrill | undefined,
+): Promise<FeedResult> {
   const { orders: count = 0, rate, seed } = plan;
   out.line(`${out.paint('bold', `${count} random orders`)} at ${rate} per second, seed ${seed}`);
   const started = performance.now();
   let accepted = 0;
   const end = periodically(out, () => `  ${accepted} of ${count} accepted, ${seconds(performance.now() - started)}`);
   try {
-    return await feedApart({ url: writeUrl, rate, random: { count, seed } }, signal, () => accepted++);
+    return await feedApart({ url: writeUrl, rate, random: { count, seed } }, signal, () => {
+      accepted++;
+      drill?.accepted();
+    });
   } finally {
     end();
   }

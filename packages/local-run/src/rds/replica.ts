@@ -39,13 +39,13 @@ export async function startBuiltReplica(writer: DatabaseAddress, options: Server
 }
 
 async function streams(writer: DatabaseAddress): Promise<boolean> {
-  return within(async () => {
+  return comesTrue(async () => {
     const rows = await query(writer, 'select 1 from pg_stat_replication where application_name = $1 and state in (\'streaming\', \'catchup\')', [SLOT]);
     return rows.length > 0;
   });
 }
 
-async function within(condition: () => Promise<boolean>): Promise<boolean> {
+async function comesTrue(condition: () => Promise<boolean>): Promise<boolean> {
   for (const deadline = Date.now() + DEADLINE_MS; Date.now() < deadline; await delay(25)) if (await condition()) return true;
   return false;
 }
@@ -130,7 +130,7 @@ export async function commitOnReplica(writer: DatabaseAddress, on: boolean): Pro
 
 /** Resolves when a replica whose primary has ended has received everything that this one had sent. */
 export async function receivedAll(reader: DatabaseAddress): Promise<void> {
-  const ended = await within(async () => (await query(reader, 'select 1 from pg_stat_wal_receiver where status = \'streaming\'')).length === 0);
+  const ended = await comesTrue(async () => (await query(reader, 'select 1 from pg_stat_wal_receiver where status = \'streaming\'')).length === 0);
   if (!ended) throw new Error('The replica still receives from a primary that has ended.');
 }
 
