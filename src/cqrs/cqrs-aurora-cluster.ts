@@ -254,8 +254,15 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
    */
   public readonly rotationSecurityGroup?: ec2.ISecurityGroup;
 
-  /** The proxy. It is undefined without the property `proxy`. */
-  public readonly proxy?: CqrsProxy;
+  /**
+   * The proxy with its resources and metrics. It is the same as `proxy`.
+   *
+   * @default - undefined: there is no proxy
+   */
+  public readonly cqrsProxy?: CqrsProxy;
+
+  /** The database through the proxy. It is undefined without the property `proxy`. */
+  public readonly proxy?: ICqrsDatabase;
 
   public readonly engineName: string;
   public readonly writerEndpoint: rds.Endpoint;
@@ -379,7 +386,7 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
     }
     this.grants = CqrsDatabaseGrants.fromDatabase(this);
     if (props.proxy) {
-      this.proxy = new CqrsProxy(this, 'Proxy', {
+      this.cqrsProxy = new CqrsProxy(this, 'Proxy', {
         ...props.proxy,
         database: this,
         cluster: this.cluster,
@@ -388,6 +395,7 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
         readers: readers.length > 0,
         logRetention: props.logRetention,
       });
+      this.proxy = this.cqrsProxy;
     }
   }
 

@@ -3,14 +3,19 @@ import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
 import { Construct } from 'constructs';
 import type { CqrsAuroraCluster } from './cqrs-aurora-cluster';
+import { alarmsWith } from '../private/alarm-actions';
 import { requireDuration, requireInteger } from '../private/validation';
 
 /**
  * Options of the alarms of a database.
  */
 export interface CqrsDatabaseAlarmsOptions {
-  /** The actions when an alarm goes off, such as an `SnsAction`. */
-  readonly actions: cloudwatch.IAlarmAction[];
+  /**
+   * The actions when an alarm goes off, such as an `SnsAction`.
+   *
+   * @default - none: the alarms are only visible in CloudWatch, which is the warning `alarmsWithoutActions`
+   */
+  readonly actions?: cloudwatch.IAlarmAction[];
 
   /**
    * The actions when an alarm is over. Tools that open an incident use them to close it.
@@ -108,63 +113,66 @@ export class CqrsDatabaseAlarms extends Construct {
    */
   public readonly proxyBorrowLatency?: cloudwatch.Alarm;
 
-  private readonly actions: cloudwatch.IAlarmAction[];
-  private readonly okActions: cloudwatch.IAlarmAction[];
-
   constructor(scope: Construct, id: string, props: CqrsDatabaseAlarmsProps) {
     super(scope, id);
     const { database, maxConnections, acceptableReplicaLag = Duration.seconds(1) } = props;
-    this.actions = props.actions;
-    this.okActions = props.okActions ?? [];
     requireDuration(this, 'acceptableReplicaLag', acceptableReplicaLag, Duration.millis(10), Duration.minutes(10));
     // The limits of the parameter: https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/AuroraPostgreSQL.Managing.html
     requireInteger(this, 'maxConnections', maxConnections, 6, 262143);
     const name = database.node.path;
+    const alarm = alarmsWith(this, props);
+    const comparisonOperator = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD;
 
-    this.replicaLag = props.readers ? this.addAlarm('ReplicaLag', {
+    this.replicaLag = props.readers ? alarm('ReplicaLag', {
       metric: database.metricReplicaLag({ period: MINUTE }),
       threshold: acceptableReplicaLag.toMilliseconds(),
+      comparisonOperator,
       evaluationPeriods: 5,
       alarmDescription: `Readers of ${name} lag behind by more than ${acceptableReplicaLag.toHumanString()}, so queries show old data. `
         + 'Look for long queries on the readers and for readers that are smaller than the writer. Aurora restarts a reader that lags too far.',
     }) : undefined;
-    this.capacity = props.serverless ? this.addAlarm('Capacity', {
+    this.capacity = props.serverless ? alarm('Capacity', {
       metric: database.metricCapacityUtilization({ period: MINUTE }),
       threshold: 90,
+      comparisonOperator,
       evaluationPeriods: 15,
       treatMissingData: cloudwatch.TreatMissingData.BREACHING,
       alarmDescription: `${name} uses more than 90 % of maxCapacity, or reports nothing. At 100 % it can't grow, and everything gets slower. `
         + 'Find the statements with the most load in Database Insights; raise maxCapacity if the load is right.',
-    }) : this.addAlarm('Capacity', {
+    }) : alarm('Capacity', {
       metric: database.metricCpuUtilization({ period: MINUTE }),
       threshold: 80,
+      comparisonOperator,
       evaluationPeriods: 15,
       treatMissingData: cloudwatch.TreatMissingData.BREACHING,
       alarmDescription: `${name} uses more than 80 % of its CPU, or reports nothing. `
         + 'Find the statements with the most load in Database Insights; take a larger instanceType if the load is right.',
     });
-    this.connections = maxConnections === undefined ? undefined : this.addAlarm('Connections', {
+    this.connections = maxConnections === undefined ? undefined : alarm('Connections', {
       metric: database.metricConnections({ period: MINUTE }),
       threshold: Math.floor(maxConnections * 0.8),
+      comparisonOperator,
       evaluationPeriods: 5,
       alarmDescription: `An instance of ${name} has more than 80 % of its ${maxConnections} connections. When all are used, logins are refused. `
         + 'Look in pg_stat_activity for the workload that has most; make its pool smaller, run fewer replicas, or let it use the proxy.',
     });
-    this.deadlocks = this.addAlarm('Deadlocks', {
+    this.deadlocks = alarm('Deadlocks', {
       metric: database.cluster.metricDeadlocks({ period: MINUTE, statistic: cloudwatch.Stats.MAXIMUM }),
       threshold: 0.1,
+      comparisonOperator,
       evaluationPeriods: 5,
       alarmDescription: `${name} ends transactions because of deadlocks, more than six per minute. The services try again, so work gets slow. `
         + 'The log of the database has the statements; make all of them lock rows in the same order.',
     });
-    this.transactionIds = this.addAlarm('TransactionIds', {
+    this.transactionIds = alarm('TransactionIds', {
       metric: database.metricUsedTransactionIds({ period: Duration.minutes(5) }),
       threshold: 1e9,
+      comparisonOperator,
       evaluationPeriods: 3,
       alarmDescription: `${name} has used half of its transaction ids. At 2 billion it stops to write. `
         + 'Vacuum could not clean up: look for old transactions, prepared transactions and replication slots, end them, and run VACUUM (FREEZE).',
     });
-    this.localStorage = props.serverless ? undefined : this.addAlarm('LocalStorage', {
+    this.localStorage = props.serverless ? undefined : alarm('LocalStorage', {
       metric: database.cluster.metricFreeLocalStorage({ period: MINUTE, statistic: cloudwatch.Stats.MINIMUM }),
       threshold: 5 * 1024 ** 3,
       comparisonOperator: cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
@@ -172,23 +180,14 @@ export class CqrsDatabaseAlarms extends Construct {
       alarmDescription: `An instance of ${name} has less than 5 GiB of local storage. Queries that sort on disk fail when it is full. `
         + 'Look for statements with large temporary files, or take a larger instanceType, which has more.',
     });
-    this.proxyBorrowLatency = database.proxy && this.addAlarm('ProxyBorrowLatency', {
-      metric: database.proxy.metricBorrowLatency({ period: MINUTE }),
-      threshold: Duration.millis(100).toMilliseconds() * 1000,
+    this.proxyBorrowLatency = database.cqrsProxy && alarm('ProxyBorrowLatency', {
+      metric: database.cqrsProxy.metricBorrowLatency({ period: MINUTE }),
+      // The metric is in microseconds.
+      threshold: 100_000,
+      comparisonOperator,
       evaluationPeriods: 5,
       alarmDescription: `Clients of the proxy of ${name} wait more than 100 ms for a connection. The pool is used up. `
         + 'Look for pinned connections and long transactions; raise maxConnectionsPercent, or the capacity of the database.',
     });
-  }
-
-  private addAlarm(id: string, props: cloudwatch.AlarmProps): cloudwatch.Alarm {
-    const alarm = new cloudwatch.Alarm(this, id, {
-      comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-      treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
-      ...props,
-    });
-    alarm.addAlarmAction(...this.actions);
-    alarm.addOkAction(...this.okActions);
-    return alarm;
   }
 }

@@ -1,5 +1,5 @@
 import { App, Duration, Stack, Token } from 'aws-cdk-lib';
-import { Match, Template } from 'aws-cdk-lib/assertions';
+import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
@@ -220,6 +220,12 @@ describe('alarms', () => {
   test('of a lag that is acceptable', () => {
     expect(alarmed({}, { acceptableReplicaLag: Duration.millis(200) }).found)
       .toContain('ReplicaLag: Maximum AuroraReplicaLagMaximum > 200 for 5x60s, notBreaching');
+  });
+
+  test('without actions are a warning', () => {
+    databaseOf().addAlarms({});
+    Annotations.fromStack(stack).hasWarning('/Test/Database/Alarms', Match.stringLikeRegexp('^ReplicaLag, Capacity, Connections, Deadlocks, '
+      + 'TransactionIds: an alarm without actions is only visible'));
   });
 
   // https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.setting-capacity.html

@@ -19,8 +19,10 @@ beforeEach(() => {
   vpc = new ec2.Vpc(new Stack(app, 'Network', { env: { account: '111122223333', region: 'eu-west-1' } }), 'Vpc');
 });
 
-function databaseOf(props: Partial<CqrsAuroraClusterProps> = {}): CqrsAuroraCluster & { proxy: CqrsProxy } {
-  return new CqrsAuroraCluster(stack, 'Database', { vpc, proxy: {}, ...props }) as CqrsAuroraCluster & { proxy: CqrsProxy };
+function databaseOf(props: Partial<CqrsAuroraClusterProps> = {}): CqrsAuroraCluster & { cqrsProxy: CqrsProxy } {
+  const database = new CqrsAuroraCluster(stack, 'Database', { vpc, proxy: {}, ...props });
+  expect(database.proxy).toBe(database.cqrsProxy);
+  return database as CqrsAuroraCluster & { cqrsProxy: CqrsProxy };
 }
 
 function resourceOf(type: string): any {
@@ -41,9 +43,9 @@ test('takes passwords over TLS, in the subnets of the database', () => {
     Auth: secrets,
     RequireTLS: true,
     IdleClientTimeout: 1800,
-    RoleArn: stack.resolve(db.proxy.role.roleArn),
+    RoleArn: stack.resolve(db.cqrsProxy.role.roleArn),
     VpcSubnetIds: subnets,
-    VpcSecurityGroupIds: [stack.resolve(db.proxy.securityGroup.securityGroupId)],
+    VpcSecurityGroupIds: [stack.resolve(db.cqrsProxy.securityGroup.securityGroupId)],
   });
 });
 
@@ -57,7 +59,7 @@ test('leaves connections of the cluster to those who connect directly', () => {
   expect(resourceOf('AWS::RDS::DBProxyTargetGroup')).toEqual({
     Type: 'AWS::RDS::DBProxyTargetGroup',
     Properties: {
-      DBProxyName: stack.resolve(db.proxy.databaseProxy.dbProxyName),
+      DBProxyName: stack.resolve(db.cqrsProxy.databaseProxy.dbProxyName),
       TargetGroupName: 'default',
       DBClusterIdentifiers: [stack.resolve(db.cluster.clusterIdentifier)],
       ConnectionPoolConfigurationInfo: { MaxConnectionsPercent: 80, ConnectionBorrowTimeout: 120 },
@@ -79,8 +81,8 @@ test('takes options', () => {
 describe('endpoints', () => {
   test('listen on 5432, whatever the port of the cluster is', () => {
     const db = databaseOf({ port: 6000 });
-    expect(DatabaseAccess.command(db.proxy).egressPorts).toEqual([5432]);
-    expect(stack.resolve(DatabaseAccess.query(db.proxy).environment)).toEqual({
+    expect(DatabaseAccess.command(db.cqrsProxy).egressPorts).toEqual([5432]);
+    expect(stack.resolve(DatabaseAccess.query(db.cqrsProxy).environment)).toEqual({
       DB_ENGINE: 'postgres',
       DB_NAME: 'orders',
       DB_SECRET_ARN: stack.resolve(db.queryLogin.secret?.secretArn),
@@ -97,17 +99,17 @@ describe('endpoints', () => {
     const db = databaseOf();
     expect(resourceOf('AWS::RDS::DBProxyEndpoint').Properties).toEqual({
       DBProxyEndpointName: 'test-database-proxy-c572a5c3-ro',
-      DBProxyName: stack.resolve(db.proxy.databaseProxy.dbProxyName),
+      DBProxyName: stack.resolve(db.cqrsProxy.databaseProxy.dbProxyName),
       TargetRole: 'READ_ONLY',
       VpcSubnetIds: resourceOf('AWS::RDS::DBSubnetGroup').Properties.SubnetIds,
-      VpcSecurityGroupIds: [stack.resolve(db.proxy.securityGroup.securityGroupId)],
+      VpcSecurityGroupIds: [stack.resolve(db.cqrsProxy.securityGroup.securityGroupId)],
     });
   });
 
   test('have none for reading without a reader, as it would refuse everyone', () => {
     const db = databaseOf({ instances: CqrsInstances.serverless({ readers: 0 }) });
     Template.fromStack(stack).resourceCountIs('AWS::RDS::DBProxyEndpoint', 0);
-    expect(db.proxy.readerEndpoint).toBe(db.proxy.writerEndpoint);
+    expect(db.cqrsProxy.readerEndpoint).toBe(db.cqrsProxy.writerEndpoint);
   });
 
   test('have names that RDS accepts, even in deep constructs', () => {
@@ -158,13 +160,13 @@ test('serves a cluster that is brought', () => {
 });
 
 test('is no place for a migration', () => {
-  const { proxy } = databaseOf();
+  const { cqrsProxy: proxy } = databaseOf();
   expect(() => DatabaseAccess.admin(proxy)).toThrow(
     'DatabaseAccess.admin needs the credentials of an administrator: give adminSecret to CqrsDatabase, and use the database instead of its proxy');
 });
 
 test('shows how long clients wait, and what is pinned', () => {
-  const { proxy } = databaseOf();
+  const { cqrsProxy: proxy } = databaseOf();
   const shown = [proxy.metricBorrowLatency(), proxy.metricPinnedConnections({ period: Duration.minutes(1) })]
     .map((metric) => stack.resolve(metric.toMetricConfig().metricStat));
   const dimensions = [{ name: 'ProxyName', value: stack.resolve(proxy.databaseProxy.dbProxyName) }];
