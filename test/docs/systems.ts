@@ -4,13 +4,14 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
+import * as s3 from 'aws-cdk-lib/aws-s3';
+import * as sns from 'aws-cdk-lib/aws-sns';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import {
-  ClusterPrerequisite, ConsumerTarget, CqrsAuroraCluster, CqrsAuroraClusterProps, CqrsInstances, DatabaseSide, EventArchive,
-  EventDrivenOrderPipeline, EventTransport,
-  KubernetesAccess, KubernetesAccessOptions, KubernetesJob, KubernetesPrerequisites, KubernetesServices, KubernetesWorkload, OrderEventBus,
-  ServiceExposure, ServiceHost, WorkloadImage,
+  ClusterPrerequisite, ConsumerTarget, CqrsAuroraCluster, CqrsAuroraClusterProps, CqrsCredentials, CqrsInstances, DatabaseSide, EventArchive,
+  EventDrivenOrderPipeline, EventTransport, KubernetesAccess, KubernetesAccessOptions, KubernetesJob, KubernetesManifestFiles,
+  KubernetesPrerequisites, KubernetesServices, KubernetesWorkload, OrderEventBus, ServiceExposure, ServiceHost, WorkloadImage,
 } from '../../src';
 import { testKubernetes } from '../cluster';
 
@@ -34,8 +35,8 @@ export class System {
     return ServiceHost.kubernetesServices(this.kubernetes, image);
   }
 
-  public key(): kms.Key {
-    return new kms.Key(this.brought, 'Key');
+  public key(id = 'Key'): kms.Key {
+    return new kms.Key(this.brought, id);
   }
 
   public role(id: string): iam.Role {
@@ -74,8 +75,11 @@ export const PERMISSIONS: { [page: string]: Build } = {
     pipeline.addService('Catalog', system.services.run(['node', 'y.js']), { database: DatabaseSide.COMMAND });
   },
   'docs/cqrs-aurora-cluster.md': (system) => {
-    const { grants } = new CqrsAuroraCluster(system.stack, 'Database', { vpc: system.vpc, encryptionKey: system.key() });
-    grants.admin(system.role('Migration'));
+    const database = new CqrsAuroraCluster(system.stack, 'Database', { vpc: system.vpc, encryptionKey: system.key(), proxy: {} });
+    database.grants.admin(system.role('Migration'));
+    const tokens = new CqrsAuroraCluster(system.stack, 'Tokens', { vpc: system.vpc, credentials: CqrsCredentials.iam() });
+    tokens.grants.command(system.role('Writer'));
+    tokens.notifyEvents(new sns.Topic(system.stack, 'Topic', { masterKey: system.key('TopicKey') }));
   },
   'docs/order-event-bus.md': (system) => new OrderEventBus(system.stack, 'Bus', { encryptionKey: system.key() }),
   'docs/kubernetes-workload.md': (system) => {
@@ -141,6 +145,13 @@ export const COUNTS: { [page: string]: { [row: string]: Counted } } = {
       instances: CqrsInstances.provisioned({ instanceType: new ec2.InstanceType('r8g.large'), maxReaders: 4 }),
     }),
     '`logRetention`': [database(), database({ logRetention: logs.RetentionDays.ONE_MONTH })],
+    '`proxy`': [database(), database({ proxy: {} })],
+    '`CqrsCredentials.iam()`': database({ credentials: CqrsCredentials.iam() }),
+    '`CqrsCredentials.rotatedPasswords()`': [database(), database({ credentials: CqrsCredentials.rotatedPasswords() })],
+    '`monitoringInterval`': [database(), database({ monitoringInterval: Duration.minutes(1) })],
+    '`addAlarms()`': [database(), ({ stack, vpc }) => new CqrsAuroraCluster(stack, 'Database', { vpc }).addAlarms({})],
+    '`notifyEvents()`': [database(), ({ stack, vpc, brought }) =>
+      new CqrsAuroraCluster(stack, 'Database', { vpc }).notifyEvents(new sns.Topic(brought, 'Topic'))],
   },
   'docs/order-event-bus.md': {
     'by default': ({ stack }) => new OrderEventBus(stack, 'Bus'),
@@ -150,6 +161,11 @@ export const COUNTS: { [page: string]: { [row: string]: Counted } } = {
     'a workload that is not exposed, or cluster-internal': workload(),
     'behind a load balancer, with its address': workload(ServiceExposure.internalNetworkLoadBalancer()),
     'a job': ({ stack, kubernetes }) => new KubernetesJob(stack, 'Job', { kubernetes, image }),
+    '`KubernetesManifestFiles`': ({ stack }) => {
+      const access = KubernetesAccess.manifestsOnly({ clusterName: 'platform' });
+      access.applyManifest(stack, 'Object', [{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'own' } }]);
+      new KubernetesManifestFiles(stack, 'Files', { kubernetes: access, bucket: s3.Bucket.fromBucketName(stack, 'Bucket', 'manifests') });
+    },
   },
   'docs/kubernetes-prerequisites.md': {
     'EKS Auto Mode, another namespace than `default`': prerequisites({ namespace: 'orders' }),
