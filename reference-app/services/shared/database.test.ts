@@ -7,6 +7,7 @@ import { createPool, isLoopback, parseEndpoint, withTransaction, type Pool } fro
 import { isUnavailable } from './database-errors.ts';
 import { iamLogin, secretLogin } from './database-login.ts';
 import { createWriterPool } from './pools.ts';
+import { createLogger } from './telemetry.ts';
 import { eventually, startTestServer, type TestServer } from './testing.ts';
 
 let server: TestServer;
@@ -201,6 +202,20 @@ test('a connection that breaks in a transaction is not used again, and does not 
     await tx.query('SELECT 1');
   }), isUnavailable);
   assert.equal(await withTransaction(admin, async (tx) => (await tx.query<{ n: number }>('SELECT 1 AS n')).rows[0]!.n), 1);
+});
+
+test('an idle connection that breaks is in the log without what it knows', async () => {
+  const { user, password } = server.postgres.writer;
+  const lines: string[] = [];
+  const logger = createLogger({ service: 'test' }, { write: (line) => void lines.push(line) });
+  const login = secretLogin(secrets.put({ name: 'idle', secretString: JSON.stringify({ username: user, password, dbname: 'postgres' }) }).ARN, client);
+  const pool = createPool({ endpoint: endpoint(), login, applicationName: 'idle', max: 1, logger });
+  await pool.query('SELECT 1');
+  await admin.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = \'idle\'');
+  await eventually(() => lines.length, (count) => count > 0);
+  assert.match(lines[0]!, /"code":"57P01".*an idle database connection broke/);
+  assert.doesNotMatch(lines.join(''), /secretKey|_connectionCallback|keepAlive/);
+  await pool.end();
 });
 
 test('a server that is gone silently is noticed, and the next query finds the new one', async () => {

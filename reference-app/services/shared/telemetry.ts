@@ -28,7 +28,7 @@ export function createLogger(options: { service: string; level?: string }, desti
     messageKey: 'message',
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (level) => ({ level }) },
-    // The fields of an error of the database or of AWS are not for the log.
-    redact: { paths: ['password', '*.password', 'secret', '*.secret', 'err.config', 'err.$response'], remove: true },
+    // The fields of an error of the database or of AWS are not for the log: a client has the key that cancels its statements.
+    redact: { paths: ['password', '*.password', 'secret', '*.secret', 'err.config', 'err.$response', 'err.client'], remove: true },
   }, destination ?? pino.destination({ dest: 1, sync: true }));
 }

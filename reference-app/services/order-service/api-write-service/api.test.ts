@@ -540,7 +540,9 @@ describe('api-write-service', () => {
   describe('database away', () => {
     it('says 503 with Retry-After and is not ready; lives on', async (t) => {
       const away = new pg.Pool({ host: '127.0.0.1', port: 1, user: 'x', password: 'x', database: 'x' });
-      const lonely = createWriteApi({ pool: away, logger: silentLogger(), registry: new Registry() });
+      const lines: { level: string; err?: unknown }[] = [];
+      const logger = createLogger({ service: 'test' }, { write: (line) => void lines.push(JSON.parse(line) as typeof lines[number]) });
+      const lonely = createWriteApi({ pool: away, logger, registry: new Registry() });
       t.after(async () => {
         await lonely.close();
         await away.end();
@@ -551,6 +553,12 @@ describe('api-write-service', () => {
       await assertRefused(answer, 503, 'unavailable');
       assert.equal((await fetch(`${base}/readyz`)).status, 503);
       assert.equal((await fetch(`${base}/livez`)).status, 200);
+      lines.splice(0);
+      for (const { status } of await Promise.all(Array.from({ length: 20 }, () => postTo(base, camel)))) assert.equal(status, 503);
+      // A line for each request, and one explanation in a second.
+      await eventually(() => lines.filter(({ err }) => !err).length, (count) => count === 20);
+      assert.ok(lines.length <= 22, `${lines.length} lines`);
+      assert.deepEqual([...new Set(lines.map(({ level }) => level))], ['warn']);
     });
 
     it('is not ready while the schema is missing, and says 503', async (t) => {

@@ -34,6 +34,9 @@ export interface AppOptions {
   readonly ready: ReadyCheck;
 }
 
+const UNAVAILABLE = 503;
+const EXPLAIN_MS = 1_000;
+
 export const BODY_LIMIT = 64 * 1024;
 
 /** The common part of every HTTP API of the system: limits, problems, health, trace context, log line, metrics. */
@@ -108,7 +111,8 @@ export function createApp({ logger, registry, ready }: AppOptions): FastifyInsta
     duration.observe({ method: request.method, route, status: reply.statusCode }, seconds);
     if ((HEALTH_PATHS as readonly string[]).includes(route)) return;
     const quiet = request.method === 'GET' && reply.statusCode < 400;
-    logger[reply.statusCode >= 500 ? 'error' : quiet ? 'debug' : 'info']({
+    const level = reply.statusCode >= 500 ? reply.statusCode === UNAVAILABLE ? 'warn' : 'error' : quiet ? 'debug' : 'info';
+    logger[level]({
       traceId: traceIdOf(request.traceparent),
       requestId: request.id,
       ...(request.orderId ? { orderId: request.orderId } : {}),
@@ -119,10 +123,20 @@ export function createApp({ logger, registry, ready }: AppOptions): FastifyInsta
     }, 'request');
   });
 
+  let explainedAt = -Infinity;
+  /** While the database is away every request fails for the same reason, which one of them in a second explains. */
+  function isWorthALine({ status }: Problem): boolean {
+    if (status !== UNAVAILABLE) return true;
+    if (performance.now() - explainedAt < EXPLAIN_MS) return false;
+    explainedAt = performance.now();
+    return true;
+  }
+
   app.setErrorHandler((error: FastifyError | Problem, request, reply) => {
     const problem = problemOf(error, request);
-    if (problem.status >= 500) {
-      logger.error({ err: problem.cause ?? error, traceId: traceIdOf(request.traceparent), requestId: request.id }, problem.message);
+    if (problem.status >= 500 && isWorthALine(problem)) {
+      const level = problem.status === UNAVAILABLE ? 'warn' : 'error';
+      logger[level]({ err: problem.cause ?? error, traceId: traceIdOf(request.traceparent), requestId: request.id }, problem.message);
     }
     return sendProblem(problem, request, reply);
   });
