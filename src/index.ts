@@ -5,4 +5,5 @@ export * from './kafka';
 export * from './pipeline';
 export * from './service';
 export * from './transport';
+export * from './validation';
 export * from './workload';

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 
 /** From the bottom to the top: a layer imports only from those before it. */
-const LAYERS = ['private', 'bus', 'workload', 'cqrs', 'consumer', 'kafka', 'transport', 'service', 'pipeline'];
+const LAYERS = ['private', 'validation', 'bus', 'workload', 'cqrs', 'consumer', 'kafka', 'transport', 'service', 'pipeline'];
 
 interface Import { readonly file: string; readonly from: string; readonly imported: string; readonly to: string }
 

@@ -1,0 +1,1 @@
+export * from './eks-cluster-checks';
