@@ -94,4 +94,4 @@ await withFolder('failover', process.argv.includes('--keep'), async (workspace) 
   await failover('asynchronous', join(workspace, 'asynchronous'), ['--app', join(first, 'assembly')]);
 });
 console.log(`\n${((Date.now() - started) / 1000).toFixed(0)} s`);
-steps.finish('failover');
+steps.finish();

@@ -91,12 +91,12 @@ export class Steps {
     }
   }
 
-  /** Prints the failures and the sum, and sets the exit code. */
+  /** Prints the failures and the sum, and sets the exit code. @param name begins the line of the sum; without it, the sum stands alone */
   finish(name) {
     for (const { label, message } of this.failures) {
       console.error(`\nFAIL ${label}\n${message.replace(/^/gm, '  ')}`);
     }
-    console.log(`\n${name}: ${this.passed} passed, ${this.failures.length} failed`);
+    console.log(`\n${name === undefined ? '' : `${name}: `}${this.passed} passed, ${this.failures.length} failed`);
     if (this.failures.length > 0 || this.passed === 0) { process.exitCode = 1; }
   }
 }

@@ -101,6 +101,7 @@ test('a stack that nobody here wrote: its function, its container, its queue, it
   assert.deepEqual(run.warnings, [
     'The local run cannot make Shop/Table (AWS::DynamoDB::Table): calls to DynamoDB are refused; give the address of one with --endpoint dynamodb=URL.',
   ]);
+  assert.equal(run.withoutMeaning.get('pools of RDS Proxy: its address is that of the database'), 1);
   assert.ok((run.withoutMeaning.get('network: everything listens on 127.0.0.1') ?? 0) > 5);
   assert.deepEqual(run.buses.map(({ name }) => name).sort(), ['default', 'shop']);
 
@@ -118,6 +119,10 @@ test('a stack that nobody here wrote: its function, its container, its queue, it
     assert.deepEqual(
       [env.DATABASE_HOST, env.DATABASE_PORT, env.DATABASE_URL, env.READER, env.READER_PORT],
       ['127.0.0.1', `${writer.port}`, `postgres://127.0.0.1:${writer.port}/shop`, `127.0.0.1:${reader?.port}`, `${reader?.port}`],
+    );
+    assert.deepEqual(
+      [env.PROXY_URL, env.PROXY_READER, env.PROXY_PORT],
+      [`postgres://127.0.0.1:${writer.port}/shop`, `127.0.0.1:${reader?.port}`, `${writer.port}`],
     );
     assert.deepEqual([env.HOST, env.AWS_ENDPOINT_URL_SQS, env.WEB_SERVICE_PORT], ['127.0.0.1', run.endpoints.sqs, new URL(service.urls[0] ?? '').port]);
     assert.notEqual(env.PORT, '3000');

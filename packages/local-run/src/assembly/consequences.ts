@@ -15,7 +15,6 @@ export const CONSEQUENCES: readonly Consequence[] = [
   // What holds data.
   { types: /^AWS::DynamoDB::/, main: /Table$/, calls: ['DynamoDB', 'dynamodb'] },
   { types: /^(AWS::S3(Express)?::|Custom::S3BucketNotifications$)/, main: /Bucket$/, calls: ['S3', 's3'], means: 'a bucket sends no notifications' },
-  { types: /^AWS::RDS::DBProxy/, main: /DBProxy$/, means: `${NO_ADDRESS}; give its workloads the address of the database` },
   {
     types: /^AWS::(RDS|DocDB|Neptune|DSQL|Redshift|RedshiftServerless|Timestream|Cassandra)::/,
     main: /(Cluster|Database|Workgroup|Table)$/,

@@ -56,8 +56,6 @@ const TWENTY = [
   'The local run cannot make Plain/Zone (AWS::Route53::HostedZone): its names do not resolve here, so a program that uses one fails there.',
   'The local run cannot make Plain/Cache (AWS::ElastiCache::ServerlessCache): its address is not known, so a workload whose template needs it is not started.',
   'The local run cannot make Plain/Search (AWS::OpenSearchService::Domain): its address is not known, so a workload whose template needs it is not started.',
-  'The local run cannot make Plain/Mysql/Proxy (AWS::RDS::DBProxy), with 1 DBProxyTargetGroup: its address is not known, '
-  + 'so a workload whose template needs it is not started; give its workloads the address of the database.',
   'The local run cannot make Plain/Files (AWS::EFS::FileSystem), with 2 MountTarget: a function or a container that mounts it does not find its files.',
   'The local run cannot make Plain/Kafka (AWS::MSK::ServerlessCluster): it has no brokers here; its address is not known, '
   + 'so a workload whose template needs it is not started.',

@@ -9,6 +9,8 @@ import type { Model, Resource } from '../assembly/model.ts';
 import { LocalRunError } from '../errors.ts';
 import { attachSecrets, managedSecretName, masterCredentials } from '../secretsmanager/secrets.ts';
 
+const PROXY_PORT = '5432';
+
 /** Amazon RDS and Aurora: a real PostgreSQL for each cluster and each instance that stands alone, with a replica if there are readers. */
 export class LocalRds implements LocalService {
   readonly name = 'rds';
@@ -40,6 +42,25 @@ export class LocalRds implements LocalService {
         'MasterUserSecret.SecretArn': (instance: Resource) => this.#masterSecret(instance),
       },
     },
+    'AWS::RDS::DBProxy': {
+      ref: (proxy: Resource) => proxy.physicalName('DBProxyName', 63),
+      attributes: {
+        DBProxyArn: (proxy: Resource) => proxy.arn('rds', `db-proxy:${proxy.physicalName('DBProxyName', 63)}`),
+        Endpoint: (proxy: Resource) => this.#databaseBehind(proxy)?.server.writer.host,
+      },
+    },
+    'AWS::RDS::DBProxyEndpoint': {
+      ref: (endpoint: Resource) => endpoint.physicalName('DBProxyEndpointName', 63),
+      attributes: {
+        DBProxyEndpointArn: (endpoint: Resource) => endpoint.arn('rds', `db-proxy-endpoint:${endpoint.physicalName('DBProxyEndpointName', 63)}`),
+        Endpoint: (endpoint: Resource) => this.#proxyEndpoint(endpoint),
+        TargetRole: (endpoint: Resource) => endpoint.get('TargetRole') ?? 'READ_WRITE',
+      },
+    },
+    'AWS::RDS::DBProxyTargetGroup': {
+      ref: targetGroupArn,
+      attributes: { TargetGroupArn: targetGroupArn },
+    },
   };
   readonly withoutMeaning = {
     'network: everything listens on 127.0.0.1': ['AWS::RDS::DBSubnetGroup'],
@@ -52,6 +73,8 @@ export class LocalRds implements LocalService {
   readonly #context: RunContext;
   readonly #secrets: LocalSecretsManager;
   readonly #ports: DatabasePorts = { writers: new Map(), readers: new Map() };
+  /** The databases behind proxies, by the name of the proxy. */
+  readonly #behindProxies = new Map<unknown, LocalDatabase>();
 
   constructor(context: RunContext, secrets: LocalSecretsManager) {
     this.#context = context;
@@ -59,9 +82,10 @@ export class LocalRds implements LocalService {
   }
 
   async start(model: Model): Promise<string | undefined> {
-    if (model.ofType('AWS::RDS::DBCluster', 'AWS::RDS::DBInstance').length === 0) return undefined;
     await startDatabases(model, this.#context, this.databases);
     this.#rememberPorts();
+    this.#readProxies(model);
+    if (this.databases.length === 0) return undefined;
     return this.databases.map(({ server: { writer, reader } }) =>
       `PostgreSQL on port ${writer.port}${reader ? `, replica on port ${reader.port}` : ''}`).join('; ');
   }
@@ -74,6 +98,24 @@ export class LocalRds implements LocalService {
       if (stated !== undefined) this.#ports.writers.set(stated, writer.port);
       for (const port of [stated, String(writer.port)]) if (port !== undefined && reader) this.#ports.readers.set(port, reader.port);
     }
+  }
+
+  /** The address of a proxy is that of its database here. A proxy has the usual port of PostgreSQL, whatever the one of the database is. */
+  #readProxies(model: Model): void {
+    for (const group of model.ofType('AWS::RDS::DBProxyTargetGroup')) {
+      const targets = [group.get('DBClusterIdentifiers'), group.get('DBInstanceIdentifiers')].flat();
+      const database = this.databases.find(({ resource }) => targets.includes(resource.ref()));
+      if (!database) continue;
+      this.#behindProxies.set(group.text('DBProxyName'), database);
+      const { writer, reader } = database.server;
+      if (!this.#ports.writers.has(PROXY_PORT)) this.#ports.writers.set(PROXY_PORT, writer.port);
+      if (reader && !this.#ports.readers.has(PROXY_PORT)) this.#ports.readers.set(PROXY_PORT, reader.port);
+    }
+    for (const proxy of model.ofType('AWS::RDS::DBProxy').filter((each) => !this.#databaseBehind(each))) {
+      this.#context.warn(`The local run cannot make ${proxy.constructPath} (${proxy.type}): no PostgreSQL of this run is behind it, so a workload whose `
+        + 'template needs its address is not started.');
+    }
+    this.#context.leaveOut('pools of RDS Proxy: its address is that of the database', this.#behindProxies.size);
   }
 
   async make(model: Model): Promise<undefined> {
@@ -111,8 +153,23 @@ export class LocalRds implements LocalService {
       || resource.source.Properties?.DBClusterIdentifier !== undefined && database.resource.ref() === resource.text('DBClusterIdentifier'));
   }
 
+  #databaseBehind(proxy: Resource): LocalDatabase | undefined {
+    return this.#behindProxies.get(proxy.ref());
+  }
+
+  /** As for the cluster, the port of the replica is part of its address. */
+  #proxyEndpoint(endpoint: Resource): string | undefined {
+    const server = this.#behindProxies.get(endpoint.text('DBProxyName'))?.server;
+    if (!server) return undefined;
+    return endpoint.get('TargetRole') === 'READ_ONLY' ? `${server.writer.host}:${(server.reader ?? server.writer).port}` : server.writer.host;
+  }
+
   #masterSecret(resource: Resource): string | undefined {
     const database = this.#databaseOf(resource);
     return database && this.#secrets.store.arn(managedSecretName(database.resource));
   }
+}
+
+function targetGroupArn(group: Resource): string {
+  return group.arn('rds', `target-group:${group.id}`);
 }

@@ -3,11 +3,14 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import {
   CreateSecretCommand,
   DescribeSecretCommand,
+  GetRandomPasswordCommand,
   GetSecretValueCommand,
   ListSecretsCommand,
   PutSecretValueCommand,
   RotateSecretCommand,
   SecretsManagerClient,
+  UpdateSecretCommand,
+  UpdateSecretVersionStageCommand,
 } from '@aws-sdk/client-secrets-manager';
 import { SecretsManager } from './endpoint.ts';
 
@@ -61,6 +64,38 @@ describe('Secrets Manager', () => {
     secrets.put({ name: 'a', secretString: 'one' });
     await client.send(new PutSecretValueCommand({ SecretId: 'a', SecretString: 'next', VersionStages: ['AWSPENDING'] }));
     assert.deepEqual([await value('a'), await value('a', 'AWSPENDING')], ['one', 'next']);
+  });
+
+  it('rotates: a pending version becomes current, and the current one the previous', async () => {
+    const one = secrets.put({ name: 'a', secretString: 'one' }).VersionId;
+    const current: string[][] = [];
+    secrets.onCurrent((name, secretString) => current.push([name, secretString]));
+    const { VersionId: two } = await client.send(new PutSecretValueCommand({ SecretId: 'a', SecretString: 'two', VersionStages: ['AWSPENDING'] }));
+    assert.deepEqual(current, [], 'a pending value is nobody\'s yet');
+    const move = (stage: string, to?: string, from?: string) => client.send(new UpdateSecretVersionStageCommand({
+      SecretId: 'a', VersionStage: stage, MoveToVersionId: to, RemoveFromVersionId: from,
+    }));
+    await assert.rejects(move('AWSCURRENT', two), { name: 'InvalidParameterException', message: new RegExp(one) });
+    await assert.rejects(move('AWSCURRENT', undefined, one), { name: 'InvalidParameterException' });
+    await assert.rejects(move('AWSCURRENT', 'none', one), { name: 'ResourceNotFoundException' });
+    await move('AWSCURRENT', two, one);
+    await move('AWSPENDING', undefined, two);
+    assert.deepEqual([await value('a'), await value('a', 'AWSPREVIOUS'), current], ['two', 'one', [['a', 'two']]]);
+    await assert.rejects(value('a', 'AWSPENDING'), { name: 'ResourceNotFoundException' });
+    const { VersionIdsToStages } = await client.send(new DescribeSecretCommand({ SecretId: 'a' }));
+    assert.deepEqual(VersionIdsToStages, { [one]: ['AWSPREVIOUS'], [two!]: ['AWSCURRENT'] });
+  });
+
+  it('updates the value, the description, or both', async () => {
+    secrets.put({ name: 'a', secretString: 'one' });
+    const { VersionId } = await client.send(new UpdateSecretCommand({ SecretId: 'a', Description: 'for a' }));
+    assert.equal(VersionId, undefined);
+    assert.equal(await value('a'), 'one');
+    await client.send(new UpdateSecretCommand({ SecretId: 'a', SecretString: 'two' }));
+    assert.deepEqual([await value('a'), await value('a', 'AWSPREVIOUS')], ['two', 'one']);
+    assert.equal((await client.send(new DescribeSecretCommand({ SecretId: 'a' }))).Description, 'for a');
+    const { RandomPassword } = await client.send(new GetRandomPasswordCommand({ PasswordLength: 20, ExcludePunctuation: true }));
+    assert.match(RandomPassword!, /^[A-Za-z0-9]{20}$/);
   });
 
   it('creates, also binary secrets, and lists', async () => {

@@ -3,6 +3,7 @@ import { AwsError } from '../http/aws-error.ts';
 import { optionalText, page, requiredList, requiredText, serveAwsJson, structures } from '../http/aws-json.ts';
 import type { Actions, AwsJsonServer, Input } from '../http/aws-json.ts';
 import type { Log } from '../log.ts';
+import { generate } from './secrets.ts';
 
 /**
  * The part of Secrets Manager that services read their passwords with. Secrets live in the memory of this process, are given out on
@@ -49,6 +50,7 @@ export class SecretsManager {
   readonly #log: Log;
   readonly #clock: () => number;
   readonly #secrets = new Map<string, Secret>();
+  #onCurrent: (name: string, secretString: string) => void = () => undefined;
   #server: AwsJsonServer | undefined;
 
   constructor({ log = () => {}, clock = Date.now, region = 'us-east-1', accountId = '000000000000' }: SecretsManagerOptions = {}) {
@@ -56,6 +58,11 @@ export class SecretsManager {
     this.#clock = clock;
     this.#region = region;
     this.#accountId = accountId;
+  }
+
+  /** Calls the listener with every text that becomes the current value of a secret. */
+  onCurrent(listener: (name: string, secretString: string) => void): void {
+    this.#onCurrent = listener;
   }
 
   /** The ARN a secret of this name has or will have, the same in every run: AWS ends it with six characters, and so does this. */
@@ -108,18 +115,31 @@ export class SecretsManager {
   }
 
   #addVersion(secret: Secret, value: Pick<Version, 'id' | 'secretString' | 'secretBinary'>, stages: readonly string[]): Version {
-    const now = this.#clock();
-    const version: Version = { ...value, createdAt: now, stages: new Set(stages) };
-    const former = stages.includes(CURRENT) ? atStage(secret, CURRENT) : undefined;
-    for (const { stages: held } of secret.versions.values()) {
-      for (const stage of former === undefined ? stages : [...stages, PREVIOUS]) held.delete(stage);
-    }
-    former?.stages.add(PREVIOUS);
+    const version: Version = { ...value, createdAt: this.#clock(), stages: new Set() };
+    secret.versions.set(version.id, version);
+    for (const stage of stages) this.#moveStage(secret, stage, version);
+    return version;
+  }
+
+  /** Moves a stage to a version. The version that was current becomes the previous one. */
+  #moveStage(secret: Secret, stage: string, to: Version | undefined): void {
+    const from = atStage(secret, stage);
+    if (from === to) return;
+    from?.stages.delete(stage);
+    to?.stages.add(stage);
+    if (stage === CURRENT && from && to) this.#moveStage(secret, PREVIOUS, from);
     // A version without a stage is one that AWS would soon delete.
     for (const [id, { stages: held }] of secret.versions) if (held.size === 0) secret.versions.delete(id);
-    secret.versions.set(version.id, version);
-    secret.changedAt = now;
-    return version;
+    secret.changedAt = this.#clock();
+    if (stage === CURRENT && to?.secretString !== undefined) this.#onCurrent(secret.name, to.secretString);
+  }
+
+  /** Adds a version, or takes a repeated request for the one that it made. */
+  #putVersion(secret: Secret, value: Pick<Version, 'id' | 'secretString' | 'secretBinary'>, stages: readonly string[]): Version {
+    const known = secret.versions.get(value.id);
+    if (known === undefined) return this.#addVersion(secret, value, stages);
+    if (known.secretString === value.secretString && known.secretBinary === value.secretBinary) return known;
+    throw new AwsError('ResourceExistsException', `A version ${value.id} of this secret already exists with another value.`);
   }
 
   /** The secret with a name, an ARN, or an ARN without its last six characters. */
@@ -175,14 +195,39 @@ export class SecretsManager {
         const secret = this.#find(requiredText(input, 'SecretId'));
         const value = valueOf(input, true)!;
         const stages = given(input, 'VersionStages')?.map(String) ?? [CURRENT];
-        let version = secret.versions.get(value.id);
-        if (version === undefined) {
-          version = this.#addVersion(secret, value, stages);
-        } else if (version.secretString !== value.secretString || version.secretBinary !== value.secretBinary) {
-          throw new AwsError('ResourceExistsException', `A version ${value.id} of this secret already exists with another value.`);
-        }
+        const version = this.#putVersion(secret, value, stages);
         return { ARN: secret.arn, Name: secret.name, VersionId: version.id, VersionStages: [...version.stages] };
       },
+
+      UpdateSecret: input => {
+        const secret = this.#find(requiredText(input, 'SecretId'));
+        const value = valueOf(input, false);
+        secret.description = optionalText(input, 'Description') ?? secret.description;
+        const version = value === undefined ? undefined : this.#putVersion(secret, value, [CURRENT]);
+        return { ARN: secret.arn, Name: secret.name, VersionId: version?.id };
+      },
+
+      UpdateSecretVersionStage: input => {
+        const secret = this.#find(requiredText(input, 'SecretId'));
+        const stage = requiredText(input, 'VersionStage');
+        const [to, from] = [optionalText(input, 'MoveToVersionId'), optionalText(input, 'RemoveFromVersionId')];
+        for (const id of [to, from]) {
+          if (id === undefined || secret.versions.has(id)) continue;
+          throw new AwsError('ResourceNotFoundException', `Secrets Manager can't find the specified secret version: ${id}.`);
+        }
+        const holder = atStage(secret, stage);
+        if (holder !== undefined && holder.id !== to && holder.id !== from) {
+          throw new AwsError(
+            'InvalidParameterException',
+            `The parameter RemoveFromVersionId can't be empty or another. Staging label ${stage} is currently attached to version ${holder.id}.`,
+          );
+        }
+        if (stage === CURRENT && to === undefined) throw new AwsError('InvalidParameterException', `You can only move staging label ${CURRENT} to a different secret version.`);
+        this.#moveStage(secret, stage, to === undefined ? undefined : secret.versions.get(to));
+        return { ARN: secret.arn, Name: secret.name };
+      },
+
+      GetRandomPassword: input => ({ RandomPassword: generate(input as Parameters<typeof generate>[0]) }),
     };
   }
 }

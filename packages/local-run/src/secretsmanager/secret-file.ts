@@ -13,6 +13,7 @@ export class SecretFile implements SecretStore {
     this.#file = file;
     this.#endpoint = endpoint;
     this.#values = new Map(Object.entries(read(file)));
+    endpoint.onCurrent((name, secretString) => this.#keep(name, secretString));
   }
 
   arn(name: string): string {
@@ -30,6 +31,10 @@ export class SecretFile implements SecretStore {
 
   put(name: string, secretString: string): void {
     this.#endpoint.put({ name, secretString });
+  }
+
+  /** Writes a value that is current now, whoever gave it: a program that rotates it, too. */
+  #keep(name: string, secretString: string): void {
     if (this.#values.get(name) === secretString) return;
     this.#values.set(name, secretString);
     const draft = `${this.#file}.new`;

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { SecretsManager } from './endpoint.ts';
+import { SecretFile } from './secret-file.ts';
 import { generate } from './secrets.ts';
+import { temporaryFolder } from '../../test/temporary.ts';
 
 test('a generated secret has the length and the characters that were asked for, one of each kind', () => {
   fc.assert(fc.property(
@@ -30,4 +34,12 @@ test('by default it is 32 characters, never the same, and goes into a template o
   const secret = JSON.parse(generate({ SecretStringTemplate: '{"username":"admin"}', GenerateStringKey: 'password', PasswordLength: 20 })) as Record<string, string>;
   assert.deepEqual(Object.keys(secret), ['username', 'password']);
   assert.equal(secret.password?.length, 20);
+});
+
+test('a value that a program has rotated is there at the next start', async (context) => {
+  const file = join(temporaryFolder(context), 'secrets.json');
+  const endpoint = new SecretsManager();
+  new SecretFile(file, endpoint).put('database', 'one');
+  endpoint.put({ name: 'database', secretString: 'two' });
+  assert.equal(new SecretFile(file, new SecretsManager()).value('database'), 'two');
 });

@@ -69,6 +69,8 @@ export function synthesizeShop(options: ShopOptions): string {
 
   const image = options.registryImage ?? new assets.DockerImageAsset(stack, 'Image', { directory: folder('container') }).imageUri;
   let database: rds.DatabaseCluster | undefined;
+  let proxy: rds.DatabaseProxy | undefined;
+  let readOnly: rds.CfnDBProxyEndpoint | undefined;
   if (options.withDatabase) {
     const vpc = new ec2.Vpc(data, 'Vpc', { natGateways: 0, maxAzs: 2 });
     database = new rds.DatabaseCluster(data, 'Database', {
@@ -79,6 +81,10 @@ export function synthesizeShop(options: ShopOptions): string {
       vpcSubnets: { subnetType: ec2.SubnetType.PRIVATE_ISOLATED },
       defaultDatabaseName: 'shop',
       port: 5433,
+    });
+    proxy = database.addProxy('Proxy', { vpc, secrets: [database.secret!] });
+    readOnly = new rds.CfnDBProxyEndpoint(data, 'ReadOnly', {
+      dbProxyEndpointName: 'read-only', dbProxyName: proxy.dbProxyName, targetRole: 'READ_ONLY', vpcSubnetIds: vpc.isolatedSubnets.map(({ subnetId }) => subnetId),
     });
   }
   if (options.withTable) new dynamodb.Table(stack, 'Table', { partitionKey: { name: 'id', type: dynamodb.AttributeType.STRING } });
@@ -94,6 +100,9 @@ export function synthesizeShop(options: ShopOptions): string {
       READER: database.clusterReadEndpoint.hostname,
       READER_PORT: '5433',
       SECRET: database.secret?.secretArn ?? '',
+      PROXY_URL: `postgres://${proxy?.endpoint}:5432/shop`,
+      PROXY_READER: readOnly?.attrEndpoint ?? '',
+      PROXY_PORT: '5432',
     }),
     ...options.environment,
   };
