@@ -1,4 +1,4 @@
-import { awscdk, javascript, JsonFile, release } from 'projen';
+import { awscdk, Component, javascript, JsonFile, release } from 'projen';
 
 /** The version that the repository itself is built and tested with; both packages must agree on it. */
 const CDK_VERSION = '2.276.0';
@@ -414,5 +414,39 @@ app.setScript('typecheck', 'tsc -p tsconfig.json');
 app.testTask.exec('tsc -p tsconfig.json');
 app.testTask.exec('node ../scripts/node-test.mjs');
 library.testTask.exec('npm test --workspace reference-app');
+
+// --- workflows -------------------------------------------------------------------------------------
+/** The commits of the actions that projen names by their tags. A tag can be moved, a commit cannot. */
+const PINNED_ACTIONS: Record<string, string> = {
+  'actions/setup-dotnet@v6.0.0': 'a98b56852c35b8e3190ac28c8c2271da59106c68',
+  'actions/setup-go@v7.0.0': 'b7ad1dad31e06c5925ef5d2fc7ad053ef454303e',
+  'actions/setup-java@v6.0.0': 'dd06d9cba3e5552c54d9f8ea23572deb30010f7c',
+  'actions/setup-node@v7.0.0': '820762786026740c76f36085b0efc47a31fe5020',
+  'actions/setup-python@v7.0.0': '5fda3b95a4ea91299a34e894583c3862153e4b97',
+  'peter-evans/create-pull-request@v8.1.1': '5f6978faf089d4d20b00c7766989d076bb2fc7f1',
+};
+
+/** Pins each action to a commit, and keeps the token of a checkout out of the file system of jobs that push nothing. */
+class SafeWorkflows extends Component {
+  public preSynthesize(): void {
+    for (const workflow of library.github!.workflows) {
+      for (const [id, job] of Object.entries(workflow.jobs)) {
+        if (!('steps' in job)) { continue; }
+        const written: unknown = job.steps;
+        const own = (typeof written === 'function' ? written() : written) as typeof job.steps;
+        // projen writes a step for each tool before those of the job.
+        const tools = Object.entries(job.tools ?? {}).filter(([, tool]) => tool !== undefined)
+          .map(([tool]) => ({ uses: Object.keys(PINNED_ACTIONS).find((action) => action.startsWith(`actions/setup-${tool}@`)) }));
+        [...tools, ...own].forEach(({ uses = '' }, index) => {
+          const step = `jobs.${id}.steps.${index}`;
+          const commit = PINNED_ACTIONS[uses];
+          if (commit !== undefined) { workflow.file!.addOverride(`${step}.uses`, uses.replace(/@.*/, `@${commit}`)); }
+          if (uses.startsWith('actions/checkout@') && id !== 'self-mutation') { workflow.file!.addOverride(`${step}.with.persist-credentials`, false); }
+        });
+      }
+    }
+  }
+}
+new SafeWorkflows(library);
 
 library.synth();
