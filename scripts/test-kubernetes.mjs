@@ -89,7 +89,7 @@ await withFolder('kubernetes', options.keep, async (folder) => {
     report.group('scaling', scaling);
     report.group('exposure', exposure);
     report.group('change', change);
-    if (report.wants('apps')) { report.group('apps', await (await load('apps')).apps(cluster)); }
+    report.group('apps', (await load('apps')).apps(cluster));
     report.group('behaviour', (await load('behaviour')).behaviour(cluster));
     report.group('faults', (await load('faults')).faults(cluster));
     const { matrix, refused } = await load('matrix');

@@ -17,13 +17,13 @@ const [folder] = process.argv.slice(2);
 /** A folder for an assembly, named after its app. */
 const outdirOf = (name) => join(folder, name.replace(/\W+/g, '-'));
 
-// An image that is built nowhere.
+// Images that are built nowhere.
 const image = join(folder, 'image');
 mkdirSync(image, { recursive: true });
 writeFileSync(join(image, 'Dockerfile'), 'FROM scratch\n');
 for (const [name, profile] of await loadProfiles()) {
   const app = new cdk.App({ context: recommendedFlags, analyticsReporting: false, outdir: outdirOf(`reference-app ${name}`) });
-  await profile.addStacks(app, async () => library.WorkloadImage.fromDirectory(image));
+  await profile.addStacks(app, async () => ({ services: library.WorkloadImage.fromDirectory(image), migration: library.WorkloadImage.fromDirectory(image) }));
   app.synth();
 }
 

@@ -141,6 +141,8 @@ export async function startCluster({ folder, servers, kwok, definitions }) {
   const unhurried = ['--kubeconfig', kubeconfig, '--leader-elect=false', '--secure-port', '0', '--kube-api-qps', '300', '--kube-api-burst', '600'];
   programs.start('kube-controller-manager', join(servers, 'kube-controller-manager'), [
     ...unhurried, '--service-account-private-key-file', keys.private,
+    // A node that is late on a busy machine is not lost: kwok would not make its pods ready again.
+    '--node-monitor-grace-period', '10h',
     // The defaults are 15 seconds and five minutes.
     '--horizontal-pod-autoscaler-sync-period', '1s', '--horizontal-pod-autoscaler-downscale-stabilization', '3s',
     '--horizontal-pod-autoscaler-initial-readiness-delay', '1s', '--horizontal-pod-autoscaler-cpu-initialization-period', '1s',

@@ -107,14 +107,14 @@ export class Stack {
     return ids.map((id) => [id, this.#relocated(asText(value(template.Resources[id].Properties)))]);
   }
 
-  /** The properties with the namespace of this stack, so that stacks of the same template can be side by side. */
+  /** The properties with the namespace of this stack instead of any other, so that stacks of the same cluster can be side by side. */
   #relocated(properties) {
     const place = ({ metadata: { namespace, labels, ...metadata }, kind, ...object }) => ({
       ...object, kind,
       metadata: {
         ...metadata,
-        ...kind === 'Namespace' && metadata.name === this.from ? { name: this.namespace } : {},
-        ...namespace === undefined ? {} : { namespace: namespace === this.from ? this.namespace : namespace },
+        ...kind === 'Namespace' ? { name: metadata.name === this.from ? this.namespace : `${metadata.name}-${this.namespace}` } : {},
+        ...namespace === undefined ? {} : { namespace: this.namespace },
         ...labels === undefined ? {} : { labels: Object.fromEntries(Object.entries(labels).map(([key, text]) => [this.#pruneLabel(key), text])) },
       },
     });

@@ -21,7 +21,7 @@ export async function leftBehind(api, stack) {
 }
 
 /** Waits until nothing is left behind, and returns the rest. */
-export async function waitForCleanup(api, stack, seconds = 15) {
+export async function waitForCleanup(api, stack, seconds = 40) {
   let left = [];
   await eventually(async () => {
     left = await leftBehind(api, stack);
@@ -43,16 +43,16 @@ export function differences(wanted, found, path = '') {
   return wanted === found ? [] : [`${path}: ${JSON.stringify(wanted)} is ${JSON.stringify(found)}`];
 }
 
-/** Strictly checks the objects of a template without keeping them. */
+/** Strictly checks the objects of a template without keeping them. The namespace of the check exists already. */
 export async function refusals(api, objects) {
-  const each = await Promise.all(objects.map(async (object) => (await api.refusals(object)).map((reason) => `${idOf(object)}: ${reason}`)));
+  const each = await Promise.all(objects.map(async (object) => (await api.refusals(object)).filter((reason) => object.kind !== 'Namespace' || !/already exists/.test(reason)).map((reason) => `${idOf(object)}: ${reason}`)));
   return each.flat();
 }
 
 const idOf = ({ kind, metadata }) => `${kind} ${metadata.name}`;
 
 /** Waits until the Deployments of the stack run and its Jobs are complete. Returns those that are not. */
-export async function settle(api, stack, { least, most, seconds = 20 } = {}) {
+export async function settle(api, stack, { least, most, seconds = 60 } = {}) {
   const programs = stack.objects().filter(({ kind }) => kind === 'Deployment' || kind === 'Job');
   const each = await Promise.all(programs.map(async (object) => {
     const path = await api.pathOf(object);
@@ -89,9 +89,11 @@ export async function inspect(api, stack) {
   }
   const own = (kind) => found.filter(([object, server]) => object.kind === kind && server).map(([, server]) => server);
   const pods = (await api.list(`/api/v1/namespaces/${stack.namespace}/pods`)).filter(({ metadata }) => metadata.deletionTimestamp === undefined);
-  const context = { api, namespace: stack.namespace, own, pods, programs: [...own('Deployment'), ...own('Job')] };
+  const programs = [...own('Deployment'), ...own('Job')];
+  const context = { api, namespace: stack.namespace, own, pods, programs };
   for (const [kind, look] of Object.entries(LOOKS)) {
-    for (const object of own(kind)) { problems.push(...(await look(object, context)).map((problem) => `${idOf(object)}: ${problem}`)); }
+    // A workload that is stopped has no pods for the others.
+    for (const object of programs.length === 0 ? [] : own(kind)) { problems.push(...(await look(object, context)).map((problem) => `${idOf(object)}: ${problem}`)); }
   }
   for (const pod of pods.filter((one) => !own('NetworkPolicy').some(({ spec }) => selects(spec.podSelector.matchLabels, one)))) {
     problems.push(`no NetworkPolicy selects the pod ${pod.metadata.name}`);
@@ -125,7 +127,7 @@ const LOOKS = {
     const serving = pods.filter((pod) => selects(spec.selector, pod)).length;
     const slices = () => api.list(`/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices?labelSelector=kubernetes.io/service-name=${metadata.name}`);
     const complete = await eventually(async () => (await slices()).flatMap(({ endpoints, ports }) => (ports?.length ? endpoints : []))
-      .filter(({ conditions }) => conditions.ready).length === serving, { seconds: 5 });
+      .filter(({ conditions }) => conditions.ready).length === serving, { seconds: 20 });
     return [
       ...serving === 0 && pods.length > 0 ? ['it selects no pod'] : [],
       ...complete ? [] : [`it does not lead to its ${serving} pods`],
@@ -146,7 +148,7 @@ const LOOKS = {
     const right = await eventually(async () => {
       ({ status } = await api.get(path));
       return status?.expectedPods === (await api.get(await api.pathOf(deployment))).spec.replicas;
-    }, { seconds: 5 });
+    }, { seconds: 20 });
     return right ? [] : [`it expects ${status?.expectedPods} pods of ${deployment.spec.replicas}`];
   },
   async HorizontalPodAutoscaler(scaler, { api, own }) {
@@ -163,7 +165,7 @@ const LOOKS = {
       // Without replicas there is nothing to measure. The metric of another system is not there.
       reason = wrong && `${wrong.reason}: ${wrong.message}`;
       return deployment.spec.replicas === 0 || (status?.conditions !== undefined && reason === undefined);
-    }, { seconds: 20, pause: 300 });
+    }, { seconds: 40, pause: 300 });
     return works ? [] : [`it does not work: ${reason ?? 'it has no status'}`];
   },
   async ScaledObject({ spec }, { own }) {

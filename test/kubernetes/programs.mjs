@@ -39,7 +39,8 @@ export function templateOf(make, options = {}) {
   return app.synth().getStackByName('Check').template;
 }
 
-const workloadOf = (props, options) => templateOf(({ stack, kubernetes }) => {
+const workloadOf = (props, options, transform) => templateOf(({ stack, kubernetes }) => {
+  if (transform) { kubernetes.transform({ transform }); }
   const given = typeof props === 'function' ? props(stack) : props;
   const workload = new KubernetesWorkload(stack, 'Api', { kubernetes, image: WorkloadImage.fromRegistry(IMAGE), serviceName: 'api', ...given });
   // Its address is read from the cluster.
@@ -94,11 +95,16 @@ export const EXPOSURES = {
 };
 
 /** Another class of the same load balancer, which Kubernetes does not let a Service change to. */
-export const OTHER_CLASS = workload({ exposure: ServiceExposure.internalNetworkLoadBalancer({ loadBalancerClass: 'service.k8s.aws/nlb' }) });
+const otherClass = ServiceExposure.internalNetworkLoadBalancer({ loadBalancerClass: 'service.k8s.aws/nlb' });
+export const OTHER_CLASS = workload({ exposure: otherClass });
+
+/** The way out of that: another name in the same deployment. */
+const OTHER_CLASS_AND_NAME = workload({ serviceName: 'orders', exposure: otherClass });
 
 /** Pairs of templates that differ in one option, each tried in both directions. */
 export const CHANGES = {
   'name of an API': [EXPOSURES['load balancer'], workload({ serviceName: 'orders', exposure: ServiceExposure.internalNetworkLoadBalancer() })],
+  'class of the load balancer with the name': [EXPOSURES['load balancer'], OTHER_CLASS_AND_NAME],
   'name of a service inside the cluster': [
     workload({ exposure: ServiceExposure.clusterInternal(), scaling: Autoscaling.fixed(2) }),
     workload({ serviceName: 'orders', exposure: ServiceExposure.clusterInternal(), scaling: Autoscaling.fixed(2) }),
@@ -119,9 +125,36 @@ export const CHANGES = {
   'open ports': [workload({}), workload({ egressPorts: [5432, 6379] })],
   'size': [workload({}), workload({ cpu: 0.5, memory: Size.mebibytes(512) })],
   'architecture': [workload({}), workload(() => ({ image: arm64() }))],
+  'node pool': [workload({}), workload({ nodePool: 'orders' })],
+  'disk and user': [workload({}), workload({ ephemeralStorage: Size.gibibytes(2), userId: 20_000 })],
+  'transformed objects': [EXPOSURES['inside the cluster'], workload({ exposure: ServiceExposure.clusterInternal() }, {}, withSidecar)],
 };
 
-function workload(props, options) { return { least: 2, most: 10, template: once(() => workloadOf(props, options)) }; }
+/** A transform that adds what the library has no option for. */
+function withSidecar(object) {
+  if (object.kind !== 'Deployment') { return object; }
+  const { template } = object.spec;
+  const [main] = template.spec.containers;
+  return {
+    ...object,
+    metadata: { ...object.metadata, annotations: { 'example.com/team': 'orders' } },
+    spec: {
+      ...object.spec,
+      template: {
+        metadata: { ...template.metadata, annotations: { 'example.com/scrape': 'true' } },
+        spec: {
+          ...template.spec,
+          tolerations: [{ key: 'dedicated', operator: 'Equal', value: 'orders', effect: 'NoSchedule' }],
+          priorityClassName: 'system-cluster-critical',
+          volumes: [...template.spec.volumes, { name: 'cache', emptyDir: {} }],
+          containers: [{ ...main, volumeMounts: [...main.volumeMounts, { name: 'cache', mountPath: '/cache' }] }],
+        },
+      },
+    },
+  };
+}
+
+function workload(props, options, transform) { return { least: 2, most: 10, template: once(() => workloadOf(props, options, transform)) }; }
 function consumer(target, options) { return { least: 2, most: 2, template: once(() => consumerOf(target, options)) }; }
 function job(props, options) { return { template: once(() => jobOf(props, options)) }; }
 
@@ -196,10 +229,16 @@ export function matrix() {
   add('workload, own role', workload((stack) => ({ role: iam.Role.fromRoleArn(stack, 'OwnRole', 'arn:aws:iam::111122223333:role/own') })));
   add('workload, security group of all pods', workload({}, { podSecurityGroup: undefined, loadBalancerClass: 'service.k8s.aws/nlb' }));
   add('workload, load balancer with attributes', EXPOSURES['load balancer with attributes']);
+  add('workload, node pool', workload({ nodePool: 'orders' }));
+  add('workload, labels of nodes', workload({ nodeSelector: { 'topology.kubernetes.io/zone': 'eu-west-1b' } }));
+  add('workload, disk and user', workload({ ephemeralStorage: Size.gibibytes(4), userId: 20_000 }));
+  add('workload, transformed', CHANGES['transformed objects'][1]);
+  add('workload, image of a platform', workload({ image: WorkloadImage.fromRegistry(IMAGE, { platform: ecrAssets.Platform.LINUX_ARM64 }) }));
   add('job', job());
   add('job, no retries, one minute', job({ backoffLimit: 0, timeout: Duration.minutes(1) }));
   add('job, own security group', job((stack) => ({ podSecurityGroup: securityGroup(stack) })));
   add('job, arm64', job(() => ({ image: arm64() })));
+  add('job, node pool and disk', job({ nodePool: 'orders', ephemeralStorage: Size.gibibytes(1) }));
   add('job, long name', job({ serviceName: 'm'.repeat(52) }));
   add('job, open ports and environment', job({ egressPorts: [5432], environment: { LEVEL: 'debug' }, memory: Size.mebibytes(512) }));
   return byName;

@@ -1,7 +1,7 @@
-// Checks in groups, some at a time, with a line for each group and the failures in the end.
+// Checks in groups, some at a time, with a line for each group, and its failures below.
 
-/** At most so many checks at a time. They mostly wait for the cluster. */
-const AT_A_TIME = 6;
+/** The number of checks at a time. They mostly wait for the cluster. */
+const AT_A_TIME = 8;
 
 /** Errors whose place in the code says nothing. */
 const EXPECTED = new Set(['Error', 'ApiError', 'DeploymentFailed']);
@@ -39,17 +39,16 @@ export class Report {
     }))).then(() => { group.seconds = (Date.now() - started) / 1000; });
   }
 
-  /** Waits for all groups, prints them, and returns the numbers of checks. */
+  /** Prints each group when it and those before it are complete, and returns the numbers of checks. */
   async finish() {
     for (const group of this.#groups) {
       await group.done;
       const total = group.passed + group.failures.length;
       console.log(`  ${group.failures.length === 0 ? 'ok  ' : 'FAIL'}  ${group.name.padEnd(12)} ${String(group.passed).padStart(4)} of ${String(total).padEnd(4)} ${group.seconds.toFixed(1).padStart(6)} s`);
+      for (const { label, problems } of group.failures) { console.log(`        FAIL ${label}\n${problems.join('\n').replace(/^/gm, '          ')}`); }
     }
-    const failures = this.#groups.flatMap(({ name, failures: all }) => all.map((failure) => ({ name, ...failure })));
-    for (const { name, label, problems } of failures) { console.log(`\nFAIL ${name}: ${label}\n${problems.join('\n').replace(/^/gm, '  ')}`); }
-    const passed = this.#groups.reduce((sum, group) => sum + group.passed, 0);
-    return { passed, failed: failures.length };
+    const sum = (count) => this.#groups.reduce((total, group) => total + count(group), 0);
+    return { passed: sum(({ passed }) => passed), failed: sum(({ failures }) => failures.length) };
   }
 
   async #slot(check) {

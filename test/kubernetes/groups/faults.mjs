@@ -51,7 +51,7 @@ const MISTAKES = {
 
 export function faults(cluster) {
   return [
-    ...Object.entries(MISTAKES).map(([name, [variant, change, finding]]) => [name, () => found(finding, () => variantOf(cluster, variant, { change, timeoutSeconds: 6 }))]),
+    ...Object.entries(MISTAKES).map(([name, [variant, change, finding]]) => [name, () => found(finding, () => variantOf(cluster, variant, { change, timeoutSeconds: 15 }))]),
     ['an object that no manifest has', () => found(/ServiceAccount left is left behind/, async () => {
       const stack = await newStack(cluster);
       await stack.deploy(exposed.template());

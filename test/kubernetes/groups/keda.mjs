@@ -29,6 +29,7 @@ export async function keda(cluster, programs) {
   return [async (record) => {
     record(`${MESSAGES} messages make 10 replicas, an empty queue 1`, await byLength(cluster, queues, SCALINGS.keda, 1));
     record(`from 0: ${MESSAGES} messages make 10 replicas, an empty queue 0`, await byLength(cluster, queues, SCALINGS['keda from 0'], 0));
+    record('keda from 0 while it has no replica → cpu', await fromNothing(cluster, queues));
     await everyChange(cluster, queues, record);
     const actions = [...queues.actions].sort();
     record('SQS was asked for nothing but GetQueueAttributes', actions.join() === 'GetQueueAttributes' ? [] : [`it was asked for ${actions.join(', ') || 'nothing'}`]);
@@ -57,6 +58,14 @@ async function byLength(cluster, queues, variant, least) {
   await queues.empty(queueUrl);
   if (!await reaches(least, 240)) { return wrong(least, 'with an empty queue'); }
   return [];
+}
+
+/** An autoscaler by CPU does not start from 0, so KEDA has to give the replicas back. */
+async function fromNothing(cluster, queues) {
+  const [former, next] = [{ ...SCALINGS['keda from 0'], keda: false }, SCALINGS.cpu];
+  const { stack, path } = await deployed(cluster, queues, 'nothing', former);
+  if (!await eventually(async () => (await cluster.api.get(path)).spec.replicas === 0, { seconds: 120 })) { return ['KEDA never takes the replicas away']; }
+  return transition(cluster, stack, former, next, { seconds: 90 });
 }
 
 /** The conditions of KEDA's and Kubernetes' scalers, for the report of a failure. */

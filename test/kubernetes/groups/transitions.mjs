@@ -3,7 +3,7 @@ import { waitForCleanup, inspect, settle } from '../inspect.mjs';
 import { newStack } from '../namespaces.mjs';
 import { CHANGES, EXPOSURES, OTHER_CLASS, SCALINGS } from '../programs.mjs';
 
-/** The tours over many pairs are cut into so many parts, which run side by side. */
+/** The tours over many pairs are cut into this number of parts, which run side by side. */
 const CHAINS = 4;
 
 /** Every ordered pair of scalings, of exposures and of the other changes. Returns the groups of checks. */
