@@ -2,13 +2,13 @@ import { join } from 'node:path';
 import * as cdk from 'aws-cdk-lib';
 import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json' with { type: 'json' };
 import { AwsSolutionsChecks } from 'cdk-nag';
-import { WorkloadImage } from 'cdk-order-pipeline';
+import { EksClusterChecks, WorkloadImage } from 'cdk-order-pipeline';
 import { DEFAULT_PROFILE, loadProfiles } from '../profiles/index.ts';
 import { bundleImages } from '../services/bundle.ts';
 
 // The recommended flags turn the strict CloudFormation rules on: a finding fails the synthesis.
 const app = new cdk.App({ context: recommendedFlags });
-cdk.Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
+cdk.Validations.of(app).addPlugins(new AwsSolutionsChecks(app), new EksClusterChecks());
 
 // The system that is synthesized, as in cdk deploy -c profile=fan-out, and the folders of profiles if there are others.
 const name: unknown = app.node.tryGetContext('profile') ?? DEFAULT_PROFILE;

@@ -7,7 +7,14 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import {
-  type ConsumerAlarmsOptions, CqrsAuroraCluster, CqrsInstances, KubernetesAccess, KubernetesPrerequisites, type KubernetesServices, ServiceHost, type WorkloadImage,
+  type ConsumerAlarmsOptions,
+  CqrsAuroraCluster,
+  CqrsInstances,
+  KubernetesAccess,
+  KubernetesPrerequisites,
+  type KubernetesServices,
+  ServiceHost,
+  type WorkloadImage,
 } from 'cdk-order-pipeline';
 import { alarmTopic, type OutboxRelay, ServiceAlarms } from './alarms.ts';
 import { Observability } from './observability.ts';
@@ -139,7 +146,7 @@ function kubernetesAccess(stack: cdk.Stack, cluster: eks.Cluster, { namespace, o
   const operators = operatorRoleArn ? [iam.Role.fromRoleArn(stack, 'Operator', operatorRoleArn)] : [];
   new KubernetesPrerequisites(stack, 'Prerequisites', { kubernetes, operators });
   new cdk.CfnOutput(stack, 'Kubeconfig', {
-    value: `aws eks update-kubeconfig --region ${stack.region} --name ${cluster.clusterName} --role-arn ${operatorRoleArn ?? '<operatorRoleArn of the settings>'}`,
+    value: `aws eks update-kubeconfig --region ${stack.region} --name ${cluster.clusterName} --role-arn ${operatorRoleArn ?? '<operatorRoleArn>'}`,
     description: 'Gives kubectl access to the cluster, from where its API server is reachable',
   });
   new cdk.CfnOutput(stack, 'ClusterSecurityGroupId', {
@@ -149,9 +156,14 @@ function kubernetesAccess(stack: cdk.Stack, cluster: eks.Cluster, { namespace, o
   return kubernetes;
 }
 
-function orderDatabase(stack: cdk.Stack, vpc: ec2.IVpc, { database: { name, readers, ...capacity }, logRetentionDays }: Settings): CqrsAuroraCluster {
+function orderDatabase(stack: cdk.Stack, vpc: ec2.IVpc, { database, logRetentionDays }: Settings): CqrsAuroraCluster {
+  const { name, snapshotIdentifier, readers, minCapacity, maxCapacity } = database;
   return new CqrsAuroraCluster(stack, 'Database', {
-    vpc, databaseName: name, instances: CqrsInstances.serverless({ readers, ...capacity }), logRetention: retentionOf(logRetentionDays),
+    vpc,
+    databaseName: name,
+    instances: CqrsInstances.serverless({ readers, minCapacity, maxCapacity }),
+    snapshotIdentifier,
+    logRetention: retentionOf(logRetentionDays),
   });
 }
 

@@ -67,6 +67,8 @@ export interface Settings {
     /** In Aurora capacity units, for each instance. */
     readonly minCapacity: number;
     readonly maxCapacity: number;
+    /** The snapshot from which the database is made. It has to stay set afterwards: see docs/deploy.md. */
+    readonly snapshotIdentifier?: string;
   };
   /** Replicas by CPU. */
   readonly commandApi: Replicas;

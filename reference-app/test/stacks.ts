@@ -5,7 +5,7 @@ import { after } from 'node:test';
 import * as cdk from 'aws-cdk-lib';
 import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json' with { type: 'json' };
 import { AwsSolutionsChecks } from 'cdk-nag';
-import { WorkloadImage } from 'cdk-order-pipeline';
+import { EksClusterChecks, WorkloadImage } from 'cdk-order-pipeline';
 import type { ServiceImages } from '../lib/platform.ts';
 
 /**
@@ -23,7 +23,7 @@ export function synthesizer() {
   });
   return <T extends cdk.Stack>(make: (app: cdk.App, images: ServiceImages) => T, checks: boolean) => {
     const app = new cdk.App({ context: recommendedFlags, outdir: mkdtempSync(join(scratch, 'assembly-')) });
-    if (checks) cdk.Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
+    if (checks) cdk.Validations.of(app).addPlugins(new AwsSolutionsChecks(app), new EksClusterChecks());
     const [services, migration] = folders.map((folder) => WorkloadImage.fromDirectory(folder)) as [WorkloadImage, WorkloadImage];
     const stack = make(app, { services, migration });
     return { stack, assembly: app.synth() };
