@@ -173,7 +173,7 @@ export class CqrsProxy extends Construct implements ICqrsDatabase {
       vpcSubnetIds,
       vpcSecurityGroupIds,
     });
-    // The proxy reads the secrets when it starts; the log group would be made by RDS otherwise, and kept for ever.
+    // The proxy reads the secrets when it starts; the log group would be made by RDS otherwise, and kept forever.
     resource.node.addDependency(this.role, this.logGroup);
     const targets = new rds.CfnDBProxyTargetGroup(this, 'Targets', {
       dbProxyName: resource.ref,

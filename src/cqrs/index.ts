@@ -1,4 +1,5 @@
 export * from './cqrs-aurora-cluster';
+export type { CqrsAuroraClusterProps } from './cqrs-aurora-cluster-props';
 export { CqrsCredentials } from './cqrs-credentials';
 export type { PasswordRotationOptions } from './cqrs-credentials';
 export { CqrsDatabase } from './cqrs-database';

@@ -89,7 +89,8 @@ describe('the administrator', () => {
   });
 
   test('is needed by the database', () => {
-    expect(() => DatabaseAccess.admin(databaseOf())).toThrow('DatabaseAccess.admin needs the credentials of an administrator: give adminSecret to CqrsDatabase, and use the database instead of its proxy');
+    expect(() => DatabaseAccess.admin(databaseOf())).toThrow(
+      'DatabaseAccess.admin needs the credentials of an administrator: give adminSecret to CqrsDatabase, and use the database instead of its proxy');
   });
 });
 

@@ -9,9 +9,10 @@ import * as sns from 'aws-cdk-lib/aws-sns';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import {
-  ClusterPrerequisite, ConsumerTarget, CqrsAuroraCluster, CqrsAuroraClusterProps, CqrsCredentials, CqrsInstances, DatabaseSide, EventArchive,
-  EventDrivenOrderPipeline, EventTransport, KubernetesAccess, KubernetesAccessOptions, KubernetesJob, KubernetesManifestFiles,
-  KubernetesPrerequisites, KubernetesServices, KubernetesWorkload, OrderEventBus, ServiceExposure, ServiceHost, WorkloadImage,
+  ClusterPrerequisite, ConsumerTarget, CqrsAuroraCluster, CqrsAuroraClusterProps, CqrsCredentials, CqrsInstances, DatabaseSide,
+  EventArchive, EventDrivenOrderPipeline, EventTransport, KubernetesAccess, KubernetesAccessOptions, KubernetesJob,
+  KubernetesManifestFiles, KubernetesPrerequisites, KubernetesServices, KubernetesWorkload, OrderEventBus, ServiceExposure, ServiceHost,
+  WorkloadImage,
 } from '../../src';
 import { testKubernetes } from '../cluster';
 
@@ -75,8 +76,8 @@ export const PERMISSIONS: { [page: string]: Build } = {
     pipeline.addService('Catalog', system.services.run(['node', 'y.js']), { database: DatabaseSide.COMMAND });
   },
   'docs/cqrs-aurora-cluster.md': (system) => {
-    const database = new CqrsAuroraCluster(system.stack, 'Database', { vpc: system.vpc, encryptionKey: system.key(), proxy: {} });
-    database.grants.admin(system.role('Migration'));
+    const { grants } = new CqrsAuroraCluster(system.stack, 'Database', { vpc: system.vpc, encryptionKey: system.key(), proxy: {} });
+    grants.admin(system.role('Migration'));
     const tokens = new CqrsAuroraCluster(system.stack, 'Tokens', { vpc: system.vpc, credentials: CqrsCredentials.iam() });
     tokens.grants.command(system.role('Writer'));
     tokens.notifyEvents(new sns.Topic(system.stack, 'Topic', { masterKey: system.key('TopicKey') }));
