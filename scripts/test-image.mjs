@@ -122,7 +122,10 @@ function textOf(value) {
 }
 
 async function probe(storage, image, flags) {
-  return JSON.parse(await storage.podman(['run', '--rm', ...flags, image, 'node', '-e', PROBE], { timeoutMinutes: 1 }));
+  const report = await storage.podman(['run', '--rm', ...flags, image, 'node', '-e', PROBE], { timeoutMinutes: 1 }).catch((error) => {
+    throw new Error(error.message.replace(PROBE, '<the probe>'));
+  });
+  return JSON.parse(report);
 }
 
 /** The flags of the first pod of an image. */

@@ -6,7 +6,8 @@ export function flagsOf({ spec, container }) {
   const { runAsUser, runAsGroup, fsGroup, seccompProfile } = { ...spec.securityContext, ...container.securityContext };
   const { readOnlyRootFilesystem, allowPrivilegeEscalation, capabilities } = container.securityContext ?? {};
   const memory = container.resources?.limits?.memory;
-  const flags = ['--network', 'host', ...limits().flatMap((limit) => ['--ulimit', limit])];
+  const files = openFiles();
+  const flags = ['--network', 'host', '--ulimit', `nofile=${files}:${files}`, '--ulimit', 'nproc=4096:4096'];
   if (runAsUser !== undefined) { flags.push('--user', runAsGroup === undefined ? `${runAsUser}` : `${runAsUser}:${runAsGroup}`); }
   if (fsGroup !== undefined) { flags.push('--group-add', `${fsGroup}`); }
   // podman has a writable /tmp, /run and /var/tmp by default, and Kubernetes has not.
@@ -22,14 +23,10 @@ export function flagsOf({ spec, container }) {
   return flags;
 }
 
-/** The limits of open files and processes as on a node, or those of this machine if they are lower: podman asks for more than it may have. */
-function limits() {
-  const text = readFileSync('/proc/self/limits', 'utf8');
-  return Object.entries({ nofile: 'Max open files', nproc: 'Max processes' }).map(([name, line]) => {
-    const hard = new RegExp(`^${line}\\s+\\S+\\s+(\\d+)`, 'm').exec(text)?.[1] ?? Infinity;
-    const limit = Math.min(65_536, Number(hard));
-    return `${name}=${limit}:${limit}`;
-  });
+/** The number of open files as on a node, or that of this machine if it is lower: podman asks for more than it may have. */
+function openFiles() {
+  const hard = /^Max open files\s+\S+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? Infinity;
+  return Math.min(65_536, Number(hard));
 }
 
 /** The bytes of a quantity of Kubernetes, such as `256Mi`. */
