@@ -60,7 +60,10 @@ const WRONG: readonly (readonly [Partial<Settings>, RegExp])[] = [
   [{ natGateways: 0 }, /natGateways must be a whole number from 1/],
   [{ interfaceEndpoints: ['sqs', 'kafka' as 'sqs'] }, /interfaceEndpoints must be some of sqs, .*, not \["kafka"\]/],
   [{ commandApi: { minReplicas: 0, maxReplicas: 2 } }, /commandApi\.minReplicas must be at least 1, not 0/],
-  [{ consumers: { a: { ...consumer, replicas: { ...consumer.replicas, minReplicas: 3, maxReplicas: 2 } } } }, /consumers\.a\.replicas\.maxReplicas must be at least minReplicas \(3\), not 2/],
+  [
+    { consumers: { a: { ...consumer, replicas: { ...consumer.replicas, minReplicas: 3, maxReplicas: 2 } } } },
+    /consumers\.a\.replicas\.maxReplicas must be at least minReplicas \(3\), not 2/,
+  ],
 ];
 
 for (const [change, message] of WRONG) {

@@ -5,7 +5,7 @@ import type { IConstruct } from 'constructs';
 import { DETAIL_TYPES, type EventType } from '../services/shared/events/schemas.ts';
 
 /** Services that pods call. */
-export const INTERFACE_ENDPOINTS = ['sqs', 'eventbridge', 'logs', 'secretsmanager', 'sts', 'eks-auth', 'ecr'] as const;
+const INTERFACE_ENDPOINTS = ['sqs', 'eventbridge', 'logs', 'secretsmanager', 'sts', 'eks-auth', 'ecr'] as const;
 export type InterfaceEndpoint = typeof INTERFACE_ENDPOINTS[number];
 
 /** At least, at most. */
@@ -57,8 +57,8 @@ export interface Settings {
   /** NAT gateways, through which pods reach AWS and registries of images; without a number, one in each zone. */
   readonly natGateways?: number;
   /**
-   * Services of AWS that pods reach by an interface endpoint in each zone instead of the NAT gateways. An endpoint pays from 417 GB a month:
-   * `node scripts/cost-calculator.ts` has the orders per second for each service. S3, for layers of images, has a gateway endpoint, which is free.
+   * Services of AWS that pods reach by an interface endpoint in each zone instead of the NAT gateways. An endpoint pays from 417 GB a
+   * month; `node scripts/cost-calculator.ts` has the orders per second for it. S3 always has a gateway endpoint, which is free.
    */
   readonly interfaceEndpoints: readonly InterfaceEndpoint[];
   readonly database: {
@@ -156,7 +156,7 @@ export const defaultSettings: Settings = {
   },
 };
 
-/** The settings that belong to an account and not into a repository: each is a context key, too, such as `cdk deploy -c operatorRoleArn=…`. */
+/** The settings that belong to an account and not into a repository. Each is a context key, too: `cdk deploy -c operatorRoleArn=…`. */
 const CONTEXT: { readonly [Name in keyof Settings]?: (text: string) => Settings[Name] } = {
   operatorRoleArn: (text) => text,
   alarmTopicArn: (text) => text,
@@ -198,13 +198,15 @@ export function retentionOf(days: number): RetentionDays {
 /** Refuses settings that the deployment would refuse, or that would do harm, with the name of the setting and the fix. */
 export function checkSettings(settings: Settings): Settings {
   const wrong = (name: string, rule: string, value: unknown) => new Error(`The setting ${name} must be ${rule}, not ${JSON.stringify(value)}.`);
-  const { eventSource, namespace, operatorRoleArn, alarmTopicArn, publicAccessCidrs = [], natGateways, interfaceEndpoints, consumers } = settings;
+  const { eventSource, namespace, publicAccessCidrs = [], natGateways, interfaceEndpoints, consumers } = settings;
   retentionOf(settings.logRetentionDays);
-  if (!/^[\w.-]{1,256}$/.test(eventSource) || eventSource.startsWith('aws.')) throw wrong('eventSource', 'letters, digits, dots and hyphens, and not begin with aws.', eventSource);
+  if (!/^[\w.-]{1,256}$/.test(eventSource) || eventSource.startsWith('aws.')) {
+    throw wrong('eventSource', 'letters, digits, dots and hyphens, and not begin with aws.', eventSource);
+  }
   if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(namespace)) throw wrong('namespace', 'a name of Kubernetes, such as orders', namespace);
   if (namespace === 'default' || namespace.startsWith('kube-')) throw wrong('namespace', 'one of your own, such as orders', namespace);
-  requireArn('operatorRoleArn', operatorRoleArn, /^arn:[\w-]+:iam::\d{12}:role\/.+$/, 'arn:aws:iam::111122223333:role/on-call');
-  requireArn('alarmTopicArn', alarmTopicArn, /^arn:[\w-]+:sns:[\w-]+:\d{12}:[\w-]+$/, 'arn:aws:sns:eu-west-1:111122223333:on-call');
+  requireArn('operatorRoleArn', settings.operatorRoleArn, /^arn:[\w-]+:iam::\d{12}:role\/.+$/, 'arn:aws:iam::111122223333:role/on-call');
+  requireArn('alarmTopicArn', settings.alarmTopicArn, /^arn:[\w-]+:sns:[\w-]+:\d{12}:[\w-]+$/, 'arn:aws:sns:eu-west-1:111122223333:on-call');
   for (const cidr of publicAccessCidrs) {
     if (!/^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}$/.test(cidr)) throw wrong('publicAccessCidrs', 'blocks of addresses such as 203.0.113.0/24', cidr);
     if (cidr.endsWith('/0')) throw wrong('publicAccessCidrs', 'blocks of your own addresses, since all of the internet would reach the API server', cidr);

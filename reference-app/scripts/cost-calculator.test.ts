@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { calculate, measuredFrom, readInput, type Input } from './cost-calculator.ts';
 import { breakEven, month, table } from './cost-calculator/month.ts';
+import { calculate, measuredFrom, readInput, type Input } from './cost-calculator.ts';
 
 const input: Input = {
   rate: 100,

@@ -283,8 +283,8 @@ describe('the stack', () => {
 
   test('reaches S3 by a gateway, SQS and EventBridge by endpoints that only the cluster can use', () => {
     const endpoints = ofType('AWS::EC2::VPCEndpoint');
-    const services = endpoints.map(({ VpcEndpointType, ServiceName }) => [VpcEndpointType, JSON.stringify(ServiceName).match(/\.(\w+)"/)![1]]);
-    assert.deepEqual(services.sort(), [['Gateway', 's3'], ['Interface', 'events'], ['Interface', 'sqs']]);
+    const reached = endpoints.map(({ VpcEndpointType, ServiceName }) => [VpcEndpointType, JSON.stringify(ServiceName).match(/\.(\w+)"/)![1]]);
+    assert.deepEqual(reached.sort(), [['Gateway', 's3'], ['Interface', 'events'], ['Interface', 'sqs']]);
     for (const { SecurityGroupIds: [group] } of endpoints.filter(({ VpcEndpointType }) => VpcEndpointType === 'Interface')) {
       const id = group['Fn::GetAtt'][0];
       assert.deepEqual(resources[id]!.Properties.SecurityGroupIngress ?? [], []);

@@ -4,12 +4,15 @@ import { defaultSettings } from '../../lib/settings.ts';
 
 // A month of the reference app with its default settings.
 
+/** The prices in dollars. */
+const $ = Object.fromEntries(Object.entries(PRICES).map(([name, { dollars }]) => [name, dollars])) as Record<keyof typeof PRICES, number>;
+
 const HOURS = 730;
 const ZONES = 2;
 const APIS = 2;
 const GB = 1e9;
 
-/** Bytes of a published event with its share of a request, and of a message that is received and deleted: samples of the contracts are 600 to 900. */
+/** Bytes of a published event, and of a message that is received and deleted, with their shares of requests: samples of events have 600 to 900. */
 const BYTES = { publish: 1_200, delivery: 2_500 };
 
 /** vCPU that a pod requests, and its share above which an API gets another one. */
@@ -41,12 +44,13 @@ function gigabytesPerOrder({ events, deliveries }: Pick<Input, 'events' | 'deliv
   return { sqs: deliveries * BYTES.delivery / GB, eventbridge: events * BYTES.publish / GB };
 }
 
-const ENDPOINT_MONTH = ZONES * HOURS * PRICES.endpointHour.dollars;
+const ENDPOINT_MONTH = ZONES * HOURS * $.endpointHour;
 
 /** The rate from which an interface endpoint costs less than the NAT gateways that it relieves. */
 export function breakEven(input: Pick<Input, 'events' | 'deliveries'>): { service: string; ordersPerSecond: number }[] {
-  const gigabytes = ENDPOINT_MONTH / (PRICES.natGb.dollars - PRICES.endpointGb.dollars);
-  return Object.entries(gigabytesPerOrder(input)).map(([service, perOrder]) => ({ service, ordersPerSecond: gigabytes / perOrder / HOURS / 3600 }));
+  const gigabytes = ENDPOINT_MONTH / ($.natGb - $.endpointGb);
+  const ordersPerSecond = (perOrder: number) => gigabytes / perOrder / HOURS / 3600;
+  return Object.entries(gigabytesPerOrder(input)).map(([service, perOrder]) => ({ service, ordersPerSecond: ordersPerSecond(perOrder) }));
 }
 
 export function month(input: Input, { aurora, sqs }: Pick<ReturnType<typeof calculate>, 'aurora' | 'sqs'>): { rate: number; items: Item[] } {
@@ -61,31 +65,32 @@ export function month(input: Input, { aurora, sqs }: Pick<ReturnType<typeof calc
   const requested = (perSecond: number) => SYSTEM_VCPU + POD.vcpu * podsAt(perSecond, measured.nodeMicros, programs);
   const polls = 60 * HOURS * queues * (POLLS.keda + 2 * POLLS.pod) / 1e6;
   const archived = orders * events * BYTES.publish / GB;
+  const { minCapacity } = defaultSettings.database;
+  const instances = 1 + readReplicas;
+  const watched = alarms(queues, programs);
   const item = (name: string, calculation: string, idle: number, more = 0): Item => ({ item: name, calculation, idle, atRate: idle + more });
-  const dollars = (value: number) => `$${value}`;
   return {
     rate,
     items: [
-      item('EKS cluster', `${HOURS} h × ${dollars(PRICES.clusterHour.dollars)}`, HOURS * PRICES.clusterHour.dollars),
-      item('nodes', `${requested(0).toFixed(2)} vCPU requested × ${HOURS} h × ${dollars(PRICES.nodeVcpuHour.dollars)}`,
-        requested(0) * HOURS * PRICES.nodeVcpuHour.dollars, (requested(rate) - requested(0)) * HOURS * PRICES.nodeVcpuHour.dollars),
-      item('NAT gateways', `${ZONES} × ${HOURS} h × ${dollars(PRICES.natHour.dollars)}, and ${dollars(PRICES.natGb.dollars)} a GB`, ZONES * HOURS * PRICES.natHour.dollars),
-      item('interface endpoints', `${endpoints} × ${ZONES} zones × ${HOURS} h × ${dollars(PRICES.endpointHour.dollars)}, and ${dollars(PRICES.endpointGb.dollars)} a GB`,
-        endpoints * ENDPOINT_MONTH, throughEndpoints * PRICES.endpointGb.dollars),
-      item('load balancers', `${APIS} × ${HOURS} h × ${dollars(PRICES.loadBalancerHour.dollars)}`, APIS * HOURS * PRICES.loadBalancerHour.dollars),
-      item('Aurora, capacity', `${1 + readReplicas} × ${aurora.acusAtRate} ACU × ${HOURS} h × ${dollars(PRICES.acuHour.dollars)}`,
-        (1 + readReplicas) * defaultSettings.database.minCapacity * HOURS * PRICES.acuHour.dollars,
-        (1 + readReplicas) * (aurora.acusAtRate - defaultSettings.database.minCapacity) * HOURS * PRICES.acuHour.dollars),
-      item('Aurora, I/O', `${aurora.ioPerOrder.toFixed(2)} requests an order × ${dollars(PRICES.auroraIo.dollars)} a million`, 0, orders / 1e6 * aurora.ioPerOrder * PRICES.auroraIo.dollars),
-      item('EventBridge', `${events} events an order × ${dollars(PRICES.eventBridgeEvent.dollars)} a million`, 0, orders / 1e6 * events * PRICES.eventBridgeEvent.dollars),
-      item('archive of the events', `${dollars(PRICES.archivedGb.dollars)} a GB, and ${dollars(PRICES.archiveGbMonth.dollars)} for each GB of ${ARCHIVE_DAYS} days`,
-        0, archived * (PRICES.archivedGb.dollars + PRICES.archiveGbMonth.dollars * ARCHIVE_DAYS * 24 / HOURS)),
-      item('SQS', `${polls.toFixed(1)} million polls, and ${sqs.requestsPerOrder.toFixed(1)} requests an order, × ${dollars(PRICES.sqsRequest.dollars)} a million`,
-        polls * PRICES.sqsRequest.dollars, orders / 1e6 * sqs.requestsPerOrder * PRICES.sqsRequest.dollars),
-      item('alarms and metrics of services', `${alarms(queues, programs)} × ${dollars(PRICES.alarmMonth.dollars)}, and ${SERVICE_METRICS} × ${dollars(PRICES.metricMonth.dollars)}`,
-        alarms(queues, programs) * PRICES.alarmMonth.dollars + SERVICE_METRICS * PRICES.metricMonth.dollars),
-      item('keys and secrets', `${KEYS} × ${dollars(PRICES.keyMonth.dollars)}, and ${SECRETS} × ${dollars(PRICES.secretMonth.dollars)}`,
-        KEYS * PRICES.keyMonth.dollars + SECRETS * PRICES.secretMonth.dollars),
+      item('EKS cluster', `${HOURS} h × $${$.clusterHour}`, HOURS * $.clusterHour),
+      item('nodes', `${requested(0).toFixed(2)} vCPU requested × ${HOURS} h × $${$.nodeVcpuHour}`,
+        requested(0) * HOURS * $.nodeVcpuHour, (requested(rate) - requested(0)) * HOURS * $.nodeVcpuHour),
+      item('NAT gateways', `${ZONES} × ${HOURS} h × $${$.natHour}, and $${$.natGb} a GB`, ZONES * HOURS * $.natHour),
+      item('interface endpoints', `${endpoints} × ${ZONES} zones × ${HOURS} h × $${$.endpointHour}, and $${$.endpointGb} a GB`,
+        endpoints * ENDPOINT_MONTH, throughEndpoints * $.endpointGb),
+      item('load balancers', `${APIS} × ${HOURS} h × $${$.loadBalancerHour}`, APIS * HOURS * $.loadBalancerHour),
+      item('Aurora, capacity', `${instances} × ${aurora.acusAtRate} ACU × ${HOURS} h × $${$.acuHour}`,
+        instances * minCapacity * HOURS * $.acuHour, instances * (aurora.acusAtRate - minCapacity) * HOURS * $.acuHour),
+      item('Aurora, I/O', `${aurora.ioPerOrder.toFixed(2)} requests an order × $${$.auroraIo} a million`,
+        0, orders / 1e6 * aurora.ioPerOrder * $.auroraIo),
+      item('EventBridge', `${events} events an order × $${$.eventBridgeEvent} a million`, 0, orders / 1e6 * events * $.eventBridgeEvent),
+      item('archive of the events', `$${$.archivedGb} a GB, and $${$.archiveGbMonth} for each GB of ${ARCHIVE_DAYS} days`,
+        0, archived * ($.archivedGb + $.archiveGbMonth * ARCHIVE_DAYS * 24 / HOURS)),
+      item('SQS', `${polls.toFixed(1)} million polls, and ${sqs.requestsPerOrder.toFixed(1)} requests an order, × $${$.sqsRequest} a million`,
+        polls * $.sqsRequest, orders / 1e6 * sqs.requestsPerOrder * $.sqsRequest),
+      item('alarms and metrics of services', `${watched} × $${$.alarmMonth}, and ${SERVICE_METRICS} × $${$.metricMonth}`,
+        watched * $.alarmMonth + SERVICE_METRICS * $.metricMonth),
+      item('keys and secrets', `${KEYS} × $${$.keyMonth}, and ${SECRETS} × $${$.secretMonth}`, KEYS * $.keyMonth + SECRETS * $.secretMonth),
     ],
   };
 }
