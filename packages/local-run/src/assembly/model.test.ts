@@ -124,13 +124,13 @@ test('an assembly that was not made by the command line of the CDK has the paths
 });
 
 test('the charts that the cluster needs for itself are known by name; any other may hold something that programs would miss', async (context) => {
-  const known = ['keda', 'oci://ghcr.io/kedacore/charts/keda', 'aws-load-balancer-controller'];
+  const known = ['keda', 'oci://ghcr.io/kedacore/charts/keda', 'aws-load-balancer-controller', 'opentelemetry-collector'];
   const other = ['redis', 'keda-add-ons-http', { Ref: 'Chart' }];
   const resources = [...known, ...other].map((Chart, index) => [`R${index}`, { Type: 'Custom::AWSCDK-EKS-HelmChart', Properties: { Chart } }]);
   const template: Template = { Resources: Object.fromEntries(resources) as NonNullable<Template['Resources']> };
   const { builtIn, model, withoutMeaning, warnings } = await run(context, { Shop: template });
   await builtIn.kubernetes.make(model);
-  assert.deepEqual([...withoutMeaning.values()], [2, 1]);
+  assert.deepEqual([...withoutMeaning.values()], [2, 1, 1]);
   assert.deepEqual(warnings, ['redis', 'keda-add-ons-http', 'of an unknown name'].map((chart, index) =>
     `The local run cannot make Shop.R${index + known.length} (Helm chart ${chart}): none of its objects is there.`));
 });

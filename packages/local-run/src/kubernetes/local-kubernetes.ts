@@ -5,8 +5,14 @@ import { withServiceAddresses } from './addresses.ts';
 import type { ServiceAddress } from './addresses.ts';
 import { KubernetesReader } from './kubernetes.ts';
 
-/** The charts that scale, balance and measure in a cluster. */
-const CHARTS_WITHOUT_MEANING = ['keda', 'metrics-server', 'aws-load-balancer-controller', 'karpenter', 'cluster-autoscaler'];
+/** The charts that work for the cluster itself, with the reason why none of them is missed here. */
+const CHARTS_WITHOUT_MEANING: Readonly<Record<string, readonly string[]>> = {
+  'nothing is scaled or balanced by the cluster here': ['keda', 'metrics-server', 'aws-load-balancer-controller', 'karpenter', 'cluster-autoscaler'],
+  'every process logs to a file, and shows its metrics itself': [
+    'opentelemetry-collector', 'opentelemetry-operator', 'opentelemetry-kube-stack', 'amazon-cloudwatch-observability', 'aws-for-fluent-bit', 'fluent-bit',
+    'prometheus', 'kube-prometheus-stack', 'kube-state-metrics',
+  ],
+};
 
 /** Kubernetes, as the manifests of Amazon EKS describe it: each replica is a process, each Service a port on this machine. */
 export class LocalKubernetes implements LocalService {
@@ -45,7 +51,8 @@ export class LocalKubernetes implements LocalService {
   #readChart(resource: Resource): void {
     const given = resource.source.Properties?.Chart;
     const chart = typeof given === 'string' ? given.split('/').at(-1) ?? '' : 'of an unknown name';
-    if (CHARTS_WITHOUT_MEANING.includes(chart)) this.#context.leaveOut(`Helm chart ${chart}: nothing is scaled or balanced by the cluster here`);
+    const reason = Object.keys(CHARTS_WITHOUT_MEANING).find((each) => CHARTS_WITHOUT_MEANING[each]?.includes(chart));
+    if (reason !== undefined) this.#context.leaveOut(`Helm chart ${chart}: ${reason}`);
     else this.#context.warn(`The local run cannot make ${resource.constructPath} (Helm chart ${chart}): none of its objects is there.`);
   }
 

@@ -118,9 +118,10 @@ test('when its process is killed, both servers end, and what was committed is th
   assert.equal(await count(await started(context, { dataDir, replica: true })), 1);
 });
 
-test('a server that is killed is started again on its port, with its data', async (context) => {
+test('a server that is killed is started again on its port, with its data; without a replica there is no failover', async (context) => {
   const postgres = await started(context, { dataDir: temporaryFolder(context) });
   await query(postgres.writer, 'create table t as select 1 as a');
+  await assert.rejects(postgres.failover(), { name: 'LocalRunError', message: /no replica here/ });
   const [pid = 0] = postgres.pids();
   process.kill(pid, 'SIGKILL');
   await eventually(async () => await count(postgres) === 1 && !postgres.pids().includes(pid), 'the restarted server');
@@ -182,12 +183,6 @@ test('what the replica has not received is lost in a failover, and with a synchr
 
 const waitingCommits = async (postgres: Postgres) =>
   (await query(postgres.writer, 'select 1 from pg_stat_activity where wait_event = \'SyncRep\'')).length;
-
-test('a database without a replica says so instead of a failover', async (context) => {
-  const postgres = await started(context, { dataDir: temporaryFolder(context) });
-  await assert.rejects(postgres.failover(), { name: 'LocalRunError', message: /no replica here/ });
-  await query(postgres.writer, 'select 1');
-});
 
 test('a failover that was interrupted is taken back, and one that was not counts', async (context) => {
   const dataDir = temporaryFolder(context);

@@ -81,12 +81,12 @@ async function copyTree(from: string, to: string, account: Account | undefined, 
   await chmod(to, 0o700);
   if (account) await chown(to, account.uid, account.gid);
   if (EMPTIED.has(basename(from))) return;
-  for (const entry of await readdir(from, { withFileTypes: true })) {
+  await Promise.all((await readdir(from, { withFileTypes: true })).map(async (entry) => {
     const path = join(within, entry.name);
-    if (NOT_COPIED.has(entry.name) || !wanted(path)) continue;
+    if (NOT_COPIED.has(entry.name) || !wanted(path)) return;
     if (entry.isDirectory()) await copyTree(join(from, entry.name), join(to, entry.name), account, wanted, path);
     else if (entry.isFile()) await copyOwned(join(from, entry.name), join(to, entry.name), account);
-  }
+  }));
 }
 
 async function copyOwned(from: string, to: string, account: Account | undefined): Promise<void> {
