@@ -1,5 +1,6 @@
 import { App, CfnParameter, Duration, Stack, Token } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as cloudwatch_actions from 'aws-cdk-lib/aws-cloudwatch-actions';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
@@ -236,6 +237,12 @@ describe('alarms without actions', () => {
     const made = consumerOf().addAlarms({ okActions: [action] });
     made.deadLetters.addAlarmAction(action);
     expect(warnings().map(([, text]) => String(text).split(':')[0])).toEqual(['OldestMessageAge, FailedDeliveries']);
+  });
+
+  test('are those whose actions are switched off', () => {
+    const { deadLetters } = consumerOf().addAlarms({ actions: [new cloudwatch_actions.SnsAction(new sns.Topic(stack, 'Topic'))] });
+    (deadLetters.node.defaultChild as cloudwatch.CfnAlarm).actionsEnabled = false;
+    expect(warnings().map(([, text]) => String(text).split(':')[0])).toEqual(['DeadLetters']);
   });
 
   test('are no warning when all have an action', () => {
