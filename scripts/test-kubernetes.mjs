@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { root, withFolder } from './lib/user-project.mjs';
+import { killPrograms } from '../test/kubernetes/processes.mjs';
 import { cacheFolder, definitionFiles, layHandlerPrograms, missingTool, programsOf } from '../test/kubernetes/tools.mjs';
 
 const GROUPS = {
@@ -66,6 +67,8 @@ const built = {
   servers: await programsOf('servers', { say }), kwok: await programsOf('kwok', { say }), keda: keda ? await programsOf('keda', { say }) : undefined,
 };
 
+// The programs must not write into the folder while it is removed.
+for (const signal of ['SIGINT', 'SIGTERM']) { process.once(signal, () => killPrograms()); }
 let result = { passed: 0, failed: 0 };
 await withFolder('kubernetes', options.keep, async (folder) => {
   // CDK's own temporary folders, too, and no second check of each template.

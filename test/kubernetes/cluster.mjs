@@ -1,15 +1,11 @@
 // A cluster on loopback: etcd, the servers of Kubernetes, and kwok, which answers for nodes and pods that run nothing.
-import { spawn } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { Api, eventually } from './api.mjs';
 import { serveMetrics } from './metrics.mjs';
-
-const READY_SECONDS = 60;
-const LINES = 15;
+import { freePorts, Programs } from './processes.mjs';
 
 /** The nodes, by their names. The fourth is the only one of its node pool. */
 const NODES = {
@@ -18,89 +14,6 @@ const NODES = {
   'node-arm': { arch: 'arm64', zone: 'eu-west-1c' },
   'node-pool': { arch: 'amd64', zone: 'eu-west-1a', pool: 'orders' },
 };
-
-/** Programs that end with this process, however it ends. */
-export class Programs {
-  #running = new Set();
-  #closing = [];
-
-  constructor(folder) {
-    this.folder = folder;
-    mkdirSync(folder, { recursive: true });
-    process.on('exit', () => this.#kill('SIGKILL'));
-  }
-
-  /** Starts a program; its output goes to a file. */
-  start(name, command, args, env = process.env) {
-    const log = join(this.folder, `${name}.log`);
-    const output = openSync(log, 'a');
-    const child = spawn(command, args, { env, stdio: ['ignore', output, output] });
-    const program = { name, child, log };
-    this.#running.add(program);
-    child.on('error', (error) => { program.error = error; });
-    child.on('exit', (code, signal) => {
-      program.ended = code ?? signal;
-      this.#running.delete(program);
-    });
-    return program;
-  }
-
-  /** Waits until `look` finds something; an error with the end of its log if the program ends before. */
-  async ready(program, look) {
-    const found = await eventually(async () => {
-      if (program.ended !== undefined || program.error) { throw new Error(`${program.name} ended with ${program.error?.message ?? program.ended}:\n${lastLines(program.log)}`); }
-      return look().catch(() => undefined);
-    }, { seconds: READY_SECONDS });
-    if (found === undefined) { throw new Error(`${program.name} was not ready after ${READY_SECONDS} s:\n${lastLines(program.log)}`); }
-    return found;
-  }
-
-  /** Ends one program. */
-  async end({ child, ended }) {
-    if (ended !== undefined) { return; }
-    const exit = new Promise((resolve) => { child.once('exit', resolve); });
-    child.kill('SIGTERM');
-    await exit;
-  }
-
-  /** Calls `close` before the programs are stopped. */
-  atEnd(close) {
-    this.#closing.push(close);
-  }
-
-  async stop() {
-    for (const close of this.#closing) { await close(); }
-    const ended = [...this.#running].map(({ child }) => new Promise((resolve) => { child.once('exit', resolve); }));
-    this.#kill('SIGTERM');
-    const timer = setTimeout(() => this.#kill('SIGKILL'), 3000);
-    await Promise.all(ended);
-    clearTimeout(timer);
-  }
-
-  #kill(signal) {
-    for (const { child } of this.#running) { child.kill(signal); }
-  }
-}
-
-function lastLines(file) {
-  return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-LINES).join('\n');
-}
-
-/** Ports below those that the system gives to outgoing connections, so that none is taken between this look and its use. */
-export async function freePorts(count) {
-  const ports = new Set();
-  while (ports.size < count) {
-    const port = 20_000 + randomBytes(2).readUInt16BE() % 12_000;
-    if (await isFree(port)) { ports.add(port); }
-  }
-  return [...ports];
-}
-
-function isFree(port) {
-  return new Promise((resolve) => {
-    const server = createServer().once('error', () => resolve(false)).listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
-}
 
 /** Starts the cluster and returns its client, its kubeconfig, and a function that stops it. */
 export async function startCluster({ folder, servers, kwok, definitions }) {

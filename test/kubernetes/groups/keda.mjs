@@ -7,13 +7,13 @@ import { PurgeQueueCommand, SendMessageBatchCommand, SQSClient } from '@aws-sdk/
 import { SqsEndpoint } from 'cdk-local-run/sqs/endpoint';
 import { parseAllDocuments } from 'yaml';
 import { eventually } from '../api.mjs';
-import { freePorts } from '../cluster.mjs';
+import { settle } from '../inspect.mjs';
 import { register } from '../metrics.mjs';
 import { newStack } from '../namespaces.mjs';
+import { freePorts } from '../processes.mjs';
 import { SCALINGS } from '../programs.mjs';
 import { moduleFolder } from '../tools.mjs';
 import { transition } from './transitions.mjs';
-import { settle } from '../inspect.mjs';
 
 const NAMESPACE = 'keda';
 const SECRET = 'kedaorg-certs';
