@@ -1,13 +1,14 @@
 #!/usr/bin/env node
 // Builds the images of the reference app without Docker, and runs the whole system in containers with the limits of its pods: every
 // program non-root, read-only and within its memory. docs/container.md describes it.
-import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { baseImage, baseOf, cacheFolder, peakMemory, prepareTools, Storage } from './lib/containers.mjs';
 import { bytesOf, endProblems, flagsOf, imageProblems, PROBE, surroundingsProblems } from './lib/image-checks.mjs';
-import { demand, root, Steps, withFolder } from './lib/user-project.mjs';
+import { demand, root, Steps } from './lib/user-project.mjs';
 
 const USAGE = `usage: npm run test:image [-- <options>]
 
@@ -58,6 +59,16 @@ process.removeAllListeners('warning');
 const MB = 1_000_000;
 const mebibytes = (bytes) => `${Math.round(bytes / 1024 ** 2)} MiB`;
 const steps = new Steps();
+const interrupt = new AbortController();
+/** What has to be undone at the end, however it comes, the last one first. */
+const cleanups = [];
+
+async function cleanUp() {
+  for (let undo = cleanups.pop(); undo; undo = cleanups.pop()) {
+    await Promise.resolve(undo()).catch((error) => console.error(`cleaning up: ${error.message}`));
+  }
+}
+
 
 async function test(folder) {
   const { images, workloads } = await steps.step('synthesize the reference app', () => assemblyOf(folder)) ?? {};
@@ -68,23 +79,20 @@ async function test(folder) {
   });
   if (!base) { return; }
   const storage = new Storage(join(folder, 'storage'), join(folder, 'storage-run'), [base.store]);
-  try {
-    for (const kind of Object.keys(images)) {
-      await steps.step(`build the image of the ${kind}`, () => storage.build(images[kind], kind));
-    }
-    if (steps.failures.length > 0) { return; }
-    // Compressed while the others run.
-    const layers = storage.compressedLayers(Object.keys(images), join(folder, 'layers'));
-    layers.catch(() => undefined);
-    await checkImages(storage, images, workloads);
-    await plantFaults(storage, images, workloads, folder);
-    for (const kind of Object.keys(images)) {
-      await steps.step(`size of the image of the ${kind}`, async () => checkSize((await layers)[kind], await storage.image(kind)));
-    }
-    await runSystem(storage, workloads, folder);
-  } finally {
-    await storage.remove();
+  cleanups.push(() => storage.remove());
+  for (const kind of Object.keys(images)) {
+    await steps.step(`build the image of the ${kind}`, () => storage.build(images[kind], kind));
   }
+  if (steps.failures.length > 0) { return; }
+  // Compressed while the others run.
+  const layers = storage.compressedLayers(Object.keys(images), join(folder, 'layers'));
+  layers.catch(() => undefined);
+  await checkImages(storage, images, workloads);
+  await plantFaults(storage, images, workloads, folder);
+  for (const kind of Object.keys(images)) {
+    await steps.step(`size of the image of the ${kind}`, async () => checkSize((await layers)[kind], await storage.image(kind)));
+  }
+  await runSystem(storage, workloads, folder);
 }
 
 /** The build contexts of the images, and the workloads with their manifests, as `cdk deploy` would take them. */
@@ -92,7 +100,7 @@ async function assemblyOf(folder) {
   const { synthesize } = await import('cdk-local-run/cli/synthesize');
   const { readAssembly } = await import('cdk-local-run/assembly/assembly');
   const assemblyFolder = join(folder, 'assembly');
-  await synthesize(join(root, 'reference-app'), assemblyFolder, new AbortController().signal);
+  await synthesize(join(root, 'reference-app'), assemblyFolder, interrupt.signal);
   const assembly = readAssembly(assemblyFolder);
   const workloads = assembly.stacks.flatMap(({ template }) => Object.values(template.Resources ?? {}))
     .filter(({ Type }) => Type === 'Custom::AWSCDK-EKS-KubernetesResource')
@@ -241,12 +249,18 @@ async function runSystem(storage, workloads, folder) {
   inContainers(storage, workloads, folder);
   const lines = [];
   const out = { live: false, line: (text = '') => { lines.push(text); }, status: () => undefined, paint: (_style, text) => text };
-  const { signal } = new AbortController();
+  const { signal } = interrupt;
   const started = Date.now();
   const running = await steps.step('migration and services start in containers, on a real PostgreSQL', async () => {
     const run = await startLocal({
-      assemblyDir: join(folder, 'assembly'), dataDir: join(folder, 'data'), environment: profile.environment, maxReplicas: 1, onFailure: (sentence) => lines.push(sentence),
+      assemblyDir: join(folder, 'assembly'),
+      dataDir: join(folder, 'data'),
+      environment: profile.environment,
+      maxReplicas: 1,
+      onFailure: (sentence) => lines.push(sentence),
+      signal,
     });
+    cleanups.push(() => run.stop());
     const inspected = await storage.containers();
     return { run, inspected, note: `${run.workloads.length} services ready after ${((Date.now() - started) / 1000).toFixed(1)} s` };
   });
@@ -335,7 +349,23 @@ exec podman ${storage.podmanOptions.map(quote).join(' ')} run --name "$SERVICE_N
   }
 }
 
-await withFolder('image', options.keep, test);
+const folder = mkdtempSync(join(tmpdir(), 'cdk-order-pipeline-image-'));
+cleanups.push(() => {
+  if (options.keep) { console.log(`kept: ${folder}`); } else { rmSync(folder, { recursive: true, force: true, maxRetries: 3 }); }
+});
+for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]]) {
+  process.once(signal, async () => {
+    console.log(`stopping, as of ${signal}`);
+    interrupt.abort();
+    await cleanUp();
+    process.exit(code);
+  });
+}
+try {
+  await test(folder);
+} finally {
+  await cleanUp();
+}
 for (const { label, message } of steps.failures) { console.error(`\nFAIL ${label}\n${message.replace(/^/gm, '  ')}`); }
 if (steps.failures.length > 0) { process.exitCode = 1; }
 console.log(`${steps.passed} passed, ${steps.failures.length} failed`);

@@ -190,15 +190,17 @@ test('a package without a licence, or from elsewhere, is in no image', async () 
   assert.match(thirdPartyNotices([odd!]), /\nodd 1\.0\.0 \(MIT\)\n\nIts package has no file.*, and names MIT and the author Jo Odd\.\n/);
 });
 
-test('the Dockerfile names one version of Node.js, that of the tests, and a user by its number', async () => {
-  const [dockerfile, other] = await Promise.all(
-    [images.services, images.migration].map((context) => readFile(join(context, 'Dockerfile'), 'utf8')),
-  );
-  assert.equal(dockerfile, other);
-  const [, base, version] = /^FROM (\S+:(\d+\.\d+\.\d+)-[a-z]+-slim(?:@sha256:[0-9a-f]{64})?)$/m.exec(dockerfile!) ?? [];
-  assert.equal(version?.split('.')[0], process.versions.node.split('.')[0]);
-  assert.ok(dockerfile!.includes(`image.base.name="${base!.replace(/@.*/, '')}"`));
-  assert.match(dockerfile!, /^USER [1-9]\d{4,}:[1-9]\d{4,}$/m);
+test('every Dockerfile names one version of Node.js, that of the tests, and a user by its number', async () => {
+  const contexts = [images.services, images.migration, ...['examples', 'starter'].map((name) => join(APP, '..', name, 'services'))];
+  const texts = await Promise.all(contexts.map((context) => readFile(join(context, 'Dockerfile'), 'utf8')));
+  const bases = texts.map((text) => /^FROM (\S+:(\d+)\.\d+\.\d+-[a-z]+-slim(?:@sha256:[0-9a-f]{64})?)$/m.exec(text) ?? []);
+  assert.deepEqual(bases.map(([, , major]) => major), texts.map(() => process.versions.node.split('.')[0]));
+  assert.deepEqual([...new Set(bases.map(([, base]) => base))].length, 1);
+  for (const text of texts) {
+    assert.match(text, /^USER 10001:10001$/m);
+    assert.doesNotMatch(text, /^COPY (?!--chmod=755)/m);
+  }
+  assert.ok(texts[0]!.includes(`image.base.name="${bases[0]![1]!.replace(/@.*/, '')}"`));
 });
 
 test('the source maps translate a frame of a stack', async () => {
