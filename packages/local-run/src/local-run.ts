@@ -2,7 +2,7 @@ import type { LocalEventBridge } from './eventbridge/types.ts';
 import type { Log } from './log.ts';
 import type { DatabaseAddress } from './rds/address.ts';
 import type { Failover } from './rds/failover.ts';
-import type { LocalServiceFactory } from './service.ts';
+import type { LocalServiceFactory, Replication } from './service.ts';
 import type { QueueDepth } from './sqs/endpoint.ts';
 
 /** Options of `startLocal`. */
@@ -63,9 +63,6 @@ export interface LocalRunOptions {
   /** Gives up a start that is under way. Everything that was started is stopped. */
   readonly signal?: AbortSignal;
 }
-
-/** The time at which the replica of a database gets a transaction: before it is committed, or after. */
-export type Replication = 'asynchronous' | 'synchronous';
 
 /** A step of the start or of the stop. */
 export interface ProgressStep {

@@ -1,7 +1,6 @@
 import type { Assembly } from './assembly/assembly.ts';
 import type { Model } from './assembly/model.ts';
 import type { ResourceType, WithoutMeaning } from './assembly/types.ts';
-import type { Replication } from './local-run.ts';
 import type { Log } from './log.ts';
 import type { Workloads } from './processes/workloads.ts';
 
@@ -85,6 +84,9 @@ export class DeliveryError extends Error {
     this.code = code;
   }
 }
+
+/** The time at which the replica of a database gets a transaction: before it is committed, or after. */
+export type Replication = 'asynchronous' | 'synchronous';
 
 /** The parts of the run that a service gets. */
 export interface RunContext {

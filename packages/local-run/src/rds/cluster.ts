@@ -20,6 +20,8 @@ export interface Postgres {
   readonly reader?: DatabaseAddress;
   /** The file for `PGPASSFILE`, with which psql needs no password on its command line. */
   readonly passwordFile: string;
+  /** The certificate of the servers, which signs itself. */
+  readonly certificateFile: string;
   /** The replica keeps receiving, but no longer shows what it receives. */
   pauseReplay(): Promise<void>;
   resumeReplay(): Promise<void>;
@@ -47,6 +49,7 @@ interface ClusterOptions extends Pick<ServerOptions, 'binary' | 'account' | 'log
   readonly account: Account | undefined;
   readonly logDir: string;
   readonly passwordFile: string;
+  readonly certificateFile: string;
   readonly settings: Readonly<Record<string, string>>;
   readonly writer: Endpoint;
   /** @default - there is no replica */
@@ -74,6 +77,7 @@ export class Cluster implements Postgres {
   readonly writer: DatabaseAddress;
   reader?: DatabaseAddress;
   readonly passwordFile: string;
+  readonly certificateFile: string;
   readonly #options: ClusterOptions;
   #primary: Server;
   #replica: Server | undefined;
@@ -88,6 +92,7 @@ export class Cluster implements Postgres {
     this.#options = options;
     this.#primary = primary;
     this.passwordFile = options.passwordFile;
+    this.certificateFile = options.certificateFile;
     this.writer = { host: LOOPBACK, port: primary.port, ...options.login, database: 'postgres' };
   }
 

@@ -35,11 +35,17 @@ export async function startDatabases(model: Model, options: RunContext, started:
       port: await options.port(writer),
       // Several readers of a cluster are one replica here: they show the same.
       replica: members.length > 1 || sources.length > 0 ? { port: await options.port(reader) } : false,
+      tokens: acceptsTokens(resource),
       synchronous: options.replication === 'synchronous',
       portNames: { writer, reader },
     });
     started.push({ resource, server, name: resource.text('DatabaseName') ?? resource.text('DBName') ?? 'postgres' });
   }
+}
+
+/** Roles of the database may log in with tokens of IAM. */
+export function acceptsTokens(resource: Resource): boolean {
+  return String(resource.get('EnableIAMDatabaseAuthentication')) === 'true';
 }
 
 /** Creates the database and its administrator, with the rights that RDS gives: many, but no superuser. */

@@ -1,6 +1,6 @@
 import type { LocalSecretsManager } from '../secretsmanager/local-secrets-manager.ts';
 import type { LocalService, RunContext } from '../service.ts';
-import { prepareDatabase, startDatabases } from './databases.ts';
+import { acceptsTokens, prepareDatabase, startDatabases } from './databases.ts';
 import type { LocalDatabase } from './databases.ts';
 import type { Failover } from './failover.ts';
 import { withDatabasePort } from './ports.ts';
@@ -85,6 +85,7 @@ export class LocalRds implements LocalService {
     await startDatabases(model, this.#context, this.databases);
     this.#rememberPorts();
     this.#readProxies(model);
+    this.#context.leaveOut('tokens of IAM: a role with rds_iam logs in without a check of its token', this.#withTokens.length);
     if (this.databases.length === 0) return undefined;
     return this.databases.map(({ server: { writer, reader } }) =>
       `PostgreSQL on port ${writer.port}${reader ? `, replica on port ${reader.port}` : ''}`).join('; ');
@@ -126,7 +127,12 @@ export class LocalRds implements LocalService {
   }
 
   environment(given: Readonly<Record<string, string>>): Record<string, string> {
-    return Object.fromEntries(Object.entries(given).map(([name, value]) => [name, withDatabasePort(name, value, this.#ports)]));
+    const [file] = this.#withTokens.map(({ server }) => server.certificateFile);
+    return {
+      ...Object.fromEntries(Object.entries(given).map(([name, value]) => [name, withDatabasePort(name, value, this.#ports)])),
+      // A token is sent on an encrypted connection only, and the certificate here is not one of AWS. The first name is that of libpq.
+      ...(file !== undefined && { PGSSLROOTCERT: file, DB_CA_FILE: file }),
+    };
   }
 
   async pauseReplicas(): Promise<void> {
@@ -146,6 +152,10 @@ export class LocalRds implements LocalService {
 
   async stop(): Promise<void> {
     await Promise.all(this.databases.map(({ server }) => server.stop()));
+  }
+
+  get #withTokens(): LocalDatabase[] {
+    return this.databases.filter(({ resource }) => acceptsTokens(resource));
   }
 
   #databaseOf(resource: Resource): LocalDatabase | undefined {

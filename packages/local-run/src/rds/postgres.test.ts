@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -53,9 +53,10 @@ test('asks for the password and listens on loopback only', async (context) => {
   }
 });
 
-test('clients may encrypt, on the primary and on the replica', async (context) => {
-  const { writer, reader, passwordFile } = await started(context, { dataDir: temporaryFolder(context), replica: true });
-  const ca = readFileSync(join(dirname(passwordFile), 'server.crt'), 'utf8');
+test('clients may encrypt, on the primary and on the replica, and must do so to log in with a token', async (context) => {
+  const postgres = await started(context, { dataDir: temporaryFolder(context), replica: true, tokens: true });
+  const { writer, reader, certificateFile } = postgres;
+  const ca = readFileSync(certificateFile, 'utf8');
   for (const address of [writer, reader ?? assert.fail()]) {
     for (const ssl of [{ ca }, { rejectUnauthorized: false }, false]) {
       const client = new pg.Client({ ...address, ssl });
@@ -64,6 +65,19 @@ test('clients may encrypt, on the primary and on the replica', async (context) =
       await client.end();
       assert.deepEqual(rows, [{ ssl: ssl !== false }]);
     }
+  }
+  await query(writer, `create role rds_iam; create role rds_superuser; create role by_token login in role rds_iam;
+    create role administrator login password 'its own' in role rds_superuser, rds_iam; create role by_password login password 'its own'`);
+  const login = async (user: string, password: string, ssl: object | false) => {
+    const client = new pg.Client({ ...writer, user, password, ssl });
+    await client.connect();
+    await client.end();
+  };
+  await login('by_token', 'any', { ca });
+  await assert.rejects(login('by_token', 'any', false), /rejects connection/);
+  for (const user of ['administrator', 'by_password']) {
+    await login(user, 'its own', { ca });
+    await assert.rejects(login(user, 'any', { ca }), /password authentication failed/);
   }
 });
 

@@ -26,6 +26,11 @@ export interface PostgresOptions {
   readonly replica?: boolean | { readonly port?: number };
   /** A transaction is committed when the replica has it, too, so that a failover loses none. @default false */
   readonly synchronous?: boolean;
+  /**
+   * Lets members of the role `rds_iam` in without a password, encrypted only, as there is nobody here who could check their tokens. Members
+   * of `rds_superuser` keep their password. @default false
+   */
+  readonly tokens?: boolean;
   /** Name of the superuser. @default 'postgres' */
   readonly superuser?: string;
   /** The folder of the servers' logs. @default - the data folder */
@@ -52,15 +57,17 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
       own(join(home, 'initialised'), account, '');
     }
     const [user = '', password = ''] = readFileSync(passwordFile, 'utf8').trim().split(':').slice(-2);
-    const { replica = false, port = 0, portNames, synchronous = false } = options;
+    const { replica = false, port = 0, portNames, synchronous = false, tokens = false } = options;
+    const certificateFile = join(home, 'server.crt');
     return await Cluster.start({
       home,
       logDir,
       passwordFile,
+      certificateFile,
       account,
       binary: binaries.postgres,
       login: { user, password },
-      settings: { ...primarySettings, ...encryption(home, account) },
+      settings: { ...primarySettings, ...encryption(home, certificateFile, account), hba_file: accessRules(home, tokens, account) },
       writer: { name: portNames?.writer ?? 'postgres', port },
       ...(replica !== false && { reader: { name: portNames?.reader ?? 'postgres-replica', port: replica === true ? 0 : replica.port ?? 0 } }),
       synchronous,
@@ -83,14 +90,23 @@ const primarySettings = {
 };
 
 /** Lets clients encrypt, which Aurora and RDS demand since PostgreSQL 15. Those that do not are let in, too. */
-function encryption(home: string, account: Account | undefined): Record<string, string> {
-  const [certificate, key] = [join(home, 'server.crt'), join(home, 'server.key')];
+function encryption(home: string, certificate: string, account: Account | undefined): Record<string, string> {
+  const key = join(home, 'server.key');
   if (!existsSync(key)) {
     const made = selfSigned();
     own(certificate, account, made.certificate);
     own(key, account, made.key);
   }
   return { ssl: 'on', ssl_cert_file: certificate, ssl_key_file: key };
+}
+
+/** Writes who may log in, and how. The first line that fits a connection counts. */
+function accessRules(home: string, tokens: boolean, account: Account | undefined): string {
+  const file = join(home, 'pg_hba.conf');
+  const byPassword = (database: string, user: string) => `host ${database} ${user} ${LOOPBACK}/32 scram-sha-256`;
+  const byToken = [byPassword('all', '+rds_superuser'), `hostssl all +rds_iam ${LOOPBACK}/32 trust`, `host all +rds_iam ${LOOPBACK}/32 reject`];
+  own(file, account, [byPassword('replication', 'all'), ...tokens ? byToken : [], byPassword('all', 'all'), ''].join('\n'));
+  return file;
 }
 
 /**

@@ -50,7 +50,7 @@ export class SecretsManager {
   readonly #log: Log;
   readonly #clock: () => number;
   readonly #secrets = new Map<string, Secret>();
-  #onCurrent: (name: string, secretString: string) => void = () => undefined;
+  #listener: ((name: string, secretString: string) => void) | undefined;
   #server: AwsJsonServer | undefined;
 
   constructor({ log = () => {}, clock = Date.now, region = 'us-east-1', accountId = '000000000000' }: SecretsManagerOptions = {}) {
@@ -62,7 +62,7 @@ export class SecretsManager {
 
   /** Calls the listener with every text that becomes the current value of a secret. */
   onCurrent(listener: (name: string, secretString: string) => void): void {
-    this.#onCurrent = listener;
+    this.#listener = listener;
   }
 
   /** The ARN a secret of this name has or will have, the same in every run: AWS ends it with six characters, and so does this. */
@@ -131,7 +131,7 @@ export class SecretsManager {
     // A version without a stage is one that AWS would soon delete.
     for (const [id, { stages: held }] of secret.versions) if (held.size === 0) secret.versions.delete(id);
     secret.changedAt = this.#clock();
-    if (stage === CURRENT && to?.secretString !== undefined) this.#onCurrent(secret.name, to.secretString);
+    if (stage === CURRENT && to?.secretString !== undefined) this.#listener?.(secret.name, to.secretString);
   }
 
   /** Adds a version, or takes a repeated request for the one that it made. */
