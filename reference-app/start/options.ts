@@ -8,7 +8,7 @@ import type { Profile } from '../profiles/profile.ts';
 const HELP_COMMAND = 'npm start -- --help';
 const MOST_ORDERS = 100_000_000;
 const HIGHEST_RATE = 100_000;
-/** Of fewer, none may be sent during or after the failover. */
+/** The least number of orders. Of fewer, none may be sent during or after the failover. */
 const LEAST_FOR_FAILOVER = 100;
 
 /** Options of `npm start`. */

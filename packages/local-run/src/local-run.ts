@@ -24,9 +24,9 @@ export interface LocalRunOptions {
   /** Deletes the data of earlier runs first. @default false */
   readonly fresh?: boolean;
   /**
-   * With `synchronous`, a transaction is committed when the replica of the database has it, too, so that a failover loses none. Aurora
-   * loses none in any case, as its instances share their storage. With `asynchronous`, commits do not wait, and a failover can lose the
-   * last ones.
+   * The replication of the databases. With `synchronous`, a transaction is committed when the replica has it, too, so that a failover loses
+   * none. Aurora loses none in any case, as its instances share their storage. With `asynchronous`, commits do not wait, and a failover can
+   * lose the last ones.
    * @default 'asynchronous'
    */
   readonly replication?: Replication;

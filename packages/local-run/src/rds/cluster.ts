@@ -39,7 +39,7 @@ export interface Postgres {
 interface Endpoint {
   /** The name of its port in errors. */
   readonly name: string;
-  /** With 0 the system chooses. */
+  /** The port itself; with 0 the system chooses. */
   readonly port: number;
 }
 
@@ -148,7 +148,7 @@ export class Cluster implements Postgres {
     const position = await promote(this.writer);
     const promotedAt = new Date();
     this.#building = this.#rebuild(reader);
-    // Whoever does not wait for it learns from the next failover that there is no replica.
+    // A caller that does not wait for it finds out at the next failover that there is no replica.
     this.#building.catch(() => undefined);
     return { killedAt, promotedAt, position, replica: this.#building };
   }

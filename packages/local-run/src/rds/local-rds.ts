@@ -143,7 +143,7 @@ export class LocalRds implements LocalService {
     for (const { server } of this.databases) if (server.reader) await server.resumeReplay();
   }
 
-  /** Of the first database, as the run shows only this one. */
+  /** Kills the writer of the first database, which is the one that the run shows, and promotes its replica. */
   async failover(): Promise<Failover> {
     const [first] = this.databases;
     if (!first) throw new LocalRunError('There is no database in this run whose replica could be promoted.');
@@ -167,7 +167,7 @@ export class LocalRds implements LocalService {
     return this.#behindProxies.get(proxy.ref());
   }
 
-  /** As for the cluster, the port of the replica is part of its address. */
+  /** The address of an endpoint. As for the cluster, that of a replica has its port. */
   #proxyEndpoint(endpoint: Resource): string | undefined {
     const server = this.#behindProxies.get(endpoint.text('DBProxyName'))?.server;
     if (!server) return undefined;

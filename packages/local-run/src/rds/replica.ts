@@ -120,8 +120,8 @@ export async function forgetReplica(writer: DatabaseAddress, data: string): Prom
 }
 
 /**
- * With `on`, a transaction is committed when the replica has it on its disk, too. A primary whose replica is not there would wait for it
- * forever, so it is off until the replica streams.
+ * Switches synchronous replication: a transaction is committed when the replica has it on its disk, too. A primary whose replica is not
+ * there would wait for it forever, so it is off until the replica streams.
  */
 export async function commitOnReplica(writer: DatabaseAddress, on: boolean): Promise<void> {
   await query(writer, `alter system set synchronous_standby_names = '${on ? SLOT : ''}'`);

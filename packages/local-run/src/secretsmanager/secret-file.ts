@@ -33,7 +33,7 @@ export class SecretFile implements SecretStore {
     this.#endpoint.put({ name, secretString });
   }
 
-  /** Writes a value that is current now, whoever gave it: a program that rotates it, too. */
+  /** Writes a value that is current now. A program that rotates the secret may have given it. */
   #keep(name: string, secretString: string): void {
     if (this.#values.get(name) === secretString) return;
     this.#values.set(name, secretString);
