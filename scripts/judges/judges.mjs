@@ -1,5 +1,5 @@
 // The judges: how each is installed, by its package at one version, and how it is asked. None may call a network while it judges.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { basename, dirname, join, relative } from 'node:path';
@@ -35,8 +35,8 @@ export const JUDGES = [
     looksAt: 'manifests',
     package: { go: 'github.com/zegl/kube-score/cmd/kube-score', version: 'v1.20.0' },
     judge: (run, { manifests }) => JSON.parse(run('kube-score', ['score', '--output-format', 'json', '--output-version', 'v2', '--kubernetes-version', 'v1.35', ...manifests]))
-      .flatMap(({ object_name, type_meta, file_name, checks }) => checks.filter(({ skipped, grade }) => !skipped && grade < 10).map(({ check, comments }) => ({
-        rule: check.id, place: `${parts(file_name)} ${type_meta.kind}/${object_name}`, text: (comments ?? []).map(({ summary }) => summary).join(', ') || check.comment,
+      .flatMap(({ object_name, file_name, checks }) => checks.filter(({ skipped, grade }) => !skipped && grade < 10).map(({ check, comments }) => ({
+        rule: check.id, place: `${parts(file_name)} ${object_name}`, text: (comments ?? []).map(({ summary }) => summary).join(', ') || check.comment,
       }))),
   },
   {
@@ -91,7 +91,10 @@ export function install({ name, package: { python, go, version } }) {
   // What an earlier installation left behind is of no use.
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const run = (command, args, env = {}) => execFileSync(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'], timeout: 15 * 60_000 });
+  const run = (command, args, env = {}) => {
+    const { status, signal, stderr, error } = spawnSync(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8', timeout: 15 * 60_000 });
+    if (error ?? status !== 0) { throw new Error(`${name} was not installed: ${error?.message ?? `${command} ended with ${signal ?? status}`}\n${(stderr ?? '').slice(-2000)}`); }
+  };
   if (go) {
     run('go', ['install', `${go}@${version}`], { GOBIN: folder, CGO_ENABLED: '0', GOFLAGS: '', GOWORK: 'off' });
   } else {
