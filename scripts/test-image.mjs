@@ -333,11 +333,20 @@ function inContainers(storage, workloads, folder) {
   const script = join(folder, 'in-container');
   writeFileSync(script, `#!/bin/bash
 set -euo pipefail
+declare -A mounted
 case "$SERVICE_NAME" in
 ${cases.join('\n')}
 esac
 while IFS= read -r name; do
-  case "$name" in HOME|TMPDIR|LANG|PATH|PWD|SHLVL|OLDPWD|_) ;; *) flags+=(--env "$name") ;; esac
+  case "$name" in HOME|TMPDIR|LANG|PATH|PWD|SHLVL|OLDPWD|_) continue ;; esac
+  flags+=(--env "$name")
+  # A file of the local run, such as the certificate of its database, which every user may read here.
+  if [[ "\${!name}" == /* && -f "\${!name}" && -z "\${mounted[\${!name}]:-}" ]]; then
+    mounted[\${!name}]=yes
+    copy=$(mktemp --tmpdir=${quote(folder)} file-XXXXXX)
+    install --mode=644 "\${!name}" "$copy"
+    flags+=(--volume "$copy:\${!name}:ro")
+  fi
 done < <(compgen -e)
 exec podman ${storage.podmanOptions.map(quote).join(' ')} run --name "$SERVICE_NAME.$$" "\${flags[@]}" "$image" "$@"
 `);
