@@ -42,6 +42,10 @@ export const acceptedFindings: AcceptedFinding[] = [
       'Kubernetes/Workload/Role/DefaultPolicy',
       'ExternalMetric/ScalerPolicy', 'ExternalMetric/Workload/Role/DefaultPolicy',
       'Relayed/Relay/Role/DefaultPolicy',
+      'Operated/Proxy/Role/DefaultPolicy',
+      'DirectCommand/Role/DefaultPolicy', 'DirectQuery/Role/DefaultPolicy',
+      'ProxiedCommand/Role/DefaultPolicy', 'ProxiedQuery/Role/DefaultPolicy',
+      'TokenCommand/Role/DefaultPolicy', 'TokenQuery/Role/DefaultPolicy',
       'Pipeline/Migration/Role/DefaultPolicy', 'Pipeline/CommandApi/Role/DefaultPolicy', 'Pipeline/QueryApi/Role/DefaultPolicy',
       'Pipeline/OutboxRelay/Role/DefaultPolicy', 'Pipeline/Services/Report/Role/DefaultPolicy',
       'Pipeline/Consumers/Stock/ScalerPolicy', 'Pipeline/Consumers/Stock/Workload/Role/DefaultPolicy',
@@ -50,7 +54,7 @@ export const acceptedFindings: AcceptedFinding[] = [
   {
     rules: ['AwsSolutions-SMG4', 'NIST.800.53.R5-SecretsManagerRotationEnabled', 'HIPAA.Security-SecretsManagerRotationEnabled'],
     reason: 'Rotating a database password needs a function in the VPC with a route to Secrets Manager, which only the owner of the VPC can '
-      + 'choose. The secret has the format that addRotationSchedule() with a hosted rotation needs.',
+      + 'choose: CqrsCredentials.rotatedPasswords() rotates, CqrsCredentials.iam() has no passwords.',
     at: [
       'Database/CommandSecret', 'Database/QuerySecret',
       'Pipeline/Database/CommandSecret', 'Pipeline/Database/QuerySecret',
@@ -66,16 +70,29 @@ export const acceptedFindings: AcceptedFinding[] = [
     reason: 'Aurora backs up the cluster, not its instances, continuously and for backupRetention. A plan of AWS Backup selects by tags.',
     at: [
       'Database/Cluster/Writer', 'Database/Cluster/Reader1',
+      'Operated/Cluster/Writer', 'Operated/Cluster/Reader1',
+      'Tokens/Cluster/Writer', 'Tokens/Cluster/Reader1',
       'Pipeline/Database/Cluster/Writer', 'Pipeline/Database/Cluster/Reader1',
     ],
   },
   {
     rules: ['NIST.800.53.R5-RDSEnhancedMonitoringEnabled', 'HIPAA.Security-RDSEnhancedMonitoringEnabled'],
     reason: 'It shows the operating system, which Aurora Serverless scales by itself, and costs a log stream for each instance. The '
-      + 'metrics of Aurora are always there.',
+      + 'metrics of Aurora are always there. With monitoringInterval, nothing is found.',
     at: [
       'Database/Cluster/Writer', 'Database/Cluster/Reader1',
+      'Tokens/Cluster/Writer', 'Tokens/Cluster/Reader1',
       'Pipeline/Database/Cluster/Writer', 'Pipeline/Database/Cluster/Reader1',
     ],
+  },
+  {
+    rules: ['AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole]'],
+    reason: 'It is the policy that Amazon RDS documents for Enhanced Monitoring.',
+    at: ['Operated/Cluster/MonitoringRole'],
+  },
+  {
+    rules: ['NIST.800.53.R5-CloudWatchLogGroupEncrypted', 'HIPAA.Security-CloudWatchLogGroupEncrypted'],
+    reason: 'CloudWatch Logs encrypts it with a key of its own. The log of a proxy has connections and errors, and no statements.',
+    at: ['Operated/Proxy/Log'],
   },
 ];

@@ -5,13 +5,14 @@ import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
+import * as s3 from 'aws-cdk-lib/aws-s3';
 import * as sns from 'aws-cdk-lib/aws-sns';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import {
-  BufferedEventConsumer, ConsumerTarget, CqrsAuroraCluster, DatabaseSide, EventArchive, EventDrivenOrderPipeline, EventTransport,
-  IConsumerTarget, KubernetesAccess, KubernetesJob, KubernetesPrerequisites, KubernetesWorkload, OrderEventBus, QueueScaling, QueueType,
-  ServiceHost, WorkloadImage,
+  BufferedEventConsumer, ConsumerTarget, CqrsAuroraCluster, CqrsCredentials, CqrsInstances, DatabaseAccess, DatabaseSide,
+  EventArchive, EventDrivenOrderPipeline, EventTransport, IConsumerTarget, KubernetesAccess, KubernetesJob, KubernetesManifestFiles,
+  KubernetesPrerequisites, KubernetesWorkload, OrderEventBus, QueueScaling, QueueType, ServiceHost, WorkloadImage,
 } from '../../src';
 import { testKubernetes } from '../cluster';
 
@@ -67,6 +68,26 @@ export function allConstructs(app = new App()): Stack {
     vpcId: 'vpc-1', availabilityZones: ['a', 'b'], isolatedSubnetIds: ['i-1', 'i-2'], privateSubnetIds: ['p-1', 'p-2'],
   });
   new CqrsAuroraCluster(stack, 'Database', { vpc });
+  // Everything that a database can have, and workloads that use each side of it.
+  const operated = new CqrsAuroraCluster(stack, 'Operated', {
+    vpc,
+    encryptionKey: key,
+    proxy: {},
+    credentials: CqrsCredentials.rotatedPasswords({ vpcSubnets: { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS } }),
+    instances: CqrsInstances.serverless({ readers: 1 }),
+    monitoringInterval: Duration.minutes(1),
+  });
+  operated.addAlarms(alarms);
+  const tokens = new CqrsAuroraCluster(stack, 'Tokens', { vpc, credentials: CqrsCredentials.iam() });
+  for (const [name, database] of Object.entries({ Direct: operated, Proxied: operated.proxy!, Token: tokens })) {
+    for (const [side, access] of Object.entries({ Command: DatabaseAccess.command(database), Query: DatabaseAccess.query(database) })) {
+      const workload = new KubernetesWorkload(stack, `${name}${side}`, { kubernetes, image, environment: access.environment });
+      access.connect(workload, workload);
+    }
+  }
+  const files = KubernetesAccess.manifestsOnly({ clusterName: 'platform', namespace: 'reports' });
+  new KubernetesWorkload(stack, 'Written', { kubernetes: files, image });
+  new KubernetesManifestFiles(stack, 'Files', { kubernetes: files, bucket: new s3.Bucket(brought, 'Bucket') });
   addPipeline(stack, kubernetes, vpc);
   return stack;
 }

@@ -13,8 +13,8 @@ const classes = Object.values<unknown>(library).filter((exported): exported is C
 
 test('there are as many constructs as are known here', () => {
   expect(classes.map(({ name }) => name).sort()).toEqual([
-    'BufferedEventConsumer', 'ConsumerAlarms', 'CqrsAuroraCluster', 'EventDrivenOrderPipeline', 'KubernetesJob', 'KubernetesPrerequisites',
-    'KubernetesWorkload', 'OrderEventBus',
+    'BufferedEventConsumer', 'ConsumerAlarms', 'CqrsAuroraCluster', 'CqrsDatabaseAlarms', 'CqrsProxy', 'EventDrivenOrderPipeline',
+    'KubernetesJob', 'KubernetesManifestFiles', 'KubernetesPrerequisites', 'KubernetesWorkload', 'OrderEventBus',
   ]);
 });
 
