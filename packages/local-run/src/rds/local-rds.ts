@@ -130,8 +130,8 @@ export class LocalRds implements LocalService {
     const [file] = this.#withTokens.map(({ server }) => server.certificateFile);
     return {
       ...Object.fromEntries(Object.entries(given).map(([name, value]) => [name, withDatabasePort(name, value, this.#ports)])),
-      // A token is sent on an encrypted connection only, and the certificate here is not one of AWS. The first name is that of libpq. With a
-      // password, no encryption is needed on loopback.
+      // A token is sent on an encrypted connection only, and the certificate here is not one of AWS. The first name is that of libpq.
+      // With a password, no encryption is needed on loopback.
       ...(file !== undefined && { PGSSLROOTCERT: file, ...(given.DB_AUTHENTICATION === 'iam' && { DB_CA_FILE: file }) }),
     };
   }
