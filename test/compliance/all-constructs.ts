@@ -48,16 +48,16 @@ export function allConstructs(app = new App()): Stack {
     eventPattern, encryptionKey: key, target: ConsumerTarget.external(role('Other'), { processingTime: Duration.seconds(10) }),
   }).addAlarms(alarms);
 
-  const target = () => ConsumerTarget.external(role(`Role${stack.node.children.length}`), { processingTime: Duration.seconds(10) });
-  new BufferedEventConsumer(stack, 'Fifo', { eventPattern, queueType: QueueType.fifo(), target: target() }).addAlarms(alarms);
+  const target = (name: string) => ConsumerTarget.external(role(`${name}Role`), { processingTime: Duration.seconds(10) });
+  new BufferedEventConsumer(stack, 'Fifo', { eventPattern, queueType: QueueType.fifo(), target: target('Fifo') }).addAlarms(alarms);
   new BufferedEventConsumer(stack, 'Fair', {
-    eventPatterns: [eventPattern, { detailType: ['OrderConfirmed'] }], queueType: QueueType.fair(), target: target(),
+    eventPatterns: [eventPattern, { detailType: ['OrderConfirmed'] }], queueType: QueueType.fair(), target: target('Fair'),
   }).addAlarms(alarms);
-  new BufferedEventConsumer(stack, 'BroughtQueue', { queue: new sqs.Queue(brought, 'Queue'), target: target() }).addAlarms(alarms);
+  new BufferedEventConsumer(stack, 'BroughtQueue', { queue: new sqs.Queue(brought, 'Queue'), target: target('BroughtQueue') }).addAlarms(alarms);
   new BufferedEventConsumer(stack, 'Relayed', {
     eventPattern,
     eventBus: events.EventBus.fromEventBusArn(brought, 'Bus', 'arn:aws:events:eu-west-1:999999999999:event-bus/shop'),
-    target: target(),
+    target: target('Relayed'),
   }).addAlarms(alarms);
 
   new OrderEventBus(stack, 'Bus');
