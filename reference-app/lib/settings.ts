@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net';
 import { Token } from 'aws-cdk-lib';
 import type { EventPattern } from 'aws-cdk-lib/aws-events';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
@@ -197,7 +198,9 @@ export function retentionOf(days: number): RetentionDays {
 
 /** Refuses settings that the deployment would refuse, or that would do harm, with the name of the setting and the fix. */
 export function checkSettings(settings: Settings): Settings {
-  const wrong = (name: string, rule: string, value: unknown) => new Error(`The setting ${name} must be ${rule}, not ${JSON.stringify(value)}.`);
+  // JSON has no NaN, which stands for a text that is no number.
+  const wrong = (name: string, rule: string, value: unknown) => new Error(
+    `The setting ${name} must be ${rule}, not ${typeof value === 'number' ? value : JSON.stringify(value)}.`);
   const { eventSource, namespace, publicAccessCidrs = [], natGateways, interfaceEndpoints, consumers } = settings;
   retentionOf(settings.logRetentionDays);
   if (!/^[\w.-]{1,256}$/.test(eventSource) || eventSource.startsWith('aws.')) {
@@ -208,8 +211,8 @@ export function checkSettings(settings: Settings): Settings {
   requireArn('operatorRoleArn', settings.operatorRoleArn, /^arn:[\w-]+:iam::\d{12}:role\/.+$/, 'arn:aws:iam::111122223333:role/on-call');
   requireArn('alarmTopicArn', settings.alarmTopicArn, /^arn:[\w-]+:sns:[\w-]+:\d{12}:[\w-]+$/, 'arn:aws:sns:eu-west-1:111122223333:on-call');
   for (const cidr of publicAccessCidrs) {
-    if (!/^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}$/.test(cidr)) throw wrong('publicAccessCidrs', 'blocks of addresses such as 203.0.113.0/24', cidr);
-    if (cidr.endsWith('/0')) throw wrong('publicAccessCidrs', 'blocks of your own addresses, since all of the internet would reach the API server', cidr);
+    if (!isBlock(cidr)) throw wrong('publicAccessCidrs', 'blocks of addresses such as 203.0.113.0/24', cidr);
+    if (/\/0+$/.test(cidr)) throw wrong('publicAccessCidrs', 'blocks of your own addresses, since all of the internet would reach the API server', cidr);
   }
   if (natGateways !== undefined && !(Number.isInteger(natGateways) && natGateways >= 1)) {
     throw wrong('natGateways', 'a whole number from 1, since images and some services of AWS are reached through them', natGateways);
@@ -225,6 +228,12 @@ export function checkSettings(settings: Settings): Settings {
     if (!(maxReplicas >= minReplicas)) throw wrong(`${name}.maxReplicas`, `at least minReplicas (${minReplicas})`, maxReplicas);
   }
   return settings;
+}
+
+/** Whether the text is a block of IPv4 addresses. */
+function isBlock(text: string): boolean {
+  const [, address, bits] = /^(.*)\/(\d{1,2})$/.exec(text) ?? [];
+  return isIPv4(address ?? '') && Number(bits) <= 32;
 }
 
 function requireArn(name: string, arn: string | undefined, pattern: RegExp, example: string): void {
