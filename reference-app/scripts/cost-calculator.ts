@@ -7,7 +7,7 @@ import { PRICES } from './cost-calculator/prices.ts';
 
 const HELP = `Computes the resources that a rate of orders needs in AWS, and the cost of a million orders.
 
-Usage: node reference-app/scripts/cost-calculator.ts [options]
+Usage: npx node reference-app/scripts/cost-calculator.ts [options]
 
   --rate R               orders per second, steady                                            [100]
   --peak R               orders per second that must be taken in; sizes quota and pods        [the rate]

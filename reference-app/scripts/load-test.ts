@@ -10,7 +10,7 @@ import { percentile, sorted } from '../load/statistics.ts';
 
 const HELP = `Sends orders to a write API at a steady rate and reports how it answers.
 
-Usage: API_URL=http://… node reference-app/scripts/load-test.ts [options]
+Usage: API_URL=http://… npx node reference-app/scripts/load-test.ts [options]
 
   --rate R             orders per second                                   [50]
   --duration SECONDS   how long                                            [30]

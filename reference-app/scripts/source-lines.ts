@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 
 const HELP = `Reads a log from standard input, and writes it with the files and lines of the TypeScript sources in the stacks of its errors.
 
-Usage: node reference-app/scripts/source-lines.ts [FOLDER] < LOG
+Usage: npx node reference-app/scripts/source-lines.ts [FOLDER] < LOG
 
   FOLDER   the source maps of the image that wrote the log    [reference-app/dist/order-pipeline/source-maps]
 
