@@ -48,8 +48,8 @@ export function permissionsOf(stack: Stack): Permissions {
     ].join(' ');
   };
   const propertiesOf = (resource: CfnResource): Record<string, any> => {
-    const { Resources } = stack.resolve(resource._toCloudFormation()) as { Resources: { [id: string]: { Properties?: Record<string, any> } } };
-    return Object.values(Resources)[0]?.Properties ?? {};
+    const template = stack.resolve(resource._toCloudFormation()) as { Resources: Record<string, { Properties?: Record<string, any> }> };
+    return Object.values(template.Resources)[0]?.Properties ?? {};
   };
   const statementsOf = (resource: CfnResource): string[] => {
     const properties = propertiesOf(resource);
