@@ -6,8 +6,8 @@ import { changedSince } from './contracts/published.ts';
 
 const HELP = `Writes the files that follow from the schemas of events and routes: contracts/, docs/api/.
 
-  node scripts/contracts.ts            writes the files that are not up to date; refuses a change that events in the archive can't bear
-  node scripts/contracts.ts --check    writes nothing, and fails if something would be written
+  npx node scripts/contracts.ts            writes the files that are not up to date; refuses a change that events in the archive can't bear
+  npx node scripts/contracts.ts --check    writes nothing, and fails if something would be written
     --against REVISION                 everything that is published there (for example origin/main) must still be there
 `;
 

@@ -120,7 +120,7 @@ function howToVersion({ name, major, type, detailType }: Contract): string {
     `  1. services/shared/events/schemas.ts: add '${next}' to EVENT_DATA with the new schema, and '${next}': '${nextDetailType}' to DETAIL_TYPES.`,
     `  2. Consumers take both: '${next}' among the types of their handlers, '${nextDetailType}' in their event patterns. Deploy them first.`,
     `  3. The producer publishes both until no consumer asks for ${type}, then only ${next}. The schema of ${type} stays: the archive has events of it.`,
-    `  4. node scripts/contracts.ts writes contracts/${name}/${major + 1}.0.json. Commit it.`,
+    `  4. npx node scripts/contracts.ts writes contracts/${name}/${major + 1}.0.json. Commit it.`,
     'A field that is merely new needs none of this: make it optional. What no environment has published yet has no archive either: delete',
     `its files in contracts/${name}/ and let them be written again.`,
   ].join('\n');
