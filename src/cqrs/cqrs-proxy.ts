@@ -10,6 +10,7 @@ import { Construct } from 'constructs';
 import type { ICqrsDatabase } from './cqrs-database';
 import { CqrsDatabaseGrants } from './cqrs-database-grants';
 import { DatabaseLogin } from './database-login';
+import { allowInStackOf } from './private/database-network';
 import { requireDuration, requireInteger, requireSeconds } from '../private/validation';
 
 /** The port of a proxy for PostgreSQL, whatever the port of its cluster is. */
@@ -144,7 +145,8 @@ export class CqrsProxy extends Construct implements ICqrsDatabase {
       description: `Connections to the proxy of the database ${database.databaseName}`,
       allowAllOutbound: false,
     });
-    database.connections.allowDefaultPortFrom(this.securityGroup, 'Proxy');
+    // The cluster may be in another stack, which this one needs.
+    allowInStackOf(this.securityGroup, database, ec2.Port.tcp(database.writerEndpoint.port), 'Proxy');
     this.connections = new ec2.Connections({ securityGroups: [this.securityGroup], defaultPort: ec2.Port.tcp(PORT) });
 
     this.role = new iam.Role(this, 'Role', {

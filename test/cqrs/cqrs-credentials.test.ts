@@ -68,6 +68,17 @@ describe('rotated passwords', () => {
     }
   });
 
+  test('are changed through an endpoint in the stack of the VPC', () => {
+    const network = new Stack(stack.node.root as App, 'Network', { env: { account: '111122223333', region: 'eu-west-1' } });
+    const vpc = new ec2.Vpc(network, 'Vpc', { subnetConfiguration: [{ name: 'Isolated', subnetType: PRIVATE_ISOLATED }] });
+    const secretsManagerEndpoint = vpc.addInterfaceEndpoint('Endpoint', { service: ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER });
+    const db = databaseOf(rotated({ secretsManagerEndpoint }), vpc);
+    const template = Template.fromStack(stack);
+    const groupId = stack.resolve(db.rotationSecurityGroup?.securityGroupId);
+    template.hasResourceProperties('AWS::EC2::SecurityGroupIngress', { SourceSecurityGroupId: groupId, FromPort: 443, ToPort: 443 });
+    template.hasResourceProperties('AWS::EC2::SecurityGroupEgress', { GroupId: groupId, FromPort: 443, ToPort: 443 });
+  });
+
   test('are changed through an endpoint whose security group is unknown', () => {
     const secretsManagerEndpoint = ec2.InterfaceVpcEndpoint.fromInterfaceVpcEndpointAttributes(stack, 'Endpoint', { vpcEndpointId: 'vpce-1', port: 443 });
     databaseOf(rotated({ secretsManagerEndpoint }), vpcOf(ISOLATED));

@@ -159,6 +159,17 @@ test('serves a cluster that is brought', () => {
   });
 });
 
+test('may be in another stack than its database', () => {
+  const database = new CqrsAuroraCluster(Stack.of(vpc), 'Database', { vpc });
+  const proxy = new CqrsProxy(stack, 'Proxy', {
+    database, cluster: database.cluster, vpc, vpcSubnets: { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS },
+  });
+  const template = Template.fromStack(stack);
+  const groupId = stack.resolve(proxy.securityGroup.securityGroupId);
+  template.hasResourceProperties('AWS::EC2::SecurityGroupIngress', { SourceSecurityGroupId: groupId, FromPort: 5433, ToPort: 5433 });
+  template.hasResourceProperties('AWS::EC2::SecurityGroupEgress', { GroupId: groupId, FromPort: 5433, ToPort: 5433 });
+});
+
 test('is no place for a migration', () => {
   const { cqrsProxy: proxy } = databaseOf();
   expect(() => DatabaseAccess.admin(proxy)).toThrow(

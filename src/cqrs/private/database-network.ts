@@ -18,7 +18,7 @@ export function portsOf(database: ICqrsDatabase): number[] {
 export function openDatabase(database: ICqrsDatabase, client: ec2.IConnectable, grantee?: iam.IGrantable): void {
   for (const port of portsOf(database).map(portOf)) {
     if (needsRuleOfItsOwn(database, client, grantee)) {
-      allowFromElsewhere(database, client, port);
+      allowInStackOf(client, database, port);
     } else {
       database.connections.allowFrom(client, port);
     }
@@ -40,12 +40,13 @@ function needsRuleOfItsOwn(database: ICqrsDatabase, client: ec2.IConnectable, gr
   return here(client) && !here(database);
 }
 
-/** Makes the rules in the stack of the client (`remoteRule`). `allowTo()` would warn of rules that are not needed. */
-function allowFromElsewhere(database: ICqrsDatabase, client: ec2.IConnectable, port: ec2.Port): void {
-  for (const group of database.connections.securityGroups) {
+/** Opens a port of a server with rules in the stack of the client, so that the stack of the server does not need it. */
+export function allowInStackOf(client: ec2.IConnectable, server: ec2.IConnectable, port: ec2.Port, description?: string): void {
+  for (const group of server.connections.securityGroups) {
     for (const peer of client.connections.securityGroups) {
-      group.addIngressRule(peer, port, undefined, true);
-      peer.addEgressRule(group, port, undefined, true);
+      group.addIngressRule(peer, port, description, true);
+      // The core would warn of a rule that is not needed.
+      if (!peer.allowAllOutbound) { peer.addEgressRule(group, port, description); }
     }
   }
 }

@@ -2,6 +2,7 @@ import { Duration } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import type { Construct } from 'constructs';
+import { allowInStackOf } from './database-network';
 import { invalid, requireDuration } from '../../private/validation';
 import type { PasswordRotationOptions } from '../cqrs-credentials';
 
@@ -23,8 +24,10 @@ export function rotate(
     allowAllOutbound: false,
   });
   database.connections.allowDefaultPortFrom(securityGroup, 'Rotation of the passwords');
-  if (options.secretsManagerEndpoint?.connections.securityGroups.length) {
-    options.secretsManagerEndpoint.connections.allowDefaultPortFrom(securityGroup, 'Rotation of the passwords');
+  const endpoint = options.secretsManagerEndpoint;
+  if (endpoint?.connections.securityGroups.length) {
+    // The endpoint is often in the stack of the VPC, which this stack needs.
+    allowInStackOf(securityGroup, endpoint, endpoint.connections.defaultPort ?? ec2.Port.tcp(443), 'Rotation of the passwords');
   } else {
     // The addresses of Secrets Manager are not known.
     securityGroup.addEgressRule(ec2.Peer.anyIpv4(), ec2.Port.tcp(443), 'Secrets Manager');
