@@ -2,6 +2,7 @@ export * from './hosted-service';
 export * from './autoscaling';
 export * from './cluster-prerequisite';
 export * from './kubernetes-access';
+export * from './kubernetes-access-options';
 export * from './kubernetes-container-options';
 export * from './kubernetes-job';
 export * from './kubernetes-manifest-files';

@@ -5,56 +5,14 @@ import * as eksv2 from 'aws-cdk-lib/aws-eks-v2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import { Construct, Dependable, IConstruct, IDependable } from 'constructs';
 import type { ClusterPrerequisite } from './cluster-prerequisite';
+import type { KubernetesAccessOptions, ManifestsOnlyOptions } from './kubernetes-access-options';
 import type { IManifestTransform } from './manifest-transform';
 import { EksCluster, EksV1Cluster, EksV2Cluster, isAutoModeClass, ObjectField } from './private/cluster';
-import { filesOf, identityOf, keyOf, Manifest, ManifestFile } from './private/manifest';
+import { filesOf, identityOf, Manifest, ManifestFile } from './private/manifest';
 import { Needs, watchNeeds } from './private/needs';
 import { waitForEachVersion } from './private/rollout';
+import { Transforms } from './private/transforms';
 import { differ, invalid } from '../private/validation';
-
-/**
- * Options of the access to a cluster.
- */
-export interface KubernetesAccessOptions {
-  /**
-   * The namespace of everything that is applied. It must exist; `KubernetesPrerequisites` makes it.
-   *
-   * @default 'default'
-   */
-  readonly namespace?: string;
-
-  /**
-   * The security group of the pods' network interfaces; databases and caches are opened to it.
-   *
-   * Set it when the nodes don't use the cluster security group, for example with a custom `NodeClass`. For a single workload, use
-   * `podSecurityGroup` of the workload.
-   *
-   * @default - the cluster security group, which EKS gives to Auto Mode nodes, managed node groups and Fargate pods
-   */
-  readonly podSecurityGroup?: ec2.ISecurityGroup;
-
-  /**
-   * The class of load balancers, which selects the controller: `eks.amazonaws.com/nlb` is EKS Auto Mode, `service.k8s.aws/nlb` the
-   * AWS Load Balancer Controller, which the cluster then needs.
-   *
-   * For clusters that are not made in this app, the library doesn't know whether they are in Auto Mode. Then this class decides: a class of
-   * `eks.amazonaws.com` is Auto Mode, any other isn't.
-   *
-   * @default - `eks.amazonaws.com/nlb` for `aws-eks-v2`, unless the cluster is made in this app without Auto Mode; `service.k8s.aws/nlb`
-   * for `aws-eks`; unknown with `manifestsOnly`, so that an exposure by load balancer is an error
-   */
-  readonly loadBalancerClass?: string;
-}
-
-/**
- * Options of a cluster to which this app doesn't apply manifests.
- */
-export interface ManifestsOnlyOptions extends KubernetesAccessOptions {
-  /**
-   * The name of the cluster; pod identities are associated with it.
-   */
-  readonly clusterName: string;
-}
 
 /**
  * The access of workloads to a Kubernetes cluster.
@@ -111,8 +69,7 @@ export abstract class KubernetesAccess {
   private readonly applied: IConstruct[] = [];
   private readonly dependencies: IDependable[] = [];
   private readonly needs = new Needs();
-  private readonly transforms: IManifestTransform[] = [];
-  private first?: IConstruct;
+  private readonly transforms = new Transforms();
   private writtenBy?: IConstruct;
   private existing?: ClusterPrerequisite[];
   private operatorRole?: iam.IRole;
@@ -181,11 +138,7 @@ export abstract class KubernetesAccess {
    * kubernetes.transform(new OnSpotNodes());
    */
   public transform(transform: IManifestTransform): void {
-    if (this.first) {
-      throw invalid(this.first, 'a transform of the KubernetesAccess must be added before the first object is applied, which is here: '
-        + 'call transform() right after the access is made');
-    }
-    this.transforms.push(transform);
+    this.transforms.add(transform);
   }
 
   /**
@@ -217,7 +170,8 @@ export abstract class KubernetesAccess {
       objectName: serviceName,
       objectNamespace: this.namespace,
       jsonPath: '.status.loadBalancer.ingress[0].hostname',
-      timeout: ADDRESS_TIMEOUT,
+      // EKS makes a load balancer in two to three minutes; its name is known earlier.
+      timeout: Duration.minutes(10),
     });
     value?.node.addDependency(after);
     return value?.value;
@@ -251,16 +205,7 @@ export abstract class KubernetesAccess {
    * @internal
    */
   public _transformed(scope: Construct, manifest: Manifest): Manifest {
-    this.first ??= scope;
-    return this.transforms.reduce<Manifest>((object, transform) => {
-      const before = keyOf(object);
-      const result = transform.transform(object, scope) as Manifest | undefined;
-      if (!result || keyOf(result) !== before) {
-        throw invalid(scope, `transform() of the KubernetesAccess must return the object with the same apiVersion, kind, namespace and name: got ${
-          result && keyOf(result)} for ${before}`);
-      }
-      return result;
-    }, manifest);
+    return this.transforms.apply(scope, manifest);
   }
 
   /**
@@ -379,9 +324,6 @@ export abstract class KubernetesAccess {
   }
 }
 
-/** EKS makes a load balancer in two to three minutes; its name is known earlier. */
-const ADDRESS_TIMEOUT = Duration.minutes(10);
-
 /** A cluster of either kind to which manifests are applied. */
 abstract class ClusterAccess extends KubernetesAccess {
   public readonly clusterName: string;
@@ -402,7 +344,7 @@ abstract class ClusterAccess extends KubernetesAccess {
       throw invalid(this.cluster.construct, 'the security group of the pods isn\'t known: give `clusterSecurityGroupId` where the cluster is imported,'
         + ' or `podSecurityGroup` of the KubernetesAccess');
     }
-    return connectionsOf(securityGroup);
+    return new ec2.Connections({ securityGroups: [securityGroup] });
   }
 
   /** @internal */
@@ -445,15 +387,11 @@ class ManifestsOnlyAccess extends KubernetesAccess {
       throw new Error('KubernetesAccess.manifestsOnly needs `podSecurityGroup` to open a database to the pods;'
         + ' give it the cluster security group.');
     }
-    return connectionsOf(securityGroup);
+    return new ec2.Connections({ securityGroups: [securityGroup] });
   }
 
   /** @internal */
   protected _apply(scope: Construct, id: string, _manifests: Manifest[]): Construct {
     return new Construct(scope, id);
   }
-}
-
-function connectionsOf(securityGroup: ec2.ISecurityGroup): ec2.Connections {
-  return new ec2.Connections({ securityGroups: [securityGroup] });
 }
