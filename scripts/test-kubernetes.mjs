@@ -98,7 +98,7 @@ await withFolder('kubernetes', options.keep, async (folder) => {
     const { matrix, refused } = await load('matrix');
     report.group('refused', refused());
     report.group('matrix', matrix(cluster));
-    if (keda) { report.group('keda', await (await load('keda')).keda(cluster, built.keda)); }
+    if (keda) { report.group('keda', (await load('keda')).keda(cluster, built.keda)); }
     result = await report.finish();
   } finally {
     await cluster.stop();

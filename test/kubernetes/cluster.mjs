@@ -91,7 +91,7 @@ function writeKeys(folder) {
 }
 
 function node(name, { arch, zone, pool }) {
-  const size = { cpu: '64', memory: '256Gi', pods: '500' };
+  const size = { 'cpu': '64', 'memory': '256Gi', 'ephemeral-storage': '1Ti', 'pods': '500' };
   return {
     apiVersion: 'v1',
     kind: 'Node',

@@ -63,7 +63,14 @@ export async function settle(api, stack, { least, most, seconds = 60 } = {}) {
     }, { seconds, pause: 150 });
     return problem === undefined ? [] : [`${idOf(object)}: ${problem}`];
   }));
-  return each.flat();
+  const problems = each.flat();
+  return problems.length === 0 ? [] : [...problems, ...await waitingPods(api, stack)];
+}
+
+/** The reasons for which pods are not ready, which explain a rollout that does not end. */
+async function waitingPods(api, { namespace }) {
+  const pods = await api.list(`/api/v1/namespaces/${namespace}/pods`);
+  return [...new Set(pods.flatMap(({ status }) => (status.conditions ?? []).filter(({ status: value, message }) => value === 'False' && message).map(({ message }) => `a pod waits: ${message}`)))];
 }
 
 function unsettled(object, { least, most }) {
