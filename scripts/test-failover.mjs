@@ -4,10 +4,32 @@
 // Aurora does, and with asynchronous replication, which may lose what the replica did not have.
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { root, Steps, withFolder } from './lib/user-project.mjs';
 
 const RATE = 200;
 const ORDERS = { synchronous: 3000, asynchronous: 2000 };
+
+const USAGE = `usage: npm run test:failover [-- <options>]
+
+  --keep          keeps the folder with the data and logs, and prints where it is
+  --help          this text`;
+
+let options;
+try {
+  options = parseArgs({ options: { keep: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } } }).values;
+} catch (error) {
+  console.error(`${error.message}\n\n${USAGE}`);
+  process.exit(2);
+}
+if (options.help) {
+  console.log(USAGE);
+  process.exit(0);
+}
+if (!process.features.typescript) {
+  console.error('test-failover needs a Node.js that runs TypeScript (22.18 or newer): run it by `npm run test:failover`, which brings one');
+  process.exit(1);
+}
 
 const steps = new Steps();
 const started = Date.now();
@@ -88,7 +110,7 @@ async function failover(replication, folder, more = []) {
 
 const failing = (invariants) => invariants.filter(({ ok }) => !ok).map(({ id }) => id);
 
-await withFolder('failover', process.argv.includes('--keep'), async (workspace) => {
+await withFolder('failover', options.keep, async (workspace) => {
   const first = join(workspace, 'synchronous');
   await failover('synchronous', first);
   await failover('asynchronous', join(workspace, 'asynchronous'), ['--app', join(first, 'assembly')]);
