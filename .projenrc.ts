@@ -157,8 +157,8 @@ library.package.setScript('bench', 'node reference-app/bench/bench.ts');
 library.package.setScript('prebench:synth', 'node scripts/setup.mjs');
 library.package.setScript('bench:synth', 'node --expose-gc --disable-warning=MODULE_TYPELESS_PACKAGE_JSON scripts/benchmark-synth.mjs');
 // What users get, tried as they would: the packed tarball, the packages of the other languages, the manifests before a real API server, the
-// image, a failover of the database, and the judges of others.
-for (const what of ['package', 'local-run', 'languages', 'kubernetes', 'image', 'failover', 'judges']) {
+// image, the database behind a pooler and in a failover, and the judges of others.
+for (const what of ['package', 'local-run', 'languages', 'kubernetes', 'image', 'pooler', 'failover', 'judges']) {
   library.package.setScript(`pretest:${what}`, 'node scripts/setup.mjs');
   library.package.setScript(`test:${what}`, `node scripts/test-${what}.mjs`);
 }
@@ -238,6 +238,15 @@ library.packageTask.spawn(sbom);
 library.buildWorkflow!.addPostBuildJobCommands('test-package', ['npm run test:package', 'npm run test:local-run', 'npm run test:floor'], {
   checkoutRepo: true, installDeps: true, tools: { node: { version: '24' } },
 });
+library.buildWorkflow!.addPostBuildJobCommands('test-servers', [
+  'npm run test:kubernetes',
+  'npm run test:judges',
+  'npm run test:failover',
+  'sudo apt-get install --yes --no-install-recommends pgbouncer',
+  'npm run test:pooler',
+  // Containers of other users need root.
+  'sudo --preserve-env=PATH npm run test:image',
+], { checkoutRepo: true, installDeps: true, tools: { node: { version: '24' }, go: { version: '1.26' } } });
 library.release!.publisher.addGitHubPostPublishingSteps({
   name: 'Attach the software bill of materials',
   if: '${{ !inputs.dry_run }}',
