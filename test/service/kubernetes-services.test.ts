@@ -119,7 +119,7 @@ describe('a job on Kubernetes', () => {
     expect(job.url).toBeUndefined();
   });
 
-  test('is a migration that doesn\'t try again with a database that is unfit, unless it is told other exit codes', () => {
+  test('is a migration that doesn\'t try again with a database that is unfit, unless other exit codes are given', () => {
     const exitCodes = () => manifestsOf(template()).filter(({ kind }) => kind === 'Job').map(({ spec }) => spec.podFailurePolicy?.rules[0].onExitCodes.values);
     bind(host(), migration, 'Default');
     bind(host({ failFastExitCodes: [] }), migration, 'None');
