@@ -45,6 +45,8 @@ export class CqrsCredentials {
    * is refused: a workload has to read the secret again, and try again. A deployment rotates nothing, as the roles don't exist before the
    * first migration.
    *
+   * The function logs in as the role to change its password, so neither role may have `default_transaction_read_only`.
+   *
    * The function connects to the database, and to Secrets Manager: through `secretsManagerEndpoint`, or through NAT. With neither, it is an
    * error.
    *

@@ -41,8 +41,7 @@ export async function migrate(
     if (newer.size > 0) await explainNewer(client, newer, [command.username, query.username], logger);
     signal?.throwIfAborted();
     await ensureLogin(client, command);
-    // Belt and braces: the grants allow no write either.
-    await ensureLogin(client, query, { default_transaction_read_only: 'on' });
+    await ensureLogin(client, query);
     const older = schemas.filter(({ name }) => !newer.has(name));
     await applyFunctions(client, older, { command: command.username, query: query.username }, work);
     logger.info({ command: command.username, query: query.username }, 'roles and privileges are right');

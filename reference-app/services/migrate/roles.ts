@@ -8,7 +8,12 @@ export interface Login {
   readonly password?: string | undefined;
 }
 
-/** The limits of every session of a service. A service that has less time shortens them, unless a pooler is between. */
+/**
+ * The limits of every session of a service. A service that has less time shortens them, unless a pooler is between.
+ *
+ * `default_transaction_read_only` is not here, also not for the role that only reads: a rotation logs in as the role and changes its
+ * password, which is a write. The grants allow no other.
+ */
 const LIMITS: Readonly<Record<string, string>> = {
   statement_timeout: '30s',
   idle_in_transaction_session_timeout: '30s',
@@ -25,9 +30,7 @@ const IAM_ROLE = 'rds_iam';
  * Creates the role or brings it up to date: may log in, owns nothing, and is a member of nothing but `rds_iam`, if it has no password. Only
  * a SCRAM verifier goes to the server, so that the password can't end up in a statement log.
  */
-export async function ensureLogin(
-  client: ClientBase, { username, password }: Login, settings: Readonly<Record<string, string>> = {},
-): Promise<void> {
+export async function ensureLogin(client: ClientBase, { username, password }: Login): Promise<void> {
   const role = pg.escapeIdentifier(username);
   const { rows: [current] } = await client.query<{ me: boolean; super: boolean }>(
     'SELECT rolname = current_user AS me, rolsuper AS super FROM pg_roles WHERE rolname = $1', [username],
@@ -44,7 +47,7 @@ export async function ensureLogin(
   // Readiness compares the releases with those that a program was built with.
   await client.query(`GRANT USAGE ON SCHEMA migration TO ${role}; GRANT SELECT ON migration.release TO ${role}`);
   const { rows: known } = await client.query<{ name: string }>('SELECT name FROM pg_settings');
-  for (const [setting, value] of Object.entries({ ...LIMITS, ...settings })) {
+  for (const [setting, value] of Object.entries(LIMITS)) {
     if (!known.some((one) => one.name === setting)) continue;
     await client.query(`ALTER ROLE ${role} IN DATABASE ${name} SET ${pg.escapeIdentifier(setting)} = ${pg.escapeLiteral(value)}`);
   }
