@@ -82,8 +82,15 @@ describe('Deployment', () => {
   test('requests CPU, memory and disk, and limits all but CPU', () => {
     workload({ cpu: 0.5, memory: Size.gibibytes(1) });
     expect(podSpec().containers[0].resources).toEqual({
-      requests: { 'cpu': '500m', 'memory': '1024Mi', 'ephemeral-storage': '512Mi' },
-      limits: { 'memory': '1024Mi', 'ephemeral-storage': '512Mi' },
+      requests: { 'cpu': '500m', 'memory': '1Gi', 'ephemeral-storage': '512Mi' },
+      limits: { 'memory': '1Gi', 'ephemeral-storage': '512Mi' },
+    });
+  });
+
+  test('states quantities and empty variables as the API server stores them, so that a second apply changes nothing', () => {
+    workload({ cpu: 2, memory: Size.mebibytes(1536), ephemeralStorage: Size.gibibytes(3), environment: { EMPTY: '' } });
+    expect(podSpec().containers[0]).toMatchObject({
+      resources: { requests: { 'cpu': '2', 'memory': '1536Mi', 'ephemeral-storage': '3Gi' } }, env: expect.arrayContaining([{ name: 'EMPTY' }]),
     });
   });
 
@@ -91,7 +98,7 @@ describe('Deployment', () => {
     workload({ ephemeralStorage: Size.gibibytes(2) });
     expect(podSpec()).toMatchObject({
       volumes: [{ name: 'tmp', emptyDir: { sizeLimit: '1920Mi' } }],
-      containers: [{ resources: { limits: { 'ephemeral-storage': '2048Mi' } } }],
+      containers: [{ resources: { limits: { 'ephemeral-storage': '2Gi' } } }],
     });
   });
 
@@ -669,5 +676,5 @@ test('can be changed by a property injector', () => {
   };
   PropertyInjectors.of(stack).add(injector);
   workload();
-  expect(podSpec().containers[0].resources.limits).toMatchObject({ memory: '2048Mi' });
+  expect(podSpec().containers[0].resources.limits).toMatchObject({ memory: '2Gi' });
 });

@@ -146,7 +146,7 @@ export class KubernetesPod {
 
   public template(container: Manifest, spec: Manifest): Manifest {
     const { command, environment, cpu, memory, port, userId = 10001, ephemeralStorage = Size.mebibytes(512) } = this.options;
-    const storage = { 'ephemeral-storage': `${ephemeralStorage.toMebibytes()}Mi` };
+    const limits = { 'memory': mebibytes(memory?.toMebibytes() ?? 256), 'ephemeral-storage': mebibytes(ephemeralStorage.toMebibytes()) };
     const image = this.options.image.bind(this.scope);
     const variables: { [key: string]: string } = {
       SERVICE_NAME: this.serviceName,
@@ -175,10 +175,11 @@ export class KubernetesPod {
           name: 'main',
           image: image.imageUri,
           ...command === undefined ? {} : { command },
-          env: Object.entries(variables).map(([name, value]) => ({ name, value })),
+          // The API server drops an empty value, and each later apply would find a difference.
+          env: Object.entries(variables).map(([name, value]) => value === '' ? { name } : { name, value }),
           resources: {
-            requests: { cpu: `${Math.round((cpu ?? 0.25) * 1000)}m`, memory: `${memory?.toMebibytes() ?? 256}Mi`, ...storage },
-            limits: { memory: `${memory?.toMebibytes() ?? 256}Mi`, ...storage },
+            requests: { cpu: canonical(Math.round((cpu ?? 0.25) * 1000), 1000, '', 'm'), ...limits },
+            limits,
           },
           securityContext: {
             allowPrivilegeEscalation: false,
@@ -188,10 +189,19 @@ export class KubernetesPod {
           volumeMounts: [{ name: 'tmp', mountPath: '/tmp' }],
           ...container,
         }],
-        volumes: [{ name: 'tmp', emptyDir: { sizeLimit: `${temporary(ephemeralStorage)}Mi` } }],
+        volumes: [{ name: 'tmp', emptyDir: { sizeLimit: mebibytes(temporary(ephemeralStorage)) } }],
       },
     };
   }
+}
+
+/** Returns a quantity as the API server writes it; otherwise each later apply would find a difference. */
+function canonical(value: number, base: number, unit: string, part: string): string {
+  return value % base === 0 ? `${value / base}${unit}` : `${value}${part}`;
+}
+
+function mebibytes(value: number): string {
+  return canonical(value, 1024, 'Gi', 'Mi');
 }
 
 /** Room for the logs of a container, which the kubelet rotates at 50 MiB by default. */
