@@ -44,7 +44,7 @@ export interface ServiceAlarmsProps {
   readonly outboxRelay?: OutboxRelay;
 }
 
-/** The minutes for which replicas may be missing: a rollout that is right takes less, and one that hangs is given up by Kubernetes after ten. */
+/** The minutes for which replicas may be missing: a right rollout takes less, and Kubernetes gives up one that hangs after ten. */
 const ROLLOUT_MINUTES = 15;
 /** The greatest age of an event in the outbox. */
 const OUTBOX_SECONDS = 60;

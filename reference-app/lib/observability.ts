@@ -15,8 +15,8 @@ const AGENT = 'cloudwatch-agent';
 const COLLECTOR = 'service-metrics';
 
 /**
- * The version is fixed, since newer ones switch on more. Logs and the metrics of Container Insights are on; the rest is off: it would instrument
- * pods, send the same metrics a second time, or look for hardware that is not there.
+ * The version is fixed, since newer ones switch on more. Logs and the metrics of Container Insights are on; the rest is off: it would
+ * instrument pods, send the same metrics a second time, or look for hardware that is not there.
  */
 const ADD_ON = {
   version: 'v6.6.0-eksbuild.1',
@@ -48,8 +48,8 @@ export interface ObservabilityProps {
 }
 
 /**
- * Logs and metrics of a cluster in CloudWatch: the add-on `amazon-cloudwatch-observability` sends the logs of all containers and the metrics
- * of Container Insights; a collector sends a few metrics that the services have themselves.
+ * Logs and metrics of a cluster in CloudWatch: the add-on `amazon-cloudwatch-observability` sends the logs of all containers and the
+ * metrics of Container Insights; a collector sends a few metrics that the services have themselves.
  *
  * The log groups are made here, since the add-on would make them without a retention period.
  *
@@ -198,7 +198,10 @@ function readPods(namespace: string): object[] {
   ];
 }
 
-/** The configuration of the collector: reads `/metrics` of every pod once a minute, and sends `METRICS` as logs, which CloudWatch makes into metrics. */
+/**
+ * The configuration of the collector: it reads `/metrics` of every pod once a minute, and sends `METRICS` as logs, which CloudWatch makes
+ * into metrics.
+ */
 function collection(namespace: string, cluster: string, region: string, logGroupName: string): object {
   return {
     extensions: { health_check: { endpoint: '${env:MY_POD_IP}:13133' } },

@@ -31,7 +31,7 @@ export function permissionsOf(stack: Stack): Permissions {
     if (Array.isArray(value)) { return value.map(shown).join(', '); }
     if (typeof value !== 'object' || value === null) { return String(value); }
     const [[name, argument] = ['', ''], ...others] = Object.entries(value);
-    if (others.length === 0 && name === 'Ref') { return paths.has(String(argument)) ? `<${paths.get(String(argument))}>` : `<${argument}>`; }
+    if (others.length === 0 && name === 'Ref') { return `<${paths.get(String(argument)) ?? argument}>`; }
     if (others.length === 0 && name === 'Fn::GetAtt') {
       const [id, attribute] = argument as [string, string];
       return `<${paths.get(id)}${['Arn', 'GroupId', 'QueueArn'].includes(attribute) ? '' : `.${attribute}`}>`;

@@ -247,7 +247,8 @@ describe('the stack', () => {
     const addOn = idsOf('AWS::EKS::Addon').find(id => id.startsWith('Observability'))!;
     assert.deepEqual(groups.slice(0, 4).filter(id => !resources[addOn]!.DependsOn!.includes(id)), []);
     const { ConfigurationValues, PodIdentityAssociations } = resources[addOn]!.Properties;
-    const features = Object.entries<{ enabled: boolean }>(JSON.parse(ConfigurationValues)).filter(([, { enabled }]) => enabled).map(([name]) => name);
+    const values = Object.entries<{ enabled: boolean }>(JSON.parse(ConfigurationValues));
+    const features = values.filter(([, { enabled }]) => enabled).map(([name]) => name);
     assert.deepEqual(features, ['containerLogs', 'containerInsights']);
     assert.deepEqual(PodIdentityAssociations.map(({ ServiceAccount }: any) => ServiceAccount), ['cloudwatch-agent']);
   });
@@ -274,7 +275,8 @@ describe('the stack', () => {
     }
     const chart = ofType('Custom::AWSCDK-EKS-HelmChart').find(({ Chart }) => Chart === 'opentelemetry-collector');
     const values = JSON.parse(render(chart.Values));
-    const [{ kubernetes_sd_configs: [discovery], metric_relabel_configs: [kept] }] = values.alternateConfig.receivers.prometheus.config.scrape_configs;
+    const [scraped] = values.alternateConfig.receivers.prometheus.config.scrape_configs;
+    const { kubernetes_sd_configs: [discovery], metric_relabel_configs: [kept] } = scraped;
     assert.deepEqual(discovery, { role: 'pod', namespaces: { names: ['orders'] } });
     assert.deepEqual(values.extraManifests[0].rules, [{ apiGroups: [''], resources: ['pods'], verbs: ['get', 'list', 'watch'] }]);
     const emitted = globSync('services/**/*.ts', { cwd: APP, exclude: ['**/*.test.ts'] }).map(file => readFileSync(join(APP, file), 'utf8')).join('');
@@ -283,7 +285,8 @@ describe('the stack', () => {
 
   test('reaches S3 by a gateway, SQS and EventBridge by endpoints that only the cluster can use', () => {
     const endpoints = ofType('AWS::EC2::VPCEndpoint');
-    const reached = endpoints.map(({ VpcEndpointType, ServiceName }) => [VpcEndpointType, JSON.stringify(ServiceName).match(/\.(\w+)"/)![1]]);
+    const serviceOf = (name: unknown) => JSON.stringify(name).match(/\.(\w+)"/)![1];
+    const reached = endpoints.map(({ VpcEndpointType, ServiceName }) => [VpcEndpointType, serviceOf(ServiceName)]);
     assert.deepEqual(reached.sort(), [['Gateway', 's3'], ['Interface', 'events'], ['Interface', 'sqs']]);
     for (const { SecurityGroupIds: [group] } of endpoints.filter(({ VpcEndpointType }) => VpcEndpointType === 'Interface')) {
       const id = group['Fn::GetAtt'][0];

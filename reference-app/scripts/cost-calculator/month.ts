@@ -12,7 +12,7 @@ const ZONES = 2;
 const APIS = 2;
 const GB = 1e9;
 
-/** Bytes of a published event, and of a message that is received and deleted, with their shares of requests: samples of events have 600 to 900. */
+/** Bytes of a published event and of a message that is received and deleted, with their requests: samples of events have 600 to 900. */
 const BYTES = { publish: 1_200, delivery: 2_500 };
 
 /** vCPU that a pod requests, and its share above which an API gets another one. */
@@ -68,7 +68,8 @@ export function month(input: Input, { aurora, sqs }: Pick<ReturnType<typeof calc
   const { minCapacity } = defaultSettings.database;
   const instances = 1 + readReplicas;
   const watched = alarms(queues, programs);
-  const item = (name: string, calculation: string, idle: number, more = 0): Item => ({ item: name, calculation, idle, atRate: idle + more });
+  const item = (name: string, calculation: string, idle: number, more = 0): Item =>
+    ({ item: name, calculation, idle, atRate: idle + more });
   return {
     rate,
     items: [
