@@ -11,7 +11,7 @@ import type { ICqrsDatabase } from './cqrs-database';
 import { CqrsDatabaseGrants } from './cqrs-database-grants';
 import { DatabaseLogin } from './database-login';
 import { allowInStackOf } from './private/database-network';
-import { requireDuration, requireInteger, requireSeconds } from '../private/validation';
+import { invalid, requireDuration, requireInteger, requireSeconds } from '../private/validation';
 
 /** The port of a proxy for PostgreSQL, whatever the port of its cluster is. */
 const PORT = 5432;
@@ -259,6 +259,11 @@ export class CqrsProxy extends Construct implements ICqrsDatabase {
   }
 
   private validate(props: CqrsProxyProps): void {
+    const { commandLogin, queryLogin } = props.database;
+    if ((commandLogin.secret === undefined) !== (queryLogin.secret === undefined)) {
+      throw invalid(this, 'commandLogin and queryLogin of the database differ, one with a password and one with a token: a proxy accepts one kind of '
+        + 'login. Give both DatabaseLogin.password() or both DatabaseLogin.iam()');
+    }
     requireDuration(this, 'idleClientTimeout', props.idleClientTimeout, Duration.minutes(1), Duration.hours(8));
     requireDuration(this, 'borrowTimeout', props.borrowTimeout, Duration.seconds(0), Duration.minutes(5));
     requireSeconds(this, { idleClientTimeout: props.idleClientTimeout, borrowTimeout: props.borrowTimeout });

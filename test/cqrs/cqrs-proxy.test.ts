@@ -142,12 +142,16 @@ test('has no finding', () => {
   expect(unacknowledgedFindings(stack)).toEqual([]);
 });
 
-test('serves a cluster that is brought', () => {
-  const cluster = new rds.DatabaseCluster(stack, 'Cluster', {
+function broughtCluster(): rds.DatabaseCluster {
+  return new rds.DatabaseCluster(stack, 'Cluster', {
     engine: rds.DatabaseClusterEngine.auroraPostgres({ version: rds.AuroraPostgresEngineVersion.of('17.5', '17') }),
     writer: rds.ClusterInstance.provisioned('Writer', { instanceType: ec2.InstanceType.of(ec2.InstanceClass.R8G, ec2.InstanceSize.LARGE) }),
     vpc,
   });
+}
+
+test('serves a cluster that is brought', () => {
+  const cluster = broughtCluster();
   const secret = (id: string) => DatabaseLogin.password(new secretsmanager.Secret(stack, id));
   const database = CqrsDatabase.fromCluster(cluster, { databaseName: 'shop', commandLogin: secret('Command'), queryLogin: secret('Query'), port: 5433 });
   const proxy = new CqrsProxy(stack, 'Proxy', {
@@ -195,6 +199,17 @@ describe('refuses', () => {
     [{ maxConnectionsPercent: 0 }, 'maxConnectionsPercent must be a whole number between 1 and 100, got 0'],
   ])('%j', (proxy, message) => {
     expect(() => databaseOf({ proxy })).toThrow(`${message} (in 'Test/Database/Proxy')`);
+  });
+
+  test('a database with a password for one role and a token for the other', () => {
+    const cluster = broughtCluster();
+    const database = CqrsDatabase.fromCluster(cluster, {
+      databaseName: 'shop',
+      commandLogin: DatabaseLogin.password(new secretsmanager.Secret(stack, 'Command')),
+      queryLogin: DatabaseLogin.iam(cluster, 'reader'),
+    });
+    expect(() => new CqrsProxy(stack, 'Proxy', { database, cluster, vpc, vpcSubnets: { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS } })).toThrow(
+      'commandLogin and queryLogin of the database differ, one with a password and one with a token');
   });
 
   test('a cluster that would never pause', () => {
