@@ -179,7 +179,8 @@ test('the APIs and the consumers work through a pooler in transaction mode, with
   const feeds = ['stock-service', 'analytics-service', 'notification-service'] as const;
   const consumers = await Promise.all([...feeds, 'inventory-service', 'order-service/order-status'].map(async (program) => {
     const QueueUrl = await queueOf(program.replace('/', '-'));
-    if ((feeds as readonly string[]).includes(program)) for (const { envelope } of events) await sqs.send(new SendMessageCommand({ QueueUrl, MessageBody: envelope }));
+    const feed = (feeds as readonly string[]).includes(program) ? events : [];
+    for (const { envelope } of feed) await sqs.send(new SendMessageCommand({ QueueUrl, MessageBody: envelope }));
     return { program, QueueUrl, ...start(program, { QUEUE_URL: QueueUrl, CONSUMER_WAIT_SECONDS: '1', SWEEP_SECONDS: '1' }) };
   }));
   await Promise.all(consumers.map(({ ready }) => ready()));
@@ -199,8 +200,9 @@ test('the APIs and the consumers work through a pooler in transaction mode, with
 
   for (const { program, complaints } of [{ program: 'write', ...write }, { program: 'read', ...read }, ...consumers]) assert.deepEqual(complaints(), [], program);
   // Two roles at two poolers.
-  const sessions = await db.admin.query<{ n: string }>(`SELECT count(*) AS n FROM pg_stat_activity WHERE datname = $1 AND usename IN ($2, $3)`, [
-    db.name, db.command.options.user, db.query.options.user]);
+  const sessions = await db.admin.query<{ n: string }>('SELECT count(*) AS n FROM pg_stat_activity WHERE datname = $1 AND usename IN ($2, $3)', [
+    db.name, db.command.options.user, db.query.options.user,
+  ]);
   assert.ok(Number(sessions.rows[0]!.n) <= 4 * SERVER_SESSIONS, `${sessions.rows[0]!.n} sessions`);
 });
 

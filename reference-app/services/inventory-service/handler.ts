@@ -1,8 +1,8 @@
 import { Counter } from 'prom-client';
 import { decide, type Caused, type Decision, type Known } from './decide.ts';
 import { claim, forget, read, readClaimed, write } from './statements.ts';
-import { withTransaction, type Pool } from '../shared/database.ts';
 import { isRetryable } from '../shared/database-errors.ts';
+import { withTransaction, type Pool } from '../shared/database.ts';
 import type { EventEnvelope } from '../shared/events/index.ts';
 import { isOpen, type Handler, type Outcome } from '../shared/messaging/handler.ts';
 import { registry } from '../shared/telemetry.ts';

@@ -23,7 +23,7 @@ test('a numbered file is never edited again', async () => {
   }
 });
 
-test('a release holds the same files for ever', async () => {
+test('a release always holds the same files', async () => {
   const known = JSON.parse(await readFile(join(SQL_ROOT, 'migrations/checksums.json'), 'utf8')) as Record<string, string>;
   for (const schema of schemas) {
     const { name, release } = schema;

@@ -5,9 +5,9 @@ import { MigrationError } from './files.ts';
 import { migrate } from './migrate.ts';
 import type { Login } from './roles.ts';
 import { databaseConfig, processConfig, readConfig } from '../shared/config.ts';
-import { createPool, type Pool } from '../shared/database.ts';
 import { isUnavailable } from '../shared/database-errors.ts';
 import { createSecretsClient, readDatabaseSecret, secretLogin } from '../shared/database-login.ts';
+import { createPool, type Pool } from '../shared/database.ts';
 import { createLogger } from '../shared/telemetry.ts';
 
 /** A role has a password, or none and logs in with tokens. */
@@ -130,10 +130,13 @@ async function attempt(pool: Pool, config: Static<typeof Config>, secrets: Secre
   }
 }
 
-async function roleOf(side: string, secretArn: string | undefined, username: string | undefined, secrets: SecretsManagerClient): Promise<Login> {
+async function roleOf(
+  side: string, secretArn: string | undefined, username: string | undefined, secrets: SecretsManagerClient,
+): Promise<Login> {
   if (secretArn !== undefined) return readDatabaseSecret(secretArn, secrets);
   if (username !== undefined) return { username };
-  throw new MigrationError(`DB_${side}_SECRET_ARN is missing; set it to the secret with username and password of the role, or DB_${side}_USER to the name of a role for tokens of AWS IAM.`);
+  throw new MigrationError(`DB_${side}_SECRET_ARN is missing; set it to the secret with username and password of the role, `
+    + `or DB_${side}_USER to the name of a role for tokens of AWS IAM.`);
 }
 
 /** A missing table or privilege is a fault of a migration, not a reason to wait. */

@@ -85,7 +85,7 @@ test('a numbered file that changed after it was applied, or that is missing, sto
   await remove('migrations/fan_out/001-tables.sql');
   await assert.rejects(run(pool, { root }), {
     name: 'MigrationError',
-    message: /^This database has migrations\/fan_out\/001-tables\.sql, which this version does not know, and which is of no later release of fan_out: .*--fresh/,
+    message: /^This database has migrations\/fan_out\/001-tables\.sql, which this version .* no later release of fan_out: .*--fresh/,
   });
   assert.equal(await count(pool, 'to_regclass(\'public.never\')'), null);
 });
@@ -188,7 +188,10 @@ test('a role without a password logs in with tokens: it becomes a member of the 
   const tokens = { root, command: { username: 'token_command' }, query: { username: 'token_query' } };
   await assert.rejects(run(pool, tokens), { name: 'MigrationError', message: /token_command has no password.* there is no role rds_iam.*DB_COMMAND_SECRET_ARN/ });
   await pool.query('CREATE ROLE rds_iam');
-  const members = async () => (await pool.query("SELECT member::regrole::text AS one FROM pg_auth_members WHERE roleid = 'rds_iam'::regrole ORDER BY 1")).rows.map(({ one }) => one);
+  const members = async () => {
+    const { rows } = await pool.query("SELECT member::regrole::text AS one FROM pg_auth_members WHERE roleid = 'rds_iam'::regrole ORDER BY 1");
+    return rows.map(({ one }) => one as string);
+  };
   await run(pool, tokens);
   assert.deepEqual(await members(), ['token_command', 'token_query']);
   assert.equal(await count(pool, '(SELECT bool_or(rolpassword IS NOT NULL) FROM pg_authid WHERE rolname ~ \'^token_\')'), false);

@@ -153,7 +153,7 @@ async function readReleases(client: ClientBase): Promise<Map<string, Release>> {
 const BEGIN_RELEASE = `INSERT INTO migration.release (schema, begun) VALUES ($1, $2)
   ON CONFLICT (schema) DO UPDATE SET begun = excluded.begun WHERE release.begun < excluded.begun`;
 
-const FINISH_RELEASE = `UPDATE migration.release SET finished = $2, finished_at = now() WHERE schema = $1 AND finished < $2`;
+const FINISH_RELEASE = 'UPDATE migration.release SET finished = $2, finished_at = now() WHERE schema = $1 AND finished < $2';
 
 /** The first layout had one row of files for all schemas, and its functions in them. */
 async function refuseFormerLayout(client: ClientBase): Promise<void> {

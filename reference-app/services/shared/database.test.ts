@@ -3,9 +3,9 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
-import { createPool, isLoopback, parseEndpoint, withTransaction, type Pool } from './database.ts';
 import { isUnavailable } from './database-errors.ts';
 import { iamLogin, secretLogin } from './database-login.ts';
+import { createPool, isLoopback, parseEndpoint, withTransaction, type Pool } from './database.ts';
 import { createWriterPool } from './pools.ts';
 import { createLogger } from './telemetry.ts';
 import { eventually, startTestServer, type TestServer } from './testing.ts';
@@ -121,7 +121,9 @@ test('a role of IAM logs in with a token as its password, over TLS only', async 
 test('the way to log in is complete, or the missing variable is named', () => {
   const config = { DB_POOL_SIZE: 1, DB_WRITER_ENDPOINT: 'host', DB_AUTHENTICATION: 'password' } as const;
   assert.throws(() => createWriterPool(config, { applicationName: 'x' }), { name: 'ConfigError', message: /DB_SECRET_ARN is missing; set it to: the ARN/ });
-  assert.throws(() => createWriterPool({ ...config, DB_AUTHENTICATION: 'iam' }, { applicationName: 'x' }), { name: 'ConfigError', message: /DB_USER is missing; set it to: the database role/ });
+  assert.throws(() => createWriterPool({ ...config, DB_AUTHENTICATION: 'iam' }, { applicationName: 'x' }), {
+    name: 'ConfigError', message: /DB_USER is missing; set it to: the database role/,
+  });
 });
 
 test('a secret that is missing or wrong is named, never quoted', async () => {
@@ -137,7 +139,7 @@ test('connections limit statements, and count in numbers', async () => {
   const { user, password } = server.postgres.writer;
   const secretArn = secrets.put({ name: 'admin', secretString: JSON.stringify({ username: user, password, dbname: 'postgres' }) }).ARN;
   const pool = createPool({ endpoint: endpoint(), login: secretLogin(secretArn, client), applicationName: 'limits', statementTimeoutMs: 100 });
-  const { rows: [row] } = await pool.query(`SELECT current_setting('statement_timeout') AS statement, current_setting('application_name') AS name, 5000000000 AS many`);
+  const { rows: [row] } = await pool.query('SELECT current_setting(\'statement_timeout\') AS statement, current_setting(\'application_name\') AS name, 5000000000 AS many');
   assert.deepEqual(row, { statement: '100ms', name: 'limits', many: 5_000_000_000 });
   await assert.rejects(pool.query('SELECT pg_sleep(5)'), (error) => !isUnavailable(error));
   await pool.end();
@@ -266,7 +268,8 @@ test('a writer that has become a reader costs one query, whatever the number of 
   await Promise.all([1, 2, 3, 4].map(() => pool.query('SELECT pg_sleep(0.2)')));
   assert.equal(pool.idleCount, 4);
   const strict = createPool(common);
-  await assert.rejects(strict.query('SELECT 1'), (error: Error & { code?: string }) => error.code === '25006' && isUnavailable(error) && /endpoint of the writer leads to a reader/.test(error.message));
+  await assert.rejects(strict.query('SELECT 1'), (error: Error & { code?: string }) => (
+    error.code === '25006' && isUnavailable(error) && /endpoint of the writer leads to a reader/.test(error.message)));
   leadsTo = server.postgres.writer.port;
   const insert = () => pool.query('INSERT INTO switched VALUES (1)');
   await assert.rejects(insert(), { code: '25006' });

@@ -15,7 +15,7 @@ export interface PoolOptions {
   readonly endpoint: string;
   readonly login: LoginSource;
   readonly applicationName: string;
-  /** `primary`: a server that can be written to, and no other while a name leads elsewhere for a moment after a failover. @default primary */
+  /** `primary` refuses a reader, to which a name may lead for a moment after a failover. @default primary */
   readonly target?: 'primary' | 'any';
   /** @default 8 */
   readonly max?: number;
@@ -23,9 +23,12 @@ export interface PoolOptions {
   readonly port?: number | undefined;
   /** @default - the secret's */
   readonly database?: string | undefined;
-  /** The longest a statement may run; 0 for as long as it takes. Behind a pooler it is the role's on the server. @default 30 s, as the role's */
+  /** The longest a statement may run; 0 is no limit. Behind a pooler the server has the limit of the role. @default 30 s, as the role */
   readonly statementTimeoutMs?: number;
-  /** `bundle`: encrypted, with the certificate authorities of RDS and RDS Proxy; or a PEM file of others. @default - bundle, and none on loopback */
+  /**
+   * `bundle` is encryption with the certificate authorities of RDS and RDS Proxy; or a PEM file of others.
+   * @default - bundle, and no encryption on loopback
+   */
   readonly tls?: 'bundle' | { readonly caFile: string };
   readonly logger?: Logger;
 }
@@ -36,9 +39,9 @@ const LOGIN_PATIENCE_MS = 5_000;
 const ROLE_STATEMENT_TIMEOUT_MS = 30_000;
 
 /**
- * A pool that logs in with what its source has at that moment, and stays with servers that can do the work: after a sign that the server is
- * gone, has become a reader or says nothing, each older connection is replaced when it is next asked for. It works through a pooler as well,
- * which it finds out by itself. `bigint` columns come as numbers: ours count rows and pieces, far below 2^53.
+ * A pool that logs in with the login of this moment, and stays with servers that can do the work: after a sign that the server is gone,
+ * has become a reader or is silent, each older connection is replaced when it is next asked for. It finds out by itself whether a pooler is
+ * between. `bigint` columns come as numbers: ours count rows and pieces, far below 2^53.
  */
 export function createPool(options: PoolOptions): Pool {
   const { host, port } = parseEndpoint(options.endpoint);

@@ -1,8 +1,8 @@
 import type { Static } from 'typebox';
 import Type from 'typebox';
 import { ConfigError, databaseConfig, readerConfig } from './config.ts';
-import { createPool, parseEndpoint, type Pool, type PoolOptions } from './database.ts';
 import { iamLogin, secretLogin, type LoginSource } from './database-login.ts';
+import { createPool, parseEndpoint, type Pool, type PoolOptions } from './database.ts';
 
 const Database = Type.Object(databaseConfig);
 const Reader = Type.Object(readerConfig);
@@ -11,16 +11,16 @@ type Options = Omit<PoolOptions, 'endpoint' | 'port' | 'database' | 'login' | 't
 
 /** A pool to the writer, as the environment says. */
 export function createWriterPool(config: Database, options: Options): Pool {
-  return createPool({ ...ofEndpoint(config, config.DB_WRITER_ENDPOINT, config.DB_PORT), max: config.DB_POOL_SIZE, ...options });
+  return createPool({ ...optionsOf(config, config.DB_WRITER_ENDPOINT, config.DB_PORT), max: config.DB_POOL_SIZE, ...options });
 }
 
 /** A pool to a reader, as the environment says. */
 export function createReaderPool(config: Database & Static<typeof Reader>, options: Options): Pool {
   const port = config.DB_READER_PORT ?? config.DB_PORT;
-  return createPool({ ...ofEndpoint(config, config.DB_READER_ENDPOINT, port), target: 'any', max: config.DB_POOL_SIZE, ...options });
+  return createPool({ ...optionsOf(config, config.DB_READER_ENDPOINT, port), target: 'any', max: config.DB_POOL_SIZE, ...options });
 }
 
-function ofEndpoint(config: Database, endpoint: string, port: number | undefined) {
+function optionsOf(config: Database, endpoint: string, port: number | undefined) {
   const tls: Pick<PoolOptions, 'tls'> = config.DB_CA_FILE === undefined
     // A token is as good as a password for its quarter of an hour: never in clear, not even on loopback.
     ? (config.DB_AUTHENTICATION === 'iam' ? { tls: 'bundle' } : {})

@@ -8,10 +8,10 @@ import { after, before, test } from 'node:test';
 import { CreateQueueCommand, GetQueueAttributesCommand, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
 import { SqsEndpoint } from 'cdk-local-run/sqs/endpoint';
-import { RequiredReleases, startWhenMigrated } from './releases.ts';
-import { eventually, silentLogger, SQL_ROOT, startTestServer, type TestServer } from './testing.ts';
 import type { Pool } from './database.ts';
 import { queryReady, writerReady } from './http/readiness.ts';
+import { RequiredReleases, startWhenMigrated } from './releases.ts';
+import { eventually, silentLogger, SQL_ROOT, startTestServer, type TestServer } from './testing.ts';
 import { migrate } from '../migrate/migrate.ts';
 
 let server: TestServer;
@@ -22,9 +22,10 @@ after(() => server.stop());
 
 const command = { username: 'early_command', password: 'c' };
 
-async function database(name: string): Promise<{ admin: Pool; program: Pool }> {
+async function emptyDatabase(name: string): Promise<{ admin: Pool; program: Pool }> {
   await server.pool({ database: 'postgres', max: 1 }).query(`CREATE DATABASE ${name}`);
-  return { admin: server.pool({ database: name }), program: server.pool({ database: name, user: command.username, password: command.password, max: 2 }) };
+  const program = server.pool({ database: name, user: command.username, password: command.password, max: 2 });
+  return { admin: server.pool({ database: name }), program };
 }
 
 async function runMigration(pool: Pool, schemas?: readonly string[]): Promise<void> {
@@ -45,7 +46,7 @@ function watchedLogger() {
 }
 
 test('a program is ready when each of its schemas has the release that it was built with, and stays so', async () => {
-  const { admin, program } = await database('early');
+  const { admin, program } = await emptyDatabase('early');
   const { logger, warnings } = watchedLogger();
   const releases = new RequiredReleases(program, ['messaging', 'orders'], logger, { orders: 2 });
   const readiness = async () => {
@@ -78,7 +79,7 @@ test('a program is ready when each of its schemas has the release that it was bu
 });
 
 test('the write side is not ready with a reader, the query side is with one that has the schemas', async () => {
-  const { admin } = await database('sides');
+  const { admin } = await emptyDatabase('sides');
   await runMigration(admin);
   const { host, port, user, password } = server.postgres.reader!;
   const pools = (database: string) => {
@@ -94,7 +95,7 @@ test('the write side is not ready with a reader, the query side is with one that
 });
 
 test('a worker that is stopped before the migration has started nothing', async () => {
-  const { program } = await database('never');
+  const { program } = await emptyDatabase('never');
   const releases = new RequiredReleases(program, ['orders'], silentLogger());
   let started = 0;
   const worker = startWhenMigrated(releases, () => ({ stop: async () => void started++ }));
@@ -104,7 +105,7 @@ test('a worker that is stopped before the migration has started nothing', async 
 });
 
 test('a consumer takes no message before the migration, says why, and handles it after', { timeout: 60_000 }, async (t) => {
-  const { admin } = await database('consumer');
+  const { admin } = await emptyDatabase('consumer');
   const folder = await mkdtemp(join(tmpdir(), 'releases-test-'));
   const endpoint = await SqsEndpoint.start({ dataDir: folder, region: 'eu-central-1' });
   const secrets = new SecretsManager();

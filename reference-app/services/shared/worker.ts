@@ -25,7 +25,8 @@ export interface ConsumerWorkerParts<T extends EventType> {
  * @param extra configuration of its own
  */
 export function runConsumerWorker<T extends EventType, P, X extends TObject>(
-  name: string, schemas: readonly SchemaName[], extra: X, create: (context: ServiceContext<ConsumerWorker & Static<X>> & { writer: Pool }) => ConsumerWorkerParts<T>,
+  name: string, schemas: readonly SchemaName[], extra: X,
+  create: (context: ServiceContext<ConsumerWorker & Static<X>> & { writer: Pool }) => ConsumerWorkerParts<T>,
 ): Promise<void> {
   return runWorker(name, {
     config: Type.Object({ ...ConsumerWorker.properties, ...extra.properties }),

@@ -38,7 +38,8 @@ export function createReadApi({ reader, writer, logger, registry }: ReadApiDeps)
   });
   registerReplicaLag(reader, registry);
   const read = consistentReader({ reader, writer, logger, onFallback: () => fallbacks.inc() });
-  const app = createApp({ logger, registry, ready: queryReady(...[reader, writer].map((pool) => new RequiredReleases(pool, SCHEMAS, logger))) });
+  const ready = queryReady(...[reader, writer].map((pool) => new RequiredReleases(pool, SCHEMAS, logger)));
+  const app = createApp({ logger, registry, ready });
 
   serve(app, routes.getOrder, async (request, reply) => {
     const orderId = orderIdOf(request);

@@ -2,8 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool, PoolClient } from 'pg';
 import type { Logger } from 'pino';
 import { orderVersion } from './statements.ts';
-import { onClient } from '../../shared/database.ts';
 import { isRetryable, isUnavailable } from '../../shared/database-errors.ts';
+import { onClient } from '../../shared/database.ts';
 import type { ConsistencyToken } from '../../shared/http/consistency-token.ts';
 import { Problem, unavailable } from '../../shared/http/problem.ts';
 

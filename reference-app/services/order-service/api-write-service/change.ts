@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Counter, type Registry } from 'prom-client';
 import { unknownSkuProblem } from './order-request.ts';
-import type { Pool } from '../../shared/database.ts';
 import { isRetryable, isUnavailable } from '../../shared/database-errors.ts';
+import type { Pool } from '../../shared/database.ts';
 import { MAX_ITEMS, type Cause } from '../../shared/events/index.ts';
 import { invalid, Problem, unavailable } from '../../shared/http/problem.ts';
 import { decideCommand, type CommandRequest } from '../lifecycle/decide.ts';

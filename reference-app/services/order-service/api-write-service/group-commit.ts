@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { acceptOrders, type IntakeOutcome, type NewOrder } from './intake.ts';
-import type { Pool } from '../../shared/database.ts';
 import { isRetryable, isUnavailable } from '../../shared/database-errors.ts';
+import type { Pool } from '../../shared/database.ts';
 import { unavailable } from '../../shared/http/problem.ts';
 import { Slots } from '../../shared/slots.ts';
 

@@ -1,7 +1,7 @@
 import type { Pool } from 'pg';
 import type { Readiness, ReadyCheck } from './health.ts';
-import { onClient } from '../database.ts';
 import { ReaderError } from '../database-errors.ts';
+import { onClient } from '../database.ts';
 import { NO_ANSWER, type RequiredReleases } from '../releases.ts';
 import { inspectSession, type ServerSession } from '../server-session.ts';
 

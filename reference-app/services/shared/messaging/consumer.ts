@@ -1,6 +1,6 @@
 import type { Message, SQSClient } from '@aws-sdk/client-sqs';
-import type { Pool } from '../database.ts';
 import { isTimeout, isUnavailable } from '../database-errors.ts';
+import type { Pool } from '../database.ts';
 import { parseEnvelope, type EventEnvelope, type EventType } from '../events/index.ts';
 import type { Readiness } from '../http/health.ts';
 import { backOffOf, pause, runLoop, type Loop } from '../run-loop.ts';
@@ -60,9 +60,7 @@ const backOff = backOffOf({ firstMs: 100, maxMs: 1_000 });
 
 /** Consumes a queue with a handler until it is stopped. Never gives up: it waits for a queue or database that is away. */
 export function runConsumer<T extends EventType>(options: ConsumerOptions<T>): Consumer {
-  const consumer = new QueueConsumer(options);
-  consumer.start();
-  return consumer;
+  return new QueueConsumer(options);
 }
 
 class QueueConsumer<T extends EventType> implements Consumer {
@@ -82,7 +80,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
   readonly #receiving = new AbortController();
   /** Ends later than the receiving: until then what is in hand must stay ours. */
   readonly #finished = new AbortController();
-  #loop: Promise<unknown> = Promise.resolve();
+  readonly #loop: Promise<void>;
   /** Received, not yet in a batch. */
   #waiting: Held[] = [];
   /** Everything whose visibility must be kept. */
@@ -112,9 +110,6 @@ class QueueConsumer<T extends EventType> implements Consumer {
     });
     this.#waitTimeSeconds = options.waitTimeSeconds ?? 20;
     this.#backOff = { first: options.firstBackOffSeconds ?? 1, max: Math.min(options.maxBackOffSeconds ?? 300, MAX_VISIBILITY_SECONDS) };
-  }
-
-  start(): void {
     this.#loop = this.#run();
   }
 

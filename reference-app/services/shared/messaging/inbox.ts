@@ -1,5 +1,5 @@
-import type { Pool } from '../database.ts';
 import { isRetryable } from '../database-errors.ts';
+import type { Pool } from '../database.ts';
 import type { EventEnvelope, EventType } from '../events/index.ts';
 import { uuidArray } from '../sql-arrays.ts';
 import type { Handler, Outcome } from './handler.ts';
