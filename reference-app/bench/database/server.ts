@@ -11,8 +11,8 @@ import { startServer } from 'cdk-local-run/rds/server';
 import type { Server } from 'cdk-local-run/rds/server';
 import pg from 'pg';
 import { migrate } from '../../services/migrate/migrate.ts';
-import { createPool } from '../../services/shared/database.ts';
 import { secretLogin } from '../../services/shared/database-login.ts';
+import { createPool } from '../../services/shared/database.ts';
 import type { Pool } from '../../services/shared/database.ts';
 import { createLogger } from '../../services/shared/telemetry.ts';
 

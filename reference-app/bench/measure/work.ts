@@ -1,6 +1,6 @@
 import type { Done } from './slices.ts';
-import type { Pool } from '../../services/shared/database.ts';
 import { isUnavailable } from '../../services/shared/database-errors.ts';
+import type { Pool } from '../../services/shared/database.ts';
 import type { EventEnvelope, EventType } from '../../services/shared/events/index.ts';
 import type { Handler } from '../../services/shared/messaging/handler.ts';
 import { handleIsolating } from '../../services/shared/messaging/inbox.ts';
