@@ -7,6 +7,7 @@ const run = (command, args, options) => spawnSync(command, args, { stdio: 'inher
 const isThere = () => [...process.env.PATH.split(':'), '/usr/sbin'].some((folder) => existsSync(join(folder, 'pgbouncer')));
 
 if (!isThere() && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
+  run('apt-get', ['update', '--quiet']);
   run('apt-get', ['install', '--yes', '--quiet', '--no-install-recommends', 'pgbouncer'], { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } });
 }
 if (!isThere()) {
