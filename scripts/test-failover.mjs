@@ -4,7 +4,7 @@
 // Aurora does, and with asynchronous replication, which may lose what the replica did not have.
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { optionsOf, requireTypeScript } from './lib/options.mjs';
 import { root, Steps, withFolder } from './lib/user-project.mjs';
 
 const RATE = 200;
@@ -15,21 +15,8 @@ const USAGE = `usage: npm run test:failover [-- <options>]
   --keep          keeps the folder with the data and logs, and prints where it is
   --help          this text`;
 
-let options;
-try {
-  options = parseArgs({ options: { keep: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } } }).values;
-} catch (error) {
-  console.error(`${error.message}\n\n${USAGE}`);
-  process.exit(2);
-}
-if (options.help) {
-  console.log(USAGE);
-  process.exit(0);
-}
-if (!process.features.typescript) {
-  console.error('test-failover needs a Node.js that runs TypeScript (22.18 or newer): run it by `npm run test:failover`, which brings one');
-  process.exit(1);
-}
+const options = optionsOf(USAGE, { keep: { type: 'boolean', default: false } });
+requireTypeScript('test-failover');
 
 const steps = new Steps();
 const started = Date.now();

@@ -5,9 +5,9 @@ import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, r
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { baseImage, baseOf, cacheFolder, peakMemory, prepareTools, Storage } from './lib/containers.mjs';
 import { bytesOf, endProblems, flagsOf, imageProblems, PROBE, surroundingsProblems } from './lib/image-checks.mjs';
+import { optionsOf, requireTypeScript } from './lib/options.mjs';
 import { demand, root, Steps } from './lib/user-project.mjs';
 
 const USAGE = `usage: npm run test:image [-- <options>]
@@ -23,29 +23,18 @@ Needs Linux, root, and buildah, podman, runc and mmdebstrap, which it installs w
 ${cacheFolder()}; the variable CDK_ORDER_PIPELINE_CACHE names another folder.
 Exit codes: 0 all is well, or there can be no containers here, which it says; 1 something is wrong; 2 wrong usage.`;
 
-let options;
-try {
-  options = parseArgs({
-    options: {
-      'orders': { type: 'string', default: '2000' }, 'rate': { type: 'string', default: '100' }, 'limit': { type: 'string', default: '150' },
-      'from-debian': { type: 'boolean', default: false }, 'keep': { type: 'boolean', default: false }, 'help': { type: 'boolean', default: false },
-    },
-  }).values;
-  for (const name of ['orders', 'rate', 'limit'].filter((candidate) => !(Number(options[candidate]) > 0))) {
-    throw new Error(`--${name} expects a number above 0, not '${options[name]}'`);
+const options = optionsOf(USAGE, {
+  'orders': { type: 'string', default: '2000' },
+  'rate': { type: 'string', default: '100' },
+  'limit': { type: 'string', default: '150' },
+  'from-debian': { type: 'boolean', default: false },
+  'keep': { type: 'boolean', default: false },
+}, (values) => {
+  for (const name of ['orders', 'rate', 'limit'].filter((candidate) => !(Number(values[candidate]) > 0))) {
+    throw new Error(`--${name} expects a number above 0, not '${values[name]}'`);
   }
-} catch (error) {
-  console.error(`${error.message}\n\n${USAGE}`);
-  process.exit(2);
-}
-if (options.help) {
-  console.log(USAGE);
-  process.exit(0);
-}
-if (!process.features.typescript) {
-  console.error('test-image needs a Node.js that runs TypeScript (22.18 or newer): run it by `npm run test:image`, which brings one');
-  process.exit(1);
-}
+});
+requireTypeScript('test-image');
 const say = (text) => console.log(`  ...   ${text}`);
 const reason = await prepareTools(say);
 if (reason !== undefined) {

@@ -3,10 +3,10 @@
 // in scripts/judges/accepted-findings.mjs fails, and so does an entry there that no judge finds any more. Decision 029 has the choice.
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { acceptedFindings } from './judges/accepted-findings.mjs';
 import { filesToJudge } from './judges/files.mjs';
 import { cacheFolder, install, JUDGES, missingTool } from './judges/judges.mjs';
+import { optionsOf } from './lib/options.mjs';
 import { root, Steps, withFolder } from './lib/user-project.mjs';
 
 const USAGE = `usage: npm run test:judges [-- <options>]
@@ -19,24 +19,12 @@ ${JUDGES.map(({ name, looksAt, package: { version } }) => `                    $
 
 The judges are kept in ${cacheFolder()}; the variable CDK_ORDER_PIPELINE_CACHE names another folder.`;
 
-let options;
-try {
-  options = parseArgs({
-    options: {
-      only: { type: 'string', multiple: true, default: [] }, all: { type: 'boolean', default: false }, keep: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
-    },
-  }).values;
-  const unknown = options.only.find((name) => !JUDGES.some((judge) => judge.name === name));
+const options = optionsOf(USAGE, {
+  only: { type: 'string', multiple: true, default: [] }, all: { type: 'boolean', default: false }, keep: { type: 'boolean', default: false },
+}, ({ only }) => {
+  const unknown = only.find((name) => !JUDGES.some((judge) => judge.name === name));
   if (unknown !== undefined) { throw new Error(`there is no judge ${unknown}: choose ${JUDGES.map(({ name }) => name).join(', ')}`); }
-} catch (error) {
-  console.error(`${error.message}\n\n${USAGE}`);
-  process.exit(2);
-}
-if (options.help) {
-  console.log(USAGE);
-  process.exit(0);
-}
+});
 
 const chosen = JUDGES.filter(({ name }) => options.only.length === 0 || options.only.includes(name));
 const skipped = chosen.flatMap((judge) => { const missing = missingTool(judge); return missing ? [{ judge, missing }] : []; });

@@ -3,7 +3,7 @@
 // machine, and changes them while they run. Builds the servers from their Go modules the first time. docs/kubernetes-check.md describes it.
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { optionsOf } from './lib/options.mjs';
 import { root, withFolder } from './lib/user-project.mjs';
 import { killPrograms } from '../test/kubernetes/processes.mjs';
 import { cacheFolder, definitionFiles, layHandlerPrograms, missingTool, programsOf } from '../test/kubernetes/tools.mjs';
@@ -30,23 +30,12 @@ ${Object.entries(GROUPS).map(([name, text]) => `                    ${name.padEn
 
 The programs are kept in ${cacheFolder()}; the variable CDK_ORDER_PIPELINE_CACHE names another folder.`;
 
-let options;
-try {
-  options = parseArgs({
-    options: {
-      only: { type: 'string', multiple: true, default: [] }, keda: { type: 'boolean', default: false }, keep: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
-    },
-  }).values;
-  for (const name of options.only.filter((group) => !(group in GROUPS))) { throw new Error(`there is no group ${name}: choose ${Object.keys(GROUPS).join(', ')}`); }
-} catch (error) {
-  console.error(`${error.message}\n\n${USAGE}`);
-  process.exit(2);
-}
-if (options.help) {
-  console.log(USAGE);
-  process.exit(0);
-}
+const options = optionsOf(USAGE, {
+  only: { type: 'string', multiple: true, default: [] }, keda: { type: 'boolean', default: false }, keep: { type: 'boolean', default: false },
+}, ({ only }) => {
+  const unknown = only.find((name) => !(name in GROUPS));
+  if (unknown !== undefined) { throw new Error(`there is no group ${unknown}: choose ${Object.keys(GROUPS).join(', ')}`); }
+});
 const keda = options.keda || options.only.includes('keda');
 const missing = missingTool(['servers', 'kwok', ...keda ? ['keda'] : []]);
 if (missing !== undefined) {
