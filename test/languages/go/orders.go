@@ -19,7 +19,7 @@ func main() {
 	pods := awsec2.NewSecurityGroup(stack, jsii.String("Pods"), &awsec2.SecurityGroupProps{Vpc: vpc})
 	kubernetes := orders.KubernetesAccess_ManifestsOnly(&orders.ManifestsOnlyOptions{
 		ClusterName: jsii.String("platform"), PodSecurityGroup: pods, LoadBalancerClass: jsii.String("service.k8s.aws/nlb")})
-	image := orders.WorkloadImage_FromRegistry(jsii.String("public.ecr.aws/example/orders:1.4.0"))
+	image := orders.WorkloadImage_FromRegistry(jsii.String("public.ecr.aws/example/orders:1.4.0"), nil)
 	services := orders.ServiceHost_KubernetesServices(kubernetes, image, nil)
 
 	instances := orders.CqrsInstances_Serverless(&orders.ServerlessInstancesOptions{Readers: jsii.Number(2)})
