@@ -322,6 +322,7 @@ const localRun = new javascript.NodeProject({
     'pg@^8.23.1',
   ],
   devDeps: [
+    '@aws-sdk/client-cloudwatch@^3.1100.0',
     '@aws-sdk/client-eventbridge@^3.1100.0',
     '@aws-sdk/client-secrets-manager@^3.1100.0',
     '@aws-sdk/client-sns@^3.1100.0',
@@ -374,6 +375,7 @@ const app = new javascript.NodeProject({
   minNodeVersion: '20.19.0',
   entrypoint: '',
   deps: [
+    '@aws-sdk/client-cloudwatch@^3.1100.0',
     '@aws-sdk/client-eventbridge@^3.1100.0',
     '@aws-sdk/client-secrets-manager@^3.1100.0',
     '@aws-sdk/client-sqs@^3.1100.0',
