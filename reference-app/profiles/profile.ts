@@ -68,6 +68,17 @@ export interface RunningSystem<Fed = unknown> {
   close(): Promise<void>;
 }
 
+/**
+ * The orders in which processes are still cold: their code is being compiled, connections are made. Figures of a run are given without them,
+ * too.
+ */
+export const WARM_UP_ORDERS = 500;
+
+/** Whether a run of so many orders says anything about warm processes. */
+export function hasWarmPart(orders: number): boolean {
+  return orders >= 2 * WARM_UP_ORDERS;
+}
+
 export interface FeedPlan {
   /** The number of random orders. @default - the sample orders of the profile */
   readonly orders?: number;
@@ -76,6 +87,8 @@ export interface FeedPlan {
   readonly seed: number;
   /** The replication of the database during a failover that takes place while the orders are fed. @default - no failover takes place */
   readonly failover?: Replication;
+  /** Called for each order that the system has accepted, if the profile can say so. */
+  readonly onOrder?: () => void;
 }
 
 /** The result of a check. */

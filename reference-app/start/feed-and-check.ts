@@ -5,6 +5,8 @@ import { INTERRUPTED } from 'cdk-local-run/cli/session';
 import { recordCpuProfile } from './cpu-profile.ts';
 import type { StartOptions } from './options.ts';
 import { countProcessorTime, printProcessorTime } from './processor-time.ts';
+import type { ProcessorTimes } from './processor-time.ts';
+import { hasWarmPart, WARM_UP_ORDERS } from '../profiles/profile.ts';
 import type { Example, FeedPlan, Profile, RunningSystem } from '../profiles/profile.ts';
 
 /** Feeds the orders of the options, waits until all is done, and shows the summary. Returns the exit code. */
@@ -17,23 +19,37 @@ export async function feedAndCheck(
     printExamples(out, system.examples());
     return 0;
   }
-  const processorTime = none ? undefined : countProcessorTime(run);
+  const processorTime = none ? undefined : watchProcessorTime(run, orders);
   const endCpuProfile = options.cpuProfileDir === undefined ? undefined : await recordCpuProfile(options.cpuProfileDir);
-  const fed = none ? undefined : await system.feed(planOf(options, defaults), out, signal);
+  const fed = none ? undefined : await system.feed({ ...planOf(options, defaults), onOrder: processorTime?.onOrder }, out, signal);
   const settled = !signal.aborted && await settle(system, out, signal);
   if (signal.aborted) return INTERRUPTED;
-  const used = processorTime?.();
+  const used = processorTime?.used();
   await endCpuProfile?.();
   const report = await system.check(fed, settled);
   if (!none) out.line();
   report.print(out);
-  if (used && orders !== undefined) {
+  if (used) {
     out.line();
-    printProcessorTime(out, used, orders);
+    printProcessorTime(out, used);
   }
   if (json) process.stdout.write(`${JSON.stringify({ ...report.json, ...(used && { processorTime: used }) })}\n`);
   if (!exit) printExamples(out, system.examples(fed));
   return report.ok ? 0 : 1;
+}
+
+/** Counts from now on, and a second time from the moment at which the processes are warm. Undefined without random orders. */
+function watchProcessorTime(run: LocalRun, orders: number | undefined) {
+  const all = countProcessorTime(run);
+  if (!all || orders === undefined) return undefined;
+  let accepted = 0;
+  let warm: typeof all | undefined;
+  return {
+    onOrder: () => {
+      if (++accepted === WARM_UP_ORDERS && hasWarmPart(orders)) warm = countProcessorTime(run);
+    },
+    used: (): ProcessorTimes => ({ orders, all: all(), ...(warm && { warm: warm() }) }),
+  };
 }
 
 function planOf({ orders, rate, seed, failover }: StartOptions, { sampleRate, rate: usual }: Profile['defaults']): FeedPlan {

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import type { LocalRun } from 'cdk-local-run';
 import type { Screen } from 'cdk-local-run/cli/screen';
+import { WARM_UP_ORDERS } from '../profiles/profile.ts';
 
 /** The processor time of a run between two moments, in seconds of one processor. */
 export interface ProcessorTime {
@@ -79,11 +80,24 @@ function readStat(file: string): { parent: number; ticks: number } | undefined {
   }
 }
 
-export function printProcessorTime(out: Screen, { wallSeconds, cores, programs }: ProcessorTime, orders: number): void {
-  const total = programs.reduce((sum, { seconds }) => sum + seconds, 0);
-  const line = (name: string, seconds: number) => out.line(
-    `  ${name.padEnd(44)}${`${Math.round(seconds * 1e6 / orders)} µs`.padStart(9)}   ${out.paint('dim', `${(seconds / wallSeconds).toFixed(2)} cores`)}`);
-  out.line(out.paint('bold', 'Processor time per order') + `, of ${cores} cores`);
-  for (const { name, seconds } of programs) line(name, seconds);
-  line('all', total);
+/** The time of a run, and that after its first orders, in which the processes are still cold. */
+export interface ProcessorTimes {
+  readonly orders: number;
+  readonly all: ProcessorTime;
+  /** @default - too few orders were fed */
+  readonly warm?: ProcessorTime;
+}
+
+export function printProcessorTime(out: Screen, { orders, all, warm }: ProcessorTimes): void {
+  const seconds = new Map(warm?.programs.map((program) => [program.name, program.seconds]));
+  const perOrder = (sum: number, count: number) => `${Math.round(sum * 1e6 / count)} µs`.padStart(9);
+  const line = (name: string, sum: number, warmSum: number) => {
+    const warmText = warm ? perOrder(warmSum, orders - WARM_UP_ORDERS) : '';
+    out.line(`  ${name.padEnd(44)}${perOrder(sum, orders)}${warmText}   ${out.paint('dim', `${(sum / all.wallSeconds).toFixed(2)} cores`)}`);
+  };
+  const total = (time: ProcessorTime | undefined) => time?.programs.reduce((sum, program) => sum + program.seconds, 0) ?? 0;
+  const columns = warm ? `: all, and without the first ${WARM_UP_ORDERS}` : '';
+  out.line(`${out.paint('bold', 'Processor time per order')}, of ${all.cores} cores${columns}`);
+  for (const program of all.programs) line(program.name, program.seconds, seconds.get(program.name) ?? 0);
+  line('all', total(all), total(warm));
 }

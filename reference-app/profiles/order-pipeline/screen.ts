@@ -1,10 +1,12 @@
 import type { Screen } from 'cdk-local-run/cli/screen';
 import type { InvariantResult } from '../../invariants/invariants.ts';
 import type { FeedResult } from '../../load/feed.ts';
+import { WARM_UP_ORDERS } from '../profile.ts';
 import type { Example } from '../profile.ts';
 import type { FailoverReport } from './failover.ts';
 import type { Pipeline } from './pipeline.ts';
-import type { Percentiles, Summary } from './summary.ts';
+import type { Summary } from './summary.ts';
+import type { Percentiles } from './times.ts';
 
 const TITLES: Record<InvariantResult['id'], string> = {
   I1: 'every accepted order once, every subscriber has its event',
@@ -51,6 +53,9 @@ function printOrders(out: Screen, summary: Summary, fed: FeedResult): void {
   row(out, 'orders per second', String(summary.ordersPerSecond), `over ${summary.seconds} s, first accepted to last decided`);
   printTimes(out, 'end to end', summary.endToEndMs, 'accepting to deciding transaction, database clock');
   printTimes(out, '202 after', summary.acceptMs, 'from the intended send time, client clock');
+  if (!summary.warm) return;
+  printTimes(out, 'warm end to end', summary.warm.endToEndMs, `the same without the first ${WARM_UP_ORDERS} orders`);
+  printTimes(out, 'warm 202 after', summary.warm.acceptMs);
 }
 
 function printFailover(out: Screen, failover: FailoverReport): void {
@@ -73,7 +78,7 @@ function kindsOf({ failuresByKind }: FailoverReport): string {
   return Object.entries(failuresByKind).map(([kind, count]) => `${count} × ${kind}`).join(', ') || 'none';
 }
 
-function printTimes(out: Screen, name: string, { p50, p99 }: Percentiles, note: string): void {
+function printTimes(out: Screen, name: string, { p50, p99 }: Percentiles, note?: string): void {
   const ms = (value: number | undefined) => (value === undefined ? '-' : `${value} ms`);
   row(out, `${name} p50`, ms(p50), note);
   row(out, `${name} p99`, ms(p99));

@@ -2,9 +2,10 @@ import type pg from 'pg';
 import type { FailoverReport } from './failover.ts';
 import type { InvariantResult } from '../../invariants/invariants.ts';
 import type { FeedResult } from '../../load/feed.ts';
-import { percentile, sorted } from '../../load/statistics.ts';
+import { timesOf, warmTimesOf } from './times.ts';
+import type { Times } from './times.ts';
 
-export interface Summary {
+export interface Summary extends Times {
   readonly orders: {
     readonly sent: number;
     readonly accepted: number;
@@ -24,20 +25,13 @@ export interface Summary {
   /** From the first order's acceptance to the last one's decision. */
   readonly seconds: number;
   readonly ordersPerSecond: number;
-  /** From the transaction that accepted an order to the one that decided it, by the database's clock. */
-  readonly endToEndMs: Percentiles;
-  /** From the intended send time to the 202, by the client's clock. */
-  readonly acceptMs: Percentiles;
+  /** The times without the first orders, in which the processes are still cold. @default - too few orders were fed */
+  readonly warm?: Times;
   readonly settled: boolean;
   readonly invariants: readonly InvariantResult[];
   /** The failover that took place while the orders were fed. */
   readonly failover?: FailoverReport;
   readonly ok: boolean;
-}
-
-export interface Percentiles {
-  readonly p50?: number;
-  readonly p99?: number;
 }
 
 const DECISIONS = `
@@ -71,7 +65,9 @@ export async function summarize(input: SummaryInput): Promise<Summary> {
   const { database, fed = NOTHING, deadLetters, restarts, settled, invariants, failover } = input;
   const { rows } = await database.query<Decision>(DECISIONS, [fed.accepted.map(({ orderId }) => orderId)]);
   const { rows: [refused] } = await database.query<{ count: number }>('SELECT count(*)::int AS count FROM messaging.outbox_dead');
-  const decided = rows.flatMap(({ acceptedMs, decidedMs }) => (decidedMs === null ? [] : [decidedMs - acceptedMs]));
+  const latencies = new Map(fed.accepted.map(({ orderId, latencyMs }) => [orderId, latencyMs]));
+  const timed = rows.map((row) => ({ ...row, latencyMs: latencies.get(row.orderId)! }));
+  const warm = warmTimesOf(timed);
   const seconds = secondsOf(rows);
   const orders = countOrders(fed, rows);
   return {
@@ -80,8 +76,8 @@ export async function summarize(input: SummaryInput): Promise<Summary> {
     restarts,
     seconds: rounded(seconds, 3),
     ordersPerSecond: seconds === 0 ? 0 : rounded(rows.length / seconds, 1),
-    endToEndMs: percentiles(decided),
-    acceptMs: percentiles(fed.accepted.map(({ latencyMs }) => latencyMs)),
+    ...timesOf(timed),
+    ...(warm && { warm }),
     settled,
     invariants,
     ...(failover && { failover }),
@@ -113,15 +109,6 @@ function secondsOf(rows: readonly Decision[]): number {
   const begin = rows.reduce((first, { acceptedMs }) => Math.min(first, acceptedMs), Infinity);
   const end = rows.reduce((last, { decidedMs, acceptedMs }) => Math.max(last, decidedMs ?? acceptedMs), -Infinity);
   return rows.length === 0 ? 0 : (end - begin) / 1000;
-}
-
-function percentiles(milliseconds: readonly number[]): Percentiles {
-  const ascending = sorted(milliseconds);
-  const at = (share: number) => {
-    const value = percentile(ascending, share);
-    return value === undefined ? undefined : rounded(value, 1);
-  };
-  return { p50: at(0.5), p99: at(0.99) };
 }
 
 function rounded(value: number, digits: number): number {

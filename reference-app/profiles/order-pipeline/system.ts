@@ -61,7 +61,7 @@ async function feedSamples({ writeUrl, database }: Pipeline, { rate }: FeedPlan,
 async function feedRandom(
   { writeUrl }: Pipeline, plan: FeedPlan, out: Screen, signal: AbortSignal, drill: FailoverDrill | undefined,
 ): Promise<FeedResult> {
-  const { orders: count = 0, rate, seed } = plan;
+  const { orders: count = 0, rate, seed, onOrder } = plan;
   out.line(`${out.paint('bold', `${count} random orders`)} at ${rate} per second, seed ${seed}`);
   const started = performance.now();
   let accepted = 0;
@@ -69,6 +69,7 @@ async function feedRandom(
   try {
     return await feedApart({ url: writeUrl, rate, random: { count, seed } }, signal, () => {
       accepted++;
+      onOrder?.();
       drill?.accepted();
     });
   } finally {
