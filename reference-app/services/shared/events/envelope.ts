@@ -130,16 +130,43 @@ export function detailTypeOf(event: { type: EventType }): DetailType {
 }
 
 /**
- * Reads the body of a queue message: the EventBridge envelope with the event as its detail, or (because a rule's
- * input transformer may strip it) the bare event. All of its ids are in lower case, so that the same event or order has the same id
- * everywhere behind this function.
+ * The events of a queue message, in their order. The body is the EventBridge envelope with the event as its detail, or (because a rule's
+ * input transformer may strip it) the bare event. In the place of the event may be a bundle: an object with an array `events`. An event
+ * that can't be read is an error in its place, and no reason to refuse the others.
  */
+export function parseMessage(body: unknown): (EventEnvelope | EventFormatError)[] {
+  const message = orFormatError(() => unwrap(body));
+  if (message instanceof EventFormatError) return [message];
+  const { received, path } = message;
+  if (!isRecord(received) || !Array.isArray(received.events)) return [orFormatError(() => readEvent(received, path))];
+  const field = path ? `${path}.events` : 'events';
+  if (received.events.length === 0) return [new EventFormatError(field, 'must not be empty')];
+  return received.events.map((event, i) => orFormatError(() => readEvent(event, `${field}.${i}`)));
+}
+
+function orFormatError<R>(read: () => R): R | EventFormatError {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof EventFormatError) return error;
+    throw error;
+  }
+}
+
+/** Reads a message of one event, as `parseMessage` does. Throws an `EventFormatError`. */
 export function parseEnvelope(body: unknown): EventEnvelope {
+  const { received, path } = unwrap(body);
+  return readEvent(received, path);
+}
+
+function unwrap(body: unknown): { received: unknown; path: string } {
   const json = typeof body === 'string' ? parseJson(body) : body;
   if (!isRecord(json)) throw new EventFormatError('body', 'must be a JSON object');
-  const wrapped = 'detail-type' in json && 'detail' in json;
-  const path = wrapped ? 'detail' : '';
-  const received = wrapped ? json.detail : json;
+  return 'detail-type' in json && 'detail' in json ? { received: json.detail, path: 'detail' } : { received: json, path: '' };
+}
+
+/** All ids of the event are in lower case, so that the same event or order has the same id everywhere behind this function. */
+function readEvent(received: unknown, path: string): EventEnvelope {
   checkSchema(received, path);
   const event = withNormalIds(received);
   checkSubject(event, path);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import Format from 'typebox/format';
 import {
-  DETAIL_TYPES, EventFormatError, newEvent, newId, parseEnvelope, versionOf, type EventEnvelope, type EventType, type NewEvent,
+  DETAIL_TYPES, EventFormatError, newEvent, newId, parseEnvelope, parseMessage, versionOf, type EventEnvelope, type EventType, type NewEvent,
 } from './index.ts';
 
 const orderId = newId();
@@ -50,6 +50,31 @@ test('reads an event as text or value, within the envelope of the bus or bare', 
   for (const body of [created, JSON.stringify(created), busEnvelope(created), JSON.stringify(busEnvelope(created))]) {
     assert.equal(parseEnvelope(body).id, created.id);
   }
+});
+
+/** A bundle has attributes of its own, for the patterns of rules. */
+const bundle = (events: unknown) => ({
+  specversion: '1.0', type: 'order.created', source: '/order-service', dataschema: created.dataschema, data: { outcome: 'RESERVED' }, events,
+});
+
+test('a message has one event or, in a bundle, several; one that cannot be read is no harm to its neighbours', () => {
+  const event = fc.boolean().map((readable) => ({ ...created, id: newId(), ...(readable ? {} : { subject: newId() }) }));
+  const messages = fc.record({ events: fc.array(event, { minLength: 1, maxLength: 8 }), wrapped: fc.boolean(), text: fc.boolean(), single: fc.boolean() });
+  fc.assert(fc.property(messages, ({ events, wrapped, text, single }) => {
+    const detail = single ? events[0]! : bundle(events);
+    const body = wrapped ? busEnvelope(detail) : detail;
+    const path = (i: number) => [...(wrapped ? ['detail'] : []), ...(single ? [] : ['events', i]), 'subject'].join('.');
+    const expected = (single ? events.slice(0, 1) : events).map(({ id, subject }, i) => (subject === orderId ? id : path(i)));
+    assert.deepEqual(parseMessage(text ? JSON.stringify(body) : body).map((read) => (read instanceof EventFormatError ? read.field : read.id)), expected);
+  }));
+});
+
+test('a bundle is an object with an array of events, whatever else it has', () => {
+  const fields = (body: unknown) => parseMessage(body).map((read) => (read instanceof EventFormatError ? read.field : read.id));
+  assert.deepEqual(fields(busEnvelope(bundle([]))), ['detail.events']);
+  assert.deepEqual(fields({ events: [created, '{'] }), [created.id, 'events.1']);
+  assert.deepEqual(fields({ ...created, events: 'none' }), [created.id], 'an attribute of an event that is no bundle');
+  assert.deepEqual(fields('{'), ['body']);
 });
 
 test('ids are in lower case, however they come', () => {
@@ -140,6 +165,7 @@ test('nothing is made that would be refused', () => {
 test('whatever a message holds, it is an event or it is refused with a field', () => {
   fc.assert(fc.property(fc.oneof(fc.jsonValue(), fc.string(), fc.record({ 'detail-type': fc.string(), 'detail': fc.jsonValue() })), (body) => {
     assert.throws(() => parseEnvelope(body), EventFormatError);
+    assert.ok(parseMessage(body).every((read) => read instanceof EventFormatError));
   }));
 });
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import {
-  CreateQueueCommand, DeleteQueueCommand, GetQueueAttributesCommand, ReceiveMessageCommand, SendMessageBatchCommand, SQSClient,
+  ChangeMessageVisibilityBatchCommand, CreateQueueCommand, DeleteQueueCommand, GetQueueAttributesCommand, ReceiveMessageCommand, SendMessageBatchCommand, SQSClient,
 } from '@aws-sdk/client-sqs';
 import { SqsEndpoint } from 'cdk-local-run/sqs/endpoint';
 import { withTransaction } from '../database.ts';
@@ -13,7 +13,7 @@ import { createSchemas, eventually, silentLogger, startTestServer, type TestData
 import { runConsumer, type Consumer, type ConsumerOptions } from './consumer.ts';
 import type { Handler } from './handler.ts';
 import { handledBefore, handleIsolating } from './inbox.ts';
-import { eventsConsumed } from './metrics.ts';
+import { eventsConsumed, messagesConsumed } from './metrics.ts';
 
 let server: TestServer;
 let db: TestDatabase;
@@ -167,6 +167,56 @@ test('poison events end in the dead-letter queue after maxReceiveCount tries, an
   const expected = { consumer: 'poison-test', event_id: poison.id, order_id: poison.subject, type: 'order.created', error: 'division by zero' };
   assert.deepEqual(noted, [expected], 'for the timeline of the order');
   assert.deepEqual((await receiveAll(deadLetterUrl)).sort(), [poisonBody, '{ not json', wrongField].map((body) => (typeof body === 'string' ? body : JSON.stringify(body))).sort());
+});
+
+test('a message with several events is gone when all are done; else it comes again, and ends as a dead letter of those that failed', async () => {
+  const { url, deadLetterUrl } = await createQueue({ maxReceiveCount: 3 });
+  const bundle = (events: readonly unknown[]) => ({ ...inBus(created()), detail: { specversion: '1.0', type: 'order.created', data: {}, events } });
+  const good = Array.from({ length: 30 }, () => created());
+  const poison = created('poison');
+  const healthy = [bundle(good.slice(0, 10)), bundle(good.slice(5, 15)).detail, inBus(good[0]!)];
+  const sick = [bundle([...good.slice(15, 20), poison, ...good.slice(20, 25)]), bundle([good[25], { ...created(), id: 'no uuid' }, ...good.slice(26)])];
+  await send(url, [...healthy, ...sick]);
+  await consuming({ handler: handlerFor('bundle-test'), queueUrl: url, batchSize: 20 }, async () => {
+    await eventually(() => effects(good), allOnce);
+    await eventually(() => depth(deadLetterUrl), ({ visible }) => visible === 2, 10_000);
+    await eventually(() => depth(url), ({ visible, inFlight }) => visible + inFlight === 0);
+  });
+  assert.ok(allOnce(await effects(good)));
+  const { rows: noted } = await db.admin.query('SELECT event_id FROM messaging.dead_letter WHERE consumer = \'bundle-test\'');
+  assert.deepEqual(noted, [{ event_id: poison.id }], 'its neighbours are no dead letters');
+  assert.deepEqual((await receiveAll(deadLetterUrl)).sort(), sick.map((body) => JSON.stringify(body)).sort(), 'the whole messages, so that they can be redriven');
+  const results = (await messagesConsumed.get()).values.filter(({ labels }) => labels.consumer === 'bundle-test');
+  assert.deepEqual(Object.fromEntries(results.map(({ labels, value }) => [labels.result, value])), { deleted: 3, returned: 4, dead: 2 });
+});
+
+test('a failed message comes again later, with each failure twice as late', async () => {
+  const { url } = await createQueue({ maxReceiveCount: 100 });
+  const [once, often] = [created('poison'), created('poison')];
+  const invisible: number[] = [];
+  const recording = Object.create(sqs, {
+    send: { value: (...args: Parameters<typeof sqs.send>) => {
+      if (args[0] instanceof ChangeMessageVisibilityBatchCommand) invisible.push(...args[0].input.Entries!.map(({ VisibilityTimeout }) => VisibilityTimeout!));
+      return sqs.send(...args);
+    } },
+  }) as SQSClient;
+  const failOnce = async (event: EventEnvelope, receives: number) => {
+    await send(url, [inBus(event)]);
+    for (let i = 1; i < receives; i++) {
+      const { Messages } = await sqs.send(new ReceiveMessageCommand({ QueueUrl: url, VisibilityTimeout: 0 }));
+      assert.equal(Messages?.length, 1);
+    }
+    const before = invisible.length;
+    await consuming({ handler: handlerFor('back-off-test'), queueUrl: url, sqs: recording, firstBackOffSeconds: 60, maxBackOffSeconds: 1_000 }, async () => {
+      await eventually(async () => invisible.length, (length) => length > before);
+    });
+  };
+  await failOnce(once, 1);
+  assert.deepEqual(await depth(url), { visible: 0, inFlight: 1 });
+  await failOnce(often, 4);
+  await failOnce(created('poison'), 20);
+  assert.deepEqual(await depth(url), { visible: 0, inFlight: 3 }, 'nobody gets them again at once');
+  assert.deepEqual(invisible, [60, 480, 1_000]);
 });
 
 test('an event that comes several times, at once and later, takes effect once', async () => {

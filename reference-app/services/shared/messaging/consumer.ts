@@ -1,16 +1,17 @@
 import type { Message, SQSClient } from '@aws-sdk/client-sqs';
 import { isTimeout, isUnavailable } from '../database-errors.ts';
 import type { Pool } from '../database.ts';
-import { parseEnvelope, type EventEnvelope, type EventType } from '../events/index.ts';
+import type { EventEnvelope, EventType } from '../events/index.ts';
 import type { Readiness } from '../http/health.ts';
 import { backOffOf, pause, runLoop, type Loop } from '../run-loop.ts';
 import { Slots } from '../slots.ts';
 import { traceIdOf, type Logger } from '../telemetry.ts';
+import { Batch, countEvents, hold, takeEvents, type FailedEvent, type FailedMessage } from './batch.ts';
 import { noteDeadLetters } from './dead-letters.ts';
 import type { Handler } from './handler.ts';
 import { handleIsolating, handleOverdue } from './inbox.ts';
 import { createQueueClient, InputQueue, type Held } from './input-queue.ts';
-import { batchSize, endToEndLatency, eventsConsumed, inHand } from './metrics.ts';
+import { batchSize, endToEndLatency, eventsConsumed, inHand, messagesConsumed } from './metrics.ts';
 
 export interface ConsumerOptions<T extends EventType> {
   readonly handler: Handler<T>;
@@ -37,14 +38,6 @@ export interface Consumer {
   ready(): Readiness;
   /** Takes no more messages, finishes the batches in work, gives the rest back to the queue. */
   stop(): Promise<void>;
-}
-
-interface Failed {
-  readonly held: Held;
-  readonly error: unknown;
-  readonly event?: EventEnvelope;
-  /** Trying again can't help: it should reach the dead-letter queue soon. */
-  readonly invalid?: boolean;
 }
 
 /** Parked events are applied with what closes their gap; so often is looked for what was left behind. */
@@ -155,7 +148,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
       signal: this.#stopping.signal,
       round: async () => {
         // While the database is away no message may be taken: each receive counts towards the dead-letter queue.
-        if (this.#blocked > 0 || this.#held.size >= this.#batchSize * (this.#concurrency + 1)) return Infinity;
+        if (this.#blocked > 0 || countEvents(this.#held) >= this.#batchSize * (this.#concurrency + 1)) return Infinity;
         const messages = await this.#queue.receive(this.#waitTimeSeconds, this.#receiving.signal);
         if (!this.#queueAnswers) this.#log.info('the queue answers again');
         this.#queueAnswers = true;
@@ -174,7 +167,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
   #take(messages: readonly Message[]): void {
     const visibleAt = Date.now() + this.#visibilitySeconds * 1000;
     for (const message of messages) {
-      const held: Held = { message, visibleAt, receiveCount: Number(message.Attributes?.ApproximateReceiveCount ?? 1) };
+      const held = hold(message, visibleAt);
       this.#held.add(held);
       this.#waiting.push(held);
     }
@@ -185,8 +178,8 @@ class QueueConsumer<T extends EventType> implements Consumer {
   // No timer: a batch starts when a transaction slot is free, so that batches are small when idle and large under load. What
   // arrives during a transaction goes with the next one, unless it is worth one of its own.
   #startBatches(): void {
-    while (this.#waiting.length > 0 && this.#slots.isFree(this.#waiting.length) && !this.#isStopping) {
-      const next = this.#waiting.splice(0, this.#batchSize);
+    while (this.#waiting.length > 0 && this.#slots.isFree(countEvents(this.#waiting)) && !this.#isStopping) {
+      const next = takeEvents(this.#waiting, this.#batchSize);
       const batch: Promise<void> = this.#slots.run(() => this.#process(next)).finally(() => this.#batches.delete(batch));
       this.#batches.add(batch);
     }
@@ -194,54 +187,22 @@ class QueueConsumer<T extends EventType> implements Consumer {
 
   // --- handling ------------------------------------------------------------------------------------------------
 
-  async #process(batch: Held[]): Promise<void> {
-    const done: Held[] = [];
-    const failed: Failed[] = [];
-    const received = new Map<string, { event: EventEnvelope<T>; copies: Held[] }>();
+  async #process(held: Held[]): Promise<void> {
     // Counted for the whole batch: a counter costs more than what it counts.
     const counts = new Map<string, number>();
-    const count = (type: string, result: string) => counts.set(`${type} ${result}`, (counts.get(`${type} ${result}`) ?? 0) + 1);
-    for (const held of batch) {
-      let event: EventEnvelope;
-      try {
-        event = parseEnvelope(held.message.Body);
-      } catch (error) {
-        failed.push({ held, error, invalid: true });
-        continue;
-      }
-      const known = received.get(event.id);
-      if (known) {
-        count(event.type, 'duplicate');
-        known.copies.push(held);
-      } else {
-        received.set(event.id, { event: event as EventEnvelope<T>, copies: [held] });
-      }
+    const batch = new Batch<T>(held, (type, result) => counts.set(`${type} ${result}`, (counts.get(`${type} ${result}`) ?? 0) + 1));
+    const result = batch.events.length > 0 ? await this.#handle(batch.events) : { outcomes: [], failures: [] };
+    if (!result) {
+      // Stopped while the database was away.
+      this.#settle(this.#queue.changeVisibility(held, () => 0), held);
+      return;
     }
-    const events = [...received.values()].map(({ event }) => event);
-    const result = events.length > 0 ? await this.#handle(events) : { outcomes: [], failures: [] };
-    if (result) {
-      const now = Date.now();
-      for (const { eventId, result: outcome, reason } of result.outcomes) {
-        const { event, copies } = received.get(eventId)!;
-        if (outcome === 'retry') {
-          for (const held of copies) failed.push({ held, event, error: reason ?? 'to be tried again' });
-        } else {
-          count(event.type, outcome);
-          if (outcome === 'ok') {
-            endToEndLatency.observe({ consumer: this.#handler.name, type: event.type }, Math.max(0, now - Date.parse(event.time)) / 1000);
-          }
-          done.push(...copies);
-        }
-      }
-      for (const { event, error } of result.failures) {
-        for (const held of received.get(event.id)!.copies) failed.push({ held, event, error });
-      }
-    } else {
-      // Stopped while the database was away: everything that is not settled goes back at once.
-      const open = [...received.values()].flatMap(({ copies }) => copies);
-      this.#settle(this.#queue.changeVisibility(open, () => 0), open);
-    }
+    const applied = batch.settle(result);
+    const now = Date.now();
+    for (const { type, time } of applied) endToEndLatency.observe({ consumer: this.#handler.name, type }, Math.max(0, now - Date.parse(time)) / 1000);
     counts.forEach((of, key) => this.#count(...key.split(' ') as [string, string], of));
+    const { done, failed } = batch.messages;
+    messagesConsumed.inc({ consumer: this.#handler.name, result: 'deleted' }, done.length);
     this.#settle(this.#queue.delete(done), done);
     this.#giveBack(failed);
   }
@@ -270,33 +231,42 @@ class QueueConsumer<T extends EventType> implements Consumer {
     }
   }
 
-  #giveBack(failed: readonly Failed[]): void {
+  /** The whole message comes again, and the inbox drops those of its events that are done with. */
+  #giveBack(failed: readonly FailedMessage[]): void {
     if (failed.length === 0) return;
     const seconds = new Map<Held, number>();
-    const dead: { event: EventEnvelope; error: string }[] = [];
-    for (const { held, error, event, invalid } of failed) {
+    const dead: FailedEvent[] = [];
+    for (const { held, events } of failed) {
       const last = this.#maxReceiveCount !== undefined && held.receiveCount >= this.#maxReceiveCount;
-      this.#count(event?.type ?? 'invalid', last ? 'dead' : 'retry');
-      const fields = {
-        err: error instanceof Error ? error : undefined,
-        reason: error instanceof Error ? undefined : error,
-        messageId: held.message.MessageId,
-        receiveCount: held.receiveCount,
-        ...(event ? { eventId: event.id, type: event.type, orderId: event.subject, traceId: traceIdOf(event.traceparent) } : {}),
-      };
-      this.#log[last ? 'error' : 'warn'](fields, last ? 'the event failed for the last time; it goes to the dead-letter queue' : 'the event failed; it will come again');
-      if (last && event) dead.push({ event, error: error instanceof Error ? error.message : String(error) });
+      for (const one of events) this.#report(held, one, last);
+      if (last) dead.push(...events);
+      messagesConsumed.inc({ consumer: this.#handler.name, result: last ? 'dead' : 'returned' });
       // Without a dead-letter queue even a hopeless message must not spin.
-      const doublings = invalid && this.#maxReceiveCount !== undefined ? 0 : Math.min(held.receiveCount - 1, 20);
+      const hopeless = events.every(({ event }) => !event) && this.#maxReceiveCount !== undefined;
+      const doublings = hopeless ? 0 : Math.min(held.receiveCount - 1, 20);
       seconds.set(held, last ? 0 : Math.min(this.#backOff.first * 2 ** doublings, this.#backOff.max));
     }
     const held = [...seconds.keys()];
-    const noted = dead.length > 0 ? this.#noteDead(dead) : undefined;
+    const noted = this.#noteDead(dead);
     this.#settle(Promise.all([noted, this.#queue.changeVisibility(held, (one) => seconds.get(one)!)]).then(() => undefined), held);
   }
 
+  #report({ message, receiveCount }: Held, { event, error }: FailedEvent, last: boolean): void {
+    this.#count(event?.type ?? 'invalid', last ? 'dead' : 'retry');
+    const fields = {
+      err: error instanceof Error ? error : undefined,
+      reason: error instanceof Error ? undefined : error,
+      messageId: message.MessageId,
+      receiveCount,
+      ...(event ? { eventId: event.id, type: event.type, orderId: event.subject, traceId: traceIdOf(event.traceparent) } : {}),
+    };
+    this.#log[last ? 'error' : 'warn'](fields, last ? 'the event failed for the last time; it goes to the dead-letter queue' : 'the event failed; it will come again');
+  }
+
   /** Notes dead letters for the timeline of the order; the message itself goes to the dead-letter queue, whether this works or not. */
-  async #noteDead(dead: readonly { event: EventEnvelope; error: string }[]): Promise<void> {
+  async #noteDead(failed: readonly FailedEvent[]): Promise<void> {
+    const dead = failed.flatMap(({ event, error }) => (event ? { event, error: error instanceof Error ? error.message : String(error) } : []));
+    if (dead.length === 0) return;
     await noteDeadLetters(this.#handler.name, dead, this.#pool).catch((error: unknown) => {
       this.#log.warn({ err: error }, 'dead letters could not be noted for the timeline of their orders');
     });

@@ -8,6 +8,13 @@ export const eventsConsumed = new Counter({
   registers: [registry],
 });
 
+export const messagesConsumed = new Counter({
+  name: 'consumer_messages_total',
+  help: 'Messages, each with one event or several, by what became of them: deleted, returned, dead',
+  labelNames: ['consumer', 'result'],
+  registers: [registry],
+});
+
 export const endToEndLatency = new Histogram({
   name: 'event_end_to_end_latency_seconds',
   help: 'From the time of the event to the commit of its effect',
