@@ -121,7 +121,8 @@ async function write(admin: pg.Pool): Promise<History> {
   return { feed: { accepted, keyPrefix: 'feed-' }, queued: new Map(), dead, orders, events };
 }
 
-const body = (event: EventEnvelope) => JSON.stringify({ 'detail-type': 'x', 'detail': event });
+const body = (event: object) => JSON.stringify({ 'detail-type': 'x', 'detail': event });
+const bundle = (...events: unknown[]) => body({ specversion: '1.0', data: {}, events });
 
 interface Lie {
   /** Statements; `:name` is the id of that order or event. Triggers and foreign keys are off. */
@@ -192,6 +193,16 @@ const LIES: Record<string, Lie> = {
   },
   'the dead letter of an order was lost': {
     contents: ({ dead }) => dead.set('stock-service-queue', []), finds: /OrderCreated neither in its inbox nor/, fails: ['I1', 'I6', 'I11'],
+  },
+  'an event that was handled is dead only as the neighbour of another in its bundle': {
+    sql: 'INSERT INTO messaging.inbox VALUES (\'stock-service\', :\'stuck created\')',
+    contents: ({ dead }) => dead.set('stock-service-queue', [bundle(history.events['stuck created'], { id: 'poison' })]),
+    finds: /neither terminal nor explained/,
+    fails: ['I6'],
+  },
+  'dead letters in bundles explain their orders': {
+    contents: ({ dead }) => dead.set('stock-service-queue', [bundle(history.events['confirmed created'], history.events['stuck created'])]),
+    fails: [],
   },
   'the OrderCreated of an accepted order still waits': {
     contents: ({ dead, queued }) => {
@@ -357,11 +368,15 @@ test('every statement has a lie that only it is asked about', () => {
   for (const { what } of CHECKS) assert.ok(Object.values(LIES).some(({ finds }) => finds?.test(what)), what);
 });
 
-test('a message is recognised wrapped, bare, or not at all', () => {
-  const event = history.events['stuck created']!;
-  assert.deepEqual(identify(body(event)), { event: event.id, order: history.orders.stuck });
-  assert.deepEqual(identify(JSON.stringify(event)), { event: event.id, order: history.orders.stuck });
-  for (const poison of ['', 'null', '7', '[]', '{"detail":5}', '{"detail":null}', '{"data":"x"}']) {
-    assert.equal(identify(poison).event ?? identify(poison).order, undefined, poison);
+test('the events of a message are recognised wrapped, bare, in a bundle, or not at all', () => {
+  const [event, other] = [history.events['stuck created']!, history.events['confirmed created']!];
+  const first = { event: event.id, order: history.orders.stuck };
+  const second = { event: other.id, order: history.orders.confirmed };
+  assert.deepEqual(identify(body(event)), [first]);
+  assert.deepEqual(identify(JSON.stringify(event)), [first]);
+  assert.deepEqual(identify(bundle(event, other)), [first, second]);
+  assert.deepEqual(identify(JSON.stringify({ events: [event, 'poison', other] })), [first, second]);
+  for (const poison of ['', 'null', '7', '[]', '{"detail":5}', '{"detail":null}', '{"data":"x"}', '{"events":[]}', '{"events":[5]}']) {
+    assert.deepEqual(identify(poison).filter(({ event: id, order }) => id ?? order), [], poison);
   }
 });

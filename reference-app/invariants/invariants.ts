@@ -1,6 +1,7 @@
 import type { ClientBase } from 'pg';
 import { CHECKS, COUNTS, HANDLED_UNPUBLISHED, POPULATION, PUBLISHED_PAGE, RELAY_CURSOR } from './sql.ts';
 import type { Check } from './sql.ts';
+import { UUID } from '../services/shared/events/ids.ts';
 
 export type InvariantId = keyof typeof POPULATION;
 
@@ -60,6 +61,7 @@ export interface InvariantResult {
   readonly violations: readonly Violation[];
 }
 
+const HANDLED_OF = 'SELECT event_id::text AS id FROM messaging.inbox WHERE event_id = ANY ($2::uuid[]) AND consumer = ANY ($1)';
 const SAMPLE = 5;
 const PAGE = 5_000;
 
@@ -92,7 +94,7 @@ export async function checkInvariants(options: InvariantOptions): Promise<Invari
       acceptedOrders: feed?.accepted.map(({ orderId }) => orderId) ?? [],
       acceptedKeys: feed?.accepted.map(({ key }) => key) ?? [],
       keyPrefix: feed?.keyPrefix ?? '',
-      deadOrders: [...letters.deadOrders],
+      deadOrders: await ordersOfDeadLetters(database, subscriptions, contents),
     };
     for (const check of CHECKS) {
       if (check.invariant === 'I1' && !feed) continue;
@@ -142,37 +144,59 @@ function violation(what: string, ids: readonly string[]): Violation | undefined 
   return ids.length === 0 ? undefined : { what, count: ids.length, sample: ids.slice(0, SAMPLE) };
 }
 
-/** The events and orders of the messages in the queues. */
+/** The ids of the events in the queues, by queue. */
 interface Letters {
-  /** Event ids by queue. */
   readonly queued: ReadonlyMap<string, ReadonlySet<string>>;
   readonly dead: ReadonlyMap<string, ReadonlySet<string>>;
-  /** Orders of dead letters. */
-  readonly deadOrders: ReadonlySet<string>;
 }
 
 function readLetters(contents: QueueContents): Letters {
-  const deadOrders = new Set<string>();
-  const ids = (bodies: ReadonlyMap<string, readonly string[]>, orders?: Set<string>) =>
-    new Map([...bodies].map(([queue, list]) => [queue, new Set(list.flatMap((body) => {
-      const { event, order } = identify(body);
-      if (order !== undefined) orders?.add(order);
-      return event ?? [];
-    }))]));
-  return { queued: ids(contents.queued), dead: ids(contents.dead, deadOrders), deadOrders };
+  const ids = (bodies: QueueContents['queued']) =>
+    new Map([...bodies].map(([queue, list]) => [queue, new Set(list.flatMap((body) => identify(body).flatMap(({ event }) => event ?? [])))]));
+  return { queued: ids(contents.queued), dead: ids(contents.dead) };
 }
 
-/** Event and order of a message body: the EventBridge envelope, or the bare event if the rule transformed it. Poison has neither. */
-export function identify(body: string): { event?: string; order?: string } {
-  try {
-    const json = JSON.parse(body) as Record<string, unknown>;
-    const event = (json.detail ?? json) as Record<string, unknown>;
-    const data = event.data as Record<string, unknown> | undefined;
-    const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
-    return { event: text(event.id), order: text(data?.orderId) ?? text(event.correlationid) ?? text(event.subject) };
-  } catch {
-    return {};
+/** A dead letter may bring events that were handled: the neighbours, in its bundle, of the one that failed. They excuse nothing. */
+async function ordersOfDeadLetters(
+  database: Pick<ClientBase, 'query'>, subscriptions: readonly Subscription[], { dead }: QueueContents,
+): Promise<string[]> {
+  const orders = new Set<string>();
+  for (const [queue, bodies] of dead) {
+    const events = bodies.flatMap(identify).filter(({ order }) => order !== undefined);
+    const consumers = subscriptions.filter((subscription) => subscription.queue === queue).map(({ consumer }) => consumer);
+    const ids = events.flatMap(({ event }) => (event !== undefined && UUID.test(event) ? event : []));
+    const { rows } = await database.query<{ id: string }>(HANDLED_OF, [consumers, ids]);
+    const handled = new Set(rows.map(({ id }) => id));
+    for (const { event, order } of events) if (event === undefined || !handled.has(event.toLowerCase())) orders.add(order!);
   }
+  return [...orders];
+}
+
+/** An event and its order, as far as a message says. */
+interface Identity {
+  readonly event?: string | undefined;
+  readonly order?: string | undefined;
+}
+
+/**
+ * Events and orders of a message body: the EventBridge envelope, or its detail if the rule transformed it; in either the event, or a bundle of
+ * events. Poison has neither.
+ */
+export function identify(body: string): Identity[] {
+  const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
+  const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
+  let json: unknown;
+  try {
+    json = JSON.parse(body);
+  } catch {
+    return [];
+  }
+  const detail = isRecord(json) ? json.detail ?? json : undefined;
+  const events: unknown[] = isRecord(detail) && Array.isArray(detail.events) ? detail.events : [detail];
+  return events.filter(isRecord).map(({ id, data, correlationid, subject }) => ({
+    event: text(id),
+    order: (isRecord(data) ? text(data.orderId) : undefined) ?? text(correlationid) ?? text(subject),
+  }));
 }
 
 interface Delivery {

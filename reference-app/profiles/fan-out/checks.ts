@@ -97,7 +97,7 @@ async function missing(
     const expected = expectedOf(route, events);
     const handled = await handledBy(database, route.consumer, expected);
     const bodies = [...queued.get(route.queue) ?? [], ...dead.get(route.queue) ?? []];
-    const elsewhere = new Set(bodies.flatMap((body) => identify(body).event ?? []));
+    const elsewhere = new Set(bodies.flatMap((body) => identify(body).flatMap(({ event }) => event ?? [])));
     for (const { id, type, subject } of expected) {
       if (!handled.has(id) && !elsewhere.has(id)) found.push(`${type} of order ${subject}: not handled by ${route.consumer}, nor in its queues`);
     }

@@ -28,7 +28,7 @@ const STATE = `
  */
 export async function lookAtPipeline(run: LocalRun, database: pg.Pool): Promise<Look<SettleProgress>> {
   const waiting = messagesWaiting(run);
-  const dead = [...new Set(deadLetters(run).flatMap((body) => identify(body).order ?? []))];
+  const dead = [...new Set(deadLetters(run).flatMap((body) => identify(body).flatMap(({ order }) => order ?? [])))];
   const { rows: [state] } = await database.query<SettleProgress & { lastEvent: string | null }>(STATE, [dead]);
   const { open, unpublished, lastEvent } = state!;
   return {
