@@ -96,8 +96,8 @@ const queueReplicas: QueueReplicas = {
 
 /** The events of an order after its creation. */
 const CHANGES: EventType[] = [
-  'order.confirmed', 'order.rejected', 'order.update-requested', 'order.updated', 'order.update-rejected', 'order.cancel-requested', 'order.cancelled',
-  'order.expired',
+  'order.confirmed', 'order.rejected', 'order.update-requested', 'order.updated', 'order.update-rejected', 'order.update-expired',
+  'order.cancel-requested', 'order.cancelled', 'order.expired',
 ];
 
 /** The settings that you may change, here or, where they belong to an account, by the context. */
@@ -126,8 +126,8 @@ export const defaultSettings: Settings = {
       processingSeconds: 5,
       // One event of each version of an order, up to the last that can concern stock.
       events: [
-        'inventory.validated', 'order.confirmed', 'order.update-requested', 'order.updated', 'order.update-rejected', 'order.cancel-requested',
-        'order.expired',
+        'inventory.validated', 'order.confirmed', 'order.update-requested', 'order.updated', 'order.update-rejected', 'order.update-expired',
+        'order.cancel-requested', 'order.expired',
       ],
     },
     'order-status': {

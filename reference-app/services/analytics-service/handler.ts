@@ -5,7 +5,7 @@ import { handledIds } from '../shared/messaging/inbox.ts';
 import { numberArray, textArray, uuidArray } from '../shared/sql-arrays.ts';
 
 type Counted = 'order.created' | 'order.confirmed' | 'order.rejected' | 'order.update-requested' | 'order.updated' | 'order.update-rejected'
-  | 'order.cancel-requested' | 'order.cancelled' | 'order.expired' | 'inventory.updated';
+  | 'order.update-expired' | 'order.cancel-requested' | 'order.cancelled' | 'order.expired' | 'inventory.updated';
 
 const NAME = 'analytics-service';
 
@@ -22,7 +22,7 @@ export const analyticsHandler: Handler<Counted> = {
   name: NAME,
   types: [
     'order.created', 'order.confirmed', 'order.rejected', 'order.update-requested', 'order.updated', 'order.update-rejected',
-    'order.cancel-requested', 'order.cancelled', 'order.expired', 'inventory.updated',
+    'order.update-expired', 'order.cancel-requested', 'order.cancelled', 'order.expired', 'inventory.updated',
   ],
   async handle(events, pool) {
     const handled = await handledIds(NAME, gateIds(events), pool);
@@ -122,6 +122,7 @@ function count(event: EventEnvelope<Counted>, minute: Minute): void {
       return;
     case 'order.update-requested':
     case 'order.update-rejected':
+    case 'order.update-expired':
     case 'order.cancel-requested':
       return;
     case 'inventory.updated':

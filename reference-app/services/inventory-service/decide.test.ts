@@ -9,7 +9,7 @@ type Lines = { sku: string; requested: number }[];
 
 const ORDERS = Array.from({ length: 5 }, newId);
 
-type Kind = 'validated' | 'confirmed' | 'requested' | 'updated' | 'refused' | 'cancelled' | 'expired';
+type Kind = 'validated' | 'confirmed' | 'requested' | 'updated' | 'refused' | 'late' | 'cancelled' | 'expired';
 
 function eventOf(
   { kind, order, lines, version = 1 }: { kind: Kind; order: number; lines: Lines; version?: number },
@@ -29,6 +29,7 @@ function eventOf(
     case 'requested': return newEvent({ ...common, type: 'order.update-requested', data: { ...change, requestedAt: at } });
     case 'updated': return newEvent({ ...common, type: 'order.updated', data: { ...change, updatedAt: at } });
     case 'refused': return newEvent({ ...common, type: 'order.update-rejected', data: { ...of, reason: 'INSUFFICIENT_STOCK', shortages: [], rejectedAt: at } });
+    case 'late': return newEvent({ ...common, type: 'order.update-expired', data: { ...of, expiredAt: at } });
     case 'cancelled': return newEvent({ ...common, type: 'order.cancel-requested', data: { ...of, reason: 'x', requestedAt: at } });
     case 'expired': return newEvent({ ...common, type: 'order.expired', data: { ...of, status: 'PENDING', expiredAt: at } });
   }
@@ -52,7 +53,7 @@ const levelArbitrary = fc.record({
 const stockArbitrary = fc.uniqueArray(levelArbitrary,
   { selector: ({ sku, location }) => `${sku}/${location}`, maxLength: 7 });
 const eventsArbitrary = fc.array(fc.record({
-  kind: fc.constantFrom<Kind>('confirmed', 'confirmed', 'requested', 'requested', 'updated', 'updated', 'refused', 'cancelled', 'expired'),
+  kind: fc.constantFrom<Kind>('confirmed', 'confirmed', 'requested', 'requested', 'updated', 'updated', 'refused', 'late', 'cancelled', 'expired'),
   order: fc.nat(ORDERS.length - 1),
   repeats: fc.integer({ min: 0, max: 5 }).map((n) => n === 0),
   lines: fc.array(fc.record({ sku: skuArbitrary, requested: fc.integer({ min: 1, max: 5 }) }), { minLength: 1, maxLength: 4 }),

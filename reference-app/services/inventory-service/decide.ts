@@ -3,7 +3,7 @@ import { newId, type EventEnvelope, type InventoryUpdated, type StockLine } from
 import { afterVersion, applyInTurn } from '../shared/messaging/gate.ts';
 import type { Outcome } from '../shared/messaging/handler.ts';
 
-export type Caused = 'inventory.validated' | 'order.confirmed' | 'order.update-requested' | 'order.updated' | 'order.update-rejected' | 'order.cancel-requested' | 'order.expired';
+export type Caused = 'inventory.validated' | 'order.confirmed' | 'order.update-requested' | 'order.updated' | 'order.update-rejected' | 'order.update-expired' | 'order.cancel-requested' | 'order.expired';
 
 /** The facts that a decision rests on. */
 export interface Known {
@@ -77,6 +77,7 @@ function answerTo(event: EventEnvelope<Caused>, ledger: Ledger, id: () => string
       return change(event, ledger, id(), deducted.movements.length > 0 ? 'COMMIT' : 'RETURN', both);
     }
     case 'order.update-rejected':
+    case 'order.update-expired':
       return change(event, ledger, id(), 'RELEASE', ledger.release(orderId));
     case 'order.cancel-requested':
     case 'order.expired': {

@@ -20,7 +20,10 @@ const NAME = 'inventory-service';
  */
 export const inventoryHandler: Handler<Caused> = {
   name: NAME,
-  types: ['inventory.validated', 'order.confirmed', 'order.update-requested', 'order.updated', 'order.update-rejected', 'order.cancel-requested', 'order.expired'],
+  types: [
+    'inventory.validated', 'order.confirmed', 'order.update-requested', 'order.updated', 'order.update-rejected', 'order.update-expired',
+    'order.cancel-requested', 'order.expired',
+  ],
   async handle(events, pool) {
     const known = await read(pool, NAME, events);
     const decision = decide(events, known);

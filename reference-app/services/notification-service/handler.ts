@@ -6,7 +6,7 @@ import { handledIds } from '../shared/messaging/inbox.ts';
 import { arrayOf, numberArray, textArray, uuidArray } from '../shared/sql-arrays.ts';
 
 type Noticed = 'order.confirmed' | 'order.rejected' | 'order.update-requested' | 'order.updated' | 'order.update-rejected'
-  | 'order.cancel-requested' | 'order.cancelled' | 'order.expired' | 'inventory.updated';
+  | 'order.update-expired' | 'order.cancel-requested' | 'order.cancelled' | 'order.expired' | 'inventory.updated';
 
 /** Customers get no notification of the creation, so its event is not sent here. */
 const FIRST_VERSION = 2;
@@ -25,7 +25,7 @@ export function createNotificationHandler(onRecorded: () => void): Handler<Notic
     name: NAME,
     types: [
       'order.confirmed', 'order.rejected', 'order.update-requested', 'order.updated', 'order.update-rejected',
-      'order.cancel-requested', 'order.cancelled', 'order.expired', 'inventory.updated',
+      'order.update-expired', 'order.cancel-requested', 'order.cancelled', 'order.expired', 'inventory.updated',
     ],
     async handle(events, pool) {
       // Most orders never change: then there is nothing to wait for, and no need to look.
@@ -70,6 +70,7 @@ function outcomeOf(event: EventEnvelope<Noticed>): string | null {
     case 'order.rejected': return 'REJECTED';
     case 'order.updated': return 'UPDATED';
     case 'order.update-rejected': return 'UPDATE_REJECTED';
+    case 'order.update-expired': return 'UPDATE_EXPIRED';
     case 'order.cancelled': return 'CANCELLED';
     case 'order.expired': return 'EXPIRED';
     case 'order.update-requested':

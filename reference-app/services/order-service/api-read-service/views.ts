@@ -17,7 +17,7 @@ export const OrderView = Type.Object({
   version: Version,
   items: Type.Array(OrderItem),
   requestedItems: Type.Optional(Type.Array(OrderItem, { description: 'the items that an update asks for, until it is decided' })),
-  reason: Type.Optional(Type.String({ description: 'why the order is as it is: why it ended, or UPDATE_REJECTED' })),
+  reason: Type.Optional(Type.String({ description: 'why the order is as it is: why it ended, or why an update did not come about' })),
   shortages: Type.Optional(Type.Array(StockLine, { description: 'what was missing' })),
   createdAt: Timestamp,
   updatedAt: Timestamp,

@@ -101,13 +101,24 @@ export function decideAnswer(order: Order, answer: EventEnvelope<'inventory.upda
   }
 }
 
-/** The time of the status is over: undefined if it has no end. */
+/**
+ * The time of the status is over: undefined if it has no end. An update ends with the items of before. The inventory gives back what it
+ * holds for it, also if it comes to the request only later; its answer then is to a former version.
+ */
 export function decideExpiry(order: Order, at: Date): Change | undefined {
-  if (!transitionOf(order.status, 'deadline')) return undefined;
-  const { orderId, customerId, version, status, createdAt } = order;
-  return changeOf(order, 'deadline', { id: `deadline of ${status}`, correlationid: orderId }, at, {
-    type: 'order.expired', data: { orderId, customerId, version: version + 1, status, expiredAt: at.toISOString(), createdAt: createdAt.toISOString() },
-  }, { reason: `DEADLINE_OF_${status}` });
+  const { orderId, customerId, status } = order;
+  const said = { orderId, customerId, version: order.version + 1, createdAt: order.createdAt.toISOString() };
+  const time = at.toISOString();
+  const write = (event: Saying) => changeOf(
+    order, 'deadline', { id: `deadline of ${status}`, correlationid: orderId }, at, event, { reason: `DEADLINE_OF_${status}` });
+  switch (transitionOf(status, 'deadline')?.event) {
+    case 'order.expired':
+      return write({ type: 'order.expired', data: { ...said, status, expiredAt: time } });
+    case 'order.update-expired':
+      return write({ type: 'order.update-expired', data: { ...said, expiredAt: time } });
+    default:
+      return undefined;
+  }
 }
 
 type Saying = { [T in EventEnvelope['type']]: { readonly type: T; readonly data: EventEnvelope<T>['data'] } }[EventEnvelope['type']];

@@ -1,12 +1,18 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { Registry } from 'prom-client';
+import { decideExpiry } from './decide.ts';
+import { readForCommand, settle } from './statements.ts';
 import { measureOverdue, runSweeper, sweep } from './sweeper.ts';
 import { EXPIRING, type Status } from './transitions.ts';
 import { inventoryHandler } from '../../inventory-service/handler.ts';
+import { createStockHandler } from '../../stock-service/handler.ts';
 import { newEvent, newId, type EventEnvelope } from '../../shared/events/index.ts';
+import type { Handler } from '../../shared/messaging/handler.ts';
 import { handleOnce } from '../../shared/messaging/inbox.ts';
 import { registry } from '../../shared/telemetry.ts';
-import { eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../../shared/testing.ts';
+import { appendToOutbox, eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../../shared/testing.ts';
+import { createWriteApi } from '../api-write-service/api.ts';
 import { orderStatusHandler } from '../order-status/handler.ts';
 
 let server: TestServer;
@@ -30,12 +36,46 @@ async function order(status: Status, ageMs: number, version = 1): Promise<string
   return orderId;
 }
 
+/** Orders as the intake stores them, so long ago; their events wait for the relay. */
+async function accepted(count: number, ageMs: number): Promise<string[]> {
+  const ids = await Promise.all(Array.from({ length: count }, () => order('PENDING', ageMs)));
+  await appendToOutbox(db.admin, ids.map((orderId) => newEvent({
+    type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, cause: { id: newId() },
+    data: { orderId, customerId: 'c', items: [{ sku: 'A', quantity: 2 }], createdAt: new Date(Date.now() - ageMs).toISOString() },
+  })));
+  await db.admin.query('UPDATE messaging.outbox SET created_at = now() - make_interval(secs => $2) WHERE aggregate_id = ANY ($1)', [ids, ageMs / 1_000]);
+  return ids;
+}
+
+/** Nothing waits for the relay any more. */
+const relayed = () => db.admin.query('UPDATE messaging.relay_cursor SET (xid, id) = (SELECT xid, id FROM messaging.outbox ORDER BY xid DESC, id DESC LIMIT 1)');
+
+/** Delivers the events of a type about these orders. */
+async function deliver(handler: Handler<never>, detailType: string, orderIds: readonly string[]): Promise<void> {
+  const { rows } = await db.admin.query<{ envelope: string }>(
+    'SELECT envelope FROM messaging.outbox WHERE detail_type = $1 AND aggregate_id = ANY ($2) ORDER BY id', [detailType, orderIds]);
+  await handleOnce(handler, rows.map(({ envelope }) => JSON.parse(envelope) as never), db.command);
+}
+
+/** From the order to its decision. */
+async function decideOn(orderIds: readonly string[]): Promise<void> {
+  await deliver(createStockHandler({ reader: db.command, writer: db.command, logger: silentLogger() }), 'OrderCreated', orderIds);
+  await deliver(inventoryHandler, 'StockValidated', orderIds);
+  await deliver(orderStatusHandler, 'InventoryUpdated', orderIds);
+  await relayed();
+}
+
+async function statuses(orderIds: readonly string[]): Promise<string[]> {
+  const { rows } = await db.admin.query<{ status: string }>('SELECT DISTINCT status FROM orders.orders WHERE order_id = ANY ($1) ORDER BY 1', [orderIds]);
+  return rows.map(({ status }) => status);
+}
+
 async function expiredEvents(): Promise<EventEnvelope<'order.expired'>[]> {
   const { rows } = await db.admin.query<{ envelope: string }>('SELECT envelope FROM messaging.outbox WHERE detail_type = \'OrderExpired\' ORDER BY id');
   return rows.map(({ envelope }) => JSON.parse(envelope) as EventEnvelope<'order.expired'>);
 }
 
-test('what waits for longer than it may expires, whatever it waits for; what rests or has time left stays', async () => {
+test('what waits for longer than it may ends, whatever it waits for; what rests or has time left stays', async () => {
   const late = await Promise.all(EXPIRING.map((status) => order(status, 2 * HOUR)));
   const others = await Promise.all([order('CONFIRMED', 9 * HOUR), order('CANCELLED', 9 * HOUR), order('PENDING', HOUR / 2)]);
   // An old order that has just been changed.
@@ -45,10 +85,12 @@ test('what waits for longer than it may expires, whatever it waits for; what res
   assert.equal(await sweep(db.command, 3_600), 0);
   const { rows } = await db.admin.query<{ order_id: string; status: string; reason: string | null }>('SELECT order_id, status, reason FROM orders.orders ORDER BY 1');
   const of = (id: string) => rows.find(({ order_id }) => order_id === id)!;
-  assert.deepEqual(late.map((id) => [of(id).status, of(id).reason]), EXPIRING.map((status) => ['EXPIRED', `DEADLINE_OF_${status}`]));
+  // An update without an answer leaves the order as it was before.
+  const end = (status: Status) => (status === 'UPDATE_PENDING' ? 'CONFIRMED' : 'EXPIRED');
+  assert.deepEqual(late.map((id) => [of(id).status, of(id).reason]), EXPIRING.map((status) => [end(status), `DEADLINE_OF_${status}`]));
   assert.deepEqual([...others, fresh].map((id) => of(id).status), ['CONFIRMED', 'CANCELLED', 'PENDING', 'UPDATE_PENDING']);
   const events = await expiredEvents();
-  assert.deepEqual(events.map(({ data }) => data.status).sort(), [...EXPIRING].sort());
+  assert.deepEqual(events.map(({ data }) => data.status).sort(), EXPIRING.filter((status) => end(status) === 'EXPIRED').sort());
   assert.ok(events.every(({ causationid, data }) => causationid === `deadline of ${data.status}`));
 });
 
@@ -64,15 +106,80 @@ test('an expired order gives its stock back, and an answer that comes too late c
   });
   await handleOnce(inventoryHandler, [validated], db.command);
   const { rows: [answer] } = await db.admin.query<{ envelope: string }>('SELECT envelope FROM messaging.outbox WHERE aggregate_id = $1', [orderId]);
+  assert.equal(await sweep(db.command, 3_600), 0, 'its answer may be on its way');
+  const [other] = await accepted(1, 0);
+  await decideOn([other!]);
+  await db.admin.query('UPDATE messaging.outbox SET created_at = now() - interval \'2 hours\' WHERE aggregate_id = $1', [orderId]);
   assert.equal(await sweep(db.command, 3_600), 1);
   const late = await handleOnce(orderStatusHandler, [JSON.parse(answer!.envelope) as EventEnvelope<'inventory.updated'>], db.command);
   assert.deepEqual(late.map(({ result }) => result), ['ignored']);
   const expired = (await expiredEvents()).find(({ subject }) => subject === orderId)!;
   await handleOnce(inventoryHandler, [expired], db.command);
   const { rows: [stock] } = await db.admin.query('SELECT on_hand, reserved FROM inventory.stock_level');
-  assert.deepEqual(stock, { on_hand: 1000, reserved: 0 });
+  assert.deepEqual(stock, { on_hand: 1000, reserved: 2 }, 'what the other order has');
   const { rows: [row] } = await db.admin.query('SELECT status FROM orders.orders WHERE order_id = $1', [orderId]);
   assert.equal(row.status, 'EXPIRED');
+});
+
+test('an outage ends no order: neither one of the relay, nor one of a consumer', async () => {
+  await relayed();
+  await db.admin.query('DELETE FROM messaging.inbox');
+  const ids = await accepted(200, 2 * HOUR);
+  assert.equal(await sweep(db.command, 3_600), 0, 'the relay is away');
+  await relayed();
+  assert.equal(await sweep(db.command, 3_600), 0, 'the relay is back, and the events are in queues');
+  const young = await accepted(1, 0);
+  await deliver(createStockHandler({ reader: db.command, writer: db.command, logger: silentLogger() }), 'OrderCreated', [...ids, ...young]);
+  await relayed();
+  assert.equal(await sweep(db.command, 3_600), 0, 'the next consumer is away');
+  await deliver(inventoryHandler, 'StockValidated', [...ids, ...young]);
+  await deliver(orderStatusHandler, 'InventoryUpdated', [...ids, ...young]);
+  await relayed();
+  assert.deepEqual([await sweep(db.command, 3_600), await statuses([...ids, ...young])], [0, ['CONFIRMED']]);
+});
+
+test('an order whose event was lost ends when younger ones were decided, or when its dead letter is noted', async () => {
+  const [lost, dead, refused] = await accepted(3, 2 * HOUR);
+  await relayed();
+  await db.admin.query('DELETE FROM messaging.inbox');
+  assert.equal(await sweep(db.command, 3_600), 0, 'it may still come');
+  const note = (consumer: string) => db.admin.query(
+    'INSERT INTO messaging.dead_letter (consumer, event_id, order_id, type, error) VALUES ($1, $2, $3, \'order.created\', \'broken\')', [consumer, newId(), dead]);
+  await note('analytics-service');
+  assert.equal(await sweep(db.command, 3_600), 0, 'no decision needs analytics');
+  await note('stock-service');
+  await db.admin.query(`INSERT INTO messaging.outbox_dead SELECT xid, id, event_id, aggregate_id, detail_type, envelope, 'too large' FROM messaging.outbox WHERE aggregate_id = $1`, [refused]);
+  assert.equal(await sweep(db.command, 3_600), 2);
+  assert.deepEqual([await statuses([dead!, refused!]), await statuses([lost!])], [['EXPIRED'], ['PENDING']]);
+  await relayed();
+  await decideOn(await accepted(1, 1.95 * HOUR));
+  assert.deepEqual(await statuses([lost!]), ['PENDING']);
+  await decideOn(await accepted(1, 0));
+  assert.equal(await sweep(db.command, 3_600), 1);
+  assert.deepEqual(await statuses([lost!]), ['EXPIRED']);
+});
+
+test('an update that nobody answers leaves the order with its items, and the stock that it came to hold is given back', async () => {
+  const [orderId] = await accepted(1, 0);
+  await decideOn([orderId!]);
+  await deliver(inventoryHandler, 'OrderConfirmed', [orderId!]);
+  const { rows: [before] } = await db.admin.query('SELECT on_hand, reserved FROM inventory.stock_level');
+  const app = createWriteApi({ pool: db.command, logger: silentLogger(), registry: new Registry() });
+  const patched = await app.inject({ method: 'PATCH', url: `/orders/${orderId}`, headers: { 'if-match': '*' }, payload: { items: [{ sku: 'A', quantity: 5 }] } });
+  assert.equal(patched.statusCode, 202);
+  await app.close();
+  const { order: stored } = await readForCommand(db.command, orderId!, undefined, []);
+  const at = new Date();
+  await settle(db.command, '', [], [decideExpiry(stored!, at)!], at);
+  const look = async () => (await db.admin.query('SELECT status, version, items, requested, reason FROM orders.orders WHERE order_id = $1', [orderId])).rows[0];
+  const settled = { status: 'CONFIRMED', version: 4, items: [{ sku: 'A', quantity: 2 }], requested: null, reason: 'DEADLINE_OF_UPDATE_PENDING' };
+  assert.deepEqual(await look(), settled);
+  // Now it comes to the request after all, reserves, and answers; then it hears of the deadline.
+  await deliver(inventoryHandler, 'OrderUpdateRequested', [orderId!]);
+  await deliver(orderStatusHandler, 'InventoryUpdated', [orderId!]);
+  assert.deepEqual(await look(), settled);
+  await deliver(inventoryHandler, 'OrderUpdateExpired', [orderId!]);
+  assert.deepEqual((await db.admin.query('SELECT on_hand, reserved FROM inventory.stock_level')).rows, [before]);
 });
 
 test('sweepers share the work: each order expires once, while others answer', async () => {

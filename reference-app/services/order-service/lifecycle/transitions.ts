@@ -46,7 +46,8 @@ export const TRANSITIONS: readonly Transition[] = [
   { from: 'CONFIRMED', on: 'cancel', to: 'CANCEL_PENDING', event: 'order.cancel-requested' },
   { from: 'UPDATE_PENDING', on: 'reserved', to: 'CONFIRMED', event: 'order.updated' },
   { from: 'UPDATE_PENDING', on: 'rejected', to: 'CONFIRMED', event: 'order.update-rejected' },
-  ...waitFor('UPDATE_PENDING'),
+  // The order was confirmed, and is so without the update.
+  { from: 'UPDATE_PENDING', on: 'deadline', to: 'CONFIRMED', event: 'order.update-expired' },
   { from: 'CANCEL_PENDING', on: 'released', to: 'CANCELLED', event: 'order.cancelled' },
   ...waitFor('CANCEL_PENDING'),
   { from: 'CONFIRMED', on: 'fulfil', to: 'FULFILLING' },
@@ -69,5 +70,5 @@ export function allowedCommands(status: Status): Command[] {
   return COMMANDS.filter((command) => transitionOf(status, command));
 }
 
-/** Statuses that the deadline ends. */
+/** Statuses that a deadline ends. */
 export const EXPIRING: readonly Status[] = TRANSITIONS.filter(({ on }) => on === 'deadline').map(({ from }) => from);

@@ -119,6 +119,13 @@ export const OrderUpdateRejected = Type.Object({
 }, { description: 'The order stays as it was before it was asked to change.' });
 export type OrderUpdateRejected = Static<typeof OrderUpdateRejected>;
 
+export const OrderUpdateExpired = Type.Object({
+  ...CHANGE,
+  expiredAt: Timestamp,
+  createdAt: Type.Optional(Timestamp),
+}, { description: 'Nobody answered the request for other items in time; the order stays as it was before. What is held for the request is to be released.' });
+export type OrderUpdateExpired = Static<typeof OrderUpdateExpired>;
+
 export const OrderCancelRequested = Type.Object({
   ...CHANGE,
   reason: Reason,
@@ -145,6 +152,7 @@ export const EVENT_DATA = {
   'order.update-requested': OrderUpdateRequested,
   'order.updated': OrderUpdated,
   'order.update-rejected': OrderUpdateRejected,
+  'order.update-expired': OrderUpdateExpired,
   'order.cancel-requested': OrderCancelRequested,
   'order.expired': OrderExpired,
 } as const;
@@ -165,6 +173,7 @@ export const DETAIL_TYPES = {
   'order.update-requested': 'OrderUpdateRequested',
   'order.updated': 'OrderUpdated',
   'order.update-rejected': 'OrderUpdateRejected',
+  'order.update-expired': 'OrderUpdateExpired',
   'order.cancel-requested': 'OrderCancelRequested',
   'order.expired': 'OrderExpired',
 } as const satisfies Record<EventType, string>;
