@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { eventsPerEntry, messagesOfAnOrder, ordersPerSecondAt } from './cost-calculator/bundles.ts';
 import { breakEven, month, table } from './cost-calculator/month.ts';
 import { calculate, measuredFrom, readInput, type Input } from './cost-calculator.ts';
 
@@ -11,6 +12,8 @@ const input: Input = {
   deliveries: 2,
   events: 3,
   batch: 10,
+  bundleKb: 0,
+  lingerMs: 40,
   readReplicas: 1,
   measured: { from: 'a test', databaseMicros: 600, walBytes: 8_192, nodeMicros: { 'api-write-service': 6_000, 'outbox-relay': 1 } },
 };
@@ -21,6 +24,37 @@ test('messaging of three events and two queues costs what the price lists say', 
   const unbatched = calculate({ ...input, batch: 1 }).dollarsPerMillion;
   assert.ok(Math.abs(unbatched.eventBridge + unbatched.sqs - 5.4) < 1e-9);
   assert.ok(Math.abs(dollarsPerMillion.auroraIo - 0.4) < 1e-9, 'two I/Os per order');
+});
+
+const near = (a: number, b: number) => assert.ok(Math.abs(a - b) <= 1e-6 * Math.abs(b), `${a} is not ${b}`);
+
+test('an entry holds what gathers in the time between two of them, up to its size, and messaging costs by entries', () => {
+  const app = { ...input, ...messagesOfAnOrder(), bundleKb: 60 };
+  const at = (rate: number, lingerMs = 40) => calculate({ ...app, rate, peak: rate, lingerMs });
+  const gathered = (mean: number) => mean / (1 - Math.exp(-mean));
+  near(at(100).eventBridge.eventsPerEntry, gathered(4));
+  assert.deepEqual([at(100, 0), at(1e6)].map(({ eventBridge }) => eventBridge.eventsPerEntry), [1, 74]);
+  near(at(100).messaging.dollarsPerMillion, (5 + 10 * 1.2 * 0.4) / gathered(4));
+  near(at(100).messaging.oneMessagePerRequest, (5 + 10 * 3 * 0.4) / gathered(4));
+  near(at(100).messaging.withoutBundles, 9.8);
+  // Ten messages of eight events are 65,600 bytes: two requests on the bill.
+  near(at(200).messaging.dollarsPerMillion, (5 + 10 * 1.3 * 0.4) / gathered(8));
+});
+
+test('the quota ends later with bundles, since they grow with the rate', () => {
+  const app = { ...input, ...messagesOfAnOrder() };
+  const end = (bundleKb: number) => calculate({ ...app, bundleKb }).eventBridge.ordersPerSecondAtQuota;
+  assert.deepEqual([end(0), end(60)], [1_875, 1_875 * 74]);
+  // Entries of three events are full at 75 orders a second.
+  assert.equal(end(3), 1_875 * 3);
+  // Between the two it is where the invocations of the bundles are as many.
+  const bundles = { bundleKb: 60, lingerMs: 40 };
+  const rate = ordersPerSecondAt(200, 10, bundles);
+  near((rate * 10) / eventsPerEntry(rate, bundles), 200);
+});
+
+test('the events and messages of an order are those of the settings', () => {
+  assert.deepEqual(messagesOfAnOrder(), { events: 5, deliveries: 10 });
 });
 
 test('the quota is that of the region, and of most regions elsewhere', () => {
@@ -56,6 +90,7 @@ test('wrong usage names the option', () => {
   assert.throws(() => readInput(['--rate', 'many']), /--rate expects a number/);
   assert.throws(() => readInput(['--region', 'here']), /--region expects/);
   assert.throws(() => readInput(['--peak', '1', '--rate', '10']), /--peak expects a number from 10/);
+  assert.throws(() => readInput(['--bundle-kb', '65']), /--bundle-kb expects a number from 0 to 64/);
   assert.equal(readInput(['--help']), undefined);
   assert.equal(readInput(['--rate', '7'])?.peak, 7);
 });

@@ -2,6 +2,7 @@
 // The resources and the cost of a rate of orders in AWS: node scripts/cost-calculator.ts --rate 500 --region eu-central-1
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { eventsPerEntry, messagesOfAnOrder, ordersPerSecondAt, requestsPerMessage, type Bundles } from './cost-calculator/bundles.ts';
 import { breakEven, month, table } from './cost-calculator/month.ts';
 import { PRICES } from './cost-calculator/prices.ts';
 
@@ -14,6 +15,8 @@ Usage: npx node reference-app/scripts/cost-calculator.ts [options]
   --region REGION        for the quotas of EventBridge                                        [us-east-1]
   --deliveries N         queues that each order's events reach, all events together           [10: the reference app]
   --events N             events published per order                                           [5: the reference app]
+  --bundle-kb KB         the most that a bundle of the relay holds; 0 for an entry per event  [60]
+  --linger-ms MS         the time in which the relay lets events gather                        [40]
   --batch N              messages per receive and delete at this load, 1 to 10                [10]
   --read-replicas N      readers beside the writer                                            [1]
   --measured FILE        results of npm run bench -- --record for the processor time          [bench/results/performance.json]
@@ -86,7 +89,7 @@ const DEFAULTS: Measured = {
   },
 };
 
-export interface Input {
+export interface Input extends Bundles {
   readonly rate: number;
   readonly peak: number;
   readonly region: string;
@@ -100,8 +103,9 @@ export interface Input {
 export function calculate(input: Input) {
   const { rate, peak, region, deliveries, events, batch, readReplicas, measured } = input;
   const quota = INVOCATIONS.perSecond[region] ?? INVOCATIONS.elsewhere;
-  // EventBridge's send, and this consumer's share of a receive and a delete.
-  const sqsPerOrder = deliveries * (1 + 2 / batch);
+  const perEntry = eventsPerEntry(rate, input);
+  const invocationsPerOrder = deliveries / eventsPerEntry(peak, input);
+  const sqsPerOrder = (deliveries / perEntry) * requestsPerMessage(perEntry, batch);
   const ioPerOrder = measured.walBytes / BYTES_PER_IO;
   const acus = (ordersPerSecond: number) => {
     const processors = (ordersPerSecond * measured.databaseMicros) / 1e6 / TARGET_UTILIZATION;
@@ -111,24 +115,30 @@ export function calculate(input: Input) {
     // The relay's replicas stand by for its leader.
     name, name === 'outbox-relay' ? MIN_REPLICAS : Math.max(MIN_REPLICAS, Math.ceil((peak * micros) / 1e6 / TARGET_UTILIZATION)),
   ]));
-  const podCount = Object.values(pods).reduce((sum, count) => sum + count, 0);
+  const podCount = sum(pods);
   const perMillionSeconds = 1e6 / rate / 3600;
   // A reader scales with the writer when it is to take over from it.
   const acuHours = acus(rate) * (1 + readReplicas) * perMillionSeconds;
   const dollarsPerMillion = {
-    eventBridge: events * PRICES.eventBridgeEvent.dollars,
-    sqs: sqsPerOrder * PRICES.sqsRequest.dollars,
+    ...messagingDollars(events / perEntry, sqsPerOrder),
     auroraCapacity: acuHours * PRICES.acuHour.dollars,
     auroraIo: ioPerOrder * PRICES.auroraIo.dollars,
     pods: podCount * perMillionSeconds * PRICES.vcpuHour.dollars,
   };
   return {
     eventBridge: {
-      invocationsPerSecond: peak * deliveries,
+      eventsPerEntry: perEntry,
+      invocationsPerSecond: peak * invocationsPerOrder,
       quota,
-      shareOfQuota: (peak * deliveries) / quota,
-      ordersPerSecondAtQuota: quota / deliveries,
-      putEventsPerSecond: (peak * events) / 10,
+      shareOfQuota: (peak * invocationsPerOrder) / quota,
+      ordersPerSecondAtQuota: ordersPerSecondAt(quota, deliveries, input),
+      ordersPerSecondWithoutBundles: quota / deliveries,
+      putEventsPerSecond: (peak * events) / eventsPerEntry(peak, input) / 10,
+    },
+    messaging: {
+      dollarsPerMillion: sum(messagingDollars(events / perEntry, sqsPerOrder)),
+      oneMessagePerRequest: sum(messagingDollars(events / perEntry, (deliveries / perEntry) * requestsPerMessage(perEntry, 1))),
+      withoutBundles: sum(messagingDollars(events, deliveries * requestsPerMessage(1, batch))),
     },
     sqs: { requestsPerOrder: sqsPerOrder, requestsPerSecond: peak * sqsPerOrder },
     aurora: {
@@ -139,8 +149,16 @@ export function calculate(input: Input) {
       logMegabytesPerSecond: (peak * measured.walBytes) / 1e6,
     },
     pods,
-    dollarsPerMillion: { ...dollarsPerMillion, total: Object.values(dollarsPerMillion).reduce((sum, dollars) => sum + dollars, 0) },
+    dollarsPerMillion: { ...dollarsPerMillion, total: sum(dollarsPerMillion) },
   };
+}
+
+function messagingDollars(entriesPerOrder: number, sqsPerOrder: number) {
+  return { eventBridge: entriesPerOrder * PRICES.eventBridgeEvent.dollars, sqs: sqsPerOrder * PRICES.sqsRequest.dollars };
+}
+
+function sum(dollars: Readonly<Record<string, number>>): number {
+  return Object.values(dollars).reduce((total, one) => total + one, 0);
 }
 
 interface StoredCost { readonly stage: string; readonly database?: number; readonly node?: number; readonly walBytes: number }
@@ -207,6 +225,8 @@ export function readInput(args: string[]): (Input & { json: boolean; month: bool
         'region': { type: 'string' },
         'deliveries': { type: 'string' },
         'events': { type: 'string' },
+        'bundle-kb': { type: 'string' },
+        'linger-ms': { type: 'string' },
         'batch': { type: 'string' },
         'read-replicas': { type: 'string' },
         'measured': { type: 'string' },
@@ -219,7 +239,7 @@ export function readInput(args: string[]): (Input & { json: boolean; month: bool
     throw new UsageError((error as Error).message);
   }
   if (values.help) return undefined;
-  const number = (name: 'rate' | 'peak' | 'deliveries' | 'events' | 'batch' | 'read-replicas', fallback: number, min: number, max = Infinity) => {
+  const number = (name: 'rate' | 'peak' | 'deliveries' | 'events' | 'bundle-kb' | 'linger-ms' | 'batch' | 'read-replicas', fallback: number, min: number, max = Infinity) => {
     const text = values[name];
     const value = text === undefined ? fallback : Number(text);
     if (text?.trim() === '' || !Number.isFinite(value) || value < min || value > max) {
@@ -230,13 +250,17 @@ export function readInput(args: string[]): (Input & { json: boolean; month: bool
   const rate = number('rate', 100, 0.001);
   const region = values.region ?? 'us-east-1';
   if (!/^[a-z]{2}(-[a-z]+)+-\d$/.test(region)) throw new UsageError(`--region expects the name of a region such as eu-central-1, not '${region}'.`);
-  const events = number('events', 5, 1);
+  const order = messagesOfAnOrder();
+  const events = number('events', order.events, 1);
   return {
     rate,
     peak: number('peak', rate, rate),
     region,
     events,
-    deliveries: number('deliveries', 10, 1),
+    deliveries: number('deliveries', order.deliveries, 1),
+    // An entry of up to 64 KB is one event on the bill.
+    bundleKb: number('bundle-kb', 60, 0, 64),
+    lingerMs: number('linger-ms', 40, 0),
     batch: number('batch', 10, 1, 10),
     readReplicas: number('read-replicas', 1, 0, 15),
     measured: readMeasured(values.measured, events),
@@ -263,17 +287,20 @@ function main(): void {
     return;
   }
   const shown = (value: number) => value.toLocaleString('en-US', { maximumFractionDigits: value < 10 ? 2 : 0 });
-  const { eventBridge, sqs, aurora, pods, dollarsPerMillion } = result;
+  const { eventBridge, messaging, sqs, aurora, pods, dollarsPerMillion } = result;
   console.log(`${shown(input.rate)} orders/s, ${shown(input.peak)} at peak, in ${input.region}; processor time from ${input.measured.from}`);
   console.log(`EventBridge  ${shown(eventBridge.invocationsPerSecond)} invocations/s, ${shown(eventBridge.shareOfQuota * 100)} % of the quota of ${shown(eventBridge.quota)}/s`
     + `${eventBridge.shareOfQuota > 1 ? ': ask for an increase, events would be delayed' : ''} `
-    + `(it ends at ${shown(eventBridge.ordersPerSecondAtQuota)} orders/s); ${shown(eventBridge.putEventsPerSecond)} PutEvents/s`);
+    + `(it ends at ${shown(eventBridge.ordersPerSecondAtQuota)} orders/s, without bundles at ${shown(eventBridge.ordersPerSecondWithoutBundles)}); ${shown(eventBridge.putEventsPerSecond)} PutEvents/s; `
+    + `${shown(eventBridge.eventsPerEntry)} events per entry`);
   console.log(`SQS          ${shown(sqs.requestsPerSecond)} requests/s, ${shown(sqs.requestsPerOrder)} per order`);
   console.log(`Aurora       ${shown(aurora.acusAtRate)} ACU, ${shown(aurora.acusAtPeak)} at peak, for each of ${aurora.instances} instances; `
     + `${shown(aurora.logMegabytesPerSecond)} MB/s of log at peak`
     + `${aurora.acusAtPeak > 256 ? ': more than one writer can have (256)' : ''}`);
   console.log(`Pods         ${Object.entries(pods).map(([name, count]) => `${name} ${count}`).join(', ')} (1 vCPU each, ${TARGET_UTILIZATION * 100} % busy)`);
   console.log(`Endpoints    ${breakEven(rest).map(({ service, ordersPerSecond }) => `${service} pays from ${shown(ordersPerSecond)} orders/s`).join(', ')}`);
+  console.log(`Messaging    $${messaging.dollarsPerMillion.toFixed(2)} per million orders with ${shown(input.batch)} messages per receive and delete, `
+    + `$${messaging.oneMessagePerRequest.toFixed(2)} with one; without bundles $${messaging.withoutBundles.toFixed(2)}`);
   console.log('Dollars per million orders');
   for (const [name, dollars] of Object.entries(dollarsPerMillion)) console.log(`  ${name.padEnd(16)} ${dollars.toFixed(2).padStart(8)}`);
   console.log('Prices and quotas');

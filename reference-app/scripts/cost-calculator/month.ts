@@ -53,10 +53,11 @@ export function breakEven(input: Pick<Input, 'events' | 'deliveries'>): { servic
   return Object.entries(gigabytesPerOrder(input)).map(([service, perOrder]) => ({ service, ordersPerSecond: ordersPerSecond(perOrder) }));
 }
 
-export function month(input: Input, { aurora, sqs }: Pick<ReturnType<typeof calculate>, 'aurora' | 'sqs'>): { rate: number; items: Item[] } {
+export function month(input: Input, { aurora, eventBridge, sqs }: Pick<ReturnType<typeof calculate>, 'aurora' | 'eventBridge' | 'sqs'>): { rate: number; items: Item[] } {
   const { rate, events, measured, readReplicas } = input;
   const { consumers, interfaceEndpoints } = defaultSettings;
   const orders = rate * 3600 * HOURS;
+  const entries = events / eventBridge.eventsPerEntry;
   const queues = Object.keys(consumers).length;
   const programs = queues + APIS + 1;
   const endpoints = interfaceEndpoints.length;
@@ -84,7 +85,7 @@ export function month(input: Input, { aurora, sqs }: Pick<ReturnType<typeof calc
         instances * minCapacity * HOURS * $.acuHour, instances * (aurora.acusAtRate - minCapacity) * HOURS * $.acuHour),
       item('Aurora, I/O', `${aurora.ioPerOrder.toFixed(2)} requests an order × $${$.auroraIo} a million`,
         0, orders / 1e6 * aurora.ioPerOrder * $.auroraIo),
-      item('EventBridge', `${events} events an order × $${$.eventBridgeEvent} a million`, 0, orders / 1e6 * events * $.eventBridgeEvent),
+      item('EventBridge', `${entries.toFixed(1)} entries an order × $${$.eventBridgeEvent} a million`, 0, orders / 1e6 * entries * $.eventBridgeEvent),
       item('archive of the events', `$${$.archivedGb} a GB, and $${$.archiveGbMonth} for each GB of ${ARCHIVE_DAYS} days`,
         0, archived * ($.archivedGb + $.archiveGbMonth * ARCHIVE_DAYS * 24 / HOURS)),
       item('SQS', `${polls.toFixed(1)} million polls, and ${sqs.requestsPerOrder.toFixed(1)} requests an order, × $${$.sqsRequest} a million`,
