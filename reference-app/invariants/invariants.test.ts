@@ -171,6 +171,7 @@ test('without a feed, every order of the database counts as accepted', async () 
   assert.deepEqual(results.filter(({ ok }) => !ok), []);
 });
 
+const GHOST = newId();
 const LIES: Record<string, Lie> = {
   'an accepted order is gone': {
     sql: 'DELETE FROM orders.orders WHERE order_id = :\'stuck\'',
@@ -274,6 +275,24 @@ const LIES: Record<string, Lie> = {
             SELECT document_id, version, 2, sku, 'EAST', type, delta_on_hand, 0, event_id FROM inventory.ledger WHERE type = 'COMMIT'`,
     finds: /more or less than the order line/,
     fails: ['I5', 'I10'],
+  },
+  'a confirmed order was refused its stock': {
+    sql: `UPDATE inventory.ledger SET type = 'REJECT', location = NULL, delta_reserved = 0 WHERE document_id = :'held';
+          UPDATE inventory.stock_level SET reserved = 0 WHERE sku = 'A';
+          UPDATE messaging.outbox SET envelope = jsonb_set(jsonb_set(envelope::jsonb, '{data,outcome}', '"REJECTED"'), '{data,lines,0,deltaReserved}', '0')::text
+            WHERE event_id = :'held decided'`,
+    finds: /less stock than its lines/,
+    fails: ['I5'],
+  },
+  'stock is held for an order that was never there': {
+    sql: `INSERT INTO inventory.ledger (document_id, sku, location, type, delta_on_hand, delta_reserved, event_id)
+            VALUES ('${GHOST}', 'B', 'MAIN', 'RESERVE', 0, 1, '${GHOST}');
+          UPDATE inventory.stock_level SET reserved = 1 WHERE sku = 'B';
+          INSERT INTO messaging.outbox (xid, event_id, aggregate_id, detail_type, envelope) VALUES ('1', '${GHOST}', '${GHOST}', 'InventoryUpdated',
+            '{"sequence": "1", "data": {"outcome": "RESERVED", "lines": [{"sku": "B", "deltaOnHand": 0, "deltaReserved": 1, "onHand": 1, "reserved": 1}]}}')`,
+    subscriptions: [],
+    finds: /for an order that does not exist/,
+    fails: ['I9'],
   },
   'a rejected order holds stock': {
     sql: `INSERT INTO inventory.ledger (document_id, version, sku, location, type, delta_on_hand, delta_reserved, event_id)

@@ -139,6 +139,16 @@ export const CHECKS: readonly Check[] = [
            GROUP BY aggregate_id, envelope::jsonb ->> 'sequence' HAVING count(*) > 1`,
   },
   {
+    // Promised or taken, at any moment: what an update wants on top is promised before it is an item of the order.
+    invariant: 'I5',
+    what: 'a confirmed order has less stock than its lines',
+    sql: `SELECT o.order_id::text AS id, format('%s: %s ordered, %s held or taken', l.sku, l.quantity, coalesce(m.has, 0)) AS detail
+            FROM orders.orders o JOIN orders.order_line l USING (order_id)
+            LEFT JOIN (SELECT document_id AS order_id, sku, sum(delta_reserved - delta_on_hand) AS has FROM inventory.ledger WHERE event_id IS NOT NULL GROUP BY 1, 2) AS m
+              USING (order_id, sku)
+           WHERE o.status = 'CONFIRMED' AND coalesce(m.has, 0) < l.quantity`,
+  },
+  {
     invariant: 'I6',
     what: 'neither terminal nor explained by an open dead letter',
     parameters: ['deadOrders'],
@@ -185,6 +195,14 @@ export const CHECKS: readonly Check[] = [
             FROM orders.orders o JOIN inventory.ledger l ON l.document_id = o.order_id
            WHERE o.status IN ('REJECTED', 'CANCELLED', 'EXPIRED')
            GROUP BY o.order_id, l.sku, l.location HAVING sum(l.delta_on_hand) <> 0 OR sum(l.delta_reserved) <> 0`,
+  },
+  {
+    invariant: 'I9',
+    what: 'stock is held or taken for an order that does not exist',
+    sql: `SELECT l.document_id::text AS id, format('%s at %s: %s taken, %s reserved', l.sku, l.location, -sum(l.delta_on_hand), sum(l.delta_reserved)) AS detail
+            FROM inventory.ledger l
+           WHERE l.event_id IS NOT NULL AND NOT EXISTS (SELECT FROM orders.orders o WHERE o.order_id = l.document_id)
+           GROUP BY l.document_id, l.sku, l.location HAVING sum(l.delta_on_hand) <> 0 OR sum(l.delta_reserved) <> 0`,
   },
   {
     invariant: 'I10',

@@ -103,7 +103,7 @@ test('the image of the services holds its programs and nothing of the migration,
     `migrations/${name}/schema.json`, `migrations/${name}/grants.sql`, ...[...numbered, ...repeatable].map(({ path }) => path.replaceAll('\\', '/')),
   ]);
   const migration = (await names(images.migration)).filter((name) => !common.includes(name));
-  assert.deepEqual(migration, ['data/catalog.json', 'migrate.js', ...sql, ...beside].sort());
+  assert.deepEqual(migration, ['data/catalog.json', 'migrate.js', 'reconcile.js', ...sql, ...beside].sort());
 
   for (const context of [images.services, images.migration]) {
     assert.deepEqual((await readdir(context)).sort(), ['Dockerfile', 'app']);

@@ -12,6 +12,8 @@ const OUTPUT = join(APP, 'dist', 'app');
 export interface ImageContent {
   /** The files of the programs, below `services/`, by name: `outbox-relay` is the file `outbox-relay.js` in the image. */
   readonly entries: Readonly<Record<string, string>>;
+  /** The same for the image of the migration, beside `migrate.js`. @default - none */
+  readonly tools?: Readonly<Record<string, string>>;
   /** The database schemas, folders of `migrations/`, with those that they need. The migration applies these and no others. */
   readonly schemas: readonly string[];
 }
@@ -30,14 +32,14 @@ export interface BundledImages {
  * Makes the folders of both images. Each has the Dockerfile and its files below `app/`: the JavaScript of its programs, the licences of the
  * packages in it, and the list of these packages (CycloneDX). The same sources give the same bytes, so an image changes with its code only.
  */
-export async function bundleImages(target: string, { entries, schemas }: ImageContent): Promise<BundledImages> {
+export async function bundleImages(target: string, { entries, tools, schemas }: ImageContent): Promise<BundledImages> {
   await mkdir(dirname(target), { recursive: true });
   // Made beside and moved, so that neither a failed nor a concurrent build leaves half of one.
   const draft = await mkdtemp(`${target}-`);
   try {
     await Promise.all([
       bundle(draft, 'services', entries),
-      bundle(draft, 'migration', { migrate: 'migrate/main.ts' }),
+      bundle(draft, 'migration', { migrate: 'migrate/main.ts', ...tools }),
       copyData(join(draft, 'migration', 'app'), schemas),
     ]);
     await replaceFolder(draft, target);

@@ -12,5 +12,6 @@ export const ORDER_PIPELINE_IMAGE = {
     'notification-service': 'notification-service/main.ts',
     'analytics-service': 'analytics-service/main.ts',
   },
+  tools: { reconcile: 'reconcile/main.ts' },
   schemas: ['messaging', 'inventory', 'orders', 'notification', 'analytics'],
 } as const satisfies ImageContent;

@@ -60,7 +60,7 @@ function printOrders(out: Screen, summary: Summary, fed: FeedResult): void {
 
 function printFailover(out: Screen, failover: FailoverReport): void {
   const ms = (value: number | undefined) => (value === undefined ? '-' : `${value} ms`);
-  const { replication, failedRequests, acceptedReplicated, lost, lostReplicated, notReady } = failover;
+  const { replication, failedRequests, acceptedReplicated, lost, lostReplicated, reconciled, notReady } = failover;
   out.line();
   out.line(out.paint('bold', 'Failover'));
   out.line(out.paint('dim', `  the writer was killed and its replica promoted; ${replication} replication; times count from the kill`));
@@ -72,6 +72,7 @@ function printFailover(out: Screen, failover: FailoverReport): void {
   row(out, 'all services ready', ms(failover.readyMs), notReady.length === 0 ? 'none was restarted for it' : `not ready: ${notReady.join(', ')}`);
   row(out, 'new replica', ms(failover.replicaMs), 'it streams at the address of the reader; the writer was there meanwhile');
   row(out, 'orders lost', String(lost), `of ${acceptedReplicated} that the replica certainly had: ${lostReplicated}`);
+  row(out, 'reconciled', String(reconciled), 'orders that do not exist and had stock; it was given back, as by reconcile.js --apply');
 }
 
 function kindsOf({ failuresByKind }: FailoverReport): string {
