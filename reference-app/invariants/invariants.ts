@@ -236,6 +236,7 @@ async function checkDeliveries(
   const consumers = [...new Set(subscriptions.map(({ consumer }) => consumer))];
   const accepted = feed && new Set(feed.accepted.map(({ orderId }) => orderId));
   const reports: Delivery[] = subscriptions.map((subscription) => ({ subscription, lost: [], unexplained: [], acceptedWithout: [] }));
+  const nobody: string[] = [];
   let checked = 0;
 
   // Nothing before the oldest beginning concerns anybody.
@@ -244,7 +245,7 @@ async function checkDeliveries(
     .reduce((oldest, since) => (isUpTo(since, oldest) ? since : oldest), end ?? BEGINNING);
   while (end) {
     const { rows } = await database.query<Published>(PUBLISHED_PAGE, [after.xid, after.id, end.xid, end.id, consumers, PAGE]);
-    for (const event of rows) checked += checkEvent(event, reports, letters, accepted);
+    for (const event of rows) checked += checkEvent(event, reports, letters, accepted, nobody);
     const last = rows.at(-1);
     if (!last || rows.length < PAGE) break;
     after = { xid: last.xid, id: last.id };
@@ -253,18 +254,25 @@ async function checkDeliveries(
     checked,
     violations: [
       ...reports.flatMap(violationsOf),
+      ...ofInvariant('I10', violation('the relay has passed an event, but none of its subscribers ever got it', nobody)),
       ...ofInvariant('I11', await offenders(database, 'handled although it was never published', HANDLED_UNPUBLISHED, [consumers])),
     ],
   };
 }
 
-/** Adds an event to the reports of those who should have it and do not, or have it and should not. Returns the number of its deliveries. */
-function checkEvent(event: Published, reports: readonly Delivery[], letters: Letters, accepted: ReadonlySet<string> | undefined): number {
+/**
+ * Adds an event to the reports of those who should have it and do not, or have it and should not, and to `nobody` if all of them miss it: then
+ * it was probably never given to the bus. Returns the number of its deliveries.
+ */
+function checkEvent(
+  event: Published, reports: readonly Delivery[], letters: Letters, accepted: ReadonlySet<string> | undefined, nobody: string[],
+): number {
   const { eventId, aggregateId, detailType, envelope, handled } = event;
   const detail = JSON.parse(envelope) as Record<string, unknown>;
   // Several rules may lead to one consumer; its inbox has to be explained by one of them.
   const explained = new Set<string>();
   let checked = 0;
+  let missing = 0;
   for (const { subscription, lost, acceptedWithout } of reports) {
     const { consumer, queue, since } = subscription;
     const older = isUpTo(event, since);
@@ -273,9 +281,13 @@ function checkEvent(event: Published, reports: readonly Delivery[], letters: Let
     if (older) continue;
     checked++;
     if (handled.includes(consumer) || letters.dead.get(queue)?.has(eventId)) continue;
-    if (!letters.queued.get(queue)?.has(eventId)) lost.push(eventId);
+    if (!letters.queued.get(queue)?.has(eventId)) {
+      lost.push(eventId);
+      missing++;
+    }
     if (detailType === 'OrderCreated' && (accepted?.has(aggregateId) ?? true)) acceptedWithout.push(aggregateId);
   }
+  if (missing > 0 && missing === checked) nobody.push(eventId);
   for (const consumer of handled) {
     if (!explained.has(consumer)) reports.find(({ subscription }) => subscription.consumer === consumer)?.unexplained.push(eventId);
   }

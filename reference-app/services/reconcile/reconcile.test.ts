@@ -122,7 +122,7 @@ test('the program shows it, changes nothing without --apply, and its exit code s
   assert.match(help.out, /--apply .*\n/);
   assert.match(wrong.err, /--aply/);
   assert.match(dry.out, new RegExp(`${ghost} +A +EAST +3 +0 +20\\d\\d-`));
-  assert.match(dry.out, /\n1 orders, 5 pieces held, 0 pieces taken\.\nNothing was changed/);
+  assert.match(dry.out, /\nOrders: 1\. Pieces held: 5, taken: 0\.\nNothing was changed/);
   assert.deepEqual(await stock(), ['A@EAST 3 3', 'A@MAIN 100 2', 'B@MAIN 50 0']);
   const [applied, again] = [await run('--apply'), await run('--apply')];
   assert.deepEqual([applied.code, again.code], [0, 0], applied.err);

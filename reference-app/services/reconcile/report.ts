@@ -16,6 +16,6 @@ export function describe(strays: readonly Stray[]): string {
   const orders = new Set(strays.map(({ orderId }) => orderId)).size;
   return [
     'Stock of orders that do not exist:', '', ...lines, '',
-    `${orders} orders, ${sum(({ held }) => held)} pieces held, ${sum(({ taken }) => taken)} pieces taken.`,
+    `Orders: ${orders}. Pieces held: ${sum(({ held }) => held)}, taken: ${sum(({ taken }) => taken)}.`,
   ].join('\n');
 }
