@@ -13,6 +13,13 @@ export interface RelayOptions extends PublisherOptions {
   readonly windowSize?: number;
   /** PutEvents calls at once. @default 16 */
   readonly concurrency?: number;
+  /**
+   * Bytes to which an entry is filled with events that can share one. With 0 every entry is one event; with more every entry is a bundle,
+   * even of one event. @default 0
+   */
+  readonly bundleBytes?: number;
+  /** With bundles, the least time between two moments of sending: events gather in it, and none waits longer for it. @default 40 ms */
+  readonly lingerMs?: number;
   /** The longest wait before an empty outbox is read again. @default 25 ms */
   readonly idleMs?: number;
   /** The interval at which a relay that does not lead asks whether it may. @default 500 ms */

@@ -8,10 +8,13 @@ export type PublishResult =
   /** Final: the same entry would be refused again. */
   | { readonly result: 'refused'; readonly error: string };
 
-export interface OutboxEvent {
+export interface Entry {
   readonly detailType: string;
-  readonly envelope: string;
+  /** One event, or a bundle of them. */
+  readonly detail: string;
   readonly time: Date;
+  /** The number of events in it. */
+  readonly events: number;
 }
 
 /** Limits of one PutEvents call. */
@@ -19,8 +22,8 @@ export const MAX_ENTRIES = 10;
 export const MAX_BYTES = 256 * 1024;
 
 /** The size as EventBridge counts it: 14 bytes for the time, and the UTF-8 bytes of source, detail type and detail. */
-export function entrySize(event: OutboxEvent, source: string): number {
-  return 14 + Buffer.byteLength(source) + Buffer.byteLength(event.detailType) + Buffer.byteLength(event.envelope);
+export function entrySize(detailType: string, detailBytes: number, source: string): number {
+  return 14 + Buffer.byteLength(source) + Buffer.byteLength(detailType) + detailBytes;
 }
 
 export interface PublisherOptions {
@@ -35,18 +38,17 @@ const PASSING = new Set([
   'ThrottlingException', 'ThrottledException', 'InternalFailure', 'InternalException', 'InternalError', 'ServiceUnavailable', 'NoAnswer',
 ]);
 
-/** Publishes at most ten events in one call. PutEvents answers 200 with failed entries inside: every entry has its own result. */
-export async function publish(events: readonly OutboxEvent[], options: PublisherOptions): Promise<PublishResult[]> {
-  const [first] = events;
-  if (events.length === 1 && entrySize(first!, options.source) > MAX_BYTES) {
-    return [{ result: 'refused', error: `The entry has ${entrySize(first!, options.source)} bytes; the limit is ${MAX_BYTES}.` }];
-  }
-  const entries = events.map((event): PutEventsRequestEntry => ({
-    EventBusName: options.busName, Source: options.source, DetailType: event.detailType, Detail: event.envelope, Time: event.time,
+/** Publishes at most ten entries in one call. PutEvents answers 200 with failed entries inside: every entry has its own result. */
+export async function publish(entries: readonly Entry[], options: PublisherOptions): Promise<PublishResult[]> {
+  const [first] = entries;
+  const bytes = entrySize(first!.detailType, Buffer.byteLength(first!.detail), options.source);
+  if (entries.length === 1 && bytes > MAX_BYTES) return [{ result: 'refused', error: `The entry has ${bytes} bytes; the limit is ${MAX_BYTES}.` }];
+  const request = entries.map(({ detailType, detail, time }): PutEventsRequestEntry => ({
+    EventBusName: options.busName, Source: options.source, DetailType: detailType, Detail: detail, Time: time,
   }));
   try {
-    const { Entries = [] } = await options.client.send(new PutEventsCommand({ Entries: entries }));
-    return events.map((_, i): PublishResult => {
+    const { Entries = [] } = await options.client.send(new PutEventsCommand({ Entries: request }));
+    return entries.map((_, i): PublishResult => {
       const entry = Entries[i];
       if (entry?.EventId && !entry.ErrorCode) return { result: 'ok' };
       const code = entry?.ErrorCode ?? 'NoAnswer';
@@ -55,9 +57,10 @@ export async function publish(events: readonly OutboxEvent[], options: Publisher
     });
   } catch (error) {
     const { name, message } = error as Error;
-    // Possibly for one of its entries: each alone, so that it does not hold back the others.
-    if (name === 'ValidationException' && events.length > 1) return (await Promise.all(events.map((event) => publish([event], options)))).flat();
+    // Possibly for one of its entries: each alone, so that it does not hold back the others. The same goes for the events of an entry.
+    const isWrong = name === 'ValidationException';
+    if (isWrong && entries.length > 1) return (await Promise.all(entries.map((entry) => publish([entry], options)))).flat();
     // No credentials, a wrong bus name, no network: never the fault of an event, so none is given up for it.
-    return events.map(() => ({ result: 'retry', error: `${name}: ${message}`, mayPass: true }));
+    return entries.map(({ events }) => ({ result: 'retry', error: `${name}: ${message}`, mayPass: !isWrong || events === 1 }));
   }
 }

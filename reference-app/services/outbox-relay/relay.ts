@@ -1,14 +1,14 @@
 import type pg from 'pg';
-import { Gauge } from 'prom-client';
 import { Maintenance } from './maintenance.ts';
+import { clearGauges, leading } from './metrics.ts';
 import type { RelayOptions, Settings } from './options.ts';
 import { HALT, READ_CURSOR, READ_SHARES, SIGN_ON, TRY_LEAD } from './statements.ts';
-import { clearGauges, LOCK, Term } from './term.ts';
+import { LOCK, Term } from './term.ts';
 import type { Cursor, Shares } from './term.ts';
 import type { Readiness } from '../shared/http/health.ts';
 import { backOffOf, pause, runLoop, type Progress } from '../shared/run-loop.ts';
 import { inspectSession, PooledError } from '../shared/server-session.ts';
-import { registry, type Logger } from '../shared/telemetry.ts';
+import type { Logger } from '../shared/telemetry.ts';
 
 export interface Relay {
   /** It leads, or stands by with a database that answers. */
@@ -19,8 +19,6 @@ export interface Relay {
   shards(): number[];
   stop(): Promise<void>;
 }
-
-const leading = new Gauge({ name: 'outbox_relay_leader', help: '1 on the relay that publishes the shard', labelNames: ['shard'], registers: [registry] });
 
 /** The limit of messaging.set_relay_shards; each is a connection of every relay. */
 export const MAX_SHARDS = 32;
@@ -48,6 +46,8 @@ class OutboxRelay implements Relay {
       pageSize: 1_000,
       windowSize: 10_000,
       concurrency: 16,
+      bundleBytes: 0,
+      lingerMs: 40,
       idleMs: 25,
       standbyMs: 500,
       firstBackOffMs: 50,
@@ -170,7 +170,6 @@ class ShardRelay {
       return gaveUp ? 2 * this.#options.standbyMs : 0;
     } finally {
       this.claims = this.leads = false;
-      leading.set({ shard: this.shard }, 0);
       clearGauges(this.shard);
       // Never back to the pool: closing the connection is what gives the lock up.
       client?.removeAllListeners('error');

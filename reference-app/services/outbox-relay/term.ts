@@ -1,30 +1,11 @@
 import type pg from 'pg';
-import { Counter, Gauge } from 'prom-client';
+import { entriesPublished, eventsPublished, heldBack, oldestPending, typeOf } from './metrics.ts';
 import type { Settings } from './options.ts';
-import { publish } from './publisher.ts';
+import { publish, type PublishResult } from './publisher.ts';
 import { BURY, MOVE_CURSOR, OBSERVE, OLDEST_PENDING, OLDEST_TRANSACTION, READ, READ_SHARD, READ_SHARES } from './statements.ts';
-import { Window, type Item } from './window.ts';
+import { Window, type Item, type Parcel } from './window.ts';
 import { runLoop, type Loop } from '../shared/run-loop.ts';
-import { registry, type Logger } from '../shared/telemetry.ts';
-
-const published = new Counter({
-  name: 'outbox_publish_total', help: 'Entries of PutEvents calls by result: ok, retry, dead', labelNames: ['result'], registers: [registry],
-});
-const oldestPending = new Gauge({
-  name: 'outbox_oldest_pending_age_seconds',
-  help: 'Age of the oldest event that is not published, by shard; 0 on a relay that does not lead the shard',
-  labelNames: ['shard'],
-  registers: [registry],
-});
-const heldBack = new Gauge({
-  name: 'outbox_held_back_seconds', help: 'Age of the oldest transaction that writes, while events wait for it; 0 if none waits', labelNames: ['shard'], registers: [registry],
-});
-
-/** Sets the gauges of a shard that this relay does not lead any more. */
-export function clearGauges(shard: number): void {
-  oldestPending.set({ shard }, 0);
-  heldBack.set({ shard }, 0);
-}
+import type { Logger } from '../shared/telemetry.ts';
 
 /** The lock of a leader: "outbox", and the shard. */
 export const LOCK = 0x6f757462;
@@ -92,6 +73,8 @@ export class Term {
   #loop: Loop | undefined;
   /** Milliseconds until an empty outbox is read again. */
   #idle = 1;
+  /** Nothing is sent before this time, so that events gather. */
+  #sendAt = 0;
 
   constructor(
     client: pg.PoolClient, place: { shard: number; shards: number }, cursor: Cursor, options: Settings, host: TermHost, log: Logger,
@@ -104,7 +87,7 @@ export class Term {
     this.#options = options;
     this.#host = host;
     this.#log = log;
-    this.#window = new Window(options.source);
+    this.#window = new Window(options.source, options.bundleBytes);
   }
 
   async run(): Promise<void> {
@@ -163,38 +146,56 @@ export class Term {
     return rows.length;
   }
 
+  /** Everything that may go. With bundles, later events gather until the next time; a backlog waits only for the calls before it. */
   #send(): void {
+    const now = Date.now();
+    if (now < this.#sendAt) return;
     while (this.#calls.size < this.#options.concurrency && !this.#ended()) {
-      const items = this.#window.take(Date.now());
-      if (items.length === 0) return;
-      const call: Promise<void> = this.#publish(items).finally(() => {
+      const parcels = this.#window.take(now);
+      if (parcels.length === 0) return;
+      if (this.#options.bundleBytes > 0 && !this.#window.waits(now)) this.#sendAt = now + this.#options.lingerMs;
+      const call: Promise<void> = this.#publish(parcels).finally(() => {
         this.#calls.delete(call);
         this.#send();
-        this.#loop?.wake();
+        // A loop that lets events gather looks for the rest at that time, too.
+        if (Date.now() >= this.#sendAt) this.#loop?.wake();
       });
       this.#calls.add(call);
     }
   }
 
-  async #publish(items: Item[]): Promise<void> {
-    const results = await publish(items.map(({ row }) => row), this.#options);
-    results.forEach((result, i) => {
-      const item = items[i]!;
-      const { eventId, aggregateId, detailType } = item.row;
-      if (result.result === 'ok') {
-        published.inc({ result: 'ok' });
-        this.#window.settle(item);
-      } else if (result.result === 'refused' || (!result.mayPass && item.attempts + 1 >= this.#options.maxAttempts)) {
-        published.inc({ result: 'dead' });
-        this.#log.error({ eventId, orderId: aggregateId, detailType, error: result.error }, 'the bus refused the event for good; it is in messaging.outbox_dead');
-        this.#refused.push({ item, error: result.error });
-      } else {
-        published.inc({ result: 'retry' });
-        const wait = Math.min(this.#options.firstBackOffMs * 2 ** Math.min(item.attempts, 20), this.#options.maxBackOffMs);
-        if (item.attempts === 0) this.#log.warn({ eventId, orderId: aggregateId, detailType, error: result.error }, 'the event was not published; it will be sent again');
-        this.#window.retry(item, Date.now() + wait * (1 - Math.random() / 2));
+  async #publish(parcels: readonly Parcel[]): Promise<void> {
+    const results = await publish(parcels, this.#options);
+    results.forEach((result, i) => this.#settle(parcels[i]!.items, result));
+  }
+
+  #settle(items: readonly Item[], result: PublishResult): void {
+    const [first] = items as [Item];
+    const { eventId, aggregateId, detailType } = first.row;
+    if (result.result === 'ok') {
+      entriesPublished.inc({ result: 'ok' });
+      eventsPublished.inc({ type: typeOf(detailType) }, items.length);
+      items.forEach((item) => this.#window.settle(item));
+      return;
+    }
+    const suspected = result.result === 'refused' || !result.mayPass;
+    if (items.length > 1 && suspected) {
+      entriesPublished.inc({ result: 'retry' });
+      this.#log.warn({ events: items.length, detailType, error: result.error }, 'the bus refused a bundle; each of its events will be sent by itself');
+      items.forEach((item) => this.#window.isolate(item));
+    } else if (result.result === 'refused' || (suspected && first.attempts + 1 >= this.#options.maxAttempts)) {
+      entriesPublished.inc({ result: 'dead' });
+      this.#log.error({ eventId, orderId: aggregateId, detailType, error: result.error }, 'the bus refused the event for good; it is in messaging.outbox_dead');
+      this.#refused.push({ item: first, error: result.error });
+    } else {
+      entriesPublished.inc({ result: 'retry' });
+      const wait = Math.min(this.#options.firstBackOffMs * 2 ** Math.min(first.attempts, 20), this.#options.maxBackOffMs);
+      if (first.attempts === 0) {
+        this.#log.warn({ eventId, orderId: aggregateId, events: items.length, detailType, error: result.error }, 'the event was not published; it will be sent again');
       }
-    });
+      const notBefore = Date.now() + wait * (1 - Math.random() / 2);
+      items.forEach((item) => this.#window.retry(item, notBefore));
+    }
   }
 
   /** Refused events first: the cursor may pass them only once they are kept elsewhere. */
@@ -250,8 +251,9 @@ export class Term {
   }
 
   #rest(): number {
+    const now = Date.now();
     const free = this.#calls.size < this.#options.concurrency;
-    const retryIn = free ? (this.#window.nextAt() ?? Infinity) - Date.now() : Infinity;
-    return Math.max(1, Math.min(this.#idle, retryIn));
+    const retryIn = free ? (this.#window.nextAt() ?? Infinity) - now : Infinity;
+    return Math.max(1, this.#sendAt - now, Math.min(this.#idle, retryIn));
   }
 }

@@ -1,21 +1,36 @@
-import { entrySize, MAX_BYTES, MAX_ENTRIES, type OutboxEvent } from './publisher.ts';
+import { entrySize, MAX_BYTES, MAX_ENTRIES, type Entry } from './publisher.ts';
+import { bundleHead, bundleOf, bundleOverhead } from '../shared/events/index.ts';
 
-export interface OutboxRow extends Omit<OutboxEvent, 'envelope'> {
-  /** Null for a row of another shard. */
-  readonly envelope: string | null;
+export interface OutboxRow {
   readonly xid: string;
   readonly id: string;
   readonly eventId: string;
   readonly aggregateId: string;
+  readonly detailType: string;
+  /** Null for a row of another shard. */
+  readonly envelope: string | null;
+  readonly time: Date;
 }
 
 export interface Item {
-  readonly row: OutboxRow & OutboxEvent;
+  readonly row: OutboxRow & { readonly envelope: string };
+  /** The bytes of the event itself. */
+  readonly bytes: number;
+  /** The bytes of an entry that has nothing else. */
   readonly size: number;
+  /** The beginning of its bundle; without one, it goes as it is. */
+  readonly head: string | undefined;
   readonly position: Position;
   attempts: number;
   /** Not before this time. */
   notBefore: number;
+  /** Not in the company of others: an entry with it was refused. */
+  alone: boolean;
+}
+
+/** Events that go in one entry. */
+export interface Parcel extends Entry {
+  readonly items: readonly Item[];
 }
 
 /** All that is left of an event that was published before an earlier one. */
@@ -27,10 +42,11 @@ interface Position {
 
 /**
  * The events between the cursor and the end of what was read. Each aggregate's events form a line of which only the first may be
- * in flight, so that an entry that fails holds back its own aggregate and nothing else.
+ * in flight, so that an entry that fails holds back the aggregates in it and nothing else.
  */
 export class Window {
   readonly #source: string;
+  readonly #bundleBytes: number;
   /** In cursor order; the settled ones at its front are behind the cursor. */
   #positions: Position[] = [];
   #settled = 0;
@@ -39,8 +55,13 @@ export class Window {
   /** First of its line, and not in flight; in order of arrival. */
   readonly #ready = new Set<Item>();
 
-  constructor(source: string) {
+  /**
+   * @param source of the entries
+   * @param bundleBytes to which an entry is filled with events; 0 for entries that are one event
+   */
+  constructor(source: string, bundleBytes = 0) {
     this.#source = source;
+    this.#bundleBytes = bundleBytes;
   }
 
   /** Events that are not settled yet. */
@@ -65,33 +86,55 @@ export class Window {
         this.#settled++;
         continue;
       }
-      const row = { envelope, ...rest };
-      const item: Item = { row, size: entrySize(row, this.#source), position, attempts: 0, notBefore: 0 };
+      const item = this.#itemOf({ envelope, ...rest }, position);
       this.#pendingBytes += item.size;
-      const line = this.#lines.get(row.aggregateId);
+      const line = this.#lines.get(rest.aggregateId);
       if (line) {
         line.push(item);
       } else {
-        this.#lines.set(row.aggregateId, [item]);
+        this.#lines.set(rest.aggregateId, [item]);
         this.#ready.add(item);
       }
     }
   }
 
-  /** The next call: at most ten events, each of another aggregate, within the size limit. Empty when all have to wait. */
-  take(now: number): Item[] {
-    const call: Item[] = [];
+  #itemOf(row: Item['row'], position: Position): Item {
+    const head = this.#bundleBytes > 0 ? bundleHead(row.envelope) : undefined;
+    const bytes = Buffer.byteLength(row.envelope);
+    const size = entrySize(row.detailType, bytes + (head === undefined ? 0 : bundleOverhead(head)), this.#source);
+    return { row, bytes, size, head, position, attempts: 0, notBefore: 0, alone: false };
+  }
+
+  /** The next call: at most ten entries, each event of another aggregate, within the size limit. Empty when all have to wait. */
+  take(now: number): Parcel[] {
+    const call: { items: Item[]; size: number }[] = [];
+    const open = new Map<string, (typeof call)[number]>();
     let bytes = 0;
     for (const item of this.#ready) {
       if (item.notBefore > now) continue;
+      const key = item.head === undefined || item.alone ? undefined : item.row.detailType + item.head;
+      const bundle = key === undefined ? undefined : open.get(key);
+      // With the comma.
+      const joins = bundle !== undefined && bundle.size + 1 + item.bytes <= this.#bundleBytes;
+      const more = joins ? 1 + item.bytes : item.size;
+      if (!joins && call.length === MAX_ENTRIES) {
+        if (open.size === 0) break;
+        continue;
+      }
       // One that is too large by itself is sent alone, for the bus to refuse.
-      if (call.length > 0 && bytes + item.size > MAX_BYTES) continue;
-      call.push(item);
-      bytes += item.size;
+      if (call.length > 0 && bytes + more > MAX_BYTES) continue;
+      bytes += more;
+      if (joins) {
+        bundle.items.push(item);
+        bundle.size += more;
+      } else {
+        const parcel = { items: [item], size: item.size };
+        call.push(parcel);
+        if (key !== undefined) open.set(key, parcel);
+      }
       this.#ready.delete(item);
-      if (call.length === MAX_ENTRIES) break;
     }
-    return call;
+    return call.map(({ items }) => parcelOf(items));
   }
 
   /** Published or refused for good: the next of its aggregate may go. */
@@ -116,6 +159,18 @@ export class Window {
     this.#ready.add(item);
   }
 
+  /** Not published, perhaps for the sake of another in the same entry: the same event again, in an entry of its own. */
+  isolate(item: Item): void {
+    item.alone = true;
+    this.#ready.add(item);
+  }
+
+  /** Whether some event could go. */
+  waits(now: number): boolean {
+    for (const { notBefore } of this.#ready) if (notBefore <= now) return true;
+    return false;
+  }
+
   /** When the first of the waiting events may go; undefined when none waits. */
   nextAt(): number | undefined {
     let earliest: number | undefined;
@@ -133,4 +188,10 @@ export class Window {
     this.#settled -= done;
     return last;
   }
+}
+
+function parcelOf(items: readonly Item[]): Parcel {
+  const { head, row } = items[0]!;
+  const envelopes = items.map((item) => item.row.envelope);
+  return { items, events: items.length, detailType: row.detailType, time: row.time, detail: head === undefined ? row.envelope : bundleOf(head, envelopes) };
 }

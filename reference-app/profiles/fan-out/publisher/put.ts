@@ -86,7 +86,7 @@ export class Putter {
     const batch = this.#waiting.splice(0, MAX_ENTRIES);
     this.#calls++;
     const results = await publish(batch.map(({ event }) => ({
-      detailType: detailTypeOf(event), envelope: JSON.stringify(event), time: new Date(event.time),
+      detailType: detailTypeOf(event), detail: JSON.stringify(event), time: new Date(event.time), events: 1,
     })), this.#options);
     this.#calls--;
     batch.forEach(({ done }, i) => done(results[i]!));

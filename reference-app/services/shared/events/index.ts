@@ -1,3 +1,4 @@
 export * from './ids.ts';
 export * from './schemas.ts';
 export * from './envelope.ts';
+export * from './bundle.ts';
