@@ -1,9 +1,9 @@
 import type pg from 'pg';
 import type { FailoverReport } from './failover.ts';
-import type { InvariantResult } from '../../invariants/invariants.ts';
-import type { FeedResult } from '../../load/feed.ts';
 import { timesOf, warmTimesOf } from './times.ts';
 import type { Times } from './times.ts';
+import type { InvariantResult } from '../../invariants/invariants.ts';
+import type { FeedResult } from '../../load/feed.ts';
 
 export interface Summary extends Times {
   readonly orders: {
