@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { compilePattern, matchesPattern } from 'cdk-local-run/eventbridge/pattern';
 import { ORDER_PIPELINE_IMAGE } from './image.ts';
 import { OrderPipelineStack } from './stack.ts';
 import { defaultSettings, detailTypesOf, type Settings } from '../../lib/settings.ts';
+import { bundleHead, bundleOf, detailTypeOf, type EventEnvelope } from '../../services/shared/events/index.ts';
 import { synthesizer } from '../../test/stacks.ts';
 
 interface Resource {
@@ -189,6 +191,20 @@ describe('the stack', () => {
   test('asks the bus for the detail types that the services publish', () => {
     assert.deepEqual(ofType('AWS::Events::Rule').map(({ EventPattern }) => EventPattern['detail-type']), Object.values(defaultSettings.consumers).map(detailTypesOf));
     assert.deepEqual([...new Set(ofType('AWS::Events::Rule').map(({ EventPattern }) => EventPattern.source.join()))], ['com.example.orders']);
+  });
+
+  test('chooses a bundle of events exactly where it chooses the events', () => {
+    const samples = globSync(join(APP, 'contracts', '*.*', '*.json')).flatMap((file): EventEnvelope[] => JSON.parse(readFileSync(file, 'utf8')).examples);
+    for (const { EventPattern } of ofType('AWS::Events::Rule')) {
+      const pattern = compilePattern({ 'detail-type': EventPattern['detail-type'], ...EventPattern.detail && { detail: EventPattern.detail } });
+      const chooses = (event: EventEnvelope, detail: object) => matchesPattern(pattern, { 'detail-type': detailTypeOf(event), detail } as never);
+      for (const event of samples) {
+        const text = JSON.stringify(event);
+        const bundle = JSON.parse(bundleOf(bundleHead(text)!, [text])) as object;
+        assert.equal(chooses(event, bundle), chooses(event, event), `${JSON.stringify(EventPattern)}: a bundle does not repeat what this chooses by; see ROUTING_ATTRIBUTES`);
+      }
+      assert.ok(samples.some(event => chooses(event, event)), JSON.stringify(EventPattern));
+    }
   });
 
   test('gives every consumer its own queue with dead letters', () => {

@@ -12,7 +12,7 @@ type Json = Record<string, unknown>;
 
 /** The AsyncAPI 3 document of the events: the bus, and a queue for each consumer. Samples are those of the published contracts. */
 export function asyncApi(
-  eventSource: string, contracts: readonly Contract[], published: readonly Published[], subscriptions: readonly Subscription[],
+  eventSource: string, contracts: readonly Contract[], bundle: JsonSchema, published: readonly Published[], subscriptions: readonly Subscription[],
 ): Json {
   const messages = contracts.map((contract) => message(contract, published));
   const channelMessages = (wanted: (detailType: string) => boolean) => Object.fromEntries(
@@ -28,6 +28,7 @@ export function asyncApi(
       description: 'What happens to orders and stock. A service stores an event in its outbox with the change that it tells of; the relay publishes it on the bus, '
         + `as the \`detail\` of an EventBridge event with \`source\` \`${eventSource}\` and the name of the message as \`detail-type\`. `
         + 'A rule for each consumer puts it in the queue of that consumer. Delivery is at least once and in any order: `id` tells repetitions, `sequence` the order. '
+        + 'Instead of one event, the `detail` can have several of them in an array `events`; a listener handles each like an event of its own. '
         + 'Within a major version an event only gets optional fields; ignore what you do not know. A new major version is a new message beside the old one.',
       license: { name: 'Apache-2.0' },
     },
@@ -76,6 +77,12 @@ export function asyncApi(
             { type: 'object', required: ['type', 'data'], properties: { type: { const: type }, data: { $ref: `#/components/schemas/${detailType}` } } },
           ],
         }])),
+        Bundle: bundle,
+        ...Object.fromEntries(contracts.flatMap(({ detailType, type }) => {
+          const event = { $ref: `#/components/schemas/${detailType}Event` };
+          const bundled = { type: 'object', properties: { type: { const: type }, events: { type: 'array', items: event } } };
+          return [[`${detailType}Message`, { oneOf: [event, { allOf: [{ $ref: '#/components/schemas/Bundle' }, bundled] }] }]];
+        })),
       },
     },
   };
@@ -89,9 +96,8 @@ function message({ type, name, major, detailType, schema }: Contract, published:
     title: type,
     ...(schema.description === undefined ? {} : { summary: schema.description }),
     contentType: 'application/json',
-    payload: { $ref: `#/components/schemas/${detailType}Event` },
-    correlationId: { location: '$message.payload#/correlationid' },
-    ...(latest && { examples: (latest.schema.examples ?? []).map((payload, n) => ({ name: `${name} ${major}.${latest.minor}, ${n + 1}`, payload })) }),
+    payload: { $ref: `#/components/schemas/${detailType}Message` },
+        ...(latest && { examples: (latest.schema.examples ?? []).map((payload, n) => ({ name: `${name} ${major}.${latest.minor}, ${n + 1}`, payload })) }),
   }];
 }
 

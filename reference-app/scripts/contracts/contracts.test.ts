@@ -5,12 +5,12 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import fc from 'fast-check';
 import { arbitraryEvent } from './arbitrary.ts';
-import { currentContracts, outdated, publishedContracts, APP } from './documents.ts';
+import { APP, BUNDLE, currentContracts, outdated, publishedContracts } from './documents.ts';
 import { fileOf } from './published.ts';
-import { EVENT_DATA, newEvent, parseEnvelope, type EventType } from '../../services/shared/events/index.ts';
+import { bundleHead, bundleOf, EVENT_DATA, newEvent, parseEnvelope, parseMessage, type EventType } from '../../services/shared/events/index.ts';
 
 const contracts = currentContracts();
-const published = await publishedContracts();
+const [published, bundles] = await publishedContracts().then((all) => [all.filter(({ name }) => name !== BUNDLE), all.filter(({ name }) => name === BUNDLE)]);
 
 /** A consumer that knows a published file and nothing of our code. */
 function otherConsumer(schema: object): (event: unknown) => void {
@@ -91,6 +91,42 @@ for (const contract of contracts) {
     assert.ok(refused > 20, `only ${refused} were refused`);
   });
 }
+
+for (const version of bundles) {
+  describe(fileOf(version), () => {
+    const other = otherConsumer(version.schema);
+
+    test('its samples are read by the services and by others', () => {
+      for (const sample of version.schema.examples as { events: unknown[] }[]) {
+        other(sample);
+        assert.deepEqual(parseMessage(JSON.stringify(sample)), sample.events);
+      }
+    });
+
+    for (const { type, schema } of contracts) {
+      test(`the relay bundles events of ${type} as it says, and the services read them all`, () => {
+        fc.assert(fc.property(fc.array(arbitraryEvent(schema), { minLength: 1, maxLength: 5 }), (events) => {
+          const groups = Map.groupBy(events.map((event) => JSON.stringify(event)), (event) => bundleHead(event)!);
+          for (const [head, texts] of groups) {
+            const text = bundleOf(head, texts);
+            const bundle = JSON.parse(text) as { type: string; source: string; dataschema: string; data: object; events: typeof events };
+            other(bundle);
+            assert.deepEqual(parseMessage(text), bundle.events);
+            assert.deepEqual(bundle.events, texts.map((event) => JSON.parse(event) as object));
+            for (const event of bundle.events) {
+              assert.deepEqual([bundle.type, bundle.source, bundle.dataschema], [event.type, event.source, event.dataschema]);
+              for (const [name, value] of Object.entries(bundle.data)) assert.equal(value, (event.data as Record<string, unknown>)[name]);
+            }
+          }
+        }), { numRuns: 50 });
+      });
+    }
+  });
+}
+
+test('bundles have a published contract', () => {
+  assert.ok(bundles.length > 0);
+});
 
 /** The data with one field gone, or with another value. */
 function spoilings(data: object): fc.Arbitrary<object> {

@@ -7,10 +7,13 @@ import { formatJson, jsonSchema, type JsonSchema } from './json-schema.ts';
 import { openApi } from './openapi.ts';
 import { page } from './page.ts';
 import { planContracts, type Contract, type Plan, type Published } from './published.ts';
+import { sampleEvents } from './samples.ts';
 import { defaultSettings, detailTypesOf } from '../../lib/settings.ts';
 import { routes as readRoutes } from '../../services/order-service/api-read-service/routes.ts';
 import { routes as writeRoutes } from '../../services/order-service/api-write-service/routes.ts';
-import { DETAIL_TYPES, EVENT_DATA, eventSchema, parseEnvelope, versionOf, type EventType } from '../../services/shared/events/index.ts';
+import {
+  Bundle, bundleHead, bundleOf, DETAIL_TYPES, EVENT_DATA, EventFormatError, eventSchema, parseMessage, versionOf, type EventType,
+} from '../../services/shared/events/index.ts';
 
 export const APP = join(import.meta.dirname, '../..');
 const CONTRACTS = join(APP, 'contracts');
@@ -25,6 +28,18 @@ export function currentContracts(): Contract[] {
     const schema = { ...(description === undefined ? {} : { description }), ...rest, properties: { ...properties, data } };
     return { type, ...versionOf(type), detailType, schema };
   });
+}
+
+/** The other form of a message: several events. */
+export const BUNDLE = 'bundle';
+
+function bundleContract(): Contract {
+  const samples = currentContracts().filter(({ type }) => type === 'inventory.updated' || type === 'order.confirmed').map((contract) => {
+    const [first, ...others] = sampleEvents(contract).map((event) => JSON.stringify(event));
+    const head = bundleHead(first!)!;
+    return JSON.parse(bundleOf(head, [first!, ...others.filter((event) => bundleHead(event) === head)])) as object;
+  });
+  return { type: BUNDLE, name: BUNDLE, major: 1, detailType: 'Bundle', schema: jsonSchema(Bundle), samples };
 }
 
 export async function publishedContracts(directory = CONTRACTS): Promise<Published[]> {
@@ -46,7 +61,10 @@ async function published(file: string, read: () => Promise<string>): Promise<Pub
 }
 
 async function plan(): Promise<Plan> {
-  return planContracts(currentContracts(), await publishedContracts(), parseEnvelope);
+  return planContracts([...currentContracts(), bundleContract()], await publishedContracts(), (message) => {
+    const wrong = parseMessage(message).find((event) => event instanceof EventFormatError);
+    if (wrong) throw wrong;
+  });
 }
 
 /** The documents of the APIs that the services serve, and of the events that the queues get. */
@@ -57,7 +75,7 @@ export async function documents(): Promise<{ openapi: object; asyncapi: object }
       { name: 'write', description: 'Commands: the write service takes orders in.', port: 3000, routes: writeRoutes },
       { name: 'read', description: 'Queries: the read service shows orders and stock.', port: 3001, routes: readRoutes },
     ]),
-    asyncapi: asyncApi(defaultSettings.eventSource, currentContracts(), await publishedContracts(), consumers),
+    asyncapi: asyncApi(defaultSettings.eventSource, currentContracts(), jsonSchema(Bundle), await publishedContracts(), consumers),
   };
 }
 

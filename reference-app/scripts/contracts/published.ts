@@ -12,6 +12,8 @@ export interface Contract {
   readonly major: number;
   readonly detailType: string;
   readonly schema: JsonSchema;
+  /** Messages for its first file. @default - made of the schema */
+  readonly samples?: readonly object[];
 }
 
 /** A version that was published: a file `<name>/<major>.<minor>.json`. */
@@ -35,7 +37,7 @@ export function fileOf({ name, major, minor }: Omit<Published, 'schema'>): strin
 
 /**
  * The files that have to be written so that the published contracts are those of the code, or the reasons against it. `accepts` throws for
- * an event that a consumer of now would refuse.
+ * a message that a consumer of now would refuse.
  */
 export function planContracts(current: readonly Contract[], published: readonly Published[], accepts: (event: unknown) => void): Plan {
   const writes = new Map<string, string>();
@@ -51,7 +53,7 @@ export function planContracts(current: readonly Contract[], published: readonly 
     }
     if (!latest) {
       problems.push(...closed);
-      if (closed.length === 0) writes.set(fileOf({ name, major, minor: 0 }), formatJson(fileContents(contract, 0, sampleEvents(contract))));
+      if (closed.length === 0) writes.set(fileOf({ name, major, minor: 0 }), formatJson(fileContents(contract, 0, samplesOf(contract))));
       continue;
     }
     // What conflicts with several versions is said once.
@@ -65,7 +67,7 @@ export function planContracts(current: readonly Contract[], published: readonly 
     if (found.size + closed.length > 0) continue;
     if (!isDeepStrictEqual(withoutAnnotations(latest.schema), withoutAnnotations(schema))) {
       const minor = latest.minor + 1;
-      writes.set(fileOf({ name, major, minor }), formatJson(fileContents(contract, minor, sampleEvents(contract))));
+      writes.set(fileOf({ name, major, minor }), formatJson(fileContents(contract, minor, samplesOf(contract))));
     } else {
       const same = fileContents(contract, latest.minor, latest.schema.examples ?? []);
       if (!isDeepStrictEqual(same, latest.schema)) writes.set(fileOf(latest), formatJson(same));
@@ -98,6 +100,10 @@ export function changedSince(released: readonly Published[], published: readonly
     if (is && isDeepStrictEqual(said(was), said(is))) return [];
     return [`contracts/${fileOf(was)} ${is ? 'says something else' : 'is gone'}; events of it are in the archive (restore the file).`];
   });
+}
+
+function samplesOf(contract: Contract): readonly object[] {
+  return contract.samples ?? sampleEvents(contract);
 }
 
 function fileContents({ name, major, detailType, schema }: Contract, minor: number, examples: readonly unknown[]): JsonSchema {

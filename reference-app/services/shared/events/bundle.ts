@@ -1,6 +1,5 @@
 import Type from 'typebox';
-import { Envelope } from './envelope.ts';
-import { InventoryUpdated, type EventType } from './schemas.ts';
+import type { EventType } from './schemas.ts';
 
 /**
  * The fields of `data` by which rules of the bus choose events, by the type of the event. A bundle repeats them, so a rule can't use
@@ -10,19 +9,18 @@ const ROUTING_ATTRIBUTES: { readonly [Type in EventType]?: readonly string[] } =
   'inventory.updated': ['outcome'],
 };
 
-const { specversion, type, source, dataschema } = Envelope.properties;
-/** Events of one type in one message, with the attributes that they have in common. */
+/** Several events in one message, as it is published as a contract. */
 export const Bundle = Type.Object({
-  specversion,
-  type,
-  source,
-  dataschema,
-  data: Type.Object({ outcome: Type.Optional(InventoryUpdated.properties.outcome) }, {
-    description: 'the fields of the data by which rules choose events; all events of the bundle have the same',
-  }),
-  events: Type.Array(Envelope, { minItems: 1, description: 'whole events of this type, each of another order' }),
+  specversion: Type.Literal('1.0'),
+  type: Type.String({ minLength: 1, description: 'the type of all of its events', examples: ['order.confirmed'] }),
+  source: Type.String({ minLength: 1, description: 'the service that publishes them' }),
+  dataschema: Type.String({ minLength: 1, description: 'name and major version of the schema of their data' }),
+  data: Type.Object({
+    outcome: Type.Optional(Type.String({ description: 'the outcome of all of its events, if they are about stock' })),
+  }, { description: 'fields that are the same in the data of all of its events, for filters of rules' }),
+  events: Type.Array(Type.Object({}, { description: 'a whole event' }), { minItems: 1, description: 'the events, each of another order' }),
 }, {
-  description: 'Several events of one type in one message. A message is a bundle if it has the field `events`; each of them is to be handled like a message of its own.',
+  description: 'A message with several events of one type. A message is a bundle if it has an array `events`. Handle each of them like the event of a message of its own.',
 });
 
 /** An event as `newEvent` writes it. */
