@@ -43,6 +43,7 @@ export function runConsumerWorker<T extends EventType, P, X extends TObject>(
           sqs,
           logger: context.logger,
           receivers: config.CONSUMER_RECEIVERS,
+          lingerMs: config.CONSUMER_LINGER_MS,
           batchSize: config.CONSUMER_BATCH_SIZE,
           concurrency: config.CONSUMER_CONCURRENCY,
           waitTimeSeconds: config.CONSUMER_WAIT_SECONDS,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import {
-  ChangeMessageVisibilityBatchCommand, CreateQueueCommand, DeleteQueueCommand, GetQueueAttributesCommand, ReceiveMessageCommand, SendMessageBatchCommand, SQSClient,
+  ChangeMessageVisibilityBatchCommand, CreateQueueCommand, DeleteMessageBatchCommand, DeleteQueueCommand, GetQueueAttributesCommand, ReceiveMessageCommand, SendMessageBatchCommand, SQSClient,
 } from '@aws-sdk/client-sqs';
 import { SqsEndpoint } from 'cdk-local-run/sqs/endpoint';
 import { withTransaction } from '../database.ts';
@@ -40,6 +40,16 @@ after(async () => {
 
 function clientFor(address: string): SQSClient {
   return new SQSClient({ endpoint: address, region: 'eu-central-1', credentials: { accessKeyId: 'test', secretAccessKey: 'test' } });
+}
+
+/** The client, and somebody who hears of each call and its answer. */
+function clientThat(hears: (command: unknown, answer: unknown) => void): SQSClient {
+  const send = async (...args: Parameters<typeof sqs.send>) => {
+    const answer = await sqs.send(...args) as unknown;
+    hears(args[0], answer);
+    return answer;
+  };
+  return Object.create(sqs, { send: { value: send } }) as SQSClient;
 }
 
 async function createQueue({ maxReceiveCount, visibility = 30 }: { maxReceiveCount?: number; visibility?: number } = {}) {
@@ -194,12 +204,9 @@ test('a failed message comes again later, with each failure twice as late', asyn
   const { url } = await createQueue({ maxReceiveCount: 100 });
   const [once, often] = [created('poison'), created('poison')];
   const invisible: number[] = [];
-  const recording = Object.create(sqs, {
-    send: { value: (...args: Parameters<typeof sqs.send>) => {
-      if (args[0] instanceof ChangeMessageVisibilityBatchCommand) invisible.push(...args[0].input.Entries!.map(({ VisibilityTimeout }) => VisibilityTimeout!));
-      return sqs.send(...args);
-    } },
-  }) as SQSClient;
+  const recording = clientThat((command) => {
+    if (command instanceof ChangeMessageVisibilityBatchCommand) invisible.push(...command.input.Entries!.map(({ VisibilityTimeout }) => VisibilityTimeout!));
+  });
   const failOnce = async (event: EventEnvelope, receives: number) => {
     await send(url, [inBus(event)]);
     for (let i = 1; i < receives; i++) {
@@ -217,6 +224,29 @@ test('a failed message comes again later, with each failure twice as late', asyn
   await failOnce(created('poison'), 20);
   assert.deepEqual(await depth(url), { visible: 0, inFlight: 3 }, 'nobody gets them again at once');
   assert.deepEqual(invisible, [60, 480, 1_000]);
+});
+
+test('messages that come one by one in a rush cost far fewer calls than there are; the first one waits for nothing', async () => {
+  const { url } = await createQueue();
+  const events = Array.from({ length: 60 }, () => created());
+  const calls = { receive: 0, delete: 0 };
+  const counting = clientThat((command, answer) => {
+    if (command instanceof ReceiveMessageCommand && (answer as { Messages?: unknown }).Messages) calls.receive++;
+    if (command instanceof DeleteMessageBatchCommand) calls.delete++;
+  });
+  await consuming({ handler: handlerFor('calls-test'), queueUrl: url, sqs: counting, waitTimeSeconds: 20, lingerMs: 600_000 }, async (consumer) => {
+    await eventually(() => consumer.ready(), (ready) => ready === true);
+    await send(url, [inBus(events[0]!)]);
+    await eventually(() => effects(events.slice(0, 1)), allOnce);
+    await eventually(() => depth(url), ({ inFlight }) => inFlight === 0);
+    assert.deepEqual(calls, { receive: 1, delete: 1 });
+  });
+  await consuming({ handler: handlerFor('calls-test'), queueUrl: url, sqs: counting, lingerMs: 250 }, async () => {
+    for (const event of events.slice(1)) await send(url, [inBus(event)]);
+    await eventually(() => effects(events), allOnce);
+    await eventually(() => depth(url), ({ visible, inFlight }) => visible + inFlight === 0);
+  });
+  assert.ok(calls.receive <= 30 && calls.delete <= 30, JSON.stringify(calls));
 });
 
 test('an event that comes several times, at once and later, takes effect once', async () => {

@@ -2,6 +2,7 @@ import type { Message, SQSClient } from '@aws-sdk/client-sqs';
 import { isTimeout, isUnavailable } from '../database-errors.ts';
 import type { Pool } from '../database.ts';
 import type { EventEnvelope, EventType } from '../events/index.ts';
+import { Gather } from '../gather.ts';
 import type { Readiness } from '../http/health.ts';
 import { backOffOf, pause, runLoop, type Loop } from '../run-loop.ts';
 import { Slots } from '../slots.ts';
@@ -10,7 +11,7 @@ import { Batch, countEvents, hold, takeEvents, type FailedEvent, type FailedMess
 import { noteDeadLetters } from './dead-letters.ts';
 import type { Handler } from './handler.ts';
 import { handleIsolating, handleOverdue } from './inbox.ts';
-import { createQueueClient, InputQueue, type Held } from './input-queue.ts';
+import { createQueueClient, InputQueue, MAX_BATCH, type Held } from './input-queue.ts';
 import { batchSize, endToEndLatency, eventsConsumed, inHand, messagesConsumed } from './metrics.ts';
 
 export interface ConsumerOptions<T extends EventType> {
@@ -19,8 +20,10 @@ export interface ConsumerOptions<T extends EventType> {
   readonly pool: Pool;
   readonly logger: Logger;
   readonly sqs?: SQSClient;
-  /** Receive calls kept open; each brings at most ten messages. @default 4 */
+  /** The most receive calls at once; each brings at most ten messages. One is always open, and further ones while more is waiting. @default 4 */
   readonly receivers?: number;
+  /** A receive call that brought few messages is followed by the next one after so many milliseconds, for which others gather. @default 20 */
+  readonly lingerMs?: number;
   /** The most events of one transaction. @default 500 */
   readonly batchSize?: number;
   /** Transactions at once. @default 2 */
@@ -45,6 +48,10 @@ const PARKED_SECONDS = 1;
 /** Fewer events are not worth a second transaction at the same time. */
 const MIN_SHARE = 100;
 const RECEIVE_GRACE_MS = 1_000;
+/** So many messages of the ten of a receive call mean that more are waiting. */
+const PLENTY = 8;
+/** A call costs about as much as handling an event, and nobody waits for a delete: it is with others, if they come within this time. */
+const DELETE_MS = 200;
 const MAX_VISIBILITY_SECONDS = 43_200;
 /** The number of times that an event may take too long before it counts as its own fault: ten minutes, with statements of 30 s. */
 const PATIENCE = 20;
@@ -61,7 +68,8 @@ class QueueConsumer<T extends EventType> implements Consumer {
   readonly #queue: InputQueue;
   readonly #pool: Pool;
   readonly #log: Logger;
-  readonly #receiverCount: number;
+  readonly #mostReceivers: number;
+  readonly #lingerMs: number;
   readonly #batchSize: number;
   readonly #concurrency: number;
   readonly #slots: Slots;
@@ -80,7 +88,10 @@ class QueueConsumer<T extends EventType> implements Consumer {
   readonly #held = new Set<Held>();
   readonly #batches = new Set<Promise<void>>();
   readonly #settling = new Set<Promise<void>>();
+  readonly #deletes = new Gather<Held>({ enough: MAX_BATCH, ms: DELETE_MS, send: (ten) => this.#settle(this.#queue.delete(ten), ten) });
   #receivers: Loop[] = [];
+  /** The receivers that may ask now; the others rest. */
+  #busyReceivers = 1;
 
   #queueAnswers = false;
   #databaseAnswers = false;
@@ -94,7 +105,8 @@ class QueueConsumer<T extends EventType> implements Consumer {
     this.#pool = options.pool;
     this.#log = options.logger.child({ consumer: options.handler.name });
     this.#queue = new InputQueue(options.queueUrl, options.sqs ?? createQueueClient(), this.#log);
-    this.#receiverCount = options.receivers ?? 4;
+    this.#mostReceivers = options.receivers ?? 4;
+    this.#lingerMs = options.lingerMs ?? 20;
     this.#batchSize = options.batchSize ?? 500;
     this.#concurrency = options.concurrency ?? 2;
     this.#slots = new Slots(this.#concurrency, Math.min(MIN_SHARE, this.#batchSize), () => {
@@ -119,6 +131,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
     await this.#loop;
     clearTimeout(grace);
     await Promise.all(this.#batches);
+    this.#deletes.flush();
     this.#finished.abort();
     const back = this.#waiting.splice(0);
     await this.#queue.changeVisibility(back, () => 0);
@@ -137,22 +150,33 @@ class QueueConsumer<T extends EventType> implements Consumer {
     this.#log.info({ visibilitySeconds: this.#visibilitySeconds, maxReceiveCount: this.#maxReceiveCount }, 'consuming');
     this.#keepHeld();
     const parked = this.#keepParked();
-    this.#receivers = Array.from({ length: this.#receiverCount }, () => this.#receive());
+    this.#receivers = Array.from({ length: this.#mostReceivers }, (_, i) => this.#receive(i));
     await Promise.all([...this.#receivers, parked].map(({ ended }) => ended));
   }
 
   // --- receiving -----------------------------------------------------------------------------------------------
 
-  #receive(): Loop {
+  // With several long polls open, each message would be a call of its own. With one, and a pause after it, those that come together are
+  // received together. A message after a silence waits for nothing: the poll is open.
+  #receive(index: number): Loop {
     return runLoop({
       signal: this.#stopping.signal,
       round: async () => {
+        if (index >= this.#busyReceivers) return Infinity;
         // While the database is away no message may be taken: each receive counts towards the dead-letter queue.
         if (this.#blocked > 0 || countEvents(this.#held) >= this.#batchSize * (this.#concurrency + 1)) return Infinity;
         const messages = await this.#queue.receive(this.#waitTimeSeconds, this.#receiving.signal);
         if (!this.#queueAnswers) this.#log.info('the queue answers again');
         this.#queueAnswers = true;
         this.#take(messages);
+        if (messages.length >= PLENTY) {
+          this.#busyReceivers = Math.min(this.#busyReceivers + 1, this.#mostReceivers);
+          this.#receivers[this.#busyReceivers - 1]?.wake();
+        } else {
+          this.#busyReceivers = Math.max(1, this.#busyReceivers - 1);
+          // Not as the rest of the loop: that one ends with every batch.
+          if (messages.length > 0) await pause(this.#lingerMs, this.#stopping.signal);
+        }
         return 0;
       },
       failed: (error) => {
@@ -203,7 +227,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
     counts.forEach((of, key) => this.#count(...key.split(' ') as [string, string], of));
     const { done, failed } = batch.messages;
     messagesConsumed.inc({ consumer: this.#handler.name, result: 'deleted' }, done.length);
-    this.#settle(this.#queue.delete(done), done);
+    this.#deletes.add(done);
     this.#giveBack(failed);
   }
 

@@ -14,7 +14,8 @@ export interface Held {
   visibleAt: number;
 }
 
-const MAX_BATCH = 10;
+/** The messages of one call. */
+export const MAX_BATCH = 10;
 
 /** The queue of a consumer. A call for messages in hand that fails is logged only: they come again. */
 export class InputQueue {
