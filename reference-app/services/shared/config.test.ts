@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import Type from 'typebox';
 import { ConfigError, databaseConfig, maskConfig, processConfig, readConfig, readerConfig } from './config.ts';
+import { createLogger } from './telemetry.ts';
 
 const Schema = Type.Object({
   ...processConfig(8080),
@@ -30,6 +31,15 @@ test('a secret is masked, in what is printed and in what is complained about', (
   const config = readConfig(Schema, { QUEUE_URL: 'http://q', API_KEY: 'very-secret-key' });
   assert.equal(maskConfig(Schema, config).API_KEY, '***');
   assert.throws(() => readConfig(Schema, { QUEUE_URL: 'http://q', API_KEY: 'short' }), (error) => error instanceof ConfigError && !error.message.includes('short'));
+});
+
+test('neither a password nor what an error knows of its connection is in the log', () => {
+  const lines: string[] = [];
+  const logger = createLogger({ service: 'test' }, { write: (line) => void lines.push(line) });
+  const error = Object.assign(new Error('no answer'), { config: { headers: 'hidden' }, $response: 'hidden', client: { secretKey: 'hidden' } });
+  logger.info({ password: 'hidden', secret: 'hidden', login: { username: 'shown', password: 'hidden', secret: 'hidden' }, err: error }, 'hello');
+  assert.match(lines.join(''), /"username":"shown".*"no answer".*"hello"/);
+  assert.doesNotMatch(lines.join(''), /hidden/);
 });
 
 test('the reader may have a port of its own, and another engine than PostgreSQL stops the start', () => {

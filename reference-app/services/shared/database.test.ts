@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
 import { isUnavailable } from './database-errors.ts';
 import { iamLogin, secretLogin } from './database-login.ts';
-import { createPool, isLoopback, parseEndpoint, withTransaction, type Pool } from './database.ts';
+import { createPool, isLoopback, parseEndpoint, withTransaction, type Pool, type PoolOptions } from './database.ts';
 import { createWriterPool } from './pools.ts';
 import { createLogger } from './telemetry.ts';
 import { eventually, startTestServer, type TestServer } from './testing.ts';
@@ -286,4 +289,21 @@ test('endpoints', () => {
   assert.deepEqual(parseEndpoint('[::1]:5433'), { host: '::1', port: 5433 });
   assert.throws(() => parseEndpoint('host:port'), /must be "host" or "host:port"/);
   assert.deepEqual(['127.0.0.1', '127.1.2.3', 'localhost', '::1', 'db.127.0.0.1.example.com', '10.0.0.1'].map(isLoopback), [true, true, true, true, false, false]);
+});
+
+test('a connection to another machine is encrypted, and only with the certificates of RDS or the given ones', async (t) => {
+  const ssl = async (host: string, tls?: PoolOptions['tls']) => {
+    const pool = createPool({ endpoint: host, applicationName: 'test', login: secretLogin('unused', client), ...tls && { tls } });
+    await pool.end();
+    return pool.options.ssl as { readonly ca: string | readonly string[]; readonly rejectUnauthorized?: boolean } | false;
+  };
+  assert.equal(await ssl('127.0.0.1:5433'), false);
+  for (const encrypted of [await ssl('db.example.com'), await ssl('127.0.0.1', 'bundle')]) {
+    assert.ok(encrypted && encrypted.ca.length > 10, 'the authorities of all regions');
+    assert.notEqual(encrypted.rejectUnauthorized, false);
+  }
+  const folder = await mkdtemp(join(tmpdir(), 'ca-'));
+  t.after(() => rm(folder, { recursive: true }));
+  await writeFile(join(folder, 'ca.pem'), 'of others');
+  assert.deepEqual(await ssl('db.example.com', { caFile: join(folder, 'ca.pem') }), { ca: 'of others' });
 });
