@@ -315,6 +315,12 @@ describe('api-write-service', () => {
     it('refuses another request with the key', async () => {
       await post(camel, { 'idempotency-key': 'other-1' });
       const before = await counts();
+      const others = [
+        { ...camel, items: [{ sku: 'SKU-123', quantity: 3 }, { sku: 'prod-1', quantity: 1 }] },
+        { ...camel, items: [{ sku: 'SKU-101', quantity: 2 }, { sku: 'prod-1', quantity: 1 }] },
+        { ...camel, items: camel.items.slice(0, 1) },
+      ];
+      for (const other of others) await assertRefused(await post(other, { 'idempotency-key': 'other-1' }), 422, 'idempotency-mismatch', 'Idempotency-Key');
       const answer = await post({ ...camel, customerId: 'someone-else' }, { 'idempotency-key': 'other-1' });
       await assertRefused(answer, 422, 'idempotency-mismatch', 'Idempotency-Key');
       assert.deepEqual(await counts(), before);
@@ -647,6 +653,89 @@ describe('api-write-service', () => {
     assert.equal(answer.status, 202);
     const { rows } = await db.admin.query('SELECT order_id FROM orders.orders WHERE customer_id = \'answer-lost\'');
     assert.deepEqual(rows, [{ order_id: (await answer.json() as { orderId: string }).orderId }]);
+  });
+
+  it('bounds the memory of requests in work, and single orders still get through', { timeout: 60_000 }, async (t) => {
+    const metrics = new Registry();
+    const small = createWriteApi({ pool: db.command, logger: silentLogger(), registry: metrics });
+    const base = new URL(await small.listen({ host: '127.0.0.1', port: 0 }));
+    const clients: Socket[] = [];
+    t.after(async () => {
+      clients.forEach((client) => client.destroy());
+      await small.close();
+    });
+    const inFlight = async () => Number(/^http_request_bytes_in_flight (\d+)$/m.exec(await metrics.metrics())?.[1]);
+    // A batch of a megabyte, whose last byte never comes.
+    const half = Buffer.alloc(1024 * 1024 - 1, ' ');
+    const answers: string[] = [];
+    for (let i = 0; i < 150; i++) {
+      const client = connect(Number(base.port), base.hostname);
+      client.on('error', () => undefined);
+      client.setEncoding('utf8').on('data', (text: string) => answers.push(text));
+      client.write(`POST /orders/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${half.length + 1}\r\n\r\n`);
+      client.write(half);
+      clients.push(client);
+    }
+    await eventually(() => answers.length, (count) => count >= 140);
+    for (const answer of answers) assert.match(answer, /^HTTP\/1\.1 503 [^]*\r\nretry-after: 1\r\n[^]*problem:unavailable/i);
+    const busy = await inFlight();
+    assert.ok(busy > 4 * 1024 * 1024 && busy <= 32 * 1024 * 1024, String(busy));
+    assert.equal((await postTo(base.href.slice(0, -1), camel)).status, 202);
+    clients.forEach((client) => client.destroy());
+    await eventually(inFlight, (bytes) => bytes === 0);
+    assert.equal((await postTo(base.href.slice(0, -1), { orders: [camel] }, {}, '/orders/batch')).status, 200);
+  });
+
+  it('stores no order whose client has left before its turn', { timeout: 30_000 }, async () => {
+    const lock = await db.admin.connect();
+    await lock.query('BEGIN; LOCK TABLE orders.orders IN ACCESS EXCLUSIVE MODE');
+    const stay: Promise<Response>[] = [];
+    // All connections of the intake are busy.
+    for (let n = 1; n <= 4; n++) {
+      stay.push(post({ ...camel, customerId: 'stays' }));
+      await locksWaitedFor(n);
+    }
+    const left = new AbortController();
+    const gone = fetch(`${url}/orders`, {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ ...camel, customerId: 'gone' }), signal: left.signal,
+    }).catch(() => 'gone');
+    const waiting = () => metric(/^http_request_bytes_in_flight (\d+)$/m);
+    const five = 5 * 32 * 1024;
+    await eventually(waiting, (bytes) => bytes > five);
+    left.abort();
+    assert.equal(await gone, 'gone');
+    await eventually(waiting, (bytes) => bytes < five);
+    await lock.query('COMMIT');
+    lock.release();
+    for (const answer of await Promise.all(stay)) assert.equal(answer.status, 202);
+    assert.equal((await post(camel)).status, 202);
+    const { rows } = await db.admin.query('SELECT customer_id, count(*)::int AS n FROM orders.orders WHERE customer_id IN (\'stays\', \'gone\') GROUP BY 1');
+    assert.deepEqual(rows, [{ customer_id: 'stays', n: 4 }]);
+  });
+
+  it('cuts clients that send their request too slowly, soon after their time is over', { timeout: 60_000 }, async (t) => {
+    const slow = createWriteApi({ pool: db.command, logger: silentLogger(), registry: new Registry() });
+    const clients: Socket[] = [];
+    t.after(() => {
+      clients.forEach((client) => client.destroy());
+      return slow.close();
+    });
+    const { port } = new URL(await slow.listen({ host: '127.0.0.1', port: 0 }));
+    const { headersTimeout, requestTimeout } = slow.server;
+    assert.deepEqual({ headersTimeout, requestTimeout }, { headersTimeout: 10_000, requestTimeout: 15_000 });
+    const cut = async (begin: string) => {
+      const client = connect(Number(port), '127.0.0.1');
+      clients.push(client);
+      const got: string[] = [];
+      client.setEncoding('utf8').on('data', (text: string) => got.push(text)).on('error', () => undefined);
+      client.write(begin);
+      // Node.js looks every 30 s by default.
+      await eventually(() => got.join(''), (text) => text.length > 0, 15_000);
+      assert.match(got.join(''), /^HTTP\/1\.1 408 [^]*problem:request-timeout/);
+    };
+    slow.server.headersTimeout = 100;
+    slow.server.requestTimeout = 200;
+    await Promise.all([cut('POST /orders HTTP/1.1\r\nHost'), cut('POST /orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{')]);
   });
 
   it('finishes what is in flight when it stops, and takes nothing new', { timeout: 30_000 }, async (t) => {

@@ -16,6 +16,7 @@ import { routes } from './routes.ts';
 import { newEvent, newId } from '../../shared/events/index.ts';
 import { createApp, jsonBody, orderIdOf } from '../../shared/http/app.ts';
 import { CONSISTENCY_TOKEN_HEADER, formatConsistencyToken } from '../../shared/http/consistency-token.ts';
+import { limitBytesInFlight } from '../../shared/http/in-flight.ts';
 import { invalid, Problem } from '../../shared/http/problem.ts';
 import { writerReady } from '../../shared/http/readiness.ts';
 import { serve } from '../../shared/http/route.ts';
@@ -29,6 +30,8 @@ export interface WriteApiDeps {
 }
 
 const VERSION = 1;
+/** A pod has 256 MiB, of which the idle program takes some 100. */
+const MAX_BYTES_IN_FLIGHT = 48 * 1024 * 1024;
 
 /** The command side: takes orders in. */
 export function createWriteApi({ pool, logger, registry }: WriteApiDeps): FastifyInstance {
@@ -42,6 +45,7 @@ export function createWriteApi({ pool, logger, registry }: WriteApiDeps): Fastif
   const intake = new GroupCommit(pool);
   const change = createChanger(pool, registry);
   const app = createApp({ logger, registry, ready: writerReady(new RequiredReleases(pool, ['messaging', 'inventory', 'orders'], logger)) });
+  limitBytesInFlight(app, registry, MAX_BYTES_IN_FLIGHT);
   app.addContentTypeParser('application/merge-patch+json', { parseAs: 'buffer' }, jsonBody);
 
   /**
@@ -49,7 +53,8 @@ export function createWriteApi({ pool, logger, registry }: WriteApiDeps): Fastif
    * given.
    */
   async function accept(order: OrderRequest, key: string | undefined, keyField: string, request: FastifyRequest): Promise<string> {
-    const outcome = await intake.accept(newOrder(order, key, request.id, request.traceparent));
+    const { socket } = request.raw;
+    const outcome = await intake.accept(newOrder(order, key, request.id, request.traceparent), () => socket.destroyed);
     switch (outcome.result) {
       case 'accepted':
         created.inc();

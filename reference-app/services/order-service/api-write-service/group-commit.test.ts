@@ -177,6 +177,30 @@ test('a conflict is tried again after a moment, on the same connection', async (
   }
 });
 
+test('an order that has waited for too long, or whose client is gone, is not stored any more', async () => {
+  const { seen, pool } = watched(db.command);
+  const gate = Promise.withResolvers<void>();
+  seen.gate = gate.promise;
+  const intake = new GroupCommit(pool, { connections: 1, maxWaitMs: 200 });
+  const first = intake.accept(order());
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  // The database says nothing at all, and still they get their answer.
+  const late = Array.from({ length: 5 }, () => intake.accept(order()));
+  for (const { status, ...answer } of await Promise.allSettled(late)) {
+    assert.equal(status, 'rejected');
+    const { reason } = answer as { reason: unknown };
+    assert.ok(reason instanceof Problem && reason.problem === 'unavailable' && reason.headers['retry-after'] === '1', String(reason));
+  }
+  let isGone = false;
+  const left = intake.accept(order(), () => isGone);
+  const stays = intake.accept(order(), () => false);
+  isGone = true;
+  gate.resolve();
+  const answers = await Promise.allSettled([first, stays, left]);
+  assert.deepEqual(answers.map(({ status }) => status), ['fulfilled', 'fulfilled', 'rejected']);
+  assert.equal((await db.admin.query('SELECT FROM orders.orders')).rowCount, 2);
+});
+
 test('beyond what may wait, orders are refused at once and nothing is lost', async () => {
   const { seen, pool } = watched(db.command);
   const gate = Promise.withResolvers<void>();

@@ -47,7 +47,8 @@ export function createApp({ logger, registry, ready }: AppOptions): FastifyInsta
     requestTimeout: 15_000,
     // Longer than the idle time of the usual clients, shorter than the 350 s after which an NLB forgets a connection.
     keepAliveTimeout: 75_000,
-    http: { headersTimeout: 10_000, maxHeaderSize: 16 * 1024 },
+    // The server looks for slow clients this often, by default every 30 s.
+    http: { headersTimeout: 10_000, maxHeaderSize: 16 * 1024, connectionsCheckingInterval: 1_000 },
     forceCloseConnections: 'idle',
     // Requests that arrive on an open connection while draining are still answered, with `Connection: close`.
     return503OnClosing: false,
