@@ -1,9 +1,12 @@
 import { Annotations, CfnOutput } from 'aws-cdk-lib';
+import type * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
 import { Construct, IDependable } from 'constructs';
+import { PipelineAlarms, PipelineAlarmsOptions } from './pipeline-alarms';
+import { PipelineDashboard, PipelineDashboardOptions } from './pipeline-dashboard';
 import { PipelineConsumerOptions, PipelineServiceOptions } from './pipeline-options';
 import { IEventSubscription } from '../consumer';
 import { CqrsAuroraCluster, DatabaseAccess, DatabaseSide, ICqrsDatabase } from '../cqrs';
@@ -11,6 +14,7 @@ import { invalid, refuseWith } from '../private/validation';
 import { IServiceHost, ServiceKind } from '../service';
 import { EventTransport, IEventChannel, IEventTransport } from '../transport';
 import { IHostedService } from '../workload';
+import { PipelineMetrics } from './private/pipeline-metrics';
 
 /**
  * Properties of an `EventDrivenOrderPipeline`.
@@ -140,7 +144,10 @@ export class EventDrivenOrderPipeline extends Construct {
   private readonly consumerScope: Construct;
   private readonly serviceScope: Construct;
   private readonly migrationScope: Construct;
-  private readonly _consumers: IEventSubscription[] = [];
+  private readonly _consumers = new Map<string, IEventSubscription>();
+  private readonly metrics: PipelineMetrics;
+  private readonly dashboards: PipelineDashboard[] = [];
+  private alarmOptions?: PipelineAlarmsOptions;
   private readonly migrations = new Map<ICqrsDatabase, IHostedService>();
   /** The first service or consumer that was added for each database. */
   private readonly users = new Map<ICqrsDatabase, string>();
@@ -163,16 +170,19 @@ export class EventDrivenOrderPipeline extends Construct {
     const { commandApi, queryApi, outboxRelay } = props;
     this.commandApi = commandApi && this.addApi('CommandApi', commandApi, 3000, 'commandApi', DatabaseSide.COMMAND);
     this.queryApi = queryApi && this.addApi('QueryApi', queryApi, 3001, 'queryApi', DatabaseSide.QUERY);
+    this.metrics = new PipelineMetrics(this, outboxRelay !== undefined);
     this.outboxRelay = outboxRelay && this.run(this, 'OutboxRelay', outboxRelay, {
       kind: ServiceKind.RELAY,
       access: this.access('outboxRelay', DatabaseSide.COMMAND),
       publishes: true,
+      environment: this.metrics.environment,
     });
+    if (this.outboxRelay) { this.metrics.allowReports(this.outboxRelay); }
   }
 
   /** The consumers, in the order in which they were added. */
   public get consumers(): IEventSubscription[] {
-    return [...this._consumers];
+    return [...this._consumers.values()];
   }
 
   /**
@@ -191,7 +201,9 @@ export class EventDrivenOrderPipeline extends Construct {
       databaseAccess: access,
       dependencies: [...this.migrationOf(access), ...options.dependencies ?? []],
     });
-    this._consumers.push(consumer);
+    this._consumers.set(id, consumer);
+    this.watchConsumer(consumer);
+    for (const dashboard of this.dashboards) { dashboard.addConsumer(id, consumer); }
     return consumer;
   }
 
@@ -223,6 +235,101 @@ export class EventDrivenOrderPipeline extends Construct {
         + 'before');
     }
     return this.migrate(this.migrationScope, id, host, `the migration '${id}'`, database);
+  }
+
+  /**
+   * Adds the alarms that every pipeline should have: those of the relay and its outbox; of each consumer, also of one that is added later;
+   * and of the database, if the pipeline made it. Consumers and databases that have alarms keep theirs.
+   *
+   * Without an `outboxRelay`, which reports the metrics, there are none of the relay and its outbox.
+   *
+   * @returns the alarms of the relay and its outbox; undefined without an `outboxRelay`
+   */
+  public addAlarms(options: PipelineAlarmsOptions = {}): PipelineAlarms | undefined {
+    if (this.alarmOptions) { throw invalid(this, 'addAlarms() can be called once'); }
+    this.alarmOptions = options;
+    this.consumers.forEach((consumer) => this.watchConsumer(consumer));
+    const { actions, okActions } = options;
+    const made = this.node.tryFindChild('Database');
+    if (made instanceof CqrsAuroraCluster && !hasAlarms(made)) { made.addAlarms({ actions, okActions }); }
+    return this.outboxRelay && new PipelineAlarms(this, 'Alarms', { ...options, pipeline: this });
+  }
+
+  /**
+   * Adds a dashboard in layers: the business, the way of the events, the database, and the queue of each consumer.
+   */
+  public addDashboard(options: PipelineDashboardOptions = {}): PipelineDashboard {
+    const dashboard = new PipelineDashboard(this, 'Dashboard', { ...options, pipeline: this });
+    this._consumers.forEach((consumer, id) => dashboard.addConsumer(id, consumer));
+    this.dashboards.push(dashboard);
+    return dashboard;
+  }
+
+  /** The age of the oldest event in the outbox, in seconds. The maximum over five minutes by default. */
+  public metricOutboxAge(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.metrics.maximum('OutboxOldestEventAge', options);
+  }
+
+  /**
+   * The age of the oldest transaction for which events in the outbox wait, in seconds. It is 0 if none waits. The maximum over five
+   * minutes by default.
+   */
+  public metricHeldBack(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.metrics.maximum('OutboxHeldBack', options);
+  }
+
+  /**
+   * The number of events that the transport has refused for good, and that nobody has put back. The maximum over five minutes by default.
+   * Any value except 0 needs attention.
+   */
+  public metricDeadEvents(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.metrics.maximum('OutboxDeadEvents', options);
+  }
+
+  /** 1 if a relay leads, which means that it publishes, otherwise 0. The maximum over five minutes by default. */
+  public metricRelayLeader(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.metrics.maximum('RelayLeader', options);
+  }
+
+  /**
+   * 1 if the relay has stopped itself, since its place in the outbox can't be right, otherwise 0. The maximum over five minutes by
+   * default.
+   */
+  public metricRelayHalted(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.metrics.maximum('RelayHalted', options);
+  }
+
+  /**
+   * The longest time for which an event has waited for an earlier one of the same order, in seconds. The maximum over five minutes by
+   * default.
+   */
+  public metricParkedAge(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.metrics.maximum('ParkedOldestEventAge', options);
+  }
+
+  /** The number of orders that are past their deadline. The maximum over five minutes by default. */
+  public metricOverdueOrders(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.metrics.maximum('OverdueOrders', options);
+  }
+
+  /** The age of the oldest open snapshot of the database, in seconds. The maximum over five minutes by default. */
+  public metricSnapshotAge(options?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.metrics.maximum('OldestSnapshotAge', options);
+  }
+
+  /**
+   * The number of published events of a type. The sum over five minutes by default.
+   *
+   * @param type the type of the events, such as `order.confirmed`
+   */
+  public metricEventsPublished(type: string, options?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.metrics.eventsPublished(type, options);
+  }
+
+  private watchConsumer(consumer: IEventSubscription): void {
+    if (!this.alarmOptions || hasAlarms(consumer)) { return; }
+    const { actions, okActions, acceptableLatency } = this.alarmOptions;
+    consumer.addAlarms({ actions, okActions, acceptableLatency });
   }
 
   private databaseOf(props: EventDrivenOrderPipelineProps): ICqrsDatabase | undefined {
@@ -266,10 +373,10 @@ export class EventDrivenOrderPipeline extends Construct {
   }
 
   private run(scope: Construct, id: string, host: IServiceHost, options: ServiceOptions): IHostedService {
-    const { access, publishes, dependencies, ...rest } = options;
+    const { access, publishes, environment, dependencies, ...rest } = options;
     const service = host.bindService(scope, id, {
       ...rest,
-      environment: { ...this.channel.environment, ...access?.environment },
+      environment: { ...this.channel.environment, ...access?.environment, ...environment },
       egressPorts: [...access?.egressPorts ?? [], ...publishes ? this.channel.egressPorts ?? [] : []],
       dependencies: [...access ? [access.database] : [], ...this.migrationOf(access), ...dependencies ?? []],
     });
@@ -307,10 +414,15 @@ export class EventDrivenOrderPipeline extends Construct {
   }
 }
 
+function hasAlarms(watched: object): boolean {
+  return Construct.isConstruct(watched) && watched.node.tryFindChild('Alarms') !== undefined;
+}
+
 interface ServiceOptions {
   readonly kind: ServiceKind;
   readonly port?: number;
   readonly access?: DatabaseAccess;
   readonly publishes?: boolean;
+  readonly environment?: { [name: string]: string };
   readonly dependencies?: IDependable[];
 }

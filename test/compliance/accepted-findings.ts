@@ -47,9 +47,14 @@ export const acceptedFindings: AcceptedFinding[] = [
       'ProxiedCommand/Role/DefaultPolicy', 'ProxiedQuery/Role/DefaultPolicy',
       'TokenCommand/Role/DefaultPolicy', 'TokenQuery/Role/DefaultPolicy',
       'Pipeline/Migration/Role/DefaultPolicy', 'Pipeline/CommandApi/Role/DefaultPolicy', 'Pipeline/QueryApi/Role/DefaultPolicy',
-      'Pipeline/OutboxRelay/Role/DefaultPolicy', 'Pipeline/Services/Report/Role/DefaultPolicy',
+      'Pipeline/OutboxRelay/Role/DefaultPolicy', 'Pipeline/MetricsPolicy', 'Pipeline/Services/Report/Role/DefaultPolicy',
       'Pipeline/Consumers/Stock/ScalerPolicy', 'Pipeline/Consumers/Stock/Workload/Role/DefaultPolicy',
     ],
+  },
+  {
+    rules: ['AwsSolutions-IAM5[Resource::*]'],
+    reason: 'IAM knows no resource for cloudwatch:PutMetricData; the namespace limits it.',
+    at: ['Pipeline/MetricsPolicy'],
   },
   {
     rules: ['AwsSolutions-SMG4', 'NIST.800.53.R5-SecretsManagerRotationEnabled', 'HIPAA.Security-SecretsManagerRotationEnabled'],

@@ -202,6 +202,11 @@ export const acceptedStatements: AcceptedPermission[] = [
     reason: 'They publish events.',
     of: ['Pipeline/OutboxRelay', 'Pipeline/Services/Report'],
   },
+  {
+    line: '$/MetricsPolicy: cloudwatch:PutMetricData on * if {StringEquals: {cloudwatch:namespace: OrderPipeline}}',
+    reason: 'The relay reports its metrics. IAM knows no resource for them, so the namespace limits it.',
+    of: ['Pipeline'],
+  },
   // Keys that are brought.
   {
     line: `$: kms:* on * ${ROOT}`,

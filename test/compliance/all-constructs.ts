@@ -12,7 +12,7 @@ import { Construct } from 'constructs';
 import {
   BufferedEventConsumer, ConsumerTarget, CqrsAuroraCluster, CqrsCredentials, CqrsInstances, DatabaseAccess, DatabaseSide,
   EventArchive, EventDrivenOrderPipeline, EventTransport, IConsumerTarget, KubernetesAccess, KubernetesJob, KubernetesManifestFiles,
-  KubernetesPrerequisites, KubernetesWorkload, OrderEventBus, QueueScaling, QueueType, ServiceHost, WorkloadImage,
+  KubernetesPrerequisites, KubernetesWorkload, OrderEventBus, PipelineAlarmsOptions, QueueScaling, QueueType, ServiceHost, WorkloadImage,
 } from '../../src';
 import { testKubernetes } from '../cluster';
 
@@ -88,12 +88,12 @@ export function allConstructs(app = new App()): Stack {
   const files = KubernetesAccess.manifestsOnly({ clusterName: 'platform', namespace: 'reports' });
   new KubernetesWorkload(stack, 'Written', { kubernetes: files, image });
   new KubernetesManifestFiles(stack, 'Files', { kubernetes: files, bucket: new s3.Bucket(brought, 'Bucket') });
-  addPipeline(stack, kubernetes, vpc);
+  addPipeline(stack, kubernetes, vpc, alarms);
   return stack;
 }
 
 /** A pipeline with all that it can have, each from the factories of its own. */
-function addPipeline(stack: Stack, kubernetes: KubernetesAccess, vpc: ec2.IVpc): void {
+function addPipeline(stack: Stack, kubernetes: KubernetesAccess, vpc: ec2.IVpc, alarms: PipelineAlarmsOptions): void {
   const services = ServiceHost.kubernetesServices(kubernetes, image);
   const pipeline = new EventDrivenOrderPipeline(stack, 'Pipeline', {
     vpc,
@@ -111,6 +111,8 @@ function addPipeline(stack: Stack, kubernetes: KubernetesAccess, vpc: ec2.IVpc):
     // Scaled by KEDA, with the operator of the prerequisites.
     target: services.consume(['node', 'stock.js']),
   });
+  pipeline.addAlarms(alarms);
+  pipeline.addDashboard();
 }
 
 function lambdaFunction(scope: Construct): lambda.Function {

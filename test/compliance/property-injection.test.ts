@@ -14,7 +14,7 @@ const classes = Object.values<unknown>(library).filter((exported): exported is C
 test('there are as many constructs as are known here', () => {
   expect(classes.map(({ name }) => name).sort()).toEqual([
     'BufferedEventConsumer', 'ConsumerAlarms', 'CqrsAuroraCluster', 'CqrsDatabaseAlarms', 'CqrsProxy', 'EventDrivenOrderPipeline',
-    'KubernetesJob', 'KubernetesManifestFiles', 'KubernetesPrerequisites', 'KubernetesWorkload', 'OrderEventBus',
+    'KubernetesJob', 'KubernetesManifestFiles', 'KubernetesPrerequisites', 'KubernetesWorkload', 'OrderEventBus', 'PipelineAlarms', 'PipelineDashboard',
   ]);
 });
 

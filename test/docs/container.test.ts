@@ -46,6 +46,7 @@ test('the variables are those that programs get, and each says who gets it', () 
     'consumers': ['writes', 'reads', 'alone'],
     'users of the database': withDatabase,
     'the migration': ['migration'],
+    'the relay': ['relay'],
   };
   for (const [name, who] of documented) {
     expect([name, all.filter((program) => variables(program).includes(name))]).toEqual([name, groups[who.split('.')[0]!]]);

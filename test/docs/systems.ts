@@ -137,6 +137,8 @@ export const COUNTS: { [page: string]: { [row: string]: Counted } } = {
     })),
     'a service with a database': beside((pipeline, system) =>
       pipeline.addService('Catalog', system.services.run(['node', 'y.js']), { database: DatabaseSide.COMMAND })),
+    '`addAlarms()`, without those of consumers': beside((pipeline) => pipeline.addAlarms()),
+    '`addDashboard()`': beside((pipeline) => pipeline.addDashboard()),
   },
   'docs/cqrs-aurora-cluster.md': {
     'by default, with one reader': database(),

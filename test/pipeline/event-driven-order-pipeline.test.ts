@@ -109,7 +109,9 @@ describe('services', () => {
     const template = Template.fromStack(stack);
     expect(environmentOf(manifestOf(template, 'Deployment', 'command-api'))).toEqual({ ...commandSide, SERVICE_NAME: 'command-api', PORT: '3000' });
     expect(environmentOf(manifestOf(template, 'Deployment', 'query-api'))).toEqual({ ...querySide, SERVICE_NAME: 'query-api', PORT: '3001' });
-    expect(environmentOf(manifestOf(template, 'Deployment', 'outbox-relay'))).toEqual({ ...commandSide, SERVICE_NAME: 'outbox-relay', PORT: '8080' });
+    expect(environmentOf(manifestOf(template, 'Deployment', 'outbox-relay'))).toEqual({
+      ...commandSide, SERVICE_NAME: 'outbox-relay', PORT: '8080', METRICS_NAMESPACE: 'OrderPipeline', METRICS_PIPELINE: expect.stringMatching(/^ShopPipeline/),
+    });
   });
 
   test('have internal load balancers in front of the APIs, none in front of the relay', () => {
@@ -130,6 +132,7 @@ describe('services', () => {
     expect(statementsOf(template, /OutboxRelayRole/)).toEqual([
       readSecret(/CommandSecret/),
       { Effect: 'Allow', Action: 'events:PutEvents', Resource: { 'Fn::GetAtt': [expect.stringMatching(/^PipelineTransportBusEventBus/), 'Arn'] } },
+      expect.objectContaining({ Action: 'cloudwatch:PutMetricData' }),
     ]);
   });
 

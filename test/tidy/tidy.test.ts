@@ -11,6 +11,7 @@ const [LONGEST_FILE, LONGEST_TEST, LONGEST_LINE] = [400, 950, 180];
 /** Longer files, each with the reason. */
 const LONG_FILES: Readonly<Record<string, string>> = {
   'src/consumer/buffered-event-consumer.ts': 'half of it is the documentation of a public class, which has one file in jsii',
+  'src/pipeline/event-driven-order-pipeline.ts': 'the same',
   'packages/local-run/src/eventbridge/pattern.ts': 'one engine: the operators of patterns and the walk over an event depend on each other',
 };
 
