@@ -31,7 +31,7 @@ export class OrderPipelineStack extends cdk.Stack {
       migration: migration.job(['node', 'migrate.js'], { serviceName: 'migration', environment: { SEED_FILE: 'data/catalog.json' } }),
       commandApi: services.run(...program('api-write-service', { scaling: Autoscaling.cpu(settings.commandApi) })),
       queryApi: services.run(...program('api-read-service', { scaling: Autoscaling.cpu(settings.queryApi) })),
-      outboxRelay: services.run(...program(RELAY, { scaling: Autoscaling.cpu(settings.outboxRelay) })),
+      outboxRelay: services.run(...program(RELAY, { scaling: Autoscaling.cpu(settings.outboxRelay), environment: { RELAY_BUNDLE_KB: '60' } })),
     });
     for (const [serviceName, { events, replicas, maxReceiveCount, processingSeconds }] of Object.entries(settings.consumers)) {
       this.pipeline.addConsumer(constructId(serviceName), {

@@ -250,6 +250,19 @@ test('a call has at most 256 KB, and an event that is larger by itself is kept a
   assert.deepEqual(rows, [{ event_id: events[12]!.id }]);
 });
 
+test('with bundles, an event after a quiet time goes at once, and those of a while share a call', async () => {
+  start({ bundleBytes: 60 * 1024, lingerMs: 400 });
+  await withTransaction(db.command, (tx) => appendToOutbox(tx, [event(newId(), 1)]));
+  await eventually(() => bus.accepted.length, (n) => n === 1);
+  const began = performance.now();
+  const events = Array.from({ length: 40 }, () => event(newId(), 1));
+  for (const one of events) await withTransaction(db.command, (tx) => appendToOutbox(tx, [one]));
+  await settled();
+  assert.deepEqual(ids(bus.accepted.slice(1)).sort(), ids(events).sort());
+  assert.ok(bus.calls <= 2 + (performance.now() - began) / 200, `${bus.calls} calls`);
+  assert.equal(bus.details.length, bus.calls, 'an entry each');
+});
+
 test('one relay leads; when its connection is lost, another goes on where it was, and a stop leaves nothing to repeat', async () => {
   const relayBackends = `SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database
     WHERE l.locktype = 'advisory' AND l.objid < 100 AND d.datname = current_database()`;

@@ -12,6 +12,10 @@ export const LOCK = 0x6f757462;
 
 /** The limit for events in memory: a relay has to live in 256 MiB, also after an outage with large orders. */
 const MAX_WINDOW_BYTES = 32 * 2 ** 20;
+/** With bundles, the events at one moment of sending from which on gathering for longer saves little. */
+const ENOUGH_EVENTS = 25;
+/** The cursor is written down so often, and when there is nothing to do: what a killed relay has not written is published again. */
+const WRITE_DOWN_MS = 200;
 /** A position takes about a hundredth of an event. */
 const POSITIONS_PER_EVENT = 20;
 
@@ -73,8 +77,10 @@ export class Term {
   #loop: Loop | undefined;
   /** Milliseconds until an empty outbox is read again. */
   #idle = 1;
+  #sentAt = 0;
   /** Nothing is sent before this time, so that events gather. */
   #sendAt = 0;
+  #writtenAt = 0;
 
   constructor(
     client: pg.PoolClient, place: { shard: number; shards: number }, cursor: Cursor, options: Settings, host: TermHost, log: Logger,
@@ -109,7 +115,7 @@ export class Term {
     const rows = this.#hasRoom() ? await this.#readPage() : 0;
     this.#idle = rows > 0 ? 1 : Math.min(this.#idle * 2, this.#options.idleMs);
     this.#send();
-    await this.#writeDown();
+    if (rows === 0 || this.#refused.length > 0 || Date.now() - this.#writtenAt >= WRITE_DOWN_MS) await this.#writeDown();
     await this.#measure();
     // A full page says that there is more; otherwise the loop waits for new rows, an answer, or the time of a retry.
     return rows < this.#options.pageSize ? this.#rest() : 0;
@@ -150,10 +156,11 @@ export class Term {
   #send(): void {
     const now = Date.now();
     if (now < this.#sendAt) return;
+    let events = 0;
     while (this.#calls.size < this.#options.concurrency && !this.#ended()) {
       const parcels = this.#window.take(now);
-      if (parcels.length === 0) return;
-      if (this.#options.bundleBytes > 0 && !this.#window.waits(now)) this.#sendAt = now + this.#options.lingerMs;
+      if (parcels.length === 0) break;
+      for (const parcel of parcels) events += parcel.events;
       const call: Promise<void> = this.#publish(parcels).finally(() => {
         this.#calls.delete(call);
         this.#send();
@@ -162,6 +169,14 @@ export class Term {
       });
       this.#calls.add(call);
     }
+    if (events > 0 && this.#options.bundleBytes > 0 && !this.#window.waits(now)) this.#gather(now, events);
+  }
+
+  /** Lets events gather until as many have come as are worth a call, by their present rate: half of the longest time, or up to all of it. */
+  #gather(now: number, events: number): void {
+    const { lingerMs } = this.#options;
+    this.#sendAt = now + Math.max(lingerMs / 2, Math.min(lingerMs, (now - this.#sentAt) * ENOUGH_EVENTS / events));
+    this.#sentAt = now;
   }
 
   async #publish(parcels: readonly Parcel[]): Promise<void> {
@@ -208,6 +223,7 @@ export class Term {
       });
       refused.forEach(({ item }) => this.#window.settle(item));
     }
+    this.#writtenAt = Date.now();
     this.#done = this.#window.advance() ?? this.#done;
     if (!this.#done) return;
     const { xid, id } = this.#done;
