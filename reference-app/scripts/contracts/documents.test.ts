@@ -47,6 +47,12 @@ test('the OpenAPI document is one', async () => {
   assert.equal(validate({ ...openapi, paths: { orders: {} } }), false);
 });
 
+test('patterns of the OpenAPI document are such that Python and Go know them, too', () => {
+  const patterns = new Set([...nodes(openapi)].flatMap(({ node }) => (typeof node.pattern === 'string' ? [node.pattern] : [])));
+  assert.ok(patterns.size > 5);
+  for (const pattern of patterns) assert.doesNotMatch(pattern, /\\[pPuUk]|\(\?[^:]/, 'classes by name, code points by number, lookaround');
+});
+
 test('the AsyncAPI document is one', async () => {
   const ajv = new Ajv({ strict: false, allErrors: true, meta: false, validateSchema: false });
   addFormats.default(ajv);

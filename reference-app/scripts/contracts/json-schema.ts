@@ -22,7 +22,13 @@ export function jsonSchema(schema: unknown): JsonSchema {
 
 /** The one text of a value on every machine, with short values in one line. */
 export function formatJson(value: unknown): string {
-  return `${layOut(value, '')}\n`;
+  return `${showInvisible(layOut(value, ''))}\n`;
+}
+
+/** Characters that nobody can see, or that turn the direction of text, as the escapes of JSON. */
+export function showInvisible(text: string): string {
+  return text.replace(/[^\P{C}\n]|[^\P{Z} ]/gu, (character) => Array.from(
+    { length: character.length }, (_, i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, '0')}`).join(''));
 }
 
 const WIDTH = 140;

@@ -1,4 +1,4 @@
-import type { JsonSchema } from './json-schema.ts';
+import { showInvisible, type JsonSchema } from './json-schema.ts';
 
 // One HTML page of both documents: no script, nothing from elsewhere.
 
@@ -251,7 +251,7 @@ function kindText(schema: JsonSchema, schemas: Record<string, JsonSchema>): stri
   if (items) return `array of ${items.$ref ? escape(last(items as Ref)) : kindText(items, schemas)}${range(resolved, 'minItems', 'maxItems')}`;
   const name = schema.$ref ? `${escape(last(schema as Ref))} ` : '';
   const format = typeof resolved.format === 'string' ? ` (${escape(resolved.format)})` : '';
-  const pattern = typeof resolved.pattern === 'string' ? ` <code>${escape(resolved.pattern)}</code>` : '';
+  const pattern = typeof resolved.pattern === 'string' ? ` <code>${escape(showInvisible(resolved.pattern))}</code>` : '';
   return `${name}${type ?? 'any'}${format}${range(resolved, 'minimum', 'maximum')}${range(resolved, 'minLength', 'maxLength')}${pattern}`;
 }
 

@@ -5,7 +5,7 @@ import { orderVersion } from './statements.ts';
 import { isRetryable, isUnavailable } from '../../shared/database-errors.ts';
 import { onClient } from '../../shared/database.ts';
 import type { ConsistencyToken } from '../../shared/http/consistency-token.ts';
-import { Problem, unavailable } from '../../shared/http/problem.ts';
+import { invalid, Problem, unavailable } from '../../shared/http/problem.ts';
 
 export type Source = 'replica' | 'writer';
 export type Query<T> = (db: PoolClient) => Promise<T | undefined>;
@@ -103,7 +103,8 @@ export function consistentReader({ reader, writer, logger, onFallback }: Consist
       if (error instanceof Problem || !isTemporary(error)) throw error;
       throw unavailable('Neither the replica nor the writer could answer; try again in a moment.', error);
     }
-    throw unavailable('The version that the Consistency-Token names is not visible yet; try again in a moment.');
+    // Its own answer gave the token, so it would have it: the token is made up, or older than a restore of the database.
+    throw invalid('Consistency-Token', 'names a version that was never written; send the value of an answer unchanged, or leave it out');
   }
 
   return async function read<T>(token: ConsistencyToken | undefined, query: Query<T>): Promise<Answer<T>> {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import Type from 'typebox';
 import { invalid, invalidFields, Problem } from '../../shared/http/problem.ts';
+import { textPattern } from '../../shared/http/text.ts';
 import { parser } from '../../shared/http/validation.ts';
 
 /** Names of the fields: ours, or those of clients that were written for snake case. The answer uses the client's. */
@@ -13,8 +14,8 @@ export interface OrderRequest {
 }
 
 const customerId = Type.String({
-  description: 'text of 1 to 64 characters without control characters',
-  pattern: '^(?=.*\\S)[^\\p{Cc}\\p{Cs}]{1,64}$',
+  description: 'text of 1 to 64 visible characters, without spaces at its ends',
+  pattern: textPattern(64),
 });
 const sku = Type.String({
   description: 'text of 1 to 64 letters, digits, dots, underscores or hyphens',
@@ -51,7 +52,7 @@ export const CamelPatch = Type.Object({ items: CamelOrder.properties.items }, { 
 export const SnakePatch = Type.Object({ items: SnakeOrder.properties.items }, { ...closed, description: 'a JSON object with items' });
 
 export const Cancellation = Type.Object({
-  reason: Type.Optional(Type.String({ description: 'text of 1 to 200 characters without control characters', pattern: '^(?=.*\\S)[^\\p{Cc}\\p{Cs}]{1,200}$' })),
+  reason: Type.Optional(Type.String({ description: 'text of 1 to 200 visible characters, without spaces at its ends', pattern: textPattern(200) })),
 }, { ...closed, description: 'a JSON object with a reason, or nothing' });
 
 const parseCamel = parser(CamelOrder, 'body');
@@ -60,8 +61,14 @@ const parseSnake = parser(SnakeOrder, 'body');
 /** Throws a `validation` problem that names every wrong field in the client's own style. */
 export function parseOrderRequest(body: unknown): OrderRequest {
   const request = styleOf(body) === 'snake' ? fromSnake(body) : { style: 'camel' as const, ...parseCamel(body) };
+  refuseHalves(request.style === 'snake' ? 'customer_id' : 'customerId', request.customerId, customerId.description);
   refuseDuplicates(request);
   return request;
+}
+
+/** A pattern cannot say it: half a character is one that cannot even be written into a JSON document. */
+function refuseHalves(field: string, text: string, rule: string): void {
+  if (!text.isWellFormed()) throw invalid(field, `must be ${rule}`);
 }
 
 function styleOf(body: unknown): Style {
@@ -113,7 +120,9 @@ export function parsePatch(body: unknown): Pick<OrderRequest, 'style' | 'items'>
 }
 
 export function parseCancellation(body: unknown): string {
-  return body === undefined || body === null ? NO_REASON : parseReason(body).reason ?? NO_REASON;
+  const { reason = NO_REASON } = body === undefined || body === null ? {} : parseReason(body);
+  refuseHalves('reason', reason, 'text of whole characters');
+  return reason;
 }
 
 const NO_REASON = 'CUSTOMER_REQUEST';
