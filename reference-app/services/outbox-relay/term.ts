@@ -12,7 +12,7 @@ export const LOCK = 0x6f757462;
 
 /** The limit for events in memory: a relay has to live in 256 MiB, also after an outage with large orders. */
 const MAX_WINDOW_BYTES = 32 * 2 ** 20;
-/** With bundles, the events at one moment of sending from which on gathering for longer saves little. */
+/** The number of events in bundles from which on gathering for longer saves little. */
 const ENOUGH_EVENTS = 25;
 /** The cursor is written down so often, and when there is nothing to do: what a killed relay has not written is published again. */
 const WRITE_DOWN_MS = 200;
