@@ -25,6 +25,8 @@ export interface Profile {
   readonly canFailOver?: boolean;
   /** The programs of its containers and their database schemas. @default - the profile has no containers */
   readonly image?: ImageContent;
+  /** The file of its image that runs several of its programs in one process. @default - each program has a process */
+  readonly sharedProcess?: string;
   /** Adds its stacks to the app. `bundle` makes the images of its programs. */
   addStacks(app: App, bundle: () => Promise<ServiceImages>): Promise<void>;
   /** Connects to a run of its stacks. Returns undefined when the run is one of other stacks. */
@@ -69,8 +71,8 @@ export interface RunningSystem<Fed = unknown> {
 }
 
 /**
- * The orders in which processes are still cold: their code is being compiled, connections are made. Figures of a run are given without them,
- * too.
+ * The orders in which processes are still cold: their code is being compiled, connections are made. Figures of a run are given without
+ * them, too.
  */
 export const WARM_UP_ORDERS = 500;
 

@@ -289,6 +289,26 @@ for (const name of WORKERS) {
   });
 }
 
+test('several programs run in one process, each with its own variables, and it ends when all have stopped', async () => {
+  const names = ['inventory-service', 'order-status', 'outbox-relay'] as const;
+  const programs = names.map((name) => ({ program: `${name}.js`, environment: { SERVICE_NAME: `my-${name}`, CONSUMER_BATCH_SIZE: String(name.length) } }));
+  const worker = start('several', command({ SHARED_PROGRAMS: JSON.stringify(programs) }));
+  const lines = () => worker.log().split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Record<string, unknown>);
+  const said = (message: string) => lines().filter((line) => line.message === message);
+  await eventually(() => said('started').length, (count) => count === names.length || worker.child.exitCode !== null);
+  assert.deepEqual(said('starting').map(({ service, config }) => [service, (config as { CONSUMER_BATCH_SIZE?: number }).CONSUMER_BATCH_SIZE]), [
+    ['my-inventory-service', 17], ['my-order-status', 12], ['my-outbox-relay', undefined],
+  ]);
+  const urls = said('listening').map(({ url }) => String(url));
+  assert.equal(new Set(urls).size, names.length);
+  const metrics = await (await fetch(`${urls[0]}/metrics`)).text();
+  assert.match(metrics, /outbox_oldest_pending_age_seconds/);
+  assert.doesNotMatch(metrics, /service="/, 'the metrics of one service are not those of another');
+  worker.child.kill('SIGTERM');
+  assert.equal(await worker.exit, 0, worker.log());
+  assert.equal(said('stopped').length, names.length, worker.log());
+});
+
 test('a process with a wrong environment ends at once and says what to set', async () => {
   const worker = start('inventory-service', { ...command(), QUEUE_URL: 'queue', DB_WRITER_ENDPOINT: '', CONSUMER_BATCH_SIZE: '0' });
   assert.equal(await worker.exit, 1);

@@ -14,7 +14,7 @@ import { LocalRunError } from 'cdk-local-run/errors';
 import { holderOf } from 'cdk-local-run/processes/lock';
 import { feedAndCheck } from './feed-and-check.ts';
 import { helpText } from './help.ts';
-import { parseCommand } from './options.ts';
+import { parseCommand, sharesProcess } from './options.ts';
 import type { Command, StartOptions } from './options.ts';
 import type { Profiles } from '../profiles/index.ts';
 import { loadProfiles, PROFILES } from '../profiles/index.ts';
@@ -93,6 +93,7 @@ async function startRun(
     ...(options.stacks && { stacks: options.stacks }),
     ...(options.failover && { replication: options.failover }),
     ...(cpuProfileDir !== undefined && { cpuProfileDir }),
+    ...(profile.sharedProcess !== undefined && sharesProcess(options, availableParallelism()) && { sharedProcess: profile.sharedProcess }),
     ...(profile.environment && { environment: profile.environment }),
     maxReplicas: options.replicas ?? (availableParallelism() < CORES_FOR_REPLICAS ? 1 : Infinity),
     onProgress: (step) => showStep(step, progress),

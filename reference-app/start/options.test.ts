@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { UsageError } from 'cdk-local-run/cli/arguments';
 import { helpText } from './help.ts';
-import { parseCommand } from './options.ts';
+import { parseCommand, sharesProcess } from './options.ts';
 import { loadProfiles } from '../profiles/index.ts';
 
 const profiles = await loadProfiles();
@@ -26,7 +26,7 @@ test('each profile keeps its data in a folder of its own', () => {
 test('every option arrives, paths from where the command was typed', () => {
   assert.deepEqual(
     options('--orders', '1000', '--rate=200.5', '--seed', '7', '--exit', '--fresh', '--json', '--data', 'd', '--app', '../cdk.out',
-      '--stack', 'A', '--stack', 'B', '--replicas', '3', '--cpu-profile', 'p', '--port', 'writer=5432', '--write-port', '3000', '--read-port', '0',
+      '--stack', 'A', '--stack', 'B', '--replicas', '3', '--processes', 'separate', '--cpu-profile', 'p', '--port', 'writer=5432', '--write-port', '3000', '--read-port', '0',
       '--without', 'a', '--without', 'b', '--endpoint', 'dynamodb=http://127.0.0.1:8000', '--endpoint', 'kinesis=http://127.0.0.1:8001', '--failover', 'asynchronous'),
     {
       profile: 'order-pipeline',
@@ -41,6 +41,7 @@ test('every option arrives, paths from where the command was typed', () => {
       assemblyDir: '/home/cdk.out',
       stacks: ['A', 'B'],
       replicas: 3,
+      processes: 'separate',
       cpuProfileDir: '/home/me/p',
       ports: { 'writer': 5432, 'api-write-service': 3000, 'api-read-service': 0 },
       without: ['a', 'b'],
@@ -70,6 +71,8 @@ for (const [args, sentence] of [
   [['--failover', 'fast', '--orders', '1000'], /--failover expects synchronous or asynchronous, not 'fast'/],
   [['--failover', 'synchronous'], /--failover needs --orders with 100 or more/],
   [['--failover', 'synchronous', '--orders', '1000', '--profile', 'fan-out'], /--failover is not an option of --profile fan-out/],
+  [['--processes', 'one'], /--processes expects shared or separate, not 'one'/],
+  [['--processes', 'shared', '--replicas', '2'], /--processes shared and --replicas exclude each other/],
   [['--profile', 'kafka'], /--profile expects order-pipeline or fan-out, not 'kafka'/],
   [['--endpoint', 'dynamodb'], /--endpoint expects NAME=URL/],
   [['--profile', 'fan-out', '--write-port', '3000'], /--write-port is not an option of --profile fan-out/],
@@ -89,9 +92,17 @@ for (const [args, sentence] of [
   });
 }
 
+test('workloads share a process with fewer than four cores, unless something else is asked for', () => {
+  assert.deepEqual([2, 3, 4].map((cores) => sharesProcess({}, cores)), [true, true, false]);
+  assert.equal(sharesProcess({ replicas: 2 }, 2), false);
+  assert.equal(sharesProcess({ failover: 'synchronous' }, 2), false);
+  assert.equal(sharesProcess({ processes: 'shared' }, 16), true);
+  assert.equal(sharesProcess({ processes: 'separate' }, 2), false);
+});
+
 test('the help has every option, every profile and no line that is too long', () => {
   const help = helpText(profiles);
-  const names = 'profile cpu-profile orders rate seed failover exit fresh json data app stack without endpoint replicas port write-port read-port help version';
+  const names = 'profile cpu-profile orders rate seed failover exit fresh json data app stack without endpoint replicas processes port write-port read-port help version';
   for (const name of names.split(' ')) assert.match(help, new RegExp(`--${name}\\b`));
   for (const [name, profile] of profiles) {
     assert.ok(help.includes(`The profile ${name}`) && help.includes(profile.description) && help.includes(profile.defaults.orders), name);

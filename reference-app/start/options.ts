@@ -6,10 +6,15 @@ import type { Profiles } from '../profiles/index.ts';
 import type { Profile } from '../profiles/profile.ts';
 
 const HELP_COMMAND = 'npm start -- --help';
+/** With fewer cores, a process of its own for each workload is mostly code that is compiled once more. */
+const CORES_FOR_PROCESSES = 4;
 const MOST_ORDERS = 100_000_000;
 const HIGHEST_RATE = 100_000;
 /** The least number of orders. Of fewer, none may be sent during or after the failover. */
 const LEAST_FOR_FAILOVER = 100;
+
+/** One process for all workloads that can share one, or one for each. */
+export type Processes = 'shared' | 'separate';
 
 /** Options of `npm start`. */
 export interface StartOptions {
@@ -32,6 +37,8 @@ export interface StartOptions {
   readonly assemblyDir?: string;
   readonly stacks?: readonly string[];
   readonly without: readonly string[];
+  /** Whether workloads without an API share a process. @default - as suits the machine */
+  readonly processes?: Processes;
   /** The largest number of processes of each workload. @default - as many as suit the machine */
   readonly replicas?: number;
   readonly ports: Readonly<Record<string, number>>;
@@ -59,6 +66,7 @@ export function parseCommand(args: readonly string[], profiles: Profiles, root: 
       'without': { type: 'string', multiple: true },
       'endpoint': { type: 'string', multiple: true },
       'replicas': { type: 'string' },
+      'processes': { type: 'string' },
       'cpu-profile': { type: 'string' },
       'port': { type: 'string', multiple: true },
       'help': { type: 'boolean', short: 'h' },
@@ -89,10 +97,24 @@ export function parseCommand(args: readonly string[], profiles: Profiles, root: 
       without: values.without ?? [],
       ...(values['cpu-profile'] !== undefined && { cpuProfileDir: resolve(cwd, values['cpu-profile']) }),
       ...(values.replicas !== undefined && { replicas: integer('replicas', values.replicas, 1, 100) }),
+      ...processesOf(values),
       ports: portsOf(values, name, profile, profiles),
       endpoints: Object.fromEntries((values.endpoint ?? []).map(namedEndpoint)),
     },
   };
+}
+
+/** Whether workloads share a process. Not in a failover by default: there, each has to find the database again by itself. */
+export function sharesProcess({ processes, replicas = 1, failover }: Pick<StartOptions, 'processes' | 'replicas' | 'failover'>, cores: number): boolean {
+  if (processes !== undefined) return processes === 'shared';
+  return cores < CORES_FOR_PROCESSES && replicas === 1 && failover === undefined;
+}
+
+function processesOf({ processes, replicas }: { readonly processes?: string; readonly replicas?: string }): Pick<StartOptions, 'processes'> {
+  if (processes === undefined) return {};
+  if (processes !== 'shared' && processes !== 'separate') throw new UsageError(`--processes expects shared or separate, not '${processes}'.`);
+  if (processes === 'shared' && Number(replicas) > 1) throw new UsageError('--processes shared and --replicas exclude each other: replicas are processes.');
+  return { processes };
 }
 
 function failoverOf(

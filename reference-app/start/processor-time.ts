@@ -37,7 +37,7 @@ export function countProcessorTime(run: LocalRun): (() => ProcessorTime) | undef
 
 /** Reads the time by process id, and of this process by thread: the main one serves queues and buses. */
 function read(run: LocalRun): Map<string, { name: string; ticks: number }> {
-  const roots = new Map<number, string>(run.workloads.flatMap(({ name, pids }) => pids().map((pid) => [pid, name] as const)));
+  const roots = new Map([...workloadsByPid(run)].map(([pid, names]) => [pid, names.length === 1 ? names[0]! : `${names.length} workloads in one process`]));
   const [writer, reader] = run.database?.pids() ?? [];
   if (writer !== undefined) roots.set(writer, 'PostgreSQL');
   if (reader !== undefined) roots.set(reader, 'PostgreSQL, replica');
@@ -62,6 +62,12 @@ function read(run: LocalRun): Map<string, { name: string; ticks: number }> {
     if (stat) found.set(`thread ${thread}`, { name: thread === process.pid ? ENDPOINTS : LOAD, ticks: stat.ticks });
   }
   return found;
+}
+
+function workloadsByPid({ workloads }: LocalRun): Map<number, string[]> {
+  const names = new Map<number, string[]>();
+  for (const { name, pids } of workloads) for (const pid of pids()) names.set(pid, [...names.get(pid) ?? [], name]);
+  return names;
 }
 
 function numbersIn(folder: string): number[] {

@@ -32,6 +32,16 @@ export interface LocalRunOptions {
   readonly replication?: Replication;
   /** The largest number of processes of each workload. @default - as many as its template has at least */
   readonly maxReplicas?: number;
+  /**
+   * A file in the images of the app that hosts several of its programs in one process, such as `several.js`. It gets the variable
+   * `SHARED_PROGRAMS`: a list in JSON of `{ program, environment }`, the file of each program and its variables. It has to start all of
+   * them, to end when one of them breaks, and to stop all on SIGTERM.
+   *
+   * Deployments with one replica and one container that runs `node FILE.js` beside that file, and with no Kubernetes Service, share a
+   * process: it needs less processor and memory than one for each. When it ends or is killed, all of them are started again.
+   * @default - each workload has its own processes
+   */
+  readonly sharedProcess?: string;
   /** The names of workloads and jobs that do not run. @default - all run */
   readonly without?: readonly string[];
   /** The variables of every workload whose template does not give them. @default - none */

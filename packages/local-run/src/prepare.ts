@@ -56,6 +56,7 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
     onFailure: (sentence) => options.onFailure?.(sentence),
     onRecovery: (sentence) => options.onRecovery?.(sentence),
     maxReplicas: options.maxReplicas ?? Infinity,
+    sharedProcess: options.sharedProcess,
     without: options.without ?? [],
     environment: (spec, ports) => localEnvironment(spec, ports, {
       ...aws(),

@@ -3,6 +3,7 @@ import type { ImageContent } from '../../services/bundle.ts';
 /** The programs and database schemas of the order pipeline. */
 export const ORDER_PIPELINE_IMAGE = {
   entries: {
+    'several': 'shared/several.ts',
     'api-write-service': 'order-service/api-write-service/main.ts',
     'api-read-service': 'order-service/api-read-service/main.ts',
     'order-status': 'order-service/order-status/main.ts',

@@ -36,6 +36,7 @@ export default {
     OUTBOX_RETENTION_HOURS: '0', INBOX_RETENTION_HOURS: '0', IDEMPOTENCY_KEY_RETENTION_HOURS: '0', NOTIFICATION_RETENTION_HOURS: '0',
   },
   image: ORDER_PIPELINE_IMAGE,
+  sharedProcess: 'several.js',
   async addStacks(app, bundle) {
     const { OrderPipelineStack } = await import('./stack.ts');
     new OrderPipelineStack(app, 'OrderPipeline', {

@@ -26,6 +26,9 @@ export interface ServiceOptions<T extends TObject> {
   start(context: ServiceContext<Static<T>>): Promise<RunningService>;
 }
 
+/** The services of this process that are not stopped: it ends with the last one. */
+let services = 0;
+
 /** The process around one service: configuration, log, signals, and an end that leaves nothing half done. */
 export async function runService<T extends TObject>(name: string, options: ServiceOptions<T>): Promise<void> {
   const env = options.env ?? process.env;
@@ -45,6 +48,7 @@ export async function runService<T extends TObject>(name: string, options: Servi
   logger = createLogger({ service, level: (config as { LOG_LEVEL?: string }).LOG_LEVEL });
   collectProcessMetrics(service);
 
+  services++;
   let running: RunningService | undefined;
   let stopping: Promise<void> | undefined;
   const stop = (signal: NodeJS.Signals) => {
@@ -61,7 +65,7 @@ export async function runService<T extends TObject>(name: string, options: Servi
       await running?.stop();
       clearTimeout(deadline);
       logger.info('stopped');
-      process.exit(0);
+      if (--services === 0) process.exit(0);
     })().catch((error: unknown) => {
       logger.fatal({ err: error }, 'the graceful stop failed');
       process.exit(1);

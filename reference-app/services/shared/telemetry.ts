@@ -12,9 +12,9 @@ export const LATENCY_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 
 let collectsDefaults = false;
 
-/** Adds the metrics of the Node.js process itself. */
+/** Adds the metrics of the Node.js process itself. Those of a process that runs several services are of no single one. */
 export function collectProcessMetrics(service: string): void {
-  registry.setDefaultLabels({ service });
+  registry.setDefaultLabels(collectsDefaults ? {} : { service });
   if (!collectsDefaults) {
     collectsDefaults = true;
     collectDefaultMetrics({ register: registry });

@@ -7,6 +7,7 @@ import { freePort } from './ports.ts';
 import { ask } from './probe.ts';
 import { lastLines, RunningProgram } from './program.ts';
 import type { Exit } from './program.ts';
+import type { SharedProgram } from './shared-program.ts';
 import type { ContainerSpec, Life, Probe, Supervisor } from './specs.ts';
 
 /** Kubernetes waits 10 s before it restarts for the second time; on one machine nobody is served by that. */
@@ -41,6 +42,7 @@ export class Container {
   readonly #context: ContainerContext;
   readonly #supervisor: Supervisor | undefined;
   #program: RunningProgram | undefined;
+  #shared: SharedProgram | undefined;
   #ports: ReadonlyMap<number, number> = new Map();
   #ready = false;
   #stopping = new AbortController();
@@ -74,6 +76,13 @@ export class Container {
   port(wanted: string | number): number | undefined {
     const declared = this.spec.ports.find(({ name, port }) => name === wanted || port === Number(wanted));
     return this.#ports.get(declared?.port ?? Number(wanted));
+  }
+
+  get logFile(): string { return this.#shared?.logFile ?? this.#context.logFile; }
+
+  /** From its next start on it has no process of its own. */
+  share(shared: SharedProgram): void {
+    this.#shared = shared;
   }
 
   start(): void {
@@ -118,15 +127,16 @@ export class Container {
 
   /** One life of the program. */
   async #live(signal: AbortSignal): Promise<void> {
-    const { title, logFile, leftovers } = this.#context;
+    const { title } = this.#context;
     // Other ports each time: another program may have taken the last ones meanwhile.
     this.#ports = new Map(await Promise.all(this.spec.ports.map(async ({ port }) => [port, await freePort(title)] as const)));
     const life = { ended: false };
     const variables = await this.#supervisor?.begin(this.#supervised(life));
     if (signal.aborted) return;
-    const started = Date.now();
     const environment = { ...this.#context.environment(this.spec, this.#ports), ...variables };
-    const program = new RunningProgram({ command: this.spec.command, folder: this.spec.folder, logFile, environment }, leftovers);
+    const program = await this.#begin(environment, signal);
+    if (!program) return;
+    const started = Date.now();
     this.#program = program;
     void this.#watch(program, signal);
     const exit = await program.exited;
@@ -135,6 +145,21 @@ export class Container {
     if (signal.aborted || life.ended) return;
     this.#shortLives = Date.now() - started < STABLE_MS ? this.#shortLives + 1 : 1;
     this.#judge(exit);
+  }
+
+  /** Undefined if it is stopped while it waits for those with which it shares a process. */
+  async #begin(environment: Readonly<Record<string, string>>, signal: AbortSignal): Promise<RunningProgram | undefined> {
+    const { command, folder } = this.spec;
+    const { leftovers } = this.#context;
+    if (!this.#shared) return new RunningProgram({ command, folder, environment, logFile: this.logFile }, leftovers);
+    const stopped = Promise.withResolvers<undefined>();
+    const stop = () => stopped.resolve(undefined);
+    signal.addEventListener('abort', stop, { once: true });
+    try {
+      return await Promise.race([this.#shared.start({ command, folder, environment }, leftovers), stopped.promise]);
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
   }
 
   #supervised(life: { ended: boolean }): Life {
@@ -152,7 +177,7 @@ export class Container {
         this.#failure = sentence;
         this.#setTrouble(sentence);
       },
-      write: (line) => appendFileSync(this.#context.logFile, `${line}\n`),
+      write: (line) => appendFileSync(this.logFile, `${line}\n`),
       end: () => {
         life.ended = true;
         this.kill('SIGKILL');
@@ -163,7 +188,8 @@ export class Container {
   /** Says why a program has ended that should not. */
   #judge(exit: Exit): void {
     if (this.#unable) return;
-    const { title, logFile, log } = this.#context;
+    const { title, log } = this.#context;
+    const { logFile } = this;
     const lines = lastLines(logFile, 5);
     this.#failure = `${title} ended ${exit.how}${lines.length > 0 ? `; its last words (${logFile}): ${lines.join(' | ')}` : ` and said nothing (${logFile})`}`;
     if (this.spec.hint !== undefined && lines.some((line) => MISSING.test(line))) this.#failure += `. ${this.spec.hint}`;

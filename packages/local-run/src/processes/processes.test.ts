@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -17,17 +17,17 @@ import type { Host } from './workload.ts';
 import { atEnd, eventually, temporaryFolder } from '../../test/temporary.ts';
 import { LocalRunError } from '../errors.ts';
 import { Workloads } from './workloads.ts';
+import type { WorkloadsOptions } from './workloads.ts';
 
 function hostIn(folder: string): Host {
   return { logDir: folder, leftovers: new Leftovers(join(folder, 'processes.json')), log: () => undefined, environment: (spec) => ({ ...spec.environment }) };
 }
 
 function workloadsIn(
-  context: TestContext, folder: string, report: (sentence: string) => void = () => undefined, changes: Partial<Host> = {},
+  context: TestContext, folder: string, report: (sentence: string) => void = () => undefined, changes: Partial<WorkloadsOptions> = {},
 ): Workloads {
-  const host = { ...hostIn(folder), ...changes };
   const workloads = new Workloads({
-    ...host, maxReplicas: Infinity, without: [], port: async () => 0, onFailure: report, onRecovery: report,
+    ...hostIn(folder), maxReplicas: Infinity, without: [], port: async () => 0, onFailure: report, onRecovery: report, ...changes,
   });
   atEnd(context, () => workloads.stop());
   return workloads;
@@ -225,4 +225,56 @@ test('a program that does not answer its liveness probe is stopped once, however
   await eventually(() => deaf!.restarts > 0, 'the restart');
   const stops = lines.filter((line) => line.includes('does not answer its liveness probe')).length;
   assert.ok(stops >= 1 && stops <= deaf!.restarts + 1, `${stops} stops, ${deaf!.restarts} restarts`);
+});
+
+/** A host that only says what it is given, and that ends at the first signal, after a moment in which others could come. */
+const HOST = `const { appendFileSync } = require('node:fs');
+  appendFileSync('said', process.env.SHARED_PROGRAMS + process.env.COMMON + process.env.OWN + '\\n');
+  process.on('SIGTERM', () => { appendFileSync('said', 'SIGTERM\\n'); setTimeout(() => process.exit(0), 200); });
+  setInterval(() => {}, 1000);`;
+
+test('workloads without a Service share a process, which starts again when it is killed, and is stopped once', async (context) => {
+  const folder = temporaryFolder(context);
+  const said = () => readFileSync(join(folder, 'said'), 'utf8').trimEnd().split('\n');
+  writeFileSync(join(folder, 'several.js'), HOST);
+  writeFileSync(join(folder, 'own.js'), 'setInterval(() => {}, 1000)');
+  const workloads = workloadsIn(context, folder, undefined, { sharedProcess: 'several.js' });
+  const add = (name: string, file: string, changes: { replicas?: number; labels?: Record<string, string> } = {}) => {
+    const { replicas = 1, labels = {} } = changes;
+    const container = { name: 'main', command: ['node', file], folder, environment: { OWN: name, COMMON: 'both' }, ports: [] };
+    workloads.add({ kind: 'Deployment', name, replicas, pod: { ...job('').pod, labels, containers: [container] } });
+  };
+  add('stock', 'stock.js');
+  add('web', 'own.js', { labels: { app: 'web' } });
+  add('pair', 'own.js', { replicas: 2 });
+  add('relay', 'relay.js');
+  await workloads.expose({ name: 'web', namespace: 'default', selector: { app: 'web' }, ports: [{ port: 80, targetPort: 8080 }] });
+  assert.equal(await workloads.start(new AbortController().signal), '4 processes of 4 workloads, 5 in the template; 2 workloads share one process');
+
+  const pids = () => workloads.running.map((workload) => workload.pids());
+  const [[stock], [web], pair, [relay]] = pids() as [number[], number[], number[], number[]];
+  assert.equal(stock, relay);
+  assert.equal(new Set([stock, web, ...pair]).size, 4);
+  const members = ['stock', 'relay'].map((name) => ({ program: `${name}.js`, environment: { OWN: name, COMMON: 'both' } }));
+  await eventually(() => existsSync(join(folder, 'said')), 'the start of the host');
+  // A variable that differs is of the programs alone.
+  assert.deepEqual(said(), [`${JSON.stringify(members)}bothundefined`]);
+  assert.deepEqual(workloads.running[3]!.pods[0]!.logFiles, [join(folder, 'shared-process.log')]);
+
+  assert.equal(workloads.kill('relay', 'SIGKILL', 0), stock);
+  await eventually(() => said().length === 2, 'the second start of the host');
+  const [[again], , , [too]] = pids() as [number[], number[], number[], number[]];
+  assert.ok(again === too && again !== stock);
+  await workloads.stop();
+  assert.deepEqual(said().slice(2), ['SIGTERM']);
+});
+
+test('a single workload that could share a process has its own', async (context) => {
+  const folder = temporaryFolder(context);
+  for (const name of ['several.js', 'relay.js']) writeFileSync(join(folder, name), 'setInterval(() => {}, 1000)');
+  const workloads = workloadsIn(context, folder, undefined, { sharedProcess: 'several.js' });
+  const container = { name: 'main', command: ['node', 'relay.js'], folder, environment: {}, ports: [] };
+  workloads.add({ kind: 'Deployment', name: 'relay', replicas: 1, pod: { ...job('').pod, containers: [container] } });
+  assert.equal(await workloads.start(new AbortController().signal), '1 process of 1 workload');
+  assert.deepEqual(workloads.running[0]!.pods[0]!.logFiles, [join(folder, 'relay.log')]);
 });

@@ -30,6 +30,7 @@ export class RunningProgram {
   readonly #child: ChildProcess;
   readonly exited: Promise<Exit>;
   ended = false;
+  #stopped: Promise<void> | undefined;
 
   constructor(program: Program, leftovers: Leftovers) {
     const [name = '', ...args] = program.command;
@@ -74,7 +75,12 @@ export class RunningProgram {
   }
 
   /** Asks all of its processes to end, and ends them when the time is over. */
-  async stop(graceSeconds: number): Promise<void> {
+  stop(graceSeconds: number): Promise<void> {
+    // Once, also if several ask for it: a second signal means at once.
+    return this.#stopped ??= this.#stop(graceSeconds);
+  }
+
+  async #stop(graceSeconds: number): Promise<void> {
     const { pid } = this;
     if (pid === undefined) return void await this.exited;
     signal(-pid, 'SIGTERM');

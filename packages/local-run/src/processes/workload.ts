@@ -50,7 +50,7 @@ export class Pod {
     return join(this.#host.logDir, `${several ? `${this.#title}.${container.name}` : this.#title}.log`);
   }
 
-  get logFiles(): string[] { return this.#spec.containers.map((container) => this.#logFile(container)); }
+  get logFiles(): string[] { return this.containers.map(({ logFile }) => logFile); }
   get ready(): boolean { return this.containers.every((container) => container.ready); }
   get failure(): string | undefined {
     return this.#initFailure ?? this.containers.find((container) => container.failure !== undefined)?.failure;

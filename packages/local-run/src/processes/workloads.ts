@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs';
-import { basename } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { count } from '../count.ts';
 import { LocalRunError } from '../errors.ts';
 import { BalancerThread } from './balancer-thread.ts';
 import type { RemoteBalancer } from './balancer-thread.ts';
 import { LOOPBACK } from './ports.ts';
+import { canShare, SharedProgram } from './shared-program.ts';
 import type { JobSpec, PodSpec, ServiceSpec, WorkloadSpec } from './specs.ts';
 import { runJob, Workload } from './workload.ts';
 import type { Host } from './workload.ts';
@@ -15,6 +16,8 @@ const READY_DEADLINE_MS = 120_000;
 export interface WorkloadsOptions extends Host {
   /** The most processes of each workload. */
   readonly maxReplicas: number;
+  /** The file that hosts several programs in one process. @default - each has its own */
+  readonly sharedProcess?: string | undefined;
   /** The names of workloads and jobs that do not run. */
   readonly without: readonly string[];
   port(name: string): Promise<number>;
@@ -37,6 +40,8 @@ export class Workloads {
   readonly #urls = new Map<Workload, string[]>();
   readonly #troubled = new Set<string>();
   #started = false;
+  /** The workloads that have one process together. */
+  #sharing: readonly Workload[] = [];
 
   constructor(options: WorkloadsOptions) {
     this.#options = options;
@@ -116,11 +121,26 @@ export class Workloads {
   /** Starts every workload and waits until each is ready. Returns a few words for the screen. */
   async start(signal: AbortSignal): Promise<string> {
     this.#started = true;
+    this.#share();
     for (const workload of this.running) workload.start();
     await this.#ready(signal);
     const sum = (all: readonly WorkloadSpec[]) => all.reduce((total, { replicas }) => total + replicas, 0);
-    const [here, stated] = [sum(this.running.map(({ spec }) => spec)), sum(this.specs)];
-    return `${count(here, 'process', 'processes')} of ${count(this.running.length, 'workload')}${here === stated ? '' : `, ${stated} in the template`}`;
+    const [here, stated] = [sum(this.running.map(({ spec }) => spec)) - Math.max(0, this.#sharing.length - 1), sum(this.specs)];
+    const together = this.#sharing.length > 0 ? `; ${this.#sharing.length} workloads share one process` : '';
+    return `${count(here, 'process', 'processes')} of ${count(this.running.length, 'workload')}${here === stated ? '' : `, ${stated} in the template`}${together}`;
+  }
+
+  /** Gives those workloads one process that can share it. One with an address keeps its own: its users would wait for the others' work. */
+  #share(): void {
+    const { sharedProcess, logDir } = this.#options;
+    if (sharedProcess === undefined) return;
+    const able = this.running.filter((workload) => !this.#urls.has(workload) && canShare(workload.spec, sharedProcess));
+    const folder = (workload: Workload) => workload.spec.pod.containers[0]?.folder;
+    const sharing = able.filter((workload) => folder(workload) === folder(able[0]!));
+    if (sharing.length < 2) return;
+    const program = new SharedProgram(sharedProcess, sharing.length, join(logDir, 'shared-process.log'));
+    for (const container of sharing.flatMap(({ pods }) => pods).flatMap(({ containers }) => containers)) container.share(program);
+    this.#sharing = sharing;
   }
 
   /**
