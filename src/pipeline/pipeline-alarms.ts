@@ -145,15 +145,15 @@ export class PipelineAlarms extends Construct {
       evaluationPeriods: MINUTES_WITHOUT_LEADER,
       treatMissingData: cloudwatch.TreatMissingData.BREACHING,
       alarmDescription: `No relay of ${name} publishes events, or none reports: orders are accepted, and nothing happens with them. `
-        + 'Check whether the relay runs and whether it reaches the database, in its log. If it does, it may not send metrics: check its '
-        + 'network path and its permission for cloudwatch:PutMetricData. No event is lost; they wait in the outbox.',
+        + 'Check whether the relay runs and whether it reaches the database, in its log. If it does, it may not send metrics: '
+        + 'check its network path and its permission for cloudwatch:PutMetricData. No event is lost; they wait in the outbox.',
     });
     this.halted = over('Halted', pipeline.metricRelayHalted({ period }), 0, 1,
       `The relay of ${name} has stopped itself: its place in the outbox can't be right, as after a restore of a dump. `
       + 'Its log has the reason. Find out which events were published, then run SELECT messaging.adopt_outbox() as the owner of the schema.');
     this.outboxAge = over('OutboxAge', pipeline.metricOutboxAge({ period }), acceptableOutboxAge, LATE_MINUTES,
-      `Events of ${name} wait in the outbox for longer than ${text(acceptableOutboxAge)}. Look at the log of the relay: the bus refuses or is throttled, a `
-      + 'permission is missing, or the database is slow. No event is lost.');
+      `Events of ${name} wait in the outbox for longer than ${text(acceptableOutboxAge)}. Look at the log of the relay: the bus refuses `
+      + 'or is throttled, a permission is missing, or the database is slow. No event is lost.');
     this.heldBack = over('HeldBack', pipeline.metricHeldBack({ period }), acceptableTransactionAge, 1,
       `A transaction that has written and is still open holds back all events of ${name}. The log of the relay names its session. `
       + 'End it: SELECT pg_terminate_backend(<pid>), or ROLLBACK PREPARED for a prepared one.');

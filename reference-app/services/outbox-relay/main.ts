@@ -1,7 +1,8 @@
 import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import Type from 'typebox';
 import { MAX_SHARDS, runRelay } from './relay.ts';
-import { databaseConfig, processConfig } from '../shared/config.ts';
+import { metricsConfig, reportRelay } from './reported-metrics.ts';
+import { databaseConfig, inboxConfig, processConfig } from '../shared/config.ts';
 import { createWriterPool } from '../shared/pools.ts';
 import { RequiredReleases, startWhenMigrated } from '../shared/releases.ts';
 import { runWorker } from '../shared/service.ts';
@@ -16,7 +17,7 @@ await runWorker('outbox-relay', {
     EVENT_BUS_NAME: Type.String({ description: 'the name or ARN of the event bus' }),
     EVENT_SOURCE: Type.String({ default: 'com.example.orders', description: 'the source of the published events' }),
     OUTBOX_RETENTION_HOURS: hours(24 * 7, 'published events, an order\'s timeline'),
-    INBOX_RETENTION_HOURS: hours(24 * 30, 'ids of handled events; a queue and then its dead-letter queue hold a message for up to 28 days'),
+    ...inboxConfig,
     IDEMPOTENCY_KEY_RETENTION_HOURS: hours(24, 'idempotency keys'),
     NOTIFICATION_RETENTION_HOURS: hours(24 * 30, 'sent notifications'),
     PARTITION_HOURS: Type.Number({ exclusiveMinimum: 0, default: 24, description: 'of how many hours the partitions of outbox and inbox are' }),
@@ -25,6 +26,7 @@ await runWorker('outbox-relay', {
     }),
     RELAY_BUNDLE_LINGER_MS: Type.Integer({ minimum: 0, maximum: 40, default: 40, description: 'how many milliseconds events may wait to share a message' }),
     RELAY_CONCURRENCY: Type.Integer({ minimum: 1, maximum: 100, default: 16, description: 'how many PutEvents calls to run at once' }),
+    ...metricsConfig,
   }),
   async start({ name, config, logger }) {
     const database = { applicationName: name, logger };
@@ -58,10 +60,12 @@ await runWorker('outbox-relay', {
         partitionHours: config.PARTITION_HOURS,
       },
     }));
+    const reporter = reportRelay(config, maintenancePool, logger);
     return {
       ready: () => relay.ready!(),
       async stop() {
         await relay.stop();
+        await reporter?.stop();
         await Promise.all([pool.end(), maintenancePool.end()]);
         client.destroy();
       },
