@@ -46,6 +46,17 @@ test('settings of an account come from the context, and the others stay', () => 
   assert.throws(() => settingsFrom(new App({ context: { observability: 'no' } })), /^Error: The setting observability must be true or false, not 'no'\.$/);
 });
 
+test('direct: the inventory gets the order itself in place of the advice about it, and nobody else gets anything else', () => {
+  const { consumers, ...others } = settingsFrom(new App({ context: { direct: 'true' } }));
+  assert.deepEqual(others, { ...others, direct: true });
+  const events = (from: Settings['consumers']) => Object.fromEntries(Object.entries(from).map(([name, one]) => [name, detailTypesOf(one).sort()]));
+  const { 'inventory-service': inventory, ...rest } = events(consumers);
+  const { 'inventory-service': advised, ...same } = events(defaultSettings.consumers);
+  assert.deepEqual(rest, same);
+  assert.deepEqual(inventory, [...advised!.filter((type) => type !== 'StockValidated'), 'OrderCreated'].sort());
+  assert.ok(advised!.includes('StockValidated'));
+});
+
 const consumer = defaultSettings.consumers['stock-service']!;
 const WRONG: readonly (readonly [Partial<Settings>, RegExp])[] = [
   [{ logRetentionDays: 31 }, /^Error: The setting logRetentionDays must be one of 1, 3, 5, 7, .*, not 31\.$/],

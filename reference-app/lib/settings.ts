@@ -71,6 +71,11 @@ export interface Settings {
     /** The snapshot from which the database is made. It has to stay set afterwards: see docs/deploy.md. */
     readonly snapshotIdentifier?: string;
   };
+  /**
+   * The inventory decides on OrderCreated itself instead of the advice about it, StockValidated, which is given all the same: a decision
+   * is one event and one queue sooner. See docs/order-lifecycle.md.
+   */
+  readonly direct: boolean;
   /** Replicas by CPU. */
   readonly commandApi: Replicas;
   readonly queryApi: Replicas;
@@ -105,6 +110,7 @@ export const defaultSettings: Settings = {
   eventSource: 'com.example.orders',
   namespace: 'orders',
   observability: true,
+  direct: false,
   logRetentionDays: 30,
   // They pay from 6 and 26 orders a second.
   interfaceEndpoints: ['sqs', 'eventbridge'],
@@ -157,12 +163,19 @@ export const defaultSettings: Settings = {
   },
 };
 
+/** A text that says one of the two, for the setting of this name. */
+const yesOrNo = (name: string) => (text: string): boolean => {
+  if (text !== 'true' && text !== 'false') throw new Error(`The setting ${name} must be true or false, not '${text}'.`);
+  return text === 'true';
+};
+
 /** The settings that belong to an account and not into a repository. Each is a context key, too: `cdk deploy -c operatorRoleArn=…`. */
 const CONTEXT: { readonly [Name in keyof Settings]?: (text: string) => Settings[Name] } = {
   operatorRoleArn: (text) => text,
   alarmTopicArn: (text) => text,
   publicAccessCidrs: list,
-  observability: yesOrNo,
+  observability: yesOrNo('observability'),
+  direct: yesOrNo('direct'),
   logRetentionDays: Number,
   natGateways: Number,
   interfaceEndpoints: (text) => list(text) as InterfaceEndpoint[],
@@ -174,17 +187,18 @@ export function settingsFrom({ node }: IConstruct): Settings {
     const value: unknown = node.tryGetContext(name);
     return value === undefined ? [] : [[name, read(String(value))]];
   });
-  return { ...defaultSettings, ...Object.fromEntries(given) as Partial<Settings> };
+  const settings = { ...defaultSettings, ...Object.fromEntries(given) as Partial<Settings> };
+  return settings.direct ? { ...settings, consumers: { ...settings.consumers, ...directInventory(settings) } } : settings;
+}
+
+function directInventory({ consumers: { 'inventory-service': inventory } }: Settings): Settings['consumers'] {
+  if (!Array.isArray(inventory?.events)) return {};
+  return { 'inventory-service': { ...inventory, events: inventory.events.map((type) => (type === 'inventory.validated' ? 'order.created' : type)) } };
 }
 
 /** `a,b`; an empty text is no element. */
 function list(text: string): string[] {
   return text.split(',').map((part) => part.trim()).filter((part) => part !== '');
-}
-
-function yesOrNo(text: string): boolean {
-  if (text !== 'true' && text !== 'false') throw new Error(`The setting observability must be true or false, not '${text}'.`);
-  return text === 'true';
 }
 
 /** Returns a number of days as a retention period of CloudWatch Logs, which has only some of them. */

@@ -9,7 +9,7 @@ type Lines = { sku: string; requested: number }[];
 
 const ORDERS = Array.from({ length: 5 }, newId);
 
-type Kind = 'validated' | 'confirmed' | 'requested' | 'updated' | 'refused' | 'late' | 'cancelled' | 'expired';
+type Kind = 'validated' | 'created' | 'confirmed' | 'requested' | 'updated' | 'refused' | 'late' | 'cancelled' | 'expired';
 
 function eventOf(
   { kind, order, lines, version = 1 }: { kind: Kind; order: number; lines: Lines; version?: number },
@@ -25,6 +25,7 @@ function eventOf(
       const data = { orderId, lines: lines.map((line) => ({ ...line, available: 0 })), sufficient: true, asOf: at };
       return newEvent({ ...common, type: 'inventory.validated', data });
     }
+    case 'created': return newEvent({ ...common, type: 'order.created', data: { orderId, customerId: 'c', items, createdAt: at } });
     case 'confirmed': return newEvent({ ...common, type: 'order.confirmed', data: { ...of, confirmedAt: at } });
     case 'requested': return newEvent({ ...common, type: 'order.update-requested', data: { ...change, requestedAt: at } });
     case 'updated': return newEvent({ ...common, type: 'order.updated', data: { ...change, updatedAt: at } });
@@ -42,7 +43,8 @@ function historyOf(specs: readonly { kind: Kind; order: number; lines: Lines; re
     const before = versions.get(order) ?? 0;
     if (repeats && before > 0) return eventOf({ kind, order, lines, version: before });
     versions.set(order, before + 1);
-    return eventOf({ kind: before === 0 ? 'validated' : kind, order, lines, version: before + 1 });
+    // By the advice or by the order itself.
+    return eventOf({ kind: before > 0 ? kind : lines.length % 2 ? 'validated' : 'created', order, lines, version: before + 1 });
   });
 }
 

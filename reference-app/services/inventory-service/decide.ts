@@ -3,7 +3,8 @@ import { newId, type EventEnvelope, type InventoryUpdated, type StockLine } from
 import { afterVersion, applyInTurn } from '../shared/messaging/gate.ts';
 import type { Outcome } from '../shared/messaging/handler.ts';
 
-export type Caused = 'inventory.validated' | 'order.confirmed' | 'order.update-requested' | 'order.updated' | 'order.update-rejected' | 'order.update-expired' | 'order.cancel-requested' | 'order.expired';
+/** Of the first two, which say the same of an order, the one that comes first decides. */
+export type Caused = 'inventory.validated' | 'order.created' | 'order.confirmed' | 'order.update-requested' | 'order.updated' | 'order.update-rejected' | 'order.update-expired' | 'order.cancel-requested' | 'order.expired';
 
 /** The facts that a decision rests on. */
 export interface Known {
@@ -49,16 +50,29 @@ export function decide(events: readonly EventEnvelope<Caused>[], known: Known, i
   return { outcomes, changes, stock: ledger.changes(), isShort: changes.some(({ data }) => data.outcome === 'REJECTED') };
 }
 
+type First = EventEnvelope<'inventory.validated' | 'order.created'>;
+
+/** It is about a new order, of which the ledger knows nothing. */
+export function isFirst(event: EventEnvelope<Caused>): event is First {
+  return event.type === 'inventory.validated' || event.type === 'order.created';
+}
+
+/** The lines of a new order. */
+export function linesOf(event: First): readonly Wanted[] {
+  return event.type === 'inventory.validated' ? event.data.lines : event.data.items.map(({ sku, quantity }) => ({ sku, requested: quantity }));
+}
+
 /** The effect of an order's next event, or why it has none. */
 function answerTo(event: EventEnvelope<Caused>, ledger: Ledger, id: () => string): Change | { ignored: string } {
   const { orderId } = event.data;
-  if (event.type === 'inventory.validated') {
-    if (ledger.has(orderId)) return { ignored: 'only the first version of an order is validated' };
+  if (isFirst(event)) {
+    if (ledger.has(orderId)) return { ignored: 'only the first version of an order is decided on like this' };
     const eventId = id();
-    ledger.open(orderId, eventId, event.data.lines[0]!.sku);
-    return reserve(event, ledger, eventId, wantedBy(event.data.lines));
+    const wanted = wantedBy(linesOf(event));
+    ledger.open(orderId, eventId, wanted[0]!.sku);
+    return reserve(event, ledger, eventId, wanted);
   }
-  if (!ledger.has(orderId)) return { ignored: 'an order begins with the validation of its stock' };
+  if (!ledger.has(orderId)) return { ignored: 'an order begins with its creation or the validation of its stock' };
   switch (event.type) {
     case 'order.confirmed': {
       const posting = ledger.deduct(orderId);

@@ -418,3 +418,24 @@ test('six workers, all events of all orders in any order, twice and in any batch
     ['RESERVED', 'A 0 3'], ['DEDUCTED', 'A -3 -3'], ['RESERVED', 'B 0 4'], ['DEDUCTED', 'B -4 -4', 'A 2 0'], ['RETURNED', 'A 1 0', 'B 4 0'],
   ]);
 });
+
+test('an order is decided on once, by its creation or by the advice about it, whichever comes first', async () => {
+  await reset();
+  await receive([['A', 'MAIN', 150]]);
+  const orders = Array.from({ length: 60 }, newId);
+  const created = (orderId: string) => newEvent({
+    type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, cause: { id: newId() },
+    data: { orderId, customerId: 'c', items: [{ sku: 'A', quantity: 2 }], createdAt: new Date().toISOString() },
+  });
+  const [first, ...others] = orders;
+  const alone = await handleOnce(inventoryHandler, [created(first!)], db.command);
+  const again = await handleOnce(inventoryHandler, [validated(first!, [{ sku: 'A', requested: 2 }])], db.command);
+  assert.deepEqual([alone, again].map(([outcome]) => outcome!.result), ['ok', 'duplicate']);
+  await Promise.all([
+    ...[0, 20, 40].map((from) => handleOnce(inventoryHandler, others.slice(from, from + 20).map(created), db.command)),
+    ...[40, 0, 20].map((from) => handleOnce(inventoryHandler, others.slice(from, from + 20).map((orderId) => validated(orderId, [{ sku: 'A', requested: 2 }])), db.command)),
+  ]);
+  assert.deepEqual((await updates()).map(({ subject }) => subject).sort(), [...orders].sort());
+  assert.deepEqual((await db.admin.query('SELECT on_hand, reserved FROM inventory.stock_level')).rows, [{ on_hand: 150, reserved: 120 }]);
+  await assertInvariants();
+});

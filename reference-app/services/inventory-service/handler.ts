@@ -14,15 +14,16 @@ const reservations = new Counter({
 const NAME = 'inventory-service';
 
 /**
- * Decides on stock: StockValidated → reserved or rejected; OrderConfirmed → deducted; OrderUpdateRequested → what is wanted on top is
- * reserved or rejected; OrderUpdated → the difference is deducted or returned; an event that ends the order → released or returned. Each
- * answers InventoryUpdated. Whatever the advice in StockValidated says, the writer decides; it is only a copy of the order's lines here.
+ * Decides on stock: StockValidated, or OrderCreated itself where the rules send it → reserved or rejected; OrderConfirmed → deducted;
+ * OrderUpdateRequested → what is wanted on top is reserved or rejected; OrderUpdated → the difference is deducted or returned; an event
+ * that ends the order or an update → released or returned. Each answers InventoryUpdated. Whatever the advice in StockValidated says, the
+ * writer decides; it is only a copy of the order's lines here.
  */
 export const inventoryHandler: Handler<Caused> = {
   name: NAME,
   types: [
-    'inventory.validated', 'order.confirmed', 'order.update-requested', 'order.updated', 'order.update-rejected', 'order.update-expired',
-    'order.cancel-requested', 'order.expired',
+    'inventory.validated', 'order.created', 'order.confirmed', 'order.update-requested', 'order.updated', 'order.update-rejected',
+    'order.update-expired', 'order.cancel-requested', 'order.expired',
   ],
   async handle(events, pool) {
     const known = await read(pool, NAME, events);

@@ -1,4 +1,4 @@
-import type { Caused, Decision, Known } from './decide.ts';
+import { isFirst, linesOf, type Caused, type Decision, type Known } from './decide.ts';
 import type { Entry, Level } from './ledger.ts';
 import type { Queryable } from '../shared/database.ts';
 import { newEvent, type EventEnvelope } from '../shared/events/index.ts';
@@ -37,7 +37,7 @@ type Events = readonly EventEnvelope<Caused>[];
 
 /** The facts for a first try. The key of the ledger shows whether an order was decided before, by another event. */
 export async function read(database: Queryable, consumer: string, events: Events): Promise<Known> {
-  return ask(database, [consumer, uuidArray(events.map(({ id }) => id)), orderIds(events.filter(({ type }) => type !== 'inventory.validated')), skus(events)]);
+  return ask(database, [consumer, uuidArray(events.map(({ id }) => id)), orderIds(events.filter((event) => !isFirst(event))), skus(events)]);
 }
 
 /** All facts except the inbox, which is known from `claim`. */
@@ -125,7 +125,7 @@ function orderIds(events: Events): string {
 function skus(events: Events): string {
   const all = new Set<string>();
   for (const event of events) {
-    if (event.type === 'inventory.validated') for (const { sku } of event.data.lines) all.add(sku);
+    if (isFirst(event)) for (const { sku } of linesOf(event)) all.add(sku);
     else if (event.type === 'order.update-requested') for (const { sku } of event.data.new) all.add(sku);
   }
   return textArray([...all]);

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { MemoryWorld } from './memory-world.ts';
-import { play, Reached, stepsArbitrary, type Plant } from './world.ts';
+import { MODES, play, Reached, stepsArbitrary, type Plant } from './world.ts';
 
 const RUNS = Number(process.env.MODEL_RUNS ?? 3_000);
 
 const property = (plant: Plant, reached = new Reached()) =>
-  fc.asyncProperty(stepsArbitrary, (steps) => play(steps, new MemoryWorld(plant, reached)));
+  fc.asyncProperty(fc.constantFrom(...MODES), stepsArbitrary, (mode, steps) => play(steps, new MemoryWorld(plant, reached, mode)));
 
 test(`${RUNS} random histories, delivered in any order, twice, late, unacknowledged: the invariants hold`, async () => {
   const reached = new Reached();

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { CONSUMERS, Queues, STOCK, SUBSCRIPTIONS, type Look, type Plant, type Reached, type World } from './world.ts';
+import { CONSUMERS, Queues, STOCK, subscriptionsOf, type Look, type Mode, type Plant, type Reached, type Subscriptions, type World } from './world.ts';
 import { decide as decideStock, type Caused } from '../../services/inventory-service/decide.ts';
 import type { Entry, Level } from '../../services/inventory-service/ledger.ts';
 import { decideAnswer, decideCommand, decideExpiry, type Change, type Items, type Order } from '../../services/order-service/lifecycle/decide.ts';
@@ -22,7 +22,8 @@ export class MemoryWorld implements World {
   readonly #outbox: EventEnvelope[] = [];
   #stock: Level[] = STOCK.map((level) => ({ ...level, reserved: 0 }));
   readonly #ledger: (Entry & { readonly type: string })[] = [];
-  readonly #queues = new Queues(async (consumer, batch) => this.#handle(consumer, batch));
+  readonly #subscriptions: Subscriptions;
+  readonly #queues: Queues;
   readonly #inbox = new Map<string, Set<string>>(CONSUMERS.map((name) => [name, new Set()]));
   readonly #parked = new Map<string, Map<string, EventEnvelope>>(CONSUMERS.map((name) => [name, new Map()]));
   /** Versions in the order in which a consumer applied them, by consumer and order. */
@@ -30,9 +31,11 @@ export class MemoryWorld implements World {
   /** What the listeners made of each event. */
   readonly #effects = new Map<string, number>();
 
-  constructor(plant: Plant, reached: Reached) {
+  constructor(plant: Plant, reached: Reached, mode: Mode = 'advised') {
     this.#plant = plant;
     this.#reached = reached;
+    this.#subscriptions = subscriptionsOf(mode);
+    this.#queues = new Queues(async (consumer, batch) => this.#handle(consumer, batch), this.#subscriptions);
   }
 
   get orders(): number {
@@ -107,7 +110,7 @@ export class MemoryWorld implements World {
     for (const [consumer, parked] of this.#parked) assert.equal(parked.size, 0, `I7: ${consumer} keeps what it could apply`);
     for (const event of this.#outbox) {
       for (const consumer of CONSUMERS) {
-        if (!SUBSCRIPTIONS[consumer]!.includes(event.type)) continue;
+        if (!this.#subscriptions[consumer]!.includes(event.type)) continue;
         assert.ok(this.#inbox.get(consumer)!.has(event.id), `I1: ${consumer} has not handled ${event.type}`);
         if (consumer === 'analytics-service' || consumer === 'notification-service') {
           assert.equal(this.#effects.get(`${consumer} ${event.id}`), 1, `I11: effects of ${event.type} on ${consumer}`);

@@ -12,14 +12,24 @@ import type { Outcome } from '../../services/shared/messaging/handler.ts';
 // The system as the model-based test drives it: orders, commands about them, and queues whose messages are delivered in any order, twice,
 // or later. It is there twice, as the pure decisions with memory around them and as the services on PostgreSQL.
 
+/** By which event the inventory hears of a new order: the advice about it, the order itself, or both, as while the rules change. */
+const FIRST = { advised: ['inventory.validated'], direct: ['order.created'], both: ['inventory.validated', 'order.created'] } as const;
+export type Mode = keyof typeof FIRST;
+export const MODES = Object.keys(FIRST) as Mode[];
+export type Subscriptions = Readonly<Record<string, readonly EventType[]>>;
+
 /** Who gets what; only inventory's rule depends on more than the type, and takes no more than these. */
-export const SUBSCRIPTIONS: Readonly<Record<string, readonly EventType[]>> = {
-  'stock-service': ['order.created'],
-  'inventory-service': inventoryHandler.types,
-  'order-status': orderStatusHandler.types,
-  'analytics-service': analyticsHandler.types,
-  'notification-service': createNotificationHandler(() => undefined).types,
-};
+export function subscriptionsOf(mode: Mode): Subscriptions {
+  const first: readonly EventType[] = FIRST[mode];
+  return {
+    'stock-service': ['order.created'],
+    'inventory-service': inventoryHandler.types.filter((type) => first.includes(type) || !(FIRST.both as readonly EventType[]).includes(type)),
+    'order-status': orderStatusHandler.types,
+    'analytics-service': analyticsHandler.types,
+    'notification-service': createNotificationHandler(() => undefined).types,
+  };
+}
+export const SUBSCRIPTIONS = subscriptionsOf('advised');
 export const CONSUMERS = Object.keys(SUBSCRIPTIONS);
 
 /** Scarce enough that some orders, and some updates, are refused. */
@@ -85,12 +95,15 @@ export class Queues {
   readonly #messages = new Map<string, EventEnvelope[]>(CONSUMERS.map((name) => [name, []]));
   readonly #handle: (consumer: string, batch: readonly EventEnvelope[]) => Promise<readonly Outcome[]>;
 
-  constructor(handle: (consumer: string, batch: readonly EventEnvelope[]) => Promise<readonly Outcome[]>) {
+  readonly #subscriptions: Subscriptions;
+
+  constructor(handle: (consumer: string, batch: readonly EventEnvelope[]) => Promise<readonly Outcome[]>, subscriptions = SUBSCRIPTIONS) {
     this.#handle = handle;
+    this.#subscriptions = subscriptions;
   }
 
   publish(event: EventEnvelope): void {
-    for (const consumer of CONSUMERS) if (SUBSCRIPTIONS[consumer]!.includes(event.type)) this.#messages.get(consumer)!.push(event);
+    for (const consumer of CONSUMERS) if (this.#subscriptions[consumer]!.includes(event.type)) this.#messages.get(consumer)!.push(event);
   }
 
   async deliver(consumer: string, picks: readonly number[], acknowledge: boolean): Promise<void> {
