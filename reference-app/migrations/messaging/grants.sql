@@ -4,9 +4,11 @@ REVOKE ALL ON ALL SEQUENCES IN SCHEMA messaging FROM PUBLIC, :command, :query;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA messaging FROM PUBLIC, :command, :query;
 
 GRANT USAGE ON SCHEMA messaging TO :command, :query;
-GRANT EXECUTE ON FUNCTION messaging.handled, messaging.first_id, messaging.remember, messaging.publish, messaging.maintain, messaging.prune, messaging.oldest_transaction,
-  messaging.park, messaging.waiting, messaging.waiting_since, messaging.unpark TO :command;
-GRANT SELECT ON messaging.forgotten TO :command;
+GRANT EXECUTE ON FUNCTION messaging.handled, messaging.first_id, messaging.remember, messaging.publish, messaging.maintain, messaging.prune, messaging.oldest_transaction, messaging.oldest_snapshot,
+  messaging.park, messaging.waiting, messaging.waiting_since, messaging.unpark, messaging.parked_state, messaging.give_up_parked,
+  messaging.begin_consumer, messaging.unremembered TO :command;
+GRANT SELECT ON messaging.forgotten, messaging.partition TO :command;
+GRANT SELECT, INSERT ON messaging.consumer TO :command;
 GRANT SELECT, INSERT ON messaging.outbox, messaging.outbox_dead TO :command;
 GRANT SELECT, INSERT, UPDATE ON messaging.parked, messaging.dead_letter TO :command;
 GRANT SELECT, UPDATE ON messaging.relay_cursor TO :command;

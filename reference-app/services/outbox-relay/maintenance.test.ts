@@ -131,41 +131,118 @@ test('when nobody made partitions in time the default one takes the rows, and th
   await db.drop();
 });
 
-test('old idempotency keys and sent notifications go, young and unsent ones stay', async () => {
+test('a large default partition is not looked through under the lock of a new one', async () => {
+  const db = await fastDatabase();
+  await db.admin.query(`INSERT INTO messaging.outbox (event_id, aggregate_id, detail_type, envelope, created_at)
+      SELECT gen_random_uuid(), 'a', 'X', repeat('x', 300), now() - make_interval(mins => n) FROM generate_series(1, 25000) AS n;
+    INSERT INTO messaging.inbox (consumer, event_id) SELECT 'a' || n % 10, messaging.first_id(now() - make_interval(mins => n)) FROM generate_series(1, 150000) AS n`);
+  const client = await db.command.connect();
+  const proofs: string[] = [];
+  client.on('notice', ({ message }) => message?.includes('is implied by existing constraints') && proofs.push(message));
+  await client.query('SET client_min_messages = debug1');
+  const done: string[] = [];
+  for (let step: string | null = ''; step !== null;) {
+    ({ rows: [{ done: step }] } = await client.query({ ...MAINTAIN, values: [null, null, '1 day'] }));
+    if (step !== null) done.push(step.replace(/_\d.*/, ''));
+  }
+  client.release(true);
+  const count = (text: string) => done.filter((one) => one === text).length;
+  for (const parent of ['outbox', 'inbox']) {
+    // Today and tomorrow are left; each of the others is announced, checked and made.
+    assert.deepEqual([count(`left to the default partition: ${parent}`), count(`announced ${parent}`), count(`checked ${parent}`), count(`made ${parent}`)], [2, 6, 6, 6]);
+    assert.equal(proofs.filter((proof) => proof.includes(`"${parent}_default"`)).length, 6);
+  }
+  const { rows } = await db.admin.query(`SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid IN ('messaging.outbox_default'::regclass, 'messaging.inbox_default'::regclass)`);
+  assert.deepEqual(rows, []);
+  await appendToOutbox(db.command, [event()]);
+
+  // What was begun for another width does not stay.
+  await db.admin.query(`ALTER TABLE messaging.outbox_default ADD CONSTRAINT outbox_another CHECK (created_at < '2020-01-01Z') NOT VALID`);
+  await maintain(db, null);
+  await appendToOutbox(db.command, [event()]);
+  await db.drop();
+});
+
+test('old dead events, idempotency keys and sent notifications go, young and unsent ones stay', async () => {
   const db = await server.database();
   await db.admin.query(`INSERT INTO orders.idempotency_key (key, body_hash, order_id, created_at)
     VALUES ('old', '', gen_random_uuid(), now() - interval '2 days'), ('young', '', gen_random_uuid(), now())`);
   const old = 'messaging.first_id(now() - interval \'2 days\')';
   await db.admin.query(`INSERT INTO notification.notification (order_id, version, outcome, sent_at) VALUES
     (${old}, 2, 'SENT', now() - interval '2 days'), (${old}, 2, 'UNSENT', NULL), ($1, 2, 'YOUNG', now())`, [newId()]);
+  await db.admin.query(`INSERT INTO messaging.outbox_dead (xid, id, event_id, aggregate_id, detail_type, envelope, error, failed_at)
+    VALUES ('1', 1, gen_random_uuid(), 'a', 'X', '', 'old', now() - interval '2 days'), ('1', 2, gen_random_uuid(), 'a', 'X', '', 'young', now())`);
   await db.command.query({ ...PRUNE, values: ['1 day', '1 day', '1 day', '1 day', 100] });
+  assert.deepEqual((await db.admin.query('SELECT error FROM messaging.outbox_dead')).rows, [{ error: 'young' }]);
   assert.deepEqual((await db.admin.query('SELECT key FROM orders.idempotency_key')).rows, [{ key: 'young' }]);
   assert.deepEqual((await db.admin.query('SELECT outcome FROM notification.notification ORDER BY 1')).rows, [{ outcome: 'UNSENT' }, { outcome: 'YOUNG' }]);
   await db.drop();
 });
 
-test('a replay of what the inbox has forgotten counts as handled; ids without time never do', async () => {
-  const db = await server.database();
-  let effects = 0;
-  const handler: Handler<'order.created'> = {
-    name: 'counting',
+/** Remembers as the handlers do. */
+function counting(name: string): Handler<'order.created'> & { effects: number } {
+  return {
+    name,
+    effects: 0,
     types: ['order.created'],
     async handle(events, pool) {
-      const known = await handledBefore('counting', events, pool);
+      const known = await handledBefore(name, events, pool);
       const fresh = events.filter(({ id }) => !known.has(id));
-      effects += fresh.length;
-      if (fresh.length > 0) await pool.query('SELECT messaging.remember($1, $2)', ['counting', fresh.map(({ id }) => id)]);
+      this.effects += fresh.length;
+      if (fresh.length > 0) await pool.query('SELECT messaging.remember($1, $2)', [name, fresh.map(({ id }) => id)]);
       return events.map(({ id }) => ({ eventId: id, result: known.has(id) ? 'duplicate' : 'ok' }));
     },
   };
-  const ancient = event(newId(), (await db.admin.query<{ id: string }>('SELECT messaging.first_id(now() - interval \'40 days\') AS id')).rows[0]!.id);
+}
+
+test('a replay of what the inbox has forgotten is not handled again, and does not look like a duplicate; ids without time are never forgotten', async () => {
+  const db = await server.database();
+  const handler = counting('old-consumer');
+  const ancient = await eventOf(db, '40 days');
   const foreign = event(newId(), '00000000-0000-4000-8000-000000000001');
   await db.admin.query('INSERT INTO messaging.forgotten VALUES (\'inbox\', now() - interval \'30 days\')');
-  const outcomes = await handleOnce(handler, [ancient, foreign, event()], db.command);
-  assert.deepEqual(outcomes.map(({ result }) => result), ['duplicate', 'ok', 'ok']);
-  assert.equal(effects, 2);
+  const remembered = await eventOf(db, '20 days');
+  for (const [result, effects] of [['ok', 2], ['duplicate', 2]] as const) {
+    const outcomes = await handleOnce(handler, [ancient, foreign, remembered], db.command);
+    assert.deepEqual(outcomes.map((outcome) => outcome.result), ['forgotten', result, result]);
+    assert.equal(handler.effects, effects);
+  }
   await db.drop();
 });
+
+test('a new consumer handles history from before the inbox remembers, once; another that was there does not', async () => {
+  const db = await server.database();
+  const [old, young] = [counting('old-consumer'), counting('new-consumer')];
+  const begin = (name: string) => db.command.query('SELECT messaging.begin_consumer($1)', [name]);
+  const forget = (ago: string) => db.admin.query(
+    'INSERT INTO messaging.forgotten VALUES (\'inbox\', now() - $1::interval) ON CONFLICT (parent) DO UPDATE SET before = excluded.before', [ago]);
+  // Migrated: it was there before its beginning was written down.
+  await db.admin.query('INSERT INTO messaging.consumer (consumer, began_at) VALUES ($1, now() - interval \'1 day\')', [old.name]);
+  await begin(old.name);
+  await forget('30 days');
+  await begin(young.name);
+  const history = [await eventOf(db, '40 days'), await eventOf(db, '90 days')];
+  const results = async (handler: Handler<'order.created'>) => (await handleOnce(handler, history, db.command)).map(({ result }) => result);
+  assert.deepEqual(await results(old), ['forgotten', 'forgotten']);
+  assert.deepEqual(await results(young), ['ok', 'ok']);
+  await begin(young.name);
+  assert.deepEqual(await results(young), ['duplicate', 'duplicate']);
+  assert.equal(young.effects, 2);
+  // Its beginning does not move: what it may have handled and is forgotten since then stays so.
+  const recent = await eventOf(db, '25 days');
+  await forget('20 days');
+  assert.deepEqual((await handleOnce(young, [recent], db.command)).map(({ result }) => result), ['forgotten']);
+  // And when the inbox lets go of the history itself, that is forgotten, too.
+  await db.admin.query('UPDATE messaging.inbox_default SET processed_at = processed_at - interval \'31 days\'; UPDATE messaging.consumer SET began_at = began_at - interval \'31 days\'');
+  await db.command.query({ ...PRUNE, values: ['30 days', '30 days', '30 days', '30 days', 100] });
+  assert.deepEqual(await results(young), ['forgotten', 'forgotten']);
+  assert.equal(young.effects, 2);
+  await db.drop();
+});
+
+async function eventOf(db: TestDatabase, ago: string): Promise<EventEnvelope<'order.created'>> {
+  return event(newId(), (await db.admin.query<{ id: string }>('SELECT messaging.first_id(now() - $1::interval) AS id', [ago])).rows[0]!.id);
+}
 
 test('maintenance beside traffic loses nothing', async () => {
   const db = await server.database();

@@ -12,15 +12,22 @@ BEGIN
   GET DIAGNOSTICS gone = ROW_COUNT; total := total + gone;
   DELETE FROM messaging.inbox_default i WHERE i.ctid = ANY (ARRAY(SELECT d.ctid FROM messaging.inbox_default d WHERE d.processed_at < now() - p_inbox LIMIT p_limit));
   GET DIAGNOSTICS gone = ROW_COUNT; total := total + gone;
+  -- Here lies the history that new consumers were fed with; see messaging.unremembered.
+  IF gone > 0 THEN
+    INSERT INTO messaging.forgotten AS f VALUES ('inbox_default', now() - p_inbox) ON CONFLICT (parent) DO UPDATE SET before = greatest(f.before, excluded.before);
+  END IF;
   DELETE FROM orders.idempotency_key k WHERE k.key = ANY (ARRAY(
     SELECT d.key FROM orders.idempotency_key d WHERE d.created_at < now() - p_keys ORDER BY d.created_at LIMIT p_limit));
   GET DIAGNOSTICS gone = ROW_COUNT; total := total + gone;
-  -- The timeline is kept as long as its events.
+  -- The timeline is kept as long as its events; what was given up is applied all the same if its turn comes in a month.
   DELETE FROM messaging.parked p WHERE p.ctid = ANY (ARRAY(
-    SELECT d.ctid FROM messaging.parked d WHERE d.applied_at < now() - p_outbox LIMIT p_limit));
+    SELECT d.ctid FROM messaging.parked d WHERE d.applied_at < now() - p_outbox OR (d.applied_at IS NULL AND d.given_up_at < now() - p_inbox) LIMIT p_limit));
   GET DIAGNOSTICS gone = ROW_COUNT; total := total + gone;
   DELETE FROM messaging.dead_letter l WHERE l.ctid = ANY (ARRAY(
     SELECT d.ctid FROM messaging.dead_letter d WHERE d.at < now() - p_outbox LIMIT p_limit));
+  GET DIAGNOSTICS gone = ROW_COUNT; total := total + gone;
+  DELETE FROM messaging.outbox_dead o WHERE o.ctid = ANY (ARRAY(
+    SELECT d.ctid FROM messaging.outbox_dead d WHERE d.failed_at < now() - p_outbox LIMIT p_limit));
   GET DIAGNOSTICS gone = ROW_COUNT; total := total + gone;
   -- Order ids begin with their time, so the primary key finds the old ones.
   DELETE FROM notification.notification n WHERE n.ctid = ANY (ARRAY(

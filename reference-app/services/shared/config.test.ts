@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import Type from 'typebox';
-import { ConfigError, databaseConfig, maskConfig, processConfig, readConfig, readerConfig } from './config.ts';
+import { ConfigError, databaseConfig, inboxConfig, maskConfig, processConfig, readConfig, readerConfig } from './config.ts';
 import { createLogger } from './telemetry.ts';
 
 const Schema = Type.Object({
@@ -50,4 +50,12 @@ test('the reader may have a port of its own, and another engine than PostgreSQL 
   assert.deepEqual([DB_PORT, DB_READER_PORT, DB_ENGINE], [5433, 6433, 'postgres']);
   assert.throws(() => readConfig(schema, { ...environment, DB_ENGINE: 'mysql', DB_READER_PORT: '0' }), (error) => error instanceof ConfigError
     && /^DB_ENGINE .*"mysql"; set it to: postgres,/m.test(error.problems.join('\n')) && /^DB_READER_PORT must be >= 1, but is 0;/m.test(error.problems.join('\n')));
+});
+
+test('the inbox remembers for as long as queues can hold a message, or for ever', () => {
+  const hours = (value?: string) => readConfig(Type.Object(inboxConfig), { INBOX_RETENTION_HOURS: value }).INBOX_RETENTION_HOURS;
+  assert.deepEqual([hours(), hours('0'), hours('672')], [720, 0, 672]);
+  for (const wrong of ['671.9', '24', '-1', 'month']) {
+    assert.throws(() => hours(wrong), (error) => error instanceof ConfigError && /INBOX_RETENTION_HOURS.* at least 672, since a queue/.test(error.message), wrong);
+  }
 });

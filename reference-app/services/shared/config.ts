@@ -83,8 +83,21 @@ export const readerConfig = {
 export const consumerConfig = {
   QUEUE_URL: Type.String({ pattern: '^https?://.+', description: 'the URL of the queue to consume' }),
   CONSUMER_RECEIVERS: Type.Integer({ minimum: 1, maximum: 50, default: 4, description: 'the most receive calls at once (each brings at most ten messages)' }),
-  CONSUMER_LINGER_MS: Type.Integer({ minimum: 0, maximum: 1000, default: 20, description: 'the pause after a receive call that brought few messages' }),
+  CONSUMER_LINGER_MS: Type.Integer({ minimum: 0, maximum: 1000, default: 20, description: 'the pause in milliseconds after a receive call that brought few events' }),
   CONSUMER_WAIT_SECONDS: Type.Integer({ minimum: 0, maximum: 20, default: 20, description: 'how long a receive call waits for a message' }),
   CONSUMER_BATCH_SIZE: Type.Integer({ minimum: 1, maximum: 5000, default: 500, description: 'the most events of one transaction' }),
   CONSUMER_CONCURRENCY: Type.Integer({ minimum: 1, maximum: 20, default: 2, description: 'how many transactions to run at once' }),
+  CONSUMER_PARKED_HOURS: Type.Number({ exclusiveMinimum: 0, default: 24, description: 'after how many hours without its earlier version a parked event is a dead letter' }),
+};
+
+const QUEUES_HOLD_HOURS = 28 * 24;
+
+/** Processes that delete old ids from the inbox. With less, a redriven dead letter would be taken for history, and lost. */
+export const inboxConfig = {
+  INBOX_RETENTION_HOURS: Type.Number({
+    default: 24 * 30,
+    anyOf: [{ const: 0 }, { minimum: QUEUES_HOLD_HOURS }],
+    description: 'for how many hours to keep the ids of handled events: 0 is forever, anything else at least '
+      + `${QUEUES_HOLD_HOURS}, since a queue and then its dead-letter queue hold a message for up to 14 days each`,
+  }),
 };

@@ -47,6 +47,7 @@ export function runConsumerWorker<T extends EventType, P, X extends TObject>(
           batchSize: config.CONSUMER_BATCH_SIZE,
           concurrency: config.CONSUMER_CONCURRENCY,
           waitTimeSeconds: config.CONSUMER_WAIT_SECONDS,
+          parkedHours: config.CONSUMER_PARKED_HOURS,
         });
         return {
           ready: () => consumer.ready(),

@@ -672,7 +672,7 @@ describe('api-read-service', () => {
       await db.command.query(`WITH change AS (
           INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id, cause_id) VALUES ($1, 2, 'PENDING', 'CANCEL_PENDING', $2, $3)
         ) UPDATE orders.orders SET status = 'CANCEL_PENDING', version = 2 WHERE order_id = $1`, [orderId, requested.id, requested.causationid]);
-      await park('inventory-service', [requested], [{ eventId: requested.id, result: 'parked', reason: 'version 1 of the order comes first' }], db.command);
+      await park({ name: 'inventory-service' }, [requested], [{ eventId: requested.id, result: 'parked', reason: 'version 1 of the order comes first' }], db.command);
       await noteDeadLetters('order-status', [{ event: requested, error: 'division by zero' }], db.command);
       await db.admin.query(`INSERT INTO messaging.outbox_dead (xid, id, event_id, aggregate_id, detail_type, envelope, error)
         SELECT xid, id, event_id, aggregate_id, detail_type, envelope, 'too large'

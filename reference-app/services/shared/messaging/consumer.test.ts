@@ -4,16 +4,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import {
-  ChangeMessageVisibilityBatchCommand, CreateQueueCommand, DeleteMessageBatchCommand, DeleteQueueCommand, GetQueueAttributesCommand, ReceiveMessageCommand, SendMessageBatchCommand, SQSClient,
+  ChangeMessageVisibilityBatchCommand, CreateQueueCommand, DeleteMessageBatchCommand, DeleteQueueCommand, GetQueueAttributesCommand, OverLimit, ReceiveMessageCommand, SendMessageBatchCommand, SQSClient,
 } from '@aws-sdk/client-sqs';
 import { SqsEndpoint } from 'cdk-local-run/sqs/endpoint';
 import { withTransaction } from '../database.ts';
 import { newEvent, newId, type EventEnvelope } from '../events/index.ts';
+import { createLogger } from '../telemetry.ts';
 import { createSchemas, eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../testing.ts';
 import { runConsumer, type Consumer, type ConsumerOptions } from './consumer.ts';
 import type { Handler } from './handler.ts';
 import { handledBefore, handleIsolating } from './inbox.ts';
-import { eventsConsumed, messagesConsumed } from './metrics.ts';
+import { eventsConsumed, messagesConsumed, overLimit } from './metrics.ts';
 
 let server: TestServer;
 let db: TestDatabase;
@@ -42,9 +43,10 @@ function clientFor(address: string): SQSClient {
   return new SQSClient({ endpoint: address, region: 'eu-central-1', credentials: { accessKeyId: 'test', secretAccessKey: 'test' } });
 }
 
-/** The client, and somebody who hears of each call and its answer. */
-function clientThat(hears: (command: unknown, answer: unknown) => void): SQSClient {
+/** The client, and somebody who hears of each call and its answer, and perhaps somebody who refuses some. */
+function clientThat(hears: (command: unknown, answer: unknown) => void, refuses: (command: unknown) => void = () => {}): SQSClient {
   const send = async (...args: Parameters<typeof sqs.send>) => {
+    refuses(args[0]);
     const answer = await sqs.send(...args) as unknown;
     hears(args[0], answer);
     return answer;
@@ -350,6 +352,26 @@ test('while the database is away nothing is lost or dead-lettered, and the consu
     await eventually(() => depth(url), ({ visible, inFlight }) => visible + inFlight === 0);
   });
   assert.equal((await depth(deadLetterUrl)).visible, 0);
+});
+
+test('a queue that has too many messages in flight is reported, and is no reason to be unready', async () => {
+  const { url } = await createQueue();
+  const lines: { message: string; level: unknown }[] = [];
+  const logger = createLogger({ service: 'test' }, { write: (line) => void lines.push(JSON.parse(line) as never) });
+  let refused = 0;
+  const full = clientThat(() => {}, (command) => {
+    if (!(command instanceof ReceiveMessageCommand) || ++refused > 3) return;
+    throw new OverLimit({ message: 'Too many messages in flight.', $metadata: {} });
+  });
+  const event = created();
+  await send(url, [inBus(event)]);
+  await consuming({ handler: handlerFor('over-limit-test'), queueUrl: url, sqs: full, logger }, async (consumer) => {
+    await eventually(async () => refused, (count) => count >= 2);
+    assert.equal(consumer.ready(), true);
+    await eventually(() => effects([event]), allOnce);
+  });
+  assert.equal(lines.filter(({ message }) => /too many are in flight/.test(message)).length, 1, 'once, not with every call');
+  assert.equal((await overLimit.get()).values.find(({ labels }) => labels.consumer === 'over-limit-test')?.value, 3);
 });
 
 test('a consumer that starts before the schema and the queue waits for both', async () => {

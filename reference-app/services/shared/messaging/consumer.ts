@@ -10,9 +10,10 @@ import { traceIdOf, type Logger } from '../telemetry.ts';
 import { Batch, countEvents, hold, takeEvents, type FailedEvent, type FailedMessage } from './batch.ts';
 import { noteDeadLetters } from './dead-letters.ts';
 import type { Handler } from './handler.ts';
-import { handleIsolating, handleOverdue } from './inbox.ts';
+import { handleIsolating } from './inbox.ts';
 import { createQueueClient, InputQueue, MAX_BATCH, type Held } from './input-queue.ts';
-import { batchSize, endToEndLatency, eventsConsumed, inHand, messagesConsumed } from './metrics.ts';
+import { keepParked } from './keep-parked.ts';
+import { batchSize, endToEndLatency, eventsConsumed, inHand, messagesConsumed, overLimit } from './metrics.ts';
 
 export interface ConsumerOptions<T extends EventType> {
   readonly handler: Handler<T>;
@@ -22,7 +23,7 @@ export interface ConsumerOptions<T extends EventType> {
   readonly sqs?: SQSClient;
   /** The most receive calls at once; each brings at most ten messages. One is always open, and further ones while more is waiting. @default 4 */
   readonly receivers?: number;
-  /** A receive call that brought few messages is followed by the next one after so many milliseconds, for which others gather. @default 20 */
+  /** A receive call that brought few events is followed by the next one after so many milliseconds, for which others gather. @default 20 */
   readonly lingerMs?: number;
   /** The most events of one transaction. @default 500 */
   readonly batchSize?: number;
@@ -34,6 +35,8 @@ export interface ConsumerOptions<T extends EventType> {
   readonly firstBackOffSeconds?: number;
   /** @default 300 */
   readonly maxBackOffSeconds?: number;
+  /** An event whose earlier version has not come for so many hours is a dead letter. @default 24 */
+  readonly parkedHours?: number;
 }
 
 export interface Consumer {
@@ -43,19 +46,21 @@ export interface Consumer {
   stop(): Promise<void>;
 }
 
-/** Parked events are applied with what closes their gap; so often is looked for what was left behind. */
-const PARKED_SECONDS = 1;
 /** Fewer events are not worth a second transaction at the same time. */
 const MIN_SHARE = 100;
 const RECEIVE_GRACE_MS = 1_000;
 /** So many messages of the ten of a receive call mean that more are waiting. */
 const PLENTY = 8;
+/** So many events at once, of bundles, are worth their call: no need to wait for company. */
+const MANY_EVENTS = 50;
 /** A call costs about as much as handling an event, and nobody waits for a delete: it is with others, if they come within this time. */
 const DELETE_MS = 200;
+const OVER_LIMIT_REPORT_MS = 60_000;
 const MAX_VISIBILITY_SECONDS = 43_200;
 /** The number of times that an event may take too long before it counts as its own fault: ten minutes, with statements of 30 s. */
 const PATIENCE = 20;
-const PROBE = 'SELECT FROM messaging.inbox LIMIT 0';
+/** The first start of a consumer is remembered; later ones only probe the database. */
+const BEGIN = { name: 'inbox-begin', text: 'SELECT messaging.begin_consumer($1)' };
 const backOff = backOffOf({ firstMs: 100, maxMs: 1_000 });
 
 /** Consumes a queue with a handler until it is stopped. Never gives up: it waits for a queue or database that is away. */
@@ -74,6 +79,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
   readonly #concurrency: number;
   readonly #slots: Slots;
   readonly #waitTimeSeconds: number;
+  readonly #parkedHours: number;
   readonly #backOff: { first: number; max: number };
 
   readonly #stopping = new AbortController();
@@ -90,6 +96,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
   readonly #settling = new Set<Promise<void>>();
   readonly #deletes = new Gather<Held>({ enough: MAX_BATCH, ms: DELETE_MS, send: (ten) => this.#settle(this.#queue.delete(ten), ten) });
   #receivers: Loop[] = [];
+  #overLimitUntil = 0;
   /** The receivers that may ask now; the others rest. */
   #busyReceivers = 1;
 
@@ -114,6 +121,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
       this.#startBatches();
     });
     this.#waitTimeSeconds = options.waitTimeSeconds ?? 20;
+    this.#parkedHours = options.parkedHours ?? 24;
     this.#backOff = { first: options.firstBackOffSeconds ?? 1, max: Math.min(options.maxBackOffSeconds ?? 300, MAX_VISIBILITY_SECONDS) };
     this.#loop = this.#run();
   }
@@ -149,7 +157,15 @@ class QueueConsumer<T extends EventType> implements Consumer {
     if (this.#isStopping) return;
     this.#log.info({ visibilitySeconds: this.#visibilitySeconds, maxReceiveCount: this.#maxReceiveCount }, 'consuming');
     this.#keepHeld();
-    const parked = this.#keepParked();
+    const parked = keepParked({
+      handler: this.#handler,
+      pool: this.#pool,
+      log: this.#log,
+      signal: this.#stopping.signal,
+      giveUpSeconds: this.#parkedHours * 3_600,
+      isBlocked: () => this.#blocked > 0,
+      answered: (yes) => { this.#databaseAnswers = yes; },
+    });
     this.#receivers = Array.from({ length: this.#mostReceivers }, (_, i) => this.#receive(i));
     await Promise.all([...this.#receivers, parked].map(({ ended }) => ended));
   }
@@ -168,19 +184,21 @@ class QueueConsumer<T extends EventType> implements Consumer {
         const messages = await this.#queue.receive(this.#waitTimeSeconds, this.#receiving.signal);
         if (!this.#queueAnswers) this.#log.info('the queue answers again');
         this.#queueAnswers = true;
-        this.#take(messages);
+        const events = this.#take(messages);
         if (messages.length >= PLENTY) {
           this.#busyReceivers = Math.min(this.#busyReceivers + 1, this.#mostReceivers);
           this.#receivers[this.#busyReceivers - 1]?.wake();
         } else {
           this.#busyReceivers = Math.max(1, this.#busyReceivers - 1);
           // Not as the rest of the loop: that one ends with every batch.
-          if (messages.length > 0) await pause(this.#lingerMs, this.#stopping.signal);
+          if (events > 0 && events < MANY_EVENTS) await pause(this.#lingerMs, this.#stopping.signal);
         }
         return 0;
       },
       failed: (error) => {
         if (this.#isStopping) return;
+        // The queue answers: 120,000 of its messages are in the hands of consumers, and no new pod would get one.
+        if ((error as Error).name === 'OverLimit') return this.#reportOverLimit(error);
         if (this.#queueAnswers) this.#log.warn({ err: error }, 'the queue does not answer; waiting');
         this.#queueAnswers = false;
       },
@@ -188,15 +206,22 @@ class QueueConsumer<T extends EventType> implements Consumer {
     });
   }
 
-  #take(messages: readonly Message[]): void {
+  #reportOverLimit(error: unknown): void {
+    overLimit.inc({ consumer: this.#handler.name });
+    if (Date.now() < this.#overLimitUntil) return;
+    this.#overLimitUntil = Date.now() + OVER_LIMIT_REPORT_MS;
+    this.#log.error({ err: error }, 'the queue gives no message: too many are in flight; received messages are neither deleted nor given back, or there are too many consumers');
+  }
+
+  /** Answers how many events the messages have. */
+  #take(messages: readonly Message[]): number {
     const visibleAt = Date.now() + this.#visibilitySeconds * 1000;
-    for (const message of messages) {
-      const held = hold(message, visibleAt);
-      this.#held.add(held);
-      this.#waiting.push(held);
-    }
+    const taken = messages.map((message) => hold(message, visibleAt));
+    for (const held of taken) this.#held.add(held);
+    this.#waiting.push(...taken);
     inHand.set({ consumer: this.#handler.name }, this.#held.size);
     this.#startBatches();
+    return countEvents(taken);
   }
 
   // No timer: a batch starts when a transaction slot is free, so that batches are small when idle and large under load. What
@@ -330,27 +355,6 @@ class QueueConsumer<T extends EventType> implements Consumer {
     });
   }
 
-  /** Tries parked events again, those of other processes too. */
-  #keepParked(): Loop {
-    const untilNext = () => PARKED_SECONDS * 1000 * (1 - Math.random() / 4);
-    return runLoop({
-      signal: this.#stopping.signal,
-      round: async () => {
-        if (this.#blocked > 0) return untilNext();
-        await handleOverdue(this.#handler, PARKED_SECONDS, this.#pool, (event, error) => {
-          this.#log.warn({ err: error, eventId: event.id, type: event.type, orderId: event.subject }, 'a parked event could not be applied; it goes on waiting');
-        });
-        this.#databaseAnswers = true;
-        return untilNext();
-      },
-      failed: (error) => {
-        if (isUnavailable(error)) this.#databaseAnswers = false;
-        this.#log.debug({ err: error }, 'parked events have to wait');
-      },
-      backOff: untilNext,
-    });
-  }
-
   // --- waiting -------------------------------------------------------------------------------------------------
 
   async #readQueueAttributes(): Promise<void> {
@@ -374,7 +378,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
     await runLoop({
       signal: this.#stopping.signal,
       round: async () => {
-        await this.#pool.query(PROBE);
+        await this.#pool.query({ ...BEGIN, values: [this.#handler.name] });
         this.#databaseAnswers = true;
         return 'end';
       },

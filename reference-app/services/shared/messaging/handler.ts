@@ -2,12 +2,12 @@ import type { Pool } from '../database.ts';
 import type { EventEnvelope, EventType } from '../events/index.ts';
 
 /**
- * ok: done now; duplicate: done before; ignored: nothing to do. Of the others nothing was written. parked: an earlier version of the order
+ * ok: done now; duplicate: done before; forgotten: so old that nobody knows whether it was done before; ignored: nothing to do. Of the others nothing was written. parked: an earlier version of the order
  * comes first, and the host keeps the event until then; retry: not yet for another reason, give it back.
  */
 export interface Outcome {
   readonly eventId: string;
-  readonly result: 'ok' | 'duplicate' | 'ignored' | 'parked' | 'retry';
+  readonly result: 'ok' | 'duplicate' | 'forgotten' | 'ignored' | 'parked' | 'retry';
   readonly reason?: string;
   /** Called after the commit: metrics, and effects outside of the database. Not called for a transaction that fails. */
   readonly committed?: () => void;

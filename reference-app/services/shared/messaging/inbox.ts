@@ -9,6 +9,9 @@ import { applyOverdue, applyWaiting, park } from './parking.ts';
 const HANDLED = { name: 'inbox-handled', text: 'SELECT messaging.handled($1, $2::text::uuid[]) AS handled' };
 const REMEMBER = { name: 'inbox-remember', text: 'SELECT messaging.remember($1, $2::text::uuid[])' };
 const ANSWER = { name: 'inbox-answer', text: `SELECT messaging.remember($1, $2::text::uuid[]), messaging.publish(${publishParameters(3)})` };
+const UNREMEMBERED = { name: 'inbox-unremembered', text: 'SELECT messaging.unremembered($1, $2::text::uuid[]) AS forgotten' };
+/** The inbox remembers longer than this. */
+const YOUNG_MS = 3_600_000;
 const ATTEMPTS = 4;
 
 /**
@@ -21,23 +24,24 @@ export async function handleOnce<T extends EventType>(
   const wanted: EventEnvelope<T>[] = [];
   const others: EventEnvelope<T>[] = [];
   for (const event of events) ((handler.types as readonly EventType[]).includes(event.type) ? wanted : others).push(event);
-  const outcomes = wanted.length > 0 ? await handleWanted(handler, wanted, pool) : [];
-  if (others.length > 0) outcomes.push(...await again(() => ignore(handler.name, others, pool)));
-  await park(handler.name, wanted, outcomes, pool);
+  const known = wanted.length > 0 ? await handleWanted(handler, wanted, pool) : [];
+  if (others.length > 0) known.push(...await again(() => ignore(handler.name, others, pool)));
+  const outcomes = await tellForgotten(handler.name, known, pool);
+  await park(handler, wanted, outcomes, pool);
   outcomes.forEach((outcome) => outcome.committed?.());
   try {
-    await applyWaiting(handler.name, wanted, outcomes, (waiting) => handleWanted(handler, waiting, pool), pool);
+    await applyWaiting(handler, wanted, outcomes, (waiting) => handleWanted(handler, waiting, pool), pool);
   } catch {
     // The batch is done with. What waits goes on waiting; the poll tries it again and says why it can't.
   }
   return outcomes;
 }
 
-/** Tries the events that have been parked for a number of seconds; see `applyOverdue`. */
+/** Tries the parked events that are due, with 0 seconds all of them; see `applyOverdue`. */
 export async function handleOverdue<T extends EventType>(
-  handler: Handler<T>, seconds: number, pool: Pool, failed: (event: EventEnvelope, error: unknown) => void,
+  handler: Handler<T>, firstSeconds: number, pool: Pool, failed: (event: EventEnvelope, error: unknown) => void, giveUpSeconds = Infinity,
 ): Promise<void> {
-  await applyOverdue(handler, (waiting) => handleWanted(handler, waiting, pool), seconds, pool, failed);
+  await applyOverdue(handler, (waiting) => handleWanted(handler, waiting, pool), { firstSeconds, giveUpSeconds }, pool, failed);
 }
 
 async function handleWanted<T extends EventType>(handler: Handler<T>, events: readonly EventEnvelope<T>[], pool: Pool): Promise<Outcome[]> {
@@ -66,6 +70,21 @@ export async function writeAnswers(
 ): Promise<void> {
   if (events.length === 0) return;
   await pool.query({ ...ANSWER, values: [consumer, uuidArray(events.map(({ id }) => id)), ...publishValues(answers)] });
+}
+
+/** Handlers take what they can't know any more for a duplicate; a replay of history should not look as if all of it had been handled. */
+async function tellForgotten(consumer: string, outcomes: Outcome[], pool: Pool): Promise<Outcome[]> {
+  const old = outcomes.filter(({ eventId, result }) => result === 'duplicate' && timeOf(eventId) < Date.now() - YOUNG_MS);
+  if (old.length === 0) return outcomes;
+  const { rows: [row] } = await pool.query<{ forgotten: string[] }>({ ...UNREMEMBERED, values: [consumer, uuidArray(old.map(({ eventId }) => eventId))] });
+  const forgotten = new Set(row!.forgotten);
+  const reason = 'the event is older than the inbox remembers';
+  return outcomes.map((outcome) => (forgotten.has(outcome.eventId) ? { ...outcome, result: 'forgotten', reason } : outcome));
+}
+
+/** The time in an id of version 7. */
+function timeOf(eventId: string): number {
+  return parseInt(eventId.slice(0, 8) + eventId.slice(9, 13), 16);
 }
 
 async function ignore(consumer: string, events: readonly EventEnvelope[], pool: Pool): Promise<Outcome[]> {

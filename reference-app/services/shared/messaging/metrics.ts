@@ -3,7 +3,7 @@ import { LATENCY_BUCKETS, registry } from '../telemetry.ts';
 
 export const eventsConsumed = new Counter({
   name: 'events_consumed_total',
-  help: 'Events by what became of them: ok, duplicate, ignored, parked, retry, dead',
+  help: 'Events by what became of them: ok, duplicate, forgotten, ignored, parked, retry, dead',
   labelNames: ['type', 'consumer', 'result'],
   registers: [registry],
 });
@@ -34,6 +34,13 @@ export const batchSize = new Histogram({
 export const inHand = new Gauge({
   name: 'consumer_messages_in_hand',
   help: 'Messages received and neither deleted nor given back',
+  labelNames: ['consumer'],
+  registers: [registry],
+});
+
+export const overLimit = new Counter({
+  name: 'consumer_over_limit_total',
+  help: 'Receive calls that the queue refused because too many of its messages are in flight',
   labelNames: ['consumer'],
   registers: [registry],
 });

@@ -6,6 +6,7 @@ import type { Pool } from '../database.ts';
 import { newEvent, newId, type EventEnvelope } from '../events/index.ts';
 import { registry } from '../telemetry.ts';
 import { startTestServer, type TestDatabase, type TestServer } from '../testing.ts';
+import { noteDeadLetters } from './dead-letters.ts';
 import type { Handler } from './handler.ts';
 import { handleOnce, handleOverdue } from './inbox.ts';
 
@@ -140,6 +141,116 @@ test('a parked event that cannot be applied waits on, and is reported; the other
   assert.deepEqual(await parkedOf([first]), [{ version: 2, applied: false }]);
   await handleOverdue(analytics, 0, db.command, assert.fail);
   assert.deepEqual(await parkedOf([first]), [{ version: 2, applied: true }]);
+});
+
+/** The pool, and somebody who hears of each statement. */
+function heard(hears: (name: string) => void): Pool {
+  return new Proxy(db.command, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property);
+      if (property !== 'query') return typeof value === 'function' ? value.bind(target) : value;
+      return (config: { name: string }) => {
+        hears(config.name);
+        return target.query(config as never);
+      };
+    },
+  });
+}
+
+const passTime = (consumer: string, seconds: number) => db.admin.query(
+  `UPDATE messaging.parked SET due_at = due_at - make_interval(secs => $2), parked_at = parked_at - make_interval(secs => $2)
+   WHERE consumer = $1 AND applied_at IS NULL`, [consumer, seconds]);
+
+test('2,000 parked events whose gap never closes cost a few statements a second, less and less, and are dead letters in the end', async () => {
+  const name = 'gaps-test';
+  const tried = new Map<string, number>();
+  const patient: Handler = {
+    name,
+    types: analytics.types,
+    async handle(events) {
+      for (const { id } of events) tried.set(id, (tried.get(id) ?? 0) + 1);
+      return events.map(({ id }) => ({ eventId: id, result: 'parked', reason: 'version 1 of the order comes first' }));
+    },
+  };
+  const seconds = journey(2);
+  const events = Array.from({ length: 2_000 }, () => {
+    const orderId = newId();
+    return { ...seconds[1]!, id: newId(), subject: orderId, previousid: newId(), data: { ...seconds[1]!.data, orderId } } as EventEnvelope;
+  });
+  for (let at = 0; at < events.length; at += 500) await handleOnce(patient, events.slice(at, at + 500), db.command);
+  tried.clear();
+  const statements: string[] = [];
+  const pool = heard((statement) => statements.push(statement));
+  for (let second = 0; second < 60; second++) {
+    await passTime(name, 1);
+    await handleOverdue(patient, 1, pool, assert.fail, 3_600);
+  }
+  assert.ok(statements.length <= 3 * 60, `${statements.length} statements in a minute`);
+  const counts = [...tried.values()];
+  assert.ok(counts.length === 2_000 && counts.every((count) => count >= 3 && count <= 6), `${Math.min(...counts)} to ${Math.max(...counts)} tries in a minute`);
+  assert.match(await registry.metrics(), /^events_parked\{consumer="gaps-test"\} 2000$/m);
+
+  await passTime(name, 3_600);
+  for (let second = 0; second < 4; second++) await handleOverdue(patient, 1, db.command, assert.fail, 3_600);
+  const { rows: [dead] } = await db.admin.query('SELECT count(*)::int AS count, min(error) AS error FROM messaging.dead_letter WHERE consumer = $1', [name]);
+  assert.deepEqual(dead.count, 2_000);
+  assert.match(dead.error, /^parked since .*: version 1 of the order comes first$/);
+  assert.match(await registry.metrics(), /^events_parked\{consumer="gaps-test"\} 0$/m);
+  assert.match(await registry.metrics(), /^events_parked_given_up\{consumer="gaps-test"\} 2000$/m);
+  statements.length = 0;
+  for (let second = 0; second < 10; second++) {
+    await passTime(name, 600);
+    await handleOverdue(patient, 1, pool, assert.fail, 3_600);
+  }
+  assert.deepEqual(statements, Array.from({ length: 10 }, () => 'parking-state'));
+});
+
+test('an event that was given up is applied all the same when its gap closes', async () => {
+  const [first, second] = journey(2) as [EventEnvelope, EventEnvelope];
+  const handler = { ...analytics };
+  await handleOnce(handler, [second], db.command);
+  await passTime(analytics.name, 100);
+  await handleOverdue(handler, 1, db.command, assert.fail, 100);
+  const open = async () => (await db.admin.query('SELECT FROM messaging.dead_letter d WHERE event_id = $1 AND NOT EXISTS (SELECT FROM messaging.inbox i WHERE i.event_id = d.event_id)', [second.id])).rowCount;
+  assert.equal(await open(), 1);
+  assert.deepEqual((await handleOnce(handler, [first], db.command)).map(({ result }) => result), ['ok']);
+  assert.deepEqual(await parkedOf([first]), [{ version: 2, applied: true }]);
+  assert.equal(await open(), 0);
+});
+
+test('an event behind a dead letter is not tried, and is applied with it when that one comes again', async () => {
+  const [first, second] = journey(2) as [EventEnvelope, EventEnvelope];
+  const tried: string[] = [];
+  const handler: Handler = { ...analytics, handle: (events, pool) => (tried.push(...events.map(({ id }) => id)), analytics.handle(events, pool)) };
+  await handleOnce(handler, [second], db.command);
+  await noteDeadLetters(analytics.name, [{ event: first, error: 'no luck' }], db.command);
+  tried.length = 0;
+  await handleOverdue(handler, 0, db.command, assert.fail);
+  assert.equal(tried.includes(second.id), false);
+  await handleOnce(handler, [first], db.command);
+  assert.deepEqual(await parkedOf([first]), [{ version: 2, applied: true }]);
+});
+
+test('who knows that nothing is parked does not ask, and what another process parked meanwhile is applied when it is due', async () => {
+  const [first, second] = journey(2) as [EventEnvelope, EventEnvelope];
+  const name = 'two-processes-test';
+  const [one, other] = [{ ...analytics, name }, { ...analytics, name }];
+  const statements: string[] = [];
+  const pool = heard((statement) => statements.push(statement));
+  const asked = () => statements.splice(0).includes('parking-waiting');
+  await handleOnce(one, [journey(1)[0]!], pool);
+  assert.equal(asked(), true, 'nothing was counted yet');
+  await handleOverdue(one, 1, db.command, assert.fail);
+  await handleOnce(one, [journey(1)[0]!], pool);
+  assert.equal(asked(), false);
+  await handleOnce(other, [second], db.command);
+  await handleOnce(one, [first], pool);
+  assert.equal(asked(), false, 'the gap is closed by a process that does not know of it');
+  await passTime(name, 1);
+  await handleOverdue(one, 1, db.command, assert.fail);
+  assert.deepEqual(await parkedOf([first]), [{ version: 2, applied: true }]);
+  await handleOnce(one, [journey(2)[1]!], pool);
+  assert.equal(asked(), true, 'it has parked one itself');
 });
 
 test('a consumer applies what waits for it without any message', async () => {
