@@ -13,7 +13,8 @@ export function numberArray(numbers: readonly number[]): string {
   return `{${numbers.join(',')}}`;
 }
 
-const PLAIN = /^[A-Za-z0-9._-]+$/;
+/** The bare word NULL is no text. */
+const PLAIN = /^(?!null$)[a-z0-9._-]+$/i;
 
 /** An array of any texts. */
 export function textArray(texts: readonly (string | null)[]): string {
@@ -22,8 +23,7 @@ export function textArray(texts: readonly (string | null)[]): string {
 
 function textElement(text: string | null): string {
   if (text === null) return 'NULL';
-  // The bare word NULL is no text.
-  return PLAIN.test(text) && text.toUpperCase() !== 'NULL' ? text : `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
+  return PLAIN.test(text) ? text : `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
 }
 
 /**
