@@ -9,7 +9,7 @@ import { describeMachine, type Machine } from './measure/machine.ts';
 import { machineLoad } from './measure/processor.ts';
 import { HELP, readOptions, UsageError, type Options } from './options.ts';
 import { soakTable } from './report/page.ts';
-import { number, perSecond, times, type Results, type RowResult } from './report/results.ts';
+import { fastest, number, perSecond, ratioTo, times, type Results, type RowResult, type VariantResult } from './report/results.ts';
 import { readResults, writeDocuments, writeResults } from './report/store.ts';
 import { chainRow } from './rows/chain.ts';
 import { cloudRow } from './rows/cloud.ts';
@@ -112,7 +112,7 @@ async function runRows(context: Context, options: Options, machine: Machine): Pr
     const began = performance.now();
     try {
       const result = await row.run(context);
-      measured[row.name] = result;
+      measured[row.name] = { ...result, measured: { at: machine.at, cores: machine.cores } };
       out.line(`\n${row.title}  (${number((performance.now() - began) / 1000)} s)`);
       for (const line of rowLines(result)) out.line(`  ${line}`);
     } catch (error) {
@@ -128,12 +128,19 @@ async function runRows(context: Context, options: Options, machine: Machine): Pr
 
 function rowLines({ variants = [], figures = [], raw }: RowResult): string[] {
   return [
-    ...variants.map(({ row, variant, rate, ratio, processorMicros, note }) => [
-      `${row}: ${variant}: ${perSecond(rate)}`, ratio && times(ratio), processorMicros !== undefined && `${number(processorMicros)} µs`, note,
+    ...variants.map((one) => [
+      `${one.row}: ${one.variant}: ${perSecond(one.rate)}`, one.ratio && times(one.ratio), ...bestNaiveRatio(one, variants),
+      one.processorMicros !== undefined && `${number(one.processorMicros)} µs`, one.note,
     ].filter(Boolean).join(', ')),
     ...figures.map(({ name, measured }) => `${name}: ${measured}`),
     ...((raw.gates ?? []) as GateResult[]).filter(({ ok }) => !ok).map(gateLine),
   ];
+}
+
+/** The rate as a multiple of the naive design's at its best concurrency, beside that of the serial one. */
+function bestNaiveRatio(one: VariantResult, variants: readonly VariantResult[]): string[] {
+  const best = fastest(variants.filter(({ row }) => row === one.row), 'naive');
+  return one.design === 'naive' || !best?.ratio ? [] : [`${number(ratioTo(one, best))}× ${best.variant}`];
 }
 
 function inOrder(rows: Results['rows']): Results['rows'] {

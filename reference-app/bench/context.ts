@@ -1,8 +1,9 @@
 import type { Screen } from 'cdk-local-run/cli/screen';
 import { seeded } from '../load/random.ts';
 import { startBenchServer, type BenchServer } from './database/server.ts';
+import { bestConcurrency, type Concurrency } from './measure/best-concurrency.ts';
 import { processorMeter } from './measure/processor.ts';
-import { pairedSlices, type Meter, type PairedOptions, type Slice } from './measure/slices.ts';
+import { pairedSlices, slicesOf, type Meter, type PairedOptions, type Slice, type Variant } from './measure/slices.ts';
 import type { RowResult } from './report/results.ts';
 
 /** Paired slices; the context knows the other options. */
@@ -22,6 +23,8 @@ export interface Context {
   server(): Promise<BenchServer>;
   /** @param others ids of further processes whose time counts as that of Node.js */
   meter(server: BenchServer, others?: () => readonly number[]): Meter;
+  /** The naive design at its best number of workers, which is found by trying. */
+  bestNaive<V extends Variant>(label: string, make: (workers: number) => V | Promise<V>, most?: number): Promise<Concurrency<V>>;
   /** Measures paired slices and shows their progress. */
   slices(label: string, options: SliceOptions): Promise<Slice[]>;
   progress(text: string): void;
@@ -62,9 +65,12 @@ export function createContext({ rounds, sliceMs, seed, out, usedLog }: ContextOp
       return (server ??= startBenchServer({ usedLog }));
     },
     meter: (running, others) => processorMeter(running.postmaster, others),
+    bestNaive: (label, make, most) => bestConcurrency({
+      make, sliceMs, ...(most !== undefined && { most }), onTry: (name) => progress(`${label}  looking for the best concurrency of the naive design: ${name}`),
+    }),
     async slices(label, options) {
       const all = { rounds, sliceMs, random, ...options };
-      const total = rounds * all.variants.length * 2 + 1;
+      const total = slicesOf(all);
       let done = 0;
       return pairedSlices({
         ...all,

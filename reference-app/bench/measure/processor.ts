@@ -63,7 +63,12 @@ export function processorMeter(postmaster: () => number | undefined, others: () 
       const { user, system } = process.cpuUsage();
       let node = (user + system) / 1e6;
       for (const pid of others()) node += parseStat(read(`/proc/${pid}/stat`) ?? '0 () S 0 0 0 0 0 0 0 0 0 0 0 0').seconds;
-      return { database: [...used.values()].reduce((sum, seconds) => sum + seconds, 0), node };
+      const machine = machineTicks();
+      return {
+        database: [...used.values()].reduce((sum, seconds) => sum + seconds, 0),
+        node,
+        ...(machine && { machine: { busy: (machine.total - machine.idle) / TICKS_PER_SECOND, all: machine.total / TICKS_PER_SECOND } }),
+      };
     },
   };
 }
@@ -75,15 +80,17 @@ export function childrenOf(parent: number): number[] {
     .filter((pid) => parseStat(read(`/proc/${pid}/stat`) ?? '0 () S -1').parent === parent);
 }
 
+/** Ticks of all processors since the machine was started, and those without work. What a hypervisor took counts as work. */
+function machineTicks(): { total: number; idle: number } | undefined {
+  const fields = read('/proc/stat')?.split('\n', 1)[0]?.trim().split(/\s+/).slice(1, 9).map(Number);
+  return fields && { total: fields.reduce((sum, ticks) => sum + ticks, 0), idle: fields[3]! + fields[4]! };
+}
+
 /** Share of the whole machine's processor time that was in use since the last call; 0 to 1. */
 export function machineLoad(): () => number | undefined {
-  const sample = () => {
-    const fields = read('/proc/stat')?.split('\n', 1)[0]?.trim().split(/\s+/).slice(1, 9).map(Number);
-    return fields && { total: fields.reduce((sum, ticks) => sum + ticks, 0), idle: fields[3]! + fields[4]! };
-  };
-  let last = sample();
+  let last = machineTicks();
   return () => {
-    const now = sample();
+    const now = machineTicks();
     if (!last || !now || now.total === last.total) return undefined;
     const share = 1 - (now.idle - last.idle) / (now.total - last.total);
     last = now;

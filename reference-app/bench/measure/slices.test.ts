@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { bestConcurrency } from './best-concurrency.ts';
 import { parseStat } from './processor.ts';
 import { pairedSlices, processorPerOrder, ratios, shuffled, type Slice, type Variant } from './slices.ts';
 import { work } from './work.ts';
@@ -21,16 +22,16 @@ function drifting(rates: { [name: string]: number }, factor: () => number) {
 }
 
 describe('paired slices', () => {
-  test('each slice of a variant stands between two of the baseline, and every round draws its own order', async () => {
+  test('each slice of a variant stands beside one of the baseline, and every round draws its own order', async () => {
     const { variant, order } = drifting({ a: 1, b: 2, c: 3 }, () => 1);
     const slices = await pairedSlices({
       baseline: variant('a'), variants: [variant('b'), variant('c')], rounds: 20, sliceMs: 1, random: seeded(3),
     });
     const measured = slices.map((slice) => slice.variant);
     assert.equal(order.length, measured.length + 3, 'the warm-up is run and not counted');
-    assert.equal(measured.length, 20 * 4 + 1);
-    measured.forEach((name, i) => assert.equal(name === 'a', i % 2 === 0));
-    assert.equal(new Set(Array.from({ length: 20 }, (_, round) => measured[round * 4 + 1])).size, 2, 'b is not always first');
+    assert.equal(measured.length, 20 * 3 + 1);
+    measured.forEach((name, i) => assert.equal(name === 'a', i % 3 === 0));
+    assert.equal(new Set(Array.from({ length: 20 }, (_, round) => measured[round * 3 + 1])).size, 2, 'b is not always first');
   });
 
   test('a phase in which the machine is slow does not move the ratio', async () => {
@@ -39,6 +40,25 @@ describe('paired slices', () => {
     const slices = await pairedSlices({ baseline: variant('a'), variants: [variant('b')], rounds: 20, sliceMs: 1, random: seeded(1) });
     const { median, q1, q3 } = summarize(ratios(slices, 'b', 'a'));
     assert.deepEqual([median, q1, q3], [7, 7, 7]);
+  });
+
+  test('a slice in which others use the machine is measured again and the quieter one counts, but not for ever', async () => {
+    const busy = [0, 0.5, 0, 0.9, 0.8, 0.9];
+    let at = 0;
+    const machine = { busy: 0, all: 0 };
+    const meter = { read: () => ({ database: 0, node: 0, machine: { ...machine } }) };
+    const run = async () => {
+      machine.busy += busy[at++]!;
+      machine.all++;
+      return { count: at, seconds: 1 };
+    };
+    const slices = await pairedSlices({ baseline: { name: 'a', run }, variants: [], rounds: 0, sliceMs: 1, random: seeded(1), meter });
+    // The first run warms up; one repetition is allowed for so few slices.
+    assert.deepEqual(slices.map(({ count }) => count), [3]);
+    assert.ok(slices[0]!.others! < 0.1);
+    at = 3;
+    const [worse] = await pairedSlices({ baseline: { name: 'a', run }, variants: [], rounds: 0, sliceMs: 1, random: seeded(1), meter });
+    assert.deepEqual([worse!.count, at], [5, 6]);
   });
 
   test('a ratio is over the mean of the neighbours', () => {
@@ -50,6 +70,9 @@ describe('paired slices', () => {
     const slice = (count: number, database: number, node: number): Slice => (
       { round: 0, variant: 'a', count, seconds: 1, rate: count, database, node });
     assert.deepEqual(processorPerOrder([slice(1, 0.5, 0.5), slice(999_999, 4, 5)], 'a'), { all: 10, node: 5.5 });
+    const steady = Array.from({ length: 6 }, () => slice(1_000, 0.005, 0.005));
+    const { all } = processorPerOrder([slice(1_000, 9, 9), ...steady, slice(1_000, 0, 0.001)], 'a')!;
+    assert.ok(Math.abs(all - 10) < 1e-9, 'the cheapest and the dearest quarter do not count');
     assert.equal(processorPerOrder([], 'a'), undefined);
   });
 
@@ -57,6 +80,25 @@ describe('paired slices', () => {
     fc.assert(fc.property(fc.array(fc.integer()), fc.nat(), (items, seed) => {
       assert.deepEqual([...shuffled(items, seeded(seed))].sort(), [...items].sort());
     }));
+  });
+});
+
+describe('the best concurrency of the naive design', () => {
+  const search = async (rateOf: (workers: number) => number) => {
+    const { best, tried } = await bestConcurrency({
+      sliceMs: 1, make: (workers) => ({ name: String(workers), run: async () => ({ count: rateOf(workers), seconds: 1 }) }),
+    });
+    return [best.name, tried.map(({ name }) => name).join()];
+  };
+
+  test('is found by doubling the workers, past one number that brings nothing', async () => {
+    assert.deepEqual(await search((workers) => 100 - Math.abs(workers - 4)), ['4', '2,4,8,16']);
+    assert.deepEqual(await search((workers) => (workers === 8 ? 1 : workers)), ['64', '2,4,8,16,32,64']);
+    assert.deepEqual(await search((workers) => 1 / workers), ['2', '2,4,8']);
+  });
+
+  test('there is none of a design that does nothing', async () => {
+    await assert.rejects(search(() => 0), /did nothing/);
   });
 });
 

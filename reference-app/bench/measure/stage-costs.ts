@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { countRoundTrips, countWork, type Counts } from './counts.ts';
-import type { Meter } from './slices.ts';
+import type { Meter, Reading } from './slices.ts';
 import { work } from './work.ts';
 import { analyticsHandler } from '../../services/analytics-service/handler.ts';
 import { inventoryHandler } from '../../services/inventory-service/handler.ts';
@@ -15,6 +15,7 @@ import { commandPool, silent, warm, type BenchDatabase, type DatabaseLocation } 
 import { acceptBy } from '../pipeline/accept.ts';
 import { localQueues, sqsOf } from '../pipeline/broker-clients.ts';
 import { MemoryBroker } from '../pipeline/broker.ts';
+import { BUNDLES, messagesOf } from '../pipeline/bundles.ts';
 import * as naive from '../pipeline/naive.ts';
 import { newOrder, PLENTY, randomOrder, stockUp, UNIFORM } from '../pipeline/orders.ts';
 import { relayUntil } from '../pipeline/relay-run.ts';
@@ -118,12 +119,12 @@ export class StageCosts {
     });
   }
 
-  /** Handles the events by the service's own consumer; they are in the queue when it starts. */
+  /** Handles the events by the service's own consumer; they are in the queue, in bundles, when it starts. */
   async consume<T extends EventType>(
     stage: string, handler: Handler<T>, events: readonly EventEnvelope[], settings: ConsumerSettings = {},
   ): Promise<StageCost> {
     const broker = new MemoryBroker([{ queue: handler.name, matches: () => true }]);
-    for (const event of events) broker.enqueue(handler.name, JSON.stringify(event));
+    for (const message of messagesOf(events, BUNDLES)) broker.enqueue(handler.name, message);
     let done = 0;
     const all = Promise.withResolvers<void>();
     const counted: Handler<T> = {
@@ -162,13 +163,11 @@ export class StageCosts {
   }
 }
 
-function microseconds(before: Usage, after: Usage, count: number) {
+function microseconds(before: Reading, after: Reading, count: number) {
   const database = ((after.database - before.database) * 1e6) / count;
   const node = ((after.node - before.node) * 1e6) / count;
   return { database, node, processor: database + node };
 }
-
-type Usage = NonNullable<ReturnType<Meter['read']>>;
 
 /** Measures every stage, one after the other, up to the deduction; then the services that only listen. */
 export async function measureServices(costs: StageCosts, orders: number, random: () => number): Promise<void> {

@@ -2,6 +2,8 @@
  * Bus and queues in memory, so that a benchmark measures services and database instead of an endpoint. They have the limit of SQS:
  * a receive gets ten messages at most. The services reach them through the clients of broker-clients.ts.
  */
+import { eventsIn } from './bundles.ts';
+
 const MAX_RECEIVE = 10;
 
 export interface Rule {
@@ -57,7 +59,7 @@ export class MemoryBroker {
   }
 
   put(detailType: string, source: string, detail: string): void {
-    this.calls.events++;
+    this.calls.events += eventsIn(detail);
     const body = `{"version":"0","id":"00000000-0000-0000-0000-000000000000","detail-type":"${detailType}","source":"${source}",`
       + `"account":"000000000000","time":"2026-01-01T00:00:00Z","region":"local","resources":[],"detail":${detail}}`;
     for (const rule of this.#rules) if (rule.matches(detailType, detail)) this.#add(rule.queue, { body, receives: 0 });

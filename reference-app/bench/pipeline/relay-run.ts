@@ -1,4 +1,5 @@
 import type { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
+import { BUNDLES, eventsIn, type Bundles } from './bundles.ts';
 import { runRelay } from '../../services/outbox-relay/relay.ts';
 import { commandPool, silent, type DatabaseLocation } from '../database/server.ts';
 import { countRoundTrips } from '../measure/counts.ts';
@@ -23,14 +24,20 @@ export interface RelayRun {
   readonly roundTrips: number;
 }
 
+export interface RelayRunOptions {
+  /** @default - those of the reference app */
+  readonly bundles?: Bundles;
+  /** Called with the detail of each entry. */
+  seen?(detail: string): void;
+}
+
 /**
  * Runs the service's own relay until `done`.
  *
  * @param done asked after each call, with the events so far and the milliseconds since the first one
- * @param seen called with the detail of each event
  */
 export async function relayUntil(
-  location: DatabaseLocation, done: (count: number, elapsedMs: number) => boolean, seen?: (detail: string) => void,
+  location: DatabaseLocation, done: (count: number, elapsedMs: number) => boolean, { bundles = BUNDLES, seen }: RelayRunOptions = {},
 ): Promise<RelayRun> {
   const pool = commandPool(location, 1, 'outbox-relay');
   const roundTrips = countRoundTrips(pool);
@@ -44,12 +51,15 @@ export async function relayUntil(
     busName: 'bench',
     source: 'com.example.orders',
     logger: silent,
+    ...bundles,
     client: freeBus((entries) => {
       last = performance.now();
       first ||= last;
-      count += entries.length;
       calls++;
-      if (seen) for (const { Detail } of entries) seen(Detail!);
+      for (const { Detail } of entries) {
+        count += eventsIn(Detail!);
+        seen?.(Detail!);
+      }
       if (done(count, last - first)) ended.resolve();
     }),
   });

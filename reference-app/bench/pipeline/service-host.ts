@@ -5,6 +5,7 @@
 import { isMainThread, parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { eventBridgeOf, remoteQueues, serveQueues, sqsOf, type Channel } from './broker-clients.ts';
 import { MemoryBroker } from './broker.ts';
+import type { Bundles } from './bundles.ts';
 import { inventoryHandler } from '../../services/inventory-service/handler.ts';
 import { orderStatusHandler } from '../../services/order-service/order-status/handler.ts';
 import type { Retention } from '../../services/outbox-relay/maintenance.ts';
@@ -29,6 +30,7 @@ export interface RelayData {
   readonly location: DatabaseLocation;
   /** Ports to the consumers, which receive from the queues of this thread. */
   readonly ports: readonly MessagePort[];
+  readonly bundles: Bundles;
   /** @default - everything is kept */
   readonly retention?: Retention;
 }
@@ -122,12 +124,12 @@ interface Host {
   stop(): Promise<void>;
 }
 
-function startRelay({ location, ports, retention }: RelayData, report: (message: HostMessage) => void): Host {
+function startRelay({ location, ports, bundles, retention }: RelayData, report: (message: HostMessage) => void): Host {
   const broker = new MemoryBroker();
   for (const port of ports) serveQueues(broker, portChannel(port));
   const pool = commandPool(location, 2, 'outbox-relay');
   const relay = runRelay({
-    pool, client: eventBridgeOf(broker), busName: 'bench', source: 'com.example.orders', logger: silent, ...(retention && { retention }),
+    pool, client: eventBridgeOf(broker), busName: 'bench', source: 'com.example.orders', logger: silent, ...bundles, ...(retention && { retention }),
   });
   void reportReady(() => relay.leads(), report);
   return {

@@ -3,6 +3,9 @@ import type { Chain, DoneListener } from './start-services.ts';
 import type { EventEnvelope } from '../../services/shared/events/index.ts';
 import { commandPool, warm, type DatabaseLocation } from '../database/server.ts';
 
+/** The last event of an order is visible a moment after its commit. */
+const REST_MS = 100;
+
 /**
  * Starts the naive services: `ways` workers per stage, each with one message and one transaction at a time. A relay of single events
  * would limit several workers, so theirs reads a hundred rows at once.
@@ -44,6 +47,7 @@ export async function startNaiveChain(location: DatabaseLocation, ways: number):
       await naive.reserve(pool, event);
     } else {
       await naive.deduct(pool, event);
+      open--;
       report('deducted', event.subject);
     }
   });
@@ -51,6 +55,9 @@ export async function startNaiveChain(location: DatabaseLocation, ways: number):
     await naive.settle(pool, event);
     report('settled', event.subject);
   });
+  // Orders on their way. A chain that rests must not poll: its queries would be counted for the chain that is measured meanwhile.
+  let open = 0;
+  let wakeRelay = () => {};
   const route = (envelope: string, detailType: string) => {
     const event = JSON.parse(envelope) as EventEnvelope;
     if (detailType === 'OrderCreated') stock.push(event);
@@ -58,8 +65,13 @@ export async function startNaiveChain(location: DatabaseLocation, ways: number):
     else if (event.type === 'inventory.updated' && event.data.outcome !== 'DEDUCTED') status.push(event);
   };
   loops.push((async () => {
+    let last = 0;
     while (!stopping) {
-      if (await naive.relaySome(pool, ways === 1 ? 1 : 100, route) === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+      const count = await naive.relaySome(pool, ways === 1 ? 1 : 100, route);
+      if (count > 0 || open > 0) last = performance.now();
+      if (count > 0) continue;
+      if (performance.now() - last < REST_MS) await new Promise((resolve) => setTimeout(resolve, 1));
+      else await new Promise<void>((resolve) => (wakeRelay = resolve));
     }
   })());
   const intake: (() => Promise<void>)[] = [];
@@ -72,6 +84,8 @@ export async function startNaiveChain(location: DatabaseLocation, ways: number):
   };
   return {
     accept: (order) => new Promise((resolve, reject) => {
+      open++;
+      wakeRelay();
       intake.push(() => naive.takeOrder(pool, order).then(resolve, reject));
       void take();
     }),
@@ -79,6 +93,7 @@ export async function startNaiveChain(location: DatabaseLocation, ways: number):
     async stop() {
       stopping = true;
       for (const one of [stock, inventory, status]) one.wakeAll();
+      wakeRelay();
       await Promise.all(loops);
       await pool.end();
       return {};

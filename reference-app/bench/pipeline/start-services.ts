@@ -1,6 +1,7 @@
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
 import { acceptBy, type Accept } from './accept.ts';
 import type { MemoryBroker } from './broker.ts';
+import { BUNDLES, type Bundles } from './bundles.ts';
 import type { ConsumerSettings, HostData, HostMessage, ServiceName } from './service-host.ts';
 import type { Retention } from '../../services/outbox-relay/maintenance.ts';
 import { commandPool, warm, type DatabaseLocation } from '../database/server.ts';
@@ -16,9 +17,10 @@ export interface Chain {
 }
 
 export interface ChainOptions {
-  /** Time after which rows are dropped. */
-  /** @default - everything is kept */
+  /** Time after which rows are dropped. @default - everything is kept */
   readonly retention?: Retention;
+  /** The bundles of the relay. @default - those of the reference app */
+  readonly bundles?: Bundles;
 }
 
 /** One batch at a time: the processor is the limit here, so a second batch would only make both smaller. */
@@ -32,7 +34,7 @@ const INTAKE_CONNECTIONS = 2;
  * Starts the services' own code in threads, as they run in pods: the intake in this one, the relay with bus and queues in memory in
  * another, and each consumer in one more.
  */
-export async function startChain(location: DatabaseLocation, { retention }: ChainOptions = {}): Promise<Chain> {
+export async function startChain(location: DatabaseLocation, { retention, bundles = BUNDLES }: ChainOptions = {}): Promise<Chain> {
   const listeners: DoneListener[] = [];
   const threads: { worker: Worker; stopped: Promise<HostMessage & { kind: 'stopped' }> }[] = [];
   const start = async (data: HostData, transfer: MessagePort[]) => {
@@ -61,7 +63,7 @@ export async function startChain(location: DatabaseLocation, { retention }: Chai
   };
   const channels = SERVICES.map(() => new MessageChannel());
   const ports = channels.map(({ port1 }) => port1);
-  await start({ role: 'relay', location, ports, ...(retention && { retention }) }, ports);
+  await start({ role: 'relay', location, ports, bundles, ...(retention && { retention }) }, ports);
   for (const [i, service] of SERVICES.entries()) {
     const port = channels[i]!.port2;
     await start({ role: 'consumer', service, location, settings: SETTINGS, port }, [port]);

@@ -25,6 +25,8 @@ export interface Pair {
   readonly measured: number;
   /** The measured value as a multiple of the naive one. */
   readonly ratio: string;
+  /** The cost of a piece of the measured work, with its unit. @default - not shown */
+  readonly cost?: string;
 }
 
 export interface PairChart {
@@ -39,7 +41,7 @@ export interface PairChart {
  * distance of two dots is their ratio, the same everywhere.
  */
 export function pairChart({ title, note, pairs }: PairChart): string {
-  const [left, right, top, rowHeight] = [220, WIDTH - 110, 92, 46];
+  const [left, right, top, rowHeight] = [220, WIDTH - 160, 92, 46];
   const bottom = top + pairs.length * rowHeight;
   const values = pairs.flatMap(({ naive, measured }) => [naive, measured]);
   // Half a decade of room on the left for the text before the smallest dot.
@@ -57,7 +59,7 @@ export function pairChart({ title, note, pairs }: PairChart): string {
     parts.push(`<line class="grid" x1="${at}" x2="${at}" y1="${top}" y2="${bottom}"/>`);
     parts.push(`<text x="${at}" y="${bottom + 20}" text-anchor="middle">${(10 ** power).toLocaleString('en-US')}</text>`);
   }
-  pairs.forEach(({ label, naive, measured, ratio }, i) => {
+  pairs.forEach(({ label, naive, measured, ratio, cost }, i) => {
     const y = top + i * rowHeight + rowHeight / 2 + 4;
     const [low, high] = [x(naive), x(measured)];
     const round = (value: number) => Math.round(value).toLocaleString('en-US');
@@ -66,7 +68,7 @@ export function pairChart({ title, note, pairs }: PairChart): string {
       `<line class="link" x1="${low.toFixed(1)}" x2="${high.toFixed(1)}" y1="${y}" y2="${y}"/>`,
       `<circle class="b ring" cx="${low.toFixed(1)}" cy="${y}" r="5"/><circle class="a" cx="${high.toFixed(1)}" cy="${y}" r="6"/>`,
       `<text class="value" x="${(low - 12).toFixed(1)}" y="${y + 4}" text-anchor="end">${round(naive)}</text>`,
-      `<text class="value" x="${(high + 12).toFixed(1)}" y="${y + 4}">${round(measured)}</text>`,
+      `<text class="value" x="${(high + 12).toFixed(1)}" y="${y + 4}">${[round(measured), ...(cost === undefined ? [] : [cost])].join(', ')}</text>`,
       `<text class="strong" x="${((low + high) / 2).toFixed(1)}" y="${y - 8}" text-anchor="middle">${escape(ratio)}</text></g>`,
     );
   });

@@ -20,11 +20,6 @@ export interface Comparison {
   readonly limitedBy: string;
 }
 
-/** The services' rate as a multiple of a naive variant's; both ratios come from slices beside those of the same baseline. */
-export function ratioTo(services: VariantResult, naive: VariantResult): number {
-  return (services.ratio?.median ?? NaN) / (naive.ratio?.median ?? 1);
-}
-
 interface Limit {
   readonly perSecond?: number | undefined;
   readonly text: string;
@@ -36,11 +31,11 @@ interface StageText {
   readonly label?: string;
   readonly unit: string;
   readonly command: string;
-  limit(variants: readonly VariantResult[], results: Results): Limit;
+  limit(variants: readonly VariantResult[], results: Results, cores: number): Limit;
 }
 
 /** The limit of the processors, when nothing else runs on them. */
-function processorLimit(services: VariantResult, { machine: { cores } }: Results, unit = 'order'): Limit {
+function processorLimit(services: VariantResult, cores: number, unit = 'order'): Limit {
   const { processorMicros, nodeMicros, rate } = services;
   if (processorMicros === undefined || nodeMicros === undefined) return { text: 'The processor time is not known.' };
   const perSecond = (cores * 1e6) / processorMicros;
@@ -56,8 +51,8 @@ function share(part: number, whole: number): string {
   return `${number((100 * part) / whole)} %`;
 }
 
-const PROCESSOR = (before: string): StageText['limit'] => (variants, results) => {
-  const { perSecond, text } = processorLimit(fastest(variants, 'services')!, results);
+const PROCESSOR = (before: string): StageText['limit'] => (variants, _, cores) => {
+  const { perSecond, text } = processorLimit(fastest(variants, 'services')!, cores);
   return { perSecond, text: `${before} ${text}` };
 };
 
@@ -110,8 +105,8 @@ const STAGES: readonly StageText[] = [
     label: 'reserve, 1,000 products',
     unit: 'orders',
     command: 'reserve',
-    limit: (variants, results) => {
-      const { perSecond, text } = processorLimit(fastest(variants, 'services')!, results);
+    limit: (variants, results, cores) => {
+      const { perSecond, text } = processorLimit(fastest(variants, 'services')!, cores);
       return {
         perSecond,
         text: `${text} An order writes about 2 KB of log here: a ledger row per line, inbox, event and their index entries. `
@@ -135,11 +130,11 @@ const STAGES: readonly StageText[] = [
     label: 'reserve, waits of a cloud',
     unit: 'orders',
     command: 'cloud',
-    limit(variants, results) {
+    limit(variants, results, cores) {
       const { roundTripMs, commitMs } = results.rows.cloud!.raw as { roundTripMs: number; commitMs: number };
       const waits = `A round trip takes ${number(roundTripMs)} ms and a commit of one row ${number(commitMs)} ms. `
         + 'A naive order waits for eight of the first and one of the second, a whole batch for little more.';
-      return PROCESSOR(waits)(variants, results);
+      return PROCESSOR(waits)(variants, results, cores);
     },
   },
   {
@@ -162,7 +157,7 @@ const STAGES: readonly StageText[] = [
     title: 'redrive of messages that were handled already',
     unit: 'messages',
     command: 'redrive',
-    limit: (variants, results) => processorLimit(fastest(variants, 'services')!, results, 'message'),
+    limit: (variants, _, cores) => processorLimit(fastest(variants, 'services')!, cores, 'message'),
   },
 ];
 
@@ -173,7 +168,7 @@ export function comparisons(results: Results): Comparison[] {
     const variants = all.filter((variant) => variant.row === row);
     const services = fastest(variants, 'services');
     if (!services) return [];
-    const { perSecond, text } = limit(variants, results);
+    const { perSecond, text } = limit(variants, results, results.rows[command]?.measured?.cores ?? results.machine.cores);
     return {
       title,
       unit,

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { HELP, readOptions, UsageError } from '../options.ts';
 import { niceMaximum } from './chart.ts';
-import { comparisons, ratioTo } from './comparison.ts';
-import { compare, fastest, number } from './results.ts';
+import { comparisons } from './comparison.ts';
+import { compare, fastest, number, ratioTo } from './results.ts';
 import { documents, readDocument, readResults } from './store.ts';
 
 const results = readResults()!;

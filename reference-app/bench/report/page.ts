@@ -1,11 +1,11 @@
 /** The pages docs/performance.md and docs/scaling.md, as far as they are made of the results. */
 import type { GateResult } from '../gates.ts';
-import { comparisons, ratioTo, type Comparison } from './comparison.ts';
-import { number, perSecond, times, type Results, type RowResult, type VariantResult } from './results.ts';
+import { comparisons, type Comparison } from './comparison.ts';
+import { fastest, number, perSecond, ratioTo, times, type Results, type RowResult, type VariantResult } from './results.ts';
 import type { Machine } from '../measure/machine.ts';
 import type { StageCost } from '../measure/stage-costs.ts';
 import type { Curve } from '../rows/curves.ts';
-import { middleRuns, type LatencyRun } from '../rows/latency.ts';
+import { SHARE, type DesignLatency } from '../rows/latency.ts';
 import type { SoakResult } from '../rows/soak.ts';
 
 /** The part of docs/scaling.md between these lines is written by the bench; the rest is written by hand. */
@@ -14,16 +14,17 @@ const END = '<!-- /measured -->';
 
 const NOTICE = '<!-- Written by `npm run bench -- --record` of reference-app/bench/results/performance.json. Text: reference-app/bench/report/. -->';
 
-/** The whole of docs/performance.md. */
-export function performancePage(results: Results): string {
+/** The whole of docs/performance.md, with a part that another command has measured. */
+export function performancePage(results: Results, compared = ''): string {
   const { machine, method, rows, soak } = results;
   const parts = [
     NOTICE, '# Performance', INTRODUCTION,
     '![Six stages: rate of the services and of the naive design](images/performance.svg)',
     comparisonPart(comparisons(results)),
-    latencyPart(rows.latency, rows.chain),
+    latencyPart(rows.latency),
     failurePart(rows),
     stagePart(rows.stages),
+    compared.trim(),
     variantPart(rows),
     soak ? soakPart(soak) : '',
     '## Machine', machineTable(machine, method),
@@ -36,7 +37,8 @@ const INTRODUCTION = `Three figures describe each stage:
 
 - **Measured**: the rate of the services' own code, as the reference app runs it.
 - **Naive**: the rate of a simple design on the same schema, with the same durability, in the same run. It handles one message at a time in a
-  transaction of its own, with \`SELECT … FOR UPDATE\` per line. It runs with one worker, and with the number of workers that suits it best.
+  transaction of its own, with \`SELECT … FOR UPDATE\` per line. It runs with one worker, and with the number of workers that suits it best,
+  which the run finds by trying 2, 4, 8 and so on.
 - **Limit**: the highest rate that is possible, and the reason for it.
 
 \`npm run bench -- --only NAME\` measures a row again; the names are in the tables. \`npm run bench -- --cloud --record\` measures all rows and
@@ -44,36 +46,41 @@ writes this page.`;
 
 const run = (name: string) => `\`--only ${name}\``;
 
+const microsOf = ({ processorMicros = NaN }: VariantResult) => number(processorMicros);
+
 function comparisonPart(stages: readonly Comparison[]): string {
   const naiveCell = ({ rate, variant }: VariantResult) => `${perSecond(rate)} (${variant.replace(/^naive, /, '')})`;
   const ratioCell = (services: VariantResult, naive: VariantResult) => `${number(ratioTo(services, naive))}×`;
   return [
     '## Measured, naive and limit',
-    table(['stage', 'measured', 'naive', 'ratio', 'limit', 'command'], stages.map(({ title, unit, services, naive, limit, command }) => [
-      unit === 'orders' ? title : `${title} (${unit})`, perSecond(services.rate), naive.map(naiveCell).join('; '),
-      naive.map((one) => ratioCell(services, one)).join('; '), limit === undefined ? '–' : `${number(limit)}/s`, run(command),
-    ])),
-    'Rates are medians, in orders per second where the stage names nothing else. A ratio is the median of slices side by side, so it can differ from the '
-    + 'quotient of two medians. Two ratios are those over the two naive rates.',
+    table(['stage', 'measured', 'naive', 'ratio', 'processor µs: measured', 'naive', 'limit', 'command'],
+      stages.map(({ title, unit, services, naive, limit, command }) => [
+        unit === 'orders' ? title : `${title} (${unit})`, perSecond(services.rate), naive.map(naiveCell).join('; '),
+        naive.map((one) => ratioCell(services, one)).join('; '), microsOf(services), naive.map(microsOf).join('; '),
+        limit === undefined ? '–' : `${number(limit)}/s`, run(command),
+      ])),
+    'Rates are medians, in orders per second where the stage names nothing else, and processor time is that of one order. A ratio is the median of slices side by side, '
+    + 'so it can differ from the quotient of two medians. Two ratios, or two times, are those of the two naive rates.',
     '### The reason for each limit',
     stages.map(({ title, limitedBy }) => `- **${title[0]!.toUpperCase()}${title.slice(1)}.** ${limitedBy}`).join('\n'),
   ].join('\n\n');
 }
 
-function latencyPart(row: RowResult | undefined, chain: RowResult | undefined): string {
+function latencyPart(row: RowResult | undefined): string {
   if (!row) return '';
-  const runs = middleRuns(row.raw.latency as LatencyRun[]);
-  const variants = chain?.variants ?? [];
-  const rateOf = (design: string) => Math.max(...variants.filter((variant) => variant.design === design).map(({ rate }) => rate.median));
+  const designs = row.raw.latency as DesignLatency[];
+  const limit = designs[0]!.saturation;
   return [
     '## Latency',
-    `From the intended time of an order to the answer of the intake and to the commit of its confirmation (${run('latency')}):`,
-    table(['orders/s', 'accepted: p50', 'p99', 'confirmed: p50', 'p99'], runs.map(({ rate, saturated, accept, confirmed }) => [
-      number(rate), ...[accept.p50, accept.p99, confirmed.p50, confirmed.p99].map((value) => (saturated ? 'saturated' : `${number(value)} ms`)),
+    `From the intended time of an order to the answer of the intake and to the commit of its confirmation, at ${number(SHARE * 100)} % of the saturation that the same run `
+    + `finds for the design (${run('latency')}):`,
+    table(['design', 'saturation', 'orders/s', 'accepted: p50', 'p99', 'confirmed: p50', 'p99'], designs.map(({ design, saturation, run: { rate, saturated, accept, confirmed } }) => [
+      design, `${number(saturation)}/s`, number(rate),
+      ...[accept.p50, accept.p99, confirmed.p50, confirmed.p99].map((value) => (saturated ? 'saturated' : `${number(value)} ms`)),
     ])),
-    variants.length === 0 ? '' : `**Naive** reaches none of these rates: it is saturated at ${number(rateOf('naive'))} orders/s. **The limit** is the saturation of the chain, at `
-      + `${number(rateOf('services'))} orders/s on this machine. Above it orders queue, and the latency is the time in the queue.`,
-  ].filter((part) => part !== '').join('\n\n');
+    `**The limit** is the saturation of the chain, at ${number(limit)} orders/s on this machine. Above it orders queue, and the latency is the time in the queue. `
+    + 'The relay lets events gather for up to 40 ms, three times before an order is confirmed; without that, a message has one event.',
+  ].join('\n\n');
 }
 
 function failurePart(rows: Results['rows']): string {
@@ -108,14 +115,19 @@ function stagePart(row: RowResult | undefined): string {
   ].join('\n\n');
 }
 
+function overBest(variant: VariantResult, variants: readonly VariantResult[]): string {
+  const best = fastest(variants.filter(({ row }) => row === variant.row), 'naive');
+  return variant.design === 'naive' || !best?.ratio ? '' : `${number(ratioTo(variant, best))}×`;
+}
+
 function variantPart(rows: Results['rows']): string {
   const variants = Object.entries(rows).flatMap(([name, row]) => (row.variants ?? []).map((variant) => ({ ...variant, name })));
   return [
     '## All variants',
     'Medians, with quartiles in parentheses.',
-    table(['row', 'variant', 'rate', 'over naive', 'processor µs per order', '', 'command'], variants.map((variant) => [
+    table(['row', 'variant', 'rate', 'over the first naive one', 'over the best naive one', 'processor µs per order', '', 'command'], variants.map((variant) => [
       variant.row, variant.variant, `${perSecond(variant.rate)} (${number(variant.rate.q1)}–${number(variant.rate.q3)})`,
-      variant.ratio ? times(variant.ratio) : '', number(variant.processorMicros ?? NaN), variant.note ?? '', run(variant.name),
+      variant.ratio ? times(variant.ratio) : '', overBest(variant, variants), number(variant.processorMicros ?? NaN), variant.note ?? '', run(variant.name),
     ])),
   ].join('\n\n');
 }
@@ -160,8 +172,12 @@ function machineTable(machine: Machine, method: Results['method']): string {
 
 const METHOD = `## Method
 
-- A slice of the naive design, a slice of a variant, a slice of the naive design again: a ratio compares a slice with its two neighbours, so
-  that a phase in which the machine is slower changes both. The order of the variants is random in each round. Shown are medians and quartiles.
+- A slice of the naive design, slices of two variants, a slice of the naive design again: a ratio compares a slice with the naive ones before and
+  after it, so that a phase in which the machine is slower changes both. The order of the variants is random in each round. Shown are medians and
+  quartiles.
+- A slice in which anything else used more than 10 % of the machine is measured again, and the quieter one counts. At most a quarter of the slices is.
+- Before a slice, the garbage collector clears the young generation, so that no slice pays for the one before or for its own input. A design that is
+  not measured asks the database nothing.
 - The naive design (\`reference-app/bench/pipeline/naive.ts\`) has prepared statements and sorted locks, so it is no straw man.
 - The measured side is the services' own code: the handlers behind their inbox, the consumer with its batches, the relay, and the intake of the
   write API.
@@ -170,7 +186,7 @@ const METHOD = `## Method
   of new log to fill a file with zeros; that slows the fastest variant most and says nothing about later hours.
 - Every row ends with the checks of the invariants. If one fails, there are no figures.
 - Processor time is that of PostgreSQL's processes (without autovacuum and checkpointer) and of Node.js with all its threads, so the load
-  generator is in it.
+  generator is in it. The cheapest and the dearest quarter of the slices do not count.
 - Latency is measured with an open loop, from the intended time of each order. Percentiles are interpolated between the two nearest values.
 
 Not simulated: the commit of a replica, TLS, request signing, the real EventBridge and SQS (bus and queues are in memory, with SQS's ten

@@ -1,6 +1,6 @@
 import { lineCharts, pairChart, type Series } from './chart.ts';
-import { comparisons, ratioTo } from './comparison.ts';
-import { number, type Results, type VariantResult } from './results.ts';
+import { comparisons } from './comparison.ts';
+import { number, ratioTo, type Results, type VariantResult } from './results.ts';
 import type { Curve } from '../rows/curves.ts';
 import type { SoakResult, SoakSample } from '../rows/soak.ts';
 
@@ -11,11 +11,12 @@ const bestNaive = (naive: readonly VariantResult[]) => [...naive].sort((a, b) =>
 export function performancePicture(results: Results): string {
   return pairChart({
     title: 'Orders per second: the services and the naive design at its best concurrency',
-    note: 'Medians of one run, and ratios of slices side by side. The axis is logarithmic: equal distances are equal ratios.',
+    note: 'Medians, ratios of slices side by side, and processor time. The axis is logarithmic: equal distances are equal ratios.',
     pairs: comparisons(results).flatMap(({ label, services, naive }) => {
       if (label === undefined) return [];
       const best = bestNaive(naive);
-      return { label, naive: best.rate.median, measured: services.rate.median, ratio: `${number(ratioTo(services, best))}×` };
+      const micros = services.processorMicros === undefined ? {} : { cost: `${number(services.processorMicros)} µs` };
+      return { label, naive: best.rate.median, measured: services.rate.median, ratio: `${number(ratioTo(services, best))}×`, ...micros };
     }),
   });
 }

@@ -22,6 +22,8 @@ export interface Method {
 }
 
 export interface RowResult {
+  /** Of the run that measured the row, since a run may measure some of the rows. */
+  readonly measured?: { readonly at: string; readonly cores: number };
   /** The compared designs; for the tables and the picture. */
   readonly variants?: readonly VariantResult[];
   /** Figures that have no counterpart in the naive design. */
@@ -78,6 +80,11 @@ export function compare(row: string, slices: readonly Slice[], variants: readonl
 /** The variant of the design with the highest median rate. */
 export function fastest(variants: readonly VariantResult[], design: Design): VariantResult | undefined {
   return variants.filter((variant) => variant.design === design).sort((a, b) => b.rate.median - a.rate.median)[0];
+}
+
+/** The rate of a variant as a multiple of another's; both ratios come from slices beside those of the same baseline. */
+export function ratioTo(variant: VariantResult, other: VariantResult): number {
+  return (variant.ratio?.median ?? 1) / (other.ratio?.median ?? 1);
 }
 
 /** Three digits that mean something, with a comma for thousands. A dash when there is no number. */

@@ -6,6 +6,8 @@ import { curvesPicture, performancePicture, soakPicture } from './pictures.ts';
 import type { Results } from './results.ts';
 
 const RESULTS = join(import.meta.dirname, '../results/performance.json');
+/** Written by npm run bench:compare -- --record. */
+const COMPARED = join(import.meta.dirname, '../results/compare.json');
 const DOCS = join(import.meta.dirname, '../../../docs');
 
 /** The stored results; undefined before the first run with --record. */
@@ -21,7 +23,7 @@ export function writeResults(results: Results): void {
 /** The files that are made of the results, by their paths in docs/. */
 export function documents(results: Results): Map<string, string> {
   const files = new Map([
-    ['performance.md', performancePage(results)],
+    ['performance.md', performancePage(results, readCompared())],
     ['images/performance.svg', performancePicture(results)],
   ]);
   if (results.soak) files.set('images/soak.svg', soakPicture(results.soak));
@@ -30,6 +32,11 @@ export function documents(results: Results): Map<string, string> {
     files.set('scaling.md', scalingPage(readDocument('scaling.md'), results.curves));
   }
   return files;
+}
+
+/** The part of docs/performance.md about the cost by program, before and after a change; undefined when it was not measured. */
+function readCompared(): string | undefined {
+  return existsSync(COMPARED) ? (JSON.parse(readFileSync(COMPARED, 'utf8')) as { markdown: string }).markdown : undefined;
 }
 
 export function readDocument(path: string): string {

@@ -13,11 +13,11 @@ export const cloudRow: Row = {
     try {
       // The naive design does some 100 orders a second here, so a slice has to be longer to hold enough of them.
       const longer = { ...context, sliceMs: context.sliceMs * 1.5 };
-      const common = { endpoint: slow.endpoint, naiveWorkers: [32] };
+      const { endpoint } = slow;
       const uniform = await measureReserve(longer, slow.server, {
-        ...common, label: 'reserve, cloud-like, 1,000 SKUs', shape: UNIFORM, workers: [1, 4],
+        endpoint, label: 'reserve, cloud-like, 1,000 SKUs', shape: UNIFORM, workers: [1, 4],
       });
-      const hot = await measureReserve(longer, slow.server, { ...common, label: 'reserve, cloud-like, one hot SKU', shape: HOT, workers: [4] });
+      const hot = await measureReserve(longer, slow.server, { endpoint, label: 'reserve, cloud-like, one hot SKU', shape: HOT, workers: [4] });
       return {
         variants: [...uniform.variants!, ...hot.variants!],
         raw: { roundTripMs: slow.roundTripMs, commitMs: slow.commitMs },

@@ -10,7 +10,7 @@ import type { Variant } from '../measure/slices.ts';
 import type { ClientsData, ClientsResult } from '../pipeline/http-clients.ts';
 import { PLENTY, stockUp, UNIFORM } from '../pipeline/orders.ts';
 import type { Kind, WriteApiData } from '../pipeline/write-api-process.ts';
-import { compare, number, type ComparedVariant, type Design } from '../report/results.ts';
+import { compare, number, plural, type ComparedVariant, type Design } from '../report/results.ts';
 
 const CLIENTS = 256;
 
@@ -76,18 +76,20 @@ export const httpRow: Row = {
     const apis = new WriteApis(database);
     try {
       await stockUp(database.admin, UNIFORM.skus, PLENTY);
-      const baseline = await apis.start('naive, 10 connections', 'naive', 10);
+      const naively = (connections: number) => apis.start(`naive, ${plural(connections, 'connection')}`, 'naive', connections);
+      const baseline = await naively(1);
+      const { best } = await context.bestNaive('intake over HTTP', naively);
       const service = await apis.start('write API', 'service', 8);
       const without = await apis.start('write API without database', 'no database', 8);
       const slices = await context.slices('intake over HTTP', {
-        baseline, variants: [service, without], meter: context.meter(server, () => apis.pids),
+        baseline, variants: [best, service, without], meter: context.meter(server, () => apis.pids),
       });
       await assertInvariants(database.admin, { orders: 'pending', published: false }, {
         orders: { sql: 'SELECT count(*) FROM orders.orders', value: apis.accepted },
       });
       return {
         variants: compare('intake over HTTP', slices, [
-          apis.compared(baseline.name, 'naive'), apis.compared(service.name, 'services'), apis.compared(without.name, 'part'),
+          apis.compared(baseline.name, 'naive'), apis.compared(best.name, 'naive'), apis.compared(service.name, 'services'), apis.compared(without.name, 'part'),
         ]),
         raw: {},
         slices,

@@ -1,9 +1,11 @@
 import { openLoop } from '../../load/open-loop.ts';
-import { latencies, type Latencies } from '../../load/statistics.ts';
-import type { Row } from '../context.ts';
-import { assertDeducted, InvariantError } from '../measure/assert-invariants.ts';
-import { atRest, DRAIN_DEADLINE_MS } from '../pipeline/closed-loop.ts';
-import { newOrder, PLENTY, randomOrder, stockUp, UNIFORM } from '../pipeline/orders.ts';
+import { latencies, median, type Latencies } from '../../load/statistics.ts';
+import type { Context, Row } from '../context.ts';
+import { InvariantError } from '../measure/assert-invariants.ts';
+import { NO_BUNDLES } from '../pipeline/bundles.ts';
+import { Chains, IN_FLIGHT, type RunningChain } from '../pipeline/chains.ts';
+import { DRAIN_DEADLINE_MS } from '../pipeline/closed-loop.ts';
+import { newOrder, randomOrder, UNIFORM } from '../pipeline/orders.ts';
 import { clock } from '../pipeline/service-host.ts';
 import { startChain, type Chain } from '../pipeline/start-services.ts';
 import { number, type Figure } from '../report/results.ts';
@@ -85,51 +87,66 @@ async function measureLatency(chain: Chain, rate: number, seconds: number, rando
   };
 }
 
-const RATES = [1_000, 5_000, 10_000];
-const RUNS_PER_RATE = 3;
+/** The share of its saturation at which the latency of a design is measured; above it, queues grow by chance. */
+export const SHARE = 0.7;
+const RUNS = 3;
+/** Slices for the saturation. */
+const SLICES = 3;
 
-/** The run with the middle latency of each rate: a hiccup of the machine is not the latency of the system. */
-export function middleRuns(runs: readonly LatencyRun[]): LatencyRun[] {
-  return [...new Set(runs.map(({ rate }) => rate))].map((rate) => {
-    const same = runs.filter((run) => run.rate === rate).sort((a, b) => a.confirmed.p50 - b.confirmed.p50);
-    return same[Math.floor(same.length / 2)]!;
-  });
+/** The latency of one design. */
+export interface DesignLatency {
+  readonly design: string;
+  /** Orders per second when the next order never waits. */
+  readonly saturation: number;
+  /** The run with the middle latency: a hiccup of the machine is not the latency of the design. */
+  readonly run: LatencyRun;
 }
 
-function figureOf({ rate, saturated, confirmed }: LatencyRun): Figure {
+/** Finds the saturation of a chain, and its latency at a share of it. */
+async function latencyOf(context: Context, design: RunningChain): Promise<DesignLatency> {
+  const { chain, name } = design;
+  context.progress(`latency  ${name}: saturation`);
+  const ms = context.sliceMs * 2;
+  await design.run(ms);
+  const rates: number[] = [];
+  for (let i = 0; i < SLICES; i++) {
+    const { count, seconds } = await design.run(ms);
+    rates.push(count / seconds);
+  }
+  const saturation = median(rates);
+  const rate = Math.max(1, Math.round(saturation * SHARE));
+  const seconds = Math.max(1, (context.sliceMs * context.rounds) / 1000 / 2);
+  const runs: LatencyRun[] = [];
+  for (let i = 1; i <= RUNS; i++) {
+    context.progress(`latency  ${name}: ${number(rate)}/s, run ${i} of ${RUNS}`);
+    runs.push(await measureLatency(chain, rate, seconds, context.random));
+  }
+  runs.sort((a, b) => a.confirmed.p50 - b.confirmed.p50);
+  return { design: name, saturation, run: runs[Math.floor(RUNS / 2)]! };
+}
+
+function figureOf({ design, saturation, run: { rate, saturated, confirmed } }: DesignLatency): Figure {
   const measured = saturated ? 'saturated' : `p50 ${number(confirmed.p50)} ms, p99 ${number(confirmed.p99)} ms`;
-  return { name: `accepted to confirmed at ${number(rate)} orders/s`, measured };
+  return { name: `accepted to confirmed, ${design}, at ${number(rate)} of ${number(saturation)} orders/s`, measured };
 }
 
 export const latencyRow: Row = {
   name: 'latency',
-  title: 'Latency from accepted to confirmed in process, open loop',
+  title: `Latency from accepted to confirmed in process, open loop, at ${SHARE * 100} % of saturation`,
   async run(context) {
-    const database = await (await context.server()).database('bench_latency');
-    const runs: LatencyRun[] = [];
+    const chains = new Chains(context, 'latency');
     try {
-      await stockUp(database.admin, UNIFORM.skus, PLENTY);
-      const chain = await startChain(database.location);
-      let orders = 0;
-      try {
-        orders += (await measureLatency(chain, 1_000, 1, context.random)).orders;
-        const seconds = Math.max(1, (context.sliceMs * context.rounds) / 1000 / 2);
-        for (const rate of RATES) {
-          for (let i = 1; i <= RUNS_PER_RATE; i++) {
-            context.progress(`latency at ${rate}/s, run ${i} of ${RUNS_PER_RATE}`);
-            const run = await measureLatency(chain, rate, seconds, context.random);
-            orders += run.orders;
-            runs.push(run);
-          }
-        }
-        await atRest(database.admin, orders);
-      } finally {
-        await chain.stop();
-      }
-      await assertDeducted(database.admin, orders);
+      const latency: DesignLatency[] = [];
+      const services = await chains.start('the services', IN_FLIGHT, ({ location }) => startChain(location));
+      latency.push(await latencyOf(context, services));
+      const single = await chains.start('the services, a message per event', IN_FLIGHT, ({ location }) => startChain(location, { bundles: NO_BUNDLES }));
+      latency.push(await latencyOf(context, single));
+      latency.push(await latencyOf(context, await chains.bestNaive()));
+      context.progress('latency  checking the invariants');
+      await chains.assertDeducted();
+      return { figures: latency.map(figureOf), raw: { latency } };
     } finally {
-      await database.drop();
+      await chains.close();
     }
-    return { figures: middleRuns(runs).map(figureOf), raw: { latency: runs } };
   },
 };

@@ -10,6 +10,8 @@ import { BATCH } from '../pipeline/reserve-variant.ts';
 import { compare, plural } from '../report/results.ts';
 
 const ORDERS = 50_000;
+/** The most connections of the naive design. */
+const MOST = 64;
 
 export const redriveRow: Row = {
   name: 'redrive',
@@ -17,27 +19,29 @@ export const redriveRow: Row = {
   async run(context) {
     const server = await context.server();
     const database = await server.database('bench_redrive');
-    const pool = commandPool(database.location, 4);
+    const pool = commandPool(database.location, MOST);
     try {
       await stockUp(database.admin, UNIFORM.skus, PLENTY);
-      await warm(pool, 4);
+      await warm(pool, MOST);
       context.progress('redrive  reserving the orders that are redriven later');
       const events = Array.from({ length: ORDERS }, () => validatedEvent(randomOrder(UNIFORM, context.random)));
       const pieces = batches(events, BATCH);
       for (const batch of pieces) await handleBatch(inventoryHandler, batch, pool);
       await database.admin.query('VACUUM (ANALYZE) messaging.inbox');
       let offset = 0;
-      const baseline: Variant = {
-        name: 'naive, serial',
+      const serially = (name: string, workers: number): Variant => ({
+        name,
         async run(ms) {
-          const done = await work(events.slice(offset, offset + 10_000), { workers: 1, ms }, async (event) => {
+          const done = await work(events.slice(offset, offset + 10_000), { workers, ms }, async (event) => {
             if ((await naive.reserve(pool, event)).length > 0) throw new Error('a redriven message took effect');
             return 1;
           });
           offset = (offset + done.count) % (ORDERS - 10_000);
           return { count: done.count, seconds: done.seconds };
         },
-      };
+      });
+      const baseline = serially('naive, serial', 1);
+      const { best } = await context.bestNaive('redrive', (workers) => serially(`naive, ${plural(workers, 'worker')}`, workers));
       const batched = [1, 4].map((workers): Variant => ({
         name: `batches of ${BATCH}, ${plural(workers, 'connection')}`,
         async run(ms) {
@@ -49,11 +53,12 @@ export const redriveRow: Row = {
           return { count: done.count, seconds: done.seconds };
         },
       }));
-      const slices = await context.slices('redrive', { baseline, variants: batched, meter: context.meter(server) });
+      const slices = await context.slices('redrive', { baseline, variants: [best, ...batched], meter: context.meter(server) });
       await assertReserved(database.admin, ORDERS);
       return {
         variants: compare('redrive', slices, [
           { name: baseline.name, design: 'naive' },
+          { name: best.name, design: 'naive' },
           ...batched.map(({ name }) => ({ name, design: 'services' as const })),
         ]),
         raw: {},

@@ -3,6 +3,7 @@ import type { Row } from '../context.ts';
 import { commandPool, warm, type BenchDatabase } from '../database/server.ts';
 import { assertInvariants, InvariantError } from '../measure/assert-invariants.ts';
 import type { Variant } from '../measure/slices.ts';
+import { BUNDLES, NO_BUNDLES, type Bundles } from '../pipeline/bundles.ts';
 import * as naive from '../pipeline/naive.ts';
 import { newOrder, PLENTY, randomOrder, stockUp, UNIFORM } from '../pipeline/orders.ts';
 import { relayUntil } from '../pipeline/relay-run.ts';
@@ -15,12 +16,16 @@ async function assertAllPublished(database: BenchDatabase, backlog: number): Pro
   await rewind(database);
   const published = new Set<string>();
   let total = 0;
-  await relayUntil(database.location, (count) => count >= backlog, (detail) => {
-    published.add((JSON.parse(detail) as { id: string }).id);
-    total++;
+  await relayUntil(database.location, (count) => count >= backlog, {
+    seen(detail) {
+      for (const { id } of (JSON.parse(detail) as { events: { id: string }[] }).events) {
+        published.add(id);
+        total++;
+      }
+    },
   });
   if (published.size !== backlog || total !== backlog) {
-    throw new InvariantError(`${published.size} different events of ${backlog} were published, in ${total} entries`);
+    throw new InvariantError(`${published.size} different events of ${backlog} were published, ${total} in all`);
   }
   await assertInvariants(database.admin, { orders: 'pending', published: true });
 }
@@ -52,16 +57,20 @@ export const relayRow: Row = {
           return { count, seconds: (performance.now() - start) / 1000 };
         },
       };
-      const relay: Variant = {
-        name: 'relay',
+      const relayBy = (name: string, bundles: Bundles): Variant => ({
+        name,
         prepare,
-        run: (ms) => relayUntil(database.location, (count, elapsed) => elapsed >= ms || count >= backlog),
-      };
-      const slices = await context.slices('relay', { baseline, variants: [relay], meter: context.meter(server) });
+        run: (ms) => relayUntil(database.location, (count, elapsed) => elapsed >= ms || count >= backlog, { bundles }),
+      });
+      const relay = relayBy('relay', BUNDLES);
+      const single = relayBy('relay, an entry per event', NO_BUNDLES);
+      const slices = await context.slices('relay', { baseline, variants: [relay, single], meter: context.meter(server) });
       context.progress('relay  checking that nothing is lost');
       await assertAllPublished(database, backlog);
       return {
-        variants: compare('relay', slices, [{ name: baseline.name, design: 'naive' }, { name: relay.name, design: 'services' }]),
+        variants: compare('relay', slices, [
+          { name: baseline.name, design: 'naive' }, { name: relay.name, design: 'services' }, { name: single.name, design: 'part' },
+        ]),
         raw: { backlog },
         slices,
       };

@@ -6,8 +6,8 @@ import { HOT, PLENTY, stockUp, UNIFORM, type Shape } from '../pipeline/orders.ts
 import { BATCH, reserveVariant, threadedReserveVariant, type ReserveHow, type ReserveVariant } from '../pipeline/reserve-variant.ts';
 import { compare, number, plural, type RowResult } from '../report/results.ts';
 
-/** The numbers of workers of which the one that suits the naive design best is found first. */
-const NAIVE_WORKERS = [8, 16, 32];
+/** The most connections of the naive design. */
+const MOST = 64;
 
 export interface ReserveOptions {
   /** The stage and its conditions. */
@@ -17,41 +17,22 @@ export interface ReserveOptions {
   readonly workers: readonly number[];
   /** Variants in several threads; `workers` are the connections of all threads together. */
   readonly threads?: readonly { readonly threads: number; readonly workers: number }[];
-  /** Workers that are tried for the naive design. @default 8, 16 and 32 */
-  readonly naiveWorkers?: readonly number[];
   /** An address in front of the server. @default - the server's own */
   readonly endpoint?: string;
 }
 
-/** The fastest of some variants: the best concurrency of the naive design depends on the machine. */
-async function bestOf(context: Context, label: string, candidates: readonly ReserveVariant[]): Promise<ReserveVariant> {
-  let best = candidates[0]!;
-  let bestRate = 0;
-  for (const candidate of candidates) {
-    context.progress(`${label}  looking for the best concurrency of the naive design: ${candidate.name}`);
-    for (const ms of [context.sliceMs / 2, context.sliceMs]) {
-      await candidate.prepare(ms);
-      const { count, seconds } = await candidate.run(ms);
-      if (ms === context.sliceMs && count / seconds > bestRate) [best, bestRate] = [candidate, count / seconds];
-    }
-  }
-  return best;
-}
-
 /** Compares the reserve stage of the inventory service with the naive one, serial and at its best concurrency. */
 export async function measureReserve(context: Context, server: BenchServer, options: ReserveOptions): Promise<RowResult> {
-  const { label, shape, workers, threads = [], naiveWorkers = NAIVE_WORKERS, endpoint } = options;
+  const { label, shape, workers, threads = [], endpoint } = options;
   const database = await server.database('bench_reserve', endpoint);
-  const most = Math.max(...naiveWorkers, ...workers);
-  const pool = commandPool(database.location, most);
+  const pool = commandPool(database.location, MOST);
   const stops: (() => Promise<void>)[] = [];
   try {
     await stockUp(database.admin, shape.skus, PLENTY);
-    await warm(pool, most);
+    await warm(pool, MOST);
     const variant = (name: string, how: ReserveHow, times?: number[]) => reserveVariant(name, pool, shape, context.random, how, times);
     const serial = variant('naive, serial', { workers: 1 });
-    const parallel = naiveWorkers.map((count) => variant(`naive, ${plural(count, 'worker')}`, { workers: count }));
-    const best = await bestOf(context, label, parallel);
+    const { best, tried } = await context.bestNaive(label, (count) => variant(`naive, ${plural(count, 'worker')}`, { workers: count }));
     const batched: { variant: ReserveVariant; times: number[] }[] = workers.map((count) => {
       const times: number[] = [];
       return { variant: variant(`batches of ${BATCH}, ${plural(count, 'connection')}`, { batch: BATCH, workers: count }, times), times };
@@ -67,7 +48,7 @@ export async function measureReserve(context: Context, server: BenchServer, opti
     const services = batched.map((one) => one.variant);
     const slices = await context.slices(label, { baseline: serial, variants: [best, ...services], meter: context.meter(server) });
     context.progress(`${label}  checking the invariants`);
-    await assertReserved(database.admin, [serial, ...parallel, ...services].reduce((sum, { taken }) => sum + taken(), 0));
+    await assertReserved(database.admin, [serial, ...tried, ...services].reduce((sum, { taken }) => sum + taken(), 0));
     const variants = compare(label, slices, [
       { name: serial.name, design: 'naive' }, { name: best.name, design: 'naive' },
       ...batched.map(({ variant: { name }, times }) => ({ name, design: 'services' as const, note: `batch p50 ${number(median(times))} ms` })),
@@ -84,7 +65,7 @@ export const reserveRow: Row = {
   name: 'reserve',
   title: 'Reserve stage, 1,000 SKUs',
   run: async (context) => measureReserve(context, await context.server(), {
-    label: 'reserve, 1,000 SKUs', shape: UNIFORM, workers: [1, 4], threads: [{ threads: 2, workers: 4 }, { threads: 2, workers: 8 }],
+    label: 'reserve, 1,000 SKUs', shape: UNIFORM, workers: [1, 4], threads: [{ threads: 2, workers: 4 }],
   }),
 };
 
