@@ -1,18 +1,17 @@
--- Remembers the events and adds what they count for: a row for each minute, and for each minute and SKU, both sorted, so that two batches
--- wait for each other instead of both. The rows of minutes come last: every batch of the same time waits for them.
+-- Remembers the events and adds what they count for: a row for each minute, sorted, so that two batches wait for each other instead of both; and
+-- one row with the counts of all SKUs, of which analytics.fold makes those of hours. The rows of minutes come last: every batch of the same time
+-- waits for them.
 CREATE OR REPLACE FUNCTION analytics.add(
   p_consumer text, p_handled uuid[],
-  s_minutes timestamptz[], s_skus text[], s_ordered bigint[], s_reserved bigint[], s_deducted bigint[], s_rejections int[],
+  s_hours timestamptz[], s_skus text[], s_ordered bigint[], s_reserved bigint[], s_deducted bigint[], s_rejections int[],
   m_minutes timestamptz[], m_accepted int[], m_confirmed int[], m_rejected int[], m_updated int[], m_cancelled int[], m_expired int[], m_units_accepted bigint[], m_units_confirmed bigint[], m_units_rejected bigint[],
   m_units_deducted bigint[], m_seconds float8[], m_seconds_max float8[])
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM messaging.remember(p_consumer, p_handled);
-  INSERT INTO analytics.sku_minute AS t (minute, sku, units_ordered, units_reserved, units_deducted, rejections)
-  SELECT * FROM unnest(s_minutes, s_skus, s_ordered, s_reserved, s_deducted, s_rejections)
-  ON CONFLICT (minute, sku) DO UPDATE SET
-    units_ordered = t.units_ordered + excluded.units_ordered, units_reserved = t.units_reserved + excluded.units_reserved,
-    units_deducted = t.units_deducted + excluded.units_deducted, rejections = t.rejections + excluded.rejections;
+  IF cardinality(s_skus) > 0 THEN
+    INSERT INTO analytics.sku_batch (hours, skus, ordered, reserved, deducted, rejections) VALUES (s_hours, s_skus, s_ordered, s_reserved, s_deducted, s_rejections);
+  END IF;
   INSERT INTO analytics.order_minute AS t
     (minute, accepted, confirmed, rejected, updated, cancelled, expired, units_accepted, units_confirmed, units_rejected, units_deducted, seconds_to_terminal_sum, seconds_to_terminal_max)
   SELECT * FROM unnest(m_minutes, m_accepted, m_confirmed, m_rejected, m_updated, m_cancelled, m_expired, m_units_accepted, m_units_confirmed, m_units_rejected, m_units_deducted, m_seconds, m_seconds_max)

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { analyticsHandler } from './handler.ts';
+import { runUpkeep } from './upkeep.ts';
 import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
 import { handleOnce } from '../shared/messaging/inbox.ts';
-import { startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
+import { eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
 
 let server: TestServer;
 let db: TestDatabase;
@@ -80,15 +81,37 @@ test('counts land in the minute in which things happened, once, in whatever batc
     { ...none, minute: 1, confirmed: 2, rejected: 1, units_confirmed: 10, units_rejected: 5, sum: 30 + 20 + 10, max: 30 },
     { ...none, minute: 2, units_deducted: 10 },
   ]);
-  const { rows: skus } = await db.admin.query(`SELECT extract(minute FROM minute AT TIME ZONE 'UTC')::int AS minute,
-      sku, units_ordered::int AS ordered, units_reserved::int AS reserved,
-    units_deducted::int AS deducted, rejections FROM analytics.sku_minute ORDER BY 1, 2`);
-  assert.deepEqual(skus, [
-    { minute: 0, sku: 'A', ordered: 6, reserved: 0, deducted: 0, rejections: 0 },
-    { minute: 0, sku: 'B', ordered: 9, reserved: 0, deducted: 0, rejections: 0 },
-    { minute: 1, sku: 'A', ordered: 0, reserved: 4, deducted: 0, rejections: 0 },
-    { minute: 1, sku: 'B', ordered: 0, reserved: 6, deducted: 0, rejections: 1 },
-    { minute: 2, sku: 'A', ordered: 0, reserved: 0, deducted: 4, rejections: 0 },
-    { minute: 2, sku: 'B', ordered: 0, reserved: 0, deducted: 6, rejections: 0 },
-  ]);
+  const counted = [{ sku: 'A', ordered: 6, reserved: 4, deducted: 4, rejections: 0 }, { sku: 'B', ordered: 9, reserved: 6, deducted: 6, rejections: 1 }];
+  assert.deepEqual(await skusOf('sku_count'), counted);
+  // Folded by two at once, and again: the view says the same, and what the next batch says is added.
+  const fold = () => Promise.all([1, 2].map(() => db.command.query('SELECT analytics.fold(1)')));
+  for (let i = 0; i < 12; i++) await fold();
+  assert.equal((await db.admin.query('SELECT FROM analytics.sku_batch')).rowCount, 0);
+  for (const table of ['sku_hour', 'sku_count']) assert.deepEqual(await skusOf(table), counted);
+  await handleOnce(analyticsHandler, journey(false, 1), db.command);
+  const more = [{ ...counted[0]!, ordered: 8 }, { ...counted[1]!, ordered: 12, rejections: 2 }];
+  assert.deepEqual(await skusOf('sku_count'), more);
+  for (let i = 0; i < 2; i++) await fold();
+  for (const table of ['sku_hour', 'sku_count']) assert.deepEqual(await skusOf(table), more);
+});
+
+async function skusOf(table: string) {
+  const { rows } = await db.admin.query(`SELECT hour, sku, units_ordered::int AS ordered, units_reserved::int AS reserved, units_deducted::int AS deducted,
+    rejections::int FROM analytics.${table} ORDER BY 1, 2`);
+  return rows.map(({ hour, ...counts }) => {
+    assert.deepEqual(hour, at(0, 0));
+    return counts as object;
+  });
+}
+
+test('the upkeep folds, and deletes counts by SKU that are older than their retention', async () => {
+  await db.admin.query(`INSERT INTO analytics.sku_hour (hour, sku) VALUES (now() - interval '91 days', 'OLD'), (now() - interval '89 days', 'YOUNG');
+    INSERT INTO analytics.sku_minute (minute, sku) VALUES (now() - interval '91 days', 'OLD')`);
+  await handleOnce(analyticsHandler, journey(false, 1), db.command);
+  const upkeep = runUpkeep(db.command, silentLogger(), { skuDays: 90, foldMs: 20, pruneMs: 20 });
+  const left = async () => (await db.admin.query<{ left: number }>(`SELECT (SELECT count(*) FROM analytics.sku_batch)::int
+    + (SELECT count(*) FROM analytics.sku_hour WHERE sku = 'OLD')::int + (SELECT count(*) FROM analytics.sku_minute)::int AS left`)).rows[0]!.left;
+  await eventually(left, (count) => count === 0);
+  await upkeep.stop();
+  assert.equal((await db.admin.query('SELECT FROM analytics.sku_hour WHERE sku = \'YOUNG\'')).rowCount, 1);
 });

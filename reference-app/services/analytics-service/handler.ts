@@ -34,6 +34,7 @@ export const analyticsHandler: Handler<Counted> = {
 
 interface Minute {
   readonly at: string;
+  readonly hour: string;
   accepted: number;
   confirmed: number;
   rejected: number;
@@ -46,21 +47,23 @@ interface Minute {
   unitsDeducted: number;
   secondsSum: number;
   secondsMax: number;
+  /** Those of its hour. */
   readonly skus: Map<string, Sku>;
 }
 
-interface Sku { readonly at: string; readonly sku: string; ordered: number; reserved: number; deducted: number; rejections: number }
+interface Sku { readonly hour: string; readonly sku: string; ordered: number; reserved: number; deducted: number; rejections: number }
 
-/** A row for each minute, and for each minute and SKU: the arguments of `analytics.add`. */
+/** A row for each minute, and the counts of each hour and SKU: the arguments of `analytics.add`. */
 function countsOf(events: readonly EventEnvelope<Counted>[]): string[] {
   const minutes = new Map<number, Minute>();
-  for (const event of events) count(event, minuteOf(minutes, event.time));
+  const hours = new Map<string, Map<string, Sku>>();
+  for (const event of events) count(event, minuteOf(minutes, hours, event.time));
   const sorted = [...minutes].sort(([a], [b]) => a - b).map(([, minute]) => minute);
-  const skus = sorted.flatMap((minute) => [...minute.skus.values()].sort((a, b) => (a.sku < b.sku ? -1 : 1)));
+  const skus = [...hours.values()].flatMap((hour) => [...hour.values()]);
   const ofSku = (read: (sku: Sku) => number) => numberArray(skus.map(read));
   const of = (read: (minute: Minute) => number) => numberArray(sorted.map(read));
   return [
-    textArray(skus.map(({ at }) => at)), textArray(skus.map(({ sku }) => sku)),
+    textArray(skus.map(({ hour }) => hour)), textArray(skus.map(({ sku }) => sku)),
     ofSku(({ ordered }) => ordered), ofSku(({ reserved }) => reserved), ofSku(({ deducted }) => deducted),
     ofSku(({ rejections }) => rejections),
     textArray(sorted.map(({ at }) => at)),
@@ -71,12 +74,17 @@ function countsOf(events: readonly EventEnvelope<Counted>[]): string[] {
   ];
 }
 
-function minuteOf(minutes: Map<number, Minute>, time: string): Minute {
+function minuteOf(minutes: Map<number, Minute>, hours: Map<string, Map<string, Sku>>, time: string): Minute {
   const start = Math.floor(Date.parse(time) / 60_000);
   let minute = minutes.get(start);
   if (!minute) {
+    const at = new Date(start * 60_000).toISOString();
+    const hour = `${at.slice(0, 13)}:00:00Z`;
+    const skus = hours.get(hour) ?? new Map<string, Sku>();
+    hours.set(hour, skus);
     minute = {
-      at: new Date(start * 60_000).toISOString(),
+      at,
+      hour,
       accepted: 0,
       confirmed: 0,
       rejected: 0,
@@ -89,7 +97,7 @@ function minuteOf(minutes: Map<number, Minute>, time: string): Minute {
       unitsDeducted: 0,
       secondsSum: 0,
       secondsMax: 0,
-      skus: new Map(),
+      skus,
     };
     minutes.set(start, minute);
   }
@@ -157,9 +165,9 @@ function countStock({ outcome, lines, shortages }: InventoryUpdated, minute: Min
   }
 }
 
-function skuOf({ at, skus }: Minute, sku: string): Sku {
+function skuOf({ hour, skus }: Minute, sku: string): Sku {
   let counts = skus.get(sku);
-  if (!counts) skus.set(sku, counts = { at, sku, ordered: 0, reserved: 0, deducted: 0, rejections: 0 });
+  if (!counts) skus.set(sku, counts = { hour, sku, ordered: 0, reserved: 0, deducted: 0, rejections: 0 });
   return counts;
 }
 
