@@ -47,3 +47,27 @@ test('a failed attempt says why and when to try again, later with each failure, 
   await delivery.stop();
   assert.deepEqual(attempts, [2, 16, 3_600].map((retryInSeconds) => ({ sent: false, error: 'mailbox full', retryInSeconds })));
 });
+
+test('the first notification is sent at once, and those that are recorded soon after it together', async () => {
+  const taken: number[] = [];
+  const waiting: Due[] = [];
+  const delivery = runDelivery({
+    async deliver(send) {
+      const due = waiting.splice(0);
+      if (due.length > 0) taken.push((await send(due)).length);
+      return false;
+    },
+    sender: { channel: 'test', send: async () => {} },
+    logger: createLogger({ service: 'test', level: 'silent' }),
+    pollMs: 600_000,
+    gatherMs: 250,
+  });
+  for (let i = 0; i < 20; i++) {
+    waiting.push(due(`${i}`, 0));
+    delivery.wake();
+    if (i === 0) await eventually(() => taken, ({ length }) => length === 1);
+  }
+  await eventually(() => taken, ({ length }) => length === 2);
+  await delivery.stop();
+  assert.deepEqual(taken, [1, 19]);
+});

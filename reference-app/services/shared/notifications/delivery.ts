@@ -1,5 +1,5 @@
 import { Counter } from 'prom-client';
-import { runLoop, type Loop } from '../run-loop.ts';
+import { pause, runLoop, type Loop } from '../run-loop.ts';
 import { registry, traceIdOf, type Logger } from '../telemetry.ts';
 import type { Notification, NotificationSender } from './sender.ts';
 
@@ -29,6 +29,8 @@ export interface DeliveryOptions {
   readonly logger: Logger;
   /** The interval between looks without a wake-up, which find the rest of a process that ended. @default 1 s */
   readonly pollMs?: number;
+  /** The pause after a round that sent something: what is recorded meanwhile is taken together. @default 100 ms */
+  readonly gatherMs?: number;
   /** A notification that fails is sent again after this, doubled with each failure up to an hour. @default 1 s */
   readonly firstBackOffSeconds?: number;
 }
@@ -36,9 +38,19 @@ export interface DeliveryOptions {
 const MAX_BACK_OFF_SECONDS = 3_600;
 
 /** Sends each recorded notification at least once, those of other processes too. Several may run. */
-export function runDelivery({ deliver, sender, logger, pollMs = 1_000, firstBackOffSeconds = 1 }: DeliveryOptions): Pick<Loop, 'wake' | 'stop'> {
+export function runDelivery({ deliver, sender, logger, pollMs = 1_000, gatherMs = 100, firstBackOffSeconds = 1 }: DeliveryOptions): Pick<Loop, 'wake' | 'stop'> {
   return runLoop({
-    round: async () => (await deliver(sendAll) ? 0 : pollMs),
+    round: async ({ signal }) => {
+      let count = 0;
+      const isMore = await deliver((due) => {
+        count += due.length;
+        return sendAll(due);
+      });
+      if (isMore) return 0;
+      // Each round is two transactions, and each batch of events wakes it.
+      if (count > 0) await pause(gatherMs, signal);
+      return pollMs;
+    },
     failed(error, failures) {
       // Notifications that were taken are due again when their time has run out.
       if (failures === 1) logger.warn({ err: error }, 'notifications cannot be delivered now; they wait');
