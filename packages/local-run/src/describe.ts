@@ -29,6 +29,7 @@ export function describeRun(prepared: PreparedRun, stop: () => Promise<void>): L
     buses: eventBridge.events.listBuses().map(({ Name, Arn }) => ({ name: Name, arn: Arn })),
     rules: eventBridge.rules.map(({ name, busName, arn, targetArns }) => ({ name, busName, arn, targetArns })),
     schedules: describeSchedules(builtIn),
+    alarms: builtIn.cloudWatch.alarms.map((alarm) => ({ name: alarm.rule.name, state: () => alarm.state })),
     eventBridge: eventBridge.events,
     region: context.region,
     account: context.account,

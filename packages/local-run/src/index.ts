@@ -4,7 +4,7 @@ export { LocalRunError } from './errors.ts';
 export { AwsError } from './http/aws-error.ts';
 export { serveAwsJson } from './http/aws-json.ts';
 export type { AwsJsonOptions, AwsJsonServer } from './http/aws-json.ts';
-export type { LocalQueue, LocalRule, LocalRun, LocalRunOptions, LocalSchedule, LocalWorkload, ProgressStep } from './local-run.ts';
+export type { LocalAlarm, LocalQueue, LocalRule, LocalRun, LocalRunOptions, LocalSchedule, LocalWorkload, ProgressStep } from './local-run.ts';
 export type { Log, LogLevel } from './log.ts';
 export type { Failover } from './rds/failover.ts';
 export { startLocal } from './run.ts';

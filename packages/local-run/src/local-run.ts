@@ -57,7 +57,7 @@ export interface LocalRunOptions {
   /** The folder for CPU profiles of the Node.js processes. @default - no CPU profiles */
   readonly cpuProfileDir?: string;
   /**
-   * Ports by name: `sqs`, `sns`, `eventbridge`, `secretsmanager`, `writer`, `reader`, or a Kubernetes Service. With 0 the system chooses.
+   * Ports by name: `sqs`, `sns`, `eventbridge`, `secretsmanager`, `cloudwatch`, `writer`, `reader`, or a Kubernetes Service. With 0 the system chooses.
    * @default - the system chooses
    */
   readonly ports?: Readonly<Record<string, number>>;
@@ -142,6 +142,12 @@ export interface LocalSchedule {
   fire(): Promise<void>;
 }
 
+/** An alarm on metrics that programs of the run send. */
+export interface LocalAlarm {
+  readonly name: string;
+  state(): 'INSUFFICIENT_DATA' | 'OK' | 'ALARM';
+}
+
 /** A run of the stacks on this machine. */
 export interface LocalRun {
   readonly workloads: readonly LocalWorkload[];
@@ -167,6 +173,7 @@ export interface LocalRun {
   readonly buses: readonly { readonly name: string; readonly arn: string }[];
   readonly rules: readonly LocalRule[];
   readonly schedules: readonly LocalSchedule[];
+  readonly alarms: readonly LocalAlarm[];
   readonly eventBridge: LocalEventBridge;
   readonly region: string;
   readonly account: string;

@@ -1,3 +1,4 @@
+import { LocalCloudWatch } from './cloudwatch/local-cloudwatch.ts';
 import { LocalEventBridge } from './eventbridge/local-eventbridge.ts';
 import { LocalKubernetes } from './kubernetes/local-kubernetes.ts';
 import { LocalLambda } from './lambda/local-lambda.ts';
@@ -16,6 +17,7 @@ export function builtInServices(context: RunContext) {
   const eventBridge = new LocalEventBridge(context);
   return {
     secretsManager,
+    cloudWatch: new LocalCloudWatch(context),
     rds: new LocalRds(context, secretsManager),
     sqs,
     sns: new LocalSns(context),
