@@ -145,6 +145,13 @@ test('a time is one that PostgreSQL reads too', () => {
   fc.assert(fc.property(fc.stringMatching(/^20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9]Z$/), (time) => {
     assert.equal(isTime(time), Format.IsDateTime(time), time);
   }), { numRuns: 1_000 });
+  const digits = (value: number) => String(value).padStart(2, '0');
+  for (const year of [2023, 2024]) {
+    for (let day = 0; day <= 13 * 32; day++) {
+      const time = `${year}-${digits(Math.floor(day / 32))}-${digits(day % 32)}T10:00:00Z`;
+      assert.equal(isTime(time), Format.IsDateTime(time), time);
+    }
+  }
 });
 
 test('nothing is made that would be refused', () => {
