@@ -122,3 +122,25 @@ test('a reader that did not answer is left alone for a while', async (t) => {
     return hanging.totalCount;
   }, (asked) => asked >= 3);
 });
+
+test('an order is answered once, though its event comes again beside new ones, or long after', async () => {
+  const statements: string[] = [];
+  const pool = new Proxy(db.command, {
+    get: (target, name) => (name !== 'query' ? Reflect.get(target, name) as unknown : (query: { name: string }) => {
+      statements.push(query.name);
+      return target.query(query as never);
+    }),
+  });
+  const handler = createStockHandler({ reader: db.command, writer: db.command, logger: silentLogger() });
+  const [first, second] = [created([{ sku: 'A', quantity: 1 }]), created([{ sku: 'A', quantity: 1 }])];
+  // As old as what the inbox has forgotten.
+  const old = { ...created([{ sku: 'A', quantity: 1 }]), id: '019a0000-0000-7000-8000-000000000001' };
+  assert.deepEqual((await handler.handle([first], pool)).map(({ result }) => result), ['ok']);
+  assert.deepEqual(statements, ['inbox-answer'], 'one statement for new events');
+  assert.deepEqual((await handler.handle([first, second], pool)).map(({ result }) => result), ['duplicate', 'ok']);
+  await db.admin.query('INSERT INTO messaging.forgotten VALUES (\'inbox\', now() - interval \'1 hour\')');
+  assert.deepEqual((await handler.handle([old], pool)).map(({ result }) => result), ['duplicate']);
+  await db.admin.query('DELETE FROM messaging.forgotten');
+  const { rows } = await db.admin.query('SELECT FROM messaging.outbox WHERE aggregate_id = ANY ($1)', [[first, second, old].map(({ subject }) => subject)]);
+  assert.equal(rows.length, 2);
+});

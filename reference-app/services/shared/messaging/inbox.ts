@@ -74,7 +74,7 @@ export async function writeAnswers(
 
 /** Handlers take what they can't know any more for a duplicate; a replay of history should not look as if all of it had been handled. */
 async function tellForgotten(consumer: string, outcomes: Outcome[], pool: Pool): Promise<Outcome[]> {
-  const old = outcomes.filter(({ eventId, result }) => result === 'duplicate' && timeOf(eventId) < Date.now() - YOUNG_MS);
+  const old = outcomes.filter(({ eventId, result }) => result === 'duplicate' && !isYoung(eventId));
   if (old.length === 0) return outcomes;
   const { rows: [row] } = await pool.query<{ forgotten: string[] }>({ ...UNREMEMBERED, values: [consumer, uuidArray(old.map(({ eventId }) => eventId))] });
   const forgotten = new Set(row!.forgotten);
@@ -82,9 +82,9 @@ async function tellForgotten(consumer: string, outcomes: Outcome[], pool: Pool):
   return outcomes.map((outcome) => (forgotten.has(outcome.eventId) ? { ...outcome, result: 'forgotten', reason } : outcome));
 }
 
-/** The time in an id of version 7. */
-function timeOf(eventId: string): number {
-  return parseInt(eventId.slice(0, 8) + eventId.slice(9, 13), 16);
+/** Whether the event is so new that the inbox would know it, by the time in its id of version 7. */
+export function isYoung(eventId: string): boolean {
+  return parseInt(eventId.slice(0, 8) + eventId.slice(9, 13), 16) >= Date.now() - YOUNG_MS;
 }
 
 async function ignore(consumer: string, events: readonly EventEnvelope[], pool: Pool): Promise<Outcome[]> {
