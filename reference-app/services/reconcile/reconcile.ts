@@ -38,9 +38,9 @@ export async function findStrays(database: Queryable, orderIds?: readonly string
 }
 
 /**
- * Gives this stock back through the ledger, each order in its next version with its InventoryUpdated, as if the order had expired. Safe beside
- * running services and beside itself: what another transaction gave back or changed meanwhile is looked at again under the locks. Answers
- * the number of orders.
+ * Gives this stock back through the ledger, each order in its next version with its InventoryUpdated, as if the order had expired. Safe
+ * beside running services and beside itself: what another transaction gave back or changed meanwhile is looked at again under the locks.
+ * Answers the number of orders.
  */
 export async function giveBack(pool: Pool, strays: readonly Stray[]): Promise<number> {
   const orderIds = [...new Set(strays.map(({ orderId }) => orderId))];

@@ -29,7 +29,8 @@ test('no step scans a table that grows, though its plans were made while the tab
   const pool = server.pool({ database: db.name, max: 1 });
   const handlers = {
     stock: createStockHandler({ reader: pool, writer: pool, logger: silentLogger() }),
-    inventory: inventoryHandler,
+    // By the advice, as by default.
+    inventory: { ...inventoryHandler, types: inventoryHandler.types.filter((type) => type !== 'order.created') },
     status: orderStatusHandler,
     notification: createNotificationHandler(() => undefined),
     analytics: analyticsHandler,

@@ -6,12 +6,12 @@ import { readForCommand, settle } from './statements.ts';
 import { measureOverdue, runSweeper, sweep } from './sweeper.ts';
 import { EXPIRING, type Status } from './transitions.ts';
 import { inventoryHandler } from '../../inventory-service/handler.ts';
-import { createStockHandler } from '../../stock-service/handler.ts';
 import { newEvent, newId, type EventEnvelope } from '../../shared/events/index.ts';
 import type { Handler } from '../../shared/messaging/handler.ts';
 import { handleOnce } from '../../shared/messaging/inbox.ts';
 import { registry } from '../../shared/telemetry.ts';
 import { appendToOutbox, eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../../shared/testing.ts';
+import { createStockHandler } from '../../stock-service/handler.ts';
 import { createWriteApi } from '../api-write-service/api.ts';
 import { orderStatusHandler } from '../order-status/handler.ts';
 
@@ -148,7 +148,8 @@ test('an order whose event was lost ends when younger ones were decided, or when
   await note('analytics-service');
   assert.equal(await sweep(db.command, 3_600), 0, 'no decision needs analytics');
   await note('stock-service');
-  await db.admin.query(`INSERT INTO messaging.outbox_dead SELECT xid, id, event_id, aggregate_id, detail_type, envelope, 'too large' FROM messaging.outbox WHERE aggregate_id = $1`, [refused]);
+  await db.admin.query(
+    'INSERT INTO messaging.outbox_dead SELECT xid, id, event_id, aggregate_id, detail_type, envelope, \'too large\' FROM messaging.outbox WHERE aggregate_id = $1', [refused]);
   assert.equal(await sweep(db.command, 3_600), 2);
   assert.deepEqual([await statuses([dead!, refused!]), await statuses([lost!])], [['EXPIRED'], ['PENDING']]);
   await relayed();

@@ -19,8 +19,8 @@ interface Charge {
 }
 
 /**
- * Bounds the memory of the requests that are in work, from their head to the end of their answer. What would exceed it is refused with 503 and
- * `Retry-After`, before its body is read. Requests without a body do not count.
+ * Bounds the memory of the requests that are in work, from their head to the end of their answer. What would exceed it is refused with 503
+ * and `Retry-After`, before its body is read. Requests without a body do not count.
  */
 export function limitBytesInFlight(app: FastifyInstance, registry: Registry, maxBytes: number): void {
   const charges = new WeakMap<FastifyRequest, Charge>();
@@ -36,8 +36,9 @@ export function limitBytesInFlight(app: FastifyInstance, registry: Registry, max
 
   function add(charge: Charge, bytes: number): void {
     const kind = charge.large ? 'large' : 'small';
-    const isTooMuch = inFlight.small + inFlight.large + bytes > maxBytes || (charge.large && inFlight.large + bytes > maxBytes * SHARE_OF_LARGE);
-    if (isTooMuch) throw unavailable('More requests arrive than this service has memory for; send this one again in a moment.');
+    const isTooMuch = inFlight.small + inFlight.large + bytes > maxBytes;
+    const isTooLarge = charge.large && inFlight.large + bytes > maxBytes * SHARE_OF_LARGE;
+    if (isTooMuch || isTooLarge) throw unavailable('More requests arrive than this service has memory for; send this one again in a moment.');
     charge.bytes += bytes;
     inFlight[kind] += bytes;
   }
