@@ -3,7 +3,7 @@ import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as sns from 'aws-cdk-lib/aws-sns';
-import { Construct, type IDependable } from 'constructs';
+import { Construct } from 'constructs';
 import type { Observability } from './observability.ts';
 import type { Settings } from './settings.ts';
 
@@ -28,33 +28,21 @@ export function alarmTopic(stack: cdk.Stack, { alarmTopicArn }: Settings): sns.I
   return topic;
 }
 
-/** The program that publishes the outbox. */
-export interface OutboxRelay {
-  readonly serviceName: string;
-  /** Its Deployment. */
-  readonly service: IDependable;
-}
-
 export interface ServiceAlarmsProps {
   readonly observability: Observability;
   readonly actions: cloudwatch.IAlarmAction[];
   /** The names of the Deployments. */
   readonly workloads: readonly string[];
-  /** @default - the stack has none */
-  readonly outboxRelay?: OutboxRelay;
 }
 
 /** The minutes for which replicas may be missing: a right rollout takes less, and Kubernetes gives up one that hangs after ten. */
 const ROLLOUT_MINUTES = 15;
-/** The greatest age of an event in the outbox. */
-const OUTBOX_SECONDS = 60;
 
 /** Alarms about services in the cluster, which only its metrics can show. */
 export class ServiceAlarms extends Construct {
   readonly replicas: cloudwatch.Alarm[];
-  readonly outboxAge?: cloudwatch.Alarm;
 
-  constructor(scope: Construct, id: string, { observability, actions, workloads, outboxRelay }: ServiceAlarmsProps) {
+  constructor(scope: Construct, id: string, { observability, actions, workloads }: ServiceAlarmsProps) {
     super(scope, id);
     const period = cdk.Duration.minutes(1);
     this.replicas = workloads.map((workload) => new cloudwatch.Alarm(this, `Replicas-${workload}`, {
@@ -66,22 +54,7 @@ export class ServiceAlarms extends Construct {
       alarmDescription: `${workload} has had too few ready replicas for ${ROLLOUT_MINUTES} minutes: a rollout hangs, pods crash or are not ready, or there `
         + `is no node for them. Look at kubectl describe deployment ${workload}, the events of its pods, and its log.`,
     }));
-    if (outboxRelay) {
-      const { serviceName, service } = outboxRelay;
-      this.outboxAge = new cloudwatch.Alarm(this, 'OutboxAge', {
-        metric: observability.metricOfService(serviceName, 'outbox_oldest_pending_age_seconds', { period }),
-        threshold: OUTBOX_SECONDS,
-        comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-        evaluationPeriods: 5,
-        // No relay that reports is as bad as one that is late.
-        treatMissingData: cloudwatch.TreatMissingData.BREACHING,
-        alarmDescription: `Events have waited in the outbox for more than ${OUTBOX_SECONDS} seconds, or no relay reports: orders are accepted and nothing `
-          + `happens with them. Look at the log of ${serviceName}: EventBridge refuses, the database is slow, or a transaction stays open (the log names it).`,
-      });
-      // It would go off before there is a relay.
-      this.outboxAge.node.addDependency(service);
-    }
-    for (const alarm of [...this.replicas, ...this.outboxAge ? [this.outboxAge] : []]) {
+    for (const alarm of this.replicas) {
       alarm.addAlarmAction(...actions);
       alarm.addOkAction(...actions);
     }

@@ -7,16 +7,16 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import {
-  type ConsumerAlarmsOptions,
   CqrsAuroraCluster,
   CqrsInstances,
   KubernetesAccess,
   KubernetesPrerequisites,
   type KubernetesServices,
+  type PipelineAlarmsOptions,
   ServiceHost,
   type WorkloadImage,
 } from 'cdk-order-pipeline';
-import { alarmTopic, type OutboxRelay, ServiceAlarms } from './alarms.ts';
+import { alarmTopic, ServiceAlarms } from './alarms.ts';
 import { Observability } from './observability.ts';
 import { checkSettings, retentionOf, type InterfaceEndpoint, type Settings } from './settings.ts';
 
@@ -42,9 +42,9 @@ export interface Platform {
   /** Jobs of the image of the migration. */
   readonly migration: KubernetesServices;
   /** The actions of all alarms. */
-  readonly alarms: ConsumerAlarmsOptions;
+  readonly alarms: PipelineAlarmsOptions;
   /** Adds the alarms that need metrics of the cluster, if it has them. */
-  watch(workloads: readonly string[], outboxRelay?: OutboxRelay): void;
+  watch(workloads: readonly string[]): void;
 }
 
 export function makePlatform(stack: cdk.Stack, images: ServiceImages, settings: Settings): Platform {
@@ -58,7 +58,6 @@ export function makePlatform(stack: cdk.Stack, images: ServiceImages, settings: 
   const observability = settings.observability
     ? new Observability(stack, 'Observability', { cluster, namespace: settings.namespace, logRetention: retentionOf(settings.logRetentionDays) })
     : undefined;
-  const { metricsAccess } = observability ?? {};
   const database = orderDatabase(stack, vpc, settings);
   database.addAlarms({ actions, okActions: actions });
   // A failover has no metric. The policy of a topic that is named in the settings is yours to change.
@@ -66,11 +65,11 @@ export function makePlatform(stack: cdk.Stack, images: ServiceImages, settings: 
   return {
     cluster,
     database,
-    services: ServiceHost.kubernetesServices(kubernetes, images.services, { metricsAccess }),
+    services: ServiceHost.kubernetesServices(kubernetes, images.services),
     migration: ServiceHost.kubernetesServices(kubernetes, images.migration),
     alarms: { actions, okActions: actions },
-    watch(workloads, outboxRelay) {
-      if (observability) new ServiceAlarms(stack, 'ServiceAlarms', { observability, actions, workloads, outboxRelay });
+    watch(workloads) {
+      if (observability) new ServiceAlarms(stack, 'ServiceAlarms', { observability, actions, workloads });
     },
   };
 }
@@ -97,6 +96,7 @@ function network(stack: cdk.Stack, { natGateways, logRetentionDays }: Settings):
 const SERVICES: Readonly<Record<InterfaceEndpoint, readonly ec2.InterfaceVpcEndpointAwsService[]>> = {
   'sqs': [ec2.InterfaceVpcEndpointAwsService.SQS],
   'eventbridge': [ec2.InterfaceVpcEndpointAwsService.EVENTBRIDGE],
+  'monitoring': [ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_MONITORING],
   'logs': [ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS],
   'secretsmanager': [ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER],
   'sts': [ec2.InterfaceVpcEndpointAwsService.STS],

@@ -6,7 +6,7 @@ import type { IConstruct } from 'constructs';
 import { DETAIL_TYPES, type EventType } from '../services/shared/events/schemas.ts';
 
 /** Services that pods call. */
-const INTERFACE_ENDPOINTS = ['sqs', 'eventbridge', 'logs', 'secretsmanager', 'sts', 'eks-auth', 'ecr'] as const;
+const INTERFACE_ENDPOINTS = ['sqs', 'eventbridge', 'monitoring', 'logs', 'secretsmanager', 'sts', 'eks-auth', 'ecr'] as const;
 export type InterfaceEndpoint = typeof INTERFACE_ENDPOINTS[number];
 
 /** At least, at most. */

@@ -35,9 +35,9 @@ export class FanOutStack extends cdk.Stack {
         target: services.consume(...program(serviceName, { processingTime: cdk.Duration.seconds(5), environment })),
       }) as BufferedEventConsumer;
       (consumer.queue.node.defaultChild as sqs.CfnQueue).queueName = `${name}Queue`;
-      consumer.addAlarms(alarms);
       new cdk.CfnOutput(this, `${name}QueueUrl`, { value: consumer.queue.queueUrl, description: `${variable} of ${serviceName}` });
     }
+    pipeline.addAlarms(alarms);
     watch(Object.values(CONSUMERS).map(({ serviceName }) => serviceName));
     acknowledgeFindings(this);
   }

@@ -28,6 +28,8 @@ interface Manifest {
 }
 
 const APP = join(import.meta.dirname, '..', '..');
+/** Those that run in the cluster; the local run puts several into one process. */
+const PROGRAMS = Object.keys(ORDER_PIPELINE_IMAGE.entries).filter(name => name !== 'several').sort();
 const synthesizeApp = synthesizer();
 
 function synthesize(settings?: Settings, checks = false) {
@@ -70,12 +72,11 @@ describe('the stack', () => {
 
   test('runs one workload per program of the image, with an autoscaler, a budget and a network policy of its own', () => {
     const names = (kind: string) => ofKind(kind).map(m => m.metadata.name).sort();
-    const programs = Object.keys(ORDER_PIPELINE_IMAGE.entries).sort();
-    assert.deepEqual(names('Deployment'), programs);
+    assert.deepEqual(names('Deployment'), PROGRAMS);
     assert.deepEqual(names('ScaledObject'), consumers);
-    assert.deepEqual(names('HorizontalPodAutoscaler'), programs.filter(program => !consumers.includes(program)));
-    assert.deepEqual(names('PodDisruptionBudget'), programs);
-    assert.deepEqual(names('NetworkPolicy'), [...programs, 'migration'].sort());
+    assert.deepEqual(names('HorizontalPodAutoscaler'), PROGRAMS.filter(program => !consumers.includes(program)));
+    assert.deepEqual(names('PodDisruptionBudget'), PROGRAMS);
+    assert.deepEqual(names('NetworkPolicy'), [...PROGRAMS, 'migration'].sort());
     for (const { metadata, spec } of ofKind('Deployment')) {
       assert.deepEqual(spec.template.spec.containers[0].command, ['node', `${metadata.name}.js`]);
     }
@@ -84,7 +85,7 @@ describe('the stack', () => {
 
   test('keeps at least two replicas of everything', () => {
     const least = [...ofKind('HorizontalPodAutoscaler'), ...ofKind('ScaledObject')].map(({ spec }) => spec.minReplicas ?? spec.minReplicaCount);
-    assert.equal(least.length, Object.keys(ORDER_PIPELINE_IMAGE.entries).length);
+    assert.equal(least.length, PROGRAMS.length);
     assert.deepEqual([...new Set(least)], [2]);
   });
 
@@ -133,9 +134,7 @@ describe('the stack', () => {
     const [settings] = ofKind('ConfigMap') as unknown as { data: { [key: string]: string } }[];
     assert.equal(settings?.data['enable-network-policy-controller'], 'true');
     assert.deepEqual(ofType('AWS::EKS::Addon').map(({ AddonName }) => AddonName), ['metrics-server', 'amazon-cloudwatch-observability']);
-    assert.deepEqual(ofType('Custom::AWSCDK-EKS-HelmChart').map(({ Chart, Namespace }) => [Chart, Namespace]).sort(), [
-      ['keda', 'keda'], ['opentelemetry-collector', 'amazon-cloudwatch'],
-    ]);
+    assert.deepEqual(ofType('Custom::AWSCDK-EKS-HelmChart').map(({ Chart, Namespace }) => [Chart, Namespace]), [['keda', 'keda']]);
 
     const objects = idsOf('Custom::AWSCDK-EKS-KubernetesResource').filter(id => id.startsWith('PrerequisitesN'));
     const first = [...idsOf('AWS::EKS::Addon'), ...idsOf('Custom::AWSCDK-EKS-HelmChart')].filter(id => id.startsWith('Prerequisites')).concat(objects);
@@ -148,7 +147,7 @@ describe('the stack', () => {
     assert.deepEqual(others, []);
     for (const id of idsOf('AWS::RDS::DBInstance')) assert.ok(resources[migration!]!.DependsOn!.includes(id), id);
     const programs = services.filter(id => /"kind":"(Job|Deployment)"/.test(render(resources[id]!.Properties.Manifest)) && !id.includes('Autoscaling'));
-    assert.equal(programs.length, Object.keys(ORDER_PIPELINE_IMAGE.entries).length + 1);
+    assert.equal(programs.length, PROGRAMS.length + 1);
     for (const id of programs) assert.equal(resources[id]!.DependsOn!.includes(migration!), id !== migration, id);
   });
 
@@ -212,7 +211,7 @@ describe('the stack', () => {
     assert.deepEqual(queues.map(queue => queue.RedrivePolicy.maxReceiveCount), Object.keys(defaultSettings.consumers).map(() => 5));
   });
 
-  test('has three alarms for every consumer, one for the replicas of every program, and one for the outbox', () => {
+  test('has three alarms for every consumer, one for the replicas of every program, and eight for the relay', () => {
     const byMetric = Object.groupBy(alarms, ({ MetricName }) => MetricName ?? 'an expression');
     assert.deepEqual(Object.fromEntries(Object.entries(byMetric).map(([metric, own]) => [metric, own!.length])), {
       ApproximateAgeOfOldestMessage: consumers.length,
@@ -221,15 +220,14 @@ describe('the stack', () => {
       // Of the database.
       ...Object.fromEntries(['AuroraReplicaLagMaximum', 'ACUUtilization', 'DatabaseConnections', 'Deadlocks', 'MaximumUsedTransactionIDs'].map(metric => [metric, 1])),
       status_replicas_unavailable: ofKind('Deployment').length,
-      outbox_oldest_pending_age_seconds: 1,
+      ...Object.fromEntries([
+        'RelayLeader', 'RelayHalted', 'OutboxOldestEventAge', 'OutboxHeldBack', 'OutboxDeadEvents', 'OldestSnapshotAge', 'ParkedOldestEventAge', 'OverdueOrders',
+      ].map(metric => [metric, 1])),
     });
     assert.deepEqual(
       byMetric.status_replicas_unavailable!.map(({ Dimensions }) => Dimensions.find(({ Name }: { Name: string }) => Name === 'PodName').Value).sort(),
       ofKind('Deployment').map(({ metadata }) => metadata.name).sort(),
     );
-    const [outbox] = byMetric.outbox_oldest_pending_age_seconds!;
-    assert.deepEqual([outbox.Namespace, outbox.Threshold, outbox.TreatMissingData], ['OrderServices', 60, 'breaching']);
-    assert.ok(outbox.Dimensions.some(({ Name, Value }: { Name: string; Value: string }) => Name === 'service' && Value === 'outbox-relay'));
   });
 
   test('sends every alarm, and its end, to an encrypted topic that CloudWatch may use and nobody reads without TLS', () => {
@@ -257,11 +255,11 @@ describe('the stack', () => {
   test('sends logs and metrics of the cluster to log groups that expire, before anything else can make them', () => {
     const groups = idsOf('AWS::Logs::LogGroup').filter(id => id.startsWith('Observability'));
     const named = groups.map(id => JSON.stringify(resources[id]!.Properties.LogGroupName).match(/\/(\w+)"/g)!.at(-1));
-    assert.deepEqual(named, ['/application"', '/dataplane"', '/host"', '/performance"', '/services"']);
+    assert.deepEqual(named, ['/application"', '/dataplane"', '/host"', '/performance"']);
     const kept = [...ofType('AWS::Logs::LogGroup'), ...ofType('Custom::LogRetention')].map(({ RetentionInDays }) => RetentionInDays);
-    assert.deepEqual(kept, Array(10).fill(30));
+    assert.deepEqual(kept, Array(9).fill(30));
     const addOn = idsOf('AWS::EKS::Addon').find(id => id.startsWith('Observability'))!;
-    assert.deepEqual(groups.slice(0, 4).filter(id => !resources[addOn]!.DependsOn!.includes(id)), []);
+    assert.deepEqual(groups.filter(id => !resources[addOn]!.DependsOn!.includes(id)), []);
     const { ConfigurationValues, PodIdentityAssociations } = resources[addOn]!.Properties;
     const values = Object.entries<{ enabled: boolean }>(JSON.parse(ConfigurationValues));
     const features = values.filter(([, { enabled }]) => enabled).map(([name]) => name);
@@ -269,7 +267,7 @@ describe('the stack', () => {
     assert.deepEqual(PodIdentityAssociations.map(({ ServiceAccount }: any) => ServiceAccount), ['cloudwatch-agent']);
   });
 
-  test('lets the two collectors write to their own log groups, and do nothing else', () => {
+  test('lets the agent write to its own log groups, and do nothing else', () => {
     const statements = (role: string) => ofType('AWS::IAM::Policy').filter(({ PolicyName }) => PolicyName.startsWith(`Observability${role}`))
       .flatMap(({ PolicyDocument }) => PolicyDocument.Statement)
       .map(({ Action, Resource }) => [Action, [Resource].flat().map(resource => (resource['Fn::GetAtt']?.[0] ?? resource).replace(/Logs.*/, ''))]);
@@ -278,25 +276,19 @@ describe('the stack', () => {
       [write, ['Application', 'Dataplane', 'Host', 'Performance'].map(name => `Observability${name}`)],
       [['ec2:DescribeTags', 'ec2:DescribeVolumes'], ['*']],
     ]);
-    assert.deepEqual(statements('CollectorRole'), [[write, ['ObservabilityServices']]]);
     const roles = ofType('AWS::IAM::Role').flatMap(({ AssumeRolePolicyDocument }) => AssumeRolePolicyDocument.Statement)
       .map(({ Condition }) => Condition?.StringEquals).filter(condition => condition?.['aws:RequestTag/kubernetes-namespace'] === 'amazon-cloudwatch');
-    assert.deepEqual(roles.map(condition => condition['aws:RequestTag/kubernetes-service-account']), ['cloudwatch-agent', 'service-metrics']);
+    assert.deepEqual(roles.map(condition => condition['aws:RequestTag/kubernetes-service-account']), ['cloudwatch-agent']);
   });
 
-  test('lets the collector read the metrics of every service, and collects those that the services have', () => {
-    for (const { metadata, spec } of ofKind('NetworkPolicy').filter(m => m.metadata.name !== 'migration')) {
-      const scrapers = spec.ingress.flatMap(({ from }: any) => from ?? []).filter(({ namespaceSelector }: any) => namespaceSelector);
-      assert.deepEqual(scrapers, [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'amazon-cloudwatch' } } }], metadata.name);
-    }
-    const chart = ofType('Custom::AWSCDK-EKS-HelmChart').find(({ Chart }) => Chart === 'opentelemetry-collector');
-    const values = JSON.parse(render(chart.Values));
-    const [scraped] = values.alternateConfig.receivers.prometheus.config.scrape_configs;
-    const { kubernetes_sd_configs: [discovery], metric_relabel_configs: [kept] } = scraped;
-    assert.deepEqual(discovery, { role: 'pod', namespaces: { names: ['orders'] } });
-    assert.deepEqual(values.extraManifests[0].rules, [{ apiGroups: [''], resources: ['pods'], verbs: ['get', 'list', 'watch'] }]);
-    const emitted = globSync('services/**/*.ts', { cwd: APP, exclude: ['**/*.test.ts'] }).map(file => readFileSync(join(APP, file), 'utf8')).join('');
-    for (const metric of kept.regex.split('|')) assert.ok(emitted.includes(`name: '${metric}'`), `no service has the metric ${metric}`);
+  test('lets the relay, and only it, report the metrics of the alarms', () => {
+    const reporting = ofType('AWS::IAM::Policy').filter(({ PolicyDocument }) => JSON.stringify(PolicyDocument).includes('cloudwatch:PutMetricData'));
+    assert.deepEqual(reporting.map(({ Roles }) => Roles.map(({ Ref }: { Ref: string }) => Ref.replace(/Role.*/, ''))), [['PipelineOutboxRelay']]);
+    const relay = ofKind('Deployment').find(({ metadata }) => metadata.name === 'outbox-relay')!;
+    const variables: { name: string; value: string }[] = relay.spec.template.spec.containers[0].env;
+    const [Pipeline] = new Set(alarms.filter(({ Namespace }) => Namespace === 'OrderPipeline').map(({ Dimensions }) => Dimensions[0].Value));
+    assert.ok(['METRICS_NAMESPACE=OrderPipeline', `METRICS_PIPELINE=${Pipeline}`].every(one => variables.some(({ name, value }) => `${name}=${value}` === one)));
+    assert.equal(ofType('AWS::CloudWatch::Dashboard').length, 1);
   });
 
   test('reaches S3 by a gateway, SQS and EventBridge by endpoints that only the cluster can use', () => {
@@ -326,7 +318,9 @@ test('one switch leaves logs and metrics in the cluster, and other settings shri
   assert.deepEqual(checks.violations.map(({ ruleName }: { ruleName: string }) => ruleName), ['ContainerLogs']);
   assert.deepEqual(ofType('AWS::EKS::Addon').map(({ AddonName }) => AddonName), ['metrics-server']);
   assert.deepEqual(ofType('Custom::AWSCDK-EKS-HelmChart').map(({ Chart }) => Chart), ['keda']);
-  assert.deepEqual(ofType('AWS::CloudWatch::Alarm').filter(({ Namespace }) => Namespace && !Namespace.startsWith('AWS/')), []);
+  // The relay reports without an agent.
+  const namespaces = new Set(ofType('AWS::CloudWatch::Alarm').map(({ Namespace }) => Namespace ?? 'an expression'));
+  assert.deepEqual([...namespaces].sort(), ['AWS/Events', 'AWS/RDS', 'AWS/SQS', 'OrderPipeline']);
   assert.doesNotMatch(JSON.stringify(ofKind('NetworkPolicy')), /amazon-cloudwatch/);
   assert.deepEqual([ofType('AWS::EC2::NatGateway').length, ofType('AWS::EC2::VPCEndpoint').length], [1, 1]);
   const [{ ResourcesVpcConfig: access }] = ofType('AWS::EKS::Cluster');

@@ -42,10 +42,12 @@ export class OrderPipelineStack extends cdk.Stack {
           processingTime: cdk.Duration.seconds(processingSeconds),
           scaling: queueScaling(replicas),
         })),
-      }).addAlarms(alarms);
+      });
     }
 
-    watch(['api-write-service', 'api-read-service', RELAY, ...Object.keys(settings.consumers)], { serviceName: RELAY, service: this.pipeline.outboxRelay! });
+    this.pipeline.addAlarms(alarms);
+    this.pipeline.addDashboard();
+    watch(['api-write-service', 'api-read-service', RELAY, ...Object.keys(settings.consumers)]);
 
     new cdk.CfnOutput(this, 'EventBusName', { value: this.pipeline.eventBus!.eventBusName });
     new cdk.CfnOutput(this, 'DatabaseWriterEndpoint', { value: database.writerEndpoint.socketAddress });
