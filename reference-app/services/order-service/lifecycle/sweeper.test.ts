@@ -138,6 +138,22 @@ test('an outage ends no order: neither one of the relay, nor one of a consumer',
   assert.deepEqual([await sweep(db.command, 3_600), await statuses([...ids, ...young])], [0, ['CONFIRMED']]);
 });
 
+test('one of two relays that stands still is an outage, though the other one works', async () => {
+  await db.admin.query('SELECT messaging.set_relay_shards(2)');
+  const pass = (shard: number) => db.admin.query(
+    'UPDATE messaging.relay_cursor SET (xid, id) = (SELECT xid, id FROM messaging.outbox ORDER BY xid DESC, id DESC LIMIT 1) WHERE shard = $1', [shard]);
+  await Promise.all([0, 1].map(pass));
+  const ids = await accepted(20, 2 * HOUR);
+  await pass(0);
+  await decideOn(await accepted(1, 0));
+  await db.admin.query('UPDATE messaging.relay_cursor c SET (xid, id) = (SELECT o.xid, o.id - 1 FROM messaging.outbox o WHERE o.aggregate_id = $1) WHERE shard = 1', [ids[0]]);
+  assert.equal(await sweep(db.command, 3_600), 0);
+  await Promise.all([0, 1].map(pass));
+  assert.equal(await sweep(db.command, 3_600), 20);
+  await db.admin.query('SELECT messaging.set_relay_shards(1)');
+  await relayed();
+});
+
 test('an order whose event was lost ends when younger ones were decided, or when its dead letter is noted', async () => {
   const [lost, dead, refused] = await accepted(3, 2 * HOUR);
   await relayed();

@@ -18,7 +18,10 @@ export interface SweeperOptions {
 
 const LIMIT = 200;
 
-/** Ends what has waited for too long: the order expires, and by its event the inventory gives its stock back. Answers how many did. */
+/**
+ * Ends what has waited for too long and whose answer will not come: the order expires, or is again what it was before an update. By the event
+ * the inventory gives back what it holds for it. Answers how many did.
+ */
 export async function sweep(pool: Pool, deadlineSeconds: number): Promise<number> {
   const at = new Date();
   // The claim makes it safe to sweep from several places. An answer that arrives at this moment waits for it and then is late.
@@ -39,9 +42,9 @@ export function runSweeper({ pool, logger, deadlineSeconds, everyMs = 10_000 }: 
   return runLoop({
     async round({ signal }) {
       await measureOverdue(pool, deadlineSeconds);
-      let expired = 0;
-      for (let count = LIMIT; count === LIMIT && !signal.aborted; expired += count) count = await sweep(pool, deadlineSeconds);
-      if (expired > 0) logger.warn({ expired, deadlineSeconds }, 'orders have expired');
+      let ended = 0;
+      for (let count = LIMIT; count === LIMIT && !signal.aborted; ended += count) count = await sweep(pool, deadlineSeconds);
+      if (ended > 0) logger.warn({ ended, deadlineSeconds }, 'the deadline of orders is over, and their answers will not come');
       return untilNext();
     },
     failed: (error) => logger.warn({ err: error }, 'the sweep of overdue orders has to wait'),

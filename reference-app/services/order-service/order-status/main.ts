@@ -4,7 +4,7 @@ import { runConsumerWorker } from '../../shared/worker.ts';
 import { runSweeper } from '../lifecycle/sweeper.ts';
 
 const config = Type.Object({
-  ORDER_DEADLINE_SECONDS: Type.Integer({ minimum: 1, default: 1_800, description: 'how many seconds an order may wait in one status before it expires' }),
+  ORDER_DEADLINE_SECONDS: Type.Integer({ minimum: 1, default: 1_800, description: 'after how many seconds in one status an order ends, if its answer will not come' }),
   SWEEP_SECONDS: Type.Integer({ minimum: 1, default: 10, description: 'how often to look for orders past their deadline, in seconds' }),
 });
 
