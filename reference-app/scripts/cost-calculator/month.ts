@@ -1,6 +1,7 @@
 import type { calculate, Input } from '../cost-calculator.ts';
 import { PRICES } from './prices.ts';
 import { defaultSettings } from '../../lib/settings.ts';
+import { DETAIL_TYPES } from '../../services/shared/events/index.ts';
 
 // A month of the reference app with its default settings.
 
@@ -17,18 +18,19 @@ const BYTES = { publish: 1_200, delivery: 2_500 };
 
 /** vCPU that a pod requests, and its share above which an API gets another one. */
 const POD = { vcpu: 0.25, busy: 0.7 };
-/** vCPU that KEDA, the metrics server, the add-on's manager and the collector request, and that the agents on each of two nodes do. */
-const SYSTEM_VCPU = 0.3 + 0.2 + 0.1 + 0.05 + 2 * 0.3;
+/** vCPU that KEDA, the metrics server and the add-on's manager request, and that the agents on each of two nodes do. */
+const SYSTEM_VCPU = 0.3 + 0.2 + 0.1 + 2 * 0.3;
 
 /** Requests of KEDA to a queue in a minute, and of the four receivers of a pod, which wait for 20 seconds. */
 const POLLS = { keda: 12, pod: 4 * 3 };
 
 /** Keys of the cluster's secrets and of the topic; secrets of the two roles and of the administrator. */
 const [KEYS, SECRETS] = [2, 3];
-/** Three for a consumer, one for the replicas of each program, one for the outbox, five for the database. */
-const ALARMS = { consumer: 3, program: 1, others: 6 };
-/** Metrics of services that leave the cluster, in all services that have them. */
-const SERVICE_METRICS = 10;
+/** Three for a consumer, one for the replicas of each program, eight for the relay, five for the database. */
+const ALARMS = { consumer: 3, program: 1, others: 13 };
+/** Metrics of the relay: of the alarms, and one for each type of events. Each of two relays sends them once a minute. */
+const RELAY_METRICS = 8 + Object.keys(DETAIL_TYPES).length;
+const RELAY_REPORTS = 2 * 60 * HOURS / 1e3;
 /** The days for which the archive of the bus keeps events. */
 const ARCHIVE_DAYS = 30;
 
@@ -90,8 +92,9 @@ export function month(input: Input, { aurora, eventBridge, sqs }: Pick<ReturnTyp
         0, archived * ($.archivedGb + $.archiveGbMonth * ARCHIVE_DAYS * 24 / HOURS)),
       item('SQS', `${polls.toFixed(1)} million polls, and ${sqs.requestsPerOrder.toFixed(1)} requests an order, × $${$.sqsRequest} a million`,
         polls * $.sqsRequest, orders / 1e6 * sqs.requestsPerOrder * $.sqsRequest),
-      item('alarms and metrics of services', `${watched} × $${$.alarmMonth}, and ${SERVICE_METRICS} × $${$.metricMonth}`,
-        watched * $.alarmMonth + SERVICE_METRICS * $.metricMonth),
+      item('alarms, metrics of the relay, dashboard',
+        `${watched} × $${$.alarmMonth}, ${RELAY_METRICS} × $${$.metricMonth}, ${RELAY_REPORTS.toFixed(1)} thousand calls × $${$.metricRequest}, and $${$.dashboardMonth}`,
+        watched * $.alarmMonth + RELAY_METRICS * $.metricMonth + RELAY_REPORTS * $.metricRequest + $.dashboardMonth),
       item('keys and secrets', `${KEYS} × $${$.keyMonth}, and ${SECRETS} × $${$.secretMonth}`, KEYS * $.keyMonth + SECRETS * $.secretMonth),
     ],
   };

@@ -22,4 +22,6 @@ export const PRICES = {
   keyMonth: { dollars: 1, per: 'customer key and month', url: 'https://aws.amazon.com/kms/pricing/', asOf: '2026-03' },
   alarmMonth: { dollars: 0.1, per: 'metric of an alarm and month', url: 'https://aws.amazon.com/cloudwatch/pricing/', asOf: '2026-03' },
   metricMonth: { dollars: 0.3, per: 'custom metric and month', url: 'https://aws.amazon.com/cloudwatch/pricing/', asOf: '2026-03' },
+  metricRequest: { dollars: 0.01, per: 'thousand calls of PutMetricData', url: 'https://aws.amazon.com/cloudwatch/pricing/', asOf: '2026-03' },
+  dashboardMonth: { dollars: 3, per: 'dashboard and month', url: 'https://aws.amazon.com/cloudwatch/pricing/', asOf: '2026-03' },
 } satisfies Record<string, Priced>;
