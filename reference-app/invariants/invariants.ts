@@ -151,8 +151,8 @@ interface Letters {
 }
 
 function readLetters(contents: QueueContents): Letters {
-  const ids = (bodies: QueueContents['queued']) =>
-    new Map([...bodies].map(([queue, list]) => [queue, new Set(list.flatMap((body) => identify(body).flatMap(({ event }) => event ?? [])))]));
+  const idsOf = (list: readonly string[]) => new Set(list.flatMap(identify).flatMap(({ event }) => event ?? []));
+  const ids = (bodies: QueueContents['queued']) => new Map([...bodies].map(([queue, list]) => [queue, idsOf(list)]));
   return { queued: ids(contents.queued), dead: ids(contents.dead) };
 }
 
@@ -179,8 +179,8 @@ interface Identity {
 }
 
 /**
- * Events and orders of a message body: the EventBridge envelope, or its detail if the rule transformed it; in either the event, or a bundle of
- * events. Poison has neither.
+ * Events and orders of a message body: the EventBridge envelope, or its detail if the rule transformed it; in either the event, or a
+ * bundle of events. Poison has neither.
  */
 export function identify(body: string): Identity[] {
   const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;

@@ -146,18 +146,18 @@ test('a large default partition is not looked through under the lock of a new on
     if (step !== null) done.push(step.replace(/_\d.*/, ''));
   }
   client.release(true);
-  const count = (text: string) => done.filter((one) => one === text).length;
+  const times = (text: string) => done.filter((one) => one === text).length;
   for (const parent of ['outbox', 'inbox']) {
     // Today and tomorrow are left; each of the others is announced, checked and made.
-    assert.deepEqual([count(`left to the default partition: ${parent}`), count(`announced ${parent}`), count(`checked ${parent}`), count(`made ${parent}`)], [2, 6, 6, 6]);
+    assert.deepEqual([times(`left to the default partition: ${parent}`), times(`announced ${parent}`), times(`checked ${parent}`), times(`made ${parent}`)], [2, 6, 6, 6]);
     assert.equal(proofs.filter((proof) => proof.includes(`"${parent}_default"`)).length, 6);
   }
-  const { rows } = await db.admin.query(`SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid IN ('messaging.outbox_default'::regclass, 'messaging.inbox_default'::regclass)`);
+  const { rows } = await db.admin.query('SELECT conname FROM pg_constraint WHERE contype = \'c\' AND conrelid IN (\'messaging.outbox_default\'::regclass, \'messaging.inbox_default\'::regclass)');
   assert.deepEqual(rows, []);
   await appendToOutbox(db.command, [event()]);
 
   // What was begun for another width does not stay.
-  await db.admin.query(`ALTER TABLE messaging.outbox_default ADD CONSTRAINT outbox_another CHECK (created_at < '2020-01-01Z') NOT VALID`);
+  await db.admin.query('ALTER TABLE messaging.outbox_default ADD CONSTRAINT outbox_another CHECK (created_at < \'2020-01-01Z\') NOT VALID');
   await maintain(db, null);
   await appendToOutbox(db.command, [event()]);
   await db.drop();

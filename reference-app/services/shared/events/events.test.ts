@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import Format from 'typebox/format';
 import {
-  DETAIL_TYPES, EventFormatError, newEvent, newId, parseEnvelope, parseMessage, versionOf, type EventEnvelope, type EventType, type NewEvent,
+  DETAIL_TYPES, EventFormatError, newEvent, newId, parseEnvelope, parseMessage, versionOf,
+  type EventEnvelope, type EventType, type NewEvent,
 } from './index.ts';
 
 const orderId = newId();
@@ -57,24 +58,26 @@ const bundle = (events: unknown) => ({
   specversion: '1.0', type: 'order.created', source: '/order-service', dataschema: created.dataschema, data: { outcome: 'RESERVED' }, events,
 });
 
+const idsOrFields = (body: unknown) => parseMessage(body).map((read) => (read instanceof EventFormatError ? read.field : read.id));
+
 test('a message has one event or, in a bundle, several; one that cannot be read is no harm to its neighbours', () => {
   const event = fc.boolean().map((readable) => ({ ...created, id: newId(), ...(readable ? {} : { subject: newId() }) }));
-  const messages = fc.record({ events: fc.array(event, { minLength: 1, maxLength: 8 }), wrapped: fc.boolean(), text: fc.boolean(), single: fc.boolean() });
-  fc.assert(fc.property(messages, ({ events, wrapped, text, single }) => {
-    const detail = single ? events[0]! : bundle(events);
+  const events = fc.array(event, { minLength: 1, maxLength: 8 });
+  const messages = fc.record({ events, wrapped: fc.boolean(), text: fc.boolean(), single: fc.boolean() });
+  fc.assert(fc.property(messages, ({ events: sent, wrapped, text, single }) => {
+    const detail = single ? sent[0]! : bundle(sent);
     const body = wrapped ? busEnvelope(detail) : detail;
     const path = (i: number) => [...(wrapped ? ['detail'] : []), ...(single ? [] : ['events', i]), 'subject'].join('.');
-    const expected = (single ? events.slice(0, 1) : events).map(({ id, subject }, i) => (subject === orderId ? id : path(i)));
-    assert.deepEqual(parseMessage(text ? JSON.stringify(body) : body).map((read) => (read instanceof EventFormatError ? read.field : read.id)), expected);
+    const expected = (single ? sent.slice(0, 1) : sent).map(({ id, subject }, i) => (subject === orderId ? id : path(i)));
+    assert.deepEqual(idsOrFields(text ? JSON.stringify(body) : body), expected);
   }));
 });
 
 test('a bundle is an object with an array of events, whatever else it has', () => {
-  const fields = (body: unknown) => parseMessage(body).map((read) => (read instanceof EventFormatError ? read.field : read.id));
-  assert.deepEqual(fields(busEnvelope(bundle([]))), ['detail.events']);
-  assert.deepEqual(fields({ events: [created, '{'] }), [created.id, 'events.1']);
-  assert.deepEqual(fields({ ...created, events: 'none' }), [created.id], 'an attribute of an event that is no bundle');
-  assert.deepEqual(fields('{'), ['body']);
+  assert.deepEqual(idsOrFields(busEnvelope(bundle([]))), ['detail.events']);
+  assert.deepEqual(idsOrFields({ events: [created, '{'] }), [created.id, 'events.1']);
+  assert.deepEqual(idsOrFields({ ...created, events: 'none' }), [created.id], 'an attribute of an event that is no bundle');
+  assert.deepEqual(idsOrFields('{'), ['body']);
 });
 
 test('ids are in lower case, however they come', () => {

@@ -1,20 +1,24 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { newEvent, newId } from '../events/index.ts';
 import { Batch, countEvents, hold, takeEvents } from './batch.ts';
 import type { Result } from './gate-reference.ts';
+import { newEvent, newId } from '../events/index.ts';
 
 const EVENTS = Array.from({ length: 12 }, () => {
   const orderId = newId();
   return newEvent({
-    type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, cause: { id: newId() },
+    type: 'order.created',
+    source: '/order-service',
+    subject: orderId,
+    sequence: 1,
+    cause: { id: newId() },
     data: { orderId, customerId: 'c', items: [{ sku: 'A', quantity: 1 }], createdAt: new Date().toISOString() },
   });
 });
 const UNREADABLE = { ...EVENTS[0]!, id: 'no uuid' };
 
-/** What a message has: numbers of events, or undefined for one that can't be read. One event is bare, as if it had never been in a bundle. */
+/** What a message has: numbers of events, or undefined for one that can't be read. One event alone is in no bundle. */
 const contents = fc.array(fc.option(fc.nat(EVENTS.length - 1), { nil: undefined, freq: 8 }), { minLength: 1, maxLength: 6 });
 const FATES = ['ok', 'duplicate', 'ignored', 'parked', 'retry', 'failure'] as const satisfies (Result | 'failure')[];
 
@@ -43,10 +47,10 @@ test('a message is done with when all of its events are, and comes again with th
     const { done, failed } = batch.messages;
     assert.deepEqual(done, held.filter((_, i) => all[i]!.every(isDone)));
     assert.deepEqual(failed.map((message) => message.held), held.filter((_, i) => !all[i]!.every(isDone)));
-    const ids = (numbers: readonly (number | undefined)[]) => numbers.map((number) => (number === undefined ? undefined : EVENTS[number]!.id));
+    const idOf = (number: number | undefined) => (number === undefined ? undefined : EVENTS[number]!.id);
     assert.deepEqual(
       failed.map(({ events }) => events.map(({ event }) => event?.id)),
-      all.filter((numbers) => !numbers.every(isDone)).map((numbers) => ids(numbers.filter((number) => !isDone(number)))),
+      all.filter((numbers) => !numbers.every(isDone)).map((numbers) => numbers.filter((number) => !isDone(number)).map(idOf)),
     );
     const copies = all.flat().filter((number) => number !== undefined).length - distinct.length;
     assert.equal(counted.length, distinct.filter(isDone).length + copies, 'each event is counted once, and each copy');

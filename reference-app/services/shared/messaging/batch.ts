@@ -1,8 +1,8 @@
 import type { Message } from '@aws-sdk/client-sqs';
-import { EventFormatError, parseMessage, type EventEnvelope, type EventType } from '../events/index.ts';
 import type { Outcome } from './handler.ts';
 import type { Failure } from './inbox.ts';
 import type { Held } from './input-queue.ts';
+import { EventFormatError, parseMessage, type EventEnvelope, type EventType } from '../events/index.ts';
 
 /** A received message, which is ours until that time. */
 export function hold(message: Message, visibleAt: number): Held {

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import {
-  ChangeMessageVisibilityBatchCommand, CreateQueueCommand, DeleteMessageBatchCommand, DeleteQueueCommand, GetQueueAttributesCommand, OverLimit, ReceiveMessageCommand, SendMessageBatchCommand, SQSClient,
+  ChangeMessageVisibilityBatchCommand, CreateQueueCommand, DeleteMessageBatchCommand, DeleteQueueCommand, GetQueueAttributesCommand,
+  OverLimit, ReceiveMessageCommand, SendMessageBatchCommand, SQSClient,
 } from '@aws-sdk/client-sqs';
 import { SqsEndpoint } from 'cdk-local-run/sqs/endpoint';
 import { withTransaction } from '../database.ts';
@@ -45,13 +46,13 @@ function clientFor(address: string): SQSClient {
 
 /** The client, and somebody who hears of each call and its answer, and perhaps somebody who refuses some. */
 function clientThat(hears: (command: unknown, answer: unknown) => void, refuses: (command: unknown) => void = () => {}): SQSClient {
-  const send = async (...args: Parameters<typeof sqs.send>) => {
+  const sendHeard = async (...args: Parameters<typeof sqs.send>) => {
     refuses(args[0]);
     const answer = await sqs.send(...args) as unknown;
     hears(args[0], answer);
     return answer;
   };
-  return Object.create(sqs, { send: { value: send } }) as SQSClient;
+  return Object.create(sqs, { send: { value: sendHeard } }) as SQSClient;
 }
 
 async function createQueue({ maxReceiveCount, visibility = 30 }: { maxReceiveCount?: number; visibility?: number } = {}) {
@@ -207,7 +208,8 @@ test('a failed message comes again later, with each failure twice as late', asyn
   const [once, often] = [created('poison'), created('poison')];
   const invisible: number[] = [];
   const recording = clientThat((command) => {
-    if (command instanceof ChangeMessageVisibilityBatchCommand) invisible.push(...command.input.Entries!.map(({ VisibilityTimeout }) => VisibilityTimeout!));
+    if (!(command instanceof ChangeMessageVisibilityBatchCommand)) return;
+    invisible.push(...command.input.Entries!.map(({ VisibilityTimeout }) => VisibilityTimeout!));
   });
   const failOnce = async (event: EventEnvelope, receives: number) => {
     await send(url, [inBus(event)]);

@@ -21,7 +21,7 @@ export interface ConsumerOptions<T extends EventType> {
   readonly pool: Pool;
   readonly logger: Logger;
   readonly sqs?: SQSClient;
-  /** The most receive calls at once; each brings at most ten messages. One is always open, and further ones while more is waiting. @default 4 */
+  /** The most receive calls at once, of at most ten messages. One is always open, further ones while more is waiting. @default 4 */
   readonly receivers?: number;
   /** A receive call that brought few events is followed by the next one after so many milliseconds, for which others gather. @default 20 */
   readonly lingerMs?: number;
@@ -248,10 +248,11 @@ class QueueConsumer<T extends EventType> implements Consumer {
     }
     const applied = batch.settle(result);
     const now = Date.now();
-    for (const { type, time } of applied) endToEndLatency.observe({ consumer: this.#handler.name, type }, Math.max(0, now - Date.parse(time)) / 1000);
+    const consumer = this.#handler.name;
+    for (const { type, time } of applied) endToEndLatency.observe({ consumer, type }, Math.max(0, now - Date.parse(time)) / 1000);
     counts.forEach((of, key) => this.#count(...key.split(' ') as [string, string], of));
     const { done, failed } = batch.messages;
-    messagesConsumed.inc({ consumer: this.#handler.name, result: 'deleted' }, done.length);
+    messagesConsumed.inc({ consumer, result: 'deleted' }, done.length);
     this.#deletes.add(done);
     this.#giveBack(failed);
   }
@@ -314,7 +315,8 @@ class QueueConsumer<T extends EventType> implements Consumer {
 
   /** Notes dead letters for the timeline of the order; the message itself goes to the dead-letter queue, whether this works or not. */
   async #noteDead(failed: readonly FailedEvent[]): Promise<void> {
-    const dead = failed.flatMap(({ event, error }) => (event ? { event, error: error instanceof Error ? error.message : String(error) } : []));
+    const textOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
+    const dead = failed.flatMap(({ event, error }) => (event ? { event, error: textOf(error) } : []));
     if (dead.length === 0) return;
     await noteDeadLetters(this.#handler.name, dead, this.#pool).catch((error: unknown) => {
       this.#log.warn({ err: error }, 'dead letters could not be noted for the timeline of their orders');

@@ -2,8 +2,9 @@ import type { Pool } from '../database.ts';
 import type { EventEnvelope, EventType } from '../events/index.ts';
 
 /**
- * ok: done now; duplicate: done before; forgotten: so old that nobody knows whether it was done before; ignored: nothing to do. Of the others nothing was written. parked: an earlier version of the order
- * comes first, and the host keeps the event until then; retry: not yet for another reason, give it back.
+ * ok: done now; duplicate: done before; forgotten: so old that nobody knows whether it was done before; ignored: nothing to do. Of the
+ * others nothing was written. parked: an earlier version of the order comes first, and the host keeps the event until then; retry: not
+ * yet for another reason, give it back.
  */
 export interface Outcome {
   readonly eventId: string;

@@ -76,7 +76,8 @@ export async function writeAnswers(
 async function tellForgotten(consumer: string, outcomes: Outcome[], pool: Pool): Promise<Outcome[]> {
   const old = outcomes.filter(({ eventId, result }) => result === 'duplicate' && !isYoung(eventId));
   if (old.length === 0) return outcomes;
-  const { rows: [row] } = await pool.query<{ forgotten: string[] }>({ ...UNREMEMBERED, values: [consumer, uuidArray(old.map(({ eventId }) => eventId))] });
+  const values = [consumer, uuidArray(old.map(({ eventId }) => eventId))];
+  const { rows: [row] } = await pool.query<{ forgotten: string[] }>({ ...UNREMEMBERED, values });
   const forgotten = new Set(row!.forgotten);
   const reason = 'the event is older than the inbox remembers';
   return outcomes.map((outcome) => (forgotten.has(outcome.eventId) ? { ...outcome, result: 'forgotten', reason } : outcome));

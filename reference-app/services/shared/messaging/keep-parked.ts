@@ -23,7 +23,8 @@ export interface KeepParkedOptions<T extends EventType> {
 }
 
 /** Tries parked events again, those of other processes too. */
-export function keepParked<T extends EventType>({ handler, pool, log, signal, giveUpSeconds, isBlocked, answered }: KeepParkedOptions<T>): Loop {
+export function keepParked<T extends EventType>(options: KeepParkedOptions<T>): Loop {
+  const { handler, pool, log, signal, giveUpSeconds, isBlocked, answered } = options;
   const untilNext = () => SECONDS * 1000 * (1 - Math.random() / 4);
   return runLoop({
     signal,

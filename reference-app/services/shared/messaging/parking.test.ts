@@ -181,28 +181,28 @@ test('2,000 parked events whose gap never closes cost a few statements a second,
   tried.clear();
   const statements: string[] = [];
   const pool = heard((statement) => statements.push(statement));
-  for (let second = 0; second < 60; second++) {
-    await passTime(name, 1);
+  for (let looks = 0; looks < 15; looks++) {
+    await passTime(name, 4);
     await handleOverdue(patient, 1, pool, assert.fail, 3_600);
   }
-  assert.ok(statements.length <= 3 * 60, `${statements.length} statements in a minute`);
+  assert.ok(statements.length <= 3 * 15, `${statements.length} statements in 15 looks`);
   const counts = [...tried.values()];
-  assert.ok(counts.length === 2_000 && counts.every((count) => count >= 3 && count <= 6), `${Math.min(...counts)} to ${Math.max(...counts)} tries in a minute`);
+  assert.ok(counts.length === 2_000 && counts.every((count) => count <= 9), `up to ${Math.max(...counts)} tries in a minute`);
   assert.match(await registry.metrics(), /^events_parked\{consumer="gaps-test"\} 2000$/m);
 
   await passTime(name, 3_600);
-  for (let second = 0; second < 4; second++) await handleOverdue(patient, 1, db.command, assert.fail, 3_600);
+  for (let looks = 0; looks < 4; looks++) await handleOverdue(patient, 1, db.command, assert.fail, 3_600);
   const { rows: [dead] } = await db.admin.query('SELECT count(*)::int AS count, min(error) AS error FROM messaging.dead_letter WHERE consumer = $1', [name]);
   assert.deepEqual(dead.count, 2_000);
   assert.match(dead.error, /^parked since .*: version 1 of the order comes first$/);
   assert.match(await registry.metrics(), /^events_parked\{consumer="gaps-test"\} 0$/m);
   assert.match(await registry.metrics(), /^events_parked_given_up\{consumer="gaps-test"\} 2000$/m);
   statements.length = 0;
-  for (let second = 0; second < 10; second++) {
+  for (let looks = 0; looks < 3; looks++) {
     await passTime(name, 600);
     await handleOverdue(patient, 1, pool, assert.fail, 3_600);
   }
-  assert.deepEqual(statements, Array.from({ length: 10 }, () => 'parking-state'));
+  assert.deepEqual(statements, Array.from({ length: 3 }, () => 'parking-state'));
 });
 
 test('an event that was given up is applied all the same when its gap closes', async () => {
@@ -221,7 +221,13 @@ test('an event that was given up is applied all the same when its gap closes', a
 test('an event behind a dead letter is not tried, and is applied with it when that one comes again', async () => {
   const [first, second] = journey(2) as [EventEnvelope, EventEnvelope];
   const tried: string[] = [];
-  const handler: Handler = { ...analytics, handle: (events, pool) => (tried.push(...events.map(({ id }) => id)), analytics.handle(events, pool)) };
+  const handler: Handler = {
+    ...analytics,
+    handle(events, pool) {
+      tried.push(...events.map(({ id }) => id));
+      return analytics.handle(events, pool);
+    },
+  };
   await handleOnce(handler, [second], db.command);
   await noteDeadLetters(analytics.name, [{ event: first, error: 'no luck' }], db.command);
   tried.length = 0;

@@ -32,13 +32,15 @@ export interface ParkingTimes {
   readonly giveUpSeconds: number;
 }
 
+/** Hears of an event that cannot be applied. */
+type Failed = (event: EventEnvelope, error: unknown) => void;
 type Handle<T extends EventType> = (events: readonly EventEnvelope<T>[]) => Promise<Outcome[]>;
 
 /**
- * The handlers for which, as far as this process knows, nothing is parked: for them `applyWaiting` need not ask after each batch. (Measured
- * with batches of eight events: asking is a tenth of the processor time of the batch.) Only `measure` puts one here, and not if this process
- * has parked an event meanwhile. So the one thing that stays unseen is what another process has parked since the last measurement: if its gap
- * closes here, it is applied when it is due by itself, within two seconds of the parking.
+ * The handlers for which, as far as this process knows, nothing is parked: for them `applyWaiting` need not ask after each batch.
+ * (Measured with batches of eight events: asking is a tenth of the processor time of a batch.) Only `measure` puts one here, and not if
+ * this process has parked an event meanwhile. So the one thing that stays unseen is what another process has parked since then: if its
+ * gap closes here, it is applied when it is due by itself, within two seconds of the parking.
  */
 const nothingParked = new WeakSet<object>();
 const parks = new WeakMap<object, number>();
@@ -99,11 +101,11 @@ async function applyParked<T extends EventType>(
 }
 
 /**
- * Tries what has waited for a while, whatever became of who should have: an ended process, or an order that moved on by other ways. What waits
- * too long becomes a dead letter. `failed` hears of events that cannot be applied; they go on waiting.
+ * Tries what has waited for a while, whatever became of who should have: an ended process, or an order that moved on by other ways. What
+ * waits too long becomes a dead letter. `failed` hears of events that cannot be applied; they go on waiting.
  */
 export async function applyOverdue<T extends EventType>(
-  handler: Handler<T>, handle: Handle<T>, times: ParkingTimes, pool: Pool, failed: (event: EventEnvelope, error: unknown) => void,
+  handler: Handler<T>, handle: Handle<T>, times: ParkingTimes, pool: Pool, failed: Failed,
 ): Promise<void> {
   const consumer = handler.name;
   const state = await measure(handler, pool);
@@ -119,7 +121,7 @@ export async function applyOverdue<T extends EventType>(
 
 /** All at once: as a rule none of them has its turn. If one can't be applied, the halves are tried. */
 async function applyDue<T extends EventType>(
-  handler: Handler<T>, events: readonly EventEnvelope<T>[], handle: Handle<T>, pool: Pool, failed: (event: EventEnvelope, error: unknown) => void,
+  handler: Handler<T>, events: readonly EventEnvelope<T>[], handle: Handle<T>, pool: Pool, failed: Failed,
 ): Promise<void> {
   if (events.length === 0) return;
   try {

@@ -53,8 +53,8 @@ test('the first notification is sent at once, and those that are recorded soon a
   const waiting: Due[] = [];
   const delivery = runDelivery({
     async deliver(send) {
-      const due = waiting.splice(0);
-      if (due.length > 0) taken.push((await send(due)).length);
+      const next = waiting.splice(0);
+      if (next.length > 0) taken.push((await send(next)).length);
       return false;
     },
     sender: { channel: 'test', send: async () => {} },
