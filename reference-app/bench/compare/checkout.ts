@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -76,18 +76,26 @@ function hasPackagesOf(lockFile: string): boolean {
     link === true || optional === true || !path.includes('node_modules/') || here[path]?.version === version);
 }
 
-/** A folder of links to the packages here. The links of workspaces are made anew: they lead to the workspaces of the copy. */
+/**
+ * The packages that are installed here, without a second copy of their bytes where the disk can do so. Not links to folders: a bundler would
+ * find the packages in another place than the lock file says. The links of workspaces lead to the workspaces of the copy.
+ */
 function sharePackages(place: string, folder: string): void {
   const from = join(REPOSITORY, place);
   if (!existsSync(from)) return;
   const to = join(folder, place);
-  mkdirSync(to, { recursive: true });
-  for (const name of readdirSync(from)) {
-    const entry = join(from, name);
-    // The list of what is installed has to be younger than the lock file: that tells the set-up that nothing is missing.
-    if (lstatSync(entry).isFile()) copyFileSync(entry, join(to, name));
-    else symlinkSync(lstatSync(entry).isSymbolicLink() ? readlinkSync(entry) : entry, join(to, name));
+  try {
+    execFileSync('cp', ['-RPl', from, to], { stdio: 'ignore' });
+  } catch {
+    rmSync(to, { recursive: true, force: true });
+    execFileSync('cp', ['-RP', from, to]);
   }
+  // The list of what is installed has to be younger than the lock file: that tells the set-up that nothing is missing.
+  const list = join(to, '.package-lock.json');
+  if (!existsSync(list)) return;
+  const text = readFileSync(list);
+  rmSync(list);
+  writeFileSync(list, text);
 }
 
 /** Installs and compiles what is missing, as `npm start` does. */

@@ -17,7 +17,8 @@ export function collectProcessMetrics(service: string): void {
   registry.setDefaultLabels(collectsDefaults ? {} : { service });
   if (!collectsDefaults) {
     collectsDefaults = true;
-    collectDefaultMetrics({ register: registry });
+    // Every 10 ms, the default, takes half a percent of a core in each process.
+    collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 });
   }
 }
 
