@@ -12,7 +12,8 @@ type Json = Record<string, unknown>;
 
 /** The AsyncAPI 3 document of the events: the bus, and a queue for each consumer. Samples are those of the published contracts. */
 export function asyncApi(
-  eventSource: string, contracts: readonly Contract[], bundle: JsonSchema, published: readonly Published[], subscriptions: readonly Subscription[],
+  eventSource: string, contracts: readonly Contract[], bundle: JsonSchema, published: readonly Published[],
+  subscriptions: readonly Subscription[],
 ): Json {
   const messages = contracts.map((contract) => message(contract, published));
   const channelMessages = (wanted: (detailType: string) => boolean) => Object.fromEntries(
@@ -97,7 +98,7 @@ function message({ type, name, major, detailType, schema }: Contract, published:
     ...(schema.description === undefined ? {} : { summary: schema.description }),
     contentType: 'application/json',
     payload: { $ref: `#/components/schemas/${detailType}Message` },
-        ...(latest && { examples: (latest.schema.examples ?? []).map((payload, n) => ({ name: `${name} ${major}.${latest.minor}, ${n + 1}`, payload })) }),
+    ...(latest && { examples: (latest.schema.examples ?? []).map((payload, n) => ({ name: `${name} ${major}.${latest.minor}, ${n + 1}`, payload })) }),
   }];
 }
 

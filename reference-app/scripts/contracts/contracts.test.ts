@@ -10,7 +10,9 @@ import { fileOf } from './published.ts';
 import { bundleHead, bundleOf, EVENT_DATA, newEvent, parseEnvelope, parseMessage, type EventType } from '../../services/shared/events/index.ts';
 
 const contracts = currentContracts();
-const [published, bundles] = await publishedContracts().then((all) => [all.filter(({ name }) => name !== BUNDLE), all.filter(({ name }) => name === BUNDLE)]);
+const all = await publishedContracts();
+const published = all.filter(({ name }) => name !== BUNDLE);
+const bundles = all.filter(({ name }) => name === BUNDLE);
 
 /** A consumer that knows a published file and nothing of our code. */
 function otherConsumer(schema: object): (event: unknown) => void {

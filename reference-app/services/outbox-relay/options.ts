@@ -18,7 +18,7 @@ export interface RelayOptions extends PublisherOptions {
    * even of one event. @default 0
    */
   readonly bundleBytes?: number;
-  /** The longest time for which events gather with bundles, from one moment of sending to the next; half of it if many come. @default 40 ms */
+  /** The longest time for which events gather with bundles, from one sending to the next; half of it if many come. @default 40 ms */
   readonly lingerMs?: number;
   /** The longest wait before an empty outbox is read again. @default 25 ms */
   readonly idleMs?: number;

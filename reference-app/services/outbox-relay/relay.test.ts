@@ -3,10 +3,11 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
+import type pg from 'pg';
 import type { RelayOptions } from './options.ts';
 import { runRelay, type Relay } from './relay.ts';
 import { HALT } from './statements.ts';
-import { withTransaction } from '../shared/database.ts';
+import { withTransaction, type Pool } from '../shared/database.ts';
 import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
 import { createLogger, registry } from '../shared/telemetry.ts';
 import { appendToOutbox, createSchemas, eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
@@ -84,6 +85,8 @@ let db: TestDatabase;
 let bus: Bus;
 let client: EventBridgeClient;
 const relays: Relay[] = [];
+/** Clients in a transaction, which have to be given back also if the test fails. */
+const open = new Set<pg.PoolClient>();
 
 before(async () => {
   server = await startTestServer();
@@ -95,6 +98,8 @@ beforeEach(async () => {
   client = clientFor(await bus.listen());
 });
 afterEach(async () => {
+  for (const one of open) one.release(true);
+  open.clear();
   await Promise.all(relays.splice(0).map((relay) => relay.stop()));
   client.destroy();
   await bus.close();
@@ -130,7 +135,26 @@ function event(orderId: string, sequence: number, customerId = 'c'): EventEnvelo
 /** Every property holds for both. */
 const FORMS: readonly [string, Partial<RelayOptions>][] = [['entries', {}], ['bundles', { bundleBytes: 4_096, lingerMs: 5 }]];
 
+async function begin(pool: Pool, isolation = ''): Promise<pg.PoolClient> {
+  const transaction = await pool.connect();
+  open.add(transaction);
+  await transaction.query(`BEGIN ${isolation}`);
+  return transaction;
+}
+
+async function commit(transaction: pg.PoolClient): Promise<void> {
+  await transaction.query('COMMIT');
+  open.delete(transaction);
+  transaction.release();
+}
+
 const ids = (events: readonly EventEnvelope[]) => events.map(({ id }) => id);
+
+/** The value of a gauge, of the first shard if it has one for each. */
+async function gauge(name: string): Promise<number> {
+  const { values } = await registry.getSingleMetric(name)!.get();
+  return values.find(({ labels }) => labels.shard === undefined || labels.shard === 0)?.value ?? 0;
+}
 
 async function settled(): Promise<void> {
   await eventually(() => db.admin.query<{ n: number }>(
@@ -143,23 +167,25 @@ function randomFrom(seed: number): () => number {
   return () => (seed = (seed * 48_271) % 2_147_483_647) / 2_147_483_647;
 }
 
-for (const [form, bundles] of FORMS) test(`${form} that fail are sent again: nothing is lost or doubled, and each aggregate keeps its order`, async () => {
-  const random = randomFrom(42);
-  bus.answer = () => (random() < 0.3 ? { ErrorCode: random() < 0.5 ? 'ThrottlingException' : 'InternalFailure', ErrorMessage: 'later' } : { EventId: newId() });
-  bus.fail = () => (random() < 0.1 ? { status: 500, body: { __type: 'InternalException', message: 'later' } } : undefined);
-  const orders = Array.from({ length: 40 }, () => newId());
-  const events = orders.flatMap((orderId) => [1, 2, 3, 4, 5, 6].map((sequence) => event(orderId, sequence)))
-    .sort((a, b) => Number(a.sequence) - Number(b.sequence));
-  for (let at = 0; at < events.length; at += 30) await withTransaction(db.command, (tx) => appendToOutbox(tx, events.slice(at, at + 30)));
-  start(bundles);
-  await settled();
-  assert.deepEqual(ids(bus.accepted).sort(), ids(events).sort());
-  for (const orderId of orders) {
-    assert.deepEqual(bus.accepted.filter(({ subject }) => subject === orderId).map(({ sequence }) => sequence), ['1', '2', '3', '4', '5', '6']);
-  }
-  assert.equal(bus.overlaps, 0);
-  assert.ok(bus.largestCall.entries <= 10);
-});
+for (const [form, bundles] of FORMS) {
+  test(`${form} that fail are sent again: nothing is lost or doubled, and each aggregate keeps its order`, async () => {
+    const random = randomFrom(42);
+    bus.answer = () => (random() < 0.3 ? { ErrorCode: random() < 0.5 ? 'ThrottlingException' : 'InternalFailure', ErrorMessage: 'later' } : { EventId: newId() });
+    bus.fail = () => (random() < 0.1 ? { status: 500, body: { __type: 'InternalException', message: 'later' } } : undefined);
+    const orders = Array.from({ length: 40 }, () => newId());
+    const events = orders.flatMap((orderId) => [1, 2, 3, 4, 5, 6].map((sequence) => event(orderId, sequence)))
+      .sort((a, b) => Number(a.sequence) - Number(b.sequence));
+    for (let at = 0; at < events.length; at += 30) await withTransaction(db.command, (tx) => appendToOutbox(tx, events.slice(at, at + 30)));
+    start(bundles);
+    await settled();
+    assert.deepEqual(ids(bus.accepted).sort(), ids(events).sort());
+    for (const orderId of orders) {
+      assert.deepEqual(bus.accepted.filter(({ subject }) => subject === orderId).map(({ sequence }) => sequence), ['1', '2', '3', '4', '5', '6']);
+    }
+    assert.equal(bus.overlaps, 0);
+    assert.ok(bus.largestCall.entries <= 10);
+  });
+}
 
 test('an aggregate whose entry fails does not hold up the others', async () => {
   const stuck = newId();
@@ -180,8 +206,7 @@ test('concurrent transactions and a long one lose no event, and order within an 
   const orders = Array.from({ length: 20 }, () => newId());
   const locks = new Map(orders.map((orderId) => [orderId, Promise.resolve()]));
   const sent: EventEnvelope[] = [];
-  const long = await db.command.connect();
-  await long.query('BEGIN');
+  const long = await begin(db.command);
   const early = event(newId(), 1);
   await appendToOutbox(long, [early]);
   const random = randomFrom(7);
@@ -200,8 +225,7 @@ test('concurrent transactions and a long one lose no event, and order within an 
     }
   }));
   assert.equal(bus.accepted.length, 0, 'what began after an open transaction waits for it: its events may come before');
-  await long.query('COMMIT');
-  long.release();
+  await commit(long);
   sent.push(early);
   await settled();
   assert.deepEqual(ids(bus.accepted).sort(), ids(sent).sort());
@@ -211,32 +235,36 @@ test('concurrent transactions and a long one lose no event, and order within an 
   }
 });
 
-for (const [form, bundles] of FORMS) test(`${form}: an event that the bus refuses for good is kept aside, and the next of its aggregate and its neighbours go on`, async () => {
-  const orderId = newId();
-  const bad = event(orderId, 1);
-  const next = event(orderId, 2);
-  const neighbours = Array.from({ length: 5 }, () => event(newId(), 1));
-  bus.answer = ({ id }) => (id === bad.id ? { ErrorCode: 'MalformedDetail', ErrorMessage: 'Detail is malformed.' } : { EventId: newId() });
-  await withTransaction(db.command, (tx) => appendToOutbox(tx, [bad, next, ...neighbours]));
-  start(bundles);
-  await settled();
-  assert.deepEqual(ids(bus.accepted).sort(), ids([next, ...neighbours]).sort());
-  const { rows } = await db.admin.query('SELECT event_id, aggregate_id, detail_type, envelope, error FROM messaging.outbox_dead');
-  assert.deepEqual(rows, [{ event_id: bad.id, aggregate_id: orderId, detail_type: 'OrderCreated', envelope: JSON.stringify(bad), error: 'MalformedDetail: Detail is malformed.' }]);
-});
+for (const [form, bundles] of FORMS) {
+  test(`${form}: an event that the bus refuses for good is kept aside, and the next of its aggregate and its neighbours go on`, async () => {
+    const orderId = newId();
+    const bad = event(orderId, 1);
+    const next = event(orderId, 2);
+    const neighbours = Array.from({ length: 5 }, () => event(newId(), 1));
+    bus.answer = ({ id }) => (id === bad.id ? { ErrorCode: 'MalformedDetail', ErrorMessage: 'Detail is malformed.' } : { EventId: newId() });
+    await withTransaction(db.command, (tx) => appendToOutbox(tx, [bad, next, ...neighbours]));
+    start(bundles);
+    await settled();
+    assert.deepEqual(ids(bus.accepted).sort(), ids([next, ...neighbours]).sort());
+    const { rows } = await db.admin.query('SELECT event_id, aggregate_id, detail_type, envelope, error FROM messaging.outbox_dead');
+    assert.deepEqual(rows, [{ event_id: bad.id, aggregate_id: orderId, detail_type: 'OrderCreated', envelope: JSON.stringify(bad), error: 'MalformedDetail: Detail is malformed.' }]);
+  });
+}
 
-for (const [form, bundles] of FORMS) test(`${form}: an entry that fails for an unknown reason is given up after many tries, a whole call never`, async () => {
-  const odd = event(newId(), 1);
-  let wholeCalls = 0;
-  bus.fail = () => (++wholeCalls <= 12 ? { status: 403, body: { __type: 'AccessDeniedException', message: 'no' } } : undefined);
-  bus.answer = () => ({ ErrorCode: 'SomethingNew', ErrorMessage: '?' });
-  await withTransaction(db.command, (tx) => appendToOutbox(tx, [odd]));
-  start({ ...bundles, maxAttempts: 20 });
-  await settled();
-  assert.equal(bus.calls, 20);
-  const { rows } = await db.admin.query('SELECT error FROM messaging.outbox_dead');
-  assert.deepEqual(rows, [{ error: 'SomethingNew: ?' }]);
-});
+for (const [form, bundles] of FORMS) {
+  test(`${form}: an entry that fails for an unknown reason is given up after many tries, a whole call never`, async () => {
+    const odd = event(newId(), 1);
+    let wholeCalls = 0;
+    bus.fail = () => (++wholeCalls <= 12 ? { status: 403, body: { __type: 'AccessDeniedException', message: 'no' } } : undefined);
+    bus.answer = () => ({ ErrorCode: 'SomethingNew', ErrorMessage: '?' });
+    await withTransaction(db.command, (tx) => appendToOutbox(tx, [odd]));
+    start({ ...bundles, maxAttempts: 20 });
+    await settled();
+    assert.equal(bus.calls, 20);
+    const { rows } = await db.admin.query('SELECT error FROM messaging.outbox_dead');
+    assert.deepEqual(rows, [{ error: 'SomethingNew: ?' }]);
+  });
+}
 
 test('a call has at most 256 KB, and an event that is larger by itself is kept aside', async () => {
   const large = (bytes: number) => ({ ...event(newId(), 1), extension: 'x'.repeat(bytes) });
@@ -310,7 +338,7 @@ test('while the bus is away the age of the oldest event grows; when it is back, 
   start({ client: away });
   const events = Array.from({ length: 30 }, () => event(newId(), 1));
   await withTransaction(db.command, (tx) => appendToOutbox(tx, events));
-  const age = async () => (await registry.getSingleMetric('outbox_oldest_pending_age_seconds')!.get()).values[0]!.value;
+  const age = () => gauge('outbox_oldest_pending_age_seconds');
   await eventually(age, (seconds) => seconds > 1);
   const back = new Bus();
   await back.listen(port);
@@ -391,8 +419,7 @@ test('one event that keeps failing does not stop the others, also when they are 
 
 test('events that wait for an older transaction are published however long that takes', async () => {
   start();
-  const long = await db.admin.connect();
-  await long.query('BEGIN');
+  const long = await begin(db.admin);
   await long.query('SELECT pg_current_xact_id()');
   const meanwhile = Array.from({ length: 20 }, () => event(newId(), 1));
   await withTransaction(db.command, (tx) => appendToOutbox(tx, meanwhile));
@@ -400,8 +427,7 @@ test('events that wait for an older transaction are published however long that 
   // As if the commit came two hours later.
   await appendToOutbox(long, [late]);
   await long.query('UPDATE messaging.outbox SET created_at = created_at + interval \'2 hours\' WHERE event_id = $1', [late.id]);
-  await long.query('COMMIT');
-  long.release();
+  await commit(long);
   await settled();
   assert.deepEqual(ids(bus.accepted).sort(), ids([...meanwhile, late]).sort());
 });
@@ -455,23 +481,114 @@ test('a relay in a restored database says what to do, and then publishes what wa
 test('a transaction that is open for long shows in the age of the oldest event and by its name, in whatever database', async () => {
   const lines: string[] = [];
   start({ logger: createLogger({ service: 'test', level: 'warn' }, { write: (line: string) => void lines.push(line) }), heldBackWarningSeconds: 1 });
-  const other = await server.pool({ database: 'postgres', max: 1 }).connect();
+  const other = await begin(server.pool({ database: 'postgres', max: 1 }));
   await other.query('SET application_name = \'somebody\'');
-  await other.query('BEGIN');
   await other.query('SELECT pg_current_xact_id()');
   const waiting = event(newId(), 1);
   await withTransaction(db.command, (tx) => appendToOutbox(tx, [waiting]));
-  const gauge = async (name: string) => {
-    const { values } = await registry.getSingleMetric(name)!.get();
-    return values.find(({ labels }) => labels.shard === 0)?.value ?? 0;
-  };
   await eventually(() => gauge('outbox_oldest_pending_age_seconds'), (seconds) => seconds > 1);
   await eventually(() => gauge('outbox_held_back_seconds'), (seconds) => seconds > 1);
   assert.equal(bus.accepted.length, 0);
   await eventually(() => lines.join(''), (log) => log.includes('"applicationName":"somebody","database":"postgres"'));
-  await other.query('COMMIT');
-  other.release();
+  await commit(other);
   await settled();
   assert.deepEqual(ids(bus.accepted), [waiting.id]);
   await eventually(() => gauge('outbox_held_back_seconds'), (seconds) => seconds === 0);
+});
+
+test('a clock that was hours ahead and is corrected loses nothing, and what waits meanwhile shows', async () => {
+  await db.admin.query(`CREATE SCHEMA clock;
+    CREATE TABLE clock.error (by interval);
+    INSERT INTO clock.error VALUES ('2 hours');
+    CREATE FUNCTION clock.now() RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT pg_catalog.now() + by FROM clock.error';
+    GRANT USAGE ON SCHEMA clock TO PUBLIC;
+    GRANT SELECT ON clock.error TO PUBLIC;
+    ALTER DATABASE ${db.name} SET search_path = clock, pg_catalog`);
+  const append = (some: readonly EventEnvelope[], by: string) => withTransaction(db.command, async (tx) => {
+    await appendToOutbox(tx, some);
+    await tx.query(`UPDATE messaging.outbox SET created_at = created_at + interval '${by}' WHERE event_id = ANY ($1)`, [ids(some)]);
+  });
+  await db.admin.query(`GRANT UPDATE ON messaging.outbox TO "${db.name}_command"`);
+  start();
+  const ahead: EventEnvelope[] = [];
+  // Until the relay counts on the wrong time.
+  await eventually(async () => {
+    const one = event(newId(), 1);
+    ahead.push(one);
+    await append([one], '2 hours');
+    const { rows: [cursor] } = await db.admin.query<{ wrong: boolean }>('SELECT since > pg_catalog.now() + interval \'1 hour\' AS wrong FROM messaging.relay_cursor');
+    return cursor!.wrong;
+  }, Boolean);
+  await settled();
+  bus.answer = () => ({ ErrorCode: 'ThrottlingException' });
+  await db.admin.query('UPDATE clock.error SET by = interval \'0\'');
+  const corrected = [event(newId(), 1), event(newId(), 1)];
+  await append(corrected, '0');
+  await eventually(() => gauge('outbox_oldest_pending_age_seconds'), (seconds) => seconds > 0);
+  bus.answer = () => ({ EventId: newId() });
+  await settled();
+  assert.deepEqual(ids(bus.accepted).sort(), ids([...ahead, ...corrected]).sort());
+  await eventually(async () => {
+    await append([event(newId(), 1)], '0');
+    return db.admin.query<{ right: boolean }>('SELECT since <= pg_catalog.now() AS right FROM messaging.relay_cursor');
+  }, ({ rows }) => rows[0]!.right);
+
+  // Hours behind, for a while in which nothing can be published.
+  const long = await begin(db.admin);
+  await long.query('SELECT pg_current_xact_id()');
+  await db.admin.query('UPDATE clock.error SET by = interval \'-3 hours\'');
+  const behind = event(newId(), 1);
+  await append([behind], '-3 hours');
+  await eventually(() => gauge('outbox_oldest_pending_age_seconds'), (seconds) => seconds > 2 * 3_600);
+  await db.admin.query('UPDATE clock.error SET by = interval \'0\'');
+  await commit(long);
+  await eventually(() => ids(bus.accepted), (published) => published.includes(behind.id));
+});
+
+test('restored rows halt a relay whose cursor is at its beginning, or that leads already', async () => {
+  const foreign = [event(newId(), 1), event(newId(), 1)];
+  const restore = () => db.admin.query('UPDATE messaging.outbox SET xid = (xid::text::bigint + 1000000)::text::xid8 WHERE event_id = ANY ($1)', [ids(foreign)]);
+  const relay = start();
+  await eventually(() => relay.leads(), Boolean);
+  assert.equal(await gauge('outbox_relay_halted'), 0);
+  const long = await begin(db.admin);
+  await appendToOutbox(long, foreign);
+  await long.query('UPDATE messaging.outbox SET xid = (xid::text::bigint + 1000000)::text::xid8');
+  await commit(long);
+  await eventually(() => gauge('outbox_relay_halted'), (value) => value === 1);
+  await eventually(() => relay.leads(), (leads) => !leads);
+  await relay.stop();
+  await db.admin.query('UPDATE messaging.relay_cursor SET halted = false');
+  const second = start();
+  await eventually(() => db.admin.query<{ halted: boolean }>('SELECT halted FROM messaging.relay_cursor'), ({ rows }) => rows[0]!.halted);
+  assert.equal(bus.accepted.length, 0);
+  await restore();
+  await db.admin.query('SELECT messaging.adopt_outbox()');
+  await eventually(() => second.ready(), (ready) => ready === true);
+  await settled();
+  assert.equal(await gauge('outbox_relay_halted'), 0);
+  assert.deepEqual(ids(bus.accepted).sort(), ids(foreign).sort());
+});
+
+test('open snapshots, parked and dead events show, and the relay is none of them', async () => {
+  const bad = event(newId(), 1);
+  const parked = event(newId(), 2);
+  bus.answer = ({ id }) => (id === bad.id ? { ErrorCode: 'MalformedDetail' } : { EventId: newId() });
+  const relay = start();
+  await eventually(() => relay.leads(), Boolean);
+  await withTransaction(db.command, (tx) => appendToOutbox(tx, [bad]));
+  await db.command.query('SELECT messaging.park($1, $2, $3, $4, $5, $6)', ['test', [parked.id], [parked.subject], [2], JSON.stringify(parked), ['early']]);
+  await eventually(() => gauge('outbox_dead_events'), (n) => n === 1);
+  await eventually(() => gauge('outbox_parked_oldest_age_seconds'), (seconds) => seconds > 1);
+  // A reader that writes nothing holds up no event.
+  const reader = await begin(server.pool({ database: 'postgres', max: 1 }), 'ISOLATION LEVEL REPEATABLE READ');
+  await reader.query('SELECT count(*) FROM pg_class');
+  await eventually(() => gauge('oldest_snapshot_age_seconds'), (seconds) => seconds > 1);
+  assert.equal(await gauge('outbox_held_back_seconds'), 0);
+  await commit(reader);
+  await eventually(() => gauge('oldest_snapshot_age_seconds'), (seconds) => seconds < 1);
+  await db.command.query('SELECT messaging.unpark($1, $2)', ['test', [parked.id]]);
+  await eventually(() => gauge('outbox_parked_oldest_age_seconds'), (seconds) => seconds === 0);
+  await relay.stop();
+  assert.equal(await gauge('outbox_dead_events'), 0, 'another may lead');
 });

@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { Maintenance } from './maintenance.ts';
-import { clearGauges, leading } from './metrics.ts';
+import { clearGauges, halted, leading } from './metrics.ts';
 import type { RelayOptions, Settings } from './options.ts';
 import { HALT, READ_CURSOR, READ_SHARES, SIGN_ON, TRY_LEAD } from './statements.ts';
 import { LOCK, Term } from './term.ts';
@@ -186,6 +186,7 @@ class ShardRelay {
         if (this.shard > 0) return false;
         throw new Error('messaging.relay_cursor has no row: run the migrations.');
       }
+      halted.set(shares!.ahead ? 1 : 0);
       if (shares!.ahead) {
         await client.query({ ...HALT, values: [shares!.epoch] });
         throw new Error('messaging.relay_cursor is ahead of the transaction ids of this cluster, as after a dump was restored: run SELECT messaging.adopt_outbox() as the owner.');

@@ -1,14 +1,15 @@
 /**
  * Rows of transactions that are all over, in commit-safe order. A transaction that still runs has an xid at or after
  * the snapshot's xmin, so no row can appear behind the cursor later. Rows after the cursor were written after its `since`, by a clock
- * that is not an hour wrong, which leaves one or two partitions to look at.
+ * that is not an hour wrong, which leaves one or two partitions to look at. A `since` of the future is of a clock that was corrected.
  */
 export const READ = {
   name: 'relay-read',
   // Qualified in ORDER BY, where a bare name would mean the column of the result, which is text.
-  text: `SELECT o.xid::text, o.id::text, o.event_id, o.aggregate_id, o.detail_type, o.envelope, o.created_at
+  text: `SELECT o.xid::text, o.id::text, o.event_id, o.aggregate_id, o.detail_type, o.envelope,
+           (extract(epoch FROM o.created_at) * 1000)::float8 AS ms
          FROM messaging.outbox o
-         WHERE (o.xid, o.id) > ($1::xid8, $2::bigint) AND o.xid < pg_snapshot_xmin(pg_current_snapshot()) AND o.created_at > $3::timestamptz - interval '1 hour'
+         WHERE (o.xid, o.id) > ($1::xid8, $2::bigint) AND o.xid < pg_snapshot_xmin(pg_current_snapshot()) AND o.created_at > least($3::timestamptz, now()) - interval '1 hour'
          ORDER BY o.xid, o.id LIMIT $4`,
 };
 
@@ -23,7 +24,7 @@ export const READ_SHARD = {
 
 export const READ_CURSOR = {
   name: 'relay-read-cursor',
-  text: 'SELECT xid::text, id::text, since::text, epoch FROM messaging.relay_cursor WHERE shard = $1',
+  text: 'SELECT xid::text, id::text, epoch FROM messaging.relay_cursor WHERE shard = $1',
 };
 
 export const MOVE_CURSOR = {
@@ -32,10 +33,13 @@ export const MOVE_CURSOR = {
 };
 
 /**
- * A transaction that gets its id from now on gets this one or a later one, and writes after this time. The time comes first: the
- * snapshot is taken later.
+ * A transaction that gets its id from now on gets this one or a later one, and writes after this time, unless the clock goes back: then
+ * `since` ($1) is of the future. The time comes first: the snapshot is taken later.
  */
-export const OBSERVE = { name: 'relay-observe', text: 'SELECT statement_timestamp()::text AS at, pg_snapshot_xmax(pg_current_snapshot())::text AS xid' };
+export const OBSERVE = {
+  name: 'relay-observe',
+  text: 'SELECT now()::text AS at, pg_snapshot_xmax(pg_current_snapshot())::text AS xid, now() < $1::timestamptz AS back',
+};
 
 /** The oldest that is not published, also when the relay may not read it yet. */
 export const OLDEST_PENDING = {
@@ -44,7 +48,7 @@ export const OLDEST_PENDING = {
          FROM messaging.relay_cursor c
          CROSS JOIN LATERAL (
            SELECT created_at, xid FROM messaging.outbox
-           WHERE (xid, id) > (c.xid, c.id) AND created_at > c.since - interval '1 hour'
+           WHERE (xid, id) > (c.xid, c.id) AND created_at > least(c.since, now()) - interval '1 hour'
              AND (hashtext(aggregate_id) & 2147483647) % $2::int = $1::int
            ORDER BY xid, id LIMIT 1
          ) o
@@ -52,6 +56,15 @@ export const OLDEST_PENDING = {
 };
 
 export const OLDEST_TRANSACTION = { name: 'relay-oldest-transaction', text: 'SELECT seconds, pid, application_name, database FROM messaging.oldest_transaction()' };
+
+/** The figures that exist once for all shards. Waiting events and open snapshots are few, and dead events are counted up to a limit. */
+export const LOOK_AROUND = {
+  name: 'relay-look-around',
+  text: `SELECT (SELECT count(*)::int FROM (SELECT FROM messaging.outbox_dead LIMIT 10000) AS d) AS dead,
+           (SELECT coalesce(greatest(0, extract(epoch FROM clock_timestamp() - min(p.parked_at))), 0)::float8
+            FROM messaging.parked p WHERE p.applied_at IS NULL AND p.given_up_at IS NULL) AS parked,
+           coalesce((SELECT seconds FROM messaging.oldest_snapshot()), 0) AS snapshot`,
+};
 
 export const BURY = {
   name: 'relay-bury',
@@ -65,10 +78,11 @@ export const BURY = {
 /** Held by every relay, so that they can be counted. */
 export const SIGN_ON = { name: 'relay-sign-on', text: 'SELECT pg_try_advisory_lock_shared($1, -1)' };
 
-/** The number of shards, their epoch and the number of relays; and whether a cursor is where this cluster has not been yet. */
+/** The number of shards, their epoch, the number of relays; and whether a cursor, or an event, is where this cluster has not been yet. */
 export const READ_SHARES = {
   name: 'relay-read-shares',
-  text: `SELECT count(*)::int AS shards, max(epoch) AS epoch, coalesce(bool_or(halted OR xid >= pg_snapshot_xmax(pg_current_snapshot())), false) AS ahead,
+  text: `SELECT count(*)::int AS shards, max(epoch) AS epoch, coalesce(bool_or(halted OR xid >= pg_snapshot_xmax(pg_current_snapshot())), false)
+             OR EXISTS (SELECT FROM messaging.outbox o WHERE o.xid >= pg_snapshot_xmax(pg_current_snapshot())) AS ahead,
            (SELECT count(DISTINCT pid)::int FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
               AND classid = $1::int::oid AND objid = 4294967295 AND granted) AS relays
          FROM messaging.relay_cursor`,

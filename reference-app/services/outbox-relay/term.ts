@@ -1,8 +1,8 @@
 import type pg from 'pg';
-import { entriesPublished, eventsPublished, heldBack, oldestPending, typeOf } from './metrics.ts';
+import { entriesPublished, eventsPublished, heldBack, oldestPending, setSurroundings, typeOf, type Surroundings } from './metrics.ts';
 import type { Settings } from './options.ts';
 import { publish, type PublishResult } from './publisher.ts';
-import { BURY, MOVE_CURSOR, OBSERVE, OLDEST_PENDING, OLDEST_TRANSACTION, READ, READ_SHARD, READ_SHARES } from './statements.ts';
+import { BURY, LOOK_AROUND, MOVE_CURSOR, OBSERVE, OLDEST_PENDING, OLDEST_TRANSACTION, READ, READ_SHARD, READ_SHARES } from './statements.ts';
 import { Window, type Item, type Parcel } from './window.ts';
 import { runLoop, type Loop } from '../shared/run-loop.ts';
 import type { Logger } from '../shared/telemetry.ts';
@@ -33,8 +33,6 @@ interface Position {
 }
 
 export interface Cursor extends Position {
-  /** A timestamp as PostgreSQL's text, which may be -infinity. */
-  readonly since: string;
   readonly epoch: number;
 }
 
@@ -64,8 +62,8 @@ export class Term {
   #read: Position;
   /** Published up to here, and not yet written down. */
   #done: Position | undefined;
-  /** Events that are not published yet were written after this. */
-  #since: string;
+  /** Events that are not published yet were written after this, PostgreSQL's text. Nobody watched the clock before this term. */
+  #since = '-infinity';
   /** The next `#since`, once the cursor has reached this transaction. */
   #observed: { readonly xid: string; readonly at: string } | undefined;
   readonly #calls = new Set<Promise<void>>();
@@ -88,7 +86,6 @@ export class Term {
     this.#client = client;
     this.#place = place;
     this.#read = cursor;
-    this.#since = cursor.since;
     this.#epoch = cursor.epoch;
     this.#options = options;
     this.#host = host;
@@ -136,7 +133,7 @@ export class Term {
     const { shard, shards } = this.#place;
     const values: unknown[] = [this.#read.xid, this.#read.id, this.#since, this.#options.pageSize];
     const { rows } = await this.#client.query<{
-      xid: string; id: string; event_id: string; aggregate_id: string; detail_type: string; envelope: string | null; created_at: Date;
+      xid: string; id: string; event_id: string; aggregate_id: string; detail_type: string; envelope: string | null; ms: number;
     }>(shards === 1 ? { ...READ, values } : { ...READ_SHARD, values: [...values, shard, shards] });
     const last = rows.at(-1);
     if (last) this.#read = { xid: last.xid, id: last.id };
@@ -147,7 +144,7 @@ export class Term {
       aggregateId: row.aggregate_id,
       detailType: row.detail_type,
       envelope: row.envelope,
-      time: row.created_at,
+      time: new Date(row.ms),
     })));
     return rows.length;
   }
@@ -156,11 +153,14 @@ export class Term {
   #send(): void {
     const now = Date.now();
     if (now < this.#sendAt) return;
-    let events = 0;
+    let [events, bytes] = [0, 0];
     while (this.#calls.size < this.#options.concurrency && !this.#ended()) {
       const parcels = this.#window.take(now);
       if (parcels.length === 0) break;
-      for (const parcel of parcels) events += parcel.events;
+      for (const parcel of parcels) {
+        events += parcel.events;
+        bytes += parcel.detail.length;
+      }
       const call: Promise<void> = this.#publish(parcels).finally(() => {
         this.#calls.delete(call);
         this.#send();
@@ -169,13 +169,15 @@ export class Term {
       });
       this.#calls.add(call);
     }
-    if (events > 0 && this.#options.bundleBytes > 0 && !this.#window.waits(now)) this.#gather(now, events);
+    if (events > 0 && this.#options.bundleBytes > 0 && !this.#window.waits(now)) this.#gather(now, events, bytes);
   }
 
-  /** Lets events gather until as many have come as are worth a call, by their present rate: half of the longest time, or up to all of it. */
-  #gather(now: number, events: number): void {
-    const { lingerMs } = this.#options;
-    this.#sendAt = now + Math.max(lingerMs / 2, Math.min(lingerMs, (now - this.#sentAt) * ENOUGH_EVENTS / events));
+  /** Lets events gather, by their present rate: half of the longest time or up to all of it, or until a bundle of them is full. */
+  #gather(now: number, events: number, bytes: number): void {
+    const { lingerMs, bundleBytes } = this.#options;
+    const passed = now - this.#sentAt;
+    const worthwhile = Math.max(lingerMs / 2, Math.min(lingerMs, passed * ENOUGH_EVENTS / events));
+    this.#sendAt = now + Math.min(worthwhile, passed * bundleBytes / bytes);
     this.#sentAt = now;
   }
 
@@ -241,13 +243,17 @@ export class Term {
     if (Date.now() - this.#measuredAt < Math.min(1_000, this.#options.standbyMs)) return;
     this.#measuredAt = Date.now();
     const { shard, shards } = this.#place;
-    this.#observed ??= (await this.#client.query<{ xid: string; at: string }>(OBSERVE)).rows[0];
+    type Observed = { xid: string; at: string; back: boolean };
+    const { rows: [observed] } = await this.#client.query<Observed>({ ...OBSERVE, values: [this.#since] });
+    if (observed!.back) this.#since = observed!.at;
+    if (observed!.back || !this.#observed) this.#observed = observed;
     const { rows: [oldest] } = await this.#client.query<{ age: number; held: boolean }>({ ...OLDEST_PENDING, values: [shard, shards] });
     oldestPending.set({ shard }, Math.max(0, oldest?.age ?? 0));
     await this.#measureHolder(oldest?.held ?? false);
     const { rows: [shares] } = await this.#client.query<Shares>({ ...READ_SHARES, values: [LOCK] });
-    if (shares!.epoch !== this.#epoch) this.#deposed = true;
+    if (shares!.epoch !== this.#epoch || shares!.ahead) this.#deposed = true;
     this.#host.seen(shares!);
+    if (shard === 0) setSurroundings((await this.#client.query<Surroundings>(LOOK_AROUND)).rows[0]!);
   }
 
   /** Events that are committed and must wait for an older transaction: whose it is, and how old. */

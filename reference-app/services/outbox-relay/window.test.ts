@@ -7,8 +7,8 @@ import { newEvent, newId, parseMessage, type EventEnvelope } from '../shared/eve
 
 test('what is in memory is bounded in bytes too', () => {
   const window = new Window('s');
-  const row = (id: number, envelope: string) => ({ xid: '1', id: String(id), eventId: newId(), aggregateId: String(id), detailType: 'X', time: new Date(), envelope });
-  window.add([row(1, 'x'.repeat(1_000)), row(2, 'x'.repeat(500))]);
+  const rowOf = (id: number, envelope: string) => ({ xid: '1', id: String(id), eventId: newId(), aggregateId: String(id), detailType: 'X', time: new Date(), envelope });
+  window.add([rowOf(1, 'x'.repeat(1_000)), rowOf(2, 'x'.repeat(500))]);
   assert.ok(window.pendingBytes > 1_500 && window.pendingBytes < 1_600, String(window.pendingBytes));
   const [, second] = window.take(0);
   window.settle(second!.items[0]!);

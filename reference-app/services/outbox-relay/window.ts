@@ -193,5 +193,6 @@ export class Window {
 function parcelOf(items: readonly Item[]): Parcel {
   const { head, row } = items[0]!;
   const envelopes = items.map((item) => item.row.envelope);
-  return { items, events: items.length, detailType: row.detailType, time: row.time, detail: head === undefined ? row.envelope : bundleOf(head, envelopes) };
+  const detail = head === undefined ? row.envelope : bundleOf(head, envelopes);
+  return { items, events: items.length, detailType: row.detailType, time: row.time, detail };
 }

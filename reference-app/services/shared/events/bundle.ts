@@ -23,17 +23,29 @@ export const Bundle = Type.Object({
   description: 'A message with several events of one type. A message is a bundle if it has an array `events`. Handle each of them like the event of a message of its own.',
 });
 
-/** An event as `newEvent` writes it. */
-const USUAL = /^\{"specversion":"1\.0","id":"[^"\\]*","source":"([^"\\]*)","type":"([^"\\]*)",(?:"\w+":"[^"\\]*",)*?"dataschema":"([^"\\]*)",/;
+/** The beginning of an event as `newEvent` writes it. */
+const USUAL = new RegExp('^{"specversion":"1.0","id":"[^"]*","source":"([^"\\\\]*)","type":"([^"\\\\]*)",(?:"[a-z]+":"[^"\\\\]*",)*?"dataschema":"([^"\\\\]*)",');
+/** A field of the data before any that has an object or a list. */
+const FIELDS = new Map(Object.values(ROUTING_ATTRIBUTES).flat().map((name) => [name, new RegExp(`"data":{[^{}[\\]]*?"${name}":"([^"\\\\]*)"`)]));
 
 /**
  * The beginning of a bundle: all that its events have in common, where a rule of the bus finds it in a single event, too. Events with
  * the same beginning can share a bundle. Undefined for a text that is no event, which goes as it is, for the bus to judge.
  */
 export function bundleHead(envelope: string): string | undefined {
-  const [, usualSource, usualType, usualSchema] = USUAL.exec(envelope) ?? [];
-  // Reading all of it takes longer than everything else that the relay does for an event.
-  if (usualType !== undefined && !(usualType in ROUTING_ATTRIBUTES)) return headOf('1.0', usualType, usualSource, usualSchema, {});
+  return usualHead(envelope) ?? parsedHead(envelope);
+}
+
+/** Reading all of an event takes longer than everything else that the relay does for it. */
+function usualHead(envelope: string): string | undefined {
+  const [, source, type, dataschema] = USUAL.exec(envelope) ?? [];
+  if (type === undefined) return undefined;
+  const routing = (ROUTING_ATTRIBUTES[type as EventType] ?? []).map((name) => [name, FIELDS.get(name)!.exec(envelope)?.[1]] as const);
+  if (routing.some(([, value]) => value === undefined)) return undefined;
+  return headOf({ specversion: '1.0', type, source, dataschema, data: Object.fromEntries(routing) });
+}
+
+function parsedHead(envelope: string): string | undefined {
   let event: Partial<Record<string, unknown>> | null;
   try {
     event = JSON.parse(envelope) as typeof event;
@@ -41,14 +53,14 @@ export function bundleHead(envelope: string): string | undefined {
     return undefined;
   }
   if (typeof event !== 'object' || event === null || typeof event.type !== 'string') return undefined;
-  const given = (event.data ?? {}) as Record<string, unknown>;
-  const routing = (ROUTING_ATTRIBUTES[event.type as EventType] ?? []).map((name) => [name, given[name]] as const);
-  return headOf(event.specversion, event.type, event.source, event.dataschema, Object.fromEntries(routing));
+  const { specversion, type, source, dataschema } = event;
+  const data = (event.data ?? {}) as Record<string, unknown>;
+  const routing = (ROUTING_ATTRIBUTES[type as EventType] ?? []).map((name) => [name, data[name]] as const);
+  return headOf({ specversion, type, source, dataschema, data: Object.fromEntries(routing) });
 }
 
-function headOf(version: unknown, eventType: string, eventSource: unknown, schema: unknown, data: object): string {
-  const common = JSON.stringify({ specversion: version, type: eventType, source: eventSource, dataschema: schema, data });
-  return `${common.slice(0, -1)},"events":[`;
+function headOf(common: object): string {
+  return `${JSON.stringify(common).slice(0, -1)},"events":[`;
 }
 
 const TAIL = ']}';
