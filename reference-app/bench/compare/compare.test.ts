@@ -51,7 +51,7 @@ test('saturation is the most that was decided per second, and a run below nine t
 
 test('a program is known by its file, PostgreSQL by its folder', () => {
   assert.equal(programOf('/usr/bin/node\0--cpu-prof\0stock-service.js\0'), 'stock-service');
-  assert.equal(programOf('/opt/pg/bin/postgres\0-D\0/data/postgres\0'), 'PostgreSQL');
+  assert.equal(programOf('/opt/pg/bin/postgres\0-D\0/data/replica-test/primary\0-c\0wal_level=replica\0'), 'PostgreSQL');
   assert.equal(programOf('/opt/pg/bin/postgres\0-D\0/data/replica\0'), 'PostgreSQL, replica');
   assert.equal(programOf('/usr/bin/node\0guard-process.ts\0'), undefined);
 });
@@ -62,6 +62,7 @@ test('options are read, and a wrong one is refused in a sentence', async () => {
   for (const args of [['--orders', '900'], ['--rate', 'fast'], ['--saturation', '--record'], ['--nonsense']]) {
     assert.throws(() => readCompareOptions(args), UsageError);
   }
-  const command = promisify(execFile)(process.execPath, [join(import.meta.dirname, '../compare.ts'), '--before', 'no-such-commit']);
+  const script = join(import.meta.dirname, '../compare.ts');
+  const command = promisify(execFile)(process.execPath, [script, '--before', 'no-such-commit']);
   await assert.rejects(command, { code: 1, stderr: /--before expects a commit, a branch or a tag of this repository, not 'no-such-commit'\./ });
 });

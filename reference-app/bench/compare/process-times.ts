@@ -33,7 +33,10 @@ export function processTimes(root: number): Map<string, number> {
 /** Its name in the summary; undefined for helpers of the run. */
 export function programOf(commandLine: string): string | undefined {
   const words = commandLine.split('\0');
-  if (basename(words[0] ?? '').startsWith('postgres')) return words.some((word) => /replica|reader/.test(word)) ? 'PostgreSQL, replica' : 'PostgreSQL';
+  if (basename(words[0] ?? '').startsWith('postgres')) {
+    const data = words[words.indexOf('-D') + 1] ?? '';
+    return basename(data) === 'replica' ? 'PostgreSQL, replica' : 'PostgreSQL';
+  }
   const script = words.find((word) => /^[\w-]+\.js$/.test(word));
   return script?.slice(0, -'.js'.length);
 }
