@@ -6,6 +6,7 @@ import { startBenchServer, type BenchServer } from './database/server.ts';
 import { assertInvariants, InvariantError } from './measure/assert-invariants.ts';
 import { processorMeter } from './measure/processor.ts';
 import { StageCosts, type StageCost } from './measure/stage-costs.ts';
+import { NO_BUNDLES, type Bundles } from './pipeline/bundles.ts';
 import { UNIFORM, randomOrder, validatedEvent } from './pipeline/orders.ts';
 import type { ConsumerSettings } from './pipeline/service-host.ts';
 import { inventoryHandler } from '../services/inventory-service/handler.ts';
@@ -20,13 +21,13 @@ describe('gates', () => {
   });
   after(() => server.stop());
 
-  async function costOf(name: string, handler: typeof inventoryHandler, settings: ConsumerSettings = {}): Promise<StageCost> {
+  async function costOf(name: string, handler: typeof inventoryHandler, settings?: ConsumerSettings, bundles?: Bundles): Promise<StageCost> {
     const database = await server.database(name);
     const costs = await StageCosts.create(database, 4, processorMeter(server.postmaster));
     try {
       const random = seeded(1);
       const events = Array.from({ length: ORDERS }, () => validatedEvent(randomOrder(UNIFORM, random)));
-      const cost = await costs.consume(STAGE, handler, events, settings);
+      const cost = await costs.consume(STAGE, handler, events, settings, bundles);
       await assertInvariants(database.admin, { orders: 'none', published: false }, {
         decisions: { sql: 'SELECT count(*) FROM inventory.ledger WHERE event_id IS NOT NULL AND line = 1', value: ORDERS },
       });
@@ -67,7 +68,7 @@ describe('gates', () => {
   });
 
   test('a transaction per order exceeds a limit', async () => {
-    const all = failed(await costOf('single', inventoryHandler, { batchSize: 1, concurrency: 8 }));
+    const all = failed(await costOf('single', inventoryHandler, { batchSize: 1, concurrency: 8 }, NO_BUNDLES));
     for (const figure of ['roundTrips', 'commits', 'fsyncs'] as const) assert.ok(all.includes(figure), figure);
   });
 

@@ -15,7 +15,7 @@ import { commandPool, silent, warm, type BenchDatabase, type DatabaseLocation } 
 import { acceptBy } from '../pipeline/accept.ts';
 import { localQueues, sqsOf } from '../pipeline/broker-clients.ts';
 import { MemoryBroker } from '../pipeline/broker.ts';
-import { BUNDLES, messagesOf } from '../pipeline/bundles.ts';
+import { BUNDLES, messagesOf, type Bundles } from '../pipeline/bundles.ts';
 import * as naive from '../pipeline/naive.ts';
 import { newOrder, PLENTY, randomOrder, stockUp, UNIFORM } from '../pipeline/orders.ts';
 import { relayUntil } from '../pipeline/relay-run.ts';
@@ -121,10 +121,10 @@ export class StageCosts {
 
   /** Handles the events by the service's own consumer; they are in the queue, in bundles, when it starts. */
   async consume<T extends EventType>(
-    stage: string, handler: Handler<T>, events: readonly EventEnvelope[], settings: ConsumerSettings = {},
+    stage: string, handler: Handler<T>, events: readonly EventEnvelope[], settings: ConsumerSettings = {}, bundles: Bundles = BUNDLES,
   ): Promise<StageCost> {
     const broker = new MemoryBroker([{ queue: handler.name, matches: () => true }]);
-    for (const message of messagesOf(events, BUNDLES)) broker.enqueue(handler.name, message);
+    for (const message of messagesOf(events, bundles)) broker.enqueue(handler.name, message);
     let done = 0;
     const all = Promise.withResolvers<void>();
     const counted: Handler<T> = {

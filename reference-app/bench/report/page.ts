@@ -190,8 +190,8 @@ const METHOD = `## Method
 - Latency is measured with an open loop, from the intended time of each order. Percentiles are interpolated between the two nearest values.
 
 Not simulated: the commit of a replica, TLS, request signing, the real EventBridge and SQS (bus and queues are in memory, with SQS's ten
-messages per receive), and a network between the services. In the local run of \`npm start\`, the local queue endpoint is the limit of the chain,
-at about 4,000 events/s.`;
+messages per receive), and a network between the services. In the local run of \`npm start\`, queues and bus run on the same processors,
+so the chain is slower there.`;
 
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
