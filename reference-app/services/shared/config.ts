@@ -79,11 +79,18 @@ export const readerConfig = {
   DB_READER_PORT: Type.Optional(Type.Integer({ minimum: 1, maximum: 65535, description: 'the port of the reader, or nothing if it is DB_PORT' })),
 };
 
+const lingerMs = (byDefault: number) => Type.Integer({
+  minimum: 0, maximum: 1000, default: byDefault, description: 'the pause in milliseconds after a receive call that brought few events',
+});
+
+/** Consumers for which no order waits: fewer and larger batches. */
+export const patientConsumerConfig = { CONSUMER_LINGER_MS: lingerMs(100) };
+
 /** Processes that consume a queue. */
 export const consumerConfig = {
   QUEUE_URL: Type.String({ pattern: '^https?://.+', description: 'the URL of the queue to consume' }),
   CONSUMER_RECEIVERS: Type.Integer({ minimum: 1, maximum: 50, default: 4, description: 'the most receive calls at once (each brings at most ten messages)' }),
-  CONSUMER_LINGER_MS: Type.Integer({ minimum: 0, maximum: 1000, default: 20, description: 'the pause in milliseconds after a receive call that brought few events' }),
+  CONSUMER_LINGER_MS: lingerMs(10),
   CONSUMER_WAIT_SECONDS: Type.Integer({ minimum: 0, maximum: 20, default: 20, description: 'how long a receive call waits for a message' }),
   CONSUMER_BATCH_SIZE: Type.Integer({ minimum: 1, maximum: 5000, default: 500, description: 'the most events of one transaction' }),
   CONSUMER_CONCURRENCY: Type.Integer({ minimum: 1, maximum: 20, default: 2, description: 'how many transactions to run at once' }),

@@ -23,7 +23,7 @@ export interface ConsumerOptions<T extends EventType> {
   readonly sqs?: SQSClient;
   /** The most receive calls at once, of at most ten messages. One is always open, further ones while more is waiting. @default 4 */
   readonly receivers?: number;
-  /** A receive call that brought few events is followed by the next one after so many milliseconds, for which others gather. @default 20 */
+  /** After a receive call that brought few events the next one waits so many milliseconds, in which others gather. @default 10 */
   readonly lingerMs?: number;
   /** The most events of one transaction. @default 500 */
   readonly batchSize?: number;
@@ -113,7 +113,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
     this.#log = options.logger.child({ consumer: options.handler.name });
     this.#queue = new InputQueue(options.queueUrl, options.sqs ?? createQueueClient(), this.#log);
     this.#mostReceivers = options.receivers ?? 4;
-    this.#lingerMs = options.lingerMs ?? 20;
+    this.#lingerMs = options.lingerMs ?? 10;
     this.#batchSize = options.batchSize ?? 500;
     this.#concurrency = options.concurrency ?? 2;
     this.#slots = new Slots(this.#concurrency, Math.min(MIN_SHARE, this.#batchSize), () => {
