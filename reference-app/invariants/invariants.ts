@@ -261,8 +261,8 @@ async function checkDeliveries(
 }
 
 /**
- * Adds an event to the reports of those who should have it and do not, or have it and should not, and to `nobody` if all of them miss it: then
- * it was probably never given to the bus. Returns the number of its deliveries.
+ * Adds an event to the reports of those who should have it and do not, or have it and should not, and to `nobody` if all of them miss it:
+ * then it was probably never given to the bus. Returns the number of its deliveries.
  */
 function checkEvent(
   event: Published, reports: readonly Delivery[], letters: Letters, accepted: ReadonlySet<string> | undefined, nobody: string[],

@@ -231,7 +231,8 @@ export const CHECKS: readonly Check[] = [
             FULL JOIN (SELECT aggregate_id AS id, event_id, envelope::jsonb ->> 'sequence' AS version, detail_type AS type, count(*)
                          FROM messaging.outbox WHERE detail_type LIKE 'Order%' AND detail_type <> 'OrderCreated' GROUP BY 1, 2, 3, 4) AS e USING (id, event_id, version)
            WHERE c.count IS DISTINCT FROM 1 OR e.count IS DISTINCT FROM 1
-              OR e.type <> ALL (CASE c.to_status WHEN 'CONFIRMED' THEN ARRAY['OrderConfirmed', 'OrderUpdated', 'OrderUpdateRejected', 'OrderUpdateExpired'] WHEN 'REJECTED' THEN ARRAY['OrderRejected']
+              OR e.type <> ALL (CASE c.to_status WHEN 'CONFIRMED' THEN ARRAY['OrderConfirmed', 'OrderUpdated', 'OrderUpdateRejected', 'OrderUpdateExpired']
+                   WHEN 'REJECTED' THEN ARRAY['OrderRejected']
                    WHEN 'UPDATE_PENDING' THEN ARRAY['OrderUpdateRequested'] WHEN 'CANCEL_PENDING' THEN ARRAY['OrderCancelRequested']
                    WHEN 'CANCELLED' THEN ARRAY['OrderCancelled'] WHEN 'EXPIRED' THEN ARRAY['OrderExpired'] ELSE '{}' END)`,
   },

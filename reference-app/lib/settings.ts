@@ -72,7 +72,7 @@ export interface Settings {
     readonly snapshotIdentifier?: string;
   };
   /**
-   * The inventory decides on OrderCreated itself instead of the advice about it, StockValidated, which is given all the same: a decision
+   * The inventory decides on OrderCreated itself instead of the advice about it, StockValidated, which is given anyway: a decision
    * is one event and one queue sooner. See docs/order-lifecycle.md.
    */
   readonly direct: boolean;

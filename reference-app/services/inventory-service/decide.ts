@@ -3,8 +3,9 @@ import { newId, type EventEnvelope, type InventoryUpdated, type StockLine } from
 import { afterVersion, applyInTurn } from '../shared/messaging/gate.ts';
 import type { Outcome } from '../shared/messaging/handler.ts';
 
-/** Of the first two, which say the same of an order, the one that comes first decides. */
-export type Caused = 'inventory.validated' | 'order.created' | 'order.confirmed' | 'order.update-requested' | 'order.updated' | 'order.update-rejected' | 'order.update-expired' | 'order.cancel-requested' | 'order.expired';
+/** The first two say the same of an order; the one that comes first decides. */
+export type Caused = 'inventory.validated' | 'order.created' | 'order.confirmed' | 'order.update-requested' | 'order.updated' | 'order.update-rejected'
+  | 'order.update-expired' | 'order.cancel-requested' | 'order.expired';
 
 /** The facts that a decision rests on. */
 export interface Known {

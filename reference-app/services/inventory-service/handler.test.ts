@@ -424,7 +424,11 @@ test('an order is decided on once, by its creation or by the advice about it, wh
   await receive([['A', 'MAIN', 150]]);
   const orders = Array.from({ length: 60 }, newId);
   const created = (orderId: string) => newEvent({
-    type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, cause: { id: newId() },
+    type: 'order.created',
+    source: '/order-service',
+    subject: orderId,
+    sequence: 1,
+    cause: { id: newId() },
     data: { orderId, customerId: 'c', items: [{ sku: 'A', quantity: 2 }], createdAt: new Date().toISOString() },
   });
   const [first, ...others] = orders;

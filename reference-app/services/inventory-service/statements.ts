@@ -37,7 +37,8 @@ type Events = readonly EventEnvelope<Caused>[];
 
 /** The facts for a first try. The key of the ledger shows whether an order was decided before, by another event. */
 export async function read(database: Queryable, consumer: string, events: Events): Promise<Known> {
-  return ask(database, [consumer, uuidArray(events.map(({ id }) => id)), orderIds(events.filter((event) => !isFirst(event))), skus(events)]);
+  const known = events.filter((event) => !isFirst(event));
+  return ask(database, [consumer, uuidArray(events.map(({ id }) => id)), orderIds(known), skus(events)]);
 }
 
 /** All facts except the inbox, which is known from `claim`. */

@@ -45,7 +45,8 @@ const confirmed = (orderId: string) => newEvent({
 
 async function order(): Promise<string> {
   const orderId = newId();
-  await db.admin.query(`INSERT INTO orders.orders (order_id, customer_id, status, version, items) VALUES ($1, 'c', 'PENDING', 1, '[{"sku": "A", "quantity": 5}]')`, [orderId]);
+  await db.admin.query(`INSERT INTO orders.orders (order_id, customer_id, status, version, items)
+    VALUES ($1, 'c', 'PENDING', 1, '[{"sku": "A", "quantity": 5}]')`, [orderId]);
   return orderId;
 }
 
@@ -86,7 +87,8 @@ test('stock of orders that do not exist is given back once, and late events abou
 test('it runs beside the services and beside itself', async () => {
   const ghosts = Array.from({ length: 30 }, () => newId());
   const orders = await Promise.all(Array.from({ length: 8 }, order));
-  await db.admin.query('UPDATE inventory.stock_level SET on_hand = 1000 WHERE location = \'MAIN\' AND sku = \'A\'; INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) VALUES (\'A\', \'MAIN\', \'RECEIPT\', 900, 0)');
+  await db.admin.query(`UPDATE inventory.stock_level SET on_hand = 1000 WHERE location = 'MAIN' AND sku = 'A';
+    INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) VALUES ('A', 'MAIN', 'RECEIPT', 900, 0)`);
   await handleOnce(inventoryHandler, ghosts.map((orderId) => validated(orderId)), db.command);
   const strays = await findStrays(db.command);
   const [first, second] = await Promise.all([
@@ -109,8 +111,15 @@ test('the program shows it, changes nothing without --apply, and its exit code s
   const run = async (...args: string[]) => {
     const child = spawn(process.execPath, [join(import.meta.dirname, 'main.ts'), ...args], {
       env: {
-        PATH: process.env.PATH, DB_SECRET_ARN: 'admin', DB_WRITER_ENDPOINT: `${host}:${port}`, DB_NAME: db.name, AWS_REGION: 'us-east-1',
-        AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_ENDPOINT_URL_SECRETS_MANAGER: secretsUrl, LOG_LEVEL: 'error',
+        PATH: process.env.PATH,
+        DB_SECRET_ARN: 'admin',
+        DB_WRITER_ENDPOINT: `${host}:${port}`,
+        DB_NAME: db.name,
+        AWS_REGION: 'us-east-1',
+        AWS_ACCESS_KEY_ID: 'test',
+        AWS_SECRET_ACCESS_KEY: 'test',
+        AWS_ENDPOINT_URL_SECRETS_MANAGER: secretsUrl,
+        LOG_LEVEL: 'error',
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     });

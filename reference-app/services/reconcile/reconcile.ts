@@ -27,7 +27,7 @@ const FIND = `
 const LOCK = `
   SELECT FROM inventory.stock_level s WHERE s.sku IN (SELECT l.sku FROM inventory.ledger l WHERE l.document_id = ANY ($1::text::uuid[]))
    ORDER BY s.sku, s.location FOR NO KEY UPDATE`;
-/** What the answers to orders that do not exist come to: nobody waits for them. */
+/** Marks the answers to orders that do not exist as handled, since nobody waits for them. */
 const SKIP = 'INSERT INTO messaging.inbox (consumer, event_id) SELECT \'order-status\', e FROM unnest($1::text::uuid[]) AS e ORDER BY e';
 const BATCH = 100;
 const ATTEMPTS = 5;

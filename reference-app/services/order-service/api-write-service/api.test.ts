@@ -155,7 +155,8 @@ describe('api-write-service', () => {
       ['long customer', { ...camel, customerId: long }, 'customerId'],
       ['customer with NUL', { ...camel, customerId: 'a\u0000b' }, 'customerId'],
       ...['\u202e', '\u200b', '\uffff', '\u00ad', '\u2028', '\u{e0041}', '\u{1fffe}'].map((invisible): [string, unknown, string] => [
-        `customer with U+${invisible.codePointAt(0)!.toString(16)}`, { ...camel, customerId: `a${invisible}b` }, 'customerId']),
+        `customer with U+${invisible.codePointAt(0)!.toString(16)}`, { ...camel, customerId: `a${invisible}b` }, 'customerId',
+      ]),
       ['customer that begins with a space', { ...camel, customerId: ' a' }, 'customerId'],
       ['customer in snake case with half a character', { ...snake, customer_id: 'a\ud800' }, 'customer_id'],
       ['customer with half a character', { ...camel, customerId: 'a\ud800' }, 'customerId'],

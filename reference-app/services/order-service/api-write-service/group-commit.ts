@@ -22,7 +22,7 @@ export interface GroupCommitOptions {
 interface Waiting {
   readonly order: NewOrder;
   readonly isGone: () => boolean;
-  /** By the clock of `performance`. */
+  /** The end of its patience, by the clock of `performance`. */
   readonly until: number;
   readonly resolve: (outcome: IntakeOutcome) => void;
   readonly reject: (error: unknown) => void;

@@ -40,7 +40,11 @@ async function order(status: Status, ageMs: number, version = 1): Promise<string
 async function accepted(count: number, ageMs: number): Promise<string[]> {
   const ids = await Promise.all(Array.from({ length: count }, () => order('PENDING', ageMs)));
   await appendToOutbox(db.admin, ids.map((orderId) => newEvent({
-    type: 'order.created', source: '/order-service', subject: orderId, sequence: 1, cause: { id: newId() },
+    type: 'order.created',
+    source: '/order-service',
+    subject: orderId,
+    sequence: 1,
+    cause: { id: newId() },
     data: { orderId, customerId: 'c', items: [{ sku: 'A', quantity: 2 }], createdAt: new Date(Date.now() - ageMs).toISOString() },
   })));
   await db.admin.query('UPDATE messaging.outbox SET created_at = now() - make_interval(secs => $2) WHERE aggregate_id = ANY ($1)', [ids, ageMs / 1_000]);
