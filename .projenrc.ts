@@ -1,4 +1,4 @@
-import { awscdk, Component, javascript, JsonFile, release } from 'projen';
+import { awscdk, Component, github, javascript, JsonFile, release } from 'projen';
 
 /** The version that the repository itself is built and tested with; both packages must agree on it. */
 const CDK_VERSION = '2.276.0';
@@ -62,6 +62,10 @@ const library = new awscdk.AwsCdkConstructLibrary({
       setupFiles: ['<rootDir>/test/setup.ts'],
       setupFilesAfterEnv: ['aws-cdk-lib/testhelpers/jest-autoclean'],
       testMatch: ['<rootDir>/test/**/*.test.ts'],
+      // Jest leaves a processor free, which on a machine with two is half of it.
+      maxWorkers: '100%',
+      // For slow machines; the limit of Jest is 5 s.
+      testTimeout: 120_000,
     },
   },
 
@@ -154,11 +158,13 @@ library.package.setScript('publisher', 'node reference-app/scripts/publisher.ts'
 library.package.setScript('pretest', 'node scripts/setup.mjs');
 library.package.setScript('prebench', 'node scripts/setup.mjs');
 library.package.setScript('bench', 'node reference-app/bench/bench.ts');
+library.package.setScript('prebench:compare', 'node scripts/setup.mjs');
+library.package.setScript('bench:compare', 'node reference-app/bench/compare.ts');
 library.package.setScript('prebench:synth', 'node scripts/setup.mjs');
 library.package.setScript('bench:synth', 'node --expose-gc --disable-warning=MODULE_TYPELESS_PACKAGE_JSON scripts/benchmark-synth.mjs');
 // What users get, tried as they would: the packed tarball, the packages of the other languages, the manifests before a real API server, the
-// image, the database behind a pooler and in a failover, and the judges of others.
-for (const what of ['package', 'local-run', 'languages', 'kubernetes', 'image', 'pooler', 'failover', 'judges']) {
+// image, the database behind a pooler and in a failover, and the judges of others. And the tests themselves, by mistakes that they must find.
+for (const what of ['package', 'local-run', 'languages', 'kubernetes', 'image', 'pooler', 'failover', 'judges', 'mutations', 'model']) {
   library.package.setScript(`pretest:${what}`, 'node scripts/setup.mjs');
   library.package.setScript(`test:${what}`, `node scripts/test-${what}.mjs`);
 }
@@ -247,6 +253,30 @@ library.buildWorkflow!.addPostBuildJobCommands('test-servers', [
   // Containers of other users need root.
   'sudo --preserve-env=PATH npm run test:image',
 ], { checkoutRepo: true, installDeps: true, tools: { node: { version: '24' }, go: { version: '1.26' } } });
+library.buildWorkflow!.addPostBuildJobCommands('test-mutations', ['npm run test:mutations', 'npm run test:model'], {
+  checkoutRepo: true, installDeps: true, tools: { node: { version: '24' } },
+});
+
+// --- every night: what takes longer than a pull request can wait ---
+const nightly = library.github!.addWorkflow('nightly');
+nightly.on({ schedule: [{ cron: '17 2 * * *' }], workflowDispatch: {} });
+for (const [id, commands, tools] of [
+  // The real KEDA is built, too.
+  ['kubernetes', ['npm run test:kubernetes -- --keda'], { go: { version: '1.26' } }],
+  ['bench', ['npm run bench -- --only flash-sale', 'npm run bench -- --minutes 20'], {}],
+] as const) {
+  nightly.addJob(id, {
+    runsOn: ['ubuntu-latest'],
+    permissions: { contents: github.workflows.JobPermission.READ },
+    timeoutMinutes: 90,
+    tools: { node: { version: '24' }, ...tools },
+    steps: [
+      github.WorkflowSteps.checkout(),
+      { name: 'Install dependencies', run: 'npm ci' },
+      ...commands.map((run) => ({ run })),
+    ],
+  });
+}
 library.release!.publisher.addGitHubPostPublishingSteps({
   name: 'Attach the software bill of materials',
   if: '${{ !inputs.dry_run }}',

@@ -1,6 +1,6 @@
-// Runs the tests of a package with the runner of Node.js, two files at a time at least: Node.js itself leaves a processor free, which on a
-// machine with two would be half of it, while most tests wait for processes and servers that they started. Arguments are those of
-// `node --test`, such as a file or --test-name-pattern.
+// Runs the tests of a package with the runner of Node.js, with one file more at a time than there are processors: most tests wait for
+// processes and servers that they started, and Node.js itself would leave a processor free. Arguments are those of `node --test`, such as
+// a file or --test-name-pattern.
 import { spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 
@@ -8,7 +8,7 @@ import { availableParallelism } from 'node:os';
 const TEST_MINUTES = 5;
 
 const files = process.argv.slice(2);
-const concurrency = Math.max(2, availableParallelism() - 1);
+const concurrency = availableParallelism() + 1;
 const { status } = spawnSync(process.execPath, [
   '--test', '--test-force-exit', `--test-concurrency=${concurrency}`, `--test-timeout=${TEST_MINUTES * 60_000}`,
   '--import', import.meta.resolve('./lib/whole-report.mjs'),

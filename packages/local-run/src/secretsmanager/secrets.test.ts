@@ -4,8 +4,9 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { SecretsManager } from './endpoint.ts';
 import { SecretFile } from './secret-file.ts';
-import { generate } from './secrets.ts';
+import { generate, makeSecrets } from './secrets.ts';
 import { temporaryFolder } from '../../test/temporary.ts';
+import type { Model, Resource } from '../assembly/model.ts';
 
 test('a generated secret has the length and the characters that were asked for, one of each kind', () => {
   fc.assert(fc.property(
@@ -42,4 +43,17 @@ test('a value that a program has rotated is there at the next start', async (con
   new SecretFile(file, endpoint).put('database', 'one');
   endpoint.put({ name: 'database', secretString: 'two' });
   assert.equal(new SecretFile(file, new SecretsManager()).value('database'), 'two');
+});
+
+test('a secret of a template gets a password at the first start only', () => {
+  const secret = { physicalName: () => 'database', text: () => undefined, get: () => ({}) } as unknown as Resource;
+  const values = new Map<string, string>();
+  const start = () => makeSecrets({ ofType: () => [secret] } as unknown as Model, {
+    arn: (name) => name, value: (name) => values.get(name), put: (name, value) => void values.set(name, value),
+  }, assert.fail);
+  start();
+  const first = values.get('database');
+  assert.equal(first?.length, 32);
+  start();
+  assert.equal(values.get('database'), first);
 });

@@ -205,6 +205,7 @@ describe('commands about orders', () => {
     assert.deepEqual(await patch(id, '"2"', items, key), first);
     assert.equal((await patch(id, '"4"', [{ sku: 'A', quantity: 9 }], key)).status, 422);
     assert.equal((await cancel(id, '"4"', undefined, key)).status, 422);
+    assert.equal((await patch(await create([{ sku: 'A', quantity: 1 }]), '*', items, key)).status, 422, 'the same for another order');
     assert.deepEqual((await state(id)).stock, [{ sku: 'A', held: 0, taken: 4 }]);
   });
 

@@ -91,6 +91,29 @@ test('a deduction changes nothing, and an event that overtakes its order is trie
   assert.equal((await history(orderId)).row.status, 'PENDING');
 });
 
+test('an order that changes between the read and the write is decided again', async () => {
+  const orderId = await order();
+  let hasChanged = false;
+  const cancelling = new Proxy(db.command, {
+    get(target, property) {
+      if (property !== 'query') return Reflect.get(target, property) as unknown;
+      return async (config: { name: string }) => {
+        const answer: unknown = await target.query(config as never);
+        if (config.name === 'orders-states' && !hasChanged) {
+          hasChanged = true;
+          await db.admin.query('UPDATE orders.orders SET status = \'CANCEL_PENDING\', version = 2 WHERE order_id = $1', [orderId]);
+        }
+        return answer;
+      };
+    },
+  });
+  const [outcome] = await handleOnce(orderStatusHandler, [updated(orderId, 'RESERVED')], cancelling);
+  assert.equal(hasChanged, true);
+  assert.equal(outcome?.result, 'ignored');
+  const { row, changes, events } = await history(orderId);
+  assert.deepEqual([row.status, row.version, changes, events], ['CANCEL_PENDING', 2, [], []]);
+});
+
 test('workers that race with duplicates and contradictions settle each order exactly once', async () => {
   const orders = await Promise.all(Array.from({ length: 60 }, () => order()));
   const events = orders.flatMap((orderId, i) => {

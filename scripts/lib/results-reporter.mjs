@@ -1,0 +1,9 @@
+/** A reporter of node:test: a line of JSON for each test that has run. A suite, and a file that can't be loaded, is no test. */
+export default async function* results(source) {
+  for await (const { type, data } of source) {
+    if (type !== 'test:pass' && type !== 'test:fail') { continue; }
+    const { name, skip, details: { type: kind, error } } = data;
+    if (kind === 'suite' || skip !== undefined || /\.test\.ts$/.test(name) || error?.failureType === 'subtestsFailed') { continue; }
+    yield `${JSON.stringify({ name, passed: type === 'test:pass' })}\n`;
+  }
+}
