@@ -76,7 +76,7 @@ export interface RunningSystem<Fed = unknown> {
  */
 export const WARM_UP_ORDERS = 500;
 
-/** Whether a run of so many orders says anything about warm processes. */
+/** Whether a run of that number of orders says anything about warm processes. */
 export function hasWarmPart(orders: number): boolean {
   return orders >= 2 * WARM_UP_ORDERS;
 }

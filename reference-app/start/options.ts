@@ -6,7 +6,7 @@ import type { Profiles } from '../profiles/index.ts';
 import type { Profile } from '../profiles/profile.ts';
 
 const HELP_COMMAND = 'npm start -- --help';
-/** With fewer cores, a process of its own for each workload is mostly code that is compiled once more. */
+/** The least number of cores for a process of each workload: with fewer, it is mostly code that is compiled once more. */
 const CORES_FOR_PROCESSES = 4;
 const MOST_ORDERS = 100_000_000;
 const HIGHEST_RATE = 100_000;

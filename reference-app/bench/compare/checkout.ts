@@ -20,7 +20,7 @@ interface LockFile {
   readonly packages: Readonly<Record<string, { readonly version?: string; readonly link?: boolean; readonly optional?: boolean }>>;
 }
 
-/** Where packages are installed: that of the root, and what its workspaces need in another version. */
+/** The folders of installed packages: that of the root, and what its workspaces need in another version. */
 const INSTALLED = ['node_modules', 'reference-app/node_modules', 'packages/local-run/node_modules'];
 
 /** This repository as it is, compiled. */

@@ -33,7 +33,11 @@ export interface CompareOptions {
   readonly record: boolean;
 }
 
-/** Returns undefined for --help. @throws UsageError */
+/**
+ * Reads the options of the command line. Returns undefined for --help.
+ *
+ * @throws UsageError with a sentence for the user
+ */
 export function readCompareOptions(args: readonly string[]): CompareOptions | undefined {
   const { help, before, after, orders, rate, rounds, saturation, record } = parse(args);
   if (help) return undefined;
