@@ -77,8 +77,8 @@ function hasPackagesOf(lockFile: string): boolean {
 }
 
 /**
- * The packages that are installed here, without a second copy of their bytes where the disk can do so. Not links to folders: a bundler would
- * find the packages in another place than the lock file says. The links of workspaces lead to the workspaces of the copy.
+ * The packages that are installed here, without a second copy of their bytes where the disk can do so. Not links to folders: a bundler
+ * would find the packages in another place than the lock file says. The links of workspaces lead to the workspaces of the copy.
  */
 function sharePackages(place: string, folder: string): void {
   const from = join(REPOSITORY, place);

@@ -20,7 +20,7 @@ interface Start {
 const PROGRAMS = 'SHARED_PROGRAMS';
 
 /**
- * One process for the programs of several containers. It starts when all of them are ready to start, and its end is the end of all. The file
+ * One process for the programs of several containers. It starts when all of them are ready, and its end is the end of all. The file
  * that it runs is of the app, in the folder of the programs: it gets their names and variables, and has to start all of them.
  */
 export class SharedProgram {
