@@ -9,7 +9,7 @@ const PRUNE = { name: 'analytics-prune', text: 'SELECT analytics.prune($1, $2) A
 const LIMIT = 5_000;
 
 export interface UpkeepOptions {
-  /** For so many days counts by SKU are kept; 0 is for ever. */
+  /** The days for which counts by SKU are kept; 0 is forever. */
   readonly skuDays: number;
   /** @default 10 s */
   readonly foldMs?: number;

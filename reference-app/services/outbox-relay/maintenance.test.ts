@@ -152,7 +152,8 @@ test('a large default partition is not looked through under the lock of a new on
     assert.deepEqual([times(`left to the default partition: ${parent}`), times(`announced ${parent}`), times(`checked ${parent}`), times(`made ${parent}`)], [2, 6, 6, 6]);
     assert.equal(proofs.filter((proof) => proof.includes(`"${parent}_default"`)).length, 6);
   }
-  const { rows } = await db.admin.query('SELECT conname FROM pg_constraint WHERE contype = \'c\' AND conrelid IN (\'messaging.outbox_default\'::regclass, \'messaging.inbox_default\'::regclass)');
+  const { rows } = await db.admin.query(`SELECT conname FROM pg_constraint
+    WHERE contype = 'c' AND conrelid IN ('messaging.outbox_default'::regclass, 'messaging.inbox_default'::regclass)`);
   assert.deepEqual(rows, []);
   await appendToOutbox(db.command, [event()]);
 
@@ -233,7 +234,8 @@ test('a new consumer handles history from before the inbox remembers, once; anot
   await forget('20 days');
   assert.deepEqual((await handleOnce(young, [recent], db.command)).map(({ result }) => result), ['forgotten']);
   // And when the inbox lets go of the history itself, that is forgotten, too.
-  await db.admin.query('UPDATE messaging.inbox_default SET processed_at = processed_at - interval \'31 days\'; UPDATE messaging.consumer SET began_at = began_at - interval \'31 days\'');
+  await db.admin.query(`UPDATE messaging.inbox_default SET processed_at = processed_at - interval '31 days';
+    UPDATE messaging.consumer SET began_at = began_at - interval '31 days'`);
   await db.command.query({ ...PRUNE, values: ['30 days', '30 days', '30 days', '30 days', 100] });
   assert.deepEqual(await results(young), ['forgotten', 'forgotten']);
   assert.equal(young.effects, 2);

@@ -19,7 +19,7 @@ BEGIN
   DELETE FROM orders.idempotency_key k WHERE k.key = ANY (ARRAY(
     SELECT d.key FROM orders.idempotency_key d WHERE d.created_at < now() - p_keys ORDER BY d.created_at LIMIT p_limit));
   GET DIAGNOSTICS gone = ROW_COUNT; total := total + gone;
-  -- The timeline is kept as long as its events; what was given up is applied all the same if its turn comes in a month.
+  -- The timeline is kept as long as its events; what was given up is still applied if its turn comes within a month.
   DELETE FROM messaging.parked p WHERE p.ctid = ANY (ARRAY(
     SELECT d.ctid FROM messaging.parked d WHERE d.applied_at < now() - p_outbox OR (d.applied_at IS NULL AND d.given_up_at < now() - p_inbox) LIMIT p_limit));
   GET DIAGNOSTICS gone = ROW_COUNT; total := total + gone;

@@ -52,7 +52,7 @@ test('the reader may have a port of its own, and another engine than PostgreSQL 
     && /^DB_ENGINE .*"mysql"; set it to: postgres,/m.test(error.problems.join('\n')) && /^DB_READER_PORT must be >= 1, but is 0;/m.test(error.problems.join('\n')));
 });
 
-test('the inbox remembers for as long as queues can hold a message, or for ever', () => {
+test('the inbox remembers for as long as queues can hold a message, or forever', () => {
   const hours = (value?: string) => readConfig(Type.Object(inboxConfig), { INBOX_RETENTION_HOURS: value }).INBOX_RETENTION_HOURS;
   assert.deepEqual([hours(), hours('0'), hours('672')], [720, 0, 672]);
   for (const wrong of ['671.9', '24', '-1', 'month']) {

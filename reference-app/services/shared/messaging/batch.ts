@@ -16,7 +16,7 @@ export function countEvents(held: Iterable<Held>): number {
   return count;
 }
 
-/** Takes messages with at most so many events from the front; at least one, however many it has. */
+/** Takes messages from the front until they have that number of events; at least one message, however many it has. */
 export function takeEvents(waiting: Held[], most: number): Held[] {
   let messages = 0;
   for (let events = 0; messages < waiting.length; messages++) {

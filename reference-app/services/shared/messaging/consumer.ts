@@ -23,7 +23,7 @@ export interface ConsumerOptions<T extends EventType> {
   readonly sqs?: SQSClient;
   /** The most receive calls at once, of at most ten messages. One is always open, further ones while more is waiting. @default 4 */
   readonly receivers?: number;
-  /** After a receive call that brought few events the next one waits so many milliseconds, in which others gather. @default 10 */
+  /** The milliseconds that a receive call waits after one that brought few events, and in which others gather. @default 10 */
   readonly lingerMs?: number;
   /** The most events of one transaction. @default 500 */
   readonly batchSize?: number;
@@ -35,7 +35,7 @@ export interface ConsumerOptions<T extends EventType> {
   readonly firstBackOffSeconds?: number;
   /** @default 300 */
   readonly maxBackOffSeconds?: number;
-  /** An event whose earlier version has not come for so many hours is a dead letter. @default 24 */
+  /** The hours after which an event is a dead letter if its earlier version has not come. @default 24 */
   readonly parkedHours?: number;
 }
 
@@ -49,9 +49,9 @@ export interface Consumer {
 /** Fewer events are not worth a second transaction at the same time. */
 const MIN_SHARE = 100;
 const RECEIVE_GRACE_MS = 1_000;
-/** So many messages of the ten of a receive call mean that more are waiting. */
+/** A receive call that brings this number of messages, of ten, means that more are waiting. */
 const PLENTY = 8;
-/** So many events at once, of bundles, are worth their call: no need to wait for company. */
+/** A receive call that brings this number of events, in bundles, is worth its price: they need not wait for company. */
 const MANY_EVENTS = 50;
 /** A call costs about as much as handling an event, and nobody waits for a delete: it is with others, if they come within this time. */
 const DELETE_MS = 200;

@@ -14,7 +14,7 @@ export interface KeepParkedOptions<T extends EventType> {
   readonly pool: Pool;
   readonly log: Logger;
   readonly signal: AbortSignal;
-  /** An event that has been parked for so many seconds becomes a dead letter. */
+  /** The seconds after which a parked event becomes a dead letter. */
   readonly giveUpSeconds: number;
   /** Nothing is tried while it is true. */
   isBlocked(): boolean;

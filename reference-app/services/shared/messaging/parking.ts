@@ -28,7 +28,7 @@ interface State { readonly waiting: number; readonly seconds: number; readonly g
 export interface ParkingTimes {
   /** From the first try of an event by itself to the second, in seconds; doubled with each. With 0 all are tried. */
   readonly firstSeconds: number;
-  /** An event that has been parked for so many seconds becomes a dead letter. */
+  /** The seconds after which a parked event becomes a dead letter. */
   readonly giveUpSeconds: number;
 }
 
@@ -50,7 +50,7 @@ export async function park(handler: Pick<Handler, 'name'>, events: readonly Even
   const reasons = new Map(outcomes.filter(({ result }) => result === 'parked').map(({ eventId, reason }) => [eventId, reason ?? null]));
   const early = events.filter(({ id }) => reasons.has(id));
   if (early.length === 0) return;
-  // Before it is written, so that whoever closes the gap after that asks.
+  // Before it is written, so that everybody who closes the gap after that asks.
   nothingParked.delete(handler);
   parks.set(handler, (parks.get(handler) ?? 0) + 1);
   await pool.query({
