@@ -9,7 +9,7 @@ import type { RunningService } from '../shared/service.ts';
 import { registry, type Logger } from '../shared/telemetry.ts';
 
 /** The names of the metrics are those of the alarms: see docs/container.md. */
-export const METRICS: readonly ReportedMetric[] = [
+const METRICS: readonly ReportedMetric[] = [
   { name: 'RelayLeader', source: 'outbox_relay_leader', unit: 'None' },
   { name: 'RelayHalted', source: 'outbox_relay_halted', unit: 'None' },
   { name: 'OutboxOldestEventAge', source: 'outbox_oldest_pending_age_seconds', unit: 'Seconds' },

@@ -7,7 +7,7 @@ export type AlarmState = 'INSUFFICIENT_DATA' | 'OK' | 'ALARM';
 /** The properties of `AWS::CloudWatch::Alarm` that are evaluated. Times are in seconds. */
 export interface AlarmRule {
   readonly name: string;
-  /** Of the metric, as `keyOf` makes it. */
+  /** The key of the metric, as `keyOf` makes it. */
   readonly metric: string;
   readonly statistic: Statistic;
   readonly period: number;

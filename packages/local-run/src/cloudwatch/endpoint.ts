@@ -6,7 +6,7 @@ import { Alarm } from './alarm.ts';
 import type { AlarmRule } from './alarm.ts';
 import { keyOf, Metrics } from './metrics.ts';
 
-export interface CloudWatchOptions {
+interface CloudWatchOptions {
   readonly log: Log;
   /** Hears of every alarm whose state has changed. */
   readonly changed: (alarm: Alarm) => void;
