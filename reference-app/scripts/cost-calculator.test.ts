@@ -37,18 +37,20 @@ test('an entry holds what gathers in the time between two of them, up to its siz
   near(at(100).messaging.dollarsPerMillion, (5 + 10 * 1.2 * 0.4) / gathered(4));
   near(at(100).messaging.oneMessagePerRequest, (5 + 10 * 3 * 0.4) / gathered(4));
   near(at(100).messaging.withoutBundles, 9.8);
-  // Ten messages of eight events are 65,600 bytes: two requests on the bill.
-  near(at(200).messaging.dollarsPerMillion, (5 + 10 * 1.3 * 0.4) / gathered(8));
+  // 1,000 events a second are 25 in 25 ms; from 1,250 on it is half of 40 ms.
+  near(at(200).messaging.dollarsPerMillion, (5 + 10 * 1.2 * 0.4) / gathered(5));
+  near(at(250).eventBridge.eventsPerEntry, gathered(5));
+  // Ten messages of 8.0 events are 65,622 bytes: two requests on the bill.
+  near(at(400).messaging.dollarsPerMillion, (5 + 10 * 1.3 * 0.4) / gathered(8));
 });
 
 test('the quota ends later with bundles, since they grow with the rate', () => {
   const app = { ...input, ...messagesOfAnOrder() };
   const end = (bundleKb: number) => calculate({ ...app, bundleKb }).eventBridge.ordersPerSecondAtQuota;
   assert.deepEqual([end(0), end(60)], [1_875, 1_875 * 74]);
-  // Entries of three events are full at 75 orders a second.
   assert.equal(end(3), 1_875 * 3);
   // Between the two it is where the invocations of the bundles are as many.
-  const bundles = { bundleKb: 60, lingerMs: 40 };
+  const bundles = { bundleKb: 60, lingerMs: 40, events: 5 };
   const rate = ordersPerSecondAt(200, 10, bundles);
   near((rate * 10) / eventsPerEntry(rate, bundles), 200);
 });

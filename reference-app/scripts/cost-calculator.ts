@@ -16,7 +16,7 @@ Usage: npx node reference-app/scripts/cost-calculator.ts [options]
   --deliveries N         queues that each order's events reach, all events together           [10: the reference app]
   --events N             events published per order                                           [5: the reference app]
   --bundle-kb KB         the most that a bundle of the relay holds; 0 for an entry per event  [60]
-  --linger-ms MS         the time in which the relay lets events gather                        [40]
+  --linger-ms MS         the longest time in which the relay lets events gather                [40]
   --batch N              messages per receive and delete at this load, 1 to 10                [10]
   --read-replicas N      readers beside the writer                                            [1]
   --measured FILE        results of npm run bench -- --record for the processor time          [bench/results/performance.json]
@@ -94,7 +94,6 @@ export interface Input extends Bundles {
   readonly peak: number;
   readonly region: string;
   readonly deliveries: number;
-  readonly events: number;
   readonly batch: number;
   readonly readReplicas: number;
   readonly measured: Measured;

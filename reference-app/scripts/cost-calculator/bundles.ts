@@ -6,8 +6,10 @@ import { DETAIL_TYPES, type EventType } from '../../services/shared/events/schem
 export interface Bundles {
   /** The most that an entry holds, in KB; 0 for an entry per event. */
   readonly bundleKb: number;
-  /** The time between two moments of sending, in which events gather, in milliseconds. */
+  /** The longest time between two moments of sending, in which events gather, in milliseconds. */
   readonly lingerMs: number;
+  /** Events that are published per order. */
+  readonly events: number;
 }
 
 /** The mean of the events of an order with two lines. */
@@ -15,8 +17,11 @@ const EVENT_BYTES = 820;
 /** SQS bills a request for each so many bytes of it. */
 const REQUEST_BYTES = 64 * 1024;
 
+/** The events of a sending from which on the relay waits for less, down to half of the longest time (outbox-relay/term.ts). */
+const ENOUGH_EVENTS = 25;
+
 /** The most events of an entry. */
-export function mostEvents({ bundleKb }: Bundles): number {
+function mostEvents({ bundleKb }: Bundles): number {
   return Math.max(1, Math.floor((bundleKb * 1024) / EVENT_BYTES));
 }
 
@@ -27,7 +32,9 @@ export function mostEvents({ bundleKb }: Bundles): number {
  * @param rate orders per second; each order has one event of each kind
  */
 export function eventsPerEntry(rate: number, bundles: Bundles): number {
-  const gathered = (rate * bundles.lingerMs) / 1000;
+  const { lingerMs, events } = bundles;
+  const interval = Math.max(lingerMs / 2, Math.min(lingerMs, (ENOUGH_EVENTS * 1000) / (rate * events)));
+  const gathered = (rate * interval) / 1000;
   // A moment without an event sends no entry.
   return Math.min(mostEvents(bundles), gathered > 0 ? gathered / (1 - Math.exp(-gathered)) : 1);
 }
