@@ -50,6 +50,7 @@ function main(port: number, connections: number, seed: number): void {
       socket.write(requests[next++ % requests.length]!);
     };
     socket.on('error', (error) => { throw error; });
+    socket.on('close', () => { throw new Error('The API closed a connection.'); });
     socket.on('data', (chunk) => {
       pending = pending.length > 0 ? Buffer.concat([pending, chunk]) : chunk;
       const headerEnd = pending.indexOf(HEADER_END);

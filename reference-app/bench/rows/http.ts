@@ -13,6 +13,8 @@ import type { Kind, WriteApiData } from '../pipeline/write-api-process.ts';
 import { compare, number, plural, type ComparedVariant, type Design } from '../report/results.ts';
 
 const CLIENTS = 256;
+/** Each number of connections that is tried is a process. */
+const MOST = 32;
 
 /** Write APIs in processes, each with a thread of clients. */
 class WriteApis {
@@ -78,7 +80,7 @@ export const httpRow: Row = {
       await stockUp(database.admin, UNIFORM.skus, PLENTY);
       const naively = (connections: number) => apis.start(`naive, ${plural(connections, 'connection')}`, 'naive', connections);
       const baseline = await naively(1);
-      const { best } = await context.bestNaive('intake over HTTP', naively);
+      const { best } = await context.bestNaive('intake over HTTP', naively, MOST);
       const service = await apis.start('write API', 'service', 8);
       const without = await apis.start('write API without database', 'no database', 8);
       const slices = await context.slices('intake over HTTP', {
