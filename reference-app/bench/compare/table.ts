@@ -11,8 +11,8 @@ export interface Side {
 export function comparisonTable(before: Side, after: Side): string {
   const sides = [before, after];
   const names = [...new Set(sides.flatMap(({ runs }) => runs.flatMap(({ micros }) => Object.keys(micros))))];
-  const costs = names.map((name) => ({ name, cells: sides.map(({ runs }) => median(runs.map(({ micros }) => micros[name] ?? 0))) }))
-    .sort((a, b) => b.cells[0]! - a.cells[0]!);
+  const costs = names.map((name) => ({ name, cells: sides.map(({ runs }) => medianOf(runs.map(({ micros }) => micros[name]))) }))
+    .sort((a, b) => (b.cells[0] ?? 0) - (a.cells[0] ?? 0));
   const all = sides.map(({ runs }) => median(runs.map(({ micros }) => Object.values(micros).reduce((sum, value) => sum + value, 0))));
   const percentile = (side: Side, at: 'p50' | 'p99', warm: boolean) => {
     const values = side.runs.flatMap((figures) => (warm ? figures.warmEndToEndMs : figures.endToEndMs)?.[at] ?? []);
@@ -30,8 +30,13 @@ export function comparisonTable(before: Side, after: Side): string {
   ].join('\n');
 }
 
-function cell(value: number): string {
-  return `${Math.round(value)} µs`;
+/** Undefined if no run has the program, as several may share a process. */
+function medianOf(values: readonly (number | undefined)[]): number | undefined {
+  return values.every((value) => value === undefined) ? undefined : median(values.map((value) => value ?? 0));
+}
+
+function cell(value: number | undefined): string {
+  return value === undefined ? '–' : `${Math.round(value)} µs`;
 }
 
 function row(name: string, cells: readonly string[]): string {
