@@ -12,10 +12,11 @@ import { withTransaction } from '../database.ts';
 import { newEvent, newId, type EventEnvelope } from '../events/index.ts';
 import { createLogger } from '../telemetry.ts';
 import { createSchemas, eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../testing.ts';
-import { runConsumer, type Consumer, type ConsumerOptions } from './consumer.ts';
+import { runConsumer, type Consumer } from './consumer.ts';
 import type { Handler } from './handler.ts';
 import { handledBefore, handleIsolating } from './inbox.ts';
 import { eventsConsumed, messagesConsumed, overLimit } from './metrics.ts';
+import type { ConsumerOptions } from './options.ts';
 
 let server: TestServer;
 let db: TestDatabase;

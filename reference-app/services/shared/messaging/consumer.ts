@@ -1,4 +1,4 @@
-import type { Message, SQSClient } from '@aws-sdk/client-sqs';
+import type { Message } from '@aws-sdk/client-sqs';
 import { isTimeout, isUnavailable } from '../database-errors.ts';
 import type { Pool } from '../database.ts';
 import type { EventEnvelope, EventType } from '../events/index.ts';
@@ -14,30 +14,7 @@ import { handleIsolating } from './inbox.ts';
 import { createQueueClient, InputQueue, MAX_BATCH, type Held } from './input-queue.ts';
 import { keepParked } from './keep-parked.ts';
 import { batchSize, endToEndLatency, eventsConsumed, inHand, messagesConsumed, overLimit } from './metrics.ts';
-
-export interface ConsumerOptions<T extends EventType> {
-  readonly handler: Handler<T>;
-  readonly queueUrl: string;
-  readonly pool: Pool;
-  readonly logger: Logger;
-  readonly sqs?: SQSClient;
-  /** The most receive calls at once, of at most ten messages. One is always open, further ones while more is waiting. @default 4 */
-  readonly receivers?: number;
-  /** The milliseconds that a receive call waits after one that brought few events, and in which others gather. @default 10 */
-  readonly lingerMs?: number;
-  /** The most events of one transaction. @default 500 */
-  readonly batchSize?: number;
-  /** Transactions at once. @default 2 */
-  readonly concurrency?: number;
-  /** A long poll, in seconds. @default 20 */
-  readonly waitTimeSeconds?: number;
-  /** A failed message comes back after this many seconds, doubled with each failure. @default 1 */
-  readonly firstBackOffSeconds?: number;
-  /** @default 300 */
-  readonly maxBackOffSeconds?: number;
-  /** The hours after which an event is a dead letter if its earlier version has not come. @default 24 */
-  readonly parkedHours?: number;
-}
+import type { ConsumerOptions } from './options.ts';
 
 export interface Consumer {
   /** The queue and the database answer, and the consumer is not stopping. */
@@ -90,6 +67,8 @@ class QueueConsumer<T extends EventType> implements Consumer {
   readonly #loop: Promise<void>;
   /** Received, not yet in a batch. */
   #waiting: Held[] = [];
+  /** Events of `#waiting` and of the batches in work. */
+  #unhandled = 0;
   /** Everything whose visibility must be kept. */
   readonly #held = new Set<Held>();
   readonly #batches = new Set<Promise<void>>();
@@ -180,7 +159,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
       round: async () => {
         if (index >= this.#busyReceivers) return Infinity;
         // While the database is away no message may be taken: each receive counts towards the dead-letter queue.
-        if (this.#blocked > 0 || countEvents(this.#held) >= this.#batchSize * (this.#concurrency + 1)) return Infinity;
+        if (this.#blocked > 0 || this.#unhandled >= this.#batchSize * (this.#concurrency + 1)) return Infinity;
         const messages = await this.#queue.receive(this.#waitTimeSeconds, this.#receiving.signal);
         if (!this.#queueAnswers) this.#log.info('the queue answers again');
         this.#queueAnswers = true;
@@ -220,8 +199,10 @@ class QueueConsumer<T extends EventType> implements Consumer {
     for (const held of taken) this.#held.add(held);
     this.#waiting.push(...taken);
     inHand.set({ consumer: this.#handler.name }, this.#held.size);
+    const events = countEvents(taken);
+    this.#unhandled += events;
     this.#startBatches();
-    return countEvents(taken);
+    return events;
   }
 
   // No timer: a batch starts when a transaction slot is free, so that batches are small when idle and large under load. What
@@ -229,7 +210,8 @@ class QueueConsumer<T extends EventType> implements Consumer {
   #startBatches(): void {
     while (this.#waiting.length > 0 && this.#slots.isFree(countEvents(this.#waiting)) && !this.#isStopping) {
       const next = takeEvents(this.#waiting, this.#batchSize);
-      const batch: Promise<void> = this.#slots.run(() => this.#process(next)).finally(() => this.#batches.delete(batch));
+      const work = () => this.#process(next).finally(() => { this.#unhandled -= countEvents(next); });
+      const batch: Promise<void> = this.#slots.run(work).finally(() => this.#batches.delete(batch));
       this.#batches.add(batch);
     }
   }
