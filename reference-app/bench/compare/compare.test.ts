@@ -65,5 +65,5 @@ test('options are read, and a wrong one is refused in a sentence', async () => {
   }
   const script = join(import.meta.dirname, '../compare.ts');
   const command = promisify(execFile)(process.execPath, [script, '--before', 'no-such-commit']);
-  await assert.rejects(command, { code: 1, stderr: /--before expects a commit, a branch or a tag of this repository, not 'no-such-commit'\./ });
+  await assert.rejects(command, { code: 1, stderr: /--before expects a commit, .*, not 'no-such-commit'\./ });
 });
