@@ -4,7 +4,7 @@ export const HELP = `Measures the pipeline and a naive design side by side: same
 
 Usage: npm run bench -- [options]
 
-Without a mode it measures all rows except 'cloud'; that takes about ten minutes.
+Without a mode it measures all rows except 'cloud'; that takes about ten minutes on two cores.
 
 Modes
   --quick              checks the cost of an order against fixed limits, as CI does; about two minutes
@@ -16,7 +16,7 @@ Options
   --only NAME          measures only this row; may be repeated
   --cloud              measures the row 'cloud' too: slower fsync and network (needs Linux and a C compiler)
   --rate R             orders per second of the soak               [half of saturation]
-  --rounds N           rounds of paired slices                     [10]
+  --rounds N           rounds of paired slices                     [8]
   --slice MS           length of a slice, in milliseconds          [400]
   --seed S             seed of the orders and of the order of slices   [1]
   --record             stores the results and writes pages and pictures
@@ -62,7 +62,7 @@ function parse(args: readonly string[]) {
         only: { type: 'string', multiple: true, default: [] },
         cloud: { type: 'boolean', default: false },
         rate: { type: 'string' },
-        rounds: { type: 'string', default: '10' },
+        rounds: { type: 'string', default: '8' },
         slice: { type: 'string', default: '400' },
         seed: { type: 'string', default: '1' },
         record: { type: 'boolean', default: false },

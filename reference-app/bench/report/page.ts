@@ -1,4 +1,5 @@
 /** The pages docs/performance.md and docs/scaling.md, as far as they are made of the results. */
+import { median } from '../../load/statistics.ts';
 import type { GateResult } from '../gates.ts';
 import { comparisons, type Comparison } from './comparison.ts';
 import { fastest, number, perSecond, ratioTo, times, type Results, type RowResult, type VariantResult } from './results.ts';
@@ -16,7 +17,7 @@ const NOTICE = '<!-- Written by `npm run bench -- --record` of reference-app/ben
 
 /** The whole of docs/performance.md, with a part that another command has measured. */
 export function performancePage(results: Results, compared = ''): string {
-  const { machine, method, rows, soak } = results;
+  const { rows, soak } = results;
   const parts = [
     NOTICE, '# Performance', INTRODUCTION,
     '![Six stages: rate of the services and of the naive design](images/performance.svg)',
@@ -27,7 +28,7 @@ export function performancePage(results: Results, compared = ''): string {
     compared.trim(),
     variantPart(rows),
     soak ? soakPart(soak) : '',
-    '## Machine', machineTable(machine, method),
+    '## Machine', machineTable(results),
     METHOD,
   ];
   return `${parts.filter((part) => part !== '').join('\n\n')}\n`;
@@ -160,13 +161,17 @@ function soakPart(soak: SoakResult & { machine: Machine }): string {
   ].join('\n\n');
 }
 
-function machineTable(machine: Machine, method: Results['method']): string {
+function machineTable({ machine, method, rows }: Results): string {
+  const earlier = Object.entries(rows).filter(([, { measured }]) => measured && measured.at !== machine.at)
+    .map(([name, { measured }]) => `${name} on ${measured!.at.slice(0, 10)} with ${measured!.cores} cores`);
+  const others = Object.values(rows).flatMap(({ slices = [] }) => slices.flatMap(({ others: share }) => share ?? []));
+  const quiet = others.length === 0 ? '' : `; anything else used ${number(100 * median(others))} % of it in the middle slice`;
   const busy = method.machineLoad === undefined ? '' : `; the machine was ${number(100 * method.machineLoad)} % busy during the run, the bench included`;
   return table(['', ''], [
-    ['measured', machine.at], ['processor', machine.processor], ['memory', machine.memory], ['system', machine.system],
+    ['measured', [machine.at, ...earlier].join('; ')], ['processor', machine.processor], ['memory', machine.memory], ['system', machine.system],
     ['PostgreSQL', `${machine.postgres ?? ''}, fsync and synchronous_commit on, shared_buffers 1 GB, max_wal_size 12 GB`], ['Node.js', machine.node],
     ['fsync', `${number(machine.fsyncsPerSecond)}/s (8 KiB, fdatasync, one after the other)`],
-    ['rounds', `${method.rounds} of slices of ${method.sliceMs} ms${busy}`],
+    ['rounds', `${method.rounds} of slices of ${method.sliceMs} ms${busy}${quiet}`],
   ]);
 }
 

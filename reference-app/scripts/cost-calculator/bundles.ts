@@ -72,7 +72,8 @@ export function messagesOfAnOrder(): { events: number; deliveries: number } {
   const deliveries = CONFIRMED.map(({ type, outcome }) => Object.values(defaultSettings.consumers).filter(({ events }) => {
     if (Array.isArray(events)) return events.includes(type);
     const pattern = compilePattern({ 'detail-type': events.detailType, ...(events.detail && { detail: events.detail }) });
-    return matchesPattern(pattern, { 'detail-type': DETAIL_TYPES[type], 'detail': { data: { ...(outcome !== undefined && { outcome }) } } });
+    const data = outcome === undefined ? {} : { outcome };
+    return matchesPattern(pattern, { 'detail-type': DETAIL_TYPES[type], 'detail': { data } });
   }).length);
   return { events: CONFIRMED.length, deliveries: deliveries.reduce((sum, count) => sum + count, 0) };
 }
