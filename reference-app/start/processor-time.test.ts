@@ -9,7 +9,10 @@ test('counts the time of a workload with its children, and the time of this proc
   const script = 'require("node:child_process").spawn(process.execPath, ["-e", "for (;;);"]); setInterval(() => {}, 1000);';
   const service = spawn(process.execPath, ['-e', script], { detached: true });
   atEnd(context, () => process.kill(-service.pid!, 'SIGKILL'));
-  const run = { workloads: [{ name: 'busy', pids: () => [service.pid!] }] } as unknown as LocalRun;
+  const shared = spawn('sleep', ['600']);
+  atEnd(context, () => shared.kill('SIGKILL'));
+  const workloads = [['busy', service.pid], ['stock', shared.pid], ['relay', shared.pid]].map(([name, pid]) => ({ name, pids: () => [pid] }));
+  const run = { workloads } as unknown as LocalRun;
   const used = countProcessorTime(run);
   const began = process.cpuUsage();
   const own = () => {
@@ -24,4 +27,5 @@ test('counts the time of a workload with its children, and the time of this proc
   const here = programs.get('SQS, EventBridge') ?? 0;
   assert.ok(here > 0.15 && here <= own() + 0.02, `${here} s on the main thread, ${own()} s by Node.js's own count`);
   assert.equal(programs.get('PostgreSQL'), undefined);
+  assert.deepEqual([...programs.keys()].filter((name) => /stock|relay|workloads/.test(name)), ['2 workloads in one process']);
 });
