@@ -158,14 +158,14 @@ export class PipelineAlarms extends Construct {
       `A transaction that has written and is still open holds back all events of ${name}. The log of the relay names its session. `
       + 'End it: SELECT pg_terminate_backend(<pid>), or ROLLBACK PREPARED for a prepared one.');
     this.snapshotAge = over('SnapshotAge', pipeline.metricSnapshotAge({ period }), acceptableSnapshotAge, 1,
-      `A snapshot in the database of ${name} has been open for longer than ${text(acceptableSnapshotAge)}. Old row versions can't be removed, so busy rows `
-      + 'get slow. Look for the oldest backend_xmin in pg_stat_activity, pg_replication_slots and pg_prepared_xacts, and end it.');
+      `A snapshot in the database of ${name} has been open for longer than ${text(acceptableSnapshotAge)}. Old row versions can't be removed, `
+      + 'so busy rows get slow. Look for the oldest backend_xmin in pg_stat_activity, pg_replication_slots and pg_prepared_xacts, and end it.');
     this.deadEvents = over('DeadEvents', pipeline.metricDeadEvents({ period }), 0, 1,
       `The bus refused events of ${name} for good. They are in the table messaging.outbox_dead with the reason, and consumers wait for them. `
       + 'Repair the cause, put the events back into the outbox, and delete their rows.');
     this.parkedAge = over('ParkedAge', pipeline.metricParkedAge({ period }), acceptableParkedAge, 1,
-      `An event of ${name} waits for an earlier one of its order for longer than ${text(acceptableParkedAge)}. The earlier one is late or lost: look at the `
-      + 'dead letters of its consumer, then at messaging.parked.');
+      `An event of ${name} waits for an earlier one of its order for longer than ${text(acceptableParkedAge)}. The earlier one is late or lost: `
+      + 'look at the dead letters of its consumer, then at messaging.parked.');
     this.overdueOrders = over('OverdueOrders', pipeline.metricOverdueOrders({ period }), 0, LATE_MINUTES,
       `Orders of ${name} are past their deadline and do not end. Check whether the service that ends them runs, and whether the outbox is late, for `
       + 'which it waits.');

@@ -95,6 +95,8 @@ class Reporter {
 
   #datum(name: string, unit: StandardUnit, value: number, more: Record<string, string> = {}): MetricDatum {
     const dimensions = Object.entries({ ...this.#options.dimensions, ...more });
-    return { MetricName: name, Unit: unit, Value: value, Timestamp: new Date(), Dimensions: dimensions.map(([Name, Value]) => ({ Name, Value })) };
+    return {
+      MetricName: name, Unit: unit, Value: value, Timestamp: new Date(), Dimensions: dimensions.map(([Name, Value]) => ({ Name, Value })),
+    };
   }
 }

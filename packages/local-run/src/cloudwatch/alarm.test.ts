@@ -8,8 +8,17 @@ const metric = keyOf('Shop', 'Age', [{ Name: 'Pipeline', Value: 'one' }]);
 
 function ruleOf(more: Partial<AlarmRule> = {}): AlarmRule {
   return {
-    name: 'Late', metric, statistic: 'Maximum', period: 60, evaluationPeriods: 3, datapointsToAlarm: 3, threshold: 10, comparison: 'GreaterThanThreshold',
-    missing: 'missing', description: '', ...more,
+    name: 'Late',
+    metric,
+    statistic: 'Maximum',
+    period: 60,
+    evaluationPeriods: 3,
+    datapointsToAlarm: 3,
+    threshold: 10,
+    comparison: 'GreaterThanThreshold',
+    missing: 'missing',
+    description: '',
+    ...more,
   };
 }
 

@@ -1,6 +1,6 @@
-import type { Resource } from '../assembly/model.ts';
 import { keyOf } from './metrics.ts';
 import type { Metrics } from './metrics.ts';
+import type { Resource } from '../assembly/model.ts';
 
 export type AlarmState = 'INSUFFICIENT_DATA' | 'OK' | 'ALARM';
 

@@ -46,7 +46,11 @@ test('an alarm of a stack goes off and is over with the values that a program se
   const leftOut: string[] = [];
   const log = () => undefined;
   const service = new LocalCloudWatch({
-    log, port: () => Promise.resolve(0), warn: assert.fail, report: (sentence) => void reports.push(sentence), leaveOut: (reason) => void leftOut.push(reason),
+    log,
+    port: () => Promise.resolve(0),
+    warn: assert.fail,
+    report: (sentence) => void reports.push(sentence),
+    leaveOut: (reason) => void leftOut.push(reason),
   } as Partial<RunContext> as RunContext, 2);
   atEnd(context, () => service.stop());
   await service.start();
