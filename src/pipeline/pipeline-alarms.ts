@@ -118,10 +118,13 @@ export class PipelineAlarms extends Construct {
     const relay = pipeline.outboxRelay;
     if (!relay) { throw invalid(this, 'PipelineAlarms needs a pipeline with outboxRelay, which reports the metrics: give it'); }
     const {
-      acceptableOutboxAge = Duration.minutes(1), acceptableTransactionAge = Duration.minutes(2), acceptableSnapshotAge = Duration.minutes(10),
+      acceptableOutboxAge = Duration.minutes(1),
+      acceptableTransactionAge = Duration.minutes(2),
+      acceptableSnapshotAge = Duration.minutes(10),
       acceptableParkedAge = Duration.minutes(15),
     } = props;
-    for (const [prop, value] of Object.entries({ acceptableOutboxAge, acceptableTransactionAge, acceptableSnapshotAge, acceptableParkedAge })) {
+    const limits = { acceptableOutboxAge, acceptableTransactionAge, acceptableSnapshotAge, acceptableParkedAge };
+    for (const [prop, value] of Object.entries(limits)) {
       requireDuration(this, prop, value, Duration.seconds(10), Duration.days(1));
     }
 
