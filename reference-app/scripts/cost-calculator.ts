@@ -290,8 +290,8 @@ function main(): void {
   console.log(`${shown(input.rate)} orders/s, ${shown(input.peak)} at peak, in ${input.region}; processor time from ${input.measured.from}`);
   console.log(`EventBridge  ${shown(eventBridge.invocationsPerSecond)} invocations/s, ${shown(eventBridge.shareOfQuota * 100)} % of the quota of ${shown(eventBridge.quota)}/s`
     + `${eventBridge.shareOfQuota > 1 ? ': ask for an increase, events would be delayed' : ''} `
-    + `(it ends at ${shown(eventBridge.ordersPerSecondAtQuota)} orders/s, without bundles at ${shown(eventBridge.ordersPerSecondWithoutBundles)}); ${shown(eventBridge.putEventsPerSecond)} PutEvents/s; `
-    + `${shown(eventBridge.eventsPerEntry)} events per entry`);
+    + `(it ends at ${shown(eventBridge.ordersPerSecondAtQuota)} orders/s, without bundles at ${shown(eventBridge.ordersPerSecondWithoutBundles)}); `
+    + `${shown(eventBridge.putEventsPerSecond)} PutEvents/s; ${shown(eventBridge.eventsPerEntry)} events per entry`);
   console.log(`SQS          ${shown(sqs.requestsPerSecond)} requests/s, ${shown(sqs.requestsPerOrder)} per order`);
   console.log(`Aurora       ${shown(aurora.acusAtRate)} ACU, ${shown(aurora.acusAtPeak)} at peak, for each of ${aurora.instances} instances; `
     + `${shown(aurora.logMegabytesPerSecond)} MB/s of log at peak`

@@ -4,7 +4,7 @@ export interface ConcurrencyOptions<V extends Variant> {
   readonly sliceMs: number;
   /** The most workers that are tried. @default 64 */
   readonly most?: number;
-  /** Makes the naive design with so many workers. */
+  /** Makes the naive design with a number of workers. */
   make(workers: number): V | Promise<V>;
   onTry?(name: string): void;
 }
@@ -16,7 +16,7 @@ export interface Concurrency<V extends Variant> {
   readonly tried: readonly V[];
 }
 
-/** After so many doublings without a gain, more workers would only wait for each other. */
+/** The doublings without a gain after which the search ends: more workers would only wait for each other. */
 const PATIENCE = 2;
 
 /**

@@ -42,7 +42,7 @@ describe('paired slices', () => {
     assert.deepEqual([median, q1, q3], [7, 7, 7]);
   });
 
-  test('a slice in which others use the machine is measured again and the quieter one counts, but not for ever', async () => {
+  test('a slice in which others use the machine is measured again and the quieter one counts, but not forever', async () => {
     const busy = [0, 0.5, 0, 0.9, 0.8, 0.9];
     let at = 0;
     const machine = { busy: 0, all: 0 };

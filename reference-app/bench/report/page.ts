@@ -75,9 +75,10 @@ function latencyPart(row: RowResult | undefined): string {
     '## Latency',
     `From the intended time of an order to the answer of the intake and to the commit of its confirmation, at ${number(SHARE * 100)} % of the saturation that the same run `
     + `finds for the design (${run('latency')}):`,
-    table(['design', 'saturation', 'orders/s', 'accepted: p50', 'p99', 'confirmed: p50', 'p99'], designs.map(({ design, saturation, run: { rate, saturated, accept, confirmed } }) => [
-      design, `${number(saturation)}/s`, number(rate),
-      ...[accept.p50, accept.p99, confirmed.p50, confirmed.p99].map((value) => (saturated ? 'saturated' : `${number(value)} ms`)),
+    table(['design', 'saturation', 'orders/s', 'accepted: p50', 'p99', 'confirmed: p50', 'p99'], designs.map(({ design, saturation, run: measured }) => [
+      design, `${number(saturation)}/s`, number(measured.rate),
+      ...[measured.accept, measured.confirmed].flatMap(({ p50, p99 }) => [p50, p99])
+        .map((value) => (measured.saturated ? 'saturated' : `${number(value)} ms`)),
     ])),
     `**The limit** is the saturation of the chain, at ${number(limit)} orders/s on this machine. Above it orders queue, and the latency is the time in the queue. `
     + 'The relay lets events gather for up to 40 ms, three times before an order is confirmed; without that, a message has one event.',

@@ -22,7 +22,7 @@ export interface Method {
 }
 
 export interface RowResult {
-  /** Of the run that measured the row, since a run may measure some of the rows. */
+  /** The run that measured the row, since a run may measure some of the rows. */
   readonly measured?: { readonly at: string; readonly cores: number };
   /** The compared designs; for the tables and the picture. */
   readonly variants?: readonly VariantResult[];

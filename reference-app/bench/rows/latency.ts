@@ -10,7 +10,7 @@ import { clock } from '../pipeline/service-host.ts';
 import { startChain, type Chain } from '../pipeline/start-services.ts';
 import { number, type Figure } from '../report/results.ts';
 
-export interface LatencyRun {
+interface LatencyRun {
   /** Orders per second. */
   readonly rate: number;
   readonly orders: number;

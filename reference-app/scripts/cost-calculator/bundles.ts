@@ -14,7 +14,7 @@ export interface Bundles {
 
 /** The mean of the events of an order with two lines. */
 const EVENT_BYTES = 820;
-/** SQS bills a request for each so many bytes of it. */
+/** The bytes of a request that SQS bills as one. */
 const REQUEST_BYTES = 64 * 1024;
 
 /** The events of a sending from which on the relay waits for less, down to half of the longest time (outbox-relay/term.ts). */
