@@ -21,7 +21,9 @@ describe('gates', () => {
   });
   after(() => server.stop());
 
-  async function costOf(name: string, handler: typeof inventoryHandler, settings?: ConsumerSettings, bundles?: Bundles): Promise<StageCost> {
+  async function costOf(
+    name: string, handler: typeof inventoryHandler, settings?: ConsumerSettings, bundles?: Bundles,
+  ): Promise<StageCost> {
     const database = await server.database(name);
     const costs = await StageCosts.create(database, 4, processorMeter(server.postmaster));
     try {
