@@ -163,7 +163,8 @@ library.package.setScript('bench:compare', 'node reference-app/bench/compare.ts'
 library.package.setScript('prebench:synth', 'node scripts/setup.mjs');
 library.package.setScript('bench:synth', 'node --expose-gc --disable-warning=MODULE_TYPELESS_PACKAGE_JSON scripts/benchmark-synth.mjs');
 // What users get, tried as they would: the packed tarball, the packages of the other languages, the manifests before a real API server, the
-// image, the database behind a pooler and in a failover, and the judges of others. And the tests themselves, by mistakes that they must find.
+// image, the database behind a pooler and in a failover, and the judges of others. And the tests themselves, by mistakes that they must
+// find.
 for (const what of ['package', 'local-run', 'languages', 'kubernetes', 'image', 'pooler', 'failover', 'judges', 'mutations', 'model']) {
   library.package.setScript(`pretest:${what}`, 'node scripts/setup.mjs');
   library.package.setScript(`test:${what}`, `node scripts/test-${what}.mjs`);

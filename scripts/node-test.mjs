@@ -7,11 +7,11 @@ import { availableParallelism } from 'node:os';
 /** The limit of each test, for a machine that is many times slower than a usual one. Node.js itself has none, and a test that hangs would block. */
 const TEST_MINUTES = 5;
 
-const files = process.argv.slice(2);
+const given = process.argv.slice(2);
 const concurrency = availableParallelism() + 1;
 const { status } = spawnSync(process.execPath, [
   '--test', '--test-force-exit', `--test-concurrency=${concurrency}`, `--test-timeout=${TEST_MINUTES * 60_000}`,
-  '--import', import.meta.resolve('./lib/whole-report.mjs'),
-  ...files.length > 0 ? files : ['**/*.test.ts'],
+  ...['whole-report', 'blocked'].flatMap((name) => ['--import', import.meta.resolve(`./lib/${name}.mjs`)]),
+  ...given, ...given.every((argument) => argument.startsWith('-')) ? ['**/*.test.ts'] : [],
 ], { stdio: 'inherit' });
 process.exitCode = status ?? 1;

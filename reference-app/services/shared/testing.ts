@@ -59,17 +59,28 @@ export async function startTestServer(options: { replica?: boolean } = {}): Prom
   const dataDir = await mkdtemp(join(tmpdir(), 'order-pipeline-test-'));
   const postgres = await startPostgres({ dataDir, replica: options.replica ?? false });
   const { host, port, user, password } = postgres.writer;
-  const pools = new Set<Pool>();
+  /** Each with its clients that are not released yet. */
+  const pools = new Map<Pool, Set<pg.PoolClient>>();
   let databases = 0;
+
+  const watch = (made: Pool) => {
+    const taken = new Set<pg.PoolClient>();
+    made.on('acquire', (client) => void taken.add(client)).on('release', (_error, client) => void taken.delete(client));
+    pools.set(made, taken);
+  };
 
   const pool: TestServer['pool'] = (login) => {
     const created = new pg.Pool({ host, port, user, password, max: 20, ...login, connectionTimeoutMillis: 10_000 });
     created.on('error', () => undefined);
-    pools.add(created);
+    watch(created);
     return created;
   };
   const end = async (...ended: Pool[]) => {
-    for (const one of ended) if (pools.delete(one) && !one.ended) await one.end();
+    for (const one of ended) {
+      // A test that fails within a transaction leaves its client, for which the end would wait forever.
+      for (const client of pools.get(one) ?? []) client.release(true);
+      if (pools.delete(one) && !one.ended) await one.end();
+    }
   };
 
   return {
@@ -97,7 +108,7 @@ export async function startTestServer(options: { replica?: boolean } = {}): Prom
         max: 20,
         login: secretLogin('test', { send: async () => ({ SecretString: JSON.stringify(command) }) } as unknown as SecretsManagerClient),
       });
-      pools.add(commandPool);
+      watch(commandPool);
       const queryPool = pool({ database: name, user: query.username, password: query.password });
       return {
         name,
@@ -113,7 +124,7 @@ export async function startTestServer(options: { replica?: boolean } = {}): Prom
     },
     async stop() {
       try {
-        await end(...pools);
+        await end(...pools.keys());
       } finally {
         await postgres.stop();
         await rm(dataDir, { recursive: true, force: true });

@@ -22,7 +22,9 @@ test('a program that ends by itself takes with it what it has started', async (c
   const log = join(folder, 'log');
   const program = new RunningProgram({
     command: ['node', '-e', 'console.log(require("node:child_process").spawn("sleep", ["600"], { stdio: "ignore" }).pid); process.exit(3)'],
-    folder, environment: {}, logFile: log,
+    folder,
+    environment: {},
+    logFile: log,
   }, new Leftovers(join(folder, 'processes.json')));
   assert.equal((await program.exited).code, 3);
   const child = Number(readFileSync(log, 'utf8'));
