@@ -9,7 +9,7 @@ import type { RunningService } from '../shared/service.ts';
 import { registry, type Logger } from '../shared/telemetry.ts';
 
 /** The names of the metrics are those of the alarms: see docs/container.md. */
-const METRICS: readonly ReportedMetric[] = [
+export const METRICS: readonly ReportedMetric[] = [
   { name: 'RelayLeader', source: 'outbox_relay_leader', unit: 'None' },
   { name: 'RelayHalted', source: 'outbox_relay_halted', unit: 'None' },
   { name: 'OutboxOldestEventAge', source: 'outbox_oldest_pending_age_seconds', unit: 'Seconds' },
@@ -21,9 +21,11 @@ const METRICS: readonly ReportedMetric[] = [
   { name: 'EventsPublished', source: 'outbox_events_published_total', unit: 'Count', countedBy: { label: 'type', dimension: 'EventType' } },
 ];
 
+const PIPELINE = 'the value of the dimension Pipeline of the metrics';
+
 export const metricsConfig = {
   METRICS_NAMESPACE: Type.Optional(Type.String({ description: 'the namespace of the metrics in CloudWatch, or nothing to send none' })),
-  METRICS_PIPELINE: Type.Optional(Type.String({ description: 'the value of their dimension Pipeline' })),
+  METRICS_PIPELINE: Type.Optional(Type.String({ description: PIPELINE })),
   METRICS_INTERVAL_SECONDS: Type.Number({ minimum: 0.1, default: 60, description: 'how often to send them' }),
   ORDER_DEADLINE_SECONDS: Type.Integer({ minimum: 1, default: 1_800, description: 'how many seconds an order may wait in one status, as order-status has it' }),
 };
@@ -34,7 +36,7 @@ type Config = Static<ReturnType<typeof Type.Object<typeof metricsConfig>>>;
 export function reportRelay(config: Config, pool: Pool, logger: Logger): RunningService | undefined {
   const { METRICS_NAMESPACE: namespace, METRICS_PIPELINE: pipeline } = config;
   if (namespace === undefined) return undefined;
-  if (pipeline === undefined) throw new ConfigError([`METRICS_PIPELINE is missing; set it to: ${metricsConfig.METRICS_PIPELINE.description}`]);
+  if (pipeline === undefined) throw new ConfigError([`METRICS_PIPELINE is missing; set it to: ${PIPELINE}`]);
   const client = new CloudWatchClient({
     maxAttempts: 2, requestHandler: { connectionTimeout: 3_000, requestTimeout: 5_000, throwOnRequestTimeout: true },
   });

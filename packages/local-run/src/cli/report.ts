@@ -45,7 +45,7 @@ export function printAddresses(out: Screen, run: LocalRun): void {
   out.line();
 }
 
-const TITLES: Readonly<Record<string, string>> = { sqs: 'SQS', eventbridge: 'EventBridge', secretsmanager: 'Secrets Manager', sns: 'SNS' };
+const TITLES: Readonly<Record<string, string>> = { sqs: 'SQS', eventbridge: 'EventBridge', secretsmanager: 'Secrets Manager', sns: 'SNS', cloudwatch: 'CloudWatch' };
 
 /** A word of a shell command. */
 export function quote(text: string): string {
