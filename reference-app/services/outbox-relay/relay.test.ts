@@ -247,7 +247,10 @@ for (const [form, bundles] of FORMS) {
     await settled();
     assert.deepEqual(ids(bus.accepted).sort(), ids([next, ...neighbours]).sort());
     const { rows } = await db.admin.query('SELECT event_id, aggregate_id, detail_type, envelope, error FROM messaging.outbox_dead');
-    assert.deepEqual(rows, [{ event_id: bad.id, aggregate_id: orderId, detail_type: 'OrderCreated', envelope: JSON.stringify(bad), error: 'MalformedDetail: Detail is malformed.' }]);
+    assert.deepEqual(rows, [{
+      event_id: bad.id, aggregate_id: orderId, detail_type: 'OrderCreated',
+      envelope: JSON.stringify(bad), error: 'MalformedDetail: Detail is malformed.',
+    }]);
   });
 }
 
