@@ -101,6 +101,13 @@ export const libraryMutations = [
     test: 'test/consumer/consumer-alarms.test.ts',
   },
   {
+    name: 'the alarms of the outbox stay quiet when nothing is reported',
+    file: 'src/pipeline/pipeline-alarms.ts',
+    replace: 'treatMissingData: cloudwatch.TreatMissingData.BREACHING,',
+    by: 'treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,',
+    test: 'test/pipeline/pipeline-observability.test.ts',
+  },
+  {
     name: 'an empty pattern is accepted, which matches everything',
     file: 'src/consumer/private/consumer-validation.ts',
     replace: "if (text === '{}') { throw",

@@ -62,7 +62,36 @@ export const serviceMutations = [
     test: `${write}/change.test.ts`,
     filter: 'sent again with its key|asks for If-Match',
   },
+  {
+    name: 'requests in work may use any amount of memory',
+    file: `${write}/api.ts`,
+    replace: '  limitBytesInFlight(app, registry, MAX_BYTES_IN_FLIGHT);\n',
+    by: '  limitBytesInFlight(app, registry, 1_000 * MAX_BYTES_IN_FLIGHT);\n',
+    test: `${write}/api.test.ts`,
+    filter: 'bounds the memory',
+  },
   // --- the life of an order ---
+  {
+    name: 'an update without an answer ends the order',
+    file: `${lifecycle}/transitions.ts`,
+    replace: "{ from: 'UPDATE_PENDING', on: 'deadline', to: 'CONFIRMED', event: 'order.update-expired' }",
+    by: "{ from: 'UPDATE_PENDING', on: 'deadline', to: 'EXPIRED', event: 'order.update-expired' }",
+    test: `${lifecycle}/transitions.test.ts`,
+  },
+  {
+    name: 'an outage of the relay ends the orders that wait for it',
+    file: `${lifecycle}/orders.overdue.sql`,
+    replace: 'WHERE pending.created_at < now() - patience)',
+    by: "WHERE pending.created_at < now() - interval '100 years')",
+    test: `${lifecycle}/sweeper.test.ts`,
+  },
+  {
+    name: 'an outage of the consumers ends the orders that wait for them',
+    file: `${lifecycle}/orders.overdue.sql`,
+    replace: 'WHERE last.at IS NULL OR reached > messaging.first_id(last.at + patience)',
+    by: 'WHERE last.at IS NULL OR last.at < now()',
+    test: `${lifecycle}/sweeper.test.ts`,
+  },
   {
     name: 'a rejected order can be confirmed later',
     file: `${lifecycle}/transitions.ts`,
@@ -151,6 +180,13 @@ export const serviceMutations = [
     by: 'return undefined;',
     test: `${messaging}/gate.test.ts`,
   },
+  {
+    name: 'the answers to orders that do not exist come to their consumer',
+    file: `${services}/reconcile/reconcile.ts`,
+    replace: 'await tx.query(SKIP, [',
+    by: "await tx.query(SKIP.replace('FROM unnest', 'FROM (SELECT) n, unnest').replace('ORDER', 'WHERE false ORDER'), [",
+    test: `${services}/reconcile/reconcile.test.ts`,
+  },
   // --- messages ---
   {
     name: 'the inbox forgets what was handled',
@@ -197,6 +233,13 @@ export const serviceMutations = [
     by: 'if (events.length > 0) return { outcomes: [], failures: events.map((event) => ({ event, error })) };',
     test: `${messaging}/consumer.test.ts`,
     filter: 'one poison event costs about|neighbours take effect once',
+  },
+  {
+    name: 'only the first event of a bundle is read',
+    file: `${services}/shared/events/envelope.ts`,
+    replace: 'return received.events.map((event, i)',
+    by: 'return received.events.slice(0, 1).map((event, i)',
+    test: `${services}/shared/events/events.test.ts`,
   },
   {
     name: 'an event that came too early is dropped',
