@@ -201,6 +201,30 @@ test('an order that has waited for too long, or whose client is gone, is not sto
   assert.equal((await db.admin.query('SELECT FROM orders.orders')).rowCount, 2);
 });
 
+test('under twice the load that it can store, it goes on answering in time', async () => {
+  const { seen, pool } = watched(db.command);
+  const intake = new GroupCommit(pool, { connections: 1, groupSize: 10, maxWaitMs: 100 });
+  const answers: Promise<void>[] = [];
+  let inTime = 0;
+  const ROUNDS = 100;
+  for (let round = 0; round < ROUNDS; round++) {
+    // In each round twenty come, ten are stored, and a client leaves after 400 ms.
+    for (let n = 0; n < 20; n++) {
+      const start = performance.now();
+      const hasLeft = () => performance.now() - start > 400;
+      answers.push(intake.accept(order(), hasLeft).then(() => {
+        if (!hasLeft()) inTime++;
+      }, () => undefined));
+    }
+    const gate = Promise.withResolvers<void>();
+    seen.gate = gate.promise;
+    setTimeout(gate.resolve, 20);
+    await gate.promise;
+  }
+  await Promise.all(answers);
+  assert.ok(inTime >= 5 * ROUNDS, `${inTime} of ${10 * ROUNDS} got their answer in time`);
+});
+
 test('beyond what may wait, orders are refused at once and nothing is lost', async () => {
   const { seen, pool } = watched(db.command);
   const gate = Promise.withResolvers<void>();

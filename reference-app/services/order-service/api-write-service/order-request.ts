@@ -13,8 +13,9 @@ export interface OrderRequest {
   readonly items: readonly { readonly sku: string; readonly quantity: number }[];
 }
 
+const CUSTOMER_RULE = 'text of 1 to 64 visible characters, without spaces at its ends';
 const customerId = Type.String({
-  description: 'text of 1 to 64 visible characters, without spaces at its ends',
+  description: CUSTOMER_RULE,
   pattern: textPattern(64),
 });
 const sku = Type.String({
@@ -61,7 +62,7 @@ const parseSnake = parser(SnakeOrder, 'body');
 /** Throws a `validation` problem that names every wrong field in the client's own style. */
 export function parseOrderRequest(body: unknown): OrderRequest {
   const request = styleOf(body) === 'snake' ? fromSnake(body) : { style: 'camel' as const, ...parseCamel(body) };
-  refuseHalves(request.style === 'snake' ? 'customer_id' : 'customerId', request.customerId, customerId.description);
+  refuseHalves(request.style === 'snake' ? 'customer_id' : 'customerId', request.customerId, CUSTOMER_RULE);
   refuseDuplicates(request);
   return request;
 }

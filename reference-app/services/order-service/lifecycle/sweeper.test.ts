@@ -6,7 +6,7 @@ import { readForCommand, settle } from './statements.ts';
 import { measureOverdue, runSweeper, sweep } from './sweeper.ts';
 import { EXPIRING, type Status } from './transitions.ts';
 import { inventoryHandler } from '../../inventory-service/handler.ts';
-import { newEvent, newId, type EventEnvelope } from '../../shared/events/index.ts';
+import { newEvent, newId, type EventEnvelope, type EventType } from '../../shared/events/index.ts';
 import type { Handler } from '../../shared/messaging/handler.ts';
 import { handleOnce } from '../../shared/messaging/inbox.ts';
 import { registry } from '../../shared/telemetry.ts';
@@ -55,10 +55,10 @@ async function accepted(count: number, ageMs: number): Promise<string[]> {
 const relayed = () => db.admin.query('UPDATE messaging.relay_cursor SET (xid, id) = (SELECT xid, id FROM messaging.outbox ORDER BY xid DESC, id DESC LIMIT 1)');
 
 /** Delivers the events of a type about these orders. */
-async function deliver(handler: Handler<never>, detailType: string, orderIds: readonly string[]): Promise<void> {
+async function deliver<T extends EventType>(handler: Handler<T>, detailType: string, orderIds: readonly string[]): Promise<void> {
   const { rows } = await db.admin.query<{ envelope: string }>(
     'SELECT envelope FROM messaging.outbox WHERE detail_type = $1 AND aggregate_id = ANY ($2) ORDER BY id', [detailType, orderIds]);
-  await handleOnce(handler, rows.map(({ envelope }) => JSON.parse(envelope) as never), db.command);
+  await handleOnce(handler, rows.map(({ envelope }) => JSON.parse(envelope) as EventEnvelope<T>), db.command);
 }
 
 /** From the order to its decision. */
