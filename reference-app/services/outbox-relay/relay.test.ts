@@ -248,8 +248,11 @@ for (const [form, bundles] of FORMS) {
     assert.deepEqual(ids(bus.accepted).sort(), ids([next, ...neighbours]).sort());
     const { rows } = await db.admin.query('SELECT event_id, aggregate_id, detail_type, envelope, error FROM messaging.outbox_dead');
     assert.deepEqual(rows, [{
-      event_id: bad.id, aggregate_id: orderId, detail_type: 'OrderCreated',
-      envelope: JSON.stringify(bad), error: 'MalformedDetail: Detail is malformed.',
+      event_id: bad.id,
+      aggregate_id: orderId,
+      detail_type: 'OrderCreated',
+      envelope: JSON.stringify(bad),
+      error: 'MalformedDetail: Detail is malformed.',
     }]);
   });
 }
