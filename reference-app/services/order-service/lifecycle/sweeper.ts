@@ -19,8 +19,8 @@ export interface SweeperOptions {
 const LIMIT = 200;
 
 /**
- * Ends what has waited for too long and whose answer will not come: the order expires, or is again what it was before an update. By the event
- * the inventory gives back what it holds for it. Answers how many did.
+ * Ends what has waited for too long and whose answer will not come: the order expires, or is again what it was before an update. By the
+ * event the inventory gives back what it holds for it. Answers how many did.
  */
 export async function sweep(pool: Pool, deadlineSeconds: number): Promise<number> {
   const at = new Date();
