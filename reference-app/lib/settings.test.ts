@@ -21,6 +21,11 @@ test('every event goes to the consumers that need it, and to no other', () => {
   assert.deepEqual(subscribers('OrderRejected', { reason: 'INSUFFICIENT_STOCK' }), ['notification-service', 'analytics-service']);
 });
 
+test('a misspelled setting is an error, and a key of the CDK is none', () => {
+  assert.throws(() => settingsFrom(new App({ context: { natGateway: '1' } })), /^Error: There is no setting natGateway: choose .*natGateways/);
+  assert.deepEqual(settingsFrom(new App({ context: { 'profile': 'order-pipeline', '@aws-cdk/core:newStyle': true, 'vpc-provider:x': {} } })), defaultSettings);
+});
+
 test('settings of an account come from the context, and the others stay', () => {
   assert.deepEqual(settingsFrom(new App()), defaultSettings);
   const context = {
