@@ -166,14 +166,6 @@ export const serviceMutations = [
     filter: 'many workers|between the read and the write',
   },
   {
-    name: 'stock is decided about without locks',
-    file: `${inventory}/inventory.claim.sql`,
-    replace: ' FOR NO KEY UPDATE;',
-    by: ';',
-    test: `${inventory}/handler.test.ts`,
-    filter: 'many workers|between the read and the write',
-  },
-  {
     name: 'a version of a reservation is applied before the one in front of it',
     file: `${messaging}/gate.ts`,
     replace: 'return version > applied + 1 ? early(event) : undefined;',
