@@ -184,7 +184,11 @@ const CONTEXT: { readonly [Name in keyof Settings]?: (text: string) => Settings[
 /** The keys of the app itself, and those of the CDK, which have other characters than letters. */
 const OTHER_CONTEXT = /^profiles?$|[^A-Za-z]/;
 
-/** Returns the default settings with those of the context. @throws Error for a context key without a setting, such as a misspelled one */
+/**
+ * Returns the default settings with those of the context.
+ *
+ * @throws Error for a context key without a setting, such as a misspelled one
+ */
 export function settingsFrom({ node }: IConstruct): Settings {
   const unknown = Object.keys(node.getAllContext() as object).find((name) => !(name in CONTEXT || OTHER_CONTEXT.test(name)));
   if (unknown !== undefined) throw new Error(`There is no setting ${unknown}: choose ${Object.keys(CONTEXT).join(', ')}.`);

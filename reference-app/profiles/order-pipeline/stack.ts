@@ -29,7 +29,9 @@ export class OrderPipelineStack extends cdk.Stack {
       transport: EventTransport.eventBridge(),
       eventSource: settings.eventSource,
       migration: migration.job(['node', 'migrate.js'], { serviceName: 'migration', environment: { SEED_FILE: 'data/catalog.json' } }),
-      commandApi: services.run(...program('api-write-service', { scaling: Autoscaling.cpu(settings.commandApi) })),
+      commandApi: services.run(...program('api-write-service', {
+        scaling: Autoscaling.cpu(settings.commandApi), environment: { INTAKE_GATHER_MS: '20' },
+      })),
       queryApi: services.run(...program('api-read-service', { scaling: Autoscaling.cpu(settings.queryApi) })),
       outboxRelay: services.run(...program(RELAY, { scaling: Autoscaling.cpu(settings.outboxRelay), environment: { RELAY_BUNDLE_KB: '60' } })),
     });

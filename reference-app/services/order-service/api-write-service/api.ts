@@ -27,6 +27,8 @@ export interface WriteApiDeps {
   readonly pool: Pool;
   readonly logger: Logger;
   readonly registry: Registry;
+  /** The `gatherMs` of its group commit. */
+  readonly gatherMs?: number;
 }
 
 const VERSION = 1;
@@ -34,7 +36,7 @@ const VERSION = 1;
 const MAX_BYTES_IN_FLIGHT = 48 * 1024 * 1024;
 
 /** The command side: takes orders in. */
-export function createWriteApi({ pool, logger, registry }: WriteApiDeps): FastifyInstance {
+export function createWriteApi({ pool, logger, registry, gatherMs = 0 }: WriteApiDeps): FastifyInstance {
   const created = new Counter({ name: 'orders_created_total', help: 'Orders accepted.', registers: [registry] });
   const idempotency = new Counter({
     name: 'idempotency_requests_total',
@@ -42,7 +44,7 @@ export function createWriteApi({ pool, logger, registry }: WriteApiDeps): Fastif
     labelNames: ['result'],
     registers: [registry],
   });
-  const intake = new GroupCommit(pool);
+  const intake = new GroupCommit(pool, { gatherMs });
   const change = createChanger(pool, registry);
   const app = createApp({ logger, registry, ready: writerReady(new RequiredReleases(pool, ['messaging', 'inventory', 'orders'], logger)) });
   limitBytesInFlight(app, registry, MAX_BYTES_IN_FLIGHT);

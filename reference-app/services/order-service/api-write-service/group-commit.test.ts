@@ -102,6 +102,26 @@ test('a few orders wait for the commit that is under way, many get one of their 
   assert.equal((await late).result, 'accepted');
 });
 
+test('orders that come one after the other share a commit; one after a quiet time waits for nothing, and many do not wait', async () => {
+  const { seen, pool } = watched(db.command);
+  // Longer than the test may take: only an order that does not wait gets an answer.
+  const patient = new GroupCommit(pool, { gatherMs: 600_000, connections: 2, maxWaitMs: 600_000 });
+  assert.equal((await patient.accept(order())).result, 'accepted');
+  const few = Array.from({ length: 49 }, () => patient.accept(order()));
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  assert.equal(seen.calls, 1);
+  const last = patient.accept(order());
+  assert.deepEqual(new Set((await Promise.all([...few, last])).map(({ result }) => result)), new Set(['accepted']));
+  assert.equal(seen.calls, 2);
+
+  const intake = new GroupCommit(pool, { gatherMs: 50 });
+  const first = intake.accept(order());
+  await first;
+  const others = Array.from({ length: 3 }, async () => intake.accept(order()));
+  await Promise.all(others);
+  assert.equal(seen.calls, 4);
+});
+
 test('each order gets the answer that it would have got alone, however they arrive', async () => {
   const kinds = fc.array(fc.record({
     sku: fc.constantFrom('A', 'B', 'nope'), key: fc.option(fc.constantFrom('k1', 'k2', 'k3'), { nil: undefined }), body: fc.constantFrom(1, 2), pause: fc.boolean(),

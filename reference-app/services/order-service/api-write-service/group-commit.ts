@@ -17,6 +17,11 @@ export interface GroupCommitOptions {
   readonly maxWaiting?: number;
   /** An order that has waited for longer is refused, in milliseconds: its client will not wait for much longer. @default 5,000 */
   readonly maxWaitMs?: number;
+  /**
+   * The shortest time between the beginnings of two commits of few orders, in milliseconds. An order after a quiet time waits for nothing.
+   * @default 0
+   */
+  readonly gatherMs?: number;
 }
 
 interface Waiting {
@@ -38,8 +43,8 @@ const CONFLICT_ATTEMPTS = 10;
 const CONFLICT_DELAY_MS = 5;
 
 /**
- * Takes orders one by one and commits them in groups: a group is what has arrived when a connection gets free, so there is no timer,
- * and an order that comes alone goes alone. Each gets its answer after the commit, and the answer that it would have got alone.
+ * Takes orders one by one and commits them in groups: a group is what has arrived when a connection gets free and `gatherMs` is over, and
+ * an order that comes alone goes alone. Each gets its answer after the commit, and the answer that it would have got alone.
  */
 export class GroupCommit {
   readonly #pool: Pool;
@@ -47,8 +52,12 @@ export class GroupCommit {
   readonly #groupSize: number;
   readonly #maxWaiting: number;
   readonly #maxWaitMs: number;
+  readonly #gatherMs: number;
   #waiting: Waiting[] = [];
   #scheduled = false;
+  /** When the next commit of few orders may begin, by the clock of `performance`. */
+  #gathered = 0;
+  #gathering: NodeJS.Timeout | undefined;
   /** Runs while orders wait. */
   #patience: NodeJS.Timeout | undefined;
 
@@ -60,6 +69,7 @@ export class GroupCommit {
     );
     this.#maxWaiting = options.maxWaiting ?? 4_000;
     this.#maxWaitMs = options.maxWaitMs ?? 5_000;
+    this.#gatherMs = options.gatherMs ?? 0;
   }
 
   /**
@@ -79,16 +89,30 @@ export class GroupCommit {
 
   /** At the end of this turn of the event loop, so that requests that arrived together go together. */
   #schedule(): void {
-    if (this.#scheduled || !this.#isWorthACommit()) return;
+    if (this.#scheduled || !this.#isWorthACommit() || this.#gathers()) return;
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
       this.#dropUseless();
       if (!this.#isWorthACommit()) return;
       const group = this.#waiting.splice(0, this.#nextSize());
+      clearTimeout(this.#gathering);
+      this.#gathering = undefined;
+      this.#gathered = performance.now() + this.#gatherMs;
       void this.#slots.run(() => this.#commit(group));
       this.#schedule();
     });
+  }
+
+  /** Whether the few that wait go later, together with those that come until then. */
+  #gathers(): boolean {
+    const waitMs = this.#waiting.length < MIN_SHARE ? this.#gathered - performance.now() : 0;
+    if (waitMs <= 0) return false;
+    this.#gathering ??= setTimeout(() => {
+      this.#gathering = undefined;
+      this.#schedule();
+    }, waitMs);
+    return true;
   }
 
   /** They stand in the order of their arrival, so those that have waited for too long are the first. */

@@ -5,14 +5,20 @@ import { createWriterPool } from '../../shared/pools.ts';
 import { runService } from '../../shared/service.ts';
 import { registry } from '../../shared/telemetry.ts';
 
-const config = Type.Object({ ...processConfig(3000), ...databaseConfig });
+const config = Type.Object({
+  ...processConfig(3000),
+  ...databaseConfig,
+  INTAKE_GATHER_MS: Type.Integer({
+    minimum: 0, maximum: 100, default: 0, description: 'how long orders that come one after the other are gathered for one commit, at most',
+  }),
+});
 
 await runService('api-write-service', {
   config,
   async start({ config: env, logger, name }) {
     // Longer than this, no client waits for its 202.
     const pool = createWriterPool(env, { applicationName: name, logger, statementTimeoutMs: 5_000 });
-    const app = createWriteApi({ pool, logger, registry });
+    const app = createWriteApi({ pool, logger, registry, gatherMs: env.INTAKE_GATHER_MS });
     const url = await app.listen({ host: env.HOST, port: env.PORT });
     logger.info({ url }, 'listening');
     return {

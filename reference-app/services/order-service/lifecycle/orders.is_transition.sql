@@ -1,7 +1,8 @@
 -- The table of transitions. Made from transitions.ts by generate.ts beside it.
 -- transitions: begin
-CREATE OR REPLACE FUNCTION orders.is_transition(p_from text, p_to text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
-  SELECT (p_from || '>' || p_to) IN (
+CREATE OR REPLACE FUNCTION orders.is_transition(p_from text, p_to text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  RETURN (p_from || '>' || p_to) IN (
     'PENDING>CONFIRMED',
     'PENDING>REJECTED',
     'PENDING>CANCEL_PENDING',
@@ -16,8 +17,8 @@ CREATE OR REPLACE FUNCTION orders.is_transition(p_from text, p_to text) RETURNS 
     'SHIPPED>DELIVERED',
     'DELIVERED>COMPLETED',
     'FULFILLING>FAILED',
-    'SHIPPED>FAILED')
-$$;
+    'SHIPPED>FAILED');
+END $$;
 -- transitions: end
 
 -- In the history too. Not in the numbered file of the table, which comes before this function.
