@@ -1,4 +1,3 @@
-import { Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as eks from 'aws-cdk-lib/aws-eks';
 import * as eksv2 from 'aws-cdk-lib/aws-eks-v2';
@@ -37,8 +36,8 @@ export function testClassicCluster(scope: Construct): eks.ICluster {
   });
 }
 
-export function testKubernetes(stack: Stack, options?: KubernetesAccessOptions): KubernetesAccess {
-  return KubernetesAccess.fromEksV2(testCluster(stack), options);
+export function testKubernetes(scope: Construct, options?: KubernetesAccessOptions): KubernetesAccess {
+  return KubernetesAccess.fromEksV2(testCluster(scope), options);
 }
 
 /** A cluster that the app makes, with layers that are imported. */
