@@ -76,18 +76,18 @@ test('customers hear of versions in order, though the first is never sent to the
   assert.deepEqual(rows, [{ outcome: 'CONFIRMED', version: 2 }, { outcome: 'UPDATED', version: 4 }]);
 });
 
-/** The pool, but something else happens once before or after a statement. */
-function meanwhile(name: string, happens: () => Promise<unknown>): Pool {
+/** The pool, but something else happens once, after a statement or before it. */
+function meanwhile(name: string, happens: () => Promise<unknown>, isBefore = false): Pool {
   let waiting = true;
   return new Proxy(db.command, {
     get(target, property) {
       if (property === 'query') {
         return async (config: { name: string }) => {
+          const isIt = config.name === name && waiting;
+          if (isIt) waiting = false;
+          if (isIt && isBefore) await happens();
           const answer: unknown = await target.query(config as never);
-          if (config.name === name && waiting) {
-            waiting = false;
-            await happens();
-          }
+          if (isIt && !isBefore) await happens();
           return answer;
         };
       }
@@ -223,6 +223,12 @@ test('a parked event is tried less and less often', async () => {
   }
   // After 1, 2, 4, 8, 16 and 32 seconds; more if the test itself takes as long.
   assert.ok(tries >= 5 && tries <= 8, `${tries} tries in a minute`);
+  for (let looks = 1; looks <= 3; looks++) {
+    const before = tries;
+    await passTime(name, 33);
+    await handleOverdue(waiting, 1, db.command, assert.fail);
+    assert.equal(tries, before + 1, 'and at least every 32 seconds');
+  }
 });
 
 test('an event that was given up is still applied when its gap closes', async () => {
@@ -278,6 +284,39 @@ test('who knows that nothing is parked does not ask, and what another process pa
   assert.deepEqual(await parkedOf([first]), [{ version: 2, applied: true }]);
   await handleOnce(one, [journey(2)[1]!], pool);
   assert.equal(asked(), true, 'it has parked one itself');
+});
+
+test('nothing is parked, says a measure while one is being parked: it is applied as soon as its gap closes', async () => {
+  const [first, second] = journey(2) as [EventEnvelope, EventEnvelope];
+  const handler = { ...analytics, name: 'measured-meanwhile-test' };
+  await handleOnce(handler, [second], meanwhile('parking-park', () => handleOverdue(handler, 1, db.command, assert.fail), true));
+  await handleOnce(handler, [first], db.command);
+  assert.deepEqual(await parkedOf([first]), [{ version: 2, applied: true }]);
+});
+
+test('who closed a gap and failed before it looked looks when the event comes again', async () => {
+  const [first, second] = journey(2) as [EventEnvelope, EventEnvelope];
+  const handler = { ...analytics, name: 'again-test' };
+  const [, early] = journey(2);
+  await handleOnce(handler, [second], db.command);
+  const away = meanwhile('parking-park', () => Promise.reject(new Error('the connection is lost')), true);
+  await assert.rejects(handleOnce(handler, [first, early!], away), /lost/);
+  assert.deepEqual(await parkedOf([first]), [{ version: 2, applied: false }]);
+  assert.deepEqual((await handleOnce(handler, [first, early!], db.command)).map(({ result }) => result).sort(), ['duplicate', 'parked']);
+  assert.deepEqual(await parkedOf([first]), [{ version: 2, applied: true }]);
+});
+
+test('a batch applies all that waits for its orders, however much it is', async () => {
+  const orders = Array.from({ length: 502 }, () => journey(2) as [EventEnvelope, EventEnvelope]);
+  let isOpen = false;
+  const handler: Handler = {
+    name: 'many-test', types: analytics.types, handle: async (events) => events.map(({ id }) => ({ eventId: id, result: isOpen ? 'ok' : 'parked' })),
+  };
+  await handleOnce(handler, orders.map(([, second]) => second), db.command);
+  isOpen = true;
+  await handleOnce(handler, orders.map(([first]) => first), db.command);
+  const { rows } = await db.admin.query('SELECT FROM messaging.parked WHERE consumer = \'many-test\' AND applied_at IS NULL');
+  assert.equal(rows.length, 0);
 });
 
 test('a consumer applies what waits for it without any message', async () => {

@@ -51,8 +51,7 @@ export async function park(handler: Pick<Handler, 'name'>, events: readonly Even
   const early = events.filter(({ id }) => reasons.has(id));
   if (early.length === 0) return;
   // Before it is written, so that everybody who closes the gap after that asks.
-  nothingParked.delete(handler);
-  parks.set(handler, (parks.get(handler) ?? 0) + 1);
+  noteParking(handler);
   await pool.query({
     ...PARK,
     values: [
@@ -61,11 +60,19 @@ export async function park(handler: Pick<Handler, 'name'>, events: readonly Even
       lines(early.map((event) => JSON.stringify(event))), textArray(early.map(({ id }) => reasons.get(id)!)),
     ],
   });
+  // And after it: a measure in between has not seen it.
+  noteParking(handler);
+}
+
+function noteParking(handler: object): void {
+  nothingParked.delete(handler);
+  parks.set(handler, (parks.get(handler) ?? 0) + 1);
 }
 
 /**
  * Applies what waits for the orders of a batch, after its commit. Who parks looks too, after that commit: so, of one that closes a gap and
- * one that parks behind it at the same moment, the one that commits last sees what the other did.
+ * one that parks behind it at the same moment, the one that commits last sees what the other did. A duplicate looks too: whoever handled it
+ * may have ended before it looked.
  */
 export async function applyWaiting<T extends EventType>(
   handler: Handler<T>, events: readonly EventEnvelope<T>[], outcomes: readonly Outcome[], handle: Handle<T>, pool: Pool,
@@ -73,7 +80,7 @@ export async function applyWaiting<T extends EventType>(
   if (nothingParked.has(handler)) return;
   const consumer = handler.name;
   const still = new Set<string>();
-  for (const { eventId, result } of outcomes) if (result === 'duplicate' || result === 'retry') still.add(eventId);
+  for (const { eventId, result } of outcomes) if (result === 'retry') still.add(eventId);
   let orders = new Set<string>();
   for (const { id, subject } of events) if (!still.has(id)) orders.add(subject);
   while (orders.size > 0) {
@@ -81,8 +88,10 @@ export async function applyWaiting<T extends EventType>(
     if (rows.length === 0) return;
     const waiting = rows.map(({ envelope }) => JSON.parse(envelope) as EventEnvelope<T>);
     const applied = await applyParked(consumer, waiting, handle, pool);
-    // Each round gets at least one further, or it is the last.
-    orders = new Set(waiting.filter(({ id }) => applied.has(id)).map(({ subject }) => subject));
+    // Each round gets at least one further, or it is the last. They come sorted by order, so those behind the limit are the rest.
+    const last = rows.length === LIMIT ? waiting.at(-1)!.subject : undefined;
+    const rest = last === undefined ? [] : [...orders].filter((order) => order > last);
+    orders = new Set([...rest, ...waiting.filter(({ id }) => applied.has(id)).map(({ subject }) => subject)]);
   }
 }
 
