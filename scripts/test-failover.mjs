@@ -9,6 +9,8 @@ import { root, Steps, withFolder } from './lib/user-project.mjs';
 
 const RATE = 200;
 const ORDERS = { synchronous: 3000, asynchronous: 2000 };
+/** Requests that were on their way may fail so much later. */
+const GRACE_MS = 5_000;
 
 const USAGE = `usage: npm run test:failover [-- <options>]
 
@@ -63,7 +65,8 @@ async function failover(replication, folder, more = []) {
     return { note: `writable after ${report.writableMs} ms; no order for ${report.outageMs} ms, from ${report.lastAcceptedMs} ms to ${report.firstAcceptedMs} ms` };
   });
   await step('requests failed only while there was no writer', () => {
-    expect(report.failedRequests, (count) => count > 0, 'the writer was away, and no request has failed');
+    // Perhaps none: orders wait for a commit, and a commit that fails is tried again for a moment.
+    expect(report, ({ failedRequests, errorSeconds, readyMs }) => failedRequests === 0 || errorSeconds * 1_000 <= readyMs + GRACE_MS, 'failed requests');
     return { note: `${report.failedRequests} over ${report.errorSeconds} s, ${JSON.stringify(report.failuresByKind)}` };
   });
   await step('the services are back by themselves', () => {

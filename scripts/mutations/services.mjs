@@ -102,8 +102,8 @@ export const serviceMutations = [
   {
     name: 'the guard in the database allows every change of status',
     file: `${lifecycle}/orders.is_transition.sql`,
-    replace: "SELECT (p_from || '>' || p_to) IN (",
-    by: "SELECT p_from <> p_to OR (p_from || '>' || p_to) IN (",
+    replace: "RETURN (p_from || '>' || p_to) IN (",
+    by: "RETURN p_from <> p_to OR (p_from || '>' || p_to) IN (",
     test: `${lifecycle}/transitions.test.ts`,
   },
   {

@@ -39,8 +39,7 @@ const COLUMNS = 24;
  * @example
  * declare const pipeline: EventDrivenOrderPipeline;
  *
- * const { dashboard } = pipeline.addDashboard();
- * dashboard.addWidgets(new cloudwatch.GraphWidget({ left: [pipeline.metricEventsPublished('order.cancelled')] }));
+ * pipeline.addDashboard().dashboard.addWidgets(new cloudwatch.GraphWidget({ left: [pipeline.metricEventsPublished('order.cancelled')] }));
  */
 @propertyInjectable
 export class PipelineDashboard extends Construct {

@@ -57,7 +57,8 @@ export interface LocalRunOptions {
   /** The folder for CPU profiles of the Node.js processes. @default - no CPU profiles */
   readonly cpuProfileDir?: string;
   /**
-   * Ports by name: `sqs`, `sns`, `eventbridge`, `secretsmanager`, `cloudwatch`, `writer`, `reader`, or a Kubernetes Service. With 0 the system chooses.
+   * Ports by name: `sqs`, `sns`, `eventbridge`, `secretsmanager`, `cloudwatch`, `writer`, `reader`, or a Kubernetes Service. With 0 the
+   * system chooses.
    * @default - the system chooses
    */
   readonly ports?: Readonly<Record<string, number>>;

@@ -112,7 +112,9 @@ test('a call that fails is tried again, and its increase is not lost', async () 
   published.inc({ type: 'order.created' }, 5);
   const problems: string[] = [];
   const logger = {
-    debug: () => undefined, warn: (_: unknown, message: string) => problems.push(message), info: (message: string) => problems.push(message),
+    debug: () => undefined,
+    warn: (_: unknown, message: string) => problems.push(message),
+    info: (message: string) => problems.push(message),
   };
   const stop = start({ everyMs: 40, logger: logger as unknown as ReporterOptions['logger'] });
   await eventually(() => calls, (count) => count > 2);
