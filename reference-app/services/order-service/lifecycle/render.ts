@@ -6,11 +6,16 @@ function pairs(): [Status, Status][] {
 }
 
 /**
+ * What no order does any more, but did: the history has it, and during a deployment or after the way back a former version still does it.
+ */
+export const FORMER: readonly [Status, Status][] = [['UPDATE_PENDING', 'EXPIRED']];
+
+/**
  * The guard in the database. In PL/pgSQL, whose functions stay calls: a function in SQL would become part of the checks, and PostgreSQL
  * would read its text again for each statement, which costs more than the calls for some hundred rows.
  */
 export function renderSql(): string {
-  const list = pairs().map(([from, to]) => `    '${from}>${to}'`).join(',\n');
+  const list = [...pairs(), ...FORMER].map(([from, to]) => `    '${from}>${to}'`).join(',\n');
   return [
     'CREATE OR REPLACE FUNCTION orders.is_transition(p_from text, p_to text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$',
     'BEGIN',

@@ -61,6 +61,9 @@ async function deliver<T extends EventType>(handler: Handler<T>, detailType: str
   await handleOnce(handler, rows.map(({ envelope }) => JSON.parse(envelope) as EventEnvelope<T>), db.command);
 }
 
+/** What was handled until now was handled ten minutes ago, which is more than a tenth of an hour. */
+const timePasses = () => db.admin.query('UPDATE messaging.inbox SET processed_at = processed_at - interval \'10 minutes\'');
+
 /** From the order to its decision. */
 async function decideOn(orderIds: readonly string[]): Promise<void> {
   await deliver(createStockHandler({ reader: db.command, writer: db.command, logger: silentLogger() }), 'OrderCreated', orderIds);
@@ -113,6 +116,7 @@ test('an expired order gives its stock back, and an answer that comes too late c
   assert.equal(await sweep(db.command, 3_600), 0, 'its answer may be on its way');
   const [other] = await accepted(1, 0);
   await decideOn([other!]);
+  await timePasses();
   await db.admin.query('UPDATE messaging.outbox SET created_at = now() - interval \'2 hours\' WHERE aggregate_id = $1', [orderId]);
   assert.equal(await sweep(db.command, 3_600), 1);
   const late = await handleOnce(orderStatusHandler, [JSON.parse(answer!.envelope) as EventEnvelope<'inventory.updated'>], db.command);
@@ -142,6 +146,27 @@ test('an outage ends no order: neither one of the relay, nor one of a consumer',
   assert.deepEqual([await sweep(db.command, 3_600), await statuses([...ids, ...young])], [0, ['CONFIRMED']]);
 });
 
+test('queues have no order: after an outage, a new event that comes before the others ends none of them', async () => {
+  const ids = await accepted(20, 2 * HOUR);
+  await relayed();
+  await db.admin.query('DELETE FROM messaging.inbox');
+  await decideOn(await accepted(1, 0));
+  assert.equal(await sweep(db.command, 3_600), 0, 'the others may come next');
+  const [lost, ...waited] = ids;
+  await decideOn(waited);
+  assert.deepEqual([await statuses(waited), await statuses([lost!])], [['CONFIRMED'], ['PENDING']]);
+  // The consumers are busy with others since then.
+  await timePasses();
+  await db.admin.query(`INSERT INTO messaging.inbox (consumer, event_id)
+    SELECT c, (left(messaging.first_id(now() + interval '1 minute')::text, 24) || lpad(to_hex(n), 12, '0'))::uuid
+    FROM unnest(ARRAY['stock-service', 'inventory-service', 'order-status']) AS c, generate_series(1, 500) AS n`);
+  await db.admin.query(`UPDATE messaging.inbox SET event_id = (left(messaging.first_id(now() - interval '15 minutes')::text, 24) || right(event_id::text, 12))::uuid
+    WHERE processed_at < now() - interval '5 minutes'`);
+  assert.equal(await sweep(db.command, 3_600), 1);
+  assert.deepEqual(await statuses([lost!]), ['EXPIRED']);
+  await db.admin.query('DELETE FROM messaging.inbox');
+});
+
 test('one of two relays that stands still is an outage, though the other one works', async () => {
   await db.admin.query('SELECT messaging.set_relay_shards(2)');
   const pass = (shard: number) => db.admin.query(
@@ -150,6 +175,7 @@ test('one of two relays that stands still is an outage, though the other one wor
   const ids = await accepted(20, 2 * HOUR);
   await pass(0);
   await decideOn(await accepted(1, 0));
+  await timePasses();
   await db.admin.query('UPDATE messaging.relay_cursor c SET (xid, id) = (SELECT o.xid, o.id - 1 FROM messaging.outbox o WHERE o.aggregate_id = $1) WHERE shard = 1', [ids[0]]);
   assert.equal(await sweep(db.command, 3_600), 0);
   await Promise.all([0, 1].map(pass));
@@ -176,6 +202,7 @@ test('an order whose event was lost ends when younger ones were decided, or when
   await decideOn(await accepted(1, 1.95 * HOUR));
   assert.deepEqual(await statuses([lost!]), ['PENDING']);
   await decideOn(await accepted(1, 0));
+  await timePasses();
   assert.equal(await sweep(db.command, 3_600), 1);
   assert.deepEqual(await statuses([lost!]), ['EXPIRED']);
 });
@@ -230,7 +257,7 @@ test('sweepers share the work: each order expires once, while others answer', as
   assert.deepEqual(twice, []);
 });
 
-test('a sweeper does not wait for an order that somebody else works on, and leaves it to them', async () => {
+test('a sweeper does not wait for an order that somebody else works on, or for another sweeper, and leaves it to them', async () => {
   const [busy, free] = await Promise.all([order('PENDING', 2 * HOUR), order('PENDING', 2 * HOUR)]);
   const client = await db.admin.connect();
   try {
@@ -244,7 +271,16 @@ test('a sweeper does not wait for an order that somebody else works on, and leav
   }
   const { rows: [row] } = await db.admin.query('SELECT status FROM orders.orders WHERE order_id = $1', [free]);
   assert.equal(row.status, 'EXPIRED');
-  assert.equal(await sweep(db.command, 3_600), 1);
+  await order('PENDING', 2 * HOUR);
+  const other = await db.admin.connect();
+  try {
+    await other.query('BEGIN; SELECT FROM orders.overdue(ARRAY[\'PENDING\'], interval \'1 hour\', 1)');
+    assert.equal(await sweep(db.command, 3_600), 0);
+  } finally {
+    await other.query('ROLLBACK');
+    other.release();
+  }
+  assert.equal(await sweep(db.command, 3_600), 2);
 });
 
 test('what is past its deadline shows in the metrics until it is swept', async () => {
