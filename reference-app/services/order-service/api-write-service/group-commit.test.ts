@@ -218,6 +218,7 @@ test('an order that has waited for too long, or whose client is gone, is not sto
   gate.resolve();
   const answers = await Promise.allSettled([first, stays, left]);
   assert.deepEqual(answers.map(({ status }) => status), ['fulfilled', 'fulfilled', 'rejected']);
+  await assert.rejects(left, { status: 408 }, 'no overload');
   assert.equal((await db.admin.query('SELECT FROM orders.orders')).rowCount, 2);
 });
 

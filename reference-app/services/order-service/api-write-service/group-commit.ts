@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { acceptOrders, type IntakeOutcome, type NewOrder } from './intake.ts';
 import { isRetryable, isUnavailable } from '../../shared/database-errors.ts';
 import type { Pool } from '../../shared/database.ts';
-import { unavailable } from '../../shared/http/problem.ts';
+import { Problem, unavailable } from '../../shared/http/problem.ts';
 import { Slots } from '../../shared/slots.ts';
 
 export interface GroupCommitOptions {
@@ -74,7 +74,7 @@ export class GroupCommit {
 
   /**
    * Rejects with a `Problem` "unavailable" if too many wait, this one has waited for too long, or the database is away for longer than a
-   * moment. An order whose client is gone before its commit begins is not stored.
+   * moment. An order whose client is gone before its commit begins is not stored, and is a "request-timeout".
    */
   accept(order: NewOrder, isGone: () => boolean = () => false): Promise<IntakeOutcome> {
     if (this.#waiting.length >= this.#maxWaiting) {
@@ -126,8 +126,10 @@ export class GroupCommit {
   #dropUseless(): void {
     const now = performance.now();
     this.#waiting = this.#waiting.filter(({ until, isGone, reject }) => {
-      if (until > now && !isGone()) return true;
-      reject(unavailable('More orders arrive than can be stored, and this one has waited for too long; send it again in a moment, with the same Idempotency-Key if it had one.'));
+      const hasLeft = isGone();
+      if (until > now && !hasLeft) return true;
+      // Nobody reads it, but logs and metrics should not tell of too many orders.
+      reject(hasLeft ? new Problem('request-timeout', 'The client left before its order was stored.') : unavailable('More orders arrive than can be stored, and this one has waited for too long; send it again in a moment, with the same Idempotency-Key if it had one.'));
       return false;
     });
   }
