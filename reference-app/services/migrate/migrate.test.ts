@@ -79,7 +79,7 @@ test('a numbered file that changed after it was applied, or that is missing, sto
   const pool = await emptyDatabase('changed');
   const { root, write, remove } = await copyOfFiles('changed');
   await run(pool, { root });
-  await write('migrations/messaging/002-new.sql', 'CREATE TABLE public.never (x int)');
+  await write('migrations/messaging/090-new.sql', 'CREATE TABLE public.never (x int)');
   await write('migrations/fan_out/001-tables.sql', 'CREATE TABLE public.never (x int)');
   await assert.rejects(run(pool, { root }), { name: 'MigrationError', message: /^migrations\/fan_out\/001-tables\.sql was changed after .*restore the file.*--fresh/ });
   await remove('migrations/fan_out/001-tables.sql');
@@ -95,7 +95,7 @@ test('a numbered file before one that is applied is refused, whatever other sche
   const { root, write } = await copyOfFiles('older');
   await write('migrations/fan_out/005-e.sql', 'CREATE TABLE fan_out.e (x int)');
   await run(pool, { root });
-  await write('migrations/messaging/002-b.sql', 'CREATE TABLE messaging.b (x int)');
+  await write('migrations/messaging/090-b.sql', 'CREATE TABLE messaging.b (x int)');
   await run(pool, { root });
   assert.equal(await count(pool, 'to_regclass(\'messaging.b\')::text'), 'messaging.b');
   await write('migrations/fan_out/004-d.sql', 'CREATE TABLE fan_out.d (x int)');
@@ -159,9 +159,8 @@ test('an older job comes after one that failed half-way, and the later one can g
   await run(pool, { root: older.root });
   await later.write('services/fan-out/fan_out.more.sql', 'SELECT 1 / 0');
   await assert.rejects(run(pool, { root: later.root }), /division by zero/);
-  assert.deepEqual((await pool.query('SELECT schema, begun, finished FROM migration.release ORDER BY schema')).rows, [
-    { schema: 'fan_out', begun: 2, finished: 1 }, { schema: 'messaging', begun: 1, finished: 1 },
-  ]);
+  const unfinished = 'SELECT schema, begun, finished FROM migration.release WHERE finished <> begun';
+  assert.deepEqual((await pool.query(unfinished)).rows, [{ schema: 'fan_out', begun: 2, finished: 1 }]);
   await run(pool, { root: older.root });
   assert.equal(await count(pool, 'fan_out.answer()'), 1);
   await later.write('services/fan-out/fan_out.more.sql', answers(2).replace('answer', 'more'));
@@ -207,7 +206,7 @@ test('a file that fails leaves nothing of itself, and the message names it', asy
   await write('migrations/fan_out/002-half.sql', 'CREATE TABLE public.half (x int); SELECT 1 / 0;');
   await assert.rejects(run(pool, { root }), /^error: migrations\/fan_out\/002-half\.sql: division by zero/);
   assert.equal(await count(pool, 'to_regclass(\'public.half\')'), null);
-  assert.equal(await count(pool, '(SELECT max(name) FROM migration.applied)'), 'messaging/001-tables.sql');
+  assert.equal(await count(pool, '(SELECT max(name) FROM migration.applied WHERE name LIKE \'fan_out/%\')'), 'fan_out/001-tables.sql');
   await write('migrations/fan_out/002-half.sql', 'CREATE TABLE fan_out.whole (x int);\n\nCREATE INDEX ON fan_out.whole (y)');
   await assert.rejects(run(pool, { root }), /^error: migrations\/fan_out\/002-half\.sql.*column "y" does not exist/);
   await write('migrations/fan_out/002-half.sql', '-- Line 1. 🙂🙂🙂\nCREATE TABLE fan_out.whole (x int);\nSELECT\n  x, nothing\nFROM fan_out.whole;');

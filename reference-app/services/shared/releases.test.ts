@@ -12,6 +12,7 @@ import type { Pool } from './database.ts';
 import { queryReady, writerReady } from './http/readiness.ts';
 import { RequiredReleases, startWhenMigrated } from './releases.ts';
 import { eventually, silentLogger, SQL_ROOT, startTestServer, type TestServer } from './testing.ts';
+import orders from '../../migrations/orders/schema.json' with { type: 'json' };
 import { migrate } from '../migrate/migrate.ts';
 
 let server: TestServer;
@@ -45,10 +46,14 @@ function watchedLogger() {
   return { logger, warnings };
 }
 
+/** The release that these files make, and the next one. */
+const THIS = orders.release;
+const NEXT = THIS + 1;
+
 test('a program is ready when each of its schemas has the release that it was built with, and stays so', async () => {
   const { admin, program } = await emptyDatabase('early');
   const { logger, warnings } = watchedLogger();
-  const releases = new RequiredReleases(program, ['messaging', 'orders'], logger, { orders: 2 });
+  const releases = new RequiredReleases(program, ['messaging', 'orders'], logger, { orders: NEXT });
   const readiness = async () => {
     const first = await releases.check();
     assert.equal(await releases.check(), first);
@@ -61,20 +66,20 @@ test('a program is ready when each of its schemas has the release that it was bu
   assert.equal(unprepared, 'The migration has not prepared this database for this program\'s role.');
   await runMigration(admin, ['messaging']);
   const withoutOrders = await readiness();
-  assert.equal(withoutOrders, 'The migration has not finished these schemas of the database: orders (has release 0, needs 2).');
+  assert.equal(withoutOrders, `The migration has not finished these schemas of the database: orders (has release 0, needs ${NEXT}).`);
   await runMigration(admin);
   const older = await readiness();
-  assert.equal(older, 'The migration has not finished these schemas of the database: orders (has release 1, needs 2).');
+  assert.equal(older, `The migration has not finished these schemas of the database: orders (has release ${THIS}, needs ${NEXT}).`);
   // The tables of the next release are there, its functions are not.
-  await admin.query('UPDATE migration.release SET begun = 2 WHERE schema = \'orders\'');
+  await admin.query('UPDATE migration.release SET begun = begun + 1 WHERE schema = \'orders\'');
   assert.equal(await readiness(), older);
-  await admin.query('UPDATE migration.release SET finished = 2 WHERE schema = \'orders\'');
+  await admin.query('UPDATE migration.release SET finished = begun WHERE schema = \'orders\'');
   assert.equal(await readiness(), true);
   // Each reason once.
   assert.deepEqual(warnings, [away, unprepared, withoutOrders, older]);
-  await admin.query('UPDATE migration.release SET begun = 3');
+  await admin.query('UPDATE migration.release SET begun = begun + 1');
   assert.equal(await readiness(), true);
-  await admin.query('UPDATE migration.release SET finished = 3');
+  await admin.query('UPDATE migration.release SET finished = begun');
   assert.equal(await new RequiredReleases(program, ['orders'], logger).check(), true, 'one of this release starts beside a later one');
 });
 
