@@ -19,7 +19,7 @@ import type { DatabaseAccess } from '../cqrs';
 import { acknowledge } from '../private/acknowledge';
 import { consumeStatements } from '../private/permissions';
 import { watchResources } from './private/resource-limit';
-import { invalid } from '../private/validation';
+import { invalid, refuseSecondCall } from '../private/validation';
 
 /**
  * Options of a consumer, without the bus whose events it consumes.
@@ -385,6 +385,8 @@ export class BufferedEventConsumer extends Construct implements IEventSubscripti
    * Adds the alarms that every consumer should have: messages wait too long, there are dead letters, EventBridge couldn't deliver.
    */
   public addAlarms(options: ConsumerAlarmsOptions = {}): ISubscriptionAlarms {
+    refuseSecondCall(this, 'Alarms', 'addAlarms', ', and a consumer that is added after addAlarms() of its pipeline has its alarms already: for other '
+      + 'limits, add the consumer and its own alarms before those of the pipeline');
     return new ConsumerAlarms(this, 'Alarms', { consumer: this, ...options });
   }
 

@@ -23,7 +23,7 @@ import { rotate } from './private/password-rotation';
 import { roleSecret } from './private/role-secret';
 import { validateWindows } from './private/windows';
 import { acknowledge } from '../private/acknowledge';
-import { invalid, requireDuration, requireInteger } from '../private/validation';
+import { invalid, refuseSecondCall, requireDuration, requireInteger } from '../private/validation';
 
 /**
  * An Aurora cluster for CQRS: one writer for commands, readers for queries, and a database role for each. It is serverless, unless
@@ -235,6 +235,8 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
    * A failover has no metric: see `notifyEvents`.
    */
   public addAlarms(options: CqrsDatabaseAlarmsOptions): CqrsDatabaseAlarms {
+    refuseSecondCall(this, 'Alarms', 'addAlarms', ', and addAlarms() of a pipeline calls it for the database that it makes: for other limits, call that '
+      + 'of the database before');
     return new CqrsDatabaseAlarms(this, 'Alarms', {
       ...options,
       database: this,

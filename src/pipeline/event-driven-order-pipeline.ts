@@ -10,7 +10,7 @@ import { PipelineDashboard, PipelineDashboardOptions } from './pipeline-dashboar
 import { PipelineConsumerOptions, PipelineServiceOptions } from './pipeline-options';
 import { IEventSubscription } from '../consumer';
 import { CqrsAuroraCluster, DatabaseAccess, DatabaseSide, ICqrsDatabase } from '../cqrs';
-import { invalid, refuseWith } from '../private/validation';
+import { invalid, refuseSecondCall, refuseWith } from '../private/validation';
 import { IServiceHost, ServiceKind } from '../service';
 import { EventTransport, IEventChannel, IEventTransport } from '../transport';
 import { IHostedService } from '../workload';
@@ -146,7 +146,7 @@ export class EventDrivenOrderPipeline extends Construct {
   private readonly migrationScope: Construct;
   private readonly _consumers = new Map<string, IEventSubscription>();
   private readonly metrics: PipelineMetrics;
-  private readonly dashboards: PipelineDashboard[] = [];
+  private dashboard?: PipelineDashboard;
   private alarmOptions?: PipelineAlarmsOptions;
   private readonly migrations = new Map<ICqrsDatabase, IHostedService>();
   /** The first service or consumer that was added for each database. */
@@ -203,7 +203,7 @@ export class EventDrivenOrderPipeline extends Construct {
     });
     this._consumers.set(id, consumer);
     this.watchConsumer(consumer);
-    for (const dashboard of this.dashboards) { dashboard.addConsumer(id, consumer); }
+    this.dashboard?.addConsumer(id, consumer);
     return consumer;
   }
 
@@ -239,7 +239,8 @@ export class EventDrivenOrderPipeline extends Construct {
 
   /**
    * Adds the alarms that every pipeline should have: those of the relay and its outbox; of each consumer, also of one that is added later;
-   * and of the database, if the pipeline made it. Consumers and databases that have alarms keep theirs.
+   * and of the database, if the pipeline made it. Consumers and databases that have alarms keep theirs. So a consumer with other limits, and
+   * its own `addAlarms()`, come before this call. It can be called once.
    *
    * Without an `outboxRelay`, which reports the metrics, there are none of the relay and its outbox.
    *
@@ -256,12 +257,13 @@ export class EventDrivenOrderPipeline extends Construct {
   }
 
   /**
-   * Adds a dashboard in layers: the business, the way of the events, the database, and the queue of each consumer.
+   * Adds a dashboard in layers: the business, the way of the events, the database, and the queue of each consumer. It can be called once.
    */
   public addDashboard(options: PipelineDashboardOptions = {}): PipelineDashboard {
+    refuseSecondCall(this, 'Dashboard', 'addDashboard', ': make a further one with new PipelineDashboard()');
     const dashboard = new PipelineDashboard(this, 'Dashboard', { ...options, pipeline: this });
     this._consumers.forEach((consumer, id) => dashboard.addConsumer(id, consumer));
-    this.dashboards.push(dashboard);
+    this.dashboard = dashboard;
     return dashboard;
   }
 

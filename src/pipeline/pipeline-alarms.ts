@@ -1,7 +1,7 @@
-import { Duration } from 'aws-cdk-lib';
+import { Duration, Stack } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
-import { Construct } from 'constructs';
+import { Construct, Dependable } from 'constructs';
 import type { EventDrivenOrderPipeline } from './event-driven-order-pipeline';
 import { alarmsWith } from '../private/alarm-actions';
 import { invalid, requireDuration } from '../private/validation';
@@ -78,8 +78,8 @@ const LATE_MINUTES = 3;
  * The alarms about the way from the outbox to the transport, each with a description of what to do.
  *
  * Without them, nobody notices a relay that stands still: the API accepts orders, and no queue grows. They use metrics that the relay
- * sends to CloudWatch itself. If no relay reports, `noLeader` goes off: its missing data is bad. That of the others is good, so that one
- * fault is one alarm.
+ * sends to CloudWatch itself. If no relay reports, `noLeader` goes off: its missing data is bad. That of the others is good, so a relay
+ * that is gone is one alarm. A halted one does not lead, so it is two.
  *
  * `EventDrivenOrderPipeline.addAlarms()` makes them, with those of the consumers and of the database.
  */
@@ -172,8 +172,9 @@ export class PipelineAlarms extends Construct {
     this.overdueOrders = over('OverdueOrders', pipeline.metricOverdueOrders({ period }), 0, LATE_MINUTES,
       `Orders of ${name} are past their deadline and do not end. Check whether the service that ends them runs, and whether the outbox is late, for `
       + 'which it waits.');
-    // Before the relay runs, nobody reports.
-    for (const alarm of this.alarms) { alarm.node.addDependency(relay); }
+    // Before the relay runs, nobody reports. What is in another stack needs this one for its bus, so this one can't wait for it.
+    const near = Dependable.of(relay).dependencyRoots.filter((root) => isWithin(Stack.of(this), Stack.of(root)));
+    for (const alarm of this.alarms) { alarm.node.addDependency(...near); }
   }
 
   /** All alarms. */
@@ -182,6 +183,11 @@ export class PipelineAlarms extends Construct {
       this.noLeader, this.halted, this.outboxAge, this.heldBack, this.snapshotAge, this.deadEvents, this.parkedAge, this.overdueOrders,
     ];
   }
+}
+
+/** The stack itself, or one that is nested in it. */
+function isWithin(outer: Stack, stack: Stack | undefined): boolean {
+  return stack !== undefined && (stack === outer || isWithin(outer, stack.nestedStackParent));
 }
 
 function text(limit: Duration): string {

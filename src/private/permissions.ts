@@ -76,8 +76,13 @@ export function attachConsumePolicy(scope: Construct, id: string, identity: iam.
   const policy = new iam.Policy(scope, id);
   grantConsume(queue, policy);
   identity.attachInlinePolicy(policy);
+  return isAttached(policy) ? policy : undefined;
+}
+
+/** Whether an identity has accepted the policy. */
+export function isAttached(policy: iam.Policy): boolean {
   const { roles, users, groups } = policy.node.defaultChild as iam.CfnPolicy;
-  return Stack.of(scope).resolve([roles, users, groups]).flat().some(Boolean) ? policy : undefined;
+  return Stack.of(policy).resolve([roles, users, groups]).flat().some(Boolean);
 }
 
 /** Returns statements as JSON, for a warning. */

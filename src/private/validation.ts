@@ -68,3 +68,8 @@ export function refuseBoth(scope: IConstruct, props: { [prop: string]: unknown }
 export function differ(one: string, other: string): boolean {
   return !Token.isUnresolved(one) && !Token.isUnresolved(other) && one !== other;
 }
+
+/** Refuses a second call of a method that makes the child with this id. */
+export function refuseSecondCall(scope: IConstruct, id: string, method: string, hint = ''): void {
+  if (scope.node.tryFindChild(id)) { throw invalid(scope, `${method}() can be called once${hint}`); }
+}

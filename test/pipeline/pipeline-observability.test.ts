@@ -1,12 +1,12 @@
-import { App, Duration, Stack } from 'aws-cdk-lib';
+import { App, CfnOutput, Duration, Stack } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import * as cloudwatch_actions from 'aws-cdk-lib/aws-cloudwatch-actions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as sns from 'aws-cdk-lib/aws-sns';
-import { Construct } from 'constructs';
+import { Construct, Dependable, IDependable } from 'constructs';
 import {
-  BufferedEventConsumer, ConsumerTarget, EventDrivenOrderPipeline, EventDrivenOrderPipelineProps, IServiceHost, PipelineAlarms,
+  BufferedEventConsumer, ConsumerTarget, CqrsAuroraCluster, EventDrivenOrderPipeline, EventDrivenOrderPipelineProps, IServiceHost, PipelineAlarms,
   PipelineAlarmsOptions, PipelineDashboard, ServiceBindOptions, ServiceHost, WorkloadImage,
 } from '../../src';
 import { testKubernetes } from '../cluster';
@@ -48,14 +48,18 @@ function alarms() {
   return Object.entries(Template.fromStack(stack).findResources('AWS::CloudWatch::Alarm')).map(([id, { Properties, DependsOn }]) => ({ id, DependsOn, ...Properties }));
 }
 
-/** A relay that is no Deployment, such as a function that a schedule starts. */
+/** A relay that is no Deployment, such as a function that a schedule starts. It makes its role unless it is given. */
 class OtherHost implements IServiceHost {
   public bound?: ServiceBindOptions;
+
+  constructor(private readonly role?: iam.IRole, private readonly parts?: IDependable) {
+  }
 
   public bindService(scope: Construct, id: string, options: ServiceBindOptions) {
     this.bound = options;
     const host = new Construct(scope, id);
-    const role = new iam.Role(host, 'Role', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
+    if (this.parts) Dependable.implement(host, Dependable.of(this.parts));
+    const role = this.role ?? new iam.Role(host, 'Role', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
     return Object.assign(host, { grantPrincipal: role, connections: new ec2.Connections() });
   }
 }
@@ -89,6 +93,35 @@ describe('the relay reports', () => {
     expect(reporters()).toHaveLength(1);
     const dependencies = alarms().map(({ DependsOn }) => DependsOn);
     expect(dependencies).toEqual(Array(8).fill(expect.arrayContaining([expect.stringMatching(/^PipelineOutboxRelayRole/)])));
+  });
+
+  test('with a role in another stack, which needs the bus of this one', () => {
+    const other = new Stack(Stack.of(stack).node.scope!, 'Relay', { env: { account: stack.account, region: stack.region } });
+    const role = new iam.Role(other, 'Role', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
+    const host = new OtherHost(role, role);
+    const pipeline = pipelineOf({ database: existingDatabase(stack), outboxRelay: host });
+    new CfnOutput(other, 'Bus', { value: host.bound!.environment!.EVENT_BUS_NAME! });
+    pipeline.addAlarms({ actions: [topicAction()] });
+    expect(reporters()).toEqual([]);
+    expect(alarms().every(({ DependsOn }) => DependsOn === undefined)).toBe(true);
+    stack = other;
+    expect(reporters()).toContainEqual([expect.objectContaining({ Statement: [statement] }), [{ Ref: expect.stringMatching(/^Role/) }]]);
+    expect(unacknowledgedFindings(other).filter((finding) => JSON.stringify(finding).includes('IAM5'))).toEqual([]);
+  });
+
+  test.each([
+    ["can't be changed here, so the relay can't send.*\"Action\":\"cloudwatch:PutMetricData\".*Besides, .*account 999999999999", 'arn:aws:iam::999999999999:role/relay', {}],
+    ["can't be changed here, so the relay can't send", 'arn:aws:iam::111122223333:role/relay', { mutable: false }],
+  ])('not with a role that accepts no policy, or writes into another account, which is a warning: %s', (warning, arn, options) => {
+    pipelineOf({ database: existingDatabase(stack), outboxRelay: new OtherHost(iam.Role.fromRoleArn(stack, 'Imported', arn, options)) });
+    expect(reporters()).toEqual([]);
+    Annotations.fromStack(stack).hasWarning('/Shop/Pipeline', Match.stringLikeRegexp(`${warning}.*cdk-order-pipeline:relayMetricsNotAllowed`));
+  });
+
+  test('without a warning with an imported role of this account, which gets the policy', () => {
+    pipelineOf({ database: existingDatabase(stack), outboxRelay: new OtherHost(iam.Role.fromRoleName(stack, 'Imported', 'relay')) });
+    expect(reporters()).toEqual([[expect.objectContaining({ Statement: [statement] }), ['relay']]]);
+    Annotations.fromStack(stack).hasNoWarning('*', Match.stringLikeRegexp('relayMetricsNotAllowed'));
   });
 
   test('under another name in another stack', () => {
@@ -184,7 +217,10 @@ describe('alarms', () => {
     addConsumer(pipeline, 'Early');
     addConsumer(pipeline, 'Own').addAlarms({ acceptableLatency: Duration.hours(1), actions: [topicAction('OwnTopic')] });
     pipeline.addAlarms({ actions: [topicAction()] });
-    addConsumer(pipeline, 'Late');
+    const late = addConsumer(pipeline, 'Late');
+    expect(() => late.addAlarms({ acceptableLatency: Duration.hours(1) })).toThrow(
+      /addAlarms\(\) can be called once, .* add the consumer and its own alarms before those of the pipeline \(in 'Shop\/Pipeline\/Consumers\/Late'\)/);
+    expect(() => (pipeline.database as CqrsAuroraCluster).addAlarms({})).toThrow(/call that of the database before \(in 'Shop\/Pipeline\/Database'\)/);
     const ages = alarms().filter(({ MetricName }) => MetricName === 'ApproximateAgeOfOldestMessage')
       .map(({ id, Threshold }) => `${id.replace(/^PipelineConsumers|Alarms.*/g, '')} ${Threshold}`);
     expect(ages.sort()).toEqual(['Early 300', 'Late 300', 'Own 3600']);
@@ -224,6 +260,7 @@ describe('a dashboard', () => {
     addConsumer(pipeline, 'Early');
     pipeline.addDashboard();
     addConsumer(pipeline, 'Late');
+    expect(() => pipeline.addDashboard()).toThrow("addDashboard() can be called once: make a further one with new PipelineDashboard() (in 'Shop/Pipeline')");
     expect(widgets().flatMap(({ markdown }) => markdown ?? [])).toEqual(['## Business', '## Events', '## Database', '## Early', '## Late']);
     expect(widgets().filter(({ markdown }) => markdown === undefined)).toHaveLength(2 + 4 + 3 + 3 + 3);
   });

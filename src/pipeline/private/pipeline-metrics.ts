@@ -1,9 +1,10 @@
-import { Names } from 'aws-cdk-lib';
+import { Annotations, Names, Stack } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as iam from 'aws-cdk-lib/aws-iam';
-import type { Construct } from 'constructs';
+import { Construct } from 'constructs';
 import { acknowledge } from '../../private/acknowledge';
-import { invalid } from '../../private/validation';
+import { isAttached, statementsText } from '../../private/permissions';
+import { differ, invalid } from '../../private/validation';
 
 /** Names of metrics, like ids, are a promise. */
 const NAMESPACE = 'OrderPipeline';
@@ -26,14 +27,18 @@ export class PipelineMetrics {
     const statement = new iam.PolicyStatement({
       actions: ['cloudwatch:PutMetricData'], resources: ['*'], conditions: { StringEquals: { 'cloudwatch:namespace': NAMESPACE } },
     });
-    if (!('attachInlinePolicy' in grantPrincipal)) {
-      grantPrincipal.addToPrincipalPolicy(statement);
-      return;
-    }
-    // A policy of its own: the reason is not for other wildcards of the relay.
-    const policy = new iam.Policy(this.pipeline, 'MetricsPolicy', { statements: [statement] });
-    (grantPrincipal as unknown as iam.IIdentity).attachInlinePolicy(policy);
-    acknowledge(policy, 'AwsSolutions::AwsSolutions-IAM5[Resource::*]', 'IAM knows no resource for cloudwatch:PutMetricData; the namespace limits it.');
+    const allowed = 'attachInlinePolicy' in grantPrincipal
+      ? this.attach(grantPrincipal as unknown as iam.IIdentity, statement)
+      : grantPrincipal.addToPrincipalPolicy(statement).statementAdded;
+    const { principalAccount } = grantPrincipal;
+    const elsewhere = principalAccount !== undefined && differ(principalAccount, Stack.of(this.pipeline).account);
+    if (allowed && !elsewhere) { return; }
+    Annotations.of(this.pipeline).addWarningV2('cdk-order-pipeline:relayMetricsNotAllowed', [
+      ...allowed ? [] : ["the identity of outboxRelay can't be changed here, so the relay can't send its metrics unless it has this statement: "
+        + statementsText(this.pipeline, [statement])],
+      ...elsewhere ? [`the identity of outboxRelay is of account ${principalAccount}, and PutMetricData writes into that account, where the alarms of `
+        + 'this stack do not see it: run the relay with a role of the account of this stack'] : [],
+    ].join('. Besides, '));
   }
 
   /** A value that the relay measures. Each replica sends it, so the greatest counts. */
@@ -44,6 +49,17 @@ export class PipelineMetrics {
   /** The events of a type, each counted once by the replica that published it. */
   public eventsPublished(type: string, options?: cloudwatch.MetricOptions): cloudwatch.Metric {
     return this.metric('EventsPublished', { EventType: type }, cloudwatch.Stats.SUM, options);
+  }
+
+  /** A policy of its own: the reason is not for other wildcards of the relay. Returns whether the identity accepts it. */
+  private attach(identity: iam.IIdentity, statement: iam.PolicyStatement): boolean {
+    // A role in another stack needs this one for its bus, so this one must not need the role.
+    const isNear = !Construct.isConstruct(identity) || Stack.of(identity) === Stack.of(this.pipeline);
+    const [scope, id] = isNear ? [this.pipeline, 'MetricsPolicy'] : [identity, `MetricsPolicy-${this.name}`];
+    const policy = new iam.Policy(scope, id, { statements: [statement] });
+    identity.attachInlinePolicy(policy);
+    acknowledge(policy, 'AwsSolutions::AwsSolutions-IAM5[Resource::*]', 'IAM knows no resource for cloudwatch:PutMetricData; the namespace limits it.');
+    return isAttached(policy);
   }
 
   private metric(
