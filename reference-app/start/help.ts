@@ -22,8 +22,8 @@ What runs
   --stack NAME         only this stack of the assembly; may be repeated            [all stacks]
   --without NAME       leave this workload or job out; may be repeated
   --replicas N         the most processes of each workload                         [1 with fewer than 8 cores, else as the template says]
-  --processes MODE     shared: workloads without an API have one process together, which needs half of the processor; separate: one for
-                       each. With --failover, with more replicas and on a stack of your own they are separate
+  --processes MODE     shared: workloads without an API have one process together, and an order needs a fifth less processor; separate:
+                       one for each. With --failover, with more replicas and on a stack of your own they are separate
                                                                                    [shared with fewer than 4 cores]
   --endpoint NAME=URL  the address of a service that runs elsewhere, such as dynamodb=http://127.0.0.1:8000; may be repeated
   --data DIR           folder of databases, queues, archives and logs              [.local; .local/NAME for other profiles]

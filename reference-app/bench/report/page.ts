@@ -19,7 +19,7 @@ const NOTICE = '<!-- Written by `npm run bench -- --record` of reference-app/ben
 export function performancePage(results: Results, compared = ''): string {
   const { rows, soak } = results;
   const parts = [
-    NOTICE, '# Performance', INTRODUCTION,
+    NOTICE, '# Performance', rows.latency ? '' : EARLIER, INTRODUCTION,
     '![Six stages: rate of the services and of the naive design](images/performance.svg)',
     comparisonPart(comparisons(results)),
     latencyPart(rows.latency),
@@ -33,6 +33,10 @@ export function performancePage(results: Results, compared = ''): string {
   ];
   return `${parts.filter((part) => part !== '').join('\n\n')}\n`;
 }
+
+/** The note about stored results without the row about latency, which is as old as bundles are in the bench. */
+const EARLIER = `All figures are of the day that the table [Machine](#machine) names. That was before the relay made bundles, and before the present method, with its
+quieter slices.`;
 
 const INTRODUCTION = `Three figures describe each stage:
 
