@@ -9,6 +9,8 @@ import { root } from './user-project.mjs';
 const TEST_MS = 30_000;
 const RUN_MS = 180_000;
 const NODE_PACKAGES = ['packages/local-run', 'reference-app'];
+/** The processes of tests that run. Each leads a group of its own, so Ctrl-C does not reach it. */
+const running = new Set();
 const NOT_COPIED = new Set(['node_modules', '.git', '.local', 'cdk.out', 'coverage']);
 
 /** The reason why an entry of the list does not fit the code any more. */
@@ -59,7 +61,11 @@ export class Copies {
     writeFileSync(owner, String(process.pid));
     this.all = Array.from({ length: number }, (_, i) => new Copy(join(this.#folder, String(i + 1))));
     for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]]) {
-      process.once(signal, () => { this.remove(); process.exit(code); });
+      process.once(signal, () => {
+        for (const child of running) { killAll(child); }
+        this.remove();
+        process.exit(code);
+      });
     }
   }
 
@@ -105,7 +111,7 @@ function jestArguments(test, filter, report) {
 function jestResults(report) {
   const { numPassedTests, numFailedTests, testResults } = JSON.parse(report);
   const failed = testResults.flatMap(({ assertionResults }) => assertionResults).filter(({ status }) => status === 'failed');
-  return { ran: numPassedTests + numFailedTests, found: failed.map(({ title }) => title) };
+  return { ran: numPassedTests + numFailedTests, found: failed.map(({ title, failureMessages }) => noteOf(title, failureMessages.some((text) => text.includes('Exceeded timeout')))) };
 }
 
 function nodeArguments(folder, test, filter, report) {
@@ -119,7 +125,17 @@ function nodeArguments(folder, test, filter, report) {
 
 function nodeResults(report) {
   const tests = report.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line));
-  return { ran: tests.length, found: tests.filter(({ passed }) => !passed).map(({ name }) => name) };
+  return { ran: tests.length, found: tests.filter(({ passed }) => !passed).map(({ name, timedOut }) => noteOf(name, timedOut)) };
+}
+
+/** A slow machine may be the reason for a time-out, and not the mistake. */
+function noteOf(name, timedOut) {
+  return timedOut ? `timed out: ${name}` : name;
+}
+
+/** Kills a process and all that it has started. */
+function killAll({ pid }) {
+  try { process.kill(process.platform === 'win32' ? pid : -pid, 'SIGKILL'); } catch { /* It has just ended. */ }
 }
 
 /** Runs Node.js, and ends all that it has started if it takes too long. */
@@ -128,13 +144,14 @@ function run(args, cwd) {
     const child = spawn(process.execPath, args, {
       cwd, stdio: ['ignore', 'pipe', 'pipe'], detached: process.platform !== 'win32', env: { ...process.env, FORCE_COLOR: '0' },
     });
+    running.add(child);
     let output = '';
     let ended = true;
     for (const stream of [child.stdout, child.stderr]) { stream.setEncoding('utf8').on('data', (text) => { output = (output + text).slice(-4_000); }); }
     const timer = setTimeout(() => {
       ended = false;
-      try { process.kill(process.platform === 'win32' ? child.pid : -child.pid, 'SIGKILL'); } catch { /* It has just ended. */ }
+      killAll(child);
     }, RUN_MS);
-    child.on('close', (code) => { clearTimeout(timer); resolve({ code, ended, output }); });
+    child.on('close', (code) => { running.delete(child); clearTimeout(timer); resolve({ code, ended, output }); });
   });
 }
