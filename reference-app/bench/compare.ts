@@ -36,8 +36,8 @@ async function main(args: readonly string[]): Promise<number> {
   const checkouts: Checkout[] = [];
   try {
     say(`Making ${ref} ready`);
-    checkouts.push(await checkOut(ref));
-    checkouts.push(options.after === undefined ? await workingTree() : await checkOut(options.after));
+    checkouts.push(await checkOut(ref, '--before'));
+    checkouts.push(options.after === undefined ? await workingTree() : await checkOut(options.after, '--after'));
     const [before, after] = checkouts as [Checkout, Checkout];
     if (options.saturation) await compareSaturation({ before, after }, data, options);
     else await compareCosts({ before, after }, data, options);
@@ -49,7 +49,7 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 /** A B, B A, A B …: a machine that gets slower or faster meanwhile does so for both. */
-async function compareCosts(sides: Sides, data: string, { orders, rate, rounds, record }: CompareOptions): Promise<void> {
+async function compareCosts(sides: Sides, data: string, { after, orders, rate, rounds, record }: CompareOptions): Promise<void> {
   const runs: Record<keyof Sides, Figures[]> = { before: [], after: [] };
   for (let round = 0; round < rounds; round++) {
     for (const side of round % 2 === 0 ? ['before', 'after'] as const : ['after', 'before'] as const) {
@@ -60,7 +60,8 @@ async function compareCosts(sides: Sides, data: string, { orders, rate, rounds, 
     }
   }
   const table = comparisonTable({ name: `before (${sides.before.name})`, runs: runs.before }, { name: `after (${sides.after.name})`, runs: runs.after });
-  const command = `npm run bench:compare -- --before ${sides.before.name} --orders ${orders} --rate ${rate} --rounds ${rounds}`;
+  const states = `--before ${sides.before.name}${after === undefined ? '' : ` --after ${sides.after.name}`}`;
+  const command = `npm run bench:compare -- ${states} --orders ${orders} --rate ${rate} --rounds ${rounds}`;
   const text = `${table}\n\nMedians of ${rounds} runs, ${orders} orders at ${rate}/s, without the first ${WARM_UP_ORDERS} orders unless said otherwise: \`${command}\``;
   process.stdout.write(`${text}\n`);
   if (record) {

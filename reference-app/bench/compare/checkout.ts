@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { UsageError } from '../options.ts';
 
 /** The folder of this repository. */
 export const REPOSITORY = fileURLToPath(new URL('../../../', import.meta.url));
@@ -32,10 +33,12 @@ export async function workingTree(): Promise<Checkout> {
 /**
  * A copy of a commit in a temporary folder, compiled. It uses the packages that are installed here, if they are those of its lock file;
  * otherwise it gets its own.
+ *
+ * @throws UsageError if there is no such commit
  */
-export async function checkOut(ref: string): Promise<Checkout> {
+export async function checkOut(ref: string, option: '--before' | '--after'): Promise<Checkout> {
   const git = (...args: string[]) => execFileSync('git', ['-C', REPOSITORY, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
-  const commit = commitOf(ref, git);
+  const commit = commitOf(ref, option, git);
   const folder = mkdtempSync(join(tmpdir(), 'bench-compare-'));
   const remove = () => rmSync(folder, { recursive: true, force: true });
   try {
@@ -51,11 +54,11 @@ export async function checkOut(ref: string): Promise<Checkout> {
   }
 }
 
-function commitOf(ref: string, git: (...args: string[]) => string): string {
+function commitOf(ref: string, option: string, git: (...args: string[]) => string): string {
   try {
     return git('rev-parse', '--verify', '--end-of-options', `${ref}^{commit}`);
   } catch {
-    throw new Error(`--before expects a commit, a branch or a tag of this repository, not '${ref}'.`);
+    throw new UsageError(`${option} expects a commit, a branch or a tag of this repository, not '${ref}'.`);
   }
 }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { UsageError } from '../options.ts';
+import { checkOut } from './checkout.ts';
 import { readCompareOptions } from './options.ts';
 import { programOf } from './process-times.ts';
 import { figuresOf } from './run.ts';
@@ -65,5 +66,6 @@ test('options are read, and a wrong one is refused in a sentence', async () => {
   }
   const script = join(import.meta.dirname, '../compare.ts');
   const command = promisify(execFile)(process.execPath, [script, '--before', 'no-such-commit']);
-  await assert.rejects(command, { code: 1, stderr: /--before expects a commit, .*, not 'no-such-commit'\./ });
+  await assert.rejects(command, { code: 2, stderr: /--before expects a commit, .*, not 'no-such-commit'\./ });
+  await assert.rejects(checkOut('no-such-commit', '--after'), /--after expects a commit, .*, not 'no-such-commit'\./);
 });
