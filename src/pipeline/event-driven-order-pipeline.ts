@@ -239,8 +239,8 @@ export class EventDrivenOrderPipeline extends Construct {
 
   /**
    * Adds the alarms that every pipeline should have: those of the relay and its outbox; of each consumer, also of one that is added later;
-   * and of the database, if the pipeline made it. Consumers and databases that have alarms keep theirs. So a consumer with other limits, and
-   * its own `addAlarms()`, come before this call. It can be called once.
+   * and of the database, if the pipeline made it. Consumers and databases that have alarms keep theirs. So a consumer with other limits,
+   * and its own `addAlarms()`, come before this call. It can be called once.
    *
    * Without an `outboxRelay`, which reports the metrics, there are none of the relay and its outbox.
    *

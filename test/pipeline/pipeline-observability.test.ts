@@ -6,8 +6,8 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as sns from 'aws-cdk-lib/aws-sns';
 import { Construct, Dependable, IDependable } from 'constructs';
 import {
-  BufferedEventConsumer, ConsumerTarget, CqrsAuroraCluster, EventDrivenOrderPipeline, EventDrivenOrderPipelineProps, IServiceHost, PipelineAlarms,
-  PipelineAlarmsOptions, PipelineDashboard, ServiceBindOptions, ServiceHost, WorkloadImage,
+  BufferedEventConsumer, ConsumerTarget, CqrsAuroraCluster, EventDrivenOrderPipeline, EventDrivenOrderPipelineProps, IServiceHost,
+  PipelineAlarms, PipelineAlarmsOptions, PipelineDashboard, ServiceBindOptions, ServiceHost, WorkloadImage,
 } from '../../src';
 import { testKubernetes } from '../cluster';
 import { existingDatabase } from '../database';
@@ -219,8 +219,9 @@ describe('alarms', () => {
     pipeline.addAlarms({ actions: [topicAction()] });
     const late = addConsumer(pipeline, 'Late');
     expect(() => late.addAlarms({ acceptableLatency: Duration.hours(1) })).toThrow(
-      /addAlarms\(\) can be called once, .* add the consumer and its own alarms before those of the pipeline \(in 'Shop\/Pipeline\/Consumers\/Late'\)/);
-    expect(() => (pipeline.database as CqrsAuroraCluster).addAlarms({})).toThrow(/call that of the database before \(in 'Shop\/Pipeline\/Database'\)/);
+      /can be called once, .* add the consumer and its own alarms before those of the pipeline \(in 'Shop\/Pipeline\/Consumers\/Late'\)/);
+    const database = pipeline.database as CqrsAuroraCluster;
+    expect(() => database.addAlarms({})).toThrow(/call that of the database before \(in 'Shop\/Pipeline\/Database'\)/);
     const ages = alarms().filter(({ MetricName }) => MetricName === 'ApproximateAgeOfOldestMessage')
       .map(({ id, Threshold }) => `${id.replace(/^PipelineConsumers|Alarms.*/g, '')} ${Threshold}`);
     expect(ages.sort()).toEqual(['Early 300', 'Late 300', 'Own 3600']);
