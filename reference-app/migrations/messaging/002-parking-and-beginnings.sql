@@ -15,3 +15,5 @@ ALTER TABLE messaging.parked
   -- Set when it became a dead letter. It is applied all the same if its gap closes some day.
   ADD COLUMN given_up_at timestamptz;
 CREATE INDEX parked_due ON messaging.parked (consumer, due_at) WHERE applied_at IS NULL AND given_up_at IS NULL;
+-- How long the oldest waits is measured every second.
+CREATE INDEX parked_at ON messaging.parked (parked_at) WHERE applied_at IS NULL AND given_up_at IS NULL;

@@ -32,7 +32,8 @@ await runWorker('outbox-relay', {
     const database = { applicationName: name, logger };
     // Its statements are short: a server that is gone is noticed, and another one found, in seconds.
     const pool = createWriterPool(config, { ...database, max: MAX_SHARDS, statementTimeoutMs: 4_000 });
-    const maintenancePool = createWriterPool(config, { ...database, max: 1 });
+    // One of two for the reports, which must not wait for a long statement of the maintenance.
+    const maintenancePool = createWriterPool(config, { ...database, max: 2 });
     const client = new EventBridgeClient({
       requestHandler: {
         connectionTimeout: 3_000,

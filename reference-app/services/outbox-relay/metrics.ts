@@ -14,6 +14,12 @@ export const oldestPending = new Gauge({
   labelNames: ['shard'],
   registers: [registry],
 });
+export const oldestOfAllShards = new Gauge({
+  name: 'outbox_oldest_pending_of_all_age_seconds',
+  help: 'Age of the oldest event that is not published, of all shards and so also of one without a leader; by each leader, with the shard that it leads',
+  labelNames: ['shard'],
+  registers: [registry],
+});
 export const heldBack = new Gauge({
   name: 'outbox_held_back_seconds', help: 'Age of the oldest transaction that writes, while events wait for it; 0 if none waits', labelNames: ['shard'], registers: [registry],
 });
@@ -42,10 +48,11 @@ export function setSurroundings({ dead, parked, snapshot }: Surroundings): void 
   snapshotAge.set(snapshot);
 }
 
-/** Sets the gauges of a shard that this relay does not lead any more. */
+/** Sets the gauges of a shard that this relay does not lead. */
 export function clearGauges(shard: number): void {
   leading.set({ shard }, 0);
   oldestPending.set({ shard }, 0);
+  oldestOfAllShards.set({ shard }, 0);
   heldBack.set({ shard }, 0);
   if (shard === 0) setSurroundings({ dead: 0, parked: 0, snapshot: 0 });
 }

@@ -28,7 +28,7 @@ export interface RelayOptions extends PublisherOptions {
   readonly firstBackOffMs?: number;
   /** @default 2 s */
   readonly maxBackOffMs?: number;
-  /** An entry that fails so often, for a reason that is not known to pass, counts as refused. @default 60 */
+  /** An entry that fails so often for reasons that are not known to pass counts as refused; other failures don't count. @default 60 */
   readonly maxAttempts?: number;
   /** A transaction that holds events back for so long is named in the log; ours live for milliseconds. @default 10 */
   readonly heldBackWarningSeconds?: number;

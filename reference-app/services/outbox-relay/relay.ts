@@ -131,6 +131,8 @@ class ShardRelay {
     this.#log = options.logger.child({ shard });
     this.#stopping = stopping;
     this.#host = host;
+    // A gauge that was never set would be missing.
+    clearGauges(shard);
     this.ended = runLoop({
       signal: stopping,
       round: (progress) => this.#takePart(progress),
@@ -223,6 +225,7 @@ class ShardRelay {
     this.#log.info({ cursor }, 'leading');
     const maintenance = this.#maintain();
     const term = new Term(client, { shard: this.shard, shards: shares!.shards }, cursor, this.#options, {
+      stopping: this.#stopping,
       ended: () => this.#stopping.aborted || isBroken() || this.#host.leadsTooMany(),
       seen: (seen) => this.#host.seen(seen),
     }, this.#log);

@@ -12,7 +12,7 @@ import { registry, type Logger } from '../shared/telemetry.ts';
 export const METRICS: readonly ReportedMetric[] = [
   { name: 'RelayLeader', source: 'outbox_relay_leader', unit: 'None' },
   { name: 'RelayHalted', source: 'outbox_relay_halted', unit: 'None' },
-  { name: 'OutboxOldestEventAge', source: 'outbox_oldest_pending_age_seconds', unit: 'Seconds' },
+  { name: 'OutboxOldestEventAge', source: 'outbox_oldest_pending_of_all_age_seconds', unit: 'Seconds' },
   { name: 'OutboxHeldBack', source: 'outbox_held_back_seconds', unit: 'Seconds' },
   { name: 'OutboxDeadEvents', source: 'outbox_dead_events', unit: 'Count' },
   { name: 'OldestSnapshotAge', source: 'oldest_snapshot_age_seconds', unit: 'Seconds' },

@@ -33,26 +33,26 @@ export const MOVE_CURSOR = {
 };
 
 /**
- * A transaction that gets its id from now on gets this one or a later one, and writes after this time, unless the clock goes back: then
- * `since` ($1) is of the future. The time comes first: the snapshot is taken later.
+ * A transaction that gets its id from now on gets this one or a later one, and writes after this time, unless the clock goes back: then what
+ * was observed before ($2) is of the future, and `since` ($1) may be. The time comes first: the snapshot is taken later.
  */
 export const OBSERVE = {
   name: 'relay-observe',
-  text: 'SELECT now()::text AS at, pg_snapshot_xmax(pg_current_snapshot())::text AS xid, now() < $1::timestamptz AS back',
+  text: `SELECT now()::text AS at, pg_snapshot_xmax(pg_current_snapshot())::text AS xid, now() < $2::timestamptz AS back,
+    least(now(), $1::timestamptz)::text AS since`,
 };
 
-/** The oldest that is not published, also when the relay may not read it yet. */
+/** The oldest of each shard that is not published, also when nobody may read it yet, or leads the shard. */
 export const OLDEST_PENDING = {
   name: 'relay-oldest-pending',
-  text: `SELECT extract(epoch FROM clock_timestamp() - o.created_at)::float8 AS age, o.xid >= pg_snapshot_xmin(pg_current_snapshot()) AS held
+  text: `SELECT c.shard, extract(epoch FROM clock_timestamp() - o.created_at)::float8 AS age, o.xid >= pg_snapshot_xmin(pg_current_snapshot()) AS held
          FROM messaging.relay_cursor c
          CROSS JOIN LATERAL (
            SELECT created_at, xid FROM messaging.outbox
            WHERE (xid, id) > (c.xid, c.id) AND created_at > least(c.since, now()) - interval '1 hour'
-             AND (hashtext(aggregate_id) & 2147483647) % $2::int = $1::int
+             AND (hashtext(aggregate_id) & 2147483647) % $1::int = c.shard
            ORDER BY xid, id LIMIT 1
-         ) o
-         WHERE c.shard = $1`,
+         ) o`,
 };
 
 export const OLDEST_TRANSACTION = { name: 'relay-oldest-transaction', text: 'SELECT seconds, pid, application_name, database FROM messaging.oldest_transaction()' };

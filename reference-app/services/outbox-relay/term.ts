@@ -1,5 +1,7 @@
 import type pg from 'pg';
-import { entriesPublished, eventsPublished, heldBack, oldestPending, setSurroundings, typeOf, type Surroundings } from './metrics.ts';
+import {
+  entriesPublished, eventsPublished, heldBack, oldestOfAllShards, oldestPending, setSurroundings, typeOf, type Surroundings,
+} from './metrics.ts';
 import type { Settings } from './options.ts';
 import { publish, type PublishResult } from './publisher.ts';
 import { BURY, LOOK_AROUND, MOVE_CURSOR, OBSERVE, OLDEST_PENDING, OLDEST_TRANSACTION, READ, READ_SHARD, READ_SHARES } from './statements.ts';
@@ -16,6 +18,8 @@ const MAX_WINDOW_BYTES = 32 * 2 ** 20;
 const ENOUGH_EVENTS = 25;
 /** The cursor is written down so often, and when there is nothing to do: what a killed relay has not written is published again. */
 const WRITE_DOWN_MS = 200;
+/** A gauge that could not be measured is tried again after this: its statement may have taken seconds, in which nothing was published. */
+const MEASURE_AGAIN_MS = 60_000;
 /** A position takes about a hundredth of an event. */
 const POSITIONS_PER_EVENT = 20;
 
@@ -45,11 +49,16 @@ interface Holder {
 }
 
 interface TermHost {
+  /** The relay is stopped. */
+  readonly stopping: AbortSignal;
   ended(): boolean;
   seen(shares: Shares): void;
 }
 
-/** One leadership of a shard: reads, publishes and moves the cursor until it ends. */
+/**
+ * One leadership of a shard: reads, publishes and moves the cursor until it ends. Its times are of a clock that nobody sets: a step of the
+ * host's clock must not make it wait.
+ */
 export class Term {
   readonly #client: pg.PoolClient;
   readonly #place: { readonly shard: number; readonly shards: number };
@@ -68,17 +77,19 @@ export class Term {
   #observed: { readonly xid: string; readonly at: string } | undefined;
   readonly #calls = new Set<Promise<void>>();
   #refused: { item: Item; error: string }[] = [];
-  #measuredAt = 0;
+  #measuredAt = -Infinity;
+  /** When gauges that could not be measured are tried again. */
+  readonly #postponed = new Map<string, number>();
   #warnedOf: number | null | undefined;
   #deposed = false;
   #over = false;
   #loop: Loop | undefined;
   /** Milliseconds until an empty outbox is read again. */
   #idle = 1;
-  #sentAt = 0;
+  #sentAt = -Infinity;
   /** Nothing is sent before this time, so that events gather. */
   #sendAt = 0;
-  #writtenAt = 0;
+  #writtenAt = -Infinity;
 
   constructor(
     client: pg.PoolClient, place: { shard: number; shards: number }, cursor: Cursor, options: Settings, host: TermHost, log: Logger,
@@ -95,14 +106,16 @@ export class Term {
 
   async run(): Promise<void> {
     try {
-      this.#loop = runLoop({ round: () => this.#round() });
-      await this.#loop.ended;
+      this.#loop = runLoop({ signal: this.#host.stopping, round: () => this.#round() });
+      // Whatever the host says later: an answer must not begin another call.
+      await this.#loop.ended.finally(() => {
+        this.#over = true;
+      });
       // The answers of calls in flight still count: what they published must not be published again.
       await Promise.all(this.#calls);
       await this.#writeDown();
     } finally {
       // Without the connection it no longer leads: the calls in flight are the last ones.
-      this.#over = true;
       await Promise.all(this.#calls);
     }
   }
@@ -112,7 +125,7 @@ export class Term {
     const rows = this.#hasRoom() ? await this.#readPage() : 0;
     this.#idle = rows > 0 ? 1 : Math.min(this.#idle * 2, this.#options.idleMs);
     this.#send();
-    if (rows === 0 || this.#refused.length > 0 || Date.now() - this.#writtenAt >= WRITE_DOWN_MS) await this.#writeDown();
+    if (rows === 0 || this.#refused.length > 0 || performance.now() - this.#writtenAt >= WRITE_DOWN_MS) await this.#writeDown();
     await this.#measure();
     // A full page says that there is more; otherwise the loop waits for new rows, an answer, or the time of a retry.
     return rows < this.#options.pageSize ? this.#rest() : 0;
@@ -151,7 +164,7 @@ export class Term {
 
   /** Everything that may go. With bundles, later events gather until the next time; a backlog waits only for the calls before it. */
   #send(): void {
-    const now = Date.now();
+    const now = performance.now();
     if (now < this.#sendAt) return;
     let [events, bytes] = [0, 0];
     while (this.#calls.size < this.#options.concurrency && !this.#ended()) {
@@ -165,7 +178,7 @@ export class Term {
         this.#calls.delete(call);
         this.#send();
         // A loop that lets events gather looks for the rest at that time, too.
-        if (Date.now() >= this.#sendAt) this.#loop?.wake();
+        if (performance.now() >= this.#sendAt) this.#loop?.wake();
       });
       this.#calls.add(call);
     }
@@ -200,7 +213,7 @@ export class Term {
       entriesPublished.inc({ result: 'retry' });
       this.#log.warn({ events: items.length, detailType, error: result.error }, 'the bus refused a bundle; each of its events will be sent by itself');
       items.forEach((item) => this.#window.isolate(item));
-    } else if (result.result === 'refused' || (suspected && first.attempts + 1 >= this.#options.maxAttempts)) {
+    } else if (result.result === 'refused' || (suspected && first.suspicions + 1 >= this.#options.maxAttempts)) {
       entriesPublished.inc({ result: 'dead' });
       this.#log.error({ eventId, orderId: aggregateId, detailType, error: result.error }, 'the bus refused the event for good; it is in messaging.outbox_dead');
       this.#refused.push({ item: first, error: result.error });
@@ -210,8 +223,8 @@ export class Term {
       if (first.attempts === 0) {
         this.#log.warn({ eventId, orderId: aggregateId, events: items.length, detailType, error: result.error }, 'the event was not published; it will be sent again');
       }
-      const notBefore = Date.now() + wait * (1 - Math.random() / 2);
-      items.forEach((item) => this.#window.retry(item, notBefore));
+      const notBefore = performance.now() + wait * (1 - Math.random() / 2);
+      items.forEach((item) => this.#window.retry(item, notBefore, suspected));
     }
   }
 
@@ -225,7 +238,7 @@ export class Term {
       });
       refused.forEach(({ item }) => this.#window.settle(item));
     }
-    this.#writtenAt = Date.now();
+    this.#writtenAt = performance.now();
     this.#done = this.#window.advance() ?? this.#done;
     if (!this.#done) return;
     const { xid, id } = this.#done;
@@ -240,20 +253,36 @@ export class Term {
   }
 
   async #measure(): Promise<void> {
-    if (Date.now() - this.#measuredAt < Math.min(1_000, this.#options.standbyMs)) return;
-    this.#measuredAt = Date.now();
+    if (performance.now() - this.#measuredAt < Math.min(1_000, this.#options.standbyMs)) return;
+    this.#measuredAt = performance.now();
     const { shard, shards } = this.#place;
-    type Observed = { xid: string; at: string; back: boolean };
-    const { rows: [observed] } = await this.#client.query<Observed>({ ...OBSERVE, values: [this.#since] });
-    if (observed!.back) this.#since = observed!.at;
+    type Observed = { xid: string; at: string; back: boolean; since: string };
+    const { rows: [observed] } = await this.#client.query<Observed>({ ...OBSERVE, values: [this.#since, this.#observed?.at ?? this.#since] });
+    if (observed!.back) this.#since = observed!.since;
     if (observed!.back || !this.#observed) this.#observed = observed;
-    const { rows: [oldest] } = await this.#client.query<{ age: number; held: boolean }>({ ...OLDEST_PENDING, values: [shard, shards] });
-    oldestPending.set({ shard }, Math.max(0, oldest?.age ?? 0));
-    await this.#measureHolder(oldest?.held ?? false);
+    await this.#unlessItFails('the oldest event', async () => {
+      const { rows } = await this.#client.query<{ shard: number; age: number; held: boolean }>({ ...OLDEST_PENDING, values: [shards] });
+      const own = rows.find((row) => row.shard === shard);
+      oldestPending.set({ shard }, Math.max(0, own?.age ?? 0));
+      oldestOfAllShards.set({ shard }, Math.max(0, ...rows.map(({ age }) => age)));
+      await this.#measureHolder(own?.held ?? false);
+    });
     const { rows: [shares] } = await this.#client.query<Shares>({ ...READ_SHARES, values: [LOCK] });
     if (shares!.epoch !== this.#epoch || shares!.ahead) this.#deposed = true;
     this.#host.seen(shares!);
-    if (shard === 0) setSurroundings((await this.#client.query<Surroundings>(LOOK_AROUND)).rows[0]!);
+    if (shard > 0) return;
+    await this.#unlessItFails('the surroundings', async () => setSurroundings((await this.#client.query<Surroundings>(LOOK_AROUND)).rows[0]!));
+  }
+
+  /** A gauge must not end a leadership. If the connection is lost, the next statement says so. */
+  async #unlessItFails(gauge: string, measure: () => Promise<void>): Promise<void> {
+    if (performance.now() < (this.#postponed.get(gauge) ?? 0)) return;
+    try {
+      await measure();
+    } catch (error) {
+      this.#postponed.set(gauge, performance.now() + MEASURE_AGAIN_MS);
+      this.#log.warn({ err: error, gauge }, 'a gauge could not be measured; it keeps its value for a minute, and the publishing goes on');
+    }
   }
 
   /** Events that are committed and must wait for an older transaction: whose it is, and how old. */
@@ -273,7 +302,7 @@ export class Term {
   }
 
   #rest(): number {
-    const now = Date.now();
+    const now = performance.now();
     const free = this.#calls.size < this.#options.concurrency;
     const retryIn = free ? (this.#window.nextAt() ?? Infinity) - now : Infinity;
     return Math.max(1, this.#sendAt - now, Math.min(this.#idle, retryIn));

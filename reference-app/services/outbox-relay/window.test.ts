@@ -58,7 +58,7 @@ test('whatever the bus answers, nothing is lost, each aggregate keeps its order,
         const result = answer();
         for (const item of parcel.items) {
           if (result < 7) window.settle(item);
-          else if (result < 9) window.retry(item, now + 1);
+          else if (result < 9) window.retry(item, now + 1, result < 8);
           else window.isolate(item);
         }
         if (result < 7) published.push(...parseMessage(parcel.detail) as EventEnvelope[]);

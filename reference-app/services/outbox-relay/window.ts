@@ -21,7 +21,10 @@ export interface Item {
   /** The beginning of its bundle; without one, it goes as it is. */
   readonly head: string | undefined;
   readonly position: Position;
+  /** Failures, for the time until the next try. */
   attempts: number;
+  /** Failures that may be its own fault. */
+  suspicions: number;
   /** Not before this time. */
   notBefore: number;
   /** Not in the company of others: an entry with it was refused. */
@@ -102,7 +105,7 @@ export class Window {
     const head = this.#bundleBytes > 0 ? bundleHead(row.envelope) : undefined;
     const bytes = Buffer.byteLength(row.envelope);
     const size = entrySize(row.detailType, bytes + (head === undefined ? 0 : bundleOverhead(head)), this.#source);
-    return { row, bytes, size, head, position, attempts: 0, notBefore: 0, alone: false };
+    return { row, bytes, size, head, position, attempts: 0, suspicions: 0, notBefore: 0, alone: false };
   }
 
   /** The next call: at most ten entries, each event of another aggregate, within the size limit. Empty when all have to wait. */
@@ -153,8 +156,9 @@ export class Window {
   }
 
   /** Not published: the same event again, later. */
-  retry(item: Item, notBefore: number): void {
+  retry(item: Item, notBefore: number, suspected: boolean): void {
     item.attempts++;
+    if (suspected) item.suspicions++;
     item.notBefore = notBefore;
     this.#ready.add(item);
   }
