@@ -614,7 +614,7 @@ test('a relay that stands by reports that it does not lead', async () => {
   assert.deepEqual(values.map(({ value, labels }) => [value, labels.shard]), [[0, 0]]);
 });
 
-test('a gauge that can not be measured does not end the leadership', async () => {
+test('a gauge that cannot be measured does not end the leadership', async () => {
   await db.admin.query('REVOKE EXECUTE ON FUNCTION messaging.oldest_snapshot FROM PUBLIC, CURRENT_USER; REVOKE EXECUTE ON FUNCTION messaging.oldest_snapshot FROM '
     + `"${db.name}_command"`);
   const lines: string[] = [];

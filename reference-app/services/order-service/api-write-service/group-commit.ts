@@ -128,8 +128,8 @@ export class GroupCommit {
     this.#waiting = this.#waiting.filter(({ until, isGone, reject }) => {
       const hasLeft = isGone();
       if (until > now && !hasLeft) return true;
-      // Nobody reads it, but logs and metrics should not tell of too many orders.
-      reject(hasLeft ? new Problem('request-timeout', 'The client left before its order was stored.') : unavailable('More orders arrive than can be stored, and this one has waited for too long; send it again in a moment, with the same Idempotency-Key if it had one.'));
+      // Nobody reads it, but logs and metrics should not show too many orders.
+      reject(hasLeft ? new Problem('request-timeout', 'The client left before its order was stored.') : unavailable(TOO_LATE));
       return false;
     });
   }
@@ -185,6 +185,9 @@ export class GroupCommit {
     }
   }
 }
+
+const TOO_LATE = 'More orders arrive than can be stored, and this one has waited for too long; send it again in a moment, with the same '
+  + 'Idempotency-Key if it had one.';
 
 /** Another transaction was in the way: a key taken meanwhile, or our own first attempt that was still committing when the second came. */
 function isConflict(error: unknown): boolean {

@@ -5,9 +5,7 @@ function pairs(): [Status, Status][] {
   return [...new Map(TRANSITIONS.map(({ from, to }): [string, [Status, Status]] => [`${from}>${to}`, [from, to]])).values()];
 }
 
-/**
- * What no order does any more, but did: the history has it, and during a deployment or after the way back a former version still does it.
- */
+/** Changes of former versions. The history has them, and during a deployment or after a rollback a former version still makes them. */
 export const FORMER: readonly [Status, Status][] = [['UPDATE_PENDING', 'EXPIRED']];
 
 /**

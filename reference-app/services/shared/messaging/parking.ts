@@ -71,8 +71,8 @@ function noteParking(handler: object): void {
 
 /**
  * Applies what waits for the orders of a batch, after its commit. Who parks looks too, after that commit: so, of one that closes a gap and
- * one that parks behind it at the same moment, the one that commits last sees what the other did. A duplicate looks too: whoever handled it
- * may have ended before it looked.
+ * one that parks behind it at the same moment, the one that commits last sees what the other did. A duplicate looks too: the process that
+ * handled it may have ended before it looked.
  */
 export async function applyWaiting<T extends EventType>(
   handler: Handler<T>, events: readonly EventEnvelope<T>[], outcomes: readonly Outcome[], handle: Handle<T>, pool: Pool,
