@@ -4,7 +4,7 @@ REVOKE ALL ON ALL SEQUENCES IN SCHEMA messaging FROM PUBLIC, :command, :query;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA messaging FROM PUBLIC, :command, :query;
 
 GRANT USAGE ON SCHEMA messaging TO :command, :query;
-GRANT EXECUTE ON FUNCTION messaging.handled, messaging.first_id, messaging.remember, messaging.publish, messaging.maintain, messaging.prune, messaging.oldest_transaction, messaging.oldest_snapshot,
+GRANT EXECUTE ON FUNCTION messaging.handled, messaging.first_id, messaging.remember, messaging.publish, messaging.maintain, messaging.withdraw_announced, messaging.prune, messaging.oldest_transaction, messaging.oldest_snapshot,
   messaging.park, messaging.waiting, messaging.waiting_since, messaging.unpark, messaging.parked_state, messaging.give_up_parked,
   messaging.begin_consumer, messaging.unremembered TO :command;
 GRANT SELECT ON messaging.forgotten, messaging.partition TO :command;

@@ -1,4 +1,4 @@
-import { MAINTAIN, PRUNE } from './statements.ts';
+import { MAINTAIN, PRUNE, WITHDRAW } from './statements.ts';
 import type { Pool } from '../shared/database.ts';
 import { runLoop, type Loop } from '../shared/run-loop.ts';
 import type { Logger } from '../shared/telemetry.ts';
@@ -33,13 +33,11 @@ export class Maintenance {
     const everyMs = retention.everyMs ?? 60_000;
     this.#loop = runLoop({
       round: async ({ signal }) => {
-        await this.#partitions(signal);
-        await this.#prune(signal);
+        // Each by itself: what keeps failing must not be the end of the other.
+        await this.#unlessItFails(() => this.#partitions(signal));
+        await this.#unlessItFails(() => this.#prune(signal));
         return everyMs;
       },
-      // A lock that was not free in a moment, or a database that is away: next time.
-      failed: (error) => log.warn({ err: error }, 'maintenance of outbox and inbox has to wait'),
-      backOff: () => everyMs,
     });
   }
 
@@ -47,15 +45,33 @@ export class Maintenance {
     return this.#loop.stop();
   }
 
-  async #partitions(signal: AbortSignal): Promise<void> {
-    const { outboxHours, inboxHours, partitionHours } = this.#retention;
-    while (!signal.aborted) {
-      const { rows: [row] } = await this.#pool.query<{ done: string | null }>({
-        ...MAINTAIN, values: [interval(outboxHours), interval(inboxHours), interval(partitionHours)],
-      });
-      if (row!.done === null) return;
-      this.#log.info({ done: row!.done }, 'partitions changed');
+  /** A lock that was not free in a moment, or a database that is away: next time. */
+  async #unlessItFails(work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#log.warn({ err: error }, 'maintenance of outbox and inbox has to wait');
     }
+  }
+
+  async #partitions(signal: AbortSignal): Promise<void> {
+    let finished = false;
+    try {
+      while (!signal.aborted && !finished) finished = !await this.#step();
+    } finally {
+      if (!finished) await this.#unlessItFails(() => this.#pool.query(WITHDRAW));
+    }
+  }
+
+  /** False if nothing was left to do. */
+  async #step(): Promise<boolean> {
+    const { outboxHours, inboxHours, partitionHours } = this.#retention;
+    const { rows: [row] } = await this.#pool.query<{ done: string | null }>({
+      ...MAINTAIN, values: [interval(outboxHours), interval(inboxHours), interval(partitionHours)],
+    });
+    if (row!.done === null) return false;
+    this.#log.info({ done: row!.done }, 'partitions changed');
+    return true;
   }
 
   async #prune(signal: AbortSignal): Promise<void> {

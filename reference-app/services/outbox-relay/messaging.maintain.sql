@@ -8,6 +8,7 @@ SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   p record;
   name text;
+  announced text;
   other text;
   key text;
   lower_key text;
@@ -23,14 +24,19 @@ BEGIN
   IF NOT pg_try_advisory_xact_lock(hashtext('messaging.maintain')) THEN
     RETURN NULL;
   END IF;
-  FOR p IN SELECT v.parent, greatest((SELECT max(q.upper) FROM messaging.partition q WHERE q.parent = v.parent), date_bin(p_width, now(), '2000-01-01Z')) AS next
-           FROM (VALUES ('outbox'), ('inbox')) AS v (parent) LOOP
+  FOR p IN SELECT v.parent, s.cleans, greatest((SELECT max(q.upper) FROM messaging.partition q WHERE q.parent = v.parent), date_bin(p_width, now(), '2000-01-01Z')) AS next
+           FROM (VALUES ('outbox'), ('inbox')) AS v (parent) CROSS JOIN (VALUES (true), (false)) AS s (cleans) ORDER BY s.cleans DESC, v.parent DESC LOOP
     name := format('%s_%s', p.parent, to_char(p.next AT TIME ZONE 'UTC', 'YYYYMMDD_HH24MISS'));
     rest := format('messaging.%I', p.parent || '_default')::regclass;
-    -- What was begun for another width must not stay: see below.
-    FOR other IN SELECT c.conname FROM pg_constraint c WHERE c.conrelid = rest AND c.contype = 'c' AND c.conname <> name LOOP
-      EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', rest, other);
-    END LOOP;
+    announced := format('%s_%s', name, extract(epoch FROM p_width));
+    -- First, for both: what was announced and is not made now must not stay, see below.
+    IF p.cleans THEN
+      FOR other IN SELECT c.conname FROM pg_constraint c
+                   WHERE c.conrelid = rest AND c.contype = 'c' AND (c.conname <> announced OR p.next >= now() + 7 * p_width) LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', rest, other);
+      END LOOP;
+      CONTINUE;
+    END IF;
     -- Far ahead, so that the default partition stays empty when nobody maintains for days: each new partition has to look through it.
     CONTINUE WHEN p.next >= now() + 7 * p_width;
     IF p.parent = 'outbox' THEN
@@ -41,26 +47,32 @@ BEGIN
     -- A large default partition is never looked through under the lock that a new partition takes. What lies in it, or may come soon, stays there.
     IF pg_relation_size(rest) > 8 * 1024 * 1024 THEN
       found_rows := p.next < now() + p_width;
-      IF NOT found_rows THEN
-        EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE %I >= %L AND %I < %L)', rest, key, lower_key, key, upper_key) INTO found_rows;
-      END IF;
+      SELECT c.convalidated INTO validated FROM pg_constraint c WHERE c.conrelid = rest AND c.conname = announced;
+      BEGIN
+        IF NOT found_rows AND validated IS NULL THEN
+          EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE %I >= %L AND %I < %L)', rest, key, lower_key, key, upper_key) INTO found_rows;
+          -- A constraint proves that it has no such rows. It is there for moments, a whole width before the first row could break it.
+          IF NOT found_rows THEN
+            EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I CHECK (%I < %L OR %I >= %L) NOT VALID', rest, announced, key, lower_key, key, upper_key);
+            RETURN 'announced ' || name;
+          END IF;
+        ELSIF NOT found_rows AND NOT validated THEN
+          EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT %I', rest, announced);
+          RETURN 'checked ' || name;
+        END IF;
+      EXCEPTION WHEN query_canceled OR check_violation THEN
+        -- So large that the time of a statement is not enough, which would be so each time; or there are such rows.
+        found_rows := true;
+      END;
       IF found_rows THEN
+        -- What was announced goes with the next step.
         INSERT INTO messaging.partition VALUES (name, p.parent, p.next, p.next + p_width);
         RETURN 'left to the default partition: ' || name;
-      END IF;
-      -- A constraint proves that it has no such rows. It is there for moments, a whole width before the first row could break it.
-      SELECT c.convalidated INTO validated FROM pg_constraint c WHERE c.conrelid = rest AND c.conname = name;
-      IF NOT FOUND THEN
-        EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I CHECK (%I < %L OR %I >= %L) NOT VALID', rest, name, key, lower_key, key, upper_key);
-        RETURN 'announced ' || name;
-      ELSIF NOT validated THEN
-        EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT %I', rest, name);
-        RETURN 'checked ' || name;
       END IF;
     END IF;
     BEGIN
       EXECUTE format('CREATE TABLE messaging.%I PARTITION OF messaging.%I FOR VALUES FROM (%L) TO (%L)', name, p.parent, lower_key, upper_key);
-      EXECUTE format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS %I', rest, name);
+      EXECUTE format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS %I', rest, announced);
     EXCEPTION WHEN check_violation THEN
       -- Nobody made it in time: rows of its time lie in the default partition already, and stay there.
       NULL;

@@ -98,4 +98,7 @@ export const TRY_LEAD = { name: 'relay-try-lead', text: 'SELECT pg_try_advisory_
 
 export const MAINTAIN = { name: 'relay-maintain', text: 'SELECT messaging.maintain($1::interval, $2::interval, $3::interval) AS done' };
 
+/** Takes back an announcement for a partition that is not made in this round: it would refuse rows one day. */
+export const WITHDRAW = { name: 'relay-withdraw', text: 'SELECT messaging.withdraw_announced()' };
+
 export const PRUNE = { name: 'relay-prune', text: 'SELECT messaging.prune($1::interval, $2::interval, $3::interval, $4::interval, $5) AS rows' };
