@@ -144,6 +144,18 @@ test('an endpoint that never answers does not hold up the end', async () => {
   }
 });
 
+test('a measurement that never ends does not hold up the end', async () => {
+  let measures = false;
+  const stop = start({
+    measure: () => {
+      measures = true;
+      return new Promise(() => undefined);
+    },
+  });
+  await eventually(() => measures, Boolean);
+  await stop();
+});
+
 test('a measurement that fails leaves the other values', async () => {
   age.set({ shard: 0 }, 2);
   start({ measure: () => Promise.reject(new Error('no database')) });

@@ -41,7 +41,7 @@ export function reportMetrics(options: ReporterOptions): RunningService {
   const hurry = new AbortController();
   const loop = runLoop({
     round: async () => {
-      await measure?.().catch((error: unknown) => logger.debug({ err: error }, 'not all metrics could be measured'));
+      if (measure) await unlessAborted(measure(), hurry.signal).catch((error: unknown) => logger.debug({ err: error }, 'not all metrics could be measured'));
       await reporter.report(AbortSignal.any([hurry.signal, AbortSignal.timeout(CALL_TIMEOUT_MS)]));
       return everyMs;
     },
@@ -61,6 +61,15 @@ export function reportMetrics(options: ReporterOptions): RunningService {
       await reporter.report(AbortSignal.timeout(LAST_CALL_TIMEOUT_MS)).catch((error: unknown) => logger.warn({ err: error }, 'CloudWatch did not take the last metrics'));
     },
   };
+}
+
+/** Waits for the work, less if the signal ends it. */
+function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const end = () => resolve();
+    signal.addEventListener('abort', end, { once: true });
+    void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', end));
+  });
 }
 
 class Reporter {
