@@ -257,7 +257,8 @@ export class Term {
     this.#measuredAt = performance.now();
     const { shard, shards } = this.#place;
     type Observed = { xid: string; at: string; back: boolean; since: string };
-    const { rows: [observed] } = await this.#client.query<Observed>({ ...OBSERVE, values: [this.#since, this.#observed?.at ?? this.#since] });
+    const values = [this.#since, this.#observed?.at ?? this.#since];
+    const { rows: [observed] } = await this.#client.query<Observed>({ ...OBSERVE, values });
     if (observed!.back) this.#since = observed!.since;
     if (observed!.back || !this.#observed) this.#observed = observed;
     await this.#unlessItFails('the oldest event', async () => {
