@@ -56,7 +56,7 @@ test('the inbox remembers for as long as queues can hold a message, or forever',
   const hours = (value?: string) => readConfig(Type.Object(inboxConfig), { INBOX_RETENTION_HOURS: value }).INBOX_RETENTION_HOURS;
   assert.deepEqual([hours(), hours('0'), hours('672')], [720, 0, 672]);
   for (const wrong of ['671.9', '24', '-1', 'month']) {
-    const names = (error: unknown) => error instanceof ConfigError && /INBOX_RETENTION_HOURS.* at least 672, since a queue/.test(error.message);
-    assert.throws(() => hours(wrong), names, wrong);
+    const message = /INBOX_RETENTION_HOURS.* at least 672, since a queue/;
+    assert.throws(() => hours(wrong), (error) => error instanceof ConfigError && message.test(error.message), wrong);
   }
 });
