@@ -33,7 +33,7 @@ export const MOVE_CURSOR = {
 };
 
 /**
- * A transaction that gets its id now gets this one or a later one, and writes after this time, unless the clock goes back: then
+ * A transaction that gets its id from now on gets this one or a later one, and writes after this time, unless the clock goes back: then
  * what was observed before ($2) is of the future, and `since` ($1) may be. The time comes first: the snapshot is taken later.
  */
 export const OBSERVE = {
