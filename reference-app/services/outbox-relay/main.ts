@@ -22,7 +22,7 @@ await runWorker('outbox-relay', {
     NOTIFICATION_RETENTION_HOURS: hours(24 * 30, 'sent notifications'),
     PARTITION_HOURS: Type.Number({ exclusiveMinimum: 0, default: 24, description: 'of how many hours the partitions of outbox and inbox are' }),
     RELAY_BUNDLE_KB: Type.Integer({
-      minimum: 0, maximum: 240, default: 0, description: 'to how many KB to fill a message with events; with 0 each message is one event, as a plain listener expects',
+      minimum: 0, maximum: 240, default: 0, description: 'how many KB of events one message may have; with 0 each message is one event, as a plain listener expects',
     }),
     RELAY_BUNDLE_LINGER_MS: Type.Integer({ minimum: 0, maximum: 40, default: 40, description: 'how many milliseconds events may wait to share a message' }),
     RELAY_CONCURRENCY: Type.Integer({ minimum: 1, maximum: 100, default: 16, description: 'how many PutEvents calls to run at once' }),
