@@ -5,6 +5,7 @@ import { fingerprint, parseIdempotencyKey, parseOrderRequest } from '../../servi
 import type { Pool } from '../../services/shared/database.ts';
 import { newEvent, newId } from '../../services/shared/events/index.ts';
 import { createApp } from '../../services/shared/http/app.ts';
+import { withoutAuthorization } from '../../services/shared/http/caller.ts';
 import { createLogger, registry } from '../../services/shared/telemetry.ts';
 import { commandPool, warm, type DatabaseLocation } from '../database/server.ts';
 
@@ -29,7 +30,7 @@ function noDatabase(): Pool {
 }
 
 function naiveApi(pool: Pool) {
-  const app = createApp({ logger, registry, ready: () => true });
+  const app = createApp({ logger, registry, ready: () => true, authentication: withoutAuthorization });
   app.post('/orders', async (request, reply) => {
     const key = parseIdempotencyKey(request.headers['idempotency-key']);
     const order = parseOrderRequest(request.body);
@@ -62,7 +63,7 @@ function naiveApi(pool: Pool) {
 
 const pool = kind === 'no database' ? noDatabase() : commandPool(location, connections, 'api-write-service');
 if (kind !== 'no database') await warm(pool, connections);
-const app = kind === 'naive' ? naiveApi(pool) : createWriteApi({ pool, logger, registry });
+const app = kind === 'naive' ? naiveApi(pool) : createWriteApi({ authentication: withoutAuthorization, pool, logger, registry });
 const url = await app.listen({ host: '127.0.0.1', port: 0 });
 process.send?.({ url });
 process.on('disconnect', () => process.exit(0));

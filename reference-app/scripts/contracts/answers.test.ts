@@ -7,6 +7,7 @@ import { documents } from './documents.ts';
 import { createReadApi } from '../../services/order-service/api-read-service/api.ts';
 import { createWriteApi } from '../../services/order-service/api-write-service/api.ts';
 import { newId } from '../../services/shared/events/index.ts';
+import { withoutAuthorization as authentication } from '../../services/shared/http/caller.ts';
 import { formatConsistencyToken } from '../../services/shared/http/consistency-token.ts';
 import { eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../../services/shared/testing.ts';
 
@@ -27,8 +28,8 @@ describe('the running services answer as the document says', () => {
     db = await server.database();
     await db.admin.query('INSERT INTO inventory.product (sku, name) VALUES (\'SKU-123\', \'A thing\')');
     await db.admin.query('INSERT INTO inventory.stock_level (sku, location, on_hand, reserved) VALUES (\'SKU-123\', \'MAIN\', 10, 3)');
-    write = createWriteApi({ pool: db.command, logger: silentLogger(), registry: new Registry() });
-    read = createReadApi({ reader: db.query, writer: db.query, logger: silentLogger(), registry: new Registry() });
+    write = createWriteApi({ authentication, pool: db.command, logger: silentLogger(), registry: new Registry() });
+    read = createReadApi({ authentication, reader: db.query, writer: db.query, logger: silentLogger(), registry: new Registry() });
     writes = watchAnswers(write, openapi);
     reads = watchAnswers(read, openapi);
     writeUrl = await write.listen({ host: '127.0.0.1', port: 0 });

@@ -17,6 +17,7 @@ import { createWriteApi } from '../../services/order-service/api-write-service/a
 import { parseBatch, parseEntry, parseOrderRequest } from '../../services/order-service/api-write-service/order-request.ts';
 import { routes as writeRoutes } from '../../services/order-service/api-write-service/routes.ts';
 import { newEvent, newId } from '../../services/shared/events/index.ts';
+import { withoutAuthorization as authentication } from '../../services/shared/http/caller.ts';
 import { HEALTH_PATHS } from '../../services/shared/http/health.ts';
 import { Problem } from '../../services/shared/http/problem.ts';
 import type { Routes } from '../../services/shared/http/route.ts';
@@ -103,8 +104,8 @@ describe('routes', () => {
   const pool = new pg.Pool();
   const common = { logger: silentLogger(), registry: new Registry() };
   const apis: [string, Routes, { served: ReadonlyMap<string, ReadonlySet<string>> }][] = [
-    ['write', writeRoutes, createWriteApi({ ...common, pool })],
-    ['read', readRoutes, createReadApi({ ...common, registry: new Registry(), reader: pool, writer: pool })],
+    ['write', writeRoutes, createWriteApi({ authentication, ...common, pool })],
+    ['read', readRoutes, createReadApi({ authentication, ...common, registry: new Registry(), reader: pool, writer: pool })],
   ];
   for (const [name, routes, app] of apis) {
     test(`what the ${name} service serves is what its routes say`, () => {

@@ -11,6 +11,7 @@ import { readForCommand, readStates, settle } from '../../services/order-service
 import { STATUSES, type Command } from '../../services/order-service/lifecycle/transitions.ts';
 import { orderStatusHandler } from '../../services/order-service/order-status/handler.ts';
 import { newId, type EventEnvelope } from '../../services/shared/events/index.ts';
+import { withoutAuthorization } from '../../services/shared/http/caller.ts';
 import type { Handler, Outcome } from '../../services/shared/messaging/handler.ts';
 import { handleOnce, handleOverdue } from '../../services/shared/messaging/inbox.ts';
 import { silentLogger, type TestDatabase } from '../../services/shared/testing.ts';
@@ -44,7 +45,7 @@ export async function plantIn(db: TestDatabase, plant: Plant): Promise<void> {
 /** The services themselves on PostgreSQL; only the bus and the queues between them are the test's. */
 export class PostgresWorld implements World {
   static api(db: TestDatabase) {
-    return createWriteApi({ pool: db.command, logger: silentLogger(), registry: new Registry() });
+    return createWriteApi({ authentication: withoutAuthorization, pool: db.command, logger: silentLogger(), registry: new Registry() });
   }
 
   readonly #db: TestDatabase;

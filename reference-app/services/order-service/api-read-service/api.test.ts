@@ -11,6 +11,7 @@ import { STATEMENT_TIMEOUT_MS, orderList } from './statements.ts';
 import { watchAnswers, type Watch } from '../../../scripts/contracts/answers.ts';
 import { documents } from '../../../scripts/contracts/documents.ts';
 import { newEvent, newId } from '../../shared/events/index.ts';
+import { withoutAuthorization as authentication } from '../../shared/http/caller.ts';
 import { formatConsistencyToken } from '../../shared/http/consistency-token.ts';
 import type { ProblemBody } from '../../shared/http/problem.ts';
 import { noteDeadLetters } from '../../shared/messaging/dead-letters.ts';
@@ -50,9 +51,9 @@ describe('api-read-service', () => {
       VALUES ('SKU-123', 'MAIN', 10, 3), ('SKU-123', 'EAST', 5, 0)`);
     reader = replicaPool();
     await eventually(() => reader.query('SELECT FROM inventory.stock_level').then((r) => r.rowCount, () => 0), (n) => n === 2);
-    writeApp = createWriteApi({ pool: db.command, logger: silentLogger(), registry: new Registry() });
+    writeApp = createWriteApi({ authentication, pool: db.command, logger: silentLogger(), registry: new Registry() });
     writeUrl = await writeApp.listen({ host: '127.0.0.1', port: 0 });
-    readApp = createReadApi({ reader, writer: db.query, logger: silentLogger(), registry });
+    readApp = createReadApi({ authentication, reader, writer: db.query, logger: silentLogger(), registry });
     watch = watchAnswers(readApp, (await documents()).openapi);
     url = await readApp.listen({ host: '127.0.0.1', port: 0 });
   });
@@ -111,7 +112,7 @@ describe('api-read-service', () => {
 
   /** The API with another replica, which it closes in the end. */
   async function serveFrom(t: TestContext, replica: pg.Pool): Promise<string> {
-    const app = createReadApi({ reader: replica, writer: db.query, logger: silentLogger(), registry: new Registry() });
+    const app = createReadApi({ authentication, reader: replica, writer: db.query, logger: silentLogger(), registry: new Registry() });
     t.after(async () => {
       await app.close();
       void replica.end();
@@ -270,7 +271,7 @@ describe('api-read-service', () => {
 
     it('answers from the writer when the replica is away, and stays ready', async (t) => {
       const gone = nowhere();
-      const app = createReadApi({ reader: gone, writer: db.query, logger: silentLogger(), registry: new Registry() });
+      const app = createReadApi({ authentication, reader: gone, writer: db.query, logger: silentLogger(), registry: new Registry() });
       t.after(async () => {
         await app.close();
         await gone.end();
@@ -293,7 +294,7 @@ describe('api-read-service', () => {
         host: '127.0.0.1', port: (mute.address() as AddressInfo).port, user: 'x', password: 'x', database: 'x', max: 2,
       });
       silent.on('error', () => undefined);
-      const app = createReadApi({ reader: silent, writer: db.query, logger: silentLogger(), registry: new Registry() });
+      const app = createReadApi({ authentication, reader: silent, writer: db.query, logger: silentLogger(), registry: new Registry() });
       t.after(async () => {
         for (const socket of sockets) socket.destroy();
         mute.close();
@@ -387,7 +388,7 @@ describe('api-read-service', () => {
 
     it('answers from the replica when the writer is away, with 503 and never 404 for what the replica lacks', async (t) => {
       const gone = nowhere();
-      const app = createReadApi({ reader, writer: gone, logger: silentLogger(), registry: new Registry() });
+      const app = createReadApi({ authentication, reader, writer: gone, logger: silentLogger(), registry: new Registry() });
       t.after(async () => {
         await app.close();
         await gone.end();
@@ -409,7 +410,7 @@ describe('api-read-service', () => {
 
     it('is not ready and says 503 when both are away', async (t) => {
       const gone = nowhere();
-      const app = createReadApi({ reader: gone, writer: gone, logger: silentLogger(), registry: new Registry() });
+      const app = createReadApi({ authentication, reader: gone, writer: gone, logger: silentLogger(), registry: new Registry() });
       t.after(async () => {
         await app.close();
         await gone.end();
@@ -423,7 +424,7 @@ describe('api-read-service', () => {
 
     it('spends no more connections on the writer than its pool has, and sheds the rest', async (t) => {
       const small = server.pool({ database: db.name, max: 2 });
-      const app = createReadApi({ reader, writer: small, logger: silentLogger(), registry: new Registry() });
+      const app = createReadApi({ authentication, reader, writer: small, logger: silentLogger(), registry: new Registry() });
       t.after(() => app.close());
       const base = await app.listen({ host: '127.0.0.1', port: 0 });
       const held = await Promise.all([small.connect(), small.connect()]);

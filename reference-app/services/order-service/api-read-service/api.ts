@@ -12,6 +12,7 @@ import { orderById, orderList, stockBySku, timeline } from './statements.ts';
 import type { OrderRow, StockRow, TimelineRow } from './statements.ts';
 import { orderView, stockView, timelineView, toSnake } from './views.ts';
 import { createApp, orderIdOf } from '../../shared/http/app.ts';
+import type { Authentication } from '../../shared/http/caller.ts';
 import { CONSISTENCY_TOKEN_HEADER, parseConsistencyToken } from '../../shared/http/consistency-token.ts';
 import { Problem, invalid } from '../../shared/http/problem.ts';
 import { queryReady } from '../../shared/http/readiness.ts';
@@ -25,12 +26,14 @@ export interface ReadApiDeps {
   readonly writer: Pool;
   readonly logger: Logger;
   readonly registry: Registry;
+  /** Recognises who sends a request. */
+  readonly authentication: Authentication;
 }
 
 const SCHEMAS = ['messaging', 'inventory', 'orders'] as const satisfies SchemaName[];
 
 /** The query side: orders, their lists and timelines, and stock. */
-export function createReadApi({ reader, writer, logger, registry }: ReadApiDeps): FastifyInstance {
+export function createReadApi({ reader, writer, logger, registry, authentication }: ReadApiDeps): FastifyInstance {
   const fallbacks = new Counter({
     name: 'read_your_writes_fallback_total',
     help: 'Reads that asked the writer because the replica was behind, did not have the row, or was away.',
@@ -39,7 +42,7 @@ export function createReadApi({ reader, writer, logger, registry }: ReadApiDeps)
   registerReplicaLag(reader, registry);
   const read = consistentReader({ reader, writer, logger, onFallback: () => fallbacks.inc() });
   const ready = queryReady(...[reader, writer].map((pool) => new RequiredReleases(pool, SCHEMAS, logger)));
-  const app = createApp({ logger, registry, ready });
+  const app = createApp({ logger, registry, ready, authentication });
 
   serve(app, routes.getOrder, async (request, reply) => {
     const orderId = orderIdOf(request);

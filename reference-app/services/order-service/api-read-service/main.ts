@@ -2,6 +2,7 @@ import Type from 'typebox';
 import { createReadApi } from './api.ts';
 import { STATEMENT_TIMEOUT_MS } from './statements.ts';
 import { databaseConfig, processConfig, readerConfig } from '../../shared/config.ts';
+import { withoutAuthorization } from '../../shared/http/caller.ts';
 import { createReaderPool, createWriterPool } from '../../shared/pools.ts';
 import { runService } from '../../shared/service.ts';
 import { registry } from '../../shared/telemetry.ts';
@@ -21,7 +22,7 @@ await runService('api-read-service', {
     const common = { logger, statementTimeoutMs: STATEMENT_TIMEOUT_MS };
     const reader = createReaderPool(env, { ...common, applicationName: name });
     const writer = createWriterPool(env, { ...common, applicationName: `${name}-fallback`, max: env.DB_FALLBACK_POOL_SIZE });
-    const app = createReadApi({ reader, writer, logger, registry });
+    const app = createReadApi({ authentication: withoutAuthorization, reader, writer, logger, registry });
     const url = await app.listen({ host: env.HOST, port: env.PORT });
     logger.info({ url }, 'listening');
     return {

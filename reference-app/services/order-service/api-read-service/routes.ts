@@ -17,6 +17,7 @@ export const routes = {
   getOrder: {
     method: 'GET',
     path: '/orders/:id',
+    scope: 'orders.read',
     summary: 'Show an order',
     params: Type.Object({ id: Uuid }),
     query,
@@ -33,6 +34,7 @@ export const routes = {
   getTimeline: {
     method: 'GET',
     path: '/orders/:id/timeline',
+    scope: 'orders.read',
     summary: 'Show what happened to an order',
     description: 'Every event with its cause, and the status changes.',
     params: Type.Object({ id: Uuid }),
@@ -44,6 +46,7 @@ export const routes = {
   listOrders: {
     method: 'GET',
     path: '/orders',
+    scope: 'orders.read',
     summary: 'List orders',
     description: 'Newest first, in pages.',
     query: ListQuery,
@@ -58,6 +61,7 @@ export const routes = {
   getStock: {
     method: 'GET',
     path: '/inventory/:sku',
+    scope: 'orders.read',
     summary: 'Show the stock of a SKU',
     params: Type.Object({ sku: Sku }),
     query,

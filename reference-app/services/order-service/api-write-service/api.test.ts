@@ -15,6 +15,7 @@ import { fingerprint } from './order-request.ts';
 import { watchAnswers, type Watch } from '../../../scripts/contracts/answers.ts';
 import { documents } from '../../../scripts/contracts/documents.ts';
 import { parseEnvelope, newEvent, newId } from '../../shared/events/index.ts';
+import { withoutAuthorization as authentication } from '../../shared/http/caller.ts';
 import { parseConsistencyToken } from '../../shared/http/consistency-token.ts';
 import type { ProblemBody } from '../../shared/http/problem.ts';
 import { createLogger } from '../../shared/telemetry.ts';
@@ -37,7 +38,7 @@ describe('api-write-service', () => {
     server = await startTestServer();
     db = await server.database();
     await db.admin.query('INSERT INTO inventory.product (sku, name) SELECT sku, sku FROM unnest($1::text[]) AS s (sku)', [SKUS]);
-    app = createWriteApi({ pool: db.command, logger: silentLogger(), registry });
+    app = createWriteApi({ authentication, pool: db.command, logger: silentLogger(), registry });
     watch = watchAnswers(app, (await documents()).openapi);
     url = await app.listen({ host: '127.0.0.1', port: 0 });
   });
@@ -124,7 +125,7 @@ describe('api-write-service', () => {
   it('writes one log line per order with order id and trace id', async (t) => {
     const lines: string[] = [];
     const logged = createWriteApi({
-      pool: db.command, registry: new Registry(), logger: createLogger({ service: 'test' }, { write: (line) => void lines.push(line) }),
+      authentication, pool: db.command, registry: new Registry(), logger: createLogger({ service: 'test' }, { write: (line) => void lines.push(line) }),
     });
     t.after(() => logged.close());
     const base = await logged.listen({ host: '127.0.0.1', port: 0 });
@@ -553,7 +554,7 @@ describe('api-write-service', () => {
       const away = new pg.Pool({ host: '127.0.0.1', port: 1, user: 'x', password: 'x', database: 'x' });
       const lines: { level: string; err?: unknown }[] = [];
       const logger = createLogger({ service: 'test' }, { write: (line) => void lines.push(JSON.parse(line) as typeof lines[number]) });
-      const lonely = createWriteApi({ pool: away, logger, registry: new Registry() });
+      const lonely = createWriteApi({ authentication, pool: away, logger, registry: new Registry() });
       t.after(async () => {
         await lonely.close();
         await away.end();
@@ -574,7 +575,7 @@ describe('api-write-service', () => {
 
     it('is not ready while the schema is missing, and says 503', async (t) => {
       const empty = server.pool({ database: 'postgres', max: 2 });
-      const early = createWriteApi({ pool: empty, logger: silentLogger(), registry: new Registry() });
+      const early = createWriteApi({ authentication, pool: empty, logger: silentLogger(), registry: new Registry() });
       t.after(() => early.close());
       const base = await early.listen({ host: '127.0.0.1', port: 0 });
       assert.equal((await fetch(`${base}/readyz`)).status, 503);
@@ -638,7 +639,7 @@ describe('api-write-service', () => {
     const { user, password, database } = db.command.options;
     const pool = new pg.Pool({ host: '127.0.0.1', port: (proxy.address() as AddressInfo).port, user, password, database });
     pool.on('error', () => undefined);
-    const cut = createWriteApi({ pool, logger: silentLogger(), registry: new Registry() });
+    const cut = createWriteApi({ authentication, pool, logger: silentLogger(), registry: new Registry() });
     t.after(async () => {
       await cut.close();
       await pool.end();
@@ -662,7 +663,7 @@ describe('api-write-service', () => {
 
   it('bounds the memory of requests in work, and single orders still get through', { timeout: 60_000 }, async (t) => {
     const metrics = new Registry();
-    const small = createWriteApi({ pool: db.command, logger: silentLogger(), registry: metrics });
+    const small = createWriteApi({ authentication, pool: db.command, logger: silentLogger(), registry: metrics });
     const base = new URL(await small.listen({ host: '127.0.0.1', port: 0 }));
     const clients: Socket[] = [];
     t.after(async () => {
@@ -719,7 +720,7 @@ describe('api-write-service', () => {
   });
 
   it('cuts clients that send their request too slowly, soon after their time is over', { timeout: 60_000 }, async (t) => {
-    const slow = createWriteApi({ pool: db.command, logger: silentLogger(), registry: new Registry() });
+    const slow = createWriteApi({ authentication, pool: db.command, logger: silentLogger(), registry: new Registry() });
     const clients: Socket[] = [];
     t.after(() => {
       clients.forEach((client) => client.destroy());
@@ -748,7 +749,7 @@ describe('api-write-service', () => {
     const lock = await lockPool.connect();
     await lock.query('BEGIN');
     await lock.query('LOCK TABLE orders.orders IN ACCESS EXCLUSIVE MODE');
-    const stopping = createWriteApi({ pool: db.command, logger: silentLogger(), registry: new Registry() });
+    const stopping = createWriteApi({ authentication, pool: db.command, logger: silentLogger(), registry: new Registry() });
     t.after(() => stopping.close());
     const base = await stopping.listen({ host: '127.0.0.1', port: 0 });
     const inFlight = postTo(base, camel);

@@ -15,6 +15,7 @@ import type { OrderRequest, Style } from './order-request.ts';
 import { routes } from './routes.ts';
 import { newEvent, newId } from '../../shared/events/index.ts';
 import { createApp, jsonBody, orderIdOf } from '../../shared/http/app.ts';
+import type { Authentication } from '../../shared/http/caller.ts';
 import { CONSISTENCY_TOKEN_HEADER, formatConsistencyToken } from '../../shared/http/consistency-token.ts';
 import { limitBytesInFlight } from '../../shared/http/in-flight.ts';
 import { invalid, Problem } from '../../shared/http/problem.ts';
@@ -27,6 +28,8 @@ export interface WriteApiDeps {
   readonly pool: Pool;
   readonly logger: Logger;
   readonly registry: Registry;
+  /** Recognises who sends a request. */
+  readonly authentication: Authentication;
   /** The `gatherMs` of its group commit. */
   readonly gatherMs?: number;
 }
@@ -36,7 +39,7 @@ const VERSION = 1;
 const MAX_BYTES_IN_FLIGHT = 48 * 1024 * 1024;
 
 /** The command side: takes orders in. */
-export function createWriteApi({ pool, logger, registry, gatherMs = 0 }: WriteApiDeps): FastifyInstance {
+export function createWriteApi({ pool, logger, registry, authentication, gatherMs = 0 }: WriteApiDeps): FastifyInstance {
   const created = new Counter({ name: 'orders_created_total', help: 'Orders accepted.', registers: [registry] });
   const idempotency = new Counter({
     name: 'idempotency_requests_total',
@@ -46,7 +49,8 @@ export function createWriteApi({ pool, logger, registry, gatherMs = 0 }: WriteAp
   });
   const intake = new GroupCommit(pool, { gatherMs });
   const change = createChanger(pool, registry);
-  const app = createApp({ logger, registry, ready: writerReady(new RequiredReleases(pool, ['messaging', 'inventory', 'orders'], logger)) });
+  const ready = writerReady(new RequiredReleases(pool, ['messaging', 'inventory', 'orders'], logger));
+  const app = createApp({ logger, registry, ready, authentication });
   limitBytesInFlight(app, registry, MAX_BYTES_IN_FLIGHT);
   app.addContentTypeParser('application/merge-patch+json', { parseAs: 'buffer' }, jsonBody);
 

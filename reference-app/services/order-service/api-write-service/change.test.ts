@@ -10,6 +10,7 @@ import { inventoryHandler } from '../../inventory-service/handler.ts';
 import { createNotificationHandler } from '../../notification-service/handler.ts';
 import { READ } from '../../outbox-relay/statements.ts';
 import { newId, type EventEnvelope, type EventType } from '../../shared/events/index.ts';
+import { withoutAuthorization } from '../../shared/http/caller.ts';
 import type { Handler } from '../../shared/messaging/handler.ts';
 import { handleOnce } from '../../shared/messaging/inbox.ts';
 import { silentLogger, startTestServer, type TestDatabase, type TestServer } from '../../shared/testing.ts';
@@ -30,7 +31,7 @@ describe('commands about orders', () => {
     await db.admin.query(`INSERT INTO inventory.product VALUES ('A', 'A'), ('B', 'B'), ('C', 'C');
       INSERT INTO inventory.stock_level (sku, on_hand) VALUES ('A', 1000), ('B', 1000), ('C', 3);
       INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) SELECT sku, location, 'RECEIPT', on_hand, 0 FROM inventory.stock_level`);
-    app = createWriteApi({ pool: db.command, logger: silentLogger(), registry: new Registry() });
+    app = createWriteApi({ authentication: withoutAuthorization, pool: db.command, logger: silentLogger(), registry: new Registry() });
     watch = watchAnswers(app, (await documents()).openapi);
   });
   after(async () => {

@@ -1,6 +1,7 @@
 import Type from 'typebox';
 import { createWriteApi } from './api.ts';
 import { databaseConfig, processConfig } from '../../shared/config.ts';
+import { withoutAuthorization } from '../../shared/http/caller.ts';
 import { createWriterPool } from '../../shared/pools.ts';
 import { runService } from '../../shared/service.ts';
 import { registry } from '../../shared/telemetry.ts';
@@ -18,7 +19,7 @@ await runService('api-write-service', {
   async start({ config: env, logger, name }) {
     // Longer than this, no client waits for its 202.
     const pool = createWriterPool(env, { applicationName: name, logger, statementTimeoutMs: 5_000 });
-    const app = createWriteApi({ pool, logger, registry, gatherMs: env.INTAKE_GATHER_MS });
+    const app = createWriteApi({ authentication: withoutAuthorization, pool, logger, registry, gatherMs: env.INTAKE_GATHER_MS });
     const url = await app.listen({ host: env.HOST, port: env.PORT });
     logger.info({ url }, 'listening');
     return {

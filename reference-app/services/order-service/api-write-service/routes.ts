@@ -34,6 +34,7 @@ export const routes = {
   createOrder: {
     method: 'POST',
     path: '/orders',
+    scope: 'orders.write',
     summary: 'Place an order',
     description: 'Takes the order in and answers at once; stock is decided afterwards. The answer uses the field names of the request.',
     headers: Type.Object({ 'Idempotency-Key': Type.Optional(IdempotencyKey) }),
@@ -53,6 +54,7 @@ export const routes = {
   createOrders: {
     method: 'POST',
     path: '/orders/batch',
+    scope: 'orders.write',
     summary: 'Place many orders',
     description: `Up to ${BATCH_LIMIT} orders, each with an outcome of its own, in the order of the request. An idempotency key belongs to a single order.`,
     bodyLimit: BATCH_BODY_LIMIT,
@@ -78,6 +80,7 @@ export const routes = {
   updateOrder: {
     method: 'PATCH',
     path: '/orders/:id',
+    scope: 'orders.write',
     summary: 'Change the items of an order',
     description: 'A merge patch (RFC 7396): the list of items replaces the old one. Stock is decided afterwards, about the difference only; if it is not enough, '
       + 'the order stays as it was. Possible when the order is CONFIRMED.',
@@ -93,6 +96,7 @@ export const routes = {
   cancelOrder: {
     method: 'POST',
     path: '/orders/:id/cancel',
+    scope: 'orders.write',
     summary: 'Cancel an order',
     description: 'Possible when the order is PENDING or CONFIRMED. The order is CANCELLED as soon as its stock is given back.',
     params,

@@ -7,6 +7,7 @@ import { measureOverdue, runSweeper, sweep } from './sweeper.ts';
 import { EXPIRING, type Status } from './transitions.ts';
 import { inventoryHandler } from '../../inventory-service/handler.ts';
 import { newEvent, newId, type EventEnvelope, type EventType } from '../../shared/events/index.ts';
+import { withoutAuthorization } from '../../shared/http/caller.ts';
 import type { Handler } from '../../shared/messaging/handler.ts';
 import { handleOnce } from '../../shared/messaging/inbox.ts';
 import { registry } from '../../shared/telemetry.ts';
@@ -212,7 +213,7 @@ test('an update that nobody answers leaves the order with its items, and the sto
   await decideOn([orderId!]);
   await deliver(inventoryHandler, 'OrderConfirmed', [orderId!]);
   const { rows: [before] } = await db.admin.query('SELECT on_hand, reserved FROM inventory.stock_level');
-  const app = createWriteApi({ pool: db.command, logger: silentLogger(), registry: new Registry() });
+  const app = createWriteApi({ authentication: withoutAuthorization, pool: db.command, logger: silentLogger(), registry: new Registry() });
   const patched = await app.inject({ method: 'PATCH', url: `/orders/${orderId}`, headers: { 'if-match': '*' }, payload: { items: [{ sku: 'A', quantity: 5 }] } });
   assert.equal(patched.statusCode, 202);
   await app.close();

@@ -8,8 +8,9 @@ import { Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
 import { UUID, newId, normalId } from '../events/ids.ts';
 import { continueTrace, traceIdOf } from '../trace-context.ts';
+import type { Authentication, Caller } from './caller.ts';
 import { HEALTH_PATHS, healthAnswer } from './health.ts';
-import type { ReadyCheck } from './health.ts';
+import type { Readiness, ReadyCheck } from './health.ts';
 import { PROBLEM_MEDIA_TYPE, Problem, invalid } from './problem.ts';
 
 declare module 'fastify' {
@@ -24,6 +25,8 @@ declare module 'fastify' {
     traceparent: string;
     /** Shown in the log line of the request. */
     orderId: string | undefined;
+    /** Who sent the request, on every route that needs a scope. */
+    caller: Caller;
   }
 }
 
@@ -32,6 +35,8 @@ export interface AppOptions {
   readonly registry: Registry;
   /** Whether the service can do its work now (database reachable, schema there). */
   readonly ready: ReadyCheck;
+  /** Recognises who sends a request. */
+  readonly authentication: Authentication;
 }
 
 const UNAVAILABLE = 503;
@@ -40,7 +45,7 @@ const EXPLAIN_MS = 1_000;
 export const BODY_LIMIT = 64 * 1024;
 
 /** The common part of every HTTP API of the system: limits, problems, health, trace context, log line, metrics. */
-export function createApp({ logger, registry, ready }: AppOptions): FastifyInstance {
+export function createApp({ logger, registry, ready, authentication }: AppOptions): FastifyInstance {
   const app = Fastify({
     logger: false,
     bodyLimit: BODY_LIMIT,
@@ -81,6 +86,7 @@ export function createApp({ logger, registry, ready }: AppOptions): FastifyInsta
   app.decorate('served', routes);
   app.decorateRequest('traceparent', '');
   app.decorateRequest('orderId', undefined);
+  app.decorateRequest('caller');
   app.addHook('preClose', async () => app.drain());
   app.addHook('onRoute', ({ url, method }) => {
     const methods = routes.get(url) ?? new Set();
@@ -98,6 +104,9 @@ export function createApp({ logger, registry, ready }: AppOptions): FastifyInsta
     });
     // Before the body is looked at: what is wrong with a request to nowhere is its address.
     if (request.is404) throw nothingHere(request, routes);
+    const scope = request.routeOptions.config.route?.scope;
+    // Before the body is read: a stranger makes no work.
+    if (scope !== undefined) request.caller = await authentication.authenticate(request.headers.authorization, scope);
   });
 
   // When the answer is sent, not when the request came: the server waits for connections that stay open.
@@ -145,9 +154,14 @@ export function createApp({ logger, registry, ready }: AppOptions): FastifyInsta
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, jsonBody);
 
+  async function readiness(): Promise<Readiness> {
+    if (draining) return 'The service is stopping.';
+    const recognises = await authentication.ready();
+    return recognises === true ? ready() : recognises;
+  }
   for (const path of HEALTH_PATHS) {
     app.get(path, async (_request, reply) => {
-      const answer = await healthAnswer(path, { ready: () => (draining ? 'The service is stopping.' : ready()), registry });
+      const answer = await healthAnswer(path, { ready: readiness, registry });
       return reply.code(answer?.status ?? 404).type(answer?.contentType ?? 'text/plain').send(answer?.body);
     });
   }

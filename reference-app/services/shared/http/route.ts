@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import Type, { type TObject, type TSchema } from 'typebox';
 import { underBothBases } from './app.ts';
+import type { RouteScope } from './caller.ts';
 import type { ProblemName } from './problem.ts';
 
 declare module 'fastify' {
@@ -27,6 +28,8 @@ export interface Route {
   readonly path: string;
   readonly summary: string;
   readonly description?: string;
+  /** What a token must allow; the handler finds its owner in `request.caller`. */
+  readonly scope: RouteScope;
   readonly params?: TObject;
   readonly query?: TObject;
   /** Names as they are usually written, `Idempotency-Key`; those of `COMMON_REQUEST_HEADERS` go without saying. */
