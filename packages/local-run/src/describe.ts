@@ -9,7 +9,7 @@ import type { builtInServices } from './services.ts';
 type BuiltIn = ReturnType<typeof builtInServices>;
 
 /** A run as its callers see it. */
-export function describeRun(prepared: PreparedRun, stop: () => Promise<void>): LocalRun {
+export function describeRun(prepared: PreparedRun, { stop, deploy }: Pick<LocalRun, 'stop' | 'deploy'>): LocalRun {
   const { context, services, builtIn, warnings, withoutMeaning, environment } = prepared;
   const { workloads } = context;
   const queues = describeQueues(builtIn, workloads, deadLetterArns(prepared.model));
@@ -17,6 +17,7 @@ export function describeRun(prepared: PreparedRun, stop: () => Promise<void>): L
   const addresses = services.flatMap(({ name, url }) => (url === undefined ? [] : [[name, url] as const]));
   return {
     stop,
+    deploy,
     warnings,
     withoutMeaning,
     environment: environment(),

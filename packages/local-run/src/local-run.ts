@@ -196,6 +196,15 @@ export interface LocalRun {
    * @throws LocalRunError when there is no replica
    */
   failover(): Promise<Failover>;
+  /**
+   * Deploys another version of the programs in containers, as a deployment of its stacks does: runs the jobs that have changed, such as a
+   * migration, and then replaces the workloads that have changed one by one, each by a rolling update. Functions and resources stay as they
+   * are; a warning names those that the new version changes. Returns the names of the jobs that ran and of the workloads that are new.
+   *
+   * @param assemblyDir the output folder of `cdk synth` of the other version
+   * @throws LocalRunError when a job fails or a workload does not get ready: it keeps its version, and so do those after it
+   */
+  deploy(assemblyDir: string, signal?: AbortSignal): Promise<{ readonly jobs: string[]; readonly workloads: string[] }>;
   /** No message, event or retry waits for a workload that runs. Messages that only other programs read do not count. */
   idle(): boolean;
   /** Signals one process of a workload, and returns its id. @default SIGKILL, the first replica */

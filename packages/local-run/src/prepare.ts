@@ -4,6 +4,7 @@ import { nameWhatIsNotMade } from './assembly/not-made.ts';
 import { placeOf } from './assembly/place.ts';
 import { namedType, TEMPLATE_TYPES, TEMPLATE_WITHOUT_MEANING } from './assembly/types.ts';
 import type { ResourceType } from './assembly/types.ts';
+import { KubernetesReader } from './kubernetes/kubernetes.ts';
 import type { LocalRunOptions } from './local-run.ts';
 import type { Log } from './log.ts';
 import { callersEnvironment, localEnvironment } from './processes/environment.ts';
@@ -25,6 +26,8 @@ export interface PreparedRun {
   readonly withoutMeaning: ReadonlyMap<string, number>;
   /** The names that a port was asked for. */
   readonly portNames: ReadonlySet<string>;
+  /** The programs of another version of the stacks, with the addresses of this run. They are not started. */
+  programsOf(version: Assembly): { readonly model: Model; readonly workloads: Workloads };
   /** The variables with which clients call the services. */
   environment(): Record<string, string>;
 }
@@ -50,7 +53,7 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
   const place = placeOf(assembly, warn);
   const otherEndpoints = byServiceName(options.otherEndpoints);
   const aws = () => ({ region: place.region, otherServices: builtIn.otherServices.address });
-  const workloads = new Workloads({
+  const newWorkloads = () => new Workloads({
     ...surroundings,
     port,
     onFailure: (sentence) => options.onFailure?.(sentence),
@@ -68,7 +71,7 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
     ...place,
     ...surroundings,
     assembly,
-    workloads,
+    workloads: newWorkloads(),
     port,
     warn,
     fresh: options.fresh ?? false,
@@ -91,12 +94,13 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
   const builtIn = builtInServices(context);
   const services: LocalService[] = [...Object.values(builtIn), ...(options.services ?? []).map((make) => make(context))];
   const types = Object.assign({}, TEMPLATE_TYPES, ...services.map((service) => service.types)) as Record<string, ResourceType>;
-  const model = new Model(assembly, {
+  const modelOf = (version: Assembly) => new Model(version, {
     ...place,
     parameters: options.parameters ?? {},
     resourceType: (type) => types[type] ?? namedType(type),
     secretValue: (id) => builtIn.secretsManager.store.value(id),
   });
+  const model = modelOf(assembly);
   nameWhatIsNotMade(model, {
     made: types,
     withoutMeaning: [TEMPLATE_WITHOUT_MEANING, ...services.map((service) => service.withoutMeaning ?? {})],
@@ -109,6 +113,12 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
     builtIn,
     services,
     model,
+    programsOf: (version) => {
+      const programs = { model: modelOf(version), workloads: newWorkloads() };
+      const changed = { assembly: version, workloads: programs.workloads, warn: context.report, leaveOut: () => undefined };
+      new KubernetesReader({ ...context, ...changed }).read(programs.model);
+      return programs;
+    },
     warnings,
     withoutMeaning,
     portNames,

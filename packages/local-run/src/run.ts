@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { readAssembly } from './assembly/assembly.ts';
 import { checkParameters } from './assembly/parameters.ts';
 import { count } from './count.ts';
+import { deploy } from './deploy.ts';
 import { describeRun } from './describe.ts';
 import { LocalRunError, messageOf } from './errors.ts';
 import type { LocalRun, LocalRunOptions } from './local-run.ts';
@@ -44,7 +45,10 @@ export async function startLocal(options: LocalRunOptions): Promise<LocalRun> {
     await startWorkloads(prepared, steps, options);
     for (const warning of prepared.warnings) log('warn', warning);
     log('info', 'Without a meaning on one machine.', Object.fromEntries(prepared.withoutMeaning));
-    return describeRun(prepared, () => steps.stop());
+    return describeRun(prepared, {
+      stop: () => steps.stop(),
+      deploy: (dir, signal) => deploy(prepared, readAssembly(dir, options.stacks), signal),
+    });
   } catch (error) {
     await steps.stop().catch(() => undefined);
     throw error;

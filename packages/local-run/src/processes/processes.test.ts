@@ -278,3 +278,51 @@ test('a single workload that could share a process has its own', async (context)
   assert.equal(await workloads.start(new AbortController().signal), '1 process of 1 workload');
   assert.deepEqual(workloads.running[0]!.pods[0]!.logFiles, [join(folder, 'relay.log')]);
 });
+
+/** Answers with its version once it is started, and ends in order. */
+const VERSIONED = `const server = require('node:http').createServer((request, response) => {
+    response.setHeader('connection', 'close').end(process.env.VERSION);
+  }).listen(process.env.PORT, '127.0.0.1');
+  process.on('SIGTERM', () => server.close(() => process.exit(0)));`;
+
+test('another version takes the place of a workload replica by replica, and no request fails', async (context) => {
+  const folder = temporaryFolder(context);
+  const versionOf = (version: string, script = VERSIONED) => {
+    const workloads = workloadsIn(context, folder, undefined, {
+      environment: (spec, ports) => ({ ...spec.environment, PORT: String(ports.get(80)) }),
+    });
+    const readinessProbe = { kind: 'http', path: '/', port: 80, initialDelaySeconds: 0, periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 1 } as const;
+    const main = { name: 'main', command: ['node', '-e', script], folder, environment: { VERSION: version }, ports: [{ port: 80 }], readinessProbe };
+    workloads.add({ kind: 'Deployment', name: 'web', replicas: 2, pod: { ...job('').pod, labels: { app: 'web' }, containers: [main] } });
+    workloads.addJob(job(`require('node:fs').appendFileSync(${JSON.stringify(join(folder, 'jobs'))}, '${version === '3' ? '2' : version}')`));
+    return workloads;
+  };
+  const run = versionOf('1');
+  const ports = await run.expose({ name: 'web', namespace: 'default', selector: { app: 'web' }, ports: [{ port: 80, targetPort: 80 }] });
+  const signal = new AbortController().signal;
+  await run.start(signal);
+
+  const answers: string[] = [];
+  let fewest = 2;
+  let stopped = false;
+  const asking = (async () => {
+    while (!stopped) {
+      answers.push(await fetch(`http://127.0.0.1:${ports.get(80)}`).then((answer) => answer.text(), (error: Error) => error.message));
+      fewest = Math.min(fewest, run.running[0]!.ports(80).length);
+    }
+  })();
+  const before = run.running[0]!.pids();
+  assert.deepEqual(await run.replace(versionOf('2'), signal), { jobs: ['migrate'], workloads: ['web'] });
+  await eventually(() => answers.at(-1) === '2', 'an answer of the new version');
+  assert.deepEqual(before.filter((pid) => processStart(pid) !== undefined), []);
+  assert.equal(run.running[0]!.pids().length, 2);
+  assert.deepEqual(await run.replace(versionOf('2'), signal), { jobs: [], workloads: [] });
+  const broken = run.replace(versionOf('3', 'console.log("no such module"); process.exit(1)'), signal);
+  await assert.rejects(broken, /^LocalRunError: The new version of web did not get ready, so the old one goes on: .*no such module/s);
+  stopped = true;
+  await asking;
+  assert.deepEqual([...new Set(answers)], ['1', '2']);
+  assert.equal(fewest, 2, 'ready replicas');
+  assert.equal(answers.at(-1), '2');
+  assert.equal(readFileSync(join(folder, 'jobs'), 'utf8'), '2');
+});

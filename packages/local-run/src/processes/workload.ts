@@ -105,16 +105,27 @@ export class Pod {
   }
 }
 
+const READY_POLL_MS = 25;
+
 /** A Deployment, a StatefulSet or a function: its replicas. */
 export class Workload {
-  readonly spec: WorkloadSpec;
-  readonly pods: readonly Pod[];
+  readonly #host: PodHost;
+  readonly #pods: Pod[];
+  #spec: WorkloadSpec;
 
   constructor(spec: WorkloadSpec, host: Host, changed: () => void = () => undefined) {
-    this.spec = spec;
-    const title = (index: number) => (spec.replicas === 1 ? spec.name : `${spec.name}-${index + 1}`);
-    this.pods = Array.from({ length: spec.replicas }, (_, index) => new Pod(title(index), spec.pod, { ...host, changed }));
+    this.#spec = spec;
+    this.#host = { ...host, changed };
+    this.#pods = Array.from({ length: spec.replicas }, (_, index) => this.#newPod(index));
   }
+
+  #newPod(index: number): Pod {
+    const { name, replicas, pod } = this.#spec;
+    return new Pod(replicas === 1 ? name : `${name}-${index + 1}`, pod, this.#host);
+  }
+
+  get spec(): WorkloadSpec { return this.#spec; }
+  get pods(): readonly Pod[] { return this.#pods; }
 
   get name(): string { return this.spec.name; }
   get ready(): boolean { return this.pods.every((pod) => pod.ready); }
@@ -136,6 +147,30 @@ export class Workload {
 
   start(): void {
     for (const pod of this.pods) pod.start();
+  }
+
+  /**
+   * Replaces its replicas one by one: a new one has to be ready before an old one stops, as in a rolling update.
+   *
+   * @throws LocalRunError when a new one does not get ready within `deadlineMs`; the old one goes on
+   */
+  async replace(pod: PodSpec, deadlineMs: number, signal: AbortSignal): Promise<void> {
+    this.#spec = { ...this.#spec, pod };
+    for (const [index, old] of this.#pods.entries()) {
+      const next = this.#newPod(index);
+      next.start();
+      const deadline = Date.now() + deadlineMs;
+      while (!next.ready) {
+        if (signal.aborted || next.crashLooping || Date.now() > deadline) {
+          await next.stop();
+          signal.throwIfAborted();
+          throw new LocalRunError(`The new version of ${this.name} did not get ready, so the old one goes on: ${next.failure ?? 'see its log'}`);
+        }
+        await delay(READY_POLL_MS);
+      }
+      this.#pods[index] = next;
+      await old.stop();
+    }
   }
 
   drain(): void {

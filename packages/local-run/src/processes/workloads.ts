@@ -166,6 +166,33 @@ export class Workloads {
     }
   }
 
+  /**
+   * Replaces the programs by those of another version: runs the jobs that are not the same, then replaces the workloads that are not, one
+   * after the other. Returns the names of both.
+   *
+   * @throws LocalRunError when a job fails, or a workload does not get ready; those before it have the new version
+   */
+  async replace(version: Workloads, signal: AbortSignal): Promise<{ jobs: string[]; workloads: string[] }> {
+    if (this.#sharing.length > 0) throw new LocalRunError('Workloads that share a process cannot get another version one by one: start the run without sharedProcess.');
+    const others = version.running.filter(({ name }) => this.running.every((workload) => workload.name !== name)).map(({ name }) => name);
+    if (others.length > 0) throw new LocalRunError(`The new version has ${others.join(', ')}, which this run does not have: stop it, and start one of the new version.`);
+    const done = { jobs: [] as string[], workloads: [] as string[] };
+    for (const job of version.jobs) {
+      const index = this.jobs.findIndex(({ name }) => name === job.name);
+      if (isSame(this.jobs[index], job)) continue;
+      await this.runJob(job, signal);
+      this.jobs.splice(index < 0 ? this.jobs.length : index, 1, job);
+      done.jobs.push(job.name);
+    }
+    for (const workload of this.running) {
+      const next = version.running.find(({ name }) => name === workload.name)?.spec;
+      if (next === undefined || isSame(workload.spec.pod, next.pod)) continue;
+      await workload.replace(next.pod, READY_DEADLINE_MS, signal);
+      done.workloads.push(workload.name);
+    }
+    return done;
+  }
+
   /** Signals one process of a workload, and returns its id. */
   kill(name: string, signal: NodeJS.Signals, replica: number): number {
     const workload = this.running.find((candidate) => candidate.name === name);
@@ -183,6 +210,11 @@ export class Workloads {
     await Promise.all(this.running.filter((workload) => !exposed(workload)).map((workload) => workload.stop()));
     await this.#balancerThread?.close();
   }
+}
+
+/** Whether two descriptions say the same. */
+function isSame(one: unknown, other: unknown): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
 }
 
 function notReady(waiting: readonly Workload[]): LocalRunError {
