@@ -5,13 +5,15 @@ import type { Logger } from '../shared/telemetry.ts';
 
 /** One number for every run of this job against a database; any other tool uses another. */
 const LOCK = 4_715_330_219;
+const LOCK_POLL_MS = 100;
 
 /** Runs one after another what several processes started at once. The lock ends with the connection. */
 export async function withMigrationLock<T>(client: ClientBase, logger: Logger, work: () => Promise<T>): Promise<T> {
-  const { rows: [lock] } = await client.query<{ taken: boolean }>('SELECT pg_try_advisory_lock($1) AS taken', [LOCK]);
-  if (!lock?.taken) {
+  const isTaken = async () => (await client.query<{ taken: boolean }>('SELECT pg_try_advisory_lock($1) AS taken', [LOCK])).rows[0]!.taken;
+  if (!await isTaken()) {
     logger.info('another migration is running; waiting');
-    await client.query('SELECT pg_advisory_lock($1)', [LOCK]);
+    // Not in a statement that waits: CREATE INDEX CONCURRENTLY of the other one would wait for this one.
+    do await sleep(LOCK_POLL_MS * (1 + Math.random())); while (!await isTaken());
   }
   try {
     return await work();
@@ -19,6 +21,9 @@ export async function withMigrationLock<T>(client: ClientBase, logger: Logger, w
     await client.query('SELECT pg_advisory_unlock($1)', [LOCK]).catch(() => undefined);
   }
 }
+
+const LOCK_TIMEOUT_MS = 2_000;
+const LOCK_WAIT_MS = 120_000;
 
 /** The work on a database that others use at the same time. */
 export interface Work {
@@ -57,7 +62,7 @@ export async function applyTables(client: ClientBase, schemas: readonly Schema[]
     if (release > (releases.get(name)?.begun ?? 0)) await client.query(BEGIN_RELEASE, [name, release]);
   }
   for (const file of missing) {
-    await withLocks(client, work, () => apply(client, file));
+    await (NO_TRANSACTION.test(file.sql) ? withoutTransaction(client, work, file) : withLocks(client, work, () => apply(client, file)));
     work.logger.info({ file: file.path }, 'migration applied');
   }
   const newer = schemas.map(({ name, release }) => [name, { database: releases.get(name)?.finished ?? 0, here: release }] as const);
@@ -168,12 +173,49 @@ async function refuseFormerLayout(client: ClientBase): Promise<void> {
   );
 }
 
-/** Applies a file with its record in one call. */
-async function apply(client: ClientBase, { name, path, sql, checksum }: SqlFile): Promise<void> {
-  const record = `INSERT INTO migration.applied (name, checksum) VALUES (${pg.escapeLiteral(name)}, ${pg.escapeLiteral(checksum)})
-    ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now()`;
+/** The first line of a numbered file whose statements stand alone, as CREATE INDEX CONCURRENTLY must. */
+const NO_TRANSACTION = /^-- no transaction\r?\n/;
+
+/**
+ * Applies the statements of a file one by one, each of which waits for others, but nobody for it. The record comes last: after an error in the
+ * middle all of them are done again.
+ */
+async function withoutTransaction(client: ClientBase, work: Work, file: SqlFile): Promise<void> {
+  const { lockWaitMs = LOCK_WAIT_MS } = work;
+  const holders = await watchLocks(client, work.watch, LOCK_TIMEOUT_MS);
   try {
-    await client.query(`${sql}\n;${record}`);
+    await client.query(`SET lock_timeout = ${Math.ceil(lockWaitMs)}`);
+    let lines = '';
+    for (const sql of file.sql.split(/(?<=;)$/m)) {
+      work.signal?.throwIfAborted();
+      // On the line where it stands, which an error names.
+      await send(client, file, lines + sql);
+      lines += sql.replace(/[^\n]/g, '');
+    }
+    await client.query(recordOf(file));
+  } catch (error) {
+    if (!(error instanceof pg.DatabaseError) || error.code !== '55P03') throw error;
+    throw new Error(givenUp(error, 1, holders.last()), { cause: error });
+  } finally {
+    holders.stop();
+    await client.query('SET lock_timeout = 0').catch(() => undefined);
+  }
+}
+
+/** Applies a file with its record in one call. */
+async function apply(client: ClientBase, file: SqlFile): Promise<void> {
+  await send(client, file, `${file.sql}\n;${recordOf(file)}`);
+}
+
+function recordOf({ name, checksum }: SqlFile): string {
+  return `INSERT INTO migration.applied (name, checksum) VALUES (${pg.escapeLiteral(name)}, ${pg.escapeLiteral(checksum)})
+    ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now()`;
+}
+
+/** Sends statements of a file, and names it in an error. */
+async function send(client: ClientBase, { path }: SqlFile, sql: string): Promise<void> {
+  try {
+    await client.query(sql);
   } catch (error) {
     if (error instanceof pg.DatabaseError) {
       // The position counts characters, from 1, and not the halves of which JavaScript makes some of them.
@@ -260,7 +302,7 @@ function grantsOf({ grants }: Schema, roles: Roles): string {
  * @throws Error that names the file and the sessions in the way, when the time is over
  */
 async function withLocks(client: ClientBase, work: Work, steps: () => Promise<void>): Promise<void> {
-  const { lockTimeoutMs = 2_000, lockWaitMs = 120_000, logger, signal } = work;
+  const { lockTimeoutMs = LOCK_TIMEOUT_MS, lockWaitMs = LOCK_WAIT_MS, logger, signal } = work;
   const deadline = Date.now() + lockWaitMs;
   for (let tries = 1, pause = 500; ; tries++, pause = Math.min(pause * 2, 10_000)) {
     signal?.throwIfAborted();
@@ -271,17 +313,18 @@ async function withLocks(client: ClientBase, work: Work, steps: () => Promise<vo
       // Not in time, or in a circle with others, which a transaction of several functions can make.
       if (!(error instanceof pg.DatabaseError) || !['55P03', '40P01'].includes(error.code ?? '')) throw error;
       const inTheWay = holders.last();
-      if (Date.now() + pause > deadline) {
-        throw new Error(
-          `${error.message}: given up at try ${tries}, because other sessions hold the locks${inTheWay && ` (${inTheWay})`}. `
-          + 'End them and start again, or give the job more time with MIGRATE_LOCK_WAIT_SECONDS.', { cause: error });
-      }
+      if (Date.now() + pause > deadline) throw new Error(givenUp(error, tries, inTheWay), { cause: error });
       logger.warn({ err: error, holders: inTheWay }, 'others hold the locks; trying again');
     } finally {
       holders.stop();
     }
     await sleep(pause, undefined, { signal });
   }
+}
+
+function givenUp({ message }: Error, tries: number, inTheWay: string): string {
+  return `${message}: given up at try ${tries}, because other sessions hold the locks${inTheWay && ` (${inTheWay})`}. `
+    + 'End them and start again, or give the job more time with MIGRATE_LOCK_WAIT_SECONDS.';
 }
 
 /** Looks again and again who holds the locks that the client waits for: afterwards the database does not know any more. */

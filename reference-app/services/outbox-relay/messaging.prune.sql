@@ -16,8 +16,8 @@ BEGIN
   IF gone > 0 THEN
     INSERT INTO messaging.forgotten AS f VALUES ('inbox_default', now() - p_inbox) ON CONFLICT (parent) DO UPDATE SET before = greatest(f.before, excluded.before);
   END IF;
-  DELETE FROM orders.idempotency_key k WHERE k.key = ANY (ARRAY(
-    SELECT d.key FROM orders.idempotency_key d WHERE d.created_at < now() - p_keys ORDER BY d.created_at LIMIT p_limit));
+  DELETE FROM orders.idempotency_key k WHERE k.ctid = ANY (ARRAY(
+    SELECT d.ctid FROM orders.idempotency_key d WHERE d.created_at < now() - p_keys ORDER BY d.created_at LIMIT p_limit));
   GET DIAGNOSTICS gone = ROW_COUNT; total := total + gone;
   -- The timeline is kept as long as its events; what was given up is still applied if its turn comes within a month.
   DELETE FROM messaging.parked p WHERE p.ctid = ANY (ARRAY(
