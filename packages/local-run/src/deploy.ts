@@ -7,10 +7,18 @@ const MANIFESTS = 'Custom::AWSCDK-EKS-KubernetesResource';
 /** It changes with every version of the CDK, and nothing depends on it. */
 const METADATA = 'AWS::CDK::Metadata';
 
+/** The names of the jobs that ran, and of the workloads with a new version. */
+interface Deployed {
+  readonly jobs: string[];
+  readonly workloads: string[];
+}
+
 /**
  * Replaces the programs of a run by those of another version of its stacks. Everything else stays, and is named in a warning if it differs.
  */
-export async function deploy({ context, model, programsOf }: PreparedRun, version: Assembly, signal = new AbortController().signal) {
+export async function deploy(
+  { context, model, programsOf }: PreparedRun, version: Assembly, signal: AbortSignal = new AbortController().signal,
+): Promise<Deployed> {
   const next = programsOf(version);
   for (const sentence of differences(model, next.model)) context.report(sentence);
   const done = await context.workloads.replace(next.workloads, signal);
