@@ -3,6 +3,12 @@ import { Compile, type Validator } from 'typebox/compile';
 import { continueTrace } from '../trace-context.ts';
 import { newId, normalId } from './ids.ts';
 import { DETAIL_TYPES, EVENT_DATA, Timestamp, Uuid, type DetailType, type EventData, type EventType } from './schemas.ts';
+import { readVerified, refusalOf, type EventRefusedError, type SigningKeys } from './signature.ts';
+
+/** In an event that is a message of its own; the events of a bundle share its signature. */
+export const Signature = Type.String({
+  description: 'key id and HMAC-SHA-256 (base64url) of the event without this field, or of the events of a bundle: `JSON.stringify` of each, with commas between them',
+});
 
 /** The context attributes of a CloudEvent 1.0, with the extensions that every event of ours carries. */
 export const Envelope = Type.Object({
@@ -20,6 +26,7 @@ export const Envelope = Type.Object({
   correlationid: Type.String({ minLength: 1, description: 'the order, to which all of these events belong' }),
   causationid: Type.String({ minLength: 1, description: 'the event, or the request, that led to this' }),
   traceparent: Type.Optional(Type.String({ description: 'W3C trace context' })),
+  signature: Type.Optional(Signature),
   data: Type.Object({}),
 }, { description: 'A CloudEvent 1.0. `subject` and `data.orderId` are the same.' });
 
@@ -129,19 +136,33 @@ export function detailTypeOf(event: { type: EventType }): DetailType {
   return DETAIL_TYPES[event.type];
 }
 
+/** An event of a message, or why there is none. */
+export type Read = EventEnvelope | EventFormatError | EventRefusedError;
+
 /**
  * The events of a queue message, in their order. The body is the EventBridge envelope with the event as its detail, or (because a rule's
  * input transformer may strip it) the bare event. In the place of the event may be a bundle: an object with an array `events`. An event
- * that can't be read is an error in its place, and no reason to refuse the others.
+ * that can't be read is an error in its place, and no reason to refuse the others. With `keys`, nothing is read of a message that none of
+ * them has signed.
  */
-export function parseMessage(body: unknown): (EventEnvelope | EventFormatError)[] {
-  const message = orFormatError(() => unwrap(body));
-  if (message instanceof EventFormatError) return [message];
+export function parseMessage(body: unknown, keys?: SigningKeys): Read[] {
+  const message = orFormatError(() => (typeof body === 'string' && keys && readVerified(body, keys)) || checked(unwrap(body), keys));
+  if (message instanceof Error) return [message];
   const { received, path } = message;
   if (!isRecord(received) || !Array.isArray(received.events)) return [orFormatError(() => readEvent(received, path))];
   const field = path ? `${path}.events` : 'events';
   if (received.events.length === 0) return [new EventFormatError(field, 'must not be empty')];
   return received.events.map((event, i) => orFormatError(() => readEvent(event, `${field}.${i}`)));
+}
+
+function checked(message: { received: unknown; path: string }, keys: SigningKeys | undefined): typeof message | EventRefusedError {
+  const { received, path } = message;
+  if (!isRecord(received)) return message;
+  const refusal = keys && refusalOf(received, keys);
+  if (refusal) return refusal;
+  // The event as it was before it was signed.
+  const { signature, ...event } = received;
+  return signature === undefined ? message : { received: event, path };
 }
 
 function orFormatError<R>(read: () => R): R | EventFormatError {

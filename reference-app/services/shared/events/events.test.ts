@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { createSecretKey } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import Format from 'typebox/format';
 import {
-  DETAIL_TYPES, EventFormatError, newEvent, newId, parseEnvelope, parseMessage, versionOf,
+  bundleHead, bundleOf, DETAIL_TYPES, EventFormatError, EventRefusedError, keyIdOf, newEvent, newId, parseEnvelope, parseMessage, plainText, SIGNATURE_BYTES,
+  versionOf, withSignature,
   type EventEnvelope, type EventType, type NewEvent,
 } from './index.ts';
 
@@ -58,7 +60,7 @@ const bundle = (events: unknown) => ({
   specversion: '1.0', type: 'order.created', source: '/order-service', dataschema: created.dataschema, data: { outcome: 'RESERVED' }, events,
 });
 
-const idsOrFields = (body: unknown) => parseMessage(body).map((read) => (read instanceof EventFormatError ? read.field : read.id));
+const idsOrFields = (body: unknown) => parseMessage(body).map((read) => (read instanceof Error ? (read as EventFormatError).field : read.id));
 
 test('a message has one event or, in a bundle, several; one that cannot be read is no harm to its neighbours', () => {
   const event = fc.boolean().map((readable) => ({ ...created, id: newId(), ...(readable ? {} : { subject: newId() }) }));
@@ -193,4 +195,110 @@ test('a type says its version', () => {
 test('ids grow with time', () => {
   const ids = Array.from({ length: 1_000 }, newId);
   assert.deepEqual([...ids].sort(), ids);
+});
+
+// --- signatures ---
+
+const keyOf = (version: string, secret: string) => ({ id: keyIdOf(version), secret: createSecretKey(Buffer.from(secret)) });
+const KEY = keyOf('0f3c5a92-7f6e-4b6f-9a1e-0d7d0c1a2b3c', 'a generated string of 32 characters or more');
+const OTHER = keyOf('11111111-7f6e-4b6f-9a1e-0d7d0c1a2b3c', 'the one before, which counts as long as it has a label');
+const KEYS = new Map([[KEY.id, [KEY.secret]], [OTHER.id, [OTHER.secret]]]);
+const single = (event: object, key = KEY) => withSignature(JSON.stringify(event), JSON.stringify(event), key);
+const bundled = (events: readonly object[], key = KEY) => {
+  const texts = events.map((event) => JSON.stringify(event));
+  return withSignature(bundleOf(bundleHead(texts[0]!)!, texts), texts.join(','), key);
+};
+/** The ways in which a message may come. */
+const FORMS: [string, (message: string) => unknown][] = [
+  ['as it was sent', (message) => message],
+  ['in the envelope of the bus', (message) => `{"version":"0","id":"${newId()}","detail-type":"X","source":"com.example.orders","detail":${message}}`],
+  ['written anew, with spaces', (message) => JSON.stringify({ 'detail-type': 'X', 'detail': JSON.parse(message) as unknown }, undefined, 1)],
+  ['as a value', (message) => ({ 'detail-type': 'X', 'detail': JSON.parse(message) as unknown })],
+];
+const others = Array.from({ length: 3 }, (): EventEnvelope => ({ ...created, id: newId() }));
+const causes = (body: unknown, keys = KEYS) => parseMessage(body, keys).map((read) => (read instanceof EventRefusedError ? read.cause : read instanceof EventFormatError ? read.field : read));
+
+test('what the relay has signed is read, in each form and with each key that counts, as it was before', () => {
+  for (const [name, form] of FORMS) {
+    for (const key of [KEY, OTHER]) {
+      assert.deepEqual(causes(form(single(created, key))), [created], name);
+      assert.deepEqual(causes(form(bundled(others, key))), others, name);
+    }
+  }
+  assert.equal(Buffer.byteLength(single(created)), Buffer.byteLength(JSON.stringify(created)) + SIGNATURE_BYTES);
+  // Texts of any kind, also those that JSON.stringify would write otherwise.
+  fc.assert(fc.property(fc.array(fc.string({ unit: 'binary' }), { minLength: 1, maxLength: 4 }), fc.jsonValue(), (texts, more) => {
+    const events = texts.map((text): object => ({ ...created, id: newId(), extension: text, more }));
+    for (const [, form] of FORMS) {
+      for (const read of [...parseMessage(form(bundled(events)), KEYS), ...parseMessage(form(single(events[0]!)), KEYS)]) {
+        assert.ok(!(read instanceof Error), String(read));
+      }
+    }
+  }), { numRuns: 100 });
+});
+
+test('a text that others wrote into the outbox is signed as consumers write it', () => {
+  const written = JSON.stringify({ ...created, customer: 'Ä"ö' }, undefined, 1).replaceAll('Ä', '\\u00c4');
+  const compact = JSON.stringify({ ...created, customer: 'Ä' }).replaceAll('Ä', '\\u00C4');
+  for (const text of [written, compact]) {
+    const plain = plainText(text);
+    assert.equal(plain, JSON.stringify(JSON.parse(text)));
+    for (const [name, form] of FORMS) assert.equal(parseMessage(form(withSignature(plain, plain, KEY)), KEYS)[0] instanceof Error, false, name);
+  }
+  assert.equal(plainText(JSON.stringify(created)), JSON.stringify(created));
+});
+
+test('whatever is changed in a signed message, nothing of it is read', () => {
+  const message = bundled(others);
+  const { signature } = JSON.parse(message) as { signature: string };
+  const forged: EventEnvelope = { ...created, id: newId() };
+  const [id, mac] = signature.split('.') as [string, string];
+  const refused: [string, unknown, string][] = [
+    ['no signature', JSON.stringify(created), 'unsigned'],
+    ['no signature, a bundle', bundleOf(bundleHead(JSON.stringify(created))!, [JSON.stringify(created)]), 'unsigned'],
+    ['the signature of others', JSON.stringify({ ...forged, signature }), 'wrong-signature'],
+    ['another event in the bundle', JSON.stringify({ ...JSON.parse(message) as object, events: [...others.slice(1), forged], signature }), 'wrong-signature'],
+    ['one event less', JSON.stringify({ ...JSON.parse(message) as object, events: others.slice(1), signature }), 'wrong-signature'],
+    ['another order of the events', JSON.stringify({ ...JSON.parse(message) as object, events: [...others].reverse(), signature }), 'wrong-signature'],
+    ['no events', JSON.stringify({ ...JSON.parse(message) as object, events: [], signature }), 'wrong-signature'],
+    ['a second list of events', `${message.slice(0, -1)},"events":[${JSON.stringify(forged)}]}`, ''],
+    ['a list before', `{"events":[${JSON.stringify(forged)}],${message.slice(1)}`, ''],
+    ['a second list of events, written anew', JSON.stringify(JSON.parse(`${message.slice(0, -1)},"events":[${JSON.stringify(forged)}]}`)), 'wrong-signature'],
+    ['a second signature', `${message.slice(0, -1)},"signature":"${id}.${'A'.repeat(43)}"}`, 'wrong-signature'],
+    ['a key of somebody else', single(created, keyOf(KEY.id, 'another secret that has the same id')), 'wrong-signature'],
+    ['a key that nobody knows', single(created, keyOf('99999999', 'another secret')), 'unknown-key'],
+    ['the name of a property', JSON.stringify({ ...created, signature: `__proto_.${mac}` }), 'unknown-key'],
+    ['a shorter mac', JSON.stringify({ ...created, signature: `${id}.${mac.slice(1)}` }), 'malformed-signature'],
+    ['no text', JSON.stringify({ ...created, signature: { [id]: mac } }), 'malformed-signature'],
+    ['an empty one', JSON.stringify({ ...created, signature: '' }), 'malformed-signature'],
+    ['too deep to be written', `{"signature":"${signature}","data":${'['.repeat(100_000)}${']'.repeat(100_000)}}`, 'wrong-signature'],
+  ];
+  for (const [name, body, cause] of refused) {
+    for (const [form, of] of FORMS.slice(0, 2)) {
+      const found = causes(of(body as string));
+      if (cause === '') assert.deepEqual(found, others, `${name}: what was signed is what is read`);
+      else assert.deepEqual(found, [cause], `${name}, ${form}`);
+    }
+  }
+  // A signed message with another character anywhere: nothing is read of it that was not in it.
+  const wanted = new Set(others.map((event) => JSON.stringify(event)));
+  fc.assert(fc.property(fc.nat(message.length - 1), fc.constantFrom('', ' ', '"', '}', '{', ',', '0', 'x', ']', '\\'), (at, by) => {
+    for (const [, form] of FORMS.slice(0, 2)) {
+      for (const read of parseMessage(form(message.slice(0, at) + by + message.slice(at + 1)), KEYS)) {
+        assert.ok(read instanceof Error || wanted.has(JSON.stringify(read)));
+      }
+    }
+  }), { numRuns: 500 });
+});
+
+test('versions that have the beginning of their names in common are both tried', () => {
+  const [one, two] = [keyOf('rotation-1', 'one one one one one one one one one'), keyOf('rotation-2', 'two two two two two two two two two')];
+  assert.equal(one.id, two.id);
+  const keys = new Map([[one.id, [one.secret, two.secret]]]);
+  assert.deepEqual(causes(single(created, two), keys), [created]);
+});
+
+test('without keys a signature is only left out', () => {
+  assert.deepEqual(parseMessage(single(created)), [created]);
+  assert.deepEqual(parseMessage(bundled(others)), others);
 });

@@ -1,0 +1,96 @@
+import { createHmac, timingSafeEqual, type KeyObject } from 'node:crypto';
+
+/** The key that signs. */
+export interface SigningKey {
+  /** The first characters of the version of the secret. */
+  readonly id: string;
+  readonly secret: KeyObject;
+}
+
+/** The keys that count, by their ids. Two may share one, since versions can be named by hand. */
+export type SigningKeys = ReadonlyMap<string, readonly KeyObject[]>;
+
+/** Why a message is not believed: its signature is missing, has another form, is of a key that nobody knows, or is of another text. */
+export type SignatureProblem = 'unsigned' | 'malformed-signature' | 'unknown-key' | 'wrong-signature';
+/** And of an event alone: what it rests on is not so. */
+export type RefusalCause = SignatureProblem | 'unfounded';
+
+/** The error of what is not believed. Trying again won't help. */
+export class EventRefusedError extends Error {
+  override readonly name = 'EventRefusedError';
+  override readonly cause: RefusalCause;
+
+  constructor(cause: RefusalCause, message: string) {
+    super(message);
+    this.cause = cause;
+  }
+}
+
+const KEY_ID = 8;
+const FIELD = ',"signature":"';
+const SIGNATURE = /^([\w-]{8})\.([\w-]{43})$/;
+/** The bytes that a signature adds to a message. */
+export const SIGNATURE_BYTES = FIELD.length + KEY_ID + '.'.length + 43 + '"'.length;
+
+/** Of a version of the secret. */
+export function keyIdOf(version: string): string {
+  return version.slice(0, KEY_ID).replace(/[^\w-]/g, '_').padEnd(KEY_ID, '_');
+}
+
+/**
+ * The message with the signature of `text`: that of the event, or those of a bundle's events with commas between them. So a message says the
+ * same of its events in both forms, and the rest of it is only for the bus.
+ */
+export function withSignature(message: string, text: string, { id, secret }: SigningKey): string {
+  return `${message.slice(0, -1)}${FIELD}${id}.${createHmac('sha256', secret).update(text).digest('base64url')}"}`;
+}
+
+/**
+ * The events of a message as its text holds them, if that is what was signed. What is verified is what is read: nobody can hide another
+ * event beside it, as by naming a field twice. Undefined if the text is otherwise or was written anew on the way; see `refusalOf`.
+ */
+export function readVerified(body: string, keys: SigningKeys): { received: Record<string, unknown>; path: string } | undefined {
+  const end = body.lastIndexOf(FIELD);
+  if (end < 0) return undefined;
+  const from = end + FIELD.length;
+  const signature = body.slice(from, from + SIGNATURE_BYTES - FIELD.length - 1);
+  const bare = body.startsWith('{"specversion"');
+  const path = bare ? '' : 'detail';
+  if (body[end - 1] === ']') {
+    const start = body.indexOf(EVENTS);
+    const events = start < 0 ? '' : body.slice(start + EVENTS.length, end - 1);
+    return isSigned(events, signature, keys) ? { received: { events: JSON.parse(`[${events}]`) as unknown }, path } : undefined;
+  }
+  const start = bare ? 0 : body.indexOf(DETAIL) + DETAIL.length - 1;
+  const event = `${body.slice(start, end)}}`;
+  return isSigned(event, signature, keys) ? { received: JSON.parse(event) as Record<string, unknown>, path } : undefined;
+}
+
+const EVENTS = '"events":[';
+const DETAIL = '"detail":{';
+
+/** Why the message, an event or a bundle, is not believed; undefined if it is. Its text is that of `JSON.stringify`. */
+export function refusalOf(received: Record<string, unknown>, keys: SigningKeys): EventRefusedError | undefined {
+  const { signature, ...event } = received;
+  if (signature === undefined) return new EventRefusedError('unsigned', 'the message has no signature');
+  const [, keyId] = (typeof signature === 'string' && SIGNATURE.exec(signature)) || [];
+  if (keyId === undefined) return new EventRefusedError('malformed-signature', 'the signature is not <key id>.<base64url of 32 bytes>');
+  if (!keys.has(keyId)) return new EventRefusedError('unknown-key', `no version of the signing secret with a staging label begins with ${keyId}`);
+  return isSigned(textOf(event), signature as string, keys) ? undefined : new EventRefusedError('wrong-signature', `the key ${keyId} has not signed this text`);
+}
+
+function textOf(received: Record<string, unknown>): string | undefined {
+  try {
+    return Array.isArray(received.events) ? JSON.stringify(received.events).slice(1, -1) : JSON.stringify(received);
+  } catch {
+    // Too deep for it, as nothing of ours is.
+    return undefined;
+  }
+}
+
+function isSigned(text: string | undefined, signature: string, keys: SigningKeys): boolean {
+  const [, keyId, mac] = SIGNATURE.exec(signature) ?? [];
+  if (keyId === undefined || text === undefined) return false;
+  const given = Buffer.from(mac!, 'base64url');
+  return (keys.get(keyId) ?? []).some((secret) => timingSafeEqual(given, createHmac('sha256', secret).update(text).digest()));
+}
