@@ -1,0 +1,137 @@
+import { createSecretKey } from 'node:crypto';
+import { DescribeSecretCommand, GetSecretValueCommand, type SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { createSecretsClient } from './database-login.ts';
+import { keyIdOf, type SigningKey, type SigningKeys } from './events/index.ts';
+import type { Readiness } from './http/health.ts';
+import { runLoop, type Loop } from './run-loop.ts';
+import type { Logger } from './telemetry.ts';
+
+const CURRENT = 'AWSCURRENT';
+/** After this a rotation is noticed without a message that needs it: by who signs, and by who must not believe an older key any more. */
+const RENEW_MS = 300_000;
+/** The secret is read at most once in this time, whatever messages come. */
+const PAUSE_MS = 5_000;
+/** Of HMAC-SHA-256: a shorter key is a weaker one (RFC 2104, 3). */
+const MIN_BYTES = 32;
+
+export interface EventKeysOptions {
+  readonly logger: Logger;
+  readonly secrets?: SecretsManagerClient;
+  /** @default 5 minutes */
+  readonly renewMs?: number;
+  /** The least time between two readings. @default 5 s */
+  readonly pauseMs?: number;
+}
+
+interface Known {
+  readonly current: SigningKey;
+  readonly accepted: SigningKeys;
+}
+
+/**
+ * The keys by which events are signed: all versions of a secret that have a staging label. The relay signs with AWSCURRENT. Consumers
+ * accept AWSPREVIOUS, too, so messages of before a rotation hold, AWSPENDING, and versions with a label that somebody gave them, for
+ * replays of an archive. Without Secrets Manager, keys that are known go on.
+ */
+export class EventKeys {
+  readonly #secretArn: string;
+  readonly #secrets: SecretsManagerClient;
+  readonly #log: Logger;
+  readonly #loop: Loop;
+  /** By version; a version never changes. */
+  #versions = new Map<string, SigningKey>();
+  #known: Known | undefined;
+  #readAt = -Infinity;
+  #wanted: PromiseWithResolvers<void>[] = [];
+
+  constructor(secretArn: string, { logger, secrets = createSecretsClient(), renewMs = RENEW_MS, pauseMs = PAUSE_MS }: EventKeysOptions) {
+    this.#secretArn = secretArn;
+    this.#secrets = secrets;
+    this.#log = logger;
+    this.#loop = runLoop({
+      round: async () => {
+        const tooEarly = this.#readAt + pauseMs - performance.now();
+        if (tooEarly > 0) return tooEarly;
+        await this.#read();
+        return this.#wanted.length > 0 ? pauseMs : renewMs * (1 - Math.random() / 4);
+      },
+      failed: (error, failures) => {
+        if (failures > 1) return;
+        logger.warn({ err: error }, this.#known ? 'the signing secret could not be read again; the known keys go on' : 'events wait: the signing secret can\'t be read');
+      },
+      recovered: () => logger.info('the signing secret can be read again'),
+    });
+  }
+
+  ready(): Readiness {
+    return this.#known ? true : 'The signing secret of the events cannot be read.';
+  }
+
+  /** The key that signs; undefined until it was read. */
+  get current(): SigningKey | undefined {
+    return this.#known?.current;
+  }
+
+  /** The keys that are believed; undefined until they were read. */
+  get accepted(): SigningKeys | undefined {
+    return this.#known?.accepted;
+  }
+
+  /** Once the secret was read again, from now on; waits for Secrets Manager as long as it takes. */
+  async renewed(signal: AbortSignal): Promise<void> {
+    const wanted = Promise.withResolvers<void>();
+    this.#wanted.push(wanted);
+    signal.addEventListener('abort', () => wanted.resolve(), { once: true });
+    if (signal.aborted) return;
+    this.#loop.wake();
+    await wanted.promise;
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+    this.#secrets.destroy();
+  }
+
+  async #read(): Promise<void> {
+    this.#readAt = performance.now();
+    const answered = this.#wanted.splice(0);
+    try {
+      const { VersionIdsToStages = {} } = await this.#secrets.send(new DescribeSecretCommand({ SecretId: this.#secretArn }));
+      const versions = new Map<string, SigningKey>();
+      let current: SigningKey | undefined;
+      for (const [version, stages] of Object.entries(VersionIdsToStages)) {
+        if (stages.length === 0) continue;
+        const key = this.#versions.get(version) ?? await this.#keyOf(version, stages);
+        if (!key) continue;
+        versions.set(version, key);
+        if (stages.includes(CURRENT)) current = key;
+      }
+      if (!current) throw new Error(`The signing secret ${this.#secretArn} has no version AWSCURRENT.`);
+      if (current.id !== this.#known?.current.id) this.#log.info({ keyId: current.id, accepted: [...versions.values()].map(({ id }) => id) }, 'the signing key of the events is known');
+      this.#versions = versions;
+      const byId = Map.groupBy(versions.values(), ({ id }) => id);
+      this.#known = { current, accepted: new Map([...byId].map(([id, keys]) => [id, keys.map(({ secret }) => secret)])) };
+    } catch (error) {
+      this.#wanted.push(...answered);
+      throw error;
+    }
+    answered.forEach(({ resolve }) => resolve());
+  }
+
+  /** Undefined for a version that a rotation has only begun. */
+  async #keyOf(version: string, stages: readonly string[]): Promise<SigningKey | undefined> {
+    try {
+      const { SecretString, SecretBinary } = await this.#secrets.send(new GetSecretValueCommand({ SecretId: this.#secretArn, VersionId: version }));
+      const bytes = Buffer.from(SecretString ?? SecretBinary ?? '');
+      if (bytes.length >= MIN_BYTES) return { id: keyIdOf(version), secret: createSecretKey(bytes) };
+      throw new Error(`The signing secret ${this.#secretArn} must have at least ${MIN_BYTES} characters; its version ${version} has ${bytes.length}.`);
+    } catch (error) {
+      if (stages.includes(CURRENT) || !isWithoutValue(error)) throw error;
+      return undefined;
+    }
+  }
+}
+
+function isWithoutValue(error: unknown): boolean {
+  return (error as Error).name === 'ResourceNotFoundException';
+}
