@@ -1,6 +1,7 @@
 export * from './hosted-service';
 export * from './autoscaling';
 export * from './cluster-prerequisite';
+export * from './egress-rule';
 export * from './kubernetes-access';
 export * from './kubernetes-access-options';
 export * from './kubernetes-container-options';
@@ -10,6 +11,7 @@ export * from './kubernetes-prerequisites';
 export * from './kubernetes-workload';
 export * from './manifest-transform';
 export * from './metrics-access';
+export * from './namespace-network-policy';
 export * from './service-exposure';
 export * from './workload-image';
 export * from './workload-probes';

@@ -1,6 +1,7 @@
 import { Size } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
+import type { EgressRule } from './egress-rule';
 
 /**
  * Options of every container of this library.
@@ -14,7 +15,8 @@ export interface KubernetesContainerOptions {
   readonly command?: string[];
 
   /**
-   * Environment variables, in addition to `SERVICE_NAME`, `AWS_REGION` and `PORT`, which is the `port` of the workload.
+   * Environment variables, in addition to `SERVICE_NAME`, `AWS_REGION`, `PORT` (the `port` of the workload) and `MANAGEMENT_PORT` (its
+   * `managementPort`, if it has one).
    *
    * @default - none
    */
@@ -107,9 +109,24 @@ export interface KubernetesContainerOptions {
   readonly podSecurityGroup?: ec2.ISecurityGroup;
 
   /**
-   * TCP ports that the pods may connect to, in addition to DNS, HTTPS and the pod identity agent. An example is the port of the database.
+   * TCP ports that the pods may connect to at any address, in addition to DNS, HTTPS and the pod identity agent.
    *
    * @default - none
    */
   readonly egressPorts?: number[];
+
+  /**
+   * TCP ports that the pods may connect to at certain addresses. An example is the port of a database, in the subnets of the database.
+   *
+   * @default - none
+   */
+  readonly egressRules?: EgressRule[];
+
+  /**
+   * Blocks of addresses that the pods may connect to by HTTPS (TCP 443). AWS services are inside the block of the VPC only where it has an
+   * interface endpoint for each of them.
+   *
+   * @default - any address: AWS services and issuers of tokens have addresses that change
+   */
+  readonly httpsCidrs?: string[];
 }

@@ -5,6 +5,7 @@ import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
 import { Construct, IConstruct } from 'constructs';
 import { ClusterPrerequisite } from './cluster-prerequisite';
 import { KubernetesAccess } from './kubernetes-access';
+import { NamespaceNetworkPolicy } from './namespace-network-policy';
 import { podPrincipal } from './private/pod-identity';
 import { invalid, refuseWithout } from '../private/validation';
 
@@ -26,6 +27,15 @@ export interface KubernetesPrerequisitesProps {
    * @default - none: all prerequisites are made that the kind of cluster needs
    */
   readonly existing?: ClusterPrerequisite[];
+
+  /**
+   * The connections of pods in the namespace that no other network policy selects. The workloads of this library have their own.
+   *
+   * It is made with the namespace only: a namespace that exists, such as `default`, may have pods that need their connections.
+   *
+   * @default NamespaceNetworkPolicy.denyAll() - if the namespace is made here
+   */
+  readonly namespacePolicy?: NamespaceNetworkPolicy;
 
   /**
    * Roles that may use `kubectl` in the namespace, with the access policy `AmazonEKSAdminPolicy`.
@@ -63,7 +73,8 @@ const KEDA = { chart: 'keda', repository: 'https://kedacore.github.io/charts', v
  *
  * All manifests of the `KubernetesAccess` are applied after it, even if they were added earlier.
  *
- * The namespace accepts only pods of the `restricted` pod security standard. Its labels switch on the readiness gates of load balancers,
+ * The namespace accepts only pods of the `restricted` pod security standard, and denies the connections of pods without a network policy
+ * of their own. Its labels switch on the readiness gates of load balancers,
  * with which a new pod is ready only when its load balancer sends to it. The AWS Load Balancer Controller documents its label,
  * `elbv2.k8s.aws/pod-readiness-gate-inject`. For EKS Auto Mode there is no AWS documentation; its webhook selects namespaces by
  * `eks.amazonaws.com/pod-readiness-gate-inject`, as users found by reading it in their clusters. Both labels are set.
@@ -114,6 +125,13 @@ export class KubernetesPrerequisites extends Construct {
    * @default - none: the cluster has it, or it is `default`
    */
   public readonly namespace?: Construct;
+
+  /**
+   * The network policy of the pods in the namespace that have no other.
+   *
+   * @default - none: the namespace is not made here, or has no such policy
+   */
+  public readonly namespacePolicy?: Construct;
 
   /**
    * The namespace of KEDA.
@@ -168,6 +186,7 @@ export class KubernetesPrerequisites extends Construct {
         'elbv2.k8s.aws/pod-readiness-gate-inject': 'enabled',
         'eks.amazonaws.com/pod-readiness-gate-inject': 'enabled',
       });
+      this.namespacePolicy = this.applyNamespacePolicy(this.namespace, props.namespacePolicy ?? NamespaceNetworkPolicy.denyAll());
     }
     this.kedaOperatorRole = props.kedaOperatorRole;
     if (makes(ClusterPrerequisite.KEDA)) {
@@ -186,11 +205,15 @@ export class KubernetesPrerequisites extends Construct {
     this.accessEntries = (props.operators ?? []).map(operator => this.giveAccess(operator));
 
     this.kubernetes._setPrerequisites(this, existing, this.kedaOperatorRole);
-    const made = [this.podIdentityAgent, this.metricsServer, this.networkPolicies, this.namespace, this.kedaChart];
+    const made = [this.podIdentityAgent, this.metricsServer, this.networkPolicies, this.namespace, this.namespacePolicy, this.kedaChart];
     this.kubernetes.addDependency(...made.filter(construct => construct !== undefined));
   }
 
   private check(props: KubernetesPrerequisitesProps, makes: (prerequisite: ClusterPrerequisite) => boolean): void {
+    if (props.namespacePolicy && (this.kubernetes.namespace === 'default' || !makes(ClusterPrerequisite.NAMESPACE))) {
+      throw invalid(this, 'namespacePolicy is made with the namespace, which exists already: leave it out, and apply a policy of your own by '
+        + 'kubernetes.applyManifest()');
+    }
     if (makes(ClusterPrerequisite.KEDA)) {
       refuseWithout(this, 'ClusterPrerequisite.KEDA in existing', { kedaOperatorRole: props.kedaOperatorRole });
       if (!this.kubernetes._cluster) {
@@ -271,6 +294,19 @@ export class KubernetesPrerequisites extends Construct {
       if (CfnResource.isCfnResource(child)) { child.applyRemovalPolicy(RemovalPolicy.RETAIN); }
     }
     return namespace;
+  }
+
+  private applyNamespacePolicy(namespace: Construct, { _policyTypes: policyTypes }: NamespaceNetworkPolicy): Construct | undefined {
+    if (policyTypes.length === 0) { return undefined; }
+    const policy = this.kubernetes._applyPrerequisite(this, 'NamespacePolicy', [{
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'NetworkPolicy',
+      metadata: { name: 'default-deny', namespace: this.kubernetes.namespace },
+      // All pods. Policies add up, so one that selects a pod, too, allows its connections.
+      spec: { podSelector: {}, policyTypes },
+    }], true);
+    policy.node.addDependency(namespace);
+    return policy;
   }
 
   private installKeda(version = KEDA.version): Construct | undefined {

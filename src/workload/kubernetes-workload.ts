@@ -41,11 +41,19 @@ const ROLLED_OUT = '.items[?(@.metadata.generation==@.status.observedGeneration)
  */
 export interface KubernetesWorkloadOptions extends KubernetesContainerOptions {
   /**
-   * The HTTP port of the container (`PORT`): its API, its probes and `/metrics`.
+   * The HTTP port of the container (`PORT`), which clients reach by the exposure.
    *
    * @default 8080
    */
   readonly port?: number;
+
+  /**
+   * The HTTP port of the container for probes and `/metrics` (`MANAGEMENT_PORT`). No exposure opens it: only the kubelet and the clients of
+   * `metricsAccess` reach it. With the same number as `port`, there is one port for all.
+   *
+   * @default - 8080 for an API of a pipeline; otherwise there is one port for all, and `MANAGEMENT_PORT` is not set
+   */
+  readonly managementPort?: number;
 
   /**
    * The health probes of the kubelet.
@@ -75,9 +83,9 @@ export interface KubernetesWorkloadOptions extends KubernetesContainerOptions {
   readonly rolloutTimeout?: Duration;
 
   /**
-   * Clients that may read `/metrics` on the port, in addition to those that the exposure allows. An example is Prometheus.
+   * Clients that may read `/metrics`. An example is Prometheus.
    *
-   * @default - no other clients
+   * @default - none; without a `managementPort`, the clients that the exposure allows
    */
   readonly metricsAccess?: MetricsAccess[];
 }
@@ -149,8 +157,11 @@ export class KubernetesWorkload extends Construct implements IHostedService {
   /** The name of the Kubernetes objects. */
   public readonly serviceName: string;
 
-  /** The port of the container. */
+  /** The port of the container that answers requests. */
   public readonly port: number;
+
+  /** The port of the container for probes and metrics; the same as `port` if there is one port for all. */
+  public readonly managementPort: number;
 
   /** The applied manifests. Depend on it to come after them, or add dependencies to it that must come first. */
   public readonly manifest: Construct;
@@ -171,12 +182,14 @@ export class KubernetesWorkload extends Construct implements IHostedService {
   private readonly kubernetes: KubernetesAccess;
   private readonly pod: KubernetesPod;
   private readonly addressKind: ServiceAddressKind;
+  private readonly tls: boolean;
   private hostName?: string;
 
   constructor(scope: Construct, id: string, props: KubernetesWorkloadProps) {
     super(scope, id);
     this.kubernetes = props.kubernetes;
     this.port = props.port ?? 8080;
+    this.managementPort = props.managementPort ?? this.port;
 
     const pod = new KubernetesPod(this, { ...props, port: this.port, maxNameLength: 63 });
     this.pod = pod;
@@ -187,16 +200,18 @@ export class KubernetesWorkload extends Construct implements IHostedService {
 
     const namespace = props.kubernetes.namespace;
     const scaling = (props.scaling ?? Autoscaling.cpu()).bind(this, { deploymentName: pod.serviceName, namespace });
-    const probes = (props.probes ?? WorkloadProbes.http()).bind(this, { port: this.port });
+    const ofItsOwn = this.managementPort !== this.port;
+    const probes = (props.probes ?? WorkloadProbes.http()).bind(this, { port: this.managementPort, portName: ofItsOwn ? 'management' : 'http' });
     const exposure = (props.exposure ?? ServiceExposure.none()).bind(this, {
       serviceName: pod.serviceName,
       namespace,
       selector: pod.selector,
       port: this.port,
       loadBalancerClass: props.kubernetes.loadBalancerClass,
-      healthCheckPath: (probes.readinessProbe?.httpGet as { path?: string } | undefined)?.path,
+      healthCheckPath: ofItsOwn ? undefined : (probes.readinessProbe?.httpGet as { path?: string } | undefined)?.path,
     });
     this.addressKind = exposure.addressKind ?? ServiceAddressKind.NONE;
+    this.tls = exposure.tls ?? false;
 
     const exposed = exposure.ingressFrom !== undefined;
     const drainTime = exposure.drainTime ?? (exposed ? DRAIN_TIME : undefined);
@@ -217,7 +232,10 @@ export class KubernetesWorkload extends Construct implements IHostedService {
         selector: { matchLabels: pod.selector },
         strategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 0, maxSurge: this.maxSurge } },
         template: pod.template({
-          ports: [{ name: 'http', containerPort: this.port, protocol: 'TCP' }],
+          ports: [
+            { name: 'http', containerPort: this.port, protocol: 'TCP' },
+            ...ofItsOwn ? [{ name: 'management', containerPort: this.managementPort, protocol: 'TCP' }] : [],
+          ],
           ...probes,
           // Time for load balancer and Service to stop sending before the process stops accepting.
           ...drainTime ? { lifecycle: { preStop: { sleep: { seconds: drainTime.toSeconds() } } } } : {},
@@ -239,11 +257,11 @@ export class KubernetesWorkload extends Construct implements IHostedService {
       metadata: pod.metadata(),
       spec: { maxUnavailable: 1, unhealthyPodEvictionPolicy: 'AlwaysAllow', selector: { matchLabels: pod.selector } },
     };
-    const ports = [{ protocol: 'TCP', port: this.port }];
-    const scrapers = props.metricsAccess?.map(access => access.bind(this, { port: this.port, namespace })) ?? [];
+    const tcp = (port: number) => [{ protocol: 'TCP', port }];
+    const scrapers = props.metricsAccess?.map(access => access.bind(this, { port: this.managementPort, namespace })) ?? [];
     const ingress = [
-      ...exposed ? [{ ...exposure.ingressFrom?.length ? { from: exposure.ingressFrom } : {}, ports }] : [],
-      ...scrapers.length > 0 ? [{ from: scrapers, ports }] : [],
+      ...exposed ? [{ ...exposure.ingressFrom?.length ? { from: exposure.ingressFrom } : {}, ports: tcp(this.port) }] : [],
+      ...scrapers.length > 0 ? [{ from: scrapers, ports: tcp(this.managementPort) }] : [],
     ];
 
     const final = (manifest: Manifest) => props.kubernetes._transformed(this, labelled(manifest, pod.selector));
@@ -280,13 +298,14 @@ export class KubernetesWorkload extends Construct implements IHostedService {
 
   /**
    * The address of the workload's API. Behind a load balancer it is read from the cluster at deployment, by a
-   * custom resource that is made when this is read for the first time. With TLS at the load balancer, use your own host name instead.
+   * custom resource that is made when this is read for the first time. With TLS it begins with `https` and has the name of the load
+   * balancer; clients use the name of the certificate, which is an alias of it.
    *
    * @default - undefined: the workload is not exposed, or its address can't be read from the cluster (`KubernetesAccess.manifestsOnly()`)
    */
   public get url(): string | undefined {
     const hostName = this.host();
-    return hostName && `http://${hostName}:${Tokenization.stringifyNumber(this.port)}`;
+    return hostName && (this.tls ? `https://${hostName}` : `http://${hostName}:${Tokenization.stringifyNumber(this.port)}`);
   }
 
   /** A load balancer takes minutes until it sends to a new pod, so pods behind it are replaced in fewer steps. */

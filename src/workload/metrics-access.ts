@@ -12,7 +12,8 @@ export interface MetricsAccessBindOptions {
 }
 
 /**
- * A client that may read `/metrics` of a workload, in addition to those that can reach it anyway.
+ * A client that may read `/metrics` of a workload. It reaches the management port, and that port only; or the only port of a workload
+ * without one.
  *
  * Where network policies are enforced, Prometheus reaches only the pods that allow it.
  *

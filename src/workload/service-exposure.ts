@@ -1,4 +1,5 @@
-import { Duration } from 'aws-cdk-lib';
+import { Annotations, Duration } from 'aws-cdk-lib';
+import type * as acm from 'aws-cdk-lib/aws-certificatemanager';
 import type { Construct } from 'constructs';
 import { invalid } from '../private/validation';
 
@@ -6,6 +7,23 @@ import { invalid } from '../private/validation';
  * Options of an internal Network Load Balancer.
  */
 export interface InternalNetworkLoadBalancerOptions {
+  /**
+   * The certificate with which the load balancer speaks TLS 1.2 and 1.3 with clients, on port 443. To the pods it speaks plain HTTP, inside
+   * the VPC.
+   *
+   * The certificate is for a name of yours: let this name be an alias of the load balancer.
+   *
+   * @default - no TLS: a warning, unless `plaintext` is set
+   */
+  readonly certificate?: acm.ICertificate;
+
+  /**
+   * True if clients speak plain HTTP with the load balancer, on the port of the workload: everybody on the way can read tokens and bodies.
+   *
+   * @default false
+   */
+  readonly plaintext?: boolean;
+
   /**
    * The class, which selects the controller that makes the load balancer: `eks.amazonaws.com/nlb` is EKS Auto Mode,
    * `service.k8s.aws/nlb` the AWS Load Balancer Controller.
@@ -17,9 +35,9 @@ export interface InternalNetworkLoadBalancerOptions {
   readonly loadBalancerClass?: string;
 
   /**
-   * Annotations of the Service for other features of the controller (TLS, subnets, security groups).
+   * Annotations of the Service for other features of the controller (subnets, security groups).
    *
-   * @default - internal scheme, pods as targets, `/readyz` as health check
+   * @default - internal scheme, pods as targets, a health check on the port that gets the requests
    * @see https://docs.aws.amazon.com/eks/latest/userguide/auto-configure-nlb.html
    */
   readonly annotations?: { [key: string]: string };
@@ -75,7 +93,7 @@ export interface ServiceExposureBindOptions {
   readonly namespace: string;
   /** The labels that select the pods. */
   readonly selector: { [key: string]: string };
-  /** The port of the pods, which is the port of the Service too. */
+  /** The port of the pods that answers requests, which has the name `http`. */
   readonly port: number;
   /**
    * The class of load balancers in the cluster.
@@ -86,7 +104,7 @@ export interface ServiceExposureBindOptions {
   /**
    * The path of the readiness probe, which a load balancer uses, too.
    *
-   * @default - the container is not probed by HTTP
+   * @default - the container is not probed by HTTP, or on its management port, which no load balancer can reach
    */
   readonly healthCheckPath?: string;
 }
@@ -122,6 +140,13 @@ export interface ServiceExposureConfig {
    * @default ServiceAddressKind.NONE
    */
   readonly addressKind?: ServiceAddressKind;
+
+  /**
+   * True if clients reach the address by HTTPS, on port 443.
+   *
+   * @default false - by HTTP, on the port of the workload
+   */
+  readonly tls?: boolean;
 }
 
 /**
@@ -132,6 +157,11 @@ export interface ServiceExposureConfig {
 export abstract class ServiceExposure {
   /**
    * Makes an internal Network Load Balancer in front of the pods, reachable from the VPC and from networks that are connected to it.
+   *
+   * With a `certificate`, clients reach it by TLS on port 443. Without one, it is a warning that its traffic can be read, or `plaintext`.
+   *
+   * Its health check is a request for the path of the readiness probe if the pods answer that on the same port; with a management port it
+   * is a connection. That is enough: the controller registers a pod only while its containers are ready.
    *
    * It needs subnets with the tag `kubernetes.io/role/internal-elb` = `1`, and a controller that makes it: EKS Auto Mode has one built in,
    * other clusters need the AWS Load Balancer Controller.
@@ -169,6 +199,9 @@ const CLUSTER_DRAIN = Duration.seconds(15);
 
 const ANNOTATION = 'service.beta.kubernetes.io/aws-load-balancer';
 
+/** The policy that AWS recommends: TLS 1.3 and 1.2. Without one, a listener accepts TLS 1.0. */
+const TLS_POLICY = 'ELBSecurityPolicy-TLS13-1-2-2021-06';
+
 class InternalNetworkLoadBalancer extends ServiceExposure {
   private readonly drainTime: Duration;
   private readonly annotations: { [key: string]: string };
@@ -179,7 +212,17 @@ class InternalNetworkLoadBalancer extends ServiceExposure {
     if (this.drainTime.isUnresolved() || this.drainTime.toMilliseconds() < 1000 || this.drainTime.toMilliseconds() % 1000 !== 0) {
       throw new Error(`drainTime must be known at synthesis and whole seconds, at least one; got ${this.drainTime.toString()}`);
     }
+    const { certificate, plaintext, annotations = {} } = options;
+    if (certificate && plaintext) { throw new Error('certificate and plaintext can\'t be given together: choose one'); }
+    if (certificate && `${ANNOTATION}-ssl-cert` in annotations) {
+      throw new Error(`certificate and the annotation ${ANNOTATION}-ssl-cert have the same meaning: give one of them`);
+    }
     this.annotations = {
+      ...certificate && {
+        [`${ANNOTATION}-ssl-cert`]: certificate.certificateArn,
+        [`${ANNOTATION}-ssl-ports`]: '443',
+        [`${ANNOTATION}-ssl-negotiation-policy`]: TLS_POLICY,
+      },
       ...attributes('attributes', 'loadBalancerAttributes', options.loadBalancerAttributes, options.annotations),
       ...attributes('target-group-attributes', 'targetGroupAttributes', options.targetGroupAttributes, options.annotations),
     };
@@ -192,25 +235,33 @@ class InternalNetworkLoadBalancer extends ServiceExposure {
         + ' or of ServiceExposure.internalNetworkLoadBalancer(), to \'eks.amazonaws.com/nlb\' (EKS Auto Mode) or \'service.k8s.aws/nlb\''
         + ' (AWS Load Balancer Controller)');
     }
+    const { certificate, plaintext, annotations } = this.options;
+    if (!certificate && !plaintext && !(`${ANNOTATION}-ssl-cert` in (annotations ?? {}))) {
+      Annotations.of(scope).addWarningV2('cdk-order-pipeline:apiWithoutTls', 'The load balancer has no certificate, so everybody on the way can '
+        + 'read requests and tokens: give certificate to the pipeline, or to ServiceExposure.internalNetworkLoadBalancer() if you choose the '
+        + 'exposure; or say plaintext: true there');
+    }
+    const tls = certificate !== undefined;
     return {
-      manifests: [service(bind, { type: 'LoadBalancer', loadBalancerClass }, {
+      manifests: [service(bind, { type: 'LoadBalancer', loadBalancerClass }, tls, {
         [`${ANNOTATION}-scheme`]: 'internal',
         [`${ANNOTATION}-nlb-target-type`]: 'ip',
         [`${ANNOTATION}-healthcheck-port`]: 'traffic-port',
         ...healthCheck(bind.healthCheckPath),
         ...this.annotations,
-        ...this.options.annotations,
+        ...annotations,
       })],
       // Clients keep their address through the load balancer, so any address of the VPC may connect;
       // the load balancer is internal and its security group decides.
       ingressFrom: [],
       drainTime: this.drainTime,
       addressKind: ServiceAddressKind.LOAD_BALANCER,
+      tls,
     };
   }
 }
 
-/** A container without HTTP probes is healthy while it accepts connections. */
+/** A container without HTTP probes on this port is healthy while it accepts connections. */
 function healthCheck(path?: string): { [key: string]: string } {
   return path === undefined
     ? { [`${ANNOTATION}-healthcheck-protocol`]: 'tcp' }
@@ -220,7 +271,7 @@ function healthCheck(path?: string): { [key: string]: string } {
 class ClusterInternal extends ServiceExposure {
   public bind(_scope: Construct, bind: ServiceExposureBindOptions): ServiceExposureConfig {
     return {
-      manifests: [service(bind, { type: 'ClusterIP' })],
+      manifests: [service(bind, { type: 'ClusterIP' }, false)],
       ingressFrom: [{ namespaceSelector: {} }],
       drainTime: CLUSTER_DRAIN,
       addressKind: ServiceAddressKind.CLUSTER_INTERNAL,
@@ -250,7 +301,9 @@ function attributes(suffix: string, prop: string, values: { [key: string]: strin
   return { [annotation]: entries.map(([key, value]) => `${key}=${value}`).join(',') };
 }
 
-function service(bind: ServiceExposureBindOptions, spec: { [key: string]: unknown }, annotations?: { [key: string]: string }) {
+function service(
+  bind: ServiceExposureBindOptions, spec: { [key: string]: unknown }, tls: boolean, annotations?: { [key: string]: string },
+) {
   return {
     apiVersion: 'v1',
     kind: 'Service',
@@ -258,7 +311,7 @@ function service(bind: ServiceExposureBindOptions, spec: { [key: string]: unknow
     spec: {
       ...spec,
       selector: bind.selector,
-      ports: [{ name: 'http', port: bind.port, targetPort: 'http', protocol: 'TCP' }],
+      ports: [{ ...tls ? { name: 'https', port: 443 } : { name: 'http', port: bind.port }, targetPort: 'http', protocol: 'TCP' }],
     },
   };
 }

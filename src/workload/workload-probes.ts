@@ -47,8 +47,15 @@ export interface WorkloadProbesConfig {
  * The options with which probes are bound.
  */
 export interface WorkloadProbesBindOptions {
-  /** The port of the container, which probes may also name `http`. */
+  /** The port of the container that answers probes. */
   readonly port: number;
+
+  /**
+   * The name of that port: `management` if it is not the port of the API.
+   *
+   * @default 'http'
+   */
+  readonly portName?: string;
 }
 
 /**
@@ -57,7 +64,7 @@ export interface WorkloadProbesBindOptions {
  * @subclassable
  */
 export abstract class WorkloadProbes {
-  /** Probes by HTTP on the port of the workload. */
+  /** Probes by HTTP on the management port of the workload, or on its only port. */
   public static http(options: HttpProbeOptions = {}): WorkloadProbes {
     return new HttpProbes(options);
   }
@@ -80,9 +87,9 @@ class HttpProbes extends WorkloadProbes {
     super();
   }
 
-  public bind(_scope: Construct, _options: WorkloadProbesBindOptions): WorkloadProbesConfig {
-    const liveness = { httpGet: { path: this.options.livenessPath ?? '/livez', port: 'http' }, timeoutSeconds: 2 };
-    const readiness = { httpGet: { path: this.options.readinessPath ?? '/readyz', port: 'http' }, timeoutSeconds: 2 };
+  public bind(_scope: Construct, { portName: port = 'http' }: WorkloadProbesBindOptions): WorkloadProbesConfig {
+    const liveness = { httpGet: { path: this.options.livenessPath ?? '/livez', port }, timeoutSeconds: 2 };
+    const readiness = { httpGet: { path: this.options.readinessPath ?? '/readyz', port }, timeoutSeconds: 2 };
     return {
       // A start may take a minute; a running process is restarted after half a minute.
       startupProbe: { ...liveness, periodSeconds: 2, failureThreshold: 30 },

@@ -6,7 +6,7 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import { Construct } from 'constructs';
 import {
   Autoscaling, ClusterPrerequisite, KubernetesAccess, KubernetesAccessOptions, KubernetesPrerequisites, KubernetesPrerequisitesProps,
-  KubernetesWorkload, ServiceExposure, WorkloadImage,
+  KubernetesWorkload, NamespaceNetworkPolicy, ServiceExposure, WorkloadImage,
 } from '../../src/workload';
 import { madeClassicCluster, madeCluster, testClassicCluster, testCluster } from '../cluster';
 import { manifestsOf } from '../kubernetes-manifests';
@@ -67,6 +67,13 @@ describe('in EKS Auto Mode', () => {
         },
       },
       {
+        apiVersion: 'networking.k8s.io/v1',
+        kind: 'NetworkPolicy',
+        metadata: expect.objectContaining({ name: 'default-deny', namespace: 'orders' }),
+        // Every pod, and no connection: neither rules in nor rules out.
+        spec: { podSelector: {}, policyTypes: ['Ingress', 'Egress'] },
+      },
+      {
         apiVersion: 'v1',
         kind: 'Namespace',
         metadata: { name: 'keda', labels: expect.objectContaining({ 'pod-security.kubernetes.io/enforce': 'restricted' }) },
@@ -83,7 +90,7 @@ describe('in EKS Auto Mode', () => {
       });
     }
     expect(Object.keys(made).filter(name => (made as any)[name] instanceof Construct).sort()).toEqual([
-      'kedaChart', 'kedaNamespace', 'kedaOperatorRole', 'kedaPodIdentity', 'metricsServer', 'namespace', 'networkPolicies',
+      'kedaChart', 'kedaNamespace', 'kedaOperatorRole', 'kedaPodIdentity', 'metricsServer', 'namespace', 'namespacePolicy', 'networkPolicies',
     ]);
     expect(made.podIdentityAgent).toBeUndefined();
   });
@@ -166,6 +173,40 @@ describe('in EKS Auto Mode', () => {
   });
 });
 
+describe('the network policy of the namespace', () => {
+  const policies = () => manifestsOf(Template.fromStack(stack)).filter(({ kind }) => kind === 'NetworkPolicy').map(({ spec }) => spec.policyTypes);
+
+  test('is made after the namespace, and before all that is applied', () => {
+    const { namespacePolicy } = autoMode();
+    const template = Template.fromStack(stack);
+    expect(dependenciesOf(template, /^PrerequisitesNamespacePolicy/)).toEqual(['PrerequisitesNamespace']);
+    expect(namespacePolicy!.node.id).toBe('NamespacePolicy');
+    const kubernetes = KubernetesAccess.manifestsOnly({ clusterName: 'c', namespace: 'orders', loadBalancerClass: 'eks.amazonaws.com/nlb' });
+    const waits: Construct[] = [];
+    const applied = kubernetes.applyManifest(stack, 'Applied', []);
+    applied.node.addDependency = (...all) => { waits.push(...all as Construct[]); };
+    const made = new KubernetesPrerequisites(stack, 'GitOps', { kubernetes, existing: [ClusterPrerequisite.KEDA] });
+    expect(waits).toContain(made.namespacePolicy);
+  });
+
+  test.each<[Props, object[]]>([
+    [{ namespacePolicy: NamespaceNetworkPolicy.denyIngress() }, [['Ingress']]],
+    [{ namespacePolicy: NamespaceNetworkPolicy.none() }, []],
+    [{ existing: [ClusterPrerequisite.NAMESPACE] }, []],
+  ])('denies less, or nothing, if that is said or the namespace is not made here: %#', (props, expected) => {
+    autoMode(props);
+    expect(policies()).toEqual(expected);
+  });
+
+  test.each<[Props, string | undefined]>([
+    [{ existing: [ClusterPrerequisite.NAMESPACE] }, 'orders'],
+    [{}, undefined],
+  ])('is refused for a namespace that exists already: %#', (props, namespace) => {
+    expect(() => autoMode({ namespacePolicy: NamespaceNetworkPolicy.denyAll(), ...props }, { namespace }))
+      .toThrow('namespacePolicy is made with the namespace, which exists already: leave it out, and apply a policy of your own');
+  });
+});
+
 describe('without EKS Auto Mode', () => {
   test('set the VPC CNI add-on and share the pod identity agent of the cluster', () => {
     const { cluster, kubernetes } = withoutAutoMode();
@@ -178,7 +219,7 @@ describe('without EKS Auto Mode', () => {
       AddonName: 'vpc-cni', ConfigurationValues: '{"enableNetworkPolicy":"true"}', ResolveConflicts: 'OVERWRITE', PreserveOnDelete: true,
     });
     template.hasResourceProperties('AWS::EKS::Addon', { AddonName: 'eks-pod-identity-agent' });
-    expect(manifestsOf(template).map(({ metadata }) => metadata.name)).toEqual(['orders', 'keda']);
+    expect(manifestsOf(template).map(({ metadata }) => metadata.name)).toEqual(['orders', 'default-deny', 'keda']);
     expect(dependenciesOf(template, /^PrerequisitesKeda[0-9A-F]{8}$/)).toContain('ClusterEksPodIdentityAgentAddon');
   });
 
@@ -209,7 +250,7 @@ describe('manifests only', () => {
   test('collect what would be applied', () => {
     const kubernetes = KubernetesAccess.manifestsOnly({ clusterName: 'gitops', namespace: 'orders', loadBalancerClass: 'eks.amazonaws.com/nlb' });
     new KubernetesPrerequisites(stack, 'Prerequisites', { kubernetes, existing });
-    expect(kubernetes.manifests.map(({ kind }) => kind)).toEqual(['ConfigMap', 'Namespace']);
+    expect(kubernetes.manifests.map(({ kind }) => kind)).toEqual(['ConfigMap', 'Namespace', 'NetworkPolicy']);
     Template.fromStack(stack).resourceCountIs('AWS::EKS::Addon', 1);
   });
 
@@ -274,11 +315,11 @@ describe('order', () => {
     const template = Template.fromStack(stack);
     for (const workload of [/^EarlierManifest/, /^LaterManifest/]) {
       expect(dependenciesOf(template, workload)).toEqual(expect.arrayContaining([
-        'PrerequisitesKeda', 'PrerequisitesMetricsServer', 'PrerequisitesNamespace', 'PrerequisitesNetworkPolicies',
+        'PrerequisitesKeda', 'PrerequisitesMetricsServer', 'PrerequisitesNamespace', 'PrerequisitesNamespacePolicy', 'PrerequisitesNetworkPolicies',
       ]));
     }
     // They wait for nothing of that themselves.
-    expect(dependenciesOf(template, /^PrerequisitesNamespace/)).toEqual([]);
+    expect(dependenciesOf(template, /^PrerequisitesNamespace[0-9A-F]{8}$/)).toEqual([]);
   });
 
   test('works from another stack than the workload\'s', () => {
@@ -325,7 +366,8 @@ describe('warnings', () => {
     .map(({ id, entry }) => `${id} ${/\[ack: cdk-order-pipeline:(\w+)\]/.exec(String(entry.data))?.[1]}`);
 
   function workload(kubernetes: KubernetesAccess, scaling?: Autoscaling) {
-    return new KubernetesWorkload(stack, 'Api', { kubernetes, image, scaling, exposure: ServiceExposure.internalNetworkLoadBalancer() });
+    const exposure = ServiceExposure.internalNetworkLoadBalancer({ plaintext: true });
+    return new KubernetesWorkload(stack, 'Api', { kubernetes, image, scaling, exposure });
   }
 
   test('name what a cluster of the app lacks', () => {

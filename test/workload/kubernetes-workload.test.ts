@@ -1,5 +1,6 @@
 import { App, CfnOutput, CfnParameter, Duration, IPropertyInjector, PropertyInjectors, Size, Stack } from 'aws-cdk-lib';
-import { Match, Template } from 'aws-cdk-lib/assertions';
+import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
+import * as acm from 'aws-cdk-lib/aws-certificatemanager';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecr from 'aws-cdk-lib/aws-ecr';
 import * as ecr_assets from 'aws-cdk-lib/aws-ecr-assets';
@@ -302,6 +303,118 @@ describe('network policy', () => {
     workload({ egressPorts: [5433] });
     expect(manifestOf(Template.fromStack(stack), 'NetworkPolicy').spec.egress[1].ports)
       .toEqual([{ protocol: 'TCP', port: 443 }, { protocol: 'TCP', port: 5433 }]);
+  });
+
+  test('opens ports at certain addresses only, and HTTPS too if that is said', () => {
+    const vpc = new ec2.Vpc(stack, 'Vpc');
+    workload({ egressRules: [{ ports: [5432, 5433], cidrs: ['10.0.1.0/24', '10.0.2.0/24'] }], httpsCidrs: [vpc.vpcCidrBlock] });
+    const { egress } = manifestOf(Template.fromStack(stack), 'NetworkPolicy').spec;
+    const rule = (ports: number[], ...cidrs: unknown[]) => ({
+      to: cidrs.map((cidr) => ({ ipBlock: { cidr } })), ports: ports.map((port) => ({ protocol: 'TCP', port })),
+    });
+    // The first is for names; every other has its addresses.
+    expect(egress.slice(1)).toEqual([
+      rule([443], '${Vpc8378EB38.CidrBlock}'),
+      rule([80], '169.254.170.23/32', 'fd00:ec2::23/128'),
+      rule([5432, 5433], '10.0.1.0/24', '10.0.2.0/24'),
+    ]);
+  });
+
+  test.each<[Partial<KubernetesWorkloadProps>, string]>([
+    [{ egressRules: [{ ports: [5432], cidrs: [] }] }, "cidrs of egressRules must have at least one block of addresses such as '10.0.0.0/16', and nothing else, got []"],
+    [{ egressRules: [{ ports: [5432], cidrs: ['10.0.0.1'] }] }, 'cidrs of egressRules must have at least one block'],
+    [{ egressRules: [{ ports: [], cidrs: ['10.0.0.0/8'] }] }, 'ports of egressRules must have at least one port'],
+    [{ egressRules: [{ ports: [0], cidrs: ['10.0.0.0/8'] }] }, 'ports of egressRules must be a whole number between 1 and 65535, got 0'],
+    [{ httpsCidrs: [] }, 'httpsCidrs must have at least one block'],
+  ])('refuses what Kubernetes would take for everything: %j', (props, message) => {
+    expect(() => workload(props)).toThrow(message);
+  });
+});
+
+describe('management port', () => {
+  const annotationsOf = (template: Template) => (manifestOf(template, 'Service').metadata as any).annotations;
+
+  test('has probes and metrics, and no client of the exposure reaches it', () => {
+    const exposure = ServiceExposure.internalNetworkLoadBalancer({ plaintext: true });
+    const { managementPort, port } = workload({ port: 3000, managementPort: 9000, exposure, metricsAccess: [MetricsAccess.namespace('monitoring')] });
+    expect([port, managementPort]).toEqual([3000, 9000]);
+    const template = Template.fromStack(stack);
+    const [container] = manifestOf(template, 'Deployment').spec.template.spec.containers;
+    expect(container.ports.map((one: any) => [one.name, one.containerPort])).toEqual([['http', 3000], ['management', 9000]]);
+    for (const probe of ['startupProbe', 'livenessProbe', 'readinessProbe']) expect(container[probe].httpGet.port).toBe('management');
+    expect(container.env).toEqual(expect.arrayContaining([{ name: 'PORT', value: '3000' }, { name: 'MANAGEMENT_PORT', value: '9000' }]));
+    expect(manifestOf(template, 'Service').spec.ports.map(({ targetPort }: any) => targetPort)).toEqual(['http']);
+    expect(manifestOf(template, 'NetworkPolicy').spec.ingress).toEqual([
+      { ports: [{ protocol: 'TCP', port: 3000 }] },
+      { from: [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'monitoring' } } }], ports: [{ protocol: 'TCP', port: 9000 }] },
+    ]);
+  });
+
+  test('is not for the load balancer, which checks by connections to the port of the requests', () => {
+    workload({ port: 3000, managementPort: 9000, exposure: ServiceExposure.internalNetworkLoadBalancer({ plaintext: true }) });
+    const checks = Object.entries(annotationsOf(Template.fromStack(stack))).filter(([name]) => name.includes('healthcheck'))
+      .map(([name, value]) => [name.split('healthcheck-')[1], value]);
+    expect(Object.fromEntries(checks)).toEqual({ port: 'traffic-port', protocol: 'tcp' });
+  });
+
+  test('can be the port of the requests: one port for all', () => {
+    workload({ port: 3000, managementPort: 3000, exposure: ServiceExposure.internalNetworkLoadBalancer({ plaintext: true }) });
+    const template = Template.fromStack(stack);
+    const [container] = manifestOf(template, 'Deployment').spec.template.spec.containers;
+    expect(container.ports).toHaveLength(1);
+    expect(container.readinessProbe.httpGet.port).toBe('http');
+    expect(container.env).toContainEqual({ name: 'MANAGEMENT_PORT', value: '3000' });
+    expect(annotationsOf(template)['service.beta.kubernetes.io/aws-load-balancer-healthcheck-path']).toBe('/readyz');
+  });
+
+  test('is no variable: its own prop sets it', () => {
+    expect(() => workload({ environment: { MANAGEMENT_PORT: '9000' } })).toThrow("environment.MANAGEMENT_PORT can't be given");
+    stack = new Stack();
+    kubernetes = testKubernetes(stack);
+    expect(() => workload({ managementPort: 70_000 })).toThrow('managementPort must be a whole number between 1 and 65535, got 70000');
+  });
+});
+
+describe('TLS', () => {
+  const ARN = 'arn:aws:acm:eu-west-1:111122223333:certificate/12345678';
+  const certificate = () => acm.Certificate.fromCertificateArn(stack, 'Certificate', ARN);
+  const warnings = () => Annotations.fromStack(stack).findWarning('*', Match.stringLikeRegexp('apiWithoutTls')).map(({ id }) => id);
+
+  test('ends at the load balancer, with no other port and no version before 1.2', () => {
+    const { url } = workload({ port: 3000, exposure: ServiceExposure.internalNetworkLoadBalancer({ certificate: certificate() }) });
+    expect(stack.resolve(url)).toEqual({ 'Fn::Join': ['', ['https://', { 'Fn::GetAtt': [expect.stringMatching(/^ApiAddress/), 'Value'] }]] });
+    const template = Template.fromStack(stack);
+    const { metadata, spec } = manifestOf(template, 'Service');
+    expect(metadata).toMatchObject({
+      annotations: {
+        'service.beta.kubernetes.io/aws-load-balancer-ssl-cert': ARN,
+        'service.beta.kubernetes.io/aws-load-balancer-ssl-ports': '443',
+        'service.beta.kubernetes.io/aws-load-balancer-ssl-negotiation-policy': 'ELBSecurityPolicy-TLS13-1-2-2021-06',
+      },
+    });
+    expect(spec.ports).toEqual([{ name: 'https', port: 443, targetPort: 'http', protocol: 'TCP' }]);
+    // The policy is about pods: their port stays.
+    expect(manifestOf(template, 'NetworkPolicy').spec.ingress).toEqual([{ ports: [{ protocol: 'TCP', port: 3000 }] }]);
+    expect(warnings()).toEqual([]);
+  });
+
+  test.each<[object, string[]]>([
+    [{}, ['/Default/Api']],
+    [{ plaintext: false }, ['/Default/Api']],
+    [{ plaintext: true }, []],
+    [{ annotations: { 'service.beta.kubernetes.io/aws-load-balancer-ssl-cert': ARN } }, []],
+  ])('without it, a load balancer is a warning, unless plain text is said: %j', (options, expected) => {
+    workload({ exposure: ServiceExposure.internalNetworkLoadBalancer(options) });
+    expect(warnings()).toEqual(expected);
+    expect(manifestOf(Template.fromStack(stack), 'Service').spec.ports[0].port).toBe(8080);
+  });
+
+  test('is said once', () => {
+    const both = { certificate: certificate(), plaintext: true };
+    expect(() => ServiceExposure.internalNetworkLoadBalancer(both)).toThrow("certificate and plaintext can't be given together: choose one");
+    const annotations = { 'service.beta.kubernetes.io/aws-load-balancer-ssl-cert': ARN };
+    expect(() => ServiceExposure.internalNetworkLoadBalancer({ certificate: both.certificate, annotations }))
+      .toThrow('certificate and the annotation service.beta.kubernetes.io/aws-load-balancer-ssl-cert have the same meaning: give one of them');
   });
 });
 

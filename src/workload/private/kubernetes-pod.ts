@@ -16,6 +16,7 @@ export interface PodOptions extends KubernetesContainerOptions {
   /** The length leaves room for a suffix within the 63 characters of a Kubernetes name. */
   readonly maxNameLength: number;
   readonly port?: number;
+  readonly managementPort?: number;
 }
 
 /** The common parts of a Deployment and a Job: identity, network and container. */
@@ -32,7 +33,14 @@ export class KubernetesPod {
     validateName(scope, this.serviceName, options.maxNameLength);
     requireInteger(scope, 'port', options.port, 1, 65535);
     validateEnvironment(scope, options);
+    requireInteger(scope, 'managementPort', options.managementPort, 1, 65535);
     options.egressPorts?.forEach(port => requireInteger(scope, 'egressPorts', port, 1, 65535));
+    for (const { ports, cidrs } of options.egressRules ?? []) {
+      if (ports.length === 0) { throw invalid(scope, 'ports of egressRules must have at least one port: for Kubernetes, none means all ports'); }
+      ports.forEach(port => requireInteger(scope, 'ports of egressRules', port, 1, 65535));
+      requireBlocks(scope, 'cidrs of egressRules', cidrs);
+    }
+    if (options.httpsCidrs) { requireBlocks(scope, 'httpsCidrs', options.httpsCidrs); }
     if (options.cpu !== undefined && (Token.isUnresolved(options.cpu) || !(options.cpu >= 0.001))) {
       throw invalid(scope, `cpu is in vCPUs and must be at least 0.001 and no token, got ${Tokenization.stringifyNumber(options.cpu)}`);
     }
@@ -106,9 +114,12 @@ export class KubernetesPod {
     }];
   }
 
-  /** Allows only the incoming connections of `ingress`, and outgoing ones for name resolution, credentials, AWS APIs and `egressPorts`. */
+  /** Allows only the incoming connections of `ingress`, and outgoing ones for names, credentials, HTTPS and those of the options. */
   public networkPolicy(ingress: Manifest[]): Manifest {
     const tcp = (port: number) => ({ protocol: 'TCP', port });
+    const blocks = (cidrs: string[]) => cidrs.map((cidr) => ({ ipBlock: { cidr } }));
+    const { egressPorts = [], egressRules = [], httpsCidrs } = this.options;
+    const anywhere = [...httpsCidrs ? [] : [443], ...egressPorts];
     return {
       apiVersion: 'networking.k8s.io/v1',
       kind: 'NetworkPolicy',
@@ -120,9 +131,12 @@ export class KubernetesPod {
         ...ingress.length > 0 ? { ingress } : {},
         egress: [
           { ports: [{ protocol: 'UDP', port: 53 }, tcp(53)] },
-          { ports: [tcp(443), ...(this.options.egressPorts ?? []).map(tcp)] },
+          // A rule without ports would allow all of them.
+          ...anywhere.length > 0 ? [{ ports: anywhere.map(tcp) }] : [],
+          ...httpsCidrs ? [{ to: blocks(httpsCidrs), ports: [tcp(443)] }] : [],
           // The pod identity agent, which returns the credentials of the role.
-          { to: [{ ipBlock: { cidr: '169.254.170.23/32' } }, { ipBlock: { cidr: 'fd00:ec2::23/128' } }], ports: [tcp(80)] },
+          { to: blocks(['169.254.170.23/32', 'fd00:ec2::23/128']), ports: [tcp(80)] },
+          ...egressRules.map(({ ports, cidrs }) => ({ to: blocks(cidrs), ports: ports.map(tcp) })),
         ],
       },
     };
@@ -145,7 +159,8 @@ export class KubernetesPod {
   }
 
   public template(container: Manifest, spec: Manifest): Manifest {
-    const { command, environment, cpu, memory, port, userId = 10001, ephemeralStorage = Size.mebibytes(512) } = this.options;
+    const { command, environment, cpu, memory, port, managementPort } = this.options;
+    const { userId = 10001, ephemeralStorage = Size.mebibytes(512) } = this.options;
     const limits = { 'memory': mebibytes(memory?.toMebibytes() ?? 256), 'ephemeral-storage': mebibytes(ephemeralStorage.toMebibytes()) };
     const image = this.options.image.bind(this.scope);
     const variables: { [key: string]: string } = {
@@ -153,6 +168,7 @@ export class KubernetesPod {
       // EKS Pod Identity, unlike roles for service accounts, doesn't set the region for the SDK.
       AWS_REGION: Stack.of(this.scope).region,
       ...port === undefined ? {} : { PORT: Tokenization.stringifyNumber(port) },
+      ...managementPort === undefined ? {} : { MANAGEMENT_PORT: Tokenization.stringifyNumber(managementPort) },
       ...environment,
     };
     return {
@@ -221,6 +237,18 @@ function validateEnvironment(scope: Construct, { environment = {}, port }: PodOp
   }
   if (port !== undefined && 'PORT' in environment) {
     throw invalid(scope, 'environment.PORT can\'t be given, as probes and Service would use another port: set port instead');
+  }
+  if (port !== undefined && 'MANAGEMENT_PORT' in environment) {
+    throw invalid(scope, 'environment.MANAGEMENT_PORT can\'t be given, as probes would use another port: set managementPort instead');
+  }
+}
+
+/** Refuses an empty list, too: for Kubernetes, no destination means every destination. */
+function requireBlocks(scope: Construct, name: string, cidrs: string[]) {
+  if (Token.isUnresolved(cidrs)) { return; }
+  const wrong = cidrs.find((cidr) => !Token.isUnresolved(cidr) && !/^[0-9a-f.:]+\/\d{1,3}$/i.test(cidr));
+  if (cidrs.length === 0 || wrong !== undefined) {
+    throw invalid(scope, `${name} must have at least one block of addresses such as '10.0.0.0/16', and nothing else, got ${JSON.stringify(cidrs)}`);
   }
 }
 
