@@ -1,4 +1,5 @@
 import type { Duration } from 'aws-cdk-lib';
+import type * as acm from 'aws-cdk-lib/aws-certificatemanager';
 import type * as lambda from 'aws-cdk-lib/aws-lambda';
 import type { Construct, IDependable } from 'constructs';
 import type { ApiAuthorizer } from './api-authorizer';
@@ -6,7 +7,7 @@ import { KubernetesServices, SharedServiceOptions, KubernetesServiceSettings } f
 import { KubernetesJobHost, KubernetesServiceHost } from './private/kubernetes-service-host';
 import type { ServiceKind } from './service-kind';
 import { coming } from '../private/coming';
-import type { IHostedService, KubernetesAccess, KubernetesJobOptions, WorkloadImage } from '../workload';
+import type { EgressRule, IHostedService, KubernetesAccess, KubernetesJobOptions, WorkloadImage } from '../workload';
 
 /**
  * The options with which a pipeline binds a service.
@@ -24,6 +25,29 @@ export interface ServiceBindOptions {
    * @default - none
    */
   readonly egressPorts?: number[];
+
+  /**
+   * The addresses of some of the `egressPorts`, where they are known; a port without a rule is one at any address. A host that can't limit
+   * addresses ignores the rules.
+   *
+   * @default - none
+   */
+  readonly egressRules?: EgressRule[];
+
+  /**
+   * The authorization of an API. A host whose program checks the callers adds its `environment` to the environment; a host that checks
+   * them itself, such as a gateway, does so; any other host refuses it with an error.
+   *
+   * @default - unknown: the program decides
+   */
+  readonly authorizer?: ApiAuthorizer;
+
+  /**
+   * The certificate of an API, for the exposure that the host chooses if its options have none.
+   *
+   * @default - none
+   */
+  readonly certificate?: acm.ICertificate;
 
   /**
    * The port of the service, if the options of the host set none.
@@ -46,6 +70,13 @@ export interface ServiceBindOptions {
  * @subclassable
  */
 export interface IServiceHost {
+  /**
+   * The name of the service in logs and traces.
+   *
+   * @default - unknown: the service has a name that follows from its id
+   */
+  readonly serviceName?: string;
+
   /**
    * Makes the service. It is called once for each service.
    *
@@ -99,8 +130,8 @@ export abstract class ServiceHost {
   /**
    * Runs the service as a Deployment on Kubernetes.
    *
-   * By default, an API has 2 to 10 replicas by CPU and an internal Network Load Balancer, a relay has 2
-   * replicas, and only APIs can be reached.
+   * By default, an API has 2 to 10 replicas by CPU, an internal Network Load Balancer, and the port 8080 for probes and metrics. A relay
+   * has 2 replicas. Only APIs can be reached.
    *
    * @param kubernetes the cluster
    */

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
-import { App, CfnResource, Duration, Stack } from 'aws-cdk-lib';
-import { Template } from 'aws-cdk-lib/assertions';
+import { App, CfnParameter, CfnResource, Duration, Stack } from 'aws-cdk-lib';
+import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
+import * as acm from 'aws-cdk-lib/aws-certificatemanager';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import {
   ApiAuthorizer, Autoscaling, BufferedEventConsumer, ConsumerTarget, IServiceHost, KubernetesAccess, KubernetesServices,
@@ -42,10 +43,10 @@ describe('a service on Kubernetes', () => {
     [ServiceKind.API, 2, 10, 'LoadBalancer'],
     [ServiceKind.SERVICE, 2, 10, undefined],
   ])('of the kind %s has %d to %d replicas by CPU, and is reached by %s', (kind, min, max, service) => {
-    bind(host(), { kind });
+    bind(host(), { kind, port: 3000 });
     expect(replicas()).toEqual([min, max, 70]);
     expect(manifestsOf(template()).filter((manifest) => manifest.kind === 'Service').map(({ spec }) => spec.type)).toEqual(service ? [service] : []);
-    expect(ingress()).toEqual(service ? [{ ports: [{ protocol: 'TCP', port: 8080 }] }] : undefined);
+    expect(ingress()).toEqual(service ? [{ ports: [{ protocol: 'TCP', port: 3000 }] }] : undefined);
   });
 
   test('of the kind RELAY has two replicas, of which one works, and is reached by nobody', () => {
@@ -55,7 +56,7 @@ describe('a service on Kubernetes', () => {
   });
 
   test.each([ServiceKind.API, ServiceKind.RELAY, ServiceKind.SERVICE])('of the kind %s can be scaled and exposed otherwise', (kind) => {
-    bind(host({ scaling: Autoscaling.fixed(1), exposure: ServiceExposure.clusterInternal() }), { kind });
+    bind(host({ scaling: Autoscaling.fixed(1), exposure: ServiceExposure.clusterInternal() }), { kind, port: 3000 });
     expect(manifestOf(template(), 'HorizontalPodAutoscaler').spec.maxReplicas).toBe(1);
     expect(manifestOf(template(), 'Service').spec.type).toBe('ClusterIP');
   });
@@ -194,13 +195,107 @@ describe('the services of one image', () => {
 });
 
 test.each<[string, () => void]>([
-  ['host-api', () => bind(ServiceHost.kubernetes(kubernetes, { image }), { kind: ServiceKind.API })],
+  ['host-api', () => bind(ServiceHost.kubernetes(kubernetes, { image }), { kind: ServiceKind.API, port: 3000 })],
   ['host-relay', () => bind(ServiceHost.kubernetes(kubernetes, { image }), { kind: ServiceKind.RELAY })],
   ['host-service', () => bind(ServiceHost.kubernetes(kubernetes, { image }))],
   ['host-job', () => bind(ServiceHost.kubernetesJob(kubernetes, { image }), { kind: ServiceKind.MIGRATION })],
 ])('%s keeps its logical ids', (name, make) => {
   make();
   expectLogicalIds(stack, join(__dirname, 'logical-ids', `${name}.json`));
+});
+
+describe('an API on Kubernetes', () => {
+  const api = (options: Partial<ServiceBindOptions> = {}, own = {}) => bind(
+    ServiceHost.kubernetes(kubernetes, { image, serviceName: 'intake', ...own }), { kind: ServiceKind.API, port: 3000, ...options });
+  const certificate = () => acm.Certificate.fromCertificateArn(stack, 'Certificate', 'arn:aws:acm:eu-west-1:111122223333:certificate/12345678');
+  const warnings = () => Annotations.fromStack(stack).findWarning('*', Match.anyValue()).map(({ entry }) => /ack: ([\w:-]+)/.exec(String(entry.data))?.[1]);
+  const JWT = { API_AUTHORIZATION: 'jwt', API_JWT_ISSUER: 'https://login.example.com/', API_JWT_AUDIENCE: 'orders,shop' };
+  const jwt = (options = {}) => ApiAuthorizer.jwt('https://login.example.com/', ['orders', 'shop'], options);
+
+  test.each<[ApiAuthorizer, object]>([
+    [jwt(), JWT],
+    [jwt({ jwksUri: 'https://login.example.com/keys', customerClaim: 'customer' }),
+      { ...JWT, API_JWKS_URL: 'https://login.example.com/keys', API_CUSTOMER_CLAIM: 'customer' }],
+    [ApiAuthorizer.publicAccess(), { API_AUTHORIZATION: 'none' }],
+  ])('is told who may call it: %#', (authorizer, expected) => {
+    api({ authorizer });
+    const variables = Object.entries(environmentOf(manifestOf(template(), 'Deployment'))).filter(([name]) => name.startsWith('API_'));
+    expect(Object.fromEntries(variables)).toEqual(expected);
+  });
+
+  test('gets no word about callers without an authorizer, and its own word wins', () => {
+    api();
+    expect(environmentOf(manifestOf(template(), 'Deployment'))).not.toHaveProperty('API_AUTHORIZATION');
+    stack = new Stack(new App(), 'Test');
+    kubernetes = testKubernetes(stack, { namespace: 'orders' });
+    api({ authorizer: jwt() }, { environment: { API_JWT_ISSUER: 'https://other.example.com' } });
+    expect(environmentOf(manifestOf(template(), 'Deployment'))).toMatchObject({ ...JWT, API_JWT_ISSUER: 'https://other.example.com' });
+  });
+
+  test('can\'t check signatures of AWS', () => {
+    expect(() => api({ authorizer: ApiAuthorizer.iam() })).toThrow('ApiAuthorizer.iam() of Service needs a host that checks the signatures of AWS');
+    expect(ApiAuthorizer.iam().environment).toEqual({});
+  });
+
+  test('has TLS with the certificate of who binds it, unless the host chooses the exposure', () => {
+    const service = api({ certificate: certificate() });
+    expect(manifestOf(template(), 'Service').spec.ports[0].port).toBe(443);
+    expect(stack.resolve(service.url)['Fn::Join'][1][0]).toBe('https://');
+    expect(warnings()).not.toContain('cdk-order-pipeline:apiWithoutTls');
+    stack = new Stack(new App(), 'Test');
+    kubernetes = testKubernetes(stack, { namespace: 'orders' });
+    api({ certificate: certificate() }, { exposure: ServiceExposure.internalNetworkLoadBalancer() });
+    expect(warnings()).toContain('cdk-order-pipeline:apiWithoutTls');
+  });
+
+  test('has probes and metrics at a port that its clients don\'t reach', () => {
+    api({}, { metricsAccess: [MetricsAccess.namespace('monitoring')] });
+    expect(environmentOf(manifestOf(template(), 'Deployment'))).toMatchObject({ PORT: '3000', MANAGEMENT_PORT: '8080' });
+    expect(ingress().map(({ from, ports }: any) => [from?.length, ports[0].port])).toEqual([[undefined, 3000], [1, 8080]]);
+  });
+
+  test.each([[{ port: 8080 }, 'port of Service is 8080, the default port of its probes and metrics'], [{ port: 8080, managementPort: 9000 }, undefined]])(
+    'says which of two equal ports to change: %j', (own, message) => {
+      if (message) expect(() => api({}, own)).toThrow(message);
+      else expect(() => api({}, own)).not.toThrow();
+    });
+});
+
+test.each([ServiceKind.RELAY, ServiceKind.SERVICE])('a service of the kind %s has one port for all', (kind) => {
+  bind(ServiceHost.kubernetes(kubernetes, { image }), { kind });
+  expect(environmentOf(manifestOf(template(), 'Deployment'))).not.toHaveProperty('MANAGEMENT_PORT');
+  expect(containerOf(manifestOf(template(), 'Deployment')).ports).toHaveLength(1);
+});
+
+test.each<[string, () => void]>([
+  ['service', () => bind(ServiceHost.kubernetes(kubernetes, { image, egressPorts: [6379] }), known)],
+  ['job', () => bind(ServiceHost.kubernetesJob(kubernetes, { image, egressPorts: [6379] }), { ...known, kind: ServiceKind.MIGRATION })],
+])('a %s reaches the ports whose addresses are known there only', (_, make) => {
+  make();
+  const rules: { to?: { ipBlock: { cidr: string } }[]; ports: { port: number }[] }[] = manifestOf(template(), 'NetworkPolicy').spec.egress;
+  const open = rules.filter(({ ports }) => ports.some(({ port }) => port > 443))
+    .map(({ to, ports }) => [to?.map(({ ipBlock }) => ipBlock.cidr), ports.map(({ port }) => port)]);
+  expect(open).toEqual([[undefined, [443, 9094, 6379]], [['10.0.2.0/24'], [5432]]]);
+});
+const known = { egressPorts: [5432, 9094], egressRules: [{ ports: [5432], cidrs: ['10.0.2.0/24'] }] };
+
+test.each<[() => ApiAuthorizer, string]>([
+  [() => ApiAuthorizer.jwt('http://login.example.com', ['orders']), 'issuer of ApiAuthorizer.jwt() must be an address with https, such as '
+    + "https://login.example.com, got 'http://login.example.com'"],
+  [() => ApiAuthorizer.jwt('https://login.example.com', ['orders'], { jwksUri: 'keys' }), 'jwksUri of ApiAuthorizer.jwt() must be an address with https'],
+  [() => ApiAuthorizer.jwt('https://login.example.com', []), 'audience of ApiAuthorizer.jwt() must have at least one element'],
+  [() => ApiAuthorizer.jwt('https://login.example.com', ['a,b']), 'and each must have a character and no comma, got ["a,b"]'],
+  [() => ApiAuthorizer.jwt('https://login.example.com', ['a'], { customerClaim: '' }), 'customerClaim of ApiAuthorizer.jwt() is empty'],
+])('an authorizer refuses what no token can have: %#', (make, message) => {
+  expect(make).toThrow(message);
+});
+
+test('an authorizer takes what only the deployment knows', () => {
+  const list = new CfnParameter(stack, 'Audience', { type: 'CommaDelimitedList' }).valueAsList;
+  const { environment } = ApiAuthorizer.jwt(new CfnParameter(stack, 'Issuer').valueAsString, list);
+  expect(stack.resolve(environment)).toEqual({
+    API_AUTHORIZATION: 'jwt', API_JWT_ISSUER: { Ref: 'Issuer' }, API_JWT_AUDIENCE: { 'Fn::Join': [',', { Ref: 'Audience' }] },
+  });
 });
 
 test('an authorizer says who may call, and has no default', () => {
