@@ -1,11 +1,10 @@
-REVOKE ALL ON SCHEMA inventory FROM PUBLIC, :command, :query;
-REVOKE ALL ON ALL TABLES IN SCHEMA inventory FROM PUBLIC, :command, :query;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA inventory FROM PUBLIC, :command, :query;
-REVOKE ALL ON ALL ROUTINES IN SCHEMA inventory FROM PUBLIC, :command, :query;
+GRANT USAGE ON SCHEMA inventory TO :"stock-service", :"inventory-service", :"api-write-service", :"api-read-service";
+GRANT EXECUTE ON FUNCTION inventory.available TO :"stock-service";
+GRANT SELECT (sku, on_hand, reserved) ON inventory.stock_level TO :"stock-service";
 
-GRANT USAGE ON SCHEMA inventory TO :command, :query;
-GRANT SELECT ON inventory.product TO :command;
-GRANT SELECT, UPDATE ON inventory.stock_level TO :command;
-GRANT SELECT, INSERT ON inventory.ledger TO :command;
-GRANT EXECUTE ON FUNCTION inventory.available, inventory.read, inventory.claim, inventory.write TO :command;
-GRANT SELECT ON inventory.product, inventory.stock_level TO :query;
+GRANT EXECUTE ON FUNCTION inventory.read, inventory.claim, inventory.write TO :"inventory-service";
+GRANT SELECT, UPDATE (on_hand, reserved) ON inventory.stock_level TO :"inventory-service";
+GRANT SELECT, INSERT ON inventory.ledger TO :"inventory-service";
+
+GRANT SELECT (sku) ON inventory.product TO :"api-write-service";
+GRANT SELECT ON inventory.product, inventory.stock_level TO :"api-read-service";

@@ -1,12 +1,12 @@
-REVOKE ALL ON SCHEMA orders FROM PUBLIC, :command, :query;
-REVOKE ALL ON ALL TABLES IN SCHEMA orders FROM PUBLIC, :command, :query;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA orders FROM PUBLIC, :command, :query;
-REVOKE ALL ON ALL ROUTINES IN SCHEMA orders FROM PUBLIC, :command, :query;
+GRANT USAGE ON SCHEMA orders TO :"api-write-service", :"api-read-service", :"order-status", :"notification-service";
 
-GRANT USAGE ON SCHEMA orders TO :command, :query;
-GRANT SELECT, INSERT, UPDATE ON orders.orders TO :command;
-GRANT SELECT ON orders.order_line TO :command;
-GRANT SELECT, INSERT ON orders.status_change TO :command;
-GRANT SELECT, INSERT ON orders.idempotency_key TO :command;
-GRANT EXECUTE ON FUNCTION orders.accept, orders.is_transition, orders.states, orders.settle, orders.for_command, orders.request, orders.overdue, orders.count_overdue TO :command;
-GRANT SELECT ON orders.orders, orders.order_line, orders.status_change TO :query;
+GRANT EXECUTE ON FUNCTION orders.accept, orders.for_command, orders.request, orders.settle, orders.is_transition TO :"api-write-service";
+GRANT EXECUTE ON FUNCTION orders.states, orders.settle, orders.overdue, orders.count_overdue, orders.is_transition TO :"order-status";
+GRANT INSERT ON orders.orders TO :"api-write-service";
+GRANT SELECT, UPDATE (status, version, updated_at, items, requested, reason, shortages) ON orders.orders TO :"api-write-service", :"order-status";
+GRANT SELECT, INSERT ON orders.status_change TO :"api-write-service", :"order-status";
+GRANT SELECT, INSERT ON orders.idempotency_key TO :"api-write-service";
+
+GRANT SELECT ON orders.orders, orders.order_line, orders.status_change TO :"api-read-service";
+-- Whose order it is.
+GRANT SELECT (order_id, customer_id) ON orders.orders TO :"notification-service";

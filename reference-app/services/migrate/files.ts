@@ -13,6 +13,20 @@ export interface SqlFile {
   readonly checksum: string;
 }
 
+/** A program with rights of its own in the database. */
+export interface Workload {
+  readonly name: string;
+  /** The login of this side, if there is one, may do what the workload may. */
+  readonly side: 'command' | 'query';
+  /** It handles events: its name is that of its consumer. */
+  readonly consumes: boolean;
+  /** The detail types of the events that it may add to the outbox. */
+  readonly publishes: readonly string[];
+}
+
+/** The column by which the rows of a table belong to workloads: the name of a consumer, or the type of an event that is added. */
+export type RowColumn = 'consumer' | 'detail_type';
+
 /** The SQL of one database schema. */
 export interface Schema {
   readonly name: string;
@@ -24,8 +38,12 @@ export interface Schema {
   readonly numbered: readonly SqlFile[];
   /** Functions, views and triggers, by name. A file is applied again when it has changed. */
   readonly repeatable: readonly SqlFile[];
-  /** The privileges of the roles `:command` and `:query`, applied on every run. */
+  /** The privileges of the workloads, applied on every run. */
   readonly grants: string;
+  /** The workloads whose data this schema is for. */
+  readonly workloads: readonly Workload[];
+  /** Tables of which a workload sees and writes its own rows only. */
+  readonly rows: Readonly<Record<string, RowColumn>>;
 }
 
 /** The database or the files are not as they have to be: nothing is done until a person has looked. The message says what to do. */
@@ -51,7 +69,10 @@ export async function readSchemas(root: string, names?: readonly string[]): Prom
   const repeatable = await readRepeatable(root, known);
   return inOrder(await Promise.all((names ?? known).map(async (name): Promise<Schema> => {
     const folder = join(root, 'migrations', name);
-    const { needs, release } = JSON.parse(await readFile(join(folder, 'schema.json'), 'utf8')) as Pick<Schema, 'needs' | 'release'>;
+    const text = await readFile(join(folder, 'schema.json'), 'utf8');
+    const { needs, release, workloads = {}, rows = {} } = JSON.parse(text) as Pick<Schema, 'needs' | 'release'> & Partial<Pick<Schema, 'rows'>> & {
+      readonly workloads?: Readonly<Record<string, Pick<Workload, 'side'> & Partial<Workload>>>;
+    };
     if (!Number.isInteger(release) || release < 1) throw new MigrationError(`migrations/${name}/schema.json needs a "release", a whole number from 1.`);
     return {
       name,
@@ -60,14 +81,30 @@ export async function readSchemas(root: string, names?: readonly string[]): Prom
       numbered: await readNumbered(root, name),
       repeatable: repeatable.filter((file) => file.name.startsWith(`${name}.`)),
       grants: await readFile(join(folder, 'grants.sql'), 'utf8'),
+      workloads: Object.entries(workloads).map(([one, { side, consumes = false, publishes = [] }]) => {
+        checkWorkload(name, one, side);
+        return { name: one, side, consumes, publishes };
+      }),
+      rows,
     };
   })));
 }
 
+/** Names that mean something else in `grants.sql`. */
+const RESERVED = ['command', 'query', 'consumers', 'publishers'];
+
+function checkWorkload(schema: string, name: string, side: unknown): void {
+  if (!/^[a-z][a-z0-9-]*$/.test(name) || RESERVED.includes(name)) {
+    throw new MigrationError(`migrations/${schema}/schema.json has the workload ${JSON.stringify(name)}: give it a name of small letters, digits and hyphens`
+      + `, other than ${RESERVED.join(', ')}.`);
+  }
+  if (side !== 'command' && side !== 'query') throw new MigrationError(`migrations/${schema}/schema.json needs "side" of the workload ${name}: "command" or "query".`);
+}
+
 /** SHA-256 of all files of the schema. */
-export function checksumOf({ numbered, repeatable, grants }: Schema): string {
+export function checksumOf({ numbered, repeatable, grants, workloads, rows }: Schema): string {
   const files = [...numbered, ...repeatable].map(({ name, checksum }) => `${name} ${checksum}`);
-  return createHash('sha256').update([...files, grants.replaceAll('\r\n', '\n')].join('\n')).digest('hex');
+  return createHash('sha256').update([...files, grants.replaceAll('\r\n', '\n'), JSON.stringify({ workloads, rows })].join('\n')).digest('hex');
 }
 
 async function readNumbered(root: string, schema: string): Promise<SqlFile[]> {

@@ -105,7 +105,11 @@ test('a numbered file before one that is applied is refused, whatever other sche
 });
 
 const answers = (value: number) => `CREATE OR REPLACE FUNCTION fan_out.answer() RETURNS int LANGUAGE sql AS $$ SELECT ${value} $$;`;
-const release = (number: number) => JSON.stringify({ needs: ['messaging'], release: number });
+/** The schema.json of a later release than that of the repository. */
+const release = async (later: number, workloads: object = {}) => {
+  const schema = JSON.parse(await readFile(join(SQL_ROOT, 'migrations/fan_out/schema.json'), 'utf8')) as { release: number; workloads: object };
+  return JSON.stringify({ ...schema, release: schema.release + later, workloads: { ...schema.workloads, ...workloads } });
+};
 
 /** Two versions of the files; the later one has a further table, another function for one and none for another. */
 async function twoReleases(name: string) {
@@ -115,7 +119,7 @@ async function twoReleases(name: string) {
   await later.write('services/fan-out/fan_out.answer.sql', answers(2));
   await later.write('services/fan-out/fan_out.more.sql', answers(2).replace('answer', 'more'));
   await later.write('migrations/fan_out/002-more.sql', 'CREATE TABLE fan_out.more (x int)');
-  await later.write('migrations/fan_out/schema.json', release(2));
+  await later.write('migrations/fan_out/schema.json', await release(1));
   return { older, later };
 }
 
@@ -132,23 +136,28 @@ test('an older job leaves a later release as it is, whose roles get their passwo
   const logger = silentLogger();
   const warnings: unknown[] = [];
   logger.warn = ((fields: unknown, message: string) => void warnings.push([fields, message])) as typeof logger.warn;
-  await run(pool, { root: older.root, logger });
+  await run(pool, { root: older.root, logger, command: { username: 'app_command', password: 'another' } });
   assert.deepEqual(await state(), before);
   assert.equal(await count(pool, 'fan_out.answer() + fan_out.more()'), 4);
   assert.notEqual(await verifier(), password);
-  assert.deepEqual(warnings, [[{ releases: { fan_out: { database: 2, here: 1 } } },
+  const here = (await readSchemas(SQL_ROOT, ['messaging', 'fan_out'])).at(-1)!.release;
+  assert.deepEqual(warnings, [[{ releases: { fan_out: { database: here + 1, here } } },
     'the database has a later release than this version, as after a rollback: its tables, functions, privileges and data stay as they are']]);
 
   // The same files again are a release of their own.
   await later.write('services/fan-out/fan_out.answer.sql', answers(1));
-  await later.write('migrations/fan_out/schema.json', release(3));
+  await later.write('migrations/fan_out/schema.json', await release(2));
   await run(pool, { root: later.root });
   assert.equal(await count(pool, 'fan_out.answer()'), 1);
 
-  await assert.rejects(run(pool, { root: older.root, query: { username: 'late_query', password: 'q' } }), {
-    name: 'MigrationError', message: /^This database has a later release of fan_out than this version, which can't give the new role late_query its privileges/,
+  // A new login gets the rights that the later release gives to its workload; a workload that it does not have can't get any.
+  await run(pool, { root: older.root, logins: [{ workload: 'order-consumer', username: 'late_consumer', password: 'l' }] });
+  assert.equal(await count(pool, "has_function_privilege('late_consumer', 'fan_out.save(uuid[], text[], bigint[], text[], text[])', 'EXECUTE')"), true);
+  await older.write('migrations/fan_out/schema.json', await release(0, { 'mail-consumer': { side: 'command' } }));
+  await assert.rejects(run(pool, { root: older.root, logins: [{ workload: 'mail-consumer', username: 'mail', password: 'm' }] }), {
+    name: 'MigrationError', message: /^This database has a later release of fan_out than this version, which has no rights for mail-consumer: deploy the newer/,
   });
-  assert.equal(await count(pool, 'to_regrole(\'late_query\')'), null);
+  assert.equal(await count(pool, 'to_regrole(\'mail\')'), null);
   await older.write('migrations/fan_out/001-tables.sql', 'CREATE TABLE public.never (x int)');
   await assert.rejects(run(pool, { root: older.root }), { name: 'MigrationError', message: /001-tables\.sql was changed/ });
 });
@@ -159,8 +168,9 @@ test('an older job comes after one that failed half-way, and the later one can g
   await run(pool, { root: older.root });
   await later.write('services/fan-out/fan_out.more.sql', 'SELECT 1 / 0');
   await assert.rejects(run(pool, { root: later.root }), /division by zero/);
+  const here = (await readSchemas(SQL_ROOT, ['messaging', 'fan_out'])).at(-1)!.release;
   const unfinished = 'SELECT schema, begun, finished FROM migration.release WHERE finished <> begun';
-  assert.deepEqual((await pool.query(unfinished)).rows, [{ schema: 'fan_out', begun: 2, finished: 1 }]);
+  assert.deepEqual((await pool.query(unfinished)).rows, [{ schema: 'fan_out', begun: here + 1, finished: here }]);
   await run(pool, { root: older.root });
   assert.equal(await count(pool, 'fan_out.answer()'), 1);
   await later.write('services/fan-out/fan_out.more.sql', answers(2).replace('answer', 'more'));
@@ -424,7 +434,7 @@ test('passwords of any characters work, change with the secret, and reach the se
   const { rows: [stored] } = await pool.query('SELECT rolpassword FROM pg_authid WHERE rolname = \'o"dd.na\'\'me\'');
   assert.match(stored.rolpassword, /^SCRAM-SHA-256\$4096:/);
   const log = await readFile(server.logFile, 'utf8');
-  assert.match(log, /ALTER ROLE "o""dd\.na'me" LOGIN/);
+  assert.match(log, /ALTER ROLE "o""dd\.na'me" PASSWORD/);
   assert.doesNotMatch(log, /second-password/);
 });
 

@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import type { ClientBase } from 'pg';
 import { MigrationError, readSchemas } from './files.ts';
+import { ensureGroups, ensureMembership, formerLogins, Groups, missingGroups, otherLogins, type GroupName } from './groups.ts';
 import { applyFunctions, applyTables, withMigrationLock, type Newer, type Work } from './migrations.ts';
-import { ensureLogin, missingRoles, type Login } from './roles.ts';
+import { ensureLogin, type Login } from './roles.ts';
 import { parseCatalog, seedCatalog } from './seed.ts';
 import { inspectSession, PooledError } from '../shared/server-session.ts';
 import type { Logger } from '../shared/telemetry.ts';
@@ -12,8 +13,12 @@ export interface MigrateOptions extends Work {
   readonly root: string;
   /** @default - all schemas of `root` */
   readonly schemas?: readonly string[] | undefined;
-  readonly command: Login;
-  readonly query: Login;
+  /** The login that may do what all workloads of the command side may. @default - none */
+  readonly command?: Login | undefined;
+  /** The same of the query side. @default - none */
+  readonly query?: Login | undefined;
+  /** Logins that may do what one workload may. @default - none */
+  readonly logins?: readonly (Login & { readonly workload: string })[] | undefined;
   /** JSON file with the first products; none in production unless asked for. */
   readonly seedFile?: string | undefined;
   /** In how many shards the relays share the outbox. @default - as many as there are, at first 1 */
@@ -27,24 +32,40 @@ export interface MigrateOptions extends Work {
  * @throws MigrationError before anything is done, when the database cannot be brought to this version
  */
 export async function migrate(
-  client: ClientBase, { root, schemas: names, command, query, seedFile, relayShards, ...work }: MigrateOptions,
+  client: ClientBase, { root, schemas: names, command, query, logins: ofWorkloads = [], seedFile, relayShards, ...work }: MigrateOptions,
 ): Promise<void> {
-  if (command.username === query.username) {
-    throw new Error(`The command and the query side both have the role ${command.username}: give each side a user of its own.`);
-  }
   const schemas = await readSchemas(root, names);
+  const groups = new Groups(await databaseName(client), schemas);
+  const logins: (Login & { readonly groups: readonly GroupName[] })[] = [
+    ...(command ? [{ ...command, groups: groups.groupsFor({ side: 'command' }) }] : []),
+    ...(query ? [{ ...query, groups: groups.groupsFor({ side: 'query' }) }] : []),
+    ...ofWorkloads.map((login) => ({ ...login, groups: groups.groupsFor(login) })),
+  ];
+  const usernames = logins.map(({ username }) => username);
+  const twice = usernames.find((username, i) => usernames.indexOf(username) < i);
+  if (twice !== undefined) throw new Error(`Two sides or workloads both have the role ${twice}: give each a user of its own.`);
   const catalog = seedFile ? parseCatalog(JSON.parse(await readFile(seedFile, 'utf8'))) : [];
   const { logger, signal } = work;
   await prepareSession(client);
   await withMigrationLock(client, logger, async () => {
     const newer = await applyTables(client, schemas, work);
-    if (newer.size > 0) await explainNewer(client, newer, [command.username, query.username], logger);
+    if (newer.size > 0) await explainNewer(client, newer, groups, logins, logger);
     signal?.throwIfAborted();
-    await ensureLogin(client, command);
-    await ensureLogin(client, query);
+    const former = (await missingGroups(client, groups, ['command'])).length > 0 ? await formerLogins(client) : [];
+    await ensureGroups(client, groups);
+    for (const login of logins) await ensureLogin(client, login, logger);
+    // Before anything is taken away from them.
+    for (const { username, side } of former.filter((one) => !usernames.includes(one.username))) {
+      await ensureMembership(client, groups, username, groups.groupsFor({ side }), true);
+    }
+    for (const { username, groups: wanted } of logins) await ensureMembership(client, groups, username, wanted, newer.size > 0);
     const older = schemas.filter(({ name }) => !newer.has(name));
-    await applyFunctions(client, older, { command: command.username, query: query.username }, work);
-    logger.info({ command: command.username, query: query.username }, 'roles and privileges are right');
+    await applyFunctions(client, older, { groups, logins: usernames }, work);
+    logger.info({ logins: Object.fromEntries(logins.map(({ username, groups: [group] }) => [username, group])) }, 'roles and privileges are right');
+    const others = await otherLogins(client, groups, usernames);
+    if (others.length > 0) {
+      logger.warn({ others }, 'other logins have rights in this database and are not in the list of this run: drop them when no program uses them any more');
+    }
     if (!newer.has('messaging')) await makePartitions(client, logger);
     if (relayShards !== undefined) {
       await client.query('SELECT messaging.set_relay_shards($1)', [relayShards]);
@@ -62,11 +83,17 @@ async function prepareSession(client: ClientBase): Promise<void> {
     WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')`);
 }
 
-async function explainNewer(client: ClientBase, newer: Newer, roles: readonly string[], logger: Logger): Promise<void> {
-  const missing = await missingRoles(client, roles);
+async function databaseName(client: ClientBase): Promise<string> {
+  return (await client.query<{ name: string }>('SELECT current_database() AS name')).rows[0]!.name;
+}
+
+async function explainNewer(
+  client: ClientBase, newer: Newer, groups: Groups, logins: readonly (Login & { readonly groups: readonly GroupName[] })[], logger: Logger,
+): Promise<void> {
+  const missing = await missingGroups(client, groups, [...new Set(logins.flatMap((login) => login.groups))]);
   if (missing.length > 0) {
-    throw new MigrationError(`This database has a later release of ${[...newer.keys()].join(', ')} than this version, which can't give the new role ${missing.join(' and ')} `
-      + 'its privileges: deploy the newer version first, or name the roles that the database has.');
+    throw new MigrationError(`This database has a later release of ${[...newer.keys()].join(', ')} than this version, which has no rights for ${missing.join(' and ')}: `
+      + 'deploy the newer version first, or leave the login out.');
   }
   logger.warn({ releases: Object.fromEntries(newer) },
     'the database has a later release than this version, as after a rollback: its tables, functions, privileges and data stay as they are');

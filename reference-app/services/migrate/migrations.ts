@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg, { type ClientBase } from 'pg';
 import { MigrationError, type Schema, type SqlFile } from './files.ts';
+import type { Groups } from './groups.ts';
+import { ensurePolicies } from './policies.ts';
 import type { Logger } from '../shared/telemetry.ts';
 
 /** One number for every run of this job against a database; any other tool uses another. */
@@ -43,8 +45,12 @@ export interface Work {
   readonly watch?: Pick<ClientBase, 'query'> | undefined;
 }
 
-/** The roles that stand for `:command` and `:query` in `grants.sql`. */
-export type Roles = Readonly<Record<'command' | 'query', string>>;
+/** Whose privileges are brought to `grants.sql`. */
+export interface Roles {
+  readonly groups: Groups;
+  /** The logins, which have no privilege but those of their groups. */
+  readonly logins: readonly string[];
+}
 
 /** The schemas of which the database has a later release than this version, as after a rollback, by name. */
 export type Newer = ReadonlyMap<string, { readonly database: number; readonly here: number }>;
@@ -70,8 +76,8 @@ export async function applyTables(client: ClientBase, schemas: readonly Schema[]
 }
 
 /**
- * Applies the functions that are new or have changed, drops those that have no file any more, and brings the privileges to `grants.sql`,
- * which is applied whole so that drift ends. All of a schema is one transaction: nobody sees a function without its privileges, with those
+ * Applies the functions that are new or have changed, drops those that have no file any more, and brings privileges and row policies to
+ * `grants.sql` and `schema.json`, which are applied whole so that drift ends. All of a schema is one transaction: nobody sees a function without its privileges, with those
  * that PostgreSQL gives to everybody at first, or without another function that it calls. With it the release of the schema is finished.
  *
  * @param roles @default - privileges stay as they are
@@ -89,7 +95,10 @@ export async function applyFunctions(client: ClientBase, schemas: readonly Schem
         await (applied.has(file.name) ? replace(client, file) : apply(client, file));
       }
       for (const name of dropped) await dropRepeatable(client, name);
-      if (roles) await client.query(grantsOf(schema, roles));
+      if (roles) {
+        await client.query(roles.groups.grantsOf(schema, roles.logins));
+        await ensurePolicies(client, schema, roles.groups);
+      }
       await client.query(FINISH_RELEASE, [schema.name, schema.release]);
     });
     for (const { path } of changed) work.logger.info({ file: path }, 'function applied');
@@ -290,10 +299,6 @@ async function objectsOf(client: ClientBase, name: string): Promise<DatabaseObje
     name.split('.'),
   );
   return rows;
-}
-
-function grantsOf({ grants }: Schema, roles: Roles): string {
-  return grants.replace(/^\s*--.*$/gm, '').replace(/:(command|query)\b/g, (_, role: 'command' | 'query') => pg.escapeIdentifier(roles[role]));
 }
 
 /**

@@ -95,11 +95,13 @@ export function createSecretsClient(): SecretsManagerClient {
   return new SecretsManagerClient({ requestHandler: { connectionTimeout: 3_000, requestTimeout: 5_000, throwOnRequestTimeout: true } });
 }
 
-/** Reads one database secret, its version AWSCURRENT. */
-export async function readDatabaseSecret(secretArn: string, secrets: SecretsManagerClient): Promise<Login> {
+/** Reads one database secret: the version that counts, or the one that a rotation prepares. */
+export async function readDatabaseSecret(
+  secretArn: string, secrets: SecretsManagerClient, stage: 'AWSCURRENT' | 'AWSPENDING' = 'AWSCURRENT',
+): Promise<Login> {
   let text: string | undefined;
   try {
-    text = (await secrets.send(new GetSecretValueCommand({ SecretId: secretArn }))).SecretString;
+    text = (await secrets.send(new GetSecretValueCommand({ SecretId: secretArn, ...(stage !== 'AWSCURRENT' && { VersionStage: stage }) }))).SecretString;
   } catch (error) {
     throw new LoginError(`The database secret ${secretArn} can't be read: ${(error as Error).message}`, { cause: error });
   }

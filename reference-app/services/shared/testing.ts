@@ -37,7 +37,7 @@ export function silentLogger(): Logger {
 export interface TestDatabase {
   /** As the database's administrator. */
   readonly admin: Pool;
-  /** As the command role. */
+  /** As the login of the command side, or of the workload. */
   readonly command: Pool;
   /** As the query role. */
   readonly query: Pool;
@@ -49,8 +49,8 @@ export interface TestServer {
   readonly postgres: Postgres;
   readonly logFile: string;
   pool(options: { database: string; host?: string; port?: number; user?: string; password?: string; max?: number }): Pool;
-  /** A database of its own with the schemas (by default all), roles and no data. */
-  database(options?: { schemas?: readonly string[] }): Promise<TestDatabase>;
+  /** A database of its own with the schemas (by default all), roles and no data. With `workload`, `command` may do what this one may. */
+  database(options?: { schemas?: readonly string[]; workload?: string }): Promise<TestDatabase>;
   stop(): Promise<void>;
 }
 
@@ -87,7 +87,7 @@ export async function startTestServer(options: { replica?: boolean } = {}): Prom
     postgres,
     logFile: join(dataDir, 'postgres-primary.log'),
     pool,
-    async database({ schemas } = {}) {
+    async database({ schemas, workload } = {}) {
       const name = `test_${++databases}`;
       const server = pool({ database: 'postgres', max: 1 });
       await server.query(`CREATE DATABASE ${name}`);
@@ -96,7 +96,9 @@ export async function startTestServer(options: { replica?: boolean } = {}): Prom
       const query = { username: `${name}_query`, password: 'query-password' };
       const client = await admin.connect();
       try {
-        await migrate(client, { root: SQL_ROOT, schemas, command, query, logger: silentLogger() });
+        await migrate(client, {
+          root: SQL_ROOT, schemas, query, logger: silentLogger(), ...(workload === undefined ? { command } : { logins: [{ workload, ...command }] }),
+        });
       } finally {
         client.release();
       }

@@ -4,10 +4,12 @@
 --
 -- Only those whose answer will not come: the bus or a consumer gave one of their events up, or every consumer on the way to a decision handled,
 -- a tenth of the deadline ago, an event that is younger than their last one by as much. If relay or consumers stand still, their orders wait.
+-- With the rights of its owner: it looks at the inbox rows and dead letters of other consumers, which its caller may not.
 -- Queues have no order: after an outage the first event to be handled may be a new one, and that time is for those that waited.
 CREATE OR REPLACE FUNCTION orders.overdue(p_statuses text[], p_age interval, p_limit int)
 RETURNS TABLE (order_id uuid, status text, version int, customer_id text, created_at timestamptz, last_event_id uuid)
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
   patience interval := p_age / 10;
   consumers text[] := ARRAY['stock-service', 'inventory-service', 'order-status'];

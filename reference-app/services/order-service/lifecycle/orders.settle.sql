@@ -12,7 +12,10 @@ DECLARE
   ids uuid[] := p_order_ids::uuid[];
   changed int;
 BEGIN
-  PERFORM messaging.remember(p_consumer, p_handled);
+  -- Who handles no event, as the write API, has no right to the inbox.
+  IF cardinality(p_handled) > 0 THEN
+    PERFORM messaging.remember(p_consumer, p_handled);
+  END IF;
   UPDATE orders.orders o
   SET status = d.status, version = d.version + 1, updated_at = p_at, items = coalesce(nullif(d.items, '')::jsonb, o.items),
       requested = nullif(d.requested, '')::jsonb, reason = d.reason, shortages = nullif(d.shortages, '')::jsonb
