@@ -29,6 +29,10 @@ test('a misspelled setting is an error, and a key of the CDK is none', () => {
 test('settings of an account come from the context, and the others stay', () => {
   assert.deepEqual(settingsFrom(new App()), defaultSettings);
   const context = {
+    issuer: 'https://login.shop.example/',
+    audience: 'orders, shop',
+    customerClaim: 'customer_id',
+    certificateArn: 'arn:aws:acm:eu-west-1:111122223333:certificate/12345678',
     operatorRoleArn: 'arn:aws:iam::111122223333:role/on-call',
     alarmTopicArn: 'arn:aws:sns:eu-west-1:111122223333:on-call',
     publicAccessCidrs: '203.0.113.0/24, 198.51.100.7/32',
@@ -37,9 +41,13 @@ test('settings of an account come from the context, and the others stay', () => 
     natGateways: '1',
     interfaceEndpoints: '',
   };
-  const { operatorRoleArn, alarmTopicArn } = context;
+  const { issuer, customerClaim, certificateArn, operatorRoleArn, alarmTopicArn } = context;
   assert.deepEqual(checkSettings(settingsFrom(new App({ context }))), {
     ...defaultSettings,
+    issuer,
+    audience: ['orders', 'shop'],
+    customerClaim,
+    certificateArn,
     operatorRoleArn,
     alarmTopicArn,
     publicAccessCidrs: ['203.0.113.0/24', '198.51.100.7/32'],
@@ -69,6 +77,12 @@ const WRONG: readonly (readonly [Partial<Settings>, RegExp])[] = [
   [{ eventSource: 'aws.orders' }, /eventSource must be .*not begin with aws\., not "aws\.orders"/],
   [{ namespace: 'Orders' }, /namespace must be a name of Kubernetes, such as orders, not "Orders"/],
   [{ namespace: 'default' }, /namespace must be one of your own/],
+  [{ issuer: 'http://login.example.com' }, /issuer must be an address with https, such as https:\/\/login\.example\.com\/, not "http:/],
+  [{ audience: [] }, /audience must be at least one name, each without a comma, not \[\]/],
+  [{ audience: ['orders,shop'] }, /audience must be at least one name/],
+  [{ customerClaim: '' }, /customerClaim must be the name of a claim, such as sub, not ""/],
+  [{ limits: { maxConnections: -1 } }, /limits\.maxConnections must be a whole number, or 0 for no limit, not -1/],
+  [{ certificateArn: 'arn:aws:iam::111122223333:server-certificate/x' }, /certificateArn must be an ARN such as arn:aws:acm:/],
   [{ operatorRoleArn: 'on-call' }, /operatorRoleArn must be an ARN such as arn:aws:iam::111122223333:role\/on-call, not "on-call"/],
   [{ alarmTopicArn: 'arn:aws:sqs:eu-west-1:111122223333:x' }, /alarmTopicArn must be an ARN such as arn:aws:sns:/],
   [{ publicAccessCidrs: ['203.0.113.7'] }, /publicAccessCidrs must be blocks of addresses such as 203\.0\.113\.0\/24, not "203\.0\.113\.7"/],

@@ -42,9 +42,34 @@ export interface ConsumerSettings {
   readonly processingSeconds: number;
 }
 
+/** Of one process of an API; 0 is no limit. Without a number, the services have one of their own. */
+export interface ApiLimits {
+  /** Requests per second of one subject that is no operator. */
+  readonly subjectRequestsPerSecond?: number;
+  /** Requests per second from one address. */
+  readonly addressRequestsPerSecond?: number;
+  /** Open connections. */
+  readonly maxConnections?: number;
+}
+
+/** An issuer that nobody has: the local run stands in for it. */
+export const EXAMPLE_ISSUER = 'https://login.example.com/';
+
 export interface Settings {
   readonly eventSource: string;
   readonly namespace: string;
+  /** Who makes the tokens of callers: the `iss` of its tokens to the letter, whose discovery document names its keys. */
+  readonly issuer: string;
+  /** The accepted `aud` of the tokens. */
+  readonly audience: readonly string[];
+  /** The claim of the tokens with the id of the customer. */
+  readonly customerClaim: string;
+  /**
+   * A certificate of AWS Certificate Manager in the region of the stack, with which the APIs take TLS on port 443. Without one, they take plain
+   * HTTP, and everybody on the way can read tokens and orders.
+   */
+  readonly certificateArn?: string;
+  readonly limits: ApiLimits;
   /** A topic of Amazon SNS that gets a message when an alarm goes off and when it is over; without one the stack makes one. */
   readonly alarmTopicArn?: string;
   /** A role that may use kubectl in the namespace; without one, only the deployment can. */
@@ -109,6 +134,10 @@ const CHANGES: EventType[] = [
 export const defaultSettings: Settings = {
   eventSource: 'com.example.orders',
   namespace: 'orders',
+  issuer: EXAMPLE_ISSUER,
+  audience: ['orders'],
+  customerClaim: 'sub',
+  limits: {},
   observability: true,
   direct: false,
   logRetentionDays: 30,
@@ -171,6 +200,10 @@ const yesOrNo = (name: string) => (text: string): boolean => {
 
 /** The settings that belong to an account and not into a repository. Each is a context key, too: `cdk deploy -c operatorRoleArn=…`. */
 const CONTEXT: { readonly [Name in keyof Settings]?: (text: string) => Settings[Name] } = {
+  issuer: (text) => text,
+  audience: list,
+  customerClaim: (text) => text,
+  certificateArn: (text) => text,
   operatorRoleArn: (text) => text,
   alarmTopicArn: (text) => text,
   publicAccessCidrs: list,
@@ -231,6 +264,16 @@ export function checkSettings(settings: Settings): Settings {
   }
   if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(namespace)) throw wrong('namespace', 'a name of Kubernetes, such as orders', namespace);
   if (namespace === 'default' || namespace.startsWith('kube-')) throw wrong('namespace', 'one of your own, such as orders', namespace);
+  if (!/^https:\/\/[^\s/]/.test(settings.issuer)) throw wrong('issuer', `an address with https, such as ${EXAMPLE_ISSUER}`, settings.issuer);
+  if (settings.audience.length === 0 || settings.audience.some((one) => one === '' || one.includes(','))) {
+    throw wrong('audience', 'at least one name, each without a comma', settings.audience);
+  }
+  if (settings.customerClaim === '') throw wrong('customerClaim', 'the name of a claim, such as sub', settings.customerClaim);
+  for (const [name, limit] of Object.entries(settings.limits)) {
+    if (!(Number.isInteger(limit) && limit >= 0)) throw wrong(`limits.${name}`, 'a whole number, or 0 for no limit', limit);
+  }
+  requireArn('certificateArn', settings.certificateArn, /^arn:[\w-]+:acm:[\w-]+:\d{12}:certificate\/.+$/,
+    'arn:aws:acm:eu-west-1:111122223333:certificate/12345678');
   requireArn('operatorRoleArn', settings.operatorRoleArn, /^arn:[\w-]+:iam::\d{12}:role\/.+$/, 'arn:aws:iam::111122223333:role/on-call');
   requireArn('alarmTopicArn', settings.alarmTopicArn, /^arn:[\w-]+:sns:[\w-]+:\d{12}:[\w-]+$/, 'arn:aws:sns:eu-west-1:111122223333:on-call');
   for (const cidr of publicAccessCidrs) {
