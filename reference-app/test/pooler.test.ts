@@ -49,6 +49,7 @@ before(async () => {
     PATH: process.env.PATH,
     HOST: '127.0.0.1',
     PORT: '0',
+    MANAGEMENT_PORT: '0',
     AWS_REGION: 'eu-central-1',
     AWS_ACCESS_KEY_ID: 'test',
     AWS_SECRET_ACCESS_KEY: 'test',
@@ -121,6 +122,8 @@ interface LogLine {
   readonly level: string;
   readonly message: string;
   readonly url?: string;
+  /** Of an API: the address of its health. */
+  readonly managementUrl?: string;
 }
 
 function start(program: string, env: NodeJS.ProcessEnv = {}) {
@@ -134,7 +137,8 @@ function start(program: string, env: NodeJS.ProcessEnv = {}) {
   // A slow machine is not the matter: a first connection may take longer than a second, for which stock-service has the writer.
   const complaints = () => log().filter(({ level, message }) => level !== 'info' && !message.startsWith('the reader does not answer; reading stock'));
   const readyz = async () => {
-    const url = log().find((line) => line.url)?.url;
+    const line = log().find(({ url: address }) => address);
+    const url = line?.managementUrl ?? line?.url;
     return url ? (await fetch(`${url}/readyz`)).text() : 'not ready: no address yet';
   };
   return { child, log, complaints, readyz, ready: () => eventually(readyz, (answer) => answer === 'ready\n', 120_000) };

@@ -16,7 +16,7 @@ export interface Api {
 type Json = Record<string, unknown>;
 
 /** The problems that the server itself may answer to any request. */
-const ALWAYS: readonly ProblemName[] = ['malformed-request', 'request-timeout', 'headers-too-large', 'internal'];
+const ALWAYS: readonly ProblemName[] = ['malformed-request', 'request-timeout', 'too-many-requests', 'headers-too-large', 'internal', 'unavailable'];
 const WITH_BODY: readonly ProblemName[] = ['malformed-json', 'payload-too-large', 'unsupported-media-type'];
 /** May be answered before there is a request to speak of, and then without the headers that every other answer has. */
 const BEFORE_REQUEST = [400, 408, 431];
@@ -32,19 +32,6 @@ export function openApi(apis: readonly Api[]): Json {
       path[route.method.toLowerCase()] = operation(api, operationId, route, components);
     }
   }
-  for (const [path, { description, answers }] of Object.entries(HEALTH)) {
-    paths[path] = {
-      get: {
-        operationId: path.slice(1),
-        tags: ['health'],
-        summary: description,
-        servers: apis.map((api) => serverOf(api)),
-        responses: Object.fromEntries(Object.entries(answers).map(([status, answer]) => [status, {
-          description: answer, headers: components.commonHeaders(), content: { 'text/plain': { schema: { type: 'string' } } },
-        }])),
-      },
-    };
-  }
   components.hoist(jsonSchema(ProblemDetails));
   return {
     openapi: '3.1.1',
@@ -59,10 +46,7 @@ export function openApi(apis: readonly Api[]): Json {
     },
     servers: apis.flatMap((api) => [serverOf(api), serverOf(api, '/api')]),
     security: [],
-    tags: [
-      ...apis.map(({ name, description }) => ({ name, description })),
-      { name: 'health', description: 'For probes and monitoring; on every service.' },
-    ],
+    tags: apis.map(({ name, description }) => ({ name, description })),
     paths,
     components: {
       schemas: Object.fromEntries(Object.entries(schemas).sort(([a], [b]) => (a < b ? -1 : 1))),
@@ -71,15 +55,6 @@ export function openApi(apis: readonly Api[]): Json {
     },
   };
 }
-
-const HEALTH: Readonly<Record<string, { description: string; answers: Readonly<Record<number, string>> }>> = {
-  '/livez': { description: 'Whether the process lives', answers: { 200: 'It does.' } },
-  '/readyz': {
-    description: 'Whether requests should be sent',
-    answers: { 200: 'They should.', 503: 'The database does not answer, or the service is stopping.' },
-  },
-  '/metrics': { description: 'Metrics for Prometheus', answers: { 200: 'In the text format 0.0.4.' } },
-};
 
 function operation(api: Api, operationId: string, route: Route, components: Components): Json {
   const { summary, description, params, query, headers, body, bodyTypes = ['application/json'], bodyIsOptional = false, bodyLimit = BODY_LIMIT } = route;
@@ -195,7 +170,7 @@ class Components {
     return {
       description: names.map((name) => `${PROBLEMS[name].title} (\`${name}\`).`).join(' '),
       ...(BEFORE_REQUEST.includes(status) ? {} : {
-        headers: { ...(status === 503 ? this.headers(Type.Object({ 'Retry-After': RetryAfter })) : {}), ...this.commonHeaders() },
+        headers: { ...([429, 503].includes(status) ? this.headers(Type.Object({ 'Retry-After': RetryAfter })) : {}), ...this.commonHeaders() },
       }),
       content: {
         'application/problem+json': {

@@ -56,6 +56,13 @@ export const processConfig = (port: number) => ({
   LOG_LEVEL: Type.Enum([...LOG_LEVELS], { default: 'info', description: `one of ${LOG_LEVELS.join(', ')}` }),
 });
 
+/** Every API. */
+export const apiConfig = {
+  MANAGEMENT_PORT: Type.Integer({
+    minimum: 0, maximum: 65535, default: 8080, description: 'the port of /livez, /readyz and /metrics, another one than PORT, or 0 for any free one',
+  }),
+};
+
 /** Every process that talks to the database. */
 export const databaseConfig = {
   DB_ENGINE: Type.Optional(Type.Enum(['postgres'], { description: 'postgres, as the statements of the services are written for PostgreSQL' })),

@@ -1,3 +1,4 @@
+import type { FastifyInstance } from 'fastify';
 import Type, { type Static, type TObject } from 'typebox';
 import { ConfigError, maskConfig, readConfig } from './config.ts';
 import { startHealthServer, type Readiness } from './http/health.ts';
@@ -120,6 +121,52 @@ export function runWorker<T extends TObject>(name: string, options: ServiceOptio
         async stop() {
           draining = true;
           await worker?.stop();
+          await health.stop();
+        },
+      };
+    },
+  });
+}
+
+const ApiProcess = Type.Object({ ...WorkerProcess.properties, MANAGEMENT_PORT: Type.Integer() });
+
+/** The parts of a service with an API. */
+export interface ApiParts {
+  readonly app: FastifyInstance;
+  /** Closes what the API uses; called when it has answered its last request. */
+  close(): Promise<void>;
+}
+
+export interface ApiOptions<T extends TObject> extends Omit<ServiceOptions<T>, 'start'> {
+  /** Makes the API; must not wait for the database to be there. */
+  create(context: ServiceContext<Static<T>>): ApiParts | Promise<ApiParts>;
+}
+
+/**
+ * A service with an API. The health endpoints have a port of their own, which the clients of the API cannot reach: they answer from the first
+ * moment to the last, also when the API takes no more connections.
+ */
+export function runApi<T extends TObject>(name: string, { create, ...options }: ApiOptions<T>): Promise<void> {
+  return runService(name, {
+    ...options,
+    async start(context) {
+      const { PORT, MANAGEMENT_PORT, HOST } = context.config as Static<typeof ApiProcess>;
+      if (PORT === MANAGEMENT_PORT && PORT !== 0) {
+        throw new ConfigError([`MANAGEMENT_PORT is ${PORT}, and so is PORT; set one of them to another port`]);
+      }
+      const { app, close } = await create(context);
+      let listening = false;
+      const health = await startHealthServer({
+        port: MANAGEMENT_PORT, host: HOST, registry, ready: () => (listening ? app.readiness() : 'The service is starting.'),
+      });
+      const url = await app.listen({ host: HOST, port: PORT });
+      listening = true;
+      context.logger.info({ url, managementUrl: health.url }, 'listening');
+      return {
+        async stop() {
+          app.drain();
+          await app.close();
+          await close();
           await health.stop();
         },
       };

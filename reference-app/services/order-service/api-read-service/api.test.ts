@@ -16,6 +16,7 @@ import { formatConsistencyToken } from '../../shared/http/consistency-token.ts';
 import type { ProblemBody } from '../../shared/http/problem.ts';
 import { noteDeadLetters } from '../../shared/messaging/dead-letters.ts';
 import { park } from '../../shared/messaging/parking.ts';
+import { NO_ANSWER } from '../../shared/releases.ts';
 import { appendToOutbox, eventually, silentLogger, startTestServer } from '../../shared/testing.ts';
 import type { TestDatabase, TestServer } from '../../shared/testing.ts';
 import { createWriteApi } from '../api-write-service/api.ts';
@@ -111,8 +112,8 @@ describe('api-read-service', () => {
   }
 
   /** The API with another replica, which it closes in the end. */
-  async function serveFrom(t: TestContext, replica: pg.Pool): Promise<string> {
-    const app = createReadApi({ authentication, reader: replica, writer: db.query, logger: silentLogger(), registry: new Registry() });
+  async function serveFrom(t: TestContext, replica: pg.Pool, registry = new Registry()): Promise<string> {
+    const app = createReadApi({ authentication, reader: replica, writer: db.query, logger: silentLogger(), registry });
     t.after(async () => {
       await app.close();
       void replica.end();
@@ -271,7 +272,8 @@ describe('api-read-service', () => {
 
     it('answers from the writer when the replica is away, and stays ready', async (t) => {
       const gone = nowhere();
-      const app = createReadApi({ authentication, reader: gone, writer: db.query, logger: silentLogger(), registry: new Registry() });
+      const registry = new Registry();
+      const app = createReadApi({ authentication, reader: gone, writer: db.query, logger: silentLogger(), registry });
       t.after(async () => {
         await app.close();
         await gone.end();
@@ -282,8 +284,8 @@ describe('api-read-service', () => {
       assert.deepEqual([answer.status, answer.headers.get('read-source')], [200, 'writer']);
       const list = await (await fetch(`${base}/orders?customerId=without-replica`)).json() as ListBody;
       assert.deepEqual(list.orders.map((o) => o.orderId), [orderId]);
-      assert.equal((await fetch(`${base}/readyz`)).status, 200);
-      assert.doesNotMatch(await (await fetch(`${base}/metrics`)).text(), /^db_replica_lag_seconds /m);
+      assert.equal(await app.readiness(), true);
+      assert.doesNotMatch(await registry.metrics(), /^db_replica_lag_seconds /m);
     });
 
     it('goes to the writer after a moment when the replica takes connections but says nothing', async (t) => {
@@ -308,12 +310,13 @@ describe('api-read-service', () => {
       const start = Date.now();
       for (let n = 0; n < 50; n++) assert.equal((await fetch(`${base}${location}`)).status, 200);
       assert.ok(Date.now() - start < 50 * 1_000, `${Date.now() - start} ms`);
-      assert.equal((await fetch(`${base}/readyz`)).status, 200);
+      assert.equal(await app.readiness(), true);
     });
 
     for (const [who, limits] of [['the server', { statement_timeout: STATEMENT_TIMEOUT_MS }], ['the client', {}]] as const) {
       it(`lets a query that takes too long fail alone, and keeps reading the replica (ended by ${who})`, async (t) => {
-        const base = await serveFrom(t, replicaPool(limits));
+        const registry = new Registry();
+        const base = await serveFrom(t, replicaPool(limits), registry);
         const { orderId } = await order();
         await whileLocked(async () => {
           const start = Date.now();
@@ -331,7 +334,7 @@ describe('api-read-service', () => {
           const later = await stock();
           assert.deepEqual([later.status, later.headers.get('read-source')], [200, 'replica']);
         });
-        assert.match(await (await fetch(`${base}/metrics`)).text(), /^read_your_writes_fallback_total 0$/m);
+        assert.match(await registry.metrics(), /^read_your_writes_fallback_total 0$/m);
         const answer = await fetch(`${base}/orders/${orderId}`);
         assert.deepEqual([answer.status, answer.headers.get('read-source')], [200, 'replica']);
       });
@@ -416,10 +419,9 @@ describe('api-read-service', () => {
         await gone.end();
       });
       const base = await app.listen({ host: '127.0.0.1', port: 0 });
-      assert.equal((await fetch(`${base}/readyz`)).status, 503);
+      assert.equal(await app.readiness(), NO_ANSWER);
       await assertProblem(await fetch(`${base}/orders/${newId()}`), 503, 'unavailable');
       await assertProblem(await fetch(`${base}/inventory/SKU-123`), 503, 'unavailable');
-      assert.equal((await fetch(`${base}/livez`)).status, 200);
     });
 
     it('spends no more connections on the writer than its pool has, and sheds the rest', async (t) => {

@@ -11,7 +11,7 @@ import { routes } from './routes.ts';
 import { orderById, orderList, stockBySku, timeline } from './statements.ts';
 import type { OrderRow, StockRow, TimelineRow } from './statements.ts';
 import { orderView, stockView, timelineView, toSnake } from './views.ts';
-import { createApp, orderIdOf } from '../../shared/http/app.ts';
+import { createApp, orderIdOf, type ApiLimits } from '../../shared/http/app.ts';
 import type { Authentication } from '../../shared/http/caller.ts';
 import { CONSISTENCY_TOKEN_HEADER, parseConsistencyToken } from '../../shared/http/consistency-token.ts';
 import { Problem, invalid } from '../../shared/http/problem.ts';
@@ -19,7 +19,7 @@ import { queryReady } from '../../shared/http/readiness.ts';
 import { serve } from '../../shared/http/route.ts';
 import { RequiredReleases, type SchemaName } from '../../shared/releases.ts';
 
-export interface ReadApiDeps {
+export interface ReadApiDeps extends ApiLimits {
   /** A replica, as the query role. */
   readonly reader: Pool;
   /** The writer, as the query role, for rows that the replica does not show yet. Keep it small. */
@@ -33,7 +33,7 @@ export interface ReadApiDeps {
 const SCHEMAS = ['messaging', 'inventory', 'orders'] as const satisfies SchemaName[];
 
 /** The query side: orders, their lists and timelines, and stock. */
-export function createReadApi({ reader, writer, logger, registry, authentication }: ReadApiDeps): FastifyInstance {
+export function createReadApi({ reader, writer, logger, registry, authentication, ...limits }: ReadApiDeps): FastifyInstance {
   const fallbacks = new Counter({
     name: 'read_your_writes_fallback_total',
     help: 'Reads that asked the writer because the replica was behind, did not have the row, or was away.',
@@ -42,7 +42,7 @@ export function createReadApi({ reader, writer, logger, registry, authentication
   registerReplicaLag(reader, registry);
   const read = consistentReader({ reader, writer, logger, onFallback: () => fallbacks.inc() });
   const ready = queryReady(...[reader, writer].map((pool) => new RequiredReleases(pool, SCHEMAS, logger)));
-  const app = createApp({ logger, registry, ready, authentication });
+  const app = createApp({ logger, registry, ready, authentication, ...limits });
 
   serve(app, routes.getOrder, async (request, reply) => {
     const orderId = orderIdOf(request);

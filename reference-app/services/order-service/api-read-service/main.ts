@@ -1,14 +1,17 @@
 import Type from 'typebox';
 import { createReadApi } from './api.ts';
 import { STATEMENT_TIMEOUT_MS } from './statements.ts';
-import { databaseConfig, processConfig, readerConfig } from '../../shared/config.ts';
+import { apiConfig, databaseConfig, processConfig, readerConfig } from '../../shared/config.ts';
 import { withoutAuthorization } from '../../shared/http/caller.ts';
+import { limitsConfig, ratesOf } from '../../shared/http/limits.ts';
 import { createReaderPool, createWriterPool } from '../../shared/pools.ts';
-import { runService } from '../../shared/service.ts';
+import { runApi } from '../../shared/service.ts';
 import { registry } from '../../shared/telemetry.ts';
 
 const config = Type.Object({
   ...processConfig(3001),
+  ...apiConfig,
+  ...limitsConfig,
   ...databaseConfig,
   ...readerConfig,
   DB_FALLBACK_POOL_SIZE: Type.Integer({
@@ -16,19 +19,18 @@ const config = Type.Object({
   }),
 });
 
-await runService('api-read-service', {
+await runApi('api-read-service', {
   config,
-  async start({ config: env, logger, name }) {
+  create({ config: env, logger, name }) {
     const common = { logger, statementTimeoutMs: STATEMENT_TIMEOUT_MS };
     const reader = createReaderPool(env, { ...common, applicationName: name });
     const writer = createWriterPool(env, { ...common, applicationName: `${name}-fallback`, max: env.DB_FALLBACK_POOL_SIZE });
-    const app = createReadApi({ authentication: withoutAuthorization, reader, writer, logger, registry });
-    const url = await app.listen({ host: env.HOST, port: env.PORT });
-    logger.info({ url }, 'listening');
+    const app = createReadApi({
+      authentication: withoutAuthorization, reader, writer, logger, registry, rates: ratesOf(env), maxConnections: env.API_MAX_CONNECTIONS,
+    });
     return {
-      async stop() {
-        app.drain();
-        await app.close();
+      app,
+      async close() {
         await Promise.all([reader.end(), writer.end()]);
       },
     };

@@ -18,6 +18,7 @@ import { parseEnvelope, newEvent, newId } from '../../shared/events/index.ts';
 import { withoutAuthorization as authentication } from '../../shared/http/caller.ts';
 import { parseConsistencyToken } from '../../shared/http/consistency-token.ts';
 import type { ProblemBody } from '../../shared/http/problem.ts';
+import { NO_ANSWER } from '../../shared/releases.ts';
 import { createLogger } from '../../shared/telemetry.ts';
 import { eventually, silentLogger, startTestServer } from '../../shared/testing.ts';
 import type { TestDatabase, TestServer } from '../../shared/testing.ts';
@@ -510,7 +511,6 @@ describe('api-write-service', () => {
         assert.equal(answer.headers.get('allow'), 'POST');
         await assertRefused(answer, 405, 'method-not-allowed');
       }
-      assert.equal((await fetch(`${url}/livez`, { method: 'POST', body: 'x' })).headers.get('allow'), 'GET, HEAD');
     });
 
     it('refuses an address that is not valid', async () => {
@@ -519,13 +519,13 @@ describe('api-write-service', () => {
 
     it('starts a trace when there is none or a malformed one, and gives every request an id', async () => {
       for (const traceparent of ['', '00-zz-b7ad6b7169203331-01', `00-${'0'.repeat(32)}-b7ad6b7169203331-01`]) {
-        const answer = await fetch(`${url}/livez`, { headers: traceparent ? { traceparent } : {} });
+        const answer = await fetch(`${url}/nowhere`, { headers: traceparent ? { traceparent } : {} });
         assert.match(answer.headers.get('traceparent') ?? '', /^00-(?!0{32})[0-9a-f]{32}-[0-9a-f]{16}-01$/);
         assert.match(answer.headers.get('x-request-id') ?? '', /^[0-9a-f-]{36}$/);
       }
       const id = newId();
-      assert.equal((await fetch(`${url}/livez`, { headers: { 'x-request-id': id } })).headers.get('x-request-id'), id);
-      assert.notEqual((await fetch(`${url}/livez`, { headers: { 'x-request-id': 'made\tup' } })).headers.get('x-request-id'), 'made\tup');
+      assert.equal((await fetch(`${url}/nowhere`, { headers: { 'x-request-id': id } })).headers.get('x-request-id'), id);
+      assert.notEqual((await fetch(`${url}/nowhere`, { headers: { 'x-request-id': 'made\tup' } })).headers.get('x-request-id'), 'made\tup');
     });
 
     it('answers broken HTTP and huge headers with a problem', async () => {
@@ -542,7 +542,7 @@ describe('api-write-service', () => {
 
     it('counts requests by route, never by what clients make up', async () => {
       await fetch(`${url}/orders/made-up-by-a-client`);
-      const metrics = await (await fetch(`${url}/metrics`)).text();
+      const metrics = await registry.metrics();
       assert.match(metrics, /^http_request_duration_seconds_count\{method="POST",route="\/orders",status="202"\} \d+$/m);
       assert.match(metrics, /^http_request_duration_seconds_count\{method="GET",route="none",status="404"\} \d+$/m);
       assert.doesNotMatch(metrics, /made-up-by-a-client/);
@@ -563,8 +563,7 @@ describe('api-write-service', () => {
       const answer = await postTo(base, camel);
       assert.equal(answer.headers.get('retry-after'), '1');
       await assertRefused(answer, 503, 'unavailable');
-      assert.equal((await fetch(`${base}/readyz`)).status, 503);
-      assert.equal((await fetch(`${base}/livez`)).status, 200);
+      assert.equal(await lonely.readiness(), NO_ANSWER);
       lines.splice(0);
       for (const { status } of await Promise.all(Array.from({ length: 20 }, () => postTo(base, camel)))) assert.equal(status, 503);
       // A line for each request, and one explanation in a second.
@@ -578,10 +577,10 @@ describe('api-write-service', () => {
       const early = createWriteApi({ authentication, pool: empty, logger: silentLogger(), registry: new Registry() });
       t.after(() => early.close());
       const base = await early.listen({ host: '127.0.0.1', port: 0 });
-      assert.equal((await fetch(`${base}/readyz`)).status, 503);
+      assert.match(String(await early.readiness()), /^The migration has not prepared/);
       const answer = await postTo(base, camel);
       await assertRefused(answer, 503, 'unavailable');
-      assert.equal((await fetch(`${url}/readyz`)).status, 200);
+      assert.equal(await app.readiness(), true);
     });
 
     it('stores an order once when connections break while it is being stored', async () => {
@@ -755,9 +754,9 @@ describe('api-write-service', () => {
     const inFlight = postTo(base, camel);
     await locksWaitedFor(1);
     stopping.drain();
-    assert.equal((await fetch(`${base}/readyz`)).status, 503);
+    assert.equal(await stopping.readiness(), 'The service is stopping.');
     const closed = stopping.close();
-    await eventually(() => fetch(`${base}/livez`).then(() => true, () => false), (open) => !open);
+    await eventually(() => fetch(`${base}/nowhere`).then(() => true, () => false), (open) => !open);
     await lock.query('COMMIT');
     lock.release();
     const answer = await inFlight;

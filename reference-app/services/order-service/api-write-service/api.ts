@@ -14,16 +14,15 @@ import {
 import type { OrderRequest, Style } from './order-request.ts';
 import { routes } from './routes.ts';
 import { newEvent, newId } from '../../shared/events/index.ts';
-import { createApp, jsonBody, orderIdOf } from '../../shared/http/app.ts';
+import { createApp, jsonBody, orderIdOf, type ApiLimits } from '../../shared/http/app.ts';
 import type { Authentication } from '../../shared/http/caller.ts';
 import { CONSISTENCY_TOKEN_HEADER, formatConsistencyToken } from '../../shared/http/consistency-token.ts';
-import { limitBytesInFlight } from '../../shared/http/in-flight.ts';
 import { invalid, Problem } from '../../shared/http/problem.ts';
 import { writerReady } from '../../shared/http/readiness.ts';
 import { serve } from '../../shared/http/route.ts';
 import { RequiredReleases } from '../../shared/releases.ts';
 
-export interface WriteApiDeps {
+export interface WriteApiDeps extends ApiLimits {
   /** The writer, as the command role. */
   readonly pool: Pool;
   readonly logger: Logger;
@@ -35,11 +34,9 @@ export interface WriteApiDeps {
 }
 
 const VERSION = 1;
-/** A pod has 256 MiB, of which the idle program takes some 100. */
-const MAX_BYTES_IN_FLIGHT = 48 * 1024 * 1024;
 
 /** The command side: takes orders in. */
-export function createWriteApi({ pool, logger, registry, authentication, gatherMs = 0 }: WriteApiDeps): FastifyInstance {
+export function createWriteApi({ pool, logger, registry, authentication, gatherMs = 0, ...limits }: WriteApiDeps): FastifyInstance {
   const created = new Counter({ name: 'orders_created_total', help: 'Orders accepted.', registers: [registry] });
   const idempotency = new Counter({
     name: 'idempotency_requests_total',
@@ -50,8 +47,7 @@ export function createWriteApi({ pool, logger, registry, authentication, gatherM
   const intake = new GroupCommit(pool, { gatherMs });
   const change = createChanger(pool, registry);
   const ready = writerReady(new RequiredReleases(pool, ['messaging', 'inventory', 'orders'], logger));
-  const app = createApp({ logger, registry, ready, authentication });
-  limitBytesInFlight(app, registry, MAX_BYTES_IN_FLIGHT);
+  const app = createApp({ logger, registry, ready, authentication, ...limits });
   app.addContentTypeParser('application/merge-patch+json', { parseAs: 'buffer' }, jsonBody);
 
   /**

@@ -3,6 +3,7 @@ import { acceptOrders, type IntakeOutcome, type NewOrder } from './intake.ts';
 import { isRetryable, isUnavailable } from '../../shared/database-errors.ts';
 import type { Pool } from '../../shared/database.ts';
 import { Problem, unavailable } from '../../shared/http/problem.ts';
+import { memoryBudget } from '../../shared/memory.ts';
 import { Slots } from '../../shared/slots.ts';
 
 export interface GroupCommitOptions {
@@ -13,7 +14,7 @@ export interface GroupCommitOptions {
   readonly connections?: number;
   /** The most orders of one commit. @default 500 */
   readonly groupSize?: number;
-  /** Orders that may wait; more are refused. Each takes some 5 KB of memory, beside its request. @default 4,000 */
+  /** Orders that may wait; more are refused. @default - as many as the memory of the pod has room for */
   readonly maxWaiting?: number;
   /** An order that has waited for longer is refused, in milliseconds: its client will not wait for much longer. @default 5,000 */
   readonly maxWaitMs?: number;
@@ -67,7 +68,7 @@ export class GroupCommit {
     this.#slots = new Slots(
       Math.min(options.connections ?? 4, pool.options.max ?? Infinity), Math.min(MIN_SHARE, this.#groupSize), () => this.#schedule(),
     );
-    this.#maxWaiting = options.maxWaiting ?? 4_000;
+    this.#maxWaiting = options.maxWaiting ?? memoryBudget().waitingOrders;
     this.#maxWaitMs = options.maxWaitMs ?? 5_000;
     this.#gatherMs = options.gatherMs ?? 0;
   }

@@ -41,6 +41,7 @@ describe('API processes', () => {
         PATH: process.env.PATH,
         HOST: '127.0.0.1',
         PORT: '0',
+        MANAGEMENT_PORT: '0',
         DB_NAME: db.name,
         AWS_REGION: 'us-east-1',
         AWS_ACCESS_KEY_ID: 'test',
@@ -65,19 +66,25 @@ describe('API processes', () => {
     t.after(() => {
       for (const { child } of [write, read]) child.kill('SIGKILL');
     });
-    const urlOf = async ({ log }: typeof write) => String((await eventually(() => log.find((l) => l.url), (l) => l !== undefined))?.url);
-    const [writeUrl, readUrl] = [await urlOf(write), await urlOf(read)];
-    for (const url of [writeUrl, readUrl]) assert.equal((await fetch(`${url}/readyz`)).status, 200);
+    const said = ({ log }: typeof write) => eventually(() => log.find((l) => l.url), (line) => line !== undefined) as Promise<Record<string, string>>;
+    const [writeApi, readApi] = [await said(write), await said(read)];
+    for (const { url, managementUrl } of [writeApi, readApi]) {
+      for (const path of ['livez', 'readyz', 'metrics']) {
+        assert.equal((await fetch(`${managementUrl}/${path}`)).status, 200);
+        assert.equal((await fetch(`${url}/${path}`)).status, 404, 'not for clients of the API');
+      }
+      assert.equal((await fetch(`${managementUrl}/orders`)).status, 404);
+    }
 
-    const answer = await fetch(`${writeUrl}/api/orders`, {
+    const answer = await fetch(`${writeApi.url}/api/orders`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ customerId: 'c', items: [{ sku: 'SKU-123', quantity: 1 }] }),
     });
     assert.equal(answer.status, 202);
-    assert.equal((await fetch(`${readUrl}${answer.headers.get('location')}`)).status, 200);
-    assert.doesNotMatch(await (await fetch(`${readUrl}/metrics`)).text(), /^read_your_writes_fallback_total\{.*\} [1-9]/m, 'the reader answered');
-    assert.match(await (await fetch(`${writeUrl}/metrics`)).text(), /^orders_created_total\{service="api-write-service"\} 1$/m);
+    assert.equal((await fetch(`${readApi.url}${answer.headers.get('location')}`)).status, 200);
+    assert.doesNotMatch(await (await fetch(`${readApi.managementUrl}/metrics`)).text(), /^read_your_writes_fallback_total\{.*\} [1-9]/m, 'the reader answered');
+    assert.match(await (await fetch(`${writeApi.managementUrl}/metrics`)).text(), /^orders_created_total\{service="api-write-service"\} 1$/m);
 
     for (const { child, exit, log } of [write, read]) {
       child.kill('SIGTERM');
@@ -92,5 +99,11 @@ describe('API processes', () => {
     assert.deepEqual(await exit, [1, null]);
     const said = JSON.stringify(log);
     for (const name of ['PORT', 'DB_WRITER_ENDPOINT', 'DB_READER_ENDPOINT']) assert.ok(said.includes(name), name);
+  });
+
+  it('end when both ports are the same', async () => {
+    const { exit, log } = start(WRITE, { DB_SECRET_ARN: 'command', DB_WRITER_ENDPOINT: '127.0.0.1', PORT: '8080', MANAGEMENT_PORT: '8080' });
+    assert.deepEqual(await exit, [1, null]);
+    assert.match(JSON.stringify(log), /MANAGEMENT_PORT is 8080, and so is PORT/);
   });
 });

@@ -1,33 +1,30 @@
 import Type from 'typebox';
 import { createWriteApi } from './api.ts';
-import { databaseConfig, processConfig } from '../../shared/config.ts';
+import { apiConfig, databaseConfig, processConfig } from '../../shared/config.ts';
 import { withoutAuthorization } from '../../shared/http/caller.ts';
+import { limitsConfig, ratesOf } from '../../shared/http/limits.ts';
 import { createWriterPool } from '../../shared/pools.ts';
-import { runService } from '../../shared/service.ts';
+import { runApi } from '../../shared/service.ts';
 import { registry } from '../../shared/telemetry.ts';
 
 const config = Type.Object({
   ...processConfig(3000),
+  ...apiConfig,
+  ...limitsConfig,
   ...databaseConfig,
   INTAKE_GATHER_MS: Type.Integer({
     minimum: 0, maximum: 100, default: 0, description: 'how long orders that come one after the other are gathered for one commit, at most',
   }),
 });
 
-await runService('api-write-service', {
+await runApi('api-write-service', {
   config,
-  async start({ config: env, logger, name }) {
+  create({ config: env, logger, name }) {
     // Longer than this, no client waits for its 202.
     const pool = createWriterPool(env, { applicationName: name, logger, statementTimeoutMs: 5_000 });
-    const app = createWriteApi({ authentication: withoutAuthorization, pool, logger, registry, gatherMs: env.INTAKE_GATHER_MS });
-    const url = await app.listen({ host: env.HOST, port: env.PORT });
-    logger.info({ url }, 'listening');
-    return {
-      async stop() {
-        app.drain();
-        await app.close();
-        await pool.end();
-      },
-    };
+    const app = createWriteApi({
+      authentication: withoutAuthorization, pool, logger, registry, gatherMs: env.INTAKE_GATHER_MS, rates: ratesOf(env), maxConnections: env.API_MAX_CONNECTIONS,
+    });
+    return { app, close: () => pool.end() };
   },
 });

@@ -7,18 +7,22 @@ import type { Logger } from 'pino';
 import { Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
 import { UUID, newId, normalId } from '../events/ids.ts';
+import { memoryBudget } from '../memory.ts';
 import { continueTrace, traceIdOf } from '../trace-context.ts';
 import type { Authentication, Caller } from './caller.ts';
-import { HEALTH_PATHS, healthAnswer } from './health.ts';
 import type { Readiness, ReadyCheck } from './health.ts';
+import { limitBytesInFlight } from './in-flight.ts';
+import { limitConnections, limitRates, type RequestRates } from './limits.ts';
 import { PROBLEM_MEDIA_TYPE, Problem, invalid } from './problem.ts';
 
 declare module 'fastify' {
   interface FastifyInstance {
     /** The addresses that are served, with their methods. */
     readonly served: ReadonlyMap<string, ReadonlySet<string>>;
-    /** From now on /readyz says no and every answer closes its connection; requests are still served. */
+    /** From now on the service is not ready and every answer closes its connection; requests are still served. */
     drain(): void;
+    /** Whether the service should get requests now. */
+    readiness(): Promise<Readiness>;
   }
   interface FastifyRequest {
     /** W3C trace context of this request's own span, continuing the caller's trace if there was one. */
@@ -30,7 +34,14 @@ declare module 'fastify' {
   }
 }
 
-export interface AppOptions {
+export interface ApiLimits {
+  /** @default - no limit */
+  readonly rates?: RequestRates | undefined;
+  /** Open connections; 0 is no limit. @default - as many as the memory of the pod has room for */
+  readonly maxConnections?: number | undefined;
+}
+
+export interface AppOptions extends ApiLimits {
   readonly logger: Logger;
   readonly registry: Registry;
   /** Whether the service can do its work now (database reachable, schema there). */
@@ -40,12 +51,15 @@ export interface AppOptions {
 }
 
 const UNAVAILABLE = 503;
+const TOO_MANY_REQUESTS = 429;
 const EXPLAIN_MS = 1_000;
+
+const NO_RATES: RequestRates = { perAddress: 0, perSubject: 0 };
 
 export const BODY_LIMIT = 64 * 1024;
 
-/** The common part of every HTTP API of the system: limits, problems, health, trace context, log line, metrics. */
-export function createApp({ logger, registry, ready, authentication }: AppOptions): FastifyInstance {
+/** The common part of every HTTP API of the system: limits, authentication, problems, trace context, log line, metrics. */
+export function createApp({ logger, registry, ready, authentication, rates = NO_RATES, maxConnections }: AppOptions): FastifyInstance {
   const app = Fastify({
     logger: false,
     bodyLimit: BODY_LIMIT,
@@ -83,6 +97,11 @@ export function createApp({ logger, registry, ready, authentication }: AppOption
   app.decorate('drain', () => {
     draining = true;
   });
+  app.decorate('readiness', async () => {
+    if (draining) return 'The service is stopping.';
+    const recognises = await authentication.ready();
+    return recognises === true ? ready() : recognises;
+  });
   app.decorate('served', routes);
   app.decorateRequest('traceparent', '');
   app.decorateRequest('orderId', undefined);
@@ -94,6 +113,11 @@ export function createApp({ logger, registry, ready, authentication }: AppOption
     routes.set(url, methods);
   });
 
+  const budget = memoryBudget();
+  limitConnections(app, registry, maxConnections ?? budget.connections);
+  const limit = limitRates(app, registry, rates);
+
+  // All before the body is looked at, in the order of their cost.
   app.addHook('onRequest', async (request, reply) => {
     startTrace(request);
     reply.headers({
@@ -102,11 +126,16 @@ export function createApp({ logger, registry, ready, authentication }: AppOption
       'x-content-type-options': 'nosniff',
       'cache-control': 'no-store',
     });
-    // Before the body is looked at: what is wrong with a request to nowhere is its address.
+    await limit.ofAddress(request);
+    // What is wrong with a request to nowhere is its address.
     if (request.is404) throw nothingHere(request, routes);
+  });
+  limitBytesInFlight(app, registry, budget.bytesInFlight);
+  app.addHook('onRequest', async (request) => {
     const scope = request.routeOptions.config.route?.scope;
-    // Before the body is read: a stranger makes no work.
-    if (scope !== undefined) request.caller = await authentication.authenticate(request.headers.authorization, scope);
+    if (scope === undefined) return;
+    request.caller = await authentication.authenticate(request.headers.authorization, scope);
+    await limit.ofSubject(request);
   });
 
   // When the answer is sent, not when the request came: the server waits for connections that stay open.
@@ -119,8 +148,8 @@ export function createApp({ logger, registry, ready, authentication }: AppOption
     const route = request.is404 ? 'none' : request.routeOptions.url ?? 'none';
     const seconds = reply.elapsedTime / 1_000;
     duration.observe({ method: request.method, route, status: reply.statusCode }, seconds);
-    if ((HEALTH_PATHS as readonly string[]).includes(route)) return;
-    const quiet = request.method === 'GET' && reply.statusCode < 400;
+    // A line for each would make a flood of requests one of lines.
+    const quiet = (request.method === 'GET' && reply.statusCode < 400) || reply.statusCode === TOO_MANY_REQUESTS;
     const level = reply.statusCode >= 500 ? reply.statusCode === UNAVAILABLE ? 'warn' : 'error' : quiet ? 'debug' : 'info';
     logger[level]({
       traceId: traceIdOf(request.traceparent),
@@ -153,18 +182,6 @@ export function createApp({ logger, registry, ready, authentication }: AppOption
 
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, jsonBody);
-
-  async function readiness(): Promise<Readiness> {
-    if (draining) return 'The service is stopping.';
-    const recognises = await authentication.ready();
-    return recognises === true ? ready() : recognises;
-  }
-  for (const path of HEALTH_PATHS) {
-    app.get(path, async (_request, reply) => {
-      const answer = await healthAnswer(path, { ready: readiness, registry });
-      return reply.code(answer?.status ?? 404).type(answer?.contentType ?? 'text/plain').send(answer?.body);
-    });
-  }
   return app;
 }
 

@@ -20,7 +20,7 @@ interface Charge {
 
 /**
  * Bounds the memory of the requests that are in work, from their head to the end of their answer. What would exceed it is refused with 503
- * and `Retry-After`, before its body is read. Requests without a body do not count.
+ * and `Retry-After`, before its body is read.
  */
 export function limitBytesInFlight(app: FastifyInstance, registry: Registry, maxBytes: number): void {
   const charges = new WeakMap<FastifyRequest, Charge>();
@@ -52,8 +52,7 @@ export function limitBytesInFlight(app: FastifyInstance, registry: Registry, max
 
   app.addHook('onRequest', (request, reply, done) => {
     const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
-    if (length === undefined && encoding === undefined) return done();
-    const declared = encoding === undefined ? Number(length) : Infinity;
+    const declared = encoding === undefined ? Number(length ?? 0) : Infinity;
     const charge: Charge = { bytes: 0, large: declared > SMALL, released: false };
     try {
       add(charge, BYTES_OF_REQUEST + (charge.large ? 0 : declared * COPIES));

@@ -1,0 +1,95 @@
+import { createHash } from 'node:crypto';
+import { promisify } from 'node:util';
+import rateLimit from '@fastify/rate-limit';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { Counter, Gauge, type Registry } from 'prom-client';
+import Type, { type Static } from 'typebox';
+import { Problem } from './problem.ts';
+
+/** The limits of an API, in its environment. */
+export const limitsConfig = {
+  API_ADDRESS_REQUESTS_PER_SECOND: Type.Integer({
+    minimum: 0, default: 1_000, description: 'the most requests per second and process from one address (a /64 network of IPv6), 0 for no limit',
+  }),
+  API_SUBJECT_REQUESTS_PER_SECOND: Type.Integer({
+    minimum: 0, default: 50, description: 'the most requests per second and process of one subject that is no operator, 0 for no limit',
+  }),
+  API_MAX_CONNECTIONS: Type.Optional(Type.Integer({
+    minimum: 0, description: 'the most open connections, 0 for no limit, or nothing for as many as the memory of the pod has room for',
+  })),
+};
+const Config = Type.Object(limitsConfig);
+
+export interface RequestRates {
+  /** Requests per second and address; 0 is no limit. */
+  readonly perAddress: number;
+  /** Requests per second and subject; 0 is no limit. */
+  readonly perSubject: number;
+}
+
+export function ratesOf(config: Static<typeof Config>): RequestRates {
+  return { perAddress: config.API_ADDRESS_REQUESTS_PER_SECOND, perSubject: config.API_SUBJECT_REQUESTS_PER_SECOND };
+}
+
+export type RateLimit = (request: FastifyRequest) => Promise<void>;
+
+const WINDOW_MS = 1_000;
+/** The address of a proxy in the pod, or of a local run: it says nothing about the client. */
+const LOOPBACK = /^(?:::ffff:)?127\.|^::1$/;
+/** Longer keys would let the few that are kept take any amount of memory. */
+const MAX_KEY = 64;
+
+/**
+ * Two checks that throw a `Problem` "too-many-requests": of the address, for the time before the sender is known, and of the subject, for the
+ * time after. Both keep the last 5,000 keys, more than a process answers within their window.
+ */
+export function limitRates(app: FastifyInstance, registry: Registry, { perAddress, perSubject }: RequestRates): { ofAddress: RateLimit; ofSubject: RateLimit } {
+  const refused = new Counter({
+    name: 'http_requests_limited_total',
+    help: 'Requests that were refused since their address, or their subject, sends too many.',
+    labelNames: ['limit'],
+    registers: [registry],
+  });
+  void app.register(rateLimit, { global: false, timeWindow: WINDOW_MS });
+
+  function limit(max: number, name: 'address' | 'subject', isFree: (request: FastifyRequest) => boolean, keyOf?: (request: FastifyRequest) => string): RateLimit {
+    if (max === 0) return async () => {};
+    let check: ReturnType<FastifyInstance['createRateLimit']>;
+    app.after(() => {
+      check = app.createRateLimit({ max, timeWindow: WINDOW_MS, ...(keyOf && { keyGenerator: keyOf }) });
+    });
+    return async (request) => {
+      if (isFree(request)) return;
+      const result = await check(request);
+      if (result.isAllowed || !result.isExceeded) return;
+      refused.inc({ limit: name });
+      throw new Problem('too-many-requests', `More than ${max} requests per second come from this ${name}; send fewer, and this one again later.`, {
+        headers: { 'retry-after': String(Math.max(1, result.ttlInSeconds)) },
+      });
+    };
+  }
+
+  return {
+    ofAddress: limit(perAddress, 'address', ({ ip }) => LOOPBACK.test(ip)),
+    // Operators, and everybody without authorization, have no customer.
+    ofSubject: limit(perSubject, 'subject', ({ caller }) => caller.customerId === undefined, ({ caller: { subject } }) => (
+      subject.length <= MAX_KEY ? subject : createHash('sha256').update(subject).digest('base64'))),
+  };
+}
+
+/** Closes connections beyond the limit unread; 0 is no limit. */
+export function limitConnections(app: FastifyInstance, registry: Registry, max: number): void {
+  const dropped = new Counter({
+    name: 'http_connections_refused_total', help: 'Connections that were closed at once since too many were open.', registers: [registry],
+  });
+  if (max > 0) app.server.maxConnections = max;
+  app.server.on('drop', () => dropped.inc());
+  new Gauge({
+    name: 'http_connections',
+    help: 'Open connections.',
+    registers: [registry],
+    async collect() {
+      this.set(await promisify(app.server.getConnections.bind(app.server))());
+    },
+  });
+}
