@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // Deploys another version of the reference app, with a migration, under load, and then the version before again, as a rollback does. No
-// request fails, and nothing is lost. The other version is made of this one: it adds a column, and its APIs use it.
-import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+// request fails, and nothing is lost. The other version is made of the images of this one: it adds a column, and its read API uses it.
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { optionsOf, requireTypeScript } from './lib/options.mjs';
 import { readJson, root, Steps, withFolder } from './lib/user-project.mjs';
@@ -31,29 +31,33 @@ const { openPipeline } = await import('../reference-app/profiles/order-pipeline/
 const steps = new Steps();
 const started = Date.now();
 
-function replaceIn(file, before, after) {
-  const text = readFileSync(file, 'utf8');
-  if (text.split(before).length !== 2) { throw new Error(`${file} does not have ${JSON.stringify(before)} once: change test-upgrade.mjs`); }
-  writeFileSync(file, text.replace(before, after));
+/** Every file below a folder with this ending. */
+const filesBelow = (folder, ending) => readdirSync(folder, { recursive: true }).filter((file) => file.endsWith(ending)).map((file) => join(folder, file));
+
+/** Changes a text in the files that have it. */
+function replaceIn(files, before, after) {
+  const changed = files.filter((file) => readFileSync(file, 'utf8').includes(before));
+  if (changed.length === 0) { throw new Error(`no program has ${JSON.stringify(before)}: change test-upgrade.mjs`); }
+  for (const file of changed) { writeFileSync(file, readFileSync(file, 'utf8').replaceAll(before, after)); }
 }
 
-/** A copy of the reference app with one more migration: a column that its read API shows and its programs need. */
-function makeNextVersion(folder) {
-  mkdirSync(folder);
-  for (const file of ['package.json', 'package-lock.json', '.npmrc']) { cpSync(join(root, file), join(folder, file), { force: true }); }
-  for (const name of ['node_modules', 'packages']) { symlinkSync(join(root, name), join(folder, name)); }
-  const app = join(folder, 'reference-app');
-  cpSync(join(root, 'reference-app'), app, { recursive: true, filter: (path) => !/\/(node_modules|dist|cdk\.out|\.local)$/.test(path) });
-  symlinkSync(join(root, 'reference-app', 'node_modules'), join(app, 'node_modules'));
-  const schema = join(app, 'migrations', 'orders');
-  const numbers = readdirSync(schema).map((file) => Number.parseInt(file, 10)).filter(Number.isInteger);
-  const number = String(Math.max(...numbers) + 1).padStart(3, '0');
+/**
+ * A copy of an assembly whose images have one more migration: a column that the read API shows, and a release that all programs with
+ * orders need. Returns that release.
+ */
+function makeNextVersion(assembly, folder) {
+  cpSync(assembly, folder, { recursive: true });
+  const programs = filesBelow(folder, '.js');
+  const [grants] = filesBelow(folder, join('migrations', 'orders', 'grants.sql'));
+  const schema = dirname(grants);
+  const number = String(Math.max(...readdirSync(schema).map((file) => Number.parseInt(file, 10)).filter(Number.isInteger)) + 1).padStart(3, '0');
   writeFileSync(join(schema, `${number}-a-channel.sql`), 'ALTER TABLE orders.orders ADD COLUMN channel text NOT NULL DEFAULT \'web\';\n');
-  const { release, ...rest } = readJson(join(schema, 'schema.json'));
-  writeFileSync(join(schema, 'schema.json'), JSON.stringify({ ...rest, release: release + 1 }));
-  const read = join(app, 'services', 'order-service', 'api-read-service');
-  replaceIn(join(read, 'statements.ts'), 'o.requested\nFROM', 'o.requested, o.channel\nFROM');
-  return { app, release: release + 1 };
+  const { needs, release } = readJson(join(schema, 'schema.json'));
+  writeFileSync(join(schema, 'schema.json'), JSON.stringify({ needs, release: release + 1 }));
+  const inPrograms = (value) => `needs: [${needs.map((name) => JSON.stringify(name)).join(', ')}], release: ${value}`;
+  replaceIn(programs, inPrograms(release), inPrograms(release + 1));
+  replaceIn(programs, 'o.requested\nFROM', 'o.requested, o.channel\nFROM');
+  return release + 1;
 }
 
 /** Reads accepted orders until it is stopped. */
@@ -89,15 +93,9 @@ function expect(actual, wanted, what) {
 const isEmpty = ({ length }) => length === 0;
 
 async function upgrade(folder) {
-  const profile = 'order-pipeline';
-  const never = new AbortController().signal;
-  const before = join(root, 'reference-app');
-  const next = makeNextVersion(join(folder, 'next'));
-  const assemblies = { before: join(folder, 'before-assembly'), next: join(folder, 'next-assembly') };
-  await steps.step('synthesize both versions', async () => {
-    await synthesize(before, assemblies.before, never, { profile });
-    await synthesize(next.app, assemblies.next, never, { profile });
-  });
+  const assemblies = { before: join(folder, 'before'), next: join(folder, 'next') };
+  await synthesize(join(root, 'reference-app'), assemblies.before, new AbortController().signal, { profile: 'order-pipeline' });
+  const nextRelease = makeNextVersion(assemblies.before, assemblies.next);
   const run = await startLocal({ assemblyDir: assemblies.before, dataDir: join(folder, 'data'), maxReplicas: 1 });
   const pipeline = await openPipeline(run, true);
   const stop = new AbortController();
@@ -121,16 +119,16 @@ async function upgrade(folder) {
       const { jobs, workloads } = await run.deploy(assemblies.next);
       expect(jobs, ({ length }) => length === 1, 'jobs');
       expect(workloads, (names) => names.length === run.workloads.length, 'new workloads');
-      expect(await release(), (finished) => finished === next.release, 'release of the database');
+      expect(await release(), (finished) => finished === nextRelease, 'release of the database');
       return { note: `${workloads.length} workloads` };
     });
     await more();
     await steps.step('the version before: its job leaves the newer schema, and says so', async () => {
-      const lines = logOf('migration').split('\n').length;
+      const lines = logOf(run.jobs[0]).split('\n').length;
       const { workloads } = await run.deploy(assemblies.before);
       expect(workloads, (names) => names.length === run.workloads.length, 'workloads');
-      expect(logOf('migration').split('\n').slice(lines - 1).join('\n'), (log) => log.includes('a later release than this version'), 'log of the job');
-      expect(await release(), (finished) => finished === next.release, 'release of the database');
+      expect(logOf(run.jobs[0]).split('\n').slice(lines - 1).join('\n'), (log) => log.includes('a later release than this version'), 'log of the job');
+      expect(await release(), (finished) => finished === nextRelease, 'release of the database');
     });
     await more();
   } finally {

@@ -1,5 +1,6 @@
 import type { Assembly } from './assembly/assembly.ts';
 import { Model } from './assembly/model.ts';
+import type { Resource } from './assembly/model.ts';
 import { nameWhatIsNotMade } from './assembly/not-made.ts';
 import { placeOf } from './assembly/place.ts';
 import { namedType, TEMPLATE_TYPES, TEMPLATE_WITHOUT_MEANING } from './assembly/types.ts';
@@ -75,6 +76,7 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
     port,
     warn,
     fresh: options.fresh ?? false,
+    open: options.open ?? false,
     replication: options.replication ?? 'asynchronous',
     otherEndpoints,
     report: (sentence) => {
@@ -94,10 +96,11 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
   const builtIn = builtInServices(context);
   const services: LocalService[] = [...Object.values(builtIn), ...(options.services ?? []).map((make) => make(context))];
   const types = Object.assign({}, TEMPLATE_TYPES, ...services.map((service) => service.types)) as Record<string, ResourceType>;
-  const modelOf = (version: Assembly) => new Model(version, {
+  const typeOf = (type: string) => types[type] ?? namedType(type);
+  const modelOf = (version: Assembly, resourceType = typeOf) => new Model(version, {
     ...place,
     parameters: options.parameters ?? {},
-    resourceType: (type) => types[type] ?? namedType(type),
+    resourceType,
     secretValue: (id) => builtIn.secretsManager.store.value(id),
   });
   const model = modelOf(assembly);
@@ -114,7 +117,7 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
     services,
     model,
     programsOf: (version) => {
-      const programs = { model: modelOf(version), workloads: newWorkloads() };
+      const programs = { model: modelOf(version, (type) => asIn(model, typeOf(type))), workloads: newWorkloads() };
       const changed = { assembly: version, workloads: programs.workloads, warn: context.report, leaveOut: () => undefined };
       new KubernetesReader({ ...context, ...changed }).read(programs.model);
       return programs;
@@ -127,6 +130,13 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
       return Object.assign({}, ...parts, callersEnvironment(aws())) as Record<string, string>;
     },
   };
+}
+
+/** The values of the resources of another model, where it has the same one: only of those the services know the addresses. */
+function asIn(model: Model, { ref, attributes }: ResourceType): ResourceType {
+  const known = (resource: Resource) => model.resources.find(({ path }) => path === resource.path) ?? resource;
+  const mapped = Object.entries(attributes).map(([name, value]) => [name, (resource: Resource) => value(known(resource))] as const);
+  return { ref: (resource) => ref(known(resource)), attributes: Object.fromEntries(mapped) };
 }
 
 /** The addresses by names such as `cognito_identity`, however the user writes them. */

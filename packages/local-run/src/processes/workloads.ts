@@ -174,8 +174,10 @@ export class Workloads {
    */
   async replace(version: Workloads, signal: AbortSignal): Promise<{ jobs: string[]; workloads: string[] }> {
     if (this.#sharing.length > 0) throw new LocalRunError('Workloads that share a process cannot get another version one by one: start the run without sharedProcess.');
-    const others = version.running.filter(({ name }) => this.running.every((workload) => workload.name !== name)).map(({ name }) => name);
-    if (others.length > 0) throw new LocalRunError(`The new version has ${others.join(', ')}, which this run does not have: stop it, and start one of the new version.`);
+    const added = namesBeside(version.running, this.running);
+    const gone = namesBeside(this.running.filter(({ spec }) => spec.kind !== 'Function'), version.running);
+    if (added.length > 0) throw new LocalRunError(`The new version has ${added.join(', ')}, which this run does not have: stop it, and start one of the new version.`);
+    if (gone.length > 0) throw new LocalRunError(`The new version has no ${gone.join(', ')} that can run here: the log says why, or start a run of the new version.`);
     const done = { jobs: [] as string[], workloads: [] as string[] };
     for (const job of version.jobs) {
       const index = this.jobs.findIndex(({ name }) => name === job.name);
@@ -210,6 +212,11 @@ export class Workloads {
     await Promise.all(this.running.filter((workload) => !exposed(workload)).map((workload) => workload.stop()));
     await this.#balancerThread?.close();
   }
+}
+
+/** The names of workloads that are not among the others. */
+function namesBeside(workloads: readonly Workload[], others: readonly Workload[]): string[] {
+  return workloads.map(({ name }) => name).filter((name) => others.every((other) => other.name !== name));
 }
 
 /** Whether two descriptions say the same. */
