@@ -107,6 +107,13 @@ export interface IConsumerTarget {
   readonly maxBatchingWindow?: Duration;
 
   /**
+   * The name of the target in logs and traces.
+   *
+   * @default - unknown: the target has a name that follows from the id of the consumer, or none
+   */
+  readonly serviceName?: string;
+
+  /**
    * Makes everything that consumes the queue, including the permission for it.
    *
    * @param scope the consumer construct, which is the scope of the resources

@@ -41,9 +41,11 @@ export interface KubernetesConsumerOptions extends KubernetesConsumerSettings {
  */
 export class KubernetesConsumerTarget implements IConsumerTarget {
   public readonly processingTime: Duration;
+  public readonly serviceName?: string;
 
   constructor(private readonly kubernetes: KubernetesAccess, private readonly options: KubernetesConsumerOptions) {
     this.processingTime = options.processingTime ?? Duration.seconds(30);
+    this.serviceName = options.serviceName;
   }
 
   public bind(scope: Construct, options: ConsumerTargetBindOptions): ConsumerTargetConfig {

@@ -5,7 +5,7 @@ import type * as sqs from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
 import type { ConsumerTargetBindOptions, ConsumerTargetConfig, IConsumerTarget } from './consumer-target';
 import { attachConsumePolicy, consumeStatements, statementsText } from '../private/permissions';
-import { refersTo } from './private/references';
+import { refersTo } from '../private/references';
 import { differ, invalid, refuseBoth, requireDuration, requireInteger, requireSeconds } from '../private/validation';
 
 /**

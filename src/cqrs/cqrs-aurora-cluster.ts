@@ -19,9 +19,10 @@ import { CqrsProxy } from './cqrs-proxy';
 import { DatabaseLogin } from './database-login';
 import { grantEvents } from './private/events';
 import type { ClusterInstances } from './private/instance-plans';
-import { rotate } from './private/password-rotation';
+import { PasswordRotation } from './private/password-rotation';
 import { roleSecret } from './private/role-secret';
 import { validateWindows } from './private/windows';
+import type { IWorkloadLogins } from './workload-logins';
 import { acknowledge } from '../private/acknowledge';
 import { invalid, refuseSecondCall, requireDuration, requireInteger } from '../private/validation';
 
@@ -106,6 +107,9 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
 
   /** The login of the query role. Its secret is JSON with `username`, `password`, `engine`, `host`, `port` and `dbname`. */
   public readonly queryLogin: DatabaseLogin;
+
+  /** Makes logins of single workloads, as its `credentials` say. */
+  public readonly workloadLogins?: IWorkloadLogins;
 
   public readonly connections: ec2.Connections;
   public readonly grants: CqrsDatabaseGrants;
@@ -206,13 +210,16 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
     });
     this.adminSecret = this.manageAdminPassword(props);
     const credentials = props.credentials ?? CqrsCredentials.passwords();
-    this.commandLogin = this.addLogin('CommandSecret', 'command', credentials, props);
-    this.queryLogin = this.addLogin('QuerySecret', 'query', credentials, props);
-    if (credentials._rotation) {
-      const secrets = [this.commandLogin, this.queryLogin].map(({ secret }) => secret).filter((secret) => secret !== undefined);
-      this.rotationSecurityGroup = rotate(
-        this, secrets, { vpc: props.vpc, vpcSubnets, connections: this.connections }, credentials._rotation);
-    }
+    const rotation = credentials._rotation
+      && new PasswordRotation(this, { vpc: props.vpc, vpcSubnets, connections: this.connections }, credentials._rotation);
+    this.rotationSecurityGroup = rotation?.securityGroup;
+    const login = (at: Construct, loginId: string, userName: string, description: string) => (
+      this.login(at, loginId, userName, description, credentials, props, rotation));
+    this.commandLogin = login(this, 'CommandSecret', `${this.databaseName}_command`, `The command role of the database ${this.databaseName}`);
+    this.queryLogin = login(this, 'QuerySecret', `${this.databaseName}_query`, `The query role of the database ${this.databaseName}`);
+    this.workloadLogins = {
+      addLogin: (at, loginId, userName) => login(at, loginId, userName, `The login ${userName} at the database ${this.databaseName}`),
+    };
     this.grants = CqrsDatabaseGrants.fromDatabase(this);
     if (props.proxy) {
       this.cqrsProxy = new CqrsProxy(this, 'Proxy', {
@@ -330,19 +337,22 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
     });
   }
 
-  private addLogin(id: string, role: string, credentials: CqrsCredentials, props: CqrsAuroraClusterProps): DatabaseLogin {
-    const userName = `${this.databaseName}_${role}`;
-    return credentials._tokens
-      ? DatabaseLogin.iam(this.cluster, userName)
-      : DatabaseLogin.password(roleSecret(this, id, {
-        userName,
-        description: `The ${role} role of the database ${this.databaseName}`,
-        cluster: this.cluster,
-        encryptionKey: props.encryptionKey,
-        // CloudFormation may delete the secret before a cluster that then refuses its own deletion.
-        removalPolicy: props.removalPolicy === RemovalPolicy.DESTROY ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN,
-        rotated: credentials._rotation !== undefined,
-      }));
+  private login(
+    scope: Construct, id: string, userName: string, description: string, credentials: CqrsCredentials, props: CqrsAuroraClusterProps,
+    rotation?: PasswordRotation,
+  ): DatabaseLogin {
+    if (credentials._tokens) { return DatabaseLogin.iam(this.cluster, userName); }
+    const secret = roleSecret(scope, id, {
+      userName,
+      description,
+      cluster: this.cluster,
+      encryptionKey: props.encryptionKey,
+      // CloudFormation may delete the secret before a cluster that then refuses its own deletion.
+      removalPolicy: props.removalPolicy === RemovalPolicy.DESTROY ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN,
+      rotated: rotation !== undefined,
+    });
+    rotation?.rotate(secret);
+    return DatabaseLogin.password(secret);
   }
 
   private selectSubnets(vpc: ec2.IVpc, chosen?: ec2.SubnetSelection): ec2.SubnetSelection {

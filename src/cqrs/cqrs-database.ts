@@ -6,6 +6,7 @@ import { Dependable, IDependable } from 'constructs';
 import { CqrsDatabaseGrants } from './cqrs-database-grants';
 import { CqrsEngine } from './cqrs-engine';
 import type { DatabaseLogin } from './database-login';
+import type { IWorkloadLogins } from './workload-logins';
 import { invalid } from '../private/validation';
 
 /**
@@ -52,6 +53,13 @@ export interface ICqrsDatabase extends ec2.IConnectable, IDependable {
    * @default - there is no proxy
    */
   readonly proxy?: ICqrsDatabase;
+
+  /**
+   * Makes logins of single workloads.
+   *
+   * @default - undefined: there are the logins of the two sides only
+   */
+  readonly workloadLogins?: IWorkloadLogins;
 
   /** Grants permission to log in as the role of a side. */
   readonly grants: CqrsDatabaseGrants;

@@ -51,6 +51,15 @@ export class DatabaseAccess {
   }
 
   /**
+   * Access with a login of its own, whose rights the migration gives.
+   *
+   * @param login the login, such as one of `DatabaseLogin.password()`
+   */
+  public static withLogin(database: ICqrsDatabase, login: DatabaseLogin): DatabaseAccess {
+    return new DatabaseAccess(database, environmentOf(database, login), (grantee) => login.grant(grantee));
+  }
+
+  /**
    * Access of the administrator, for a migration that makes the schema and both roles. The database must have an `adminSecret`; a proxy has
    * none.
    *

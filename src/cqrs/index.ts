@@ -12,3 +12,6 @@ export type { ProvisionedInstancesOptions, ServerlessInstancesOptions } from './
 export * from './cqrs-proxy';
 export * from './database-access';
 export { DatabaseLogin } from './database-login';
+export { DatabaseLogins } from './database-logins';
+export type { WorkloadLoginsOptions } from './database-logins';
+export type { IWorkloadLogins } from './workload-logins';

@@ -1,19 +1,25 @@
 import { Annotations, CfnOutput } from 'aws-cdk-lib';
+import type * as acm from 'aws-cdk-lib/aws-certificatemanager';
 import type * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as events from 'aws-cdk-lib/aws-events';
+import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
+import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { propertyInjectable } from 'aws-cdk-lib/core/lib/prop-injectable';
 import { Construct, IDependable } from 'constructs';
 import { PipelineAlarms, PipelineAlarmsOptions } from './pipeline-alarms';
 import { PipelineDashboard, PipelineDashboardOptions } from './pipeline-dashboard';
 import { PipelineConsumerOptions, PipelineServiceOptions } from './pipeline-options';
 import { IEventSubscription } from '../consumer';
-import { CqrsAuroraCluster, DatabaseAccess, DatabaseSide, ICqrsDatabase } from '../cqrs';
-import { invalid, refuseSecondCall, refuseWith } from '../private/validation';
-import { IServiceHost, ServiceKind } from '../service';
-import { EventTransport, IEventChannel, IEventTransport } from '../transport';
+import { CqrsAuroraCluster, DatabaseAccess, DatabaseLogins, DatabaseSide, ICqrsDatabase } from '../cqrs';
+import { grantSecretVersions } from '../private/permissions';
+import { invalid, refuseSecondCall, refuseWith, refuseWithout } from '../private/validation';
+import { ApiAuthorizer, IServiceHost, ServiceKind } from '../service';
+import { EventSigning, EventTransport, IEventChannel, IEventTransport } from '../transport';
 import { IHostedService } from '../workload';
+import { outsidePublisher } from './private/outside-publisher';
+import { PipelineLogins, workloadOf } from './private/pipeline-logins';
 import { PipelineMetrics } from './private/pipeline-metrics';
 
 /**
@@ -57,6 +63,21 @@ export interface EventDrivenOrderPipelineProps {
   readonly queryApi?: IServiceHost;
 
   /**
+   * The authorization of both APIs: who may call them.
+   *
+   * @default - unknown, which is a warning: the programs of the APIs decide
+   */
+  readonly authorizer?: ApiAuthorizer;
+
+  /**
+   * The certificate of both APIs, with which their load balancers take TLS. It is for the exposure that the hosts choose: give it to an
+   * `exposure` of your own there.
+   *
+   * @default - none, which is a warning for an API whose exposure is not said either
+   */
+  readonly certificate?: acm.ICertificate;
+
+  /**
    * The relay that publishes the events of the outbox table.
    *
    * @default - none: events are published outside the pipeline
@@ -76,6 +97,22 @@ export interface EventDrivenOrderPipelineProps {
    * @default 'com.example.orders'
    */
   readonly eventSource?: string;
+
+  /**
+   * The signatures of the events, with which consumers recognize what the pipeline has published.
+   *
+   * The relay, services that publish, and all consumers get the ARN of the secret in `EVENT_SIGNING_SECRET_ARN` and may read it.
+   *
+   * @default - `EventSigning.generated()`; without an `outboxRelay` it is `EventSigning.none()`, since others publish then
+   */
+  readonly eventSigning?: EventSigning;
+
+  /**
+   * The logins of the services and consumers at the database of the pipeline.
+   *
+   * @default - `DatabaseLogins.perSide()`: one for all that write, and one for all that only read
+   */
+  readonly databaseLogins?: DatabaseLogins;
 
   /**
    * The customer managed key for the new resources of the pipeline: bus, archive, queues, database and secrets.
@@ -140,6 +177,9 @@ export class EventDrivenOrderPipeline extends Construct {
   /** The `source` of the pipeline's events. */
   public readonly eventSource: string;
 
+  /** The secret with the key of the signatures; undefined with `EventSigning.none()`. */
+  public readonly eventSigningSecret?: secretsmanager.ISecret;
+
   // Separate scopes: ids of users never conflict with ids of the pipeline, now or later.
   private readonly consumerScope: Construct;
   private readonly serviceScope: Construct;
@@ -148,6 +188,7 @@ export class EventDrivenOrderPipeline extends Construct {
   private readonly metrics: PipelineMetrics;
   private dashboard?: PipelineDashboard;
   private alarmOptions?: PipelineAlarmsOptions;
+  private readonly logins?: PipelineLogins;
   private readonly migrations = new Map<ICqrsDatabase, IHostedService>();
   /** The first service or consumer that was added for each database. */
   private readonly users = new Map<ICqrsDatabase, string>();
@@ -161,19 +202,23 @@ export class EventDrivenOrderPipeline extends Construct {
     });
     this.eventBus = this.channel.eventBus;
     this.archive = this.channel.archive;
+    const signing = props.eventSigning ?? (props.outboxRelay ? EventSigning.generated() : EventSigning.none());
+    this.eventSigningSecret = signing._bind(this, 'EventSigningKey', props.encryptionKey);
     this.database = this.databaseOf(props);
+    this.logins = this.loginsOf(props.databaseLogins);
     this.consumerScope = new Construct(this, 'Consumers');
     this.serviceScope = new Construct(this, 'Services');
     this.migrationScope = new Construct(this, 'Migrations');
     this.migration = props.migration && this.migrate(this, 'Migration', props.migration, 'migration', this.database);
 
     const { commandApi, queryApi, outboxRelay } = props;
-    this.commandApi = commandApi && this.addApi('CommandApi', commandApi, 3000, 'commandApi', DatabaseSide.COMMAND);
-    this.queryApi = queryApi && this.addApi('QueryApi', queryApi, 3001, 'queryApi', DatabaseSide.QUERY);
+    this.checkCallers(props);
+    this.commandApi = commandApi && this.addApi('CommandApi', commandApi, 3000, 'commandApi', DatabaseSide.COMMAND, props);
+    this.queryApi = queryApi && this.addApi('QueryApi', queryApi, 3001, 'queryApi', DatabaseSide.QUERY, props);
     this.metrics = new PipelineMetrics(this, outboxRelay !== undefined);
     this.outboxRelay = outboxRelay && this.run(this, 'OutboxRelay', outboxRelay, {
       kind: ServiceKind.RELAY,
-      access: this.access('outboxRelay', DatabaseSide.COMMAND),
+      access: this.access('outboxRelay', DatabaseSide.COMMAND, nameOf('OutboxRelay', outboxRelay)),
       publishes: true,
       environment: this.metrics.environment,
     });
@@ -194,13 +239,15 @@ export class EventDrivenOrderPipeline extends Construct {
    * @param id the id of the consumer, under `Consumers` of the pipeline
    */
   public addConsumer(id: string, options: PipelineConsumerOptions): IEventSubscription {
-    const { database: _, ...subscription } = options;
-    const access = this.accessOf(`the consumer '${id}'`, options);
+    const { database: _database, workload: _workload, ...subscription } = options;
+    const access = this.accessOf(`the consumer '${id}'`, options, nameOf(id, options.target));
     const consumer = this.channel.addSubscription(this.consumerScope, id, {
       ...subscription,
+      environment: { ...this.signingEnvironment, ...options.environment },
       databaseAccess: access,
       dependencies: [...this.migrationOf(access), ...options.dependencies ?? []],
     });
+    this.allowSigning(consumer);
     this._consumers.set(id, consumer);
     this.watchConsumer(consumer);
     this.dashboard?.addConsumer(id, consumer);
@@ -215,8 +262,19 @@ export class EventDrivenOrderPipeline extends Construct {
    */
   public addService(id: string, host: IServiceHost, options: PipelineServiceOptions = {}): IHostedService {
     const { publishes, dependencies } = options;
-    const access = this.accessOf(`the service '${id}'`, options);
+    const access = this.accessOf(`the service '${id}'`, options, nameOf(id, host));
     return this.run(this.serviceScope, id, host, { kind: ServiceKind.SERVICE, access, publishes, dependencies });
+  }
+
+  /**
+   * Lets an identity publish events that is no service of the pipeline, such as a function or a role of another team: it may put events on
+   * the channel, and read the key of the signatures. Nobody else may put events on a bus that the pipeline has made.
+   *
+   * It needs the variables of `channel.environment`, and the ARN of `eventSigningSecret` in `EVENT_SIGNING_SECRET_ARN`.
+   */
+  public allowPublish(publisher: iam.IGrantable): void {
+    this.channel.allowPublish(outsidePublisher(publisher));
+    this.allowSigning(publisher);
   }
 
   /**
@@ -355,19 +413,45 @@ export class EventDrivenOrderPipeline extends Construct {
       throw invalid(this, `${what} needs the credentials of an administrator: give adminSecret to the database, or leave the migration out`);
     }
     const access = DatabaseAccess.admin(database);
+    const logins = database === this.database ? this.logins : undefined;
     const migration = host.bindService(scope, id, {
       kind: ServiceKind.MIGRATION,
-      environment: access.environment,
+      environment: { ...access.environment, ...logins?.environment },
       egressPorts: access.egressPorts,
       dependencies: [database],
     });
     access.connect(migration, migration);
+    logins?.allow(migration);
     for (const each of [database, ...database.proxy ? [database.proxy] : []]) { this.migrations.set(each, migration); }
     return migration;
   }
 
-  private addApi(id: string, host: IServiceHost, port: number, name: string, side: DatabaseSide): IHostedService {
-    const api = this.run(this, id, host, { kind: ServiceKind.API, port, access: this.access(name, side) });
+  private loginsOf(logins?: DatabaseLogins): PipelineLogins | undefined {
+    if (!logins?._logins) { return undefined; }
+    if (!this.database) { throw this.withoutDatabase('databaseLogins'); }
+    return new PipelineLogins(new Construct(this, 'Logins'), this.database, logins._logins);
+  }
+
+  private checkCallers({ commandApi, queryApi, authorizer, certificate }: EventDrivenOrderPipelineProps): void {
+    if (!commandApi && !queryApi) {
+      refuseWithout(this, 'commandApi or queryApi', { authorizer, certificate });
+    } else if (!authorizer) {
+      Annotations.of(this).addWarningV2('cdk-order-pipeline:apiWithoutAuthorizer',
+        'the APIs have no authorizer, so their programs decide who may call them: give ApiAuthorizer.jwt() with the issuer and the audience of your '
+        + 'tokens, or ApiAuthorizer.publicAccess() for everybody who can reach them');
+    } else if (authorizer._kind === 'NONE') {
+      Annotations.of(this).addWarningV2('cdk-order-pipeline:apiIsPublic',
+        'authorizer is ApiAuthorizer.publicAccess(), so everybody who can reach the APIs may read and change all orders: give ApiAuthorizer.jwt(), or '
+        + 'acknowledge it if only trusted programs can reach them');
+    }
+  }
+
+  private addApi(
+    id: string, host: IServiceHost, port: number, name: string, side: DatabaseSide,
+    { authorizer, certificate }: EventDrivenOrderPipelineProps,
+  ): IHostedService {
+    const access = this.access(name, side, nameOf(id, host));
+    const api = this.run(this, id, host, { kind: ServiceKind.API, port, access, authorizer, certificate });
     if (api.url) {
       new CfnOutput(this, `${id}Url`, { value: api.url, description: `Address of ${name}` });
     }
@@ -378,13 +462,24 @@ export class EventDrivenOrderPipeline extends Construct {
     const { access, publishes, environment, dependencies, ...rest } = options;
     const service = host.bindService(scope, id, {
       ...rest,
-      environment: { ...this.channel.environment, ...access?.environment, ...environment },
+      environment: { ...this.channel.environment, ...access?.environment, ...publishes ? this.signingEnvironment : {}, ...environment },
       egressPorts: [...access?.egressPorts ?? [], ...publishes ? this.channel.egressPorts ?? [] : []],
       dependencies: [...access ? [access.database] : [], ...this.migrationOf(access), ...dependencies ?? []],
     });
     access?.connect(service, service);
-    if (publishes) { this.channel.allowPublish(service); }
+    if (publishes) {
+      this.channel.allowPublish(service);
+      this.allowSigning(service);
+    }
     return service;
+  }
+
+  private get signingEnvironment(): { [name: string]: string } {
+    return this.eventSigningSecret ? { EVENT_SIGNING_SECRET_ARN: this.eventSigningSecret.secretArn } : {};
+  }
+
+  private allowSigning(grantee: iam.IGrantable): void {
+    if (this.eventSigningSecret) { grantSecretVersions(this.eventSigningSecret, grantee); }
   }
 
   /** Services and consumers of a database wait for its schema. */
@@ -393,15 +488,18 @@ export class EventDrivenOrderPipeline extends Construct {
     return migration ? [migration] : [];
   }
 
-  private accessOf(what: string, options: { database?: DatabaseSide; databaseAccess?: DatabaseAccess }): DatabaseAccess | undefined {
+  private accessOf(
+    what: string, options: { database?: DatabaseSide; databaseAccess?: DatabaseAccess; workload?: string }, name: string,
+  ): DatabaseAccess | undefined {
     const { database: side = DatabaseSide.NONE, databaseAccess } = options;
     if (side === DatabaseSide.NONE) { return databaseAccess && this.used(databaseAccess, what); }
     if (databaseAccess) { throw invalid(this, `database and databaseAccess of ${what} can't be given together: choose one`); }
-    return this.access(what, side);
+    return this.access(what, side, options.workload ?? name);
   }
 
-  private access(what: string, side: DatabaseSide): DatabaseAccess {
+  private access(what: string, side: DatabaseSide, workload: string): DatabaseAccess {
     if (!this.database) { throw this.withoutDatabase(what); }
+    if (this.logins) { return this.used(DatabaseAccess.withLogin(this.database, this.logins.add(workload, what)), what); }
     return this.used(side === DatabaseSide.COMMAND ? DatabaseAccess.command(this.database) : DatabaseAccess.query(this.database), what);
   }
 
@@ -416,6 +514,11 @@ export class EventDrivenOrderPipeline extends Construct {
   }
 }
 
+/** The name of a workload: that of its host, or one made from its id. */
+function nameOf(id: string, host: { readonly serviceName?: string }): string {
+  return host.serviceName ?? workloadOf(id);
+}
+
 function hasAlarms(watched: object): boolean {
   return Construct.isConstruct(watched) && watched.node.tryFindChild('Alarms') !== undefined;
 }
@@ -424,6 +527,8 @@ interface ServiceOptions {
   readonly kind: ServiceKind;
   readonly port?: number;
   readonly access?: DatabaseAccess;
+  readonly authorizer?: ApiAuthorizer;
+  readonly certificate?: acm.ICertificate;
   readonly publishes?: boolean;
   readonly environment?: { [name: string]: string };
   readonly dependencies?: IDependable[];

@@ -13,6 +13,13 @@ export interface PipelineConsumerOptions extends EventSubscriptionOptions {
    * @default DatabaseSide.NONE
    */
   readonly database?: DatabaseSide;
+
+  /**
+   * The name of the workload, by which the migration knows the rights of its login. It is used with `DatabaseLogins.perWorkload()`.
+   *
+   * @default - the `serviceName` of the target, or the id: `OrderStatus` is `order-status`
+   */
+  readonly workload?: string;
 }
 
 /**
@@ -34,6 +41,13 @@ export interface PipelineServiceOptions {
    * @default - none
    */
   readonly databaseAccess?: DatabaseAccess;
+
+  /**
+   * The name of the workload, by which the migration knows the rights of its login. It is used with `DatabaseLogins.perWorkload()`.
+   *
+   * @default - the `serviceName` of the host, or the id: `OrderStatus` is `order-status`
+   */
+  readonly workload?: string;
 
   /**
    * True if the service publishes events, such as a separate relay.

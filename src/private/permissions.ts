@@ -90,11 +90,16 @@ export function statementsText(scope: IConstruct, statements: iam.PolicyStatemen
   return statements.map((statement) => JSON.stringify(Stack.of(scope).resolve(statement.toStatementJson()))).join(', ');
 }
 
+/** Permission to read all versions of a secret, and to know which there are. */
+export function grantSecretVersions(secret: secretsmanager.ISecret, grantee: iam.IGrantable): iam.Grant {
+  return grantSecretValue(secret, grantee, ['secretsmanager:GetSecretValue', 'secretsmanager:DescribeSecret']);
+}
+
 /** Permission to read the value of a secret and nothing else. */
-export function grantSecretValue(secret: secretsmanager.ISecret, grantee: iam.IGrantable): iam.Grant {
+export function grantSecretValue(secret: secretsmanager.ISecret, grantee: iam.IGrantable, actions = ['secretsmanager:GetSecretValue']): iam.Grant {
   const grant = iam.Grant.addToPrincipal({
     grantee,
-    actions: ['secretsmanager:GetSecretValue'],
+    actions,
     // An ARN without the suffix that Secrets Manager adds must match the complete ARN.
     resourceArns: [secret.secretFullArn ?? `${secret.secretArn}-??????`],
   });

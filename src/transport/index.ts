@@ -1,1 +1,2 @@
+export * from './event-signing';
 export * from './event-transport';

@@ -11,6 +11,7 @@ import type { IHostedService } from '../../workload';
 import type {
   EventBridgeTransportOptions, EventSubscriptionOptions, EventTransportBindOptions, IEventChannel, IEventTransport,
 } from '../event-transport';
+import { PublishersOnly } from './publishers-only';
 
 /** A transport with an event bus; each subscription is a rule with a queue. */
 export class EventBridgeTransport implements IEventTransport {
@@ -27,7 +28,7 @@ export class EventBridgeTransport implements IEventTransport {
       return new EventBridgeChannel(scope, eventBusOf(scope, 'Bus', eventBus), options);
     }
     const bus = new OrderEventBus(scope, 'Bus', { archive, encryptionKey: options.encryptionKey });
-    return new EventBridgeChannel(scope, bus.eventBus, options, bus.archive);
+    return new EventBridgeChannel(scope, bus.eventBus, options, bus.archive, new PublishersOnly(scope, bus.eventBus));
   }
 }
 
@@ -39,12 +40,14 @@ class EventBridgeChannel implements IEventChannel {
     public readonly eventBus: events.IEventBus,
     private readonly options: EventTransportBindOptions,
     public readonly archive?: events.Archive,
+    private readonly publishers?: PublishersOnly,
   ) {
     this.environment = { EVENT_BUS_NAME: nameOf(scope, eventBus), EVENT_SOURCE: options.eventSource };
   }
 
   public allowPublish(publisher: IHostedService): void {
     this.eventBus.grantPutEventsTo(publisher);
+    this.publishers?.admit(publisher);
     const { env, eventBusArn } = this.eventBus;
     if (!differ(env.account, Stack.of(this.scope).account)) { return; }
     const statement = new iam.PolicyStatement({
@@ -52,7 +55,7 @@ class EventBridgeChannel implements IEventChannel {
     });
     Annotations.of(this.scope).addWarningV2('cdk-order-pipeline:eventBusDoesNotLetPublish',
       `eventBus is of account ${env.account}, whose policy is not changed here, so events stay in the outbox unless it has this statement: `
-      + statementsText(this.scope, [statement]));
+      + `${statementsText(this.scope, [statement])}. Let it deny events:PutEvents to all others, too: who may put events on the bus can forge them`);
   }
 
   public addSubscription(scope: Construct, id: string, options: EventSubscriptionOptions): IEventSubscription {

@@ -1,0 +1,60 @@
+import { Annotations, Lazy, Stack } from 'aws-cdk-lib';
+import * as events from 'aws-cdk-lib/aws-events';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import { Construct } from 'constructs';
+import { refersTo } from '../../private/references';
+
+/** The id of the policy in its scope, and of its statement. */
+const ID = 'OnlyPublishers';
+
+/** Denies all but the publishers to put events on a bus, from the first publisher on. */
+export class PublishersOnly {
+  private readonly arns: string[] = [];
+  private isOpen = false;
+
+  constructor(private readonly scope: Construct, private readonly eventBus: events.IEventBus) {
+  }
+
+  public admit({ grantPrincipal }: iam.IGrantable): void {
+    const arn = this.arnOf(grantPrincipal);
+    if (arn === undefined) { this.open(); }
+    if (this.isOpen || arn === undefined) { return; }
+    if (this.arns.length === 0) { this.close(); }
+    if (!this.arns.includes(arn)) { this.arns.push(arn); }
+  }
+
+  private close(): void {
+    const statement = new iam.PolicyStatement({
+      sid: ID,
+      effect: iam.Effect.DENY,
+      principals: [new iam.StarPrincipal()],
+      actions: ['events:PutEvents'],
+      resources: [this.eventBus.eventBusArn],
+      conditions: {
+        ArnNotEquals: { 'aws:PrincipalArn': Lazy.list({ produce: () => this.arns }) },
+        // A replay comes from EventBridge itself.
+        Bool: { 'aws:PrincipalIsAWSService': 'false' },
+      },
+    });
+    new events.EventBusPolicy(this.scope, ID, { eventBus: this.eventBus, statementId: ID, statement: statement.toJSON() });
+  }
+
+  /** A publisher that the policy can't name would be denied. */
+  private open(): void {
+    if (this.isOpen) { return; }
+    this.isOpen = true;
+    this.scope.node.tryRemoveChild(ID);
+    Annotations.of(this.scope).addWarningV2('cdk-order-pipeline:eventBusOpenToAccount',
+      'a publisher has an unknown identity, or a role in another stack, which the policy of the bus can\'t name, so the bus denies nobody of this '
+      + 'account to publish: make the role in this stack, or bring the bus with a policy of its own (EventTransport.eventBridge({ eventBus }))');
+  }
+
+  private arnOf(principal: iam.IPrincipal): string | undefined {
+    if (principal instanceof iam.UnknownPrincipal || principal instanceof iam.AccountPrincipal) { return undefined; }
+    const names = [principal.policyFragment.principalJson.AWS ?? []].flat();
+    const arn: string | undefined = names.length === 1 ? names[0] : undefined;
+    // The stack of such a role needs this one for the bus, so this one can't need it.
+    const elsewhere = Construct.isConstruct(principal) && Stack.of(principal) !== Stack.of(this.scope) && refersTo(arn, principal);
+    return elsewhere ? undefined : arn;
+  }
+}
