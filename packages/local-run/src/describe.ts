@@ -32,6 +32,7 @@ export function describeRun(prepared: PreparedRun, { stop, deploy }: Pick<LocalR
     schedules: describeSchedules(builtIn),
     alarms: builtIn.cloudWatch.alarms.map((alarm) => ({ name: alarm.rule.name, state: () => alarm.state })),
     eventBridge: eventBridge.events,
+    issuer: describeIssuer(builtIn.issuer),
     region: context.region,
     account: context.account,
     dataDir: context.dataDir,
@@ -42,6 +43,10 @@ export function describeRun(prepared: PreparedRun, { stop, deploy }: Pick<LocalR
     idle: () => isIdle(builtIn, queues),
     kill: (workload, signal = 'SIGKILL', replica = 0) => workloads.kill(workload, signal, replica),
   };
+}
+
+function describeIssuer({ url, tokens }: BuiltIn['issuer']): LocalRun['issuer'] {
+  return { url, token: (request) => tokens.token(request), rotate: async (forgetFormer) => void await tokens.keys.rotate(forgetFormer) };
 }
 
 function describeSchedules({ eventBridge, scheduler }: BuiltIn): LocalSchedule[] {
@@ -77,8 +82,9 @@ function describeWorkload(workload: Workload, workloads: Workloads): LocalWorklo
 
 function processUrls({ pods }: Workload): string[] {
   return pods.flatMap((pod) => pod.containers).flatMap((container) => {
-    const [first] = container.spec.ports;
-    const port = first && container.port(first.port);
+    const { ports: [first], readinessProbe, startupProbe, livenessProbe } = container.spec;
+    const probe = [readinessProbe, startupProbe, livenessProbe].find((one) => one?.kind === 'http');
+    const port = container.port(probe?.port ?? first?.port ?? 0);
     return port === undefined ? [] : `http://${LOOPBACK}:${port}`;
   });
 }

@@ -1,4 +1,5 @@
 import type { LocalEventBridge } from './eventbridge/types.ts';
+import type { TokenRequest } from './issuer/token-issuer.ts';
 import type { Log } from './log.ts';
 import type { DatabaseAddress } from './rds/address.ts';
 import type { Failover } from './rds/failover.ts';
@@ -42,6 +43,12 @@ export interface LocalRunOptions {
    * @default - each workload has its own processes
    */
   readonly sharedProcess?: string;
+  /**
+   * Programs that ask for tokens (API_AUTHORIZATION=jwt) take every request, with or without one. Otherwise they take the tokens of
+   * `LocalRun.issuer`.
+   * @default false
+   */
+  readonly open?: boolean;
   /** The names of workloads and jobs that do not run. @default - all run */
   readonly without?: readonly string[];
   /** The variables of every workload whose template does not give them. @default - none */
@@ -57,8 +64,8 @@ export interface LocalRunOptions {
   /** The folder for CPU profiles of the Node.js processes. @default - no CPU profiles */
   readonly cpuProfileDir?: string;
   /**
-   * Ports by name: `sqs`, `sns`, `eventbridge`, `secretsmanager`, `cloudwatch`, `writer`, `reader`, or a Kubernetes Service. With 0 the
-   * system chooses.
+   * Ports by name: `sqs`, `sns`, `eventbridge`, `secretsmanager`, `cloudwatch`, `issuer`, `writer`, `reader`, or a Kubernetes Service. With
+   * 0 the system chooses.
    * @default - the system chooses
    */
   readonly ports?: Readonly<Record<string, number>>;
@@ -73,6 +80,16 @@ export interface LocalRunOptions {
   readonly onWarning?: (sentence: string) => void;
   /** Gives up a start that is under way. Everything that was started is stopped. */
   readonly signal?: AbortSignal;
+}
+
+/** Stands in for the issuers of the tokens that programs ask for (API_AUTHORIZATION=jwt, API_JWT_ISSUER, API_JWT_AUDIENCE). */
+export interface LocalTokenIssuer {
+  /** Its address, with `/token` and `/jwks.json`. Undefined when no program asks for tokens. */
+  readonly url: string | undefined;
+  /** @throws LocalRunError when no program asks for tokens, and `issuer` and `audience` are not given */
+  token(request: TokenRequest): Promise<string>;
+  /** Signs with a new key from now on. Tokens of former keys stay good, unless those are to be forgotten. */
+  rotate(forgetFormer?: boolean): Promise<void>;
 }
 
 /** A step of the start or of the stop. */
@@ -96,7 +113,10 @@ export interface LocalWorkload {
   readonly logFiles: readonly string[];
   /** The variables of its containers in the template. */
   readonly environment: Readonly<Record<string, string>>;
-  /** The addresses of its processes, without the Service before them, for metrics and probes. Restarted processes get others. */
+  /**
+   * The addresses of its processes where they answer their probes, and usually show their metrics, without the Service before them. Restarted
+   * processes get others.
+   */
   processUrls(): string[];
   pids(): number[];
   ready(): boolean;
@@ -176,6 +196,7 @@ export interface LocalRun {
   readonly schedules: readonly LocalSchedule[];
   readonly alarms: readonly LocalAlarm[];
   readonly eventBridge: LocalEventBridge;
+  readonly issuer: LocalTokenIssuer;
   readonly region: string;
   readonly account: string;
   /** Everything that is left out, or is different from AWS, in a sentence each. */

@@ -98,6 +98,8 @@ export interface RunContext {
   readonly logDir: string;
   /** Earlier data has to go. */
   readonly fresh: boolean;
+  /** Programs that ask for tokens let everybody in. */
+  readonly open: boolean;
   readonly replication: Replication;
   readonly log: Log;
   /** The programs of the run. A service adds those of its resources in `make`. */

@@ -1,5 +1,6 @@
 import { LocalCloudWatch } from './cloudwatch/local-cloudwatch.ts';
 import { LocalEventBridge } from './eventbridge/local-eventbridge.ts';
+import { LocalIssuer } from './issuer/local-issuer.ts';
 import { LocalKubernetes } from './kubernetes/local-kubernetes.ts';
 import { LocalLambda } from './lambda/local-lambda.ts';
 import { OtherServices } from './other-services/other-services.ts';
@@ -23,6 +24,7 @@ export function builtInServices(context: RunContext) {
     sns: new LocalSns(context),
     eventBridge,
     scheduler: new LocalScheduler(context, eventBridge),
+    issuer: new LocalIssuer(context),
     // After the services that send to functions.
     lambda: new LocalLambda(context, sqs),
     kubernetes: new LocalKubernetes(context),

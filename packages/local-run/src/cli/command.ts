@@ -6,7 +6,7 @@ import { LocalRunError } from '../errors.ts';
 import type { LocalRun } from '../local-run.ts';
 import { startLocal } from '../run.ts';
 import { integer, namedEndpoint, namedParameter, namedPort, namedPorts, readArguments, UsageError } from './arguments.ts';
-import { printAddresses, printWarnings, quote, showStep } from './report.ts';
+import { printAddresses, printTokenHelp, printWarnings, quote, showStep } from './report.ts';
 import { screen } from './screen.ts';
 import type { Screen, Steps } from './screen.ts';
 import { INTERRUPTED, runSession, untilInterrupted } from './session.ts';
@@ -29,12 +29,13 @@ What runs
   --replicas N         the most processes of each workload                         [as the template says]
   --endpoint NAME=URL  the address of a service that runs elsewhere, such as dynamodb=http://127.0.0.1:8000;
                        may be repeated                                             [calls to other services are refused]
+  --open               programs that ask for tokens take every request             [they take those of the local issuer]
 Data
   --data DIR           folder of databases, queues, archives and logs              [.cdk-local-run]
   --fresh              delete the data of earlier runs in that folder first; without it their data is kept
 
 Addresses (all on 127.0.0.1)
-  --port NAME=PORT     port of sqs, eventbridge, secretsmanager, sns, writer, reader, or of a Kubernetes Service; may be repeated
+  --port NAME=PORT     port of sqs, eventbridge, secretsmanager, sns, issuer, writer, reader, or of a Kubernetes Service; may be repeated
                                                                                    [chosen by the system]
 Output
   --exit               stop as soon as every message is handled; the exit code says whether all went well
@@ -64,6 +65,7 @@ export interface CommandOptions {
   readonly endpoints: Readonly<Record<string, string>>;
   readonly ports: Readonly<Record<string, number>>;
   readonly fresh: boolean;
+  readonly open: boolean;
   readonly exit: boolean;
   readonly log: boolean;
 }
@@ -82,6 +84,7 @@ export function parseCommand(args: readonly string[], cwd = process.cwd()): Comm
       endpoint: { type: 'string', multiple: true },
       data: { type: 'string' },
       fresh: { type: 'boolean' },
+      open: { type: 'boolean' },
       port: { type: 'string', multiple: true },
       exit: { type: 'boolean' },
       log: { type: 'boolean' },
@@ -106,6 +109,7 @@ export function parseCommand(args: readonly string[], cwd = process.cwd()): Comm
       endpoints: Object.fromEntries((values.endpoint ?? []).map(namedEndpoint)),
       ports: namedPorts(asked),
       fresh: values.fresh ?? false,
+      open: values.open ?? false,
       exit: values.exit ?? false,
       log: values.log ?? false,
     },
@@ -140,6 +144,7 @@ async function session(options: CommandOptions): Promise<number> {
       printAddresses(out, run);
       const environment = join(run.dataDir, 'environment');
       writeFileSync(environment, shellLines(run.environment), { mode: 0o600 });
+      printTokenHelp(out, run);
       out.line(`Variables for the AWS CLI and SDKs: set -a; . ${quote(environment)}; set +a`);
       if (options.exit) await settled(run, signal);
       else await untilInterrupted(out, options.dataDir, signal);
@@ -174,6 +179,7 @@ async function start(options: CommandOptions, out: Screen, progress: Steps, sign
     signal,
     dataDir: options.dataDir,
     fresh: options.fresh,
+    open: options.open,
     parameters: options.parameters,
     without: options.without,
     otherEndpoints: options.endpoints,

@@ -33,7 +33,10 @@ export function printAddresses(out: Screen, run: LocalRun): void {
   const row = (name: string, value: string) => out.line(`  ${name.padEnd(20)} ${value}`);
   out.line();
   out.line(out.paint('bold', 'Addresses'));
-  for (const workload of run.workloads) for (const url of workload.urls) row(workload.name, url);
+  for (const { name, urls, processUrls } of run.workloads) {
+    for (const url of urls) row(name, url);
+    if (urls.length > 0) row('  probes, metrics', processUrls().join(', '));
+  }
   for (const [name, url] of Object.entries(run.endpoints)) row(TITLES[name] ?? name, url);
   if (run.database) {
     const { writer, reader, passwordFile } = run.database;
@@ -45,7 +48,17 @@ export function printAddresses(out: Screen, run: LocalRun): void {
   out.line();
 }
 
-const TITLES: Readonly<Record<string, string>> = { sqs: 'SQS', eventbridge: 'EventBridge', secretsmanager: 'Secrets Manager', sns: 'SNS', cloudwatch: 'CloudWatch' };
+/** How to get a token that the programs of the run take. */
+export function printTokenHelp(out: Screen, { issuer: { url } }: LocalRun): void {
+  if (url !== undefined) out.line(`A token: ${tokenCommand(url, 'cust-42', 'orders.read orders.write')}`);
+}
+
+/** A command that prints a token. */
+export function tokenCommand(issuerUrl: string, subject: string, scope: string): string {
+  return `curl -s ${issuerUrl}/token -H 'Accept: text/plain' -d sub=${quote(subject)} -d ${quote(`scope=${scope}`)}`;
+}
+
+const TITLES: Readonly<Record<string, string>> = { sqs: 'SQS', eventbridge: 'EventBridge', secretsmanager: 'Secrets Manager', sns: 'SNS', cloudwatch: 'CloudWatch', issuer: 'tokens' };
 
 /** A word of a shell command. */
 export function quote(text: string): string {

@@ -2,9 +2,10 @@ import type { IncomingHttpHeaders } from 'node:http';
 
 /**
  * The protocols of local endpoints: `json` is AWS JSON 1.0 and 1.1, `query` the form-encoded protocol of older SDKs and of SNS. `any` is
- * every request of an SDK, of whatever method and content type.
+ * every request of an SDK, of whatever method and content type. `plain` is every request but those of web pages, for an endpoint that is
+ * none of AWS and gives nothing that changes anything.
  */
-export type Protocol = 'json' | 'query' | 'any';
+export type Protocol = 'json' | 'query' | 'any' | 'plain';
 
 const OWN_HOSTS: ReadonlySet<string> = new Set(['127.0.0.1', 'localhost', '[::1]']);
 const JSON_TYPE = /^application\/x-amz-json-1\.[01]$/;
@@ -24,7 +25,10 @@ const USE_AN_SDK = 'use an AWS SDK or the AWS CLI with this endpoint';
 export function refusal(headers: IncomingHttpHeaders, port: number, protocols: readonly Protocol[]): string | undefined {
   const { host = '', origin } = headers;
   if (!isOwnHost(host, port)) return `This endpoint is for this machine only and does not answer for the host '${host}': use 127.0.0.1:${port}.`;
-  if (origin !== undefined || headers['sec-fetch-site'] !== undefined) return `A web page must not reach this endpoint: ${USE_AN_SDK}.`;
+  if (origin !== undefined || headers['sec-fetch-site'] !== undefined) {
+    return `A web page must not reach this endpoint: ${protocols.includes('plain') ? 'use a program that is not a browser' : USE_AN_SDK}.`;
+  }
+  if (protocols.includes('plain')) return undefined;
   if (protocols.includes('any')) return isOfSdk(headers) ? undefined : `The request is not one of an SDK: ${USE_AN_SDK}.`;
   const type = (headers['content-type'] ?? '').split(';', 1)[0]!.trim().toLowerCase();
   if (protocols.includes('json') && JSON_TYPE.test(type)) {

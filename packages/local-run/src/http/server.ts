@@ -99,7 +99,7 @@ function receive(request: IncomingMessage, response: ServerResponse, options: Lo
   const refuse = (status: number, code: string, message: string) => {
     send(response, requestId, refused(headers, { status, code, message }, requestId));
   };
-  const anyMethod = request.method === 'POST' || options.protocols.includes('any');
+  const anyMethod = request.method === 'POST' || options.protocols.includes('any') || options.protocols.includes('plain');
   const reason = anyMethod ? refusal(headers, port, options.protocols) : hostOrMethod(request, port, options);
   if (reason !== undefined) {
     refuse(403, 'AccessDeniedException', reason);
