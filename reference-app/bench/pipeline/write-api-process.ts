@@ -33,7 +33,7 @@ function naiveApi(pool: Pool) {
   const app = createApp({ logger, registry, ready: () => true, authentication: withoutAuthorization });
   app.post('/orders', async (request, reply) => {
     const key = parseIdempotencyKey(request.headers['idempotency-key']);
-    const order = parseOrderRequest(request.body);
+    const order = parseOrderRequest(request.body, { customerId: undefined });
     const orderId = newId();
     const createdAt = new Date();
     const event = newEvent({
@@ -52,7 +52,7 @@ function naiveApi(pool: Pool) {
       createdAt,
       traceparent: request.traceparent,
       causeId: request.id,
-      idempotency: key === undefined ? undefined : { key, fingerprint: fingerprint(order) },
+      idempotency: key === undefined ? undefined : { subject: '', key, fingerprint: fingerprint(order) },
       event: { id: event.id, envelope: JSON.stringify(event) },
     });
     request.orderId = orderId;

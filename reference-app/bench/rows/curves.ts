@@ -58,7 +58,7 @@ async function point(context: Context, x: number, options: PointOptions): Promis
     let reads = 0;
     const loops = Array.from({ length: readers }, async () => {
       while (reading) {
-        await readPool!.query(orderById(orders[Math.floor(context.random() * orders.length)]!.orderId));
+        await readPool!.query(orderById({ orderId: orders[Math.floor(context.random() * orders.length)]!.orderId, customerId: undefined }));
         reads++;
       }
     });

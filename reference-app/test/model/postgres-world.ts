@@ -111,7 +111,9 @@ export class PostgresWorld implements World {
 
   async expire(order: number): Promise<void> {
     const at = new Date();
-    const { order: stored } = await readForCommand(this.#db.command, this.#ids[order]!, undefined, []);
+    const { order: stored } = await readForCommand(this.#db.command, {
+      orderId: this.#ids[order]!, caller: { subject: '', customerId: undefined }, key: undefined, skus: [],
+    });
     const change = decideExpiry(stored!, at);
     if (change) await settle(this.#db.command, '', [], [change], at);
     await this.#publish();

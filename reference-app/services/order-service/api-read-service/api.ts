@@ -4,12 +4,12 @@ import type { Logger } from 'pino';
 import { Counter } from 'prom-client';
 import type { Registry } from 'prom-client';
 import { consistentReader } from './consistent-read.ts';
-import type { Source } from './consistent-read.ts';
+import type { Source, TokenOf } from './consistent-read.ts';
 import { formatCursor, parseListRequest, wantsSnake } from './list-request.ts';
 import { registerReplicaLag } from './replica-lag.ts';
 import { routes } from './routes.ts';
 import { orderById, orderList, stockBySku, timeline } from './statements.ts';
-import type { OrderRow, StockRow, TimelineRow } from './statements.ts';
+import type { OrderOf, OrderRow, StockRow, TimelineRow } from './statements.ts';
 import { orderView, stockView, timelineView, toSnake } from './views.ts';
 import { createApp, orderIdOf, type ApiLimits } from '../../shared/http/app.ts';
 import type { Authentication } from '../../shared/http/caller.ts';
@@ -45,9 +45,9 @@ export function createReadApi({ reader, writer, logger, registry, authentication
   const app = createApp({ logger, registry, ready, authentication, ...limits });
 
   serve(app, routes.getOrder, async (request, reply) => {
-    const orderId = orderIdOf(request);
-    const { value, source } = await read(tokenOf(request), async (db) => (await db.query<OrderRow>(orderById(orderId))).rows[0]);
-    if (!value) throw noSuchOrder(orderId);
+    const order = orderOf(request);
+    const { value, source } = await read(tokenOf(request), async (db) => (await db.query<OrderRow>(orderById(order))).rows[0]);
+    if (!value) throw noSuchOrder(order);
     const etag = `"${value.version}"`;
     reply.headers({ 'etag': etag, 'cache-control': 'private, no-cache' });
     if (matches(request.headers['if-none-match'], etag)) return answer(request, reply.code(304), source);
@@ -55,14 +55,14 @@ export function createReadApi({ reader, writer, logger, registry, authentication
   });
 
   serve(app, routes.getTimeline, async (request, reply) => {
-    const orderId = orderIdOf(request);
-    const { value, source } = await read(tokenOf(request), async (db) => (await db.query<TimelineRow>(timeline(orderId))).rows[0]);
-    if (!value) throw noSuchOrder(orderId);
-    return answer(request, reply, source, timelineView(orderId, value));
+    const order = orderOf(request);
+    const { value, source } = await read(tokenOf(request), async (db) => (await db.query<TimelineRow>(timeline(order))).rows[0]);
+    if (!value) throw noSuchOrder(order);
+    return answer(request, reply, source, timelineView(order.orderId, value));
   });
 
   serve(app, routes.listOrders, async (request, reply) => {
-    const { filter, limit } = parseListRequest(request.query);
+    const { filter, limit } = parseListRequest(request.query, request.caller);
     // One more than asked for shows whether there is a next page.
     const statement = orderList(filter, limit + 1);
     const { value: rows = [], source } = await read(tokenOf(request), async (db) => (await db.query<OrderRow>(statement)).rows);
@@ -92,11 +92,17 @@ function answer(request: FastifyRequest, reply: FastifyReply, source: Source, bo
   return body ? reply.send(wantsSnake(request.query) ? toSnake(body) : body) : reply.send();
 }
 
-function tokenOf(request: FastifyRequest) {
-  return parseConsistencyToken(request.headers[CONSISTENCY_TOKEN_HEADER]);
+/** The order that the path names, if it is the caller's. */
+function orderOf(request: FastifyRequest): OrderOf {
+  return { orderId: orderIdOf(request), customerId: request.caller.customerId };
 }
 
-function noSuchOrder(orderId: string): Problem {
+function tokenOf(request: FastifyRequest): TokenOf | undefined {
+  const token = parseConsistencyToken(request.headers[CONSISTENCY_TOKEN_HEADER]);
+  return token && { ...token, customerId: request.caller.customerId };
+}
+
+function noSuchOrder({ orderId }: OrderOf): Problem {
   return new Problem('order-not-found', `id ${orderId} is not the id of an order.`);
 }
 

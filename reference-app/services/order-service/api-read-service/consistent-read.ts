@@ -1,11 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool, PoolClient } from 'pg';
 import type { Logger } from 'pino';
-import { orderVersion } from './statements.ts';
+import { orderVersion, type OrderOf } from './statements.ts';
 import { isRetryable, isUnavailable } from '../../shared/database-errors.ts';
 import { onClient } from '../../shared/database.ts';
 import type { ConsistencyToken } from '../../shared/http/consistency-token.ts';
 import { invalid, Problem, unavailable } from '../../shared/http/problem.ts';
+
+/** The order counts for its own customer: that of another one was never written. */
+export type TokenOf = ConsistencyToken & OrderOf;
 
 export type Source = 'replica' | 'writer';
 export type Query<T> = (db: PoolClient) => Promise<T | undefined>;
@@ -50,7 +53,7 @@ export function consistentReader({ reader, writer, logger, onFallback }: Consist
   let nextTry = 0;
   let lastAnswer = -Infinity;
 
-  async function fromReplica<T>(token: ConsistencyToken | undefined, query: Query<T>): Promise<T | undefined> {
+  async function fromReplica<T>(token: TokenOf | undefined, query: Query<T>): Promise<T | undefined> {
     if (down) {
       if (Date.now() < nextTry) return undefined;
       nextTry = Date.now() + REST_MS;
@@ -68,7 +71,7 @@ export function consistentReader({ reader, writer, logger, onFallback }: Consist
     }
   }
 
-  async function untilShown<T>(token: ConsistencyToken | undefined, query: Query<T>): Promise<T | undefined> {
+  async function untilShown<T>(token: TokenOf | undefined, query: Query<T>): Promise<T | undefined> {
     const deadline = Date.now() + WAIT_MS;
     for (;;) {
       const value = await attempt(await connectToReplica(), token, query, onAnswer);
@@ -94,7 +97,7 @@ export function consistentReader({ reader, writer, logger, onFallback }: Consist
     lastAnswer = Date.now();
   }
 
-  async function fromWriter<T>(token: ConsistencyToken | undefined, query: Query<T>): Promise<T | undefined> {
+  async function fromWriter<T>(token: TokenOf | undefined, query: Query<T>): Promise<T | undefined> {
     if (writer.waitingCount >= MAX_WAITING) throw unavailable('Too many reads wait for the writer; try again in a moment.');
     try {
       const value = await attempt(await writer.connect(), token, query);
@@ -107,7 +110,7 @@ export function consistentReader({ reader, writer, logger, onFallback }: Consist
     throw invalid('Consistency-Token', 'names a version that was never written; send the value of an answer unchanged, or leave it out');
   }
 
-  return async function read<T>(token: ConsistencyToken | undefined, query: Query<T>): Promise<Answer<T>> {
+  return async function read<T>(token: TokenOf | undefined, query: Query<T>): Promise<Answer<T>> {
     const value = await fromReplica(token, query);
     if (value !== undefined) return { value, source: 'replica' };
     onFallback();
@@ -117,13 +120,13 @@ export function consistentReader({ reader, writer, logger, onFallback }: Consist
 
 /** Token and query go over one connection: behind a reader endpoint two connections may be two replicas. */
 async function attempt<T>(
-  client: PoolClient, token: ConsistencyToken | undefined, query: Query<T>, onAnswer = () => {},
+  client: PoolClient, token: TokenOf | undefined, query: Query<T>, onAnswer = () => {},
 ): Promise<T | undefined | typeof BEHIND> {
   let looksUp = true;
   try {
     return await onClient(client, async () => {
       if (token) {
-        const { rows } = await client.query<{ version: number }>(orderVersion(token.orderId));
+        const { rows } = await client.query<{ version: number }>(orderVersion(token));
         onAnswer();
         if ((rows[0]?.version ?? 0) < token.version) return BEHIND;
       }

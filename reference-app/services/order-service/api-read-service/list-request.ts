@@ -1,7 +1,8 @@
 import Type from 'typebox';
 import type { ListFilter } from './statements.ts';
 import { UUID } from '../../shared/events/ids.ts';
-import { invalid } from '../../shared/http/problem.ts';
+import type { Caller } from '../../shared/http/caller.ts';
+import { invalid, Problem } from '../../shared/http/problem.ts';
 import { anyTextPattern } from '../../shared/http/text.ts';
 import { parser } from '../../shared/http/validation.ts';
 
@@ -36,11 +37,17 @@ export interface ListRequest {
   readonly limit: number;
 }
 
-export function parseListRequest(query: unknown): ListRequest {
+/** A customer gets its own orders, whatever else it asks for. */
+export function parseListRequest(query: unknown, caller: Pick<Caller, 'customerId'>): ListRequest {
   const { customerId, customer_id: alias, status, limit, cursor } = parseListQuery(query);
   if (customerId !== undefined && alias !== undefined) throw invalid('customer_id', 'says the same as customerId; give one of them');
+  const named = customerId ?? alias;
+  const filter = { status, after: cursor === undefined ? undefined : parseCursor(cursor) };
+  if (caller.customerId !== undefined && named !== undefined && named !== caller.customerId) {
+    throw new Problem('customer-not-found', `${customerId === undefined ? 'customer_id' : 'customerId'} ${named} is not the id of a customer; leave it out for your own orders.`);
+  }
   return {
-    filter: { customerId: customerId ?? alias, status, after: cursor === undefined ? undefined : parseCursor(cursor) },
+    filter: { ...filter, customerId: caller.customerId ?? named },
     limit: limit === undefined ? DEFAULT_LIMIT : Number(limit),
   };
 }

@@ -48,7 +48,7 @@ export const routes = {
     path: '/orders',
     scope: 'orders.read',
     summary: 'List orders',
-    description: 'Newest first, in pages.',
+    description: 'Newest first, in pages. A customer gets its own orders, an operator those of all or of one.',
     query: ListQuery,
     headers: Type.Object(token),
     answers: {
@@ -56,7 +56,7 @@ export const routes = {
         Link: Type.Optional(Type.String({ description: 'address of the next page, with `rel="next"`' })),
       }),
     },
-    problems: ['unavailable'],
+    problems: ['customer-not-found', 'unavailable'],
   },
   getStock: {
     method: 'GET',

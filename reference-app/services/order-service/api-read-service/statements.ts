@@ -30,10 +30,21 @@ SELECT o.order_id AS "orderId", o.customer_id AS "customerId", o.status, o.versi
        o.updated_at AS "updatedAt", o.reason, o.shortages, o.items, o.requested
 FROM orders.orders o`;
 
-export const orderById = (orderId: string) => statement('order-by-id', `${ORDER} WHERE o.order_id = $1`, [orderId]);
+/** An order of a customer, or of any. Orders of others are not there, so that nothing tells them from those that never were. */
+export interface OrderOf {
+  readonly orderId: string;
+  /** Undefined: of any customer. */
+  readonly customerId: string | undefined;
+}
 
-export const orderVersion = (orderId: string) =>
-  statement('order-version', 'SELECT version FROM orders.orders WHERE order_id = $1', [orderId]);
+/** A statement about an order `o`. */
+const ofOrder = (name: string, text: string, { orderId, customerId }: OrderOf) => (customerId === undefined
+  ? statement(name, `${text} WHERE o.order_id = $1`, [orderId])
+  : statement(`${name}-of-customer`, `${text} WHERE o.order_id = $1 AND o.customer_id = $2`, [orderId, customerId]));
+
+export const orderById = (order: OrderOf) => ofOrder('order-by-id', ORDER, order);
+
+export const orderVersion = (order: OrderOf) => ofOrder('order-version', 'SELECT o.version FROM orders.orders o', order);
 
 export interface ListFilter {
   readonly customerId?: string | undefined;
@@ -99,7 +110,7 @@ export interface StatusChange {
  * The events in the order of the outbox, which is the order in which they were published: an effect is written after its
  * cause was committed. One statement, so that events and status changes come from one snapshot.
  */
-export const timeline = (orderId: string) => statement('order-timeline', `
+export const timeline = (order: OrderOf) => ofOrder('order-timeline', `
 SELECT o.status, o.version,
        (SELECT coalesce(json_agg(b.envelope::json ORDER BY b.xid, b.id), '[]') FROM messaging.outbox b
         WHERE b.aggregate_id = o.order_id::text) AS events,
@@ -114,7 +125,7 @@ SELECT o.status, o.version,
               UNION ALL
               SELECT 'bus', u.event_id, u.envelope::json ->> 'type', u.error, u.failed_at, NULL
               FROM messaging.outbox_dead u WHERE u.aggregate_id = o.order_id::text) d) AS "deadLetters"
-FROM orders.orders o WHERE o.order_id = $1`, [orderId]);
+FROM orders.orders o`, order);
 
 export interface StockRow {
   readonly sku: string;

@@ -386,7 +386,7 @@ describe('api-write-service', () => {
     it('answers for each order by itself, also for two with one key', async () => {
       const good = newOrder('mixed-1');
       const twin = newOrder('mixed-1');
-      const rival = { ...newOrder('mixed-1'), idempotency: { key: 'mixed-1', fingerprint: Buffer.alloc(32) } };
+      const rival = { ...newOrder('mixed-1'), idempotency: { subject: '', key: 'mixed-1', fingerprint: Buffer.alloc(32) } };
       const unknown = { ...newOrder(undefined), items: [{ sku: 'nope', quantity: 1 }, { sku: 'prod-1', quantity: 1 }] };
       const plain = newOrder(undefined);
       const outcomes = await acceptOrders([unknown, good, twin, rival, plain], db.command);
@@ -440,7 +440,7 @@ describe('api-write-service', () => {
       createdAt,
       traceparent: event.traceparent ?? '',
       causeId: event.causationid,
-      idempotency: idempotencyKey === undefined ? undefined : { key: idempotencyKey, fingerprint: fingerprint(request) },
+      idempotency: idempotencyKey === undefined ? undefined : { subject: '', key: idempotencyKey, fingerprint: fingerprint(request) },
       event: { id: event.id, envelope: JSON.stringify(event) },
     };
   }

@@ -56,7 +56,7 @@ export function createWriteApi({ pool, logger, registry, authentication, gatherM
    */
   async function accept(order: OrderRequest, key: string | undefined, keyField: string, request: FastifyRequest): Promise<string> {
     const { socket } = request.raw;
-    const outcome = await intake.accept(newOrder(order, key, request.id, request.traceparent), () => socket.destroyed);
+    const outcome = await intake.accept(newOrder(order, key, request), () => socket.destroyed);
     switch (outcome.result) {
       case 'accepted':
         created.inc();
@@ -77,7 +77,7 @@ export function createWriteApi({ pool, logger, registry, authentication, gatherM
 
   serve(app, routes.createOrder, async (request, reply) => {
     const key = parseIdempotencyKey(request.headers['idempotency-key']);
-    const order = parseOrderRequest(request.body);
+    const order = parseOrderRequest(request.body, request.caller);
     request.orderId = await accept(order, key, 'Idempotency-Key', request);
     return accepted(reply, request.orderId, order.style);
   });
@@ -89,7 +89,7 @@ export function createWriteApi({ pool, logger, registry, authentication, gatherM
     const entries = parseBatch(request.body);
     const results = await Promise.all(entries.map(async (entry, n): Promise<BatchResult> => {
       try {
-        const { order, key, keyField } = parseEntry(entry);
+        const { order, key, keyField } = parseEntry(entry, request.caller);
         return { style: order.style, orderId: await accept(order, key, keyField, request) };
       } catch (error) {
         if (!(error instanceof Problem)) throw error;
@@ -109,6 +109,7 @@ export function createWriteApi({ pool, logger, registry, authentication, gatherM
     const key = parseIdempotencyKey(request.headers['idempotency-key']);
     return {
       orderId,
+      caller: request.caller,
       versions: parseIfMatch(request.headers['if-match']),
       cause: { id: request.id, correlationid: orderId, traceparent: request.traceparent },
       key: key === undefined ? undefined : { key, fingerprint: commandFingerprint(orderId, body) },
@@ -150,7 +151,9 @@ function batchAnswer(result: BatchResult): object {
   return style === 'snake' ? { ...common, order_id: orderId, consistency_token: consistencyToken } : { ...common, orderId, consistencyToken };
 }
 
-function newOrder(request: OrderRequest, idempotencyKey: string | undefined, causeId: string, traceparent: string): NewOrder {
+function newOrder(
+  order: OrderRequest, key: string | undefined, { id: causeId, traceparent, caller: { subject } }: FastifyRequest,
+): NewOrder {
   const orderId = newId();
   const createdAt = new Date();
   const event = newEvent({
@@ -160,16 +163,16 @@ function newOrder(request: OrderRequest, idempotencyKey: string | undefined, cau
     sequence: VERSION,
     time: createdAt,
     cause: { id: causeId, correlationid: orderId, traceparent },
-    data: { orderId, customerId: request.customerId, items: [...request.items], createdAt: createdAt.toISOString() },
+    data: { orderId, customerId: order.customerId, items: [...order.items], createdAt: createdAt.toISOString() },
   });
   return {
     orderId,
-    customerId: request.customerId,
-    items: request.items,
+    customerId: order.customerId,
+    items: order.items,
     createdAt,
     traceparent,
     causeId,
-    idempotency: idempotencyKey === undefined ? undefined : { key: idempotencyKey, fingerprint: fingerprint(request) },
+    idempotency: key === undefined ? undefined : { subject, key, fingerprint: fingerprint(order) },
     event: { id: event.id, envelope: JSON.stringify(event) },
   };
 }

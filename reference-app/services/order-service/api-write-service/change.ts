@@ -4,6 +4,7 @@ import { unknownSkuProblem } from './order-request.ts';
 import { isRetryable, isUnavailable } from '../../shared/database-errors.ts';
 import type { Pool } from '../../shared/database.ts';
 import { MAX_ITEMS, type Cause } from '../../shared/events/index.ts';
+import type { Caller } from '../../shared/http/caller.ts';
 import { invalid, Problem, unavailable } from '../../shared/http/problem.ts';
 import { decideCommand, type CommandRequest } from '../lifecycle/decide.ts';
 import { readForCommand, request as write } from '../lifecycle/statements.ts';
@@ -11,6 +12,8 @@ import { transitionOf, type Status } from '../lifecycle/transitions.ts';
 
 export interface ChangeRequest {
   readonly orderId: string;
+  /** An order of another customer than the caller's is not there. */
+  readonly caller: Caller;
   readonly request: CommandRequest;
   /** The order must be one of these; undefined: whatever it is. */
   readonly versions: ReadonlySet<number> | undefined;
@@ -35,9 +38,12 @@ export function createChanger(pool: Pool, registry: Registry): (change: ChangeRe
     name: 'order_commands_total', help: 'Commands about orders by what became of them: accepted, same, replayed, refused', labelNames: ['command', 'result'], registers: [registry],
   });
 
-  async function attempt({ orderId, request, versions, key, cause, field }: ChangeRequest): Promise<Changed & { result: string }> {
+  async function attempt({ orderId, caller, request, versions, key, cause, field }: ChangeRequest): Promise<Changed & { result: string }> {
     const skus = request.command === 'update' ? request.items.map(({ sku }) => sku) : [];
-    const known = await readForCommand(pool, orderId, key?.key, skus);
+    const known = await readForCommand(pool, { orderId, caller, key: key?.key, skus });
+    const { order } = known;
+    // First of all: also the key says nothing about an order that is not the caller's any more.
+    if (!order) throw new Problem('order-not-found', `id ${orderId} is not the id of an order.`);
     if (key && known.key) {
       if (!known.key.fingerprint.equals(key.fingerprint)) {
         const message = 'was used before for another request; use a new key, or send the first request again';
@@ -47,8 +53,6 @@ export function createChanger(pool: Pool, registry: Registry): (change: ChangeRe
       const status = request.command === 'update' ? 'UPDATE_PENDING' : 'CANCEL_PENDING';
       return { version: known.key.version, status, result: 'replayed' };
     }
-    const { order } = known;
-    if (!order) throw new Problem('order-not-found', `id ${orderId} is not the id of an order.`);
     const headers = { etag: `"${order.version}"` };
     if (versions && !versions.has(order.version)) {
       const message = `does not match: the order is at version ${order.version}; read it again and decide anew`;
@@ -76,7 +80,7 @@ export function createChanger(pool: Pool, registry: Registry): (change: ChangeRe
       case 'same':
         return { version: order.version, status: order.status, result: 'same' };
       case 'change':
-        await write(pool, key, decision.change, at);
+        await write(pool, key && { ...key, subject: caller.subject }, decision.change, at);
         return { version: order.version + 1, status: decision.change.status, result: 'accepted' };
     }
   }

@@ -18,7 +18,7 @@ before(async () => {
 after(() => server.stop());
 beforeEach(() => db.admin.query('TRUNCATE orders.orders, orders.status_change, orders.idempotency_key, messaging.outbox'));
 
-function order(sku = 'A', key?: string, body = 1): NewOrder {
+function order(sku = 'A', key?: string, body = 1, subject = ''): NewOrder {
   const orderId = newId();
   const event = newEvent({
     type: 'order.created',
@@ -35,7 +35,7 @@ function order(sku = 'A', key?: string, body = 1): NewOrder {
     createdAt: new Date(),
     traceparent: event.traceparent!,
     causeId: newId(),
-    idempotency: key === undefined ? undefined : { key, fingerprint: Buffer.from([body]) },
+    idempotency: key === undefined ? undefined : { subject, key, fingerprint: Buffer.from([body]) },
     event: { id: event.id, envelope: JSON.stringify(event) },
   };
 }
@@ -124,7 +124,11 @@ test('orders that come one after the other share a commit; one after a quiet tim
 
 test('each order gets the answer that it would have got alone, however they arrive', async () => {
   const kinds = fc.array(fc.record({
-    sku: fc.constantFrom('A', 'B', 'nope'), key: fc.option(fc.constantFrom('k1', 'k2', 'k3'), { nil: undefined }), body: fc.constantFrom(1, 2), pause: fc.boolean(),
+    sku: fc.constantFrom('A', 'B', 'nope'),
+    key: fc.option(fc.constantFrom('k1', 'k2', 'k3'), { nil: undefined }),
+    body: fc.constantFrom(1, 2),
+    subject: fc.constantFrom('ann', 'ben'),
+    pause: fc.boolean(),
   }), { minLength: 1, maxLength: 40 });
   let round = 0;
   const sizes = [fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 7 })] as const;
@@ -133,22 +137,23 @@ test('each order gets the answer that it would have got alone, however they arri
     const intake = new GroupCommit(db.command, { connections, groupSize });
     const orders: NewOrder[] = [];
     const answers: Promise<IntakeOutcome>[] = [];
-    for (const { sku, key, body, pause } of wanted) {
-      const one = order(sku, key === undefined ? undefined : prefix + key, body);
+    for (const { sku, key, body, subject, pause } of wanted) {
+      const one = order(sku, key === undefined ? undefined : prefix + key, body, subject);
       orders.push(one);
       answers.push(intake.accept(one));
       if (pause) await new Promise((resolve) => setImmediate(resolve));
     }
     const outcomes = await Promise.all(answers);
+    const nameOf = ({ idempotency }: NewOrder) => `${idempotency?.key} of ${idempotency?.subject}`;
     const owners = new Map<string, { orderId: string; body: number }>();
     orders.forEach((one, i) => {
       if (outcomes[i]!.result !== 'accepted' || !one.idempotency) return;
-      assert.ok(!owners.has(one.idempotency.key), 'one order for a key');
-      owners.set(one.idempotency.key, { orderId: one.orderId, body: one.idempotency.fingerprint[0]! });
+      assert.ok(!owners.has(nameOf(one)), 'one order for a key of a subject');
+      owners.set(nameOf(one), { orderId: one.orderId, body: one.idempotency.fingerprint[0]! });
     });
     orders.forEach((one, i) => {
       const outcome = outcomes[i]!;
-      const owner = one.idempotency && owners.get(one.idempotency.key);
+      const owner = one.idempotency && owners.get(nameOf(one));
       switch (outcome.result) {
         case 'accepted': assert.equal(outcome.orderId, one.orderId); assert.notEqual(one.items[0]!.sku, 'nope'); break;
         case 'replayed': assert.equal(outcome.orderId, owner!.orderId); assert.equal(one.idempotency!.fingerprint[0], owner!.body); break;

@@ -10,9 +10,16 @@ export interface NewOrder {
   readonly traceparent: string;
   /** Id of the request, the cause of the order's first event. */
   readonly causeId: string;
-  readonly idempotency: { readonly key: string; readonly fingerprint: Buffer } | undefined;
+  readonly idempotency: Idempotency | undefined;
   /** The OrderCreated event. */
   readonly event: { readonly id: string; readonly envelope: string };
+}
+
+export interface Idempotency {
+  /** Whose key it is: the same key of another subject is another one. */
+  readonly subject: string;
+  readonly key: string;
+  readonly fingerprint: Buffer;
 }
 
 export type IntakeOutcome =
@@ -25,9 +32,9 @@ export type IntakeOutcome =
 
 const ACCEPT = {
   name: 'accept-orders',
-  text: `SELECT accepted, unknown_skus, taken_keys, taken_by, taken_hashes, stored
+  text: `SELECT accepted, unknown_skus, taken_keys, taken_subjects, taken_by, taken_hashes, stored
     FROM orders.accept($1::text::uuid[], $2::text::text[], $3::text::timestamptz[], $4::text::text[], $5::text::text[], $6, $7::text::uuid[], $8,
-      $9::text::text[], $10::text::int[], $11::text::text[], $12::text::bytea[])`,
+      $9::text::text[], $10::text::int[], $11::text::text[], $12::text::bytea[], $13::text::text[])`,
   /** Above the statement timeout of the server: this one is for a server that says nothing any more. */
   query_timeout: 6_000,
 };
@@ -36,6 +43,7 @@ interface Answer {
   readonly accepted: boolean;
   readonly unknown_skus: string[];
   readonly taken_keys: string[] | null;
+  readonly taken_subjects: string[] | null;
   readonly taken_by: string[] | null;
   readonly taken_hashes: Buffer[] | null;
   readonly stored: string[];
@@ -55,7 +63,7 @@ export async function acceptOrders(orders: readonly NewOrder[], db: Queryable): 
   while (open.length > 0) {
     // Of several with one key the first goes; what the others are depends on it.
     const keys = new Set<string>();
-    const first = open.filter(({ idempotency }) => !idempotency || (!keys.has(idempotency.key) && keys.add(idempotency.key)));
+    const first = open.filter(({ idempotency }) => !idempotency || (!keys.has(nameOf(idempotency)) && keys.add(nameOf(idempotency))));
     const { rows: [answer] } = await db.query<Answer>({ ...ACCEPT, values: parameters(first) });
     if (!answer) throw new Error('Intake gave no answer.');
     if (answer.accepted) {
@@ -73,11 +81,11 @@ export async function acceptOrders(orders: readonly NewOrder[], db: Queryable): 
 function settle(orders: readonly NewOrder[], answer: Answer, outcomes: Map<NewOrder, IntakeOutcome>): void {
   const stored = new Set(answer.stored);
   const unknown = new Set(answer.unknown_skus);
-  const taken = new Map(
-    answer.taken_keys?.map((key, i) => [key, { orderId: answer.taken_by![i]!, fingerprint: answer.taken_hashes![i]! }]),
-  );
+  const taken = new Map(answer.taken_keys?.map((key, i) => [
+    nameOf({ key, subject: answer.taken_subjects![i]! }), { orderId: answer.taken_by![i]!, fingerprint: answer.taken_hashes![i]! },
+  ]));
   for (const order of orders) {
-    const owner = order.idempotency && taken.get(order.idempotency.key);
+    const owner = order.idempotency && taken.get(nameOf(order.idempotency));
     const skus = order.items.map(({ sku }) => sku).filter((sku) => unknown.has(sku));
     if (stored.has(order.orderId)) {
       outcomes.set(order, { result: 'accepted', orderId: order.orderId });
@@ -89,16 +97,23 @@ function settle(orders: readonly NewOrder[], answer: Answer, outcomes: Map<NewOr
   }
 }
 
+/** A key has no spaces. */
+function nameOf({ key, subject }: Pick<Idempotency, 'key' | 'subject'>): string {
+  return `${key} ${subject}`;
+}
+
 function parameters(orders: readonly NewOrder[]): string[] {
   const skus = new Set<string>();
   const keyOrders: number[] = [];
   const keys: string[] = [];
   const hashes: string[] = [];
+  const subjects: string[] = [];
   orders.forEach((order, i) => {
     for (const { sku } of order.items) skus.add(sku);
     if (order.idempotency) {
       keyOrders.push(i + 1);
       keys.push(order.idempotency.key);
+      subjects.push(order.idempotency.subject);
       hashes.push(`\\x${order.idempotency.fingerprint.toString('hex')}`);
     }
   });
@@ -115,5 +130,6 @@ function parameters(orders: readonly NewOrder[]): string[] {
     numberArray(keyOrders),
     textArray(keys),
     textArray(hashes),
+    textArray(subjects),
   ];
 }

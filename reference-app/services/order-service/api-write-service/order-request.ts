@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import Type from 'typebox';
+import type { Caller } from '../../shared/http/caller.ts';
 import { invalid, invalidFields, Problem } from '../../shared/http/problem.ts';
 import { textPattern } from '../../shared/http/text.ts';
 import { parser } from '../../shared/http/validation.ts';
@@ -27,24 +28,29 @@ const quantity = Type.Integer({ description: 'a whole number from 1 to 10000', m
 const items = { description: 'a list of 1 to 100 items', minItems: 1, maxItems: 100 };
 const closed = { additionalProperties: false };
 
-export const CamelOrder = Type.Object({
+const CompleteCamelOrder = Type.Object({
   customerId,
   items: Type.Array(Type.Object({ sku, quantity }, { ...closed, description: 'an object with sku and quantity' }), items),
-}, {
-  ...closed,
-  title: 'OrderRequest',
-  description: 'a JSON object with customerId and items',
-  examples: [{ customerId: 'cust-42', items: [{ sku: 'SKU-123', quantity: 2 }] }],
-});
+}, { ...closed, description: 'a JSON object with customerId and items' });
 
-export const SnakeOrder = Type.Object({
+const CompleteSnakeOrder = Type.Object({
   customer_id: customerId,
   items: Type.Array(
     Type.Object({ product_id: sku, quantity }, { ...closed, description: 'an object with product_id and quantity' }), items),
-}, {
+}, { ...closed, description: 'a JSON object with customer_id and items' });
+
+/** As clients send it: the token of a customer says who it is. */
+const ownCustomerId = Type.Optional(Type.String({
+  ...customerId, description: `${CUSTOMER_RULE}; a customer can leave it out, and can give no other than the one of its token`,
+}));
+export const CamelOrder = Type.Object({ ...CompleteCamelOrder.properties, customerId: ownCustomerId }, {
+  ...closed,
+  title: 'OrderRequest',
+  examples: [{ customerId: 'cust-42', items: [{ sku: 'SKU-123', quantity: 2 }] }],
+});
+export const SnakeOrder = Type.Object({ ...CompleteSnakeOrder.properties, customer_id: ownCustomerId }, {
   ...closed,
   title: 'OrderRequestSnake',
-  description: 'a JSON object with customer_id and items',
   examples: [{ customer_id: 'cust-42', items: [{ product_id: 'SKU-123', quantity: 2 }] }],
 });
 
@@ -56,13 +62,22 @@ export const Cancellation = Type.Object({
   reason: Type.Optional(Type.String({ description: 'text of 1 to 200 visible characters, without spaces at its ends', pattern: textPattern(200) })),
 }, { ...closed, description: 'a JSON object with a reason, or nothing' });
 
-const parseCamel = parser(CamelOrder, 'body');
-const parseSnake = parser(SnakeOrder, 'body');
+const parseCamel = parser(CompleteCamelOrder, 'body');
+const parseSnake = parser(CompleteSnakeOrder, 'body');
 
-/** Throws a `validation` problem that names every wrong field in the client's own style. */
-export function parseOrderRequest(body: unknown): OrderRequest {
-  const request = styleOf(body) === 'snake' ? fromSnake(body) : { style: 'camel' as const, ...parseCamel(body) };
-  refuseHalves(request.style === 'snake' ? 'customer_id' : 'customerId', request.customerId, CUSTOMER_RULE);
+/**
+ * An order of the caller's customer, or of the one that the body names. Throws a `validation` problem that names every wrong field in the
+ * client's own style.
+ */
+export function parseOrderRequest(body: unknown, caller: Pick<Caller, 'customerId'>): OrderRequest {
+  const style = styleOf(body);
+  const field = style === 'snake' ? 'customer_id' : 'customerId';
+  const complete = caller.customerId !== undefined && typeof body === 'object' && body !== null ? { [field]: caller.customerId, ...body } : body;
+  const request = style === 'snake' ? fromSnake(complete) : { style, ...parseCamel(complete) };
+  if (caller.customerId !== undefined && request.customerId !== caller.customerId) {
+    throw invalid(field, 'must be the customer of the token; leave it out, or send the token of that customer');
+  }
+  refuseHalves(field, request.customerId, CUSTOMER_RULE);
   refuseDuplicates(request);
   return request;
 }
@@ -176,13 +191,13 @@ export function parseBatch(body: unknown): readonly unknown[] {
 }
 
 /** An order of a batch: as a single one, with its idempotency key beside the other fields. */
-export function parseEntry(entry: unknown): { order: OrderRequest; key: string | undefined; keyField: string } {
-  if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) return { order: parseOrderRequest(entry), key: undefined, keyField: '' };
+export function parseEntry(entry: unknown, caller: Pick<Caller, 'customerId'>): { order: OrderRequest; key: string | undefined; keyField: string } {
+  if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) return { order: parseOrderRequest(entry, caller), key: undefined, keyField: '' };
   const { idempotencyKey, idempotency_key: snakeKey, ...body } = entry as Record<string, unknown>;
   const keyField = snakeKey === undefined ? 'idempotencyKey' : 'idempotency_key';
   const key = snakeKey ?? idempotencyKey;
   if (key !== undefined && (typeof key !== 'string' || !KEY.test(key))) throw invalid(keyField, `must be ${KEY_RULE}`);
-  return { order: parseOrderRequest(body), key, keyField };
+  return { order: parseOrderRequest(body, caller), key, keyField };
 }
 
 const KEY = /^[\x21\x23-\x7e]{1,255}$/;

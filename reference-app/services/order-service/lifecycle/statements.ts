@@ -2,6 +2,7 @@ import type { Change, Items, Order } from './decide.ts';
 import type { Status } from './transitions.ts';
 import type { Queryable } from '../../shared/database.ts';
 import type { EventEnvelope } from '../../shared/events/index.ts';
+import type { Caller } from '../../shared/http/caller.ts';
 import { publishValues } from '../../shared/messaging/outbox.ts';
 import { arrayOf, lines, numberArray, textArray, uuidArray } from '../../shared/sql-arrays.ts';
 
@@ -17,8 +18,8 @@ const changes = (first: number) => [
   '', '::text::int[]', '::text::text[]', '::text::text[]', '', '', '::text::text[]', '', '', '::text::text[]', '::text::uuid[]', '::text::text[]', '',
 ].map((cast, i) => `$${first + i}${cast}`).join(', ');
 const SETTLE = { name: 'orders-settle', text: `SELECT orders.settle($1, $2::text::uuid[], ${changes(3)})` };
-const REQUEST = { name: 'orders-request', text: `SELECT orders.request($1, $2, ${changes(3)})` };
-const FOR_COMMAND = { name: 'orders-for-command', text: 'SELECT * FROM orders.for_command($1, $2, $3::text::text[])' };
+const REQUEST = { name: 'orders-request', text: `SELECT orders.request($1, $2, ${changes(3)}, $16)` };
+const FOR_COMMAND = { name: 'orders-for-command', text: 'SELECT * FROM orders.for_command($1, $2, $3::text::text[], $4, $5)' };
 const OVERDUE = { name: 'orders-overdue', text: 'SELECT * FROM orders.overdue($1, make_interval(secs => $2), $3)' };
 
 const COUNT_OVERDUE = { name: 'orders-count-overdue', text: 'SELECT status, count::int AS count FROM orders.count_overdue($1, make_interval(secs => $2))' };
@@ -65,9 +66,9 @@ export async function settle(
 
 /** Writes a client's command, with its key. */
 export async function request(
-  database: Queryable, key: { key: string; fingerprint: Buffer } | undefined, change: Change, at: Date,
+  database: Queryable, key: { subject: string; key: string; fingerprint: Buffer } | undefined, change: Change, at: Date,
 ): Promise<void> {
-  await database.query({ ...REQUEST, values: [key?.key ?? null, key?.fingerprint ?? null, ...valuesOf([change], at)] });
+  await database.query({ ...REQUEST, values: [key?.key ?? null, key?.fingerprint ?? null, ...valuesOf([change], at), key?.subject ?? ''] });
 }
 
 function valuesOf(made: readonly Change[], at: Date): unknown[] {
@@ -89,9 +90,9 @@ function valuesOf(made: readonly Change[], at: Date): unknown[] {
 
 /** The facts that a command rests on. */
 export interface CommandState {
-  /** undefined: there is no such order. */
+  /** undefined: there is no such order of the caller's customer. */
   readonly order: Order | undefined;
-  /** The change that was made with the key before. */
+  /** The change that the caller made with the key before. */
   readonly key: { readonly orderId: string; readonly version: number; readonly fingerprint: Buffer } | undefined;
   readonly unknownSkus: readonly string[];
 }
@@ -110,9 +111,12 @@ interface CommandRow {
 }
 
 export async function readForCommand(
-  database: Queryable, orderId: string, key: string | undefined, skus: readonly string[],
+  database: Queryable,
+  { orderId, caller, key, skus }: { orderId: string; caller: Caller; key: string | undefined; skus: readonly string[] },
 ): Promise<CommandState> {
-  const { rows: [row] } = await database.query<CommandRow>({ ...FOR_COMMAND, values: [orderId, key ?? null, textArray(skus)] });
+  const { rows: [row] } = await database.query<CommandRow>({
+    ...FOR_COMMAND, values: [orderId, key ?? null, textArray(skus), caller.customerId ?? null, caller.subject],
+  });
   const { status, version, customer_id, created_at, items, last_event_id, key_order_id, key_version, key_hash, unknown_skus } = row!;
   return {
     order: status === null ? undefined : {

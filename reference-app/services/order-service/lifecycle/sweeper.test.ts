@@ -217,7 +217,7 @@ test('an update that nobody answers leaves the order with its items, and the sto
   const patched = await app.inject({ method: 'PATCH', url: `/orders/${orderId}`, headers: { 'if-match': '*' }, payload: { items: [{ sku: 'A', quantity: 5 }] } });
   assert.equal(patched.statusCode, 202);
   await app.close();
-  const { order: stored } = await readForCommand(db.command, orderId!, undefined, []);
+  const { order: stored } = await readForCommand(db.command, { orderId: orderId!, caller: { subject: '', customerId: undefined }, key: undefined, skus: [] });
   const at = new Date();
   await settle(db.command, '', [], [decideExpiry(stored!, at)!], at);
   const look = async () => (await db.admin.query('SELECT status, version, items, requested, reason FROM orders.orders WHERE order_id = $1', [orderId])).rows[0];
