@@ -2,7 +2,8 @@ import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import Type from 'typebox';
 import { MAX_SHARDS, runRelay } from './relay.ts';
 import { metricsConfig, reportRelay } from './reported-metrics.ts';
-import { databaseConfig, inboxConfig, processConfig } from '../shared/config.ts';
+import { databaseConfig, inboxConfig, processConfig, signingConfig } from '../shared/config.ts';
+import { EventKeys, startWithKeys } from '../shared/event-keys.ts';
 import { createWriterPool } from '../shared/pools.ts';
 import { RequiredReleases, startWhenMigrated } from '../shared/releases.ts';
 import { runWorker } from '../shared/service.ts';
@@ -15,6 +16,7 @@ await runWorker('outbox-relay', {
     ...processConfig(8080),
     ...databaseConfig,
     EVENT_BUS_NAME: Type.String({ description: 'the name or ARN of the event bus' }),
+    ...signingConfig,
     EVENT_SOURCE: Type.String({ default: 'com.example.orders', description: 'the source of the published events' }),
     OUTBOX_RETENTION_HOURS: hours(24 * 7, 'published events, an order\'s timeline'),
     ...inboxConfig,
@@ -43,7 +45,9 @@ await runWorker('outbox-relay', {
         httpsAgent: { maxSockets: 100 },
       },
     });
-    const relay = startWhenMigrated(new RequiredReleases(maintenancePool, ['messaging'], logger), () => runRelay({
+    const keys = config.EVENT_SIGNING_SECRET_ARN === undefined ? undefined : new EventKeys(config.EVENT_SIGNING_SECRET_ARN, { logger });
+    const relay = startWhenMigrated(new RequiredReleases(maintenancePool, ['messaging'], logger), () => startWithKeys(keys, (signingKey) => runRelay({
+      ...(signingKey && { signingKey }),
       pool,
       maintenancePool,
       client,
@@ -60,12 +64,13 @@ await runWorker('outbox-relay', {
         notificationHours: config.NOTIFICATION_RETENTION_HOURS,
         partitionHours: config.PARTITION_HOURS,
       },
-    }));
+    })));
     const reporter = reportRelay(config, maintenancePool, logger);
     return {
       ready: () => relay.ready!(),
       async stop() {
         await relay.stop();
+        await keys?.stop();
         await reporter?.stop();
         await Promise.all([pool.end(), maintenancePool.end()]);
         client.destroy();

@@ -1,6 +1,7 @@
 import type { Retention } from './maintenance.ts';
 import type { PublisherOptions } from './publisher.ts';
 import type { Pool } from '../shared/database.ts';
+import type { SigningKey } from '../shared/events/index.ts';
 import type { Logger } from '../shared/telemetry.ts';
 
 export interface RelayOptions extends PublisherOptions {
@@ -20,6 +21,8 @@ export interface RelayOptions extends PublisherOptions {
   readonly bundleBytes?: number;
   /** The longest time for which events gather with bundles, from one sending to the next; half of it if many come. @default 40 ms */
   readonly lingerMs?: number;
+  /** The key that signs entries now. @default - nothing is signed */
+  readonly signingKey?: () => SigningKey;
   /** The longest wait before an empty outbox is read again. @default 25 ms */
   readonly idleMs?: number;
   /** The interval at which a relay that does not lead asks whether it may. @default 500 ms */
@@ -39,4 +42,7 @@ export interface RelayOptions extends PublisherOptions {
 }
 
 /** The options with their defaults. */
-export type Settings = Required<Omit<RelayOptions, 'retention' | 'maintenancePool'>> & Pick<RelayOptions, 'retention' | 'maintenancePool'>;
+export type Settings = Required<Omit<RelayOptions, Open>> & Pick<RelayOptions, Open>;
+
+/** Without a default. */
+type Open = 'retention' | 'maintenancePool' | 'signingKey';

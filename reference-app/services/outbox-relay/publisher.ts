@@ -1,4 +1,5 @@
 import { EventBridgeClient, PutEventsCommand, type PutEventsRequestEntry } from '@aws-sdk/client-eventbridge';
+import { SIGNATURE_BYTES } from '../shared/events/index.ts';
 
 /** The answer of the bus about one entry. */
 export type PublishResult =
@@ -19,7 +20,9 @@ export interface Entry {
 
 /** Limits of one PutEvents call. */
 export const MAX_ENTRIES = 10;
-export const MAX_BYTES = 256 * 1024;
+const LIMIT = 256 * 1024;
+/** Of the entries before they are signed. */
+export const MAX_BYTES = LIMIT - MAX_ENTRIES * SIGNATURE_BYTES;
 
 /** The size as EventBridge counts it: 14 bytes for the time, and the UTF-8 bytes of source, detail type and detail. */
 export function entrySize(detailType: string, detailBytes: number, source: string): number {
@@ -42,7 +45,7 @@ const PASSING = new Set([
 export async function publish(entries: readonly Entry[], options: PublisherOptions): Promise<PublishResult[]> {
   const [first] = entries;
   const bytes = entrySize(first!.detailType, Buffer.byteLength(first!.detail), options.source);
-  if (entries.length === 1 && bytes > MAX_BYTES) return [{ result: 'refused', error: `The entry has ${bytes} bytes; the limit is ${MAX_BYTES}.` }];
+  if (entries.length === 1 && bytes > LIMIT) return [{ result: 'refused', error: `The entry has ${bytes} bytes; the limit is ${LIMIT}.` }];
   const request = entries.map(({ detailType, detail, time }): PutEventsRequestEntry => ({
     EventBusName: options.busName, Source: options.source, DetailType: detailType, Detail: detail, Time: time,
   }));

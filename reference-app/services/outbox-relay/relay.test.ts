@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createSecretKey } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
@@ -9,7 +10,7 @@ import { runRelay, type Relay } from './relay.ts';
 import { HALT } from './statements.ts';
 import { LOCK } from './term.ts';
 import { withTransaction, type Pool } from '../shared/database.ts';
-import { newEvent, newId, type EventEnvelope } from '../shared/events/index.ts';
+import { keyIdOf, newEvent, newId, parseMessage, type EventEnvelope } from '../shared/events/index.ts';
 import { createLogger, registry } from '../shared/telemetry.ts';
 import { appendToOutbox, createSchemas, eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
 
@@ -185,6 +186,33 @@ for (const [form, bundles] of FORMS) {
     }
     assert.equal(bus.overlaps, 0);
     assert.ok(bus.largestCall.entries <= 10);
+  });
+}
+
+for (const [form, bundles] of FORMS) {
+  test(`signed ${form}: a consumer believes each, whatever failed on its way and whoever wrote it, before and after a rotation`, async () => {
+    const keyOf = (version: string) => ({ id: keyIdOf(version), secret: createSecretKey(Buffer.from(`the generated string of version ${version}`)) });
+    const [before, now] = [keyOf('version-1'), keyOf('another-1')];
+    let current = before;
+    const random = randomFrom(7);
+    bus.answer = () => (random() < 0.3 ? { ErrorCode: 'InternalFailure', ErrorMessage: 'later' } : { EventId: newId() });
+    start({ ...bundles, signingKey: () => current });
+    const [first, second] = [0, 1].map(() => Array.from({ length: 40 }, () => event(newId(), 1, 'Jörg "J" \u2028')));
+    await appendToOutbox(db.admin, first!);
+    // Not as JSON.stringify writes it.
+    const foreign = event(newId(), 1);
+    await db.admin.query('INSERT INTO messaging.outbox (event_id, aggregate_id, detail_type, envelope) VALUES ($1, $2, \'OrderCreated\', $3)',
+      [foreign.id, foreign.subject, JSON.stringify(foreign, undefined, 1).replace('"c"', '"\\u0063"')]);
+    await settled();
+    current = now;
+    await appendToOutbox(db.admin, second!);
+    await settled();
+    const keys = new Map([before, now].map(({ id, secret }) => [id, [secret]]));
+    const read = bus.details.flatMap((detail) => parseMessage(detail, keys));
+    assert.deepEqual(read.filter((one) => one instanceof Error), []);
+    assert.deepEqual(new Set(ids(read as EventEnvelope[])), new Set(ids([...first!, foreign, ...second!])));
+    const keyIds = new Set(bus.details.map((detail) => (JSON.parse(detail) as { signature: string }).signature.slice(0, 8)));
+    assert.deepEqual(keyIds, new Set([before.id, now.id]));
   });
 }
 

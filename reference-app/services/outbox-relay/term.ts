@@ -6,6 +6,7 @@ import type { Settings } from './options.ts';
 import { publish, type PublishResult } from './publisher.ts';
 import { BURY, LOOK_AROUND, MOVE_CURSOR, OBSERVE, OLDEST_PENDING, OLDEST_TRANSACTION, READ, READ_SHARD, READ_SHARES } from './statements.ts';
 import { Window, type Item, type Parcel } from './window.ts';
+import { plainText, withSignature } from '../shared/events/index.ts';
 import { runLoop, type Loop } from '../shared/run-loop.ts';
 import type { Logger } from '../shared/telemetry.ts';
 
@@ -156,7 +157,7 @@ export class Term {
       eventId: row.event_id,
       aggregateId: row.aggregate_id,
       detailType: row.detail_type,
-      envelope: row.envelope,
+      envelope: row.envelope !== null && this.#options.signingKey ? plainText(row.envelope) : row.envelope,
       time: new Date(row.ms),
     })));
     return rows.length;
@@ -195,8 +196,15 @@ export class Term {
   }
 
   async #publish(parcels: readonly Parcel[]): Promise<void> {
-    const results = await publish(parcels, this.#options);
+    const results = await publish(this.#signed(parcels), this.#options);
     results.forEach((result, i) => this.#settle(parcels[i]!.items, result));
+  }
+
+  /** Each time anew: what is sent again later is signed by the key of then. */
+  #signed(parcels: readonly Parcel[]): readonly Parcel[] {
+    const key = this.#options.signingKey?.();
+    if (!key) return parcels;
+    return parcels.map((parcel) => ({ ...parcel, detail: withSignature(parcel.detail, parcel.items.map(({ row }) => row.envelope).join(','), key) }));
   }
 
   #settle(items: readonly Item[], result: PublishResult): void {

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
 import { DescribeSecretCommand, PutSecretValueCommand, SecretsManagerClient, UpdateSecretVersionStageCommand } from '@aws-sdk/client-secrets-manager';
 import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
-import { EventKeys } from './event-keys.ts';
+import { EventKeys, startWithKeys } from './event-keys.ts';
 import { EventRefusedError, newId, parseMessage, withSignature, type SigningKey } from './events/index.ts';
 import { eventually, silentLogger } from './testing.ts';
 
@@ -83,9 +83,14 @@ test('without Secrets Manager it waits, then known keys go on; whatever comes, t
   const keys = keysOf(arn, client(`http://127.0.0.1:${(front.address() as AddressInfo).port}`));
   await eventually(() => calls, (count) => count > 1);
   assert.deepEqual([keys.current, keys.accepted, typeof keys.ready()], [undefined, undefined, 'string']);
+  let starts = 0;
+  const signs = startWithKeys(keys, (signingKey) => ({ stop: async () => void (starts += signingKey!() === keys.current ? 1 : 9) }));
+  assert.equal(signs.ready!(), keys.ready());
   there = true;
-  await keys.renewed(never);
-  assert.equal(keys.ready(), true);
+  await keys.known(never);
+  assert.deepEqual([keys.ready(), signs.ready!()], [true, true]);
+  await signs.stop();
+  assert.equal(starts, 1);
   const before = keys.current;
   calls = 0;
   const started = performance.now();

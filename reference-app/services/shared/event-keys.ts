@@ -4,6 +4,7 @@ import { createSecretsClient } from './database-login.ts';
 import { keyIdOf, type SigningKey, type SigningKeys } from './events/index.ts';
 import type { Readiness } from './http/health.ts';
 import { runLoop, type Loop } from './run-loop.ts';
+import type { RunningService } from './service.ts';
 import type { Logger } from './telemetry.ts';
 
 const CURRENT = 'AWSCURRENT';
@@ -42,6 +43,7 @@ export class EventKeys {
   #versions = new Map<string, SigningKey>();
   #known: Known | undefined;
   #readAt = -Infinity;
+  readonly #first = Promise.withResolvers<void>();
   #wanted: PromiseWithResolvers<void>[] = [];
 
   constructor(secretArn: string, { logger, secrets = createSecretsClient(), renewMs = RENEW_MS, pauseMs = PAUSE_MS }: EventKeysOptions) {
@@ -77,14 +79,26 @@ export class EventKeys {
     return this.#known?.accepted;
   }
 
+  /** Once the secret was read for the first time. */
+  async known(signal: AbortSignal): Promise<void> {
+    await this.#until(this.#first, signal);
+  }
+
   /** Once the secret was read again, from now on; waits for Secrets Manager as long as it takes. */
   async renewed(signal: AbortSignal): Promise<void> {
     const wanted = Promise.withResolvers<void>();
     this.#wanted.push(wanted);
-    signal.addEventListener('abort', () => wanted.resolve(), { once: true });
-    if (signal.aborted) return;
     this.#loop.wake();
-    await wanted.promise;
+    await this.#until(wanted, signal);
+  }
+
+  async #until({ promise }: PromiseWithResolvers<void>, signal: AbortSignal): Promise<void> {
+    const ended = Promise.withResolvers<void>();
+    const end = () => ended.resolve();
+    if (signal.aborted) return;
+    signal.addEventListener('abort', end, { once: true });
+    await Promise.race([promise, ended.promise]);
+    signal.removeEventListener('abort', end);
   }
 
   async stop(): Promise<void> {
@@ -115,13 +129,15 @@ export class EventKeys {
       this.#wanted.push(...answered);
       throw error;
     }
+    this.#first.resolve();
     answered.forEach(({ resolve }) => resolve());
   }
 
   /** Undefined for a version that a rotation has only begun. */
   async #keyOf(version: string, stages: readonly string[]): Promise<SigningKey | undefined> {
     try {
-      const { SecretString, SecretBinary } = await this.#secrets.send(new GetSecretValueCommand({ SecretId: this.#secretArn, VersionId: version }));
+      const request = new GetSecretValueCommand({ SecretId: this.#secretArn, VersionId: version });
+      const { SecretString, SecretBinary } = await this.#secrets.send(request);
       const bytes = Buffer.from(SecretString ?? SecretBinary ?? '');
       if (bytes.length >= MIN_BYTES) return { id: keyIdOf(version), secret: createSecretKey(bytes) };
       throw new Error(`The signing secret ${this.#secretArn} must have at least ${MIN_BYTES} characters; its version ${version} has ${bytes.length}.`);
@@ -130,6 +146,24 @@ export class EventKeys {
       return undefined;
     }
   }
+}
+
+/** Starts who signs when the key is known, so that nothing is sent without; at once if nothing is to be signed. */
+export function startWithKeys(keys: EventKeys | undefined, start: (signingKey?: () => SigningKey) => RunningService): RunningService {
+  if (!keys) return start();
+  const stopping = new AbortController();
+  let running: RunningService | undefined;
+  const waiting = keys.known(stopping.signal).then(() => {
+    if (!stopping.signal.aborted) running = start(() => keys.current!);
+  });
+  return {
+    ready: () => (running ? running.ready?.() ?? true : keys.ready()),
+    async stop() {
+      stopping.abort();
+      await waiting;
+      await running?.stop();
+    },
+  };
 }
 
 function isWithoutValue(error: unknown): boolean {

@@ -1,6 +1,7 @@
 import Type, { type Static, type TObject } from 'typebox';
 import { consumerConfig, databaseConfig, processConfig } from './config.ts';
 import type { Pool } from './database.ts';
+import { EventKeys } from './event-keys.ts';
 import type { EventType } from './events/index.ts';
 import { runConsumer } from './messaging/consumer.ts';
 import type { Handler } from './messaging/handler.ts';
@@ -34,6 +35,7 @@ export function runConsumerWorker<T extends EventType, P, X extends TObject>(
       const config = context.config as ConsumerWorker & Static<X>;
       const writer = createWriterPool(config, { applicationName: context.name, logger: context.logger });
       const sqs = createQueueClient();
+      const keys = config.EVENT_SIGNING_SECRET_ARN === undefined ? undefined : new EventKeys(config.EVENT_SIGNING_SECRET_ARN, context);
       const running = startWhenMigrated(new RequiredReleases(writer, schemas, context.logger), () => {
         const { handler, beside } = create({ ...context, config, writer });
         const consumer = runConsumer({
@@ -41,6 +43,7 @@ export function runConsumerWorker<T extends EventType, P, X extends TObject>(
           queueUrl: config.QUEUE_URL,
           pool: writer,
           sqs,
+          ...(keys && { keys }),
           logger: context.logger,
           receivers: config.CONSUMER_RECEIVERS,
           lingerMs: config.CONSUMER_LINGER_MS,
@@ -61,6 +64,7 @@ export function runConsumerWorker<T extends EventType, P, X extends TObject>(
         ready: () => running.ready!(),
         async stop() {
           await running.stop();
+          await keys?.stop();
           await writer.end();
           sqs.destroy();
         },

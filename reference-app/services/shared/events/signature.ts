@@ -10,7 +10,7 @@ export interface SigningKey {
 /** The keys that count, by their ids. Two may share one, since versions can be named by hand. */
 export type SigningKeys = ReadonlyMap<string, readonly KeyObject[]>;
 
-/** Why a message is not believed: its signature is missing, has another form, is of a key that nobody knows, or is of another text. */
+/** Why a message is not believed: its signature is missing, has another form, is by a key that nobody knows, or of another text. */
 export type SignatureProblem = 'unsigned' | 'malformed-signature' | 'unknown-key' | 'wrong-signature';
 /** And of an event alone: what it rests on is not so. */
 export type RefusalCause = SignatureProblem | 'unfounded';
@@ -38,10 +38,12 @@ export function keyIdOf(version: string): string {
 }
 
 /**
- * The message with the signature of `text`: that of the event, or those of a bundle's events with commas between them. So a message says the
- * same of its events in both forms, and the rest of it is only for the bus.
+ * The message with the signature of `text`: that of the event, or those of a bundle's events with commas between them. So a message says
+ * the same of its events in both forms, and the rest of it is only for the bus.
  */
 export function withSignature(message: string, text: string, { id, secret }: SigningKey): string {
+  // No event, and nothing that could have a field: the bus refuses it.
+  if (!/^\{\s*"/.test(message)) return message;
   return `${message.slice(0, -1)}${FIELD}${id}.${createHmac('sha256', secret).update(text).digest('base64url')}"}`;
 }
 
@@ -74,7 +76,7 @@ export function refusalOf(received: Record<string, unknown>, keys: SigningKeys):
   const { signature, ...event } = received;
   if (signature === undefined) return new EventRefusedError('unsigned', 'the message has no signature');
   const [, keyId] = (typeof signature === 'string' && SIGNATURE.exec(signature)) || [];
-  if (keyId === undefined) return new EventRefusedError('malformed-signature', 'the signature is not <key id>.<base64url of 32 bytes>');
+  if (keyId === undefined) return new EventRefusedError('malformed-signature', 'the signature is not a key id, a dot, and 32 bytes as base64url');
   if (!keys.has(keyId)) return new EventRefusedError('unknown-key', `no version of the signing secret with a staging label begins with ${keyId}`);
   return isSigned(textOf(event), signature as string, keys) ? undefined : new EventRefusedError('wrong-signature', `the key ${keyId} has not signed this text`);
 }

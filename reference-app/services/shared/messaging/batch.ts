@@ -2,12 +2,12 @@ import type { Message } from '@aws-sdk/client-sqs';
 import type { Outcome } from './handler.ts';
 import type { Failure } from './inbox.ts';
 import type { Held } from './input-queue.ts';
-import { EventFormatError, parseMessage, type EventEnvelope, type EventType } from '../events/index.ts';
+import { EventRefusedError, parseMessage, type EventEnvelope, type EventType, type SigningKeys } from '../events/index.ts';
 
-/** A received message, which is ours until that time. */
-export function hold(message: Message, visibleAt: number): Held {
+/** A received message, which is ours until that time. With keys, only a signed one is believed. */
+export function hold(message: Message, visibleAt: number, keys?: SigningKeys): Held {
   const receiveCount = Number(message.Attributes?.ApproximateReceiveCount ?? 1);
-  return { message, receiveCount, visibleAt, events: parseMessage(message.Body) };
+  return { message, receiveCount, visibleAt, events: parseMessage(message.Body, keys) };
 }
 
 export function countEvents(held: Iterable<Held>): number {
@@ -28,8 +28,13 @@ export function takeEvents(waiting: Held[], most: number): Held[] {
 
 export interface FailedEvent {
   readonly error: unknown;
-  /** Undefined if it could not be read: trying again can't help. */
+  /** Undefined if it could not be read. */
   readonly event?: EventEnvelope;
+}
+
+/** Trying again can't help: it can't be read, or is not believed. */
+export function isHopeless({ event, error }: FailedEvent): boolean {
+  return !event || error instanceof EventRefusedError;
 }
 
 /** A message that comes again, because of these events. */
@@ -52,7 +57,7 @@ export class Batch<T extends EventType> {
     this.#held = held;
     this.#count = count;
     for (const event of held.flatMap(({ events }) => events)) {
-      if (event instanceof EventFormatError) continue;
+      if (event instanceof Error) continue;
       if (this.#byId.has(event.id)) {
         count(event.type, 'duplicate');
       } else {
@@ -68,6 +73,7 @@ export class Batch<T extends EventType> {
     for (const { eventId, result, reason } of outcomes) {
       const event = this.#byId.get(eventId)!;
       if (result === 'retry') this.#failures.set(eventId, reason ?? 'to be tried again');
+      else if (result === 'refused') this.#failures.set(eventId, new EventRefusedError('unfounded', reason ?? 'nothing supports it'));
       else this.#count(event.type, result);
       if (result === 'ok') applied.push(event);
     }
@@ -81,7 +87,7 @@ export class Batch<T extends EventType> {
     const failed: FailedMessage[] = [];
     for (const held of this.#held) {
       const events = held.events.flatMap((event): FailedEvent[] => {
-        if (event instanceof EventFormatError) return [{ error: event }];
+        if (event instanceof Error) return [{ error: event }];
         return this.#failures.has(event.id) ? [{ event, error: this.#failures.get(event.id) }] : [];
       });
       if (events.length > 0) failed.push({ held, events });

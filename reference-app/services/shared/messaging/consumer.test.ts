@@ -1,21 +1,25 @@
 import assert from 'node:assert/strict';
+import { createSecretKey } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import {
   ChangeMessageVisibilityBatchCommand, CreateQueueCommand, DeleteMessageBatchCommand, DeleteQueueCommand, GetQueueAttributesCommand,
   OverLimit, ReceiveMessageCommand, SendMessageBatchCommand, SQSClient,
 } from '@aws-sdk/client-sqs';
+import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
 import { SqsEndpoint } from 'cdk-local-run/sqs/endpoint';
 import { withTransaction } from '../database.ts';
-import { newEvent, newId, type EventEnvelope } from '../events/index.ts';
+import { EventKeys } from '../event-keys.ts';
+import { bundleHead, bundleOf, keyIdOf, newEvent, newId, withSignature, type EventEnvelope, type SigningKey } from '../events/index.ts';
 import { createLogger } from '../telemetry.ts';
 import { createSchemas, eventually, silentLogger, startTestServer, type TestDatabase, type TestServer } from '../testing.ts';
 import { runConsumer, type Consumer } from './consumer.ts';
 import type { Handler } from './handler.ts';
 import { handledBefore, handleIsolating } from './inbox.ts';
-import { eventsConsumed, messagesConsumed, overLimit } from './metrics.ts';
+import { eventsConsumed, eventsRefused, messagesConsumed, overLimit } from './metrics.ts';
 import type { ConsumerOptions } from './options.ts';
 
 let server: TestServer;
@@ -202,6 +206,106 @@ test('a message with several events is gone when all are done; else it comes aga
   assert.deepEqual((await receiveAll(deadLetterUrl)).sort(), sick.map((body) => JSON.stringify(body)).sort(), 'the whole messages, so that they can be redriven');
   const results = (await messagesConsumed.get()).values.filter(({ labels }) => labels.consumer === 'bundle-test');
   assert.deepEqual(Object.fromEntries(results.map(({ labels, value }) => [labels.result, value])), { deleted: 3, returned: 4, dead: 2 });
+});
+
+/** A secret whose versions are those of the real service; `there` is whether it can be read. */
+async function signing(there = true) {
+  const secrets = new SecretsManager();
+  const { url } = await secrets.start();
+  const put = () => secrets.put({ name: 'signing', secretString: `${newId()} ${newId()}` });
+  const first = put();
+  const state = { there };
+  const client = new SecretsManagerClient({ endpoint: url, region: 'eu-central-1', credentials: { accessKeyId: 'test', secretAccessKey: 'test' } });
+  const guarded = Object.create(client, {
+    send: { value: (...args: Parameters<typeof client.send>) => (state.there ? client.send(...args) : Promise.reject(new Error('not there'))) },
+  }) as SecretsManagerClient;
+  const keys = new EventKeys(first.ARN, { logger: silentLogger(), secrets: guarded, pauseMs: 50 });
+  const keyOf = (version: string, secret: string): SigningKey => ({ id: keyIdOf(version), secret: createSecretKey(Buffer.from(secret)) });
+  return {
+    keys,
+    state,
+    keyOf,
+    /** The key of the version that is current from now on. */
+    rotate: () => {
+      const secretString = `${newId()} ${newId()}`;
+      return keyOf(secrets.put({ name: 'signing', secretString }).VersionId, secretString);
+    },
+    stop: () => keys.stop().then(() => secrets.stop()),
+  };
+}
+
+const signed = (event: object, key: SigningKey) => withSignature(JSON.stringify(event), JSON.stringify(event), key);
+const refusals = async (consumer: string) => Object.fromEntries((await eventsRefused.get()).values
+  .filter(({ labels }) => labels.consumer === consumer).map(({ labels, value }) => [labels.cause, value]));
+
+test('what the relay has not signed is a dead letter that says why, and says nothing of the event that it names; others take effect', async () => {
+  const { keys, keyOf, rotate, stop } = await signing();
+  const { url, deadLetterUrl } = await createQueue({ maxReceiveCount: 2 });
+  const [before, now] = [rotate(), rotate()];
+  const good = [created(), created(), created()];
+  const [real, victim] = [created(), created()];
+  const wrong = [
+    JSON.stringify(inBus({ ...created('Eve\u202e'), id: real.id, subject: victim.subject })),
+    signed(created(), keyOf(now.id, 'a key of somebody else, with the same id')), signed(created(), keyOf('abcdefgh', 'a key that nobody knows, of 32 bytes')),
+  ];
+  // The parking of the event after a dead letter, the timeline, and the sweep look at dead letters.
+  await send(url, [signed(good[0]!, now), ...wrong, signed(good[1]!, before), `{"detail-type":"OrderCreated","detail":${signed(good[2]!, now)}}`]);
+  await consuming({ handler: handlerFor('signature-test'), queueUrl: url, keys }, async () => {
+    await eventually(() => effects(good), allOnce);
+    await eventually(() => depth(deadLetterUrl), ({ visible }) => visible === wrong.length, 10_000);
+  });
+  await stop();
+  assert.deepEqual((await receiveAll(deadLetterUrl)).sort(), [...wrong].sort());
+  assert.deepEqual(await refusals('signature-test'), { 'unsigned': 1, 'wrong-signature': 1, 'unknown-key': 1 });
+  assert.deepEqual((await db.admin.query('SELECT FROM messaging.dead_letter WHERE consumer = \'signature-test\'')).rows, [], 'nothing of the event and the order that it names');
+  const { rows } = await db.admin.query<{ cause: string; error: string; claims: string }>(
+    'SELECT cause, error, claims FROM messaging.refused WHERE consumer = \'signature-test\' ORDER BY cause');
+  assert.deepEqual(rows.map(({ cause }) => cause), ['unknown-key', 'unsigned', 'wrong-signature']);
+  assert.match(rows[0]!.error, /begins with abcdefgh/);
+  assert.deepEqual(JSON.parse(rows[1]!.claims), { type: 'order.created', id: real.id, subject: victim.subject, source: '/order-service', events: 1 });
+});
+
+test('a bundle is refused as a whole, and a new key is found by the message that it has signed', async () => {
+  const { keys, rotate, stop } = await signing();
+  const { url, deadLetterUrl } = await createQueue({ maxReceiveCount: 2 });
+  const texts = (events: readonly object[]) => events.map((event) => JSON.stringify(event));
+  const bundle = (events: readonly object[], key: SigningKey, of = events) =>
+    withSignature(bundleOf(bundleHead(JSON.stringify(events[0]))!, texts(events)), texts(of).join(','), key);
+  const good = Array.from({ length: 6 }, () => created());
+  const [stolen, forged] = [created(), created()];
+  await consuming({ handler: handlerFor('signed-bundle-test'), queueUrl: url, keys }, async (consumer) => {
+    await eventually(() => consumer.ready(), (ready) => ready === true);
+    const key = rotate();
+    await send(url, [bundle(good.slice(0, 3), key), bundle([stolen, forged], key, [stolen]), signed(good[3]!, key), bundle(good.slice(4), key)]);
+    await eventually(() => effects(good), allOnce);
+    await eventually(() => depth(deadLetterUrl), ({ visible }) => visible === 1, 10_000);
+  });
+  await stop();
+  assert.deepEqual(await effects([stolen, forged]), [0, 0]);
+  assert.deepEqual(await refusals('signed-bundle-test'), { 'wrong-signature': 1 });
+});
+
+test('while the signing secret can\'t be read no message is taken, and none of a key that is new is refused', async () => {
+  const { keys, state, rotate, stop } = await signing(false);
+  const { url, deadLetterUrl } = await createQueue({ maxReceiveCount: 1 });
+  const key = rotate();
+  const [first, second, third] = [created(), created(), created()];
+  await send(url, [signed(first, key)]);
+  await consuming({ handler: handlerFor('no-secret-test'), queueUrl: url, keys }, async (consumer) => {
+    await eventually(() => consumer.ready(), (ready) => ready === 'The signing secret of the events cannot be read.');
+    assert.deepEqual(await depth(url), { visible: 1, inFlight: 0 });
+    state.there = true;
+    await eventually(() => effects([first]), allOnce);
+    state.there = false;
+    await send(url, [signed(second, rotate()), signed(third, key)]);
+    await eventually(() => effects([third]), allOnce);
+    const until = Date.now() + 500;
+    await eventually(() => Date.now(), (now) => now > until);
+    assert.deepEqual([(await depth(deadLetterUrl)).visible, ...await effects([second])], [0, 0]);
+    state.there = true;
+    await eventually(() => effects([second]), allOnce);
+  });
+  await stop();
 });
 
 test('a failed message comes again later, with each failure twice as late', async () => {

@@ -1,20 +1,22 @@
 import type { Message } from '@aws-sdk/client-sqs';
 import { isTimeout, isUnavailable } from '../database-errors.ts';
 import type { Pool } from '../database.ts';
-import type { EventEnvelope, EventType } from '../events/index.ts';
+import type { EventKeys } from '../event-keys.ts';
+import { EventRefusedError, parseMessage, type EventEnvelope, type EventType } from '../events/index.ts';
 import { Gather } from '../gather.ts';
 import type { Readiness } from '../http/health.ts';
 import { backOffOf, pause, runLoop, type Loop } from '../run-loop.ts';
 import { Slots } from '../slots.ts';
 import { traceIdOf, type Logger } from '../telemetry.ts';
-import { Batch, countEvents, hold, takeEvents, type FailedEvent, type FailedMessage } from './batch.ts';
+import { Batch, countEvents, hold, isHopeless, takeEvents, type FailedEvent, type FailedMessage } from './batch.ts';
 import { noteDeadLetters } from './dead-letters.ts';
 import type { Handler } from './handler.ts';
 import { handleIsolating } from './inbox.ts';
 import { createQueueClient, InputQueue, MAX_BATCH, type Held } from './input-queue.ts';
 import { keepParked } from './keep-parked.ts';
-import { batchSize, endToEndLatency, eventsConsumed, inHand, messagesConsumed, overLimit } from './metrics.ts';
+import { batchSize, endToEndLatency, eventsConsumed, eventsRefused, inHand, messagesConsumed, overLimit } from './metrics.ts';
 import type { ConsumerOptions } from './options.ts';
+import { claimsOf, noteRefusals, type Refusal } from './refusals.ts';
 
 export interface Consumer {
   /** The queue and the database answer, and the consumer is not stopping. */
@@ -49,6 +51,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
   readonly #handler: Handler<T>;
   readonly #queue: InputQueue;
   readonly #pool: Pool;
+  readonly #keys: EventKeys | undefined;
   readonly #log: Logger;
   readonly #mostReceivers: number;
   readonly #lingerMs: number;
@@ -89,6 +92,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
   constructor(options: ConsumerOptions<T>) {
     this.#handler = options.handler;
     this.#pool = options.pool;
+    this.#keys = options.keys;
     this.#log = options.logger.child({ consumer: options.handler.name });
     this.#queue = new InputQueue(options.queueUrl, options.sqs ?? createQueueClient(), this.#log);
     this.#mostReceivers = options.receivers ?? 4;
@@ -108,6 +112,8 @@ class QueueConsumer<T extends EventType> implements Consumer {
   ready(): Readiness {
     if (this.#isStopping) return 'The consumer is stopping.';
     if (!this.#queueAnswers) return 'The queue does not answer.';
+    const keys = this.#keys?.ready() ?? true;
+    if (keys !== true) return keys;
     return (this.#databaseAnswers && this.#blocked === 0) || 'The database cannot be used.';
   }
 
@@ -132,7 +138,9 @@ class QueueConsumer<T extends EventType> implements Consumer {
   }
 
   async #run(): Promise<void> {
-    await Promise.all([this.#readQueueAttributes(), this.#waitForDatabase()]);
+    // Without the key no message is taken: none may be refused for that.
+    const { signal } = this.#stopping;
+    await Promise.all([this.#readQueueAttributes(), this.#waitForDatabase(), this.#keys?.known(signal)]);
     if (this.#isStopping) return;
     this.#log.info({ visibilitySeconds: this.#visibilitySeconds, maxReceiveCount: this.#maxReceiveCount }, 'consuming');
     this.#keepHeld();
@@ -195,14 +203,29 @@ class QueueConsumer<T extends EventType> implements Consumer {
   /** Answers how many events the messages have. */
   #take(messages: readonly Message[]): number {
     const visibleAt = Date.now() + this.#visibilitySeconds * 1000;
-    const taken = messages.map((message) => hold(message, visibleAt));
+    const taken = messages.map((message) => hold(message, visibleAt, this.#keys?.accepted));
     for (const held of taken) this.#held.add(held);
-    this.#waiting.push(...taken);
+    const strange = taken.filter(isOfUnknownKey);
+    if (strange.length > 0) void this.#takeAgain(strange);
+    this.#waiting.push(...(strange.length > 0 ? taken.filter((held) => !isOfUnknownKey(held)) : taken));
     inHand.set({ consumer: this.#handler.name }, this.#held.size);
     const events = countEvents(taken);
     this.#unhandled += events;
     this.#startBatches();
     return events;
+  }
+
+  /** A key that is not known may be new: these messages wait until the secret was read once more, and others go on. */
+  async #takeAgain(strange: readonly Held[]): Promise<void> {
+    await this.#keys!.renewed(this.#stopping.signal);
+    for (const held of strange) {
+      this.#unhandled -= held.events.length;
+      held.events = parseMessage(held.message.Body, this.#keys!.accepted);
+      this.#unhandled += held.events.length;
+    }
+    // In the end they are given back with what waits.
+    this.#waiting.push(...strange);
+    this.#startBatches();
   }
 
   // No timer: a batch starts when a transaction slot is free, so that batches are small when idle and large under load. What
@@ -267,14 +290,15 @@ class QueueConsumer<T extends EventType> implements Consumer {
   #giveBack(failed: readonly FailedMessage[]): void {
     if (failed.length === 0) return;
     const seconds = new Map<Held, number>();
-    const dead: FailedEvent[] = [];
-    for (const { held, events } of failed) {
+    const dead: FailedMessage[] = [];
+    for (const one of failed) {
+      const { held, events } = one;
       const last = this.#maxReceiveCount !== undefined && held.receiveCount >= this.#maxReceiveCount;
-      for (const one of events) this.#report(held, one, last);
-      if (last) dead.push(...events);
+      for (const event of events) this.#report(held, event, last);
+      if (last) dead.push(one);
       messagesConsumed.inc({ consumer: this.#handler.name, result: last ? 'dead' : 'returned' });
       // Without a dead-letter queue even a hopeless message must not spin.
-      const hopeless = events.every(({ event }) => !event) && this.#maxReceiveCount !== undefined;
+      const hopeless = events.every(isHopeless) && this.#maxReceiveCount !== undefined;
       const doublings = hopeless ? 0 : Math.min(held.receiveCount - 1, 20);
       seconds.set(held, last ? 0 : Math.min(this.#backOff.first * 2 ** doublings, this.#backOff.max));
     }
@@ -284,24 +308,39 @@ class QueueConsumer<T extends EventType> implements Consumer {
   }
 
   #report({ message, receiveCount }: Held, { event, error }: FailedEvent, last: boolean): void {
+    const refused = error instanceof EventRefusedError;
     this.#count(event?.type ?? 'invalid', last ? 'dead' : 'retry');
+    // Once for each message, as a rule; without a dead-letter queue it is refused again and again.
+    if (refused && (last || this.#maxReceiveCount === undefined)) eventsRefused.inc({ consumer: this.#handler.name, cause: error.cause });
     const fields = {
       err: error instanceof Error ? error : undefined,
       reason: error instanceof Error ? undefined : error,
       messageId: message.MessageId,
       receiveCount,
       ...(event ? { eventId: event.id, type: event.type, orderId: event.subject, traceId: traceIdOf(event.traceparent) } : {}),
+      ...(refused ? { refused: error.cause, claims: claimsOf(message.Body) } : {}),
     };
-    this.#log[last ? 'error' : 'warn'](fields, last ? 'the event failed for the last time; it goes to the dead-letter queue' : 'the event failed; it will come again');
+    const problem = refused ? 'the message is not believed' : last ? 'the event failed for the last time' : 'the event failed';
+    this.#log[last ? 'error' : 'warn'](fields, `${problem}; it ${last ? 'goes to the dead-letter queue' : 'will come again'}`);
   }
 
   /** Notes dead letters for the timeline of the order; the message itself goes to the dead-letter queue, whether this works or not. */
-  async #noteDead(failed: readonly FailedEvent[]): Promise<void> {
+  async #noteDead(failed: readonly FailedMessage[]): Promise<void> {
+    if (failed.length === 0) return;
     const textOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
-    const dead = failed.flatMap(({ event, error }) => (event ? { event, error: textOf(error) } : []));
-    if (dead.length === 0) return;
-    await noteDeadLetters(this.#handler.name, dead, this.#pool).catch((error: unknown) => {
-      this.#log.warn({ err: error }, 'dead letters could not be noted for the timeline of their orders');
+    const dead = failed.flatMap(({ events }) => events).flatMap(({ event, error }) => (
+      event && !(error instanceof EventRefusedError) ? { event, error: textOf(error) } : []));
+    const refused = failed.flatMap(({ held: { message }, events }): Refusal[] => {
+      const errors = events.flatMap(({ error }) => (error instanceof EventRefusedError ? error : []));
+      const [first] = errors;
+      if (!first) return [];
+      return [{ messageId: message.MessageId ?? '', cause: first.cause, error: errors.map((error) => error.message).join('; '), claims: claimsOf(message.Body) }];
+    });
+    await Promise.all([
+      dead.length > 0 && noteDeadLetters(this.#handler.name, dead, this.#pool),
+      refused.length > 0 && noteRefusals(this.#handler.name, refused, this.#pool),
+    ]).catch((error: unknown) => {
+      this.#log.warn({ err: error }, 'dead letters could not be noted in the database');
     });
   }
 
@@ -378,4 +417,8 @@ class QueueConsumer<T extends EventType> implements Consumer {
   #notify(): void {
     this.#receivers.forEach((receiver) => receiver.wake());
   }
+}
+
+function isOfUnknownKey({ events: [first] }: Held): boolean {
+  return first instanceof EventRefusedError && first.cause === 'unknown-key';
 }

@@ -4,11 +4,11 @@ import type { EventEnvelope, EventType } from '../events/index.ts';
 /**
  * ok: done now; duplicate: done before; forgotten: so old that nobody knows whether it was done before; ignored: nothing to do. Of the
  * others nothing was written. parked: an earlier version of the order comes first, and the host keeps the event until then; retry: not
- * yet for another reason, give it back.
+ * yet for another reason, give it back; refused: what it says is not so, and won't be, so it is a dead letter.
  */
 export interface Outcome {
   readonly eventId: string;
-  readonly result: 'ok' | 'duplicate' | 'forgotten' | 'ignored' | 'parked' | 'retry';
+  readonly result: 'ok' | 'duplicate' | 'forgotten' | 'ignored' | 'parked' | 'retry' | 'refused';
   readonly reason?: string;
   /** Called after the commit: metrics, and effects outside of the database. Not called for a transaction that fails. */
   readonly committed?: () => void;
@@ -30,5 +30,5 @@ export interface Handler<T extends EventType = EventType> {
 
 /** The event is not done with, so it must not be remembered. */
 export function isOpen({ result }: Outcome): boolean {
-  return result === 'parked' || result === 'retry';
+  return result === 'parked' || result === 'retry' || result === 'refused';
 }

@@ -1,15 +1,15 @@
 import {
   ChangeMessageVisibilityBatchCommand, DeleteMessageBatchCommand, GetQueueAttributesCommand, ReceiveMessageCommand, SQSClient, type Message,
 } from '@aws-sdk/client-sqs';
-import type { EventEnvelope, EventFormatError } from '../events/index.ts';
+import type { Read } from '../events/index.ts';
 import type { Logger } from '../telemetry.ts';
 
 /** A message from its receipt until it is deleted or given back. */
 export interface Held {
   readonly message: Message;
   readonly receiveCount: number;
-  /** Its events, or the reason why one can't be read. */
-  readonly events: readonly (EventEnvelope | EventFormatError)[];
+  /** Its events, or the reason why one can't be read, or is not believed. */
+  events: readonly Read[];
   /** When the queue will hand it to somebody else. */
   visibleAt: number;
 }

@@ -8,6 +8,13 @@ export const eventsConsumed = new Counter({
   registers: [registry],
 });
 
+export const eventsRefused = new Counter({
+  name: 'events_refused_total',
+  help: 'Messages, or events of them, that were not believed: unsigned, malformed-signature, unknown-key, wrong-signature, unfounded',
+  labelNames: ['consumer', 'cause'],
+  registers: [registry],
+});
+
 export const messagesConsumed = new Counter({
   name: 'consumer_messages_total',
   help: 'Messages, each with one event or several, by what became of them: deleted, returned, dead',

@@ -1,5 +1,6 @@
 import type { SQSClient } from '@aws-sdk/client-sqs';
 import type { Pool } from '../database.ts';
+import type { EventKeys } from '../event-keys.ts';
 import type { EventType } from '../events/index.ts';
 import type { Logger } from '../telemetry.ts';
 import type { Handler } from './handler.ts';
@@ -10,6 +11,8 @@ export interface ConsumerOptions<T extends EventType> {
   readonly pool: Pool;
   readonly logger: Logger;
   readonly sqs?: SQSClient;
+  /** Only messages that one of them has signed are believed. @default - all are */
+  readonly keys?: EventKeys;
   /** The most receive calls at once, of at most ten messages. One is always open, further ones while more is waiting. @default 4 */
   readonly receivers?: number;
   /** The milliseconds that a receive call waits after one that brought few events, and in which others gather. @default 10 */
