@@ -93,8 +93,16 @@ const lingerMs = (byDefault: number) => Type.Integer({
 /** Consumers for which no order waits: fewer and larger batches. */
 export const patientConsumerConfig = { CONSUMER_LINGER_MS: lingerMs(100) };
 
+/** Who publishes events signs them, and who consumes them verifies that. */
+export const signingConfig = {
+  EVENT_SIGNING_SECRET_ARN: Type.Optional(Type.String({
+    description: 'the ARN of the secret that signs events, a text of at least 32 characters, or nothing if events are not signed',
+  })),
+};
+
 /** Processes that consume a queue. */
 export const consumerConfig = {
+  ...signingConfig,
   QUEUE_URL: Type.String({ pattern: '^https?://.+', description: 'the URL of the queue to consume' }),
   CONSUMER_RECEIVERS: Type.Integer({ minimum: 1, maximum: 50, default: 4, description: 'the most receive calls at once (each brings at most ten messages)' }),
   CONSUMER_LINGER_MS: lingerMs(10),
