@@ -4,6 +4,8 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'node:test';
+import { serveIssuer } from 'cdk-local-run/issuer/endpoint';
+import { TokenIssuer } from 'cdk-local-run/issuer/token-issuer';
 import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
 import { eventually, startTestServer } from '../../shared/testing.ts';
 import type { TestDatabase, TestServer } from '../../shared/testing.ts';
@@ -16,6 +18,8 @@ describe('API processes', () => {
   let server: TestServer;
   let db: TestDatabase;
   const secrets = new SecretsManager();
+  const issuer = new TokenIssuer();
+  let issuerServer: Awaited<ReturnType<typeof serveIssuer>>;
   let secretsUrl: string;
 
   before(async () => {
@@ -29,9 +33,12 @@ describe('API processes', () => {
       secrets.put({ name, secretString: JSON.stringify({ username: user, password }) });
     }
     secretsUrl = (await secrets.start()).url;
+    issuer.standInFor({ issuer: 'https://login.example.com/', audiences: ['orders'] });
+    issuerServer = await serveIssuer(issuer, { log: () => undefined });
   });
   after(async () => {
     await secrets.stop();
+    await issuerServer?.close();
     await server?.stop();
   });
 
@@ -47,6 +54,10 @@ describe('API processes', () => {
         AWS_ACCESS_KEY_ID: 'test',
         AWS_SECRET_ACCESS_KEY: 'test',
         AWS_ENDPOINT_URL_SECRETS_MANAGER: secretsUrl,
+        API_AUTHORIZATION: 'jwt',
+        API_JWT_ISSUER: 'https://login.example.com/',
+        API_JWT_AUDIENCE: 'shop,orders',
+        API_JWKS_URL: `${issuerServer.url}/jwks.json`,
         ...env,
       },
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -69,6 +80,7 @@ describe('API processes', () => {
     const said = ({ log }: typeof write) => eventually(() => log.find((l) => l.url), (line) => line !== undefined) as Promise<Record<string, string>>;
     const [writeApi, readApi] = [await said(write), await said(read)];
     for (const { url, managementUrl } of [writeApi, readApi]) {
+      await eventually(async () => (await fetch(`${managementUrl}/readyz`)).status, (status) => status === 200);
       for (const path of ['livez', 'readyz', 'metrics']) {
         assert.equal((await fetch(`${managementUrl}/${path}`)).status, 200);
         assert.equal((await fetch(`${url}/${path}`)).status, 404, 'not for clients of the API');
@@ -76,13 +88,17 @@ describe('API processes', () => {
       assert.equal((await fetch(`${managementUrl}/orders`)).status, 404);
     }
 
-    const answer = await fetch(`${writeApi.url}/api/orders`, {
+    const authorization = `Bearer ${await issuer.token({ subject: 'c', scope: 'orders.read orders.write' })}`;
+    const post = (headers: object) => fetch(`${writeApi.url}/api/orders`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json' },
+      headers: { 'content-type': 'application/json', ...headers },
       body: JSON.stringify({ customerId: 'c', items: [{ sku: 'SKU-123', quantity: 1 }] }),
     });
+    assert.equal((await post({})).status, 401);
+    const answer = await post({ authorization });
     assert.equal(answer.status, 202);
-    assert.equal((await fetch(`${readApi.url}${answer.headers.get('location')}`)).status, 200);
+    const shown = `${readApi.url}${answer.headers.get('location')}`;
+    assert.deepEqual([(await fetch(shown, { headers: { authorization } })).status, (await fetch(shown)).status], [200, 401]);
     assert.doesNotMatch(await (await fetch(`${readApi.managementUrl}/metrics`)).text(), /^read_your_writes_fallback_total\{.*\} [1-9]/m, 'the reader answered');
     assert.match(await (await fetch(`${writeApi.managementUrl}/metrics`)).text(), /^orders_created_total\{service="api-write-service"\} 1$/m);
 
@@ -99,6 +115,21 @@ describe('API processes', () => {
     assert.deepEqual(await exit, [1, null]);
     const said = JSON.stringify(log);
     for (const name of ['PORT', 'DB_WRITER_ENDPOINT', 'DB_READER_ENDPOINT']) assert.ok(said.includes(name), name);
+  });
+
+  it('end when nobody has said who may call them, or not whose tokens count', async () => {
+    const cases: [env: Record<string, string>, said: RegExp[]][] = [
+      [{ API_AUTHORIZATION: '' }, [/API_AUTHORIZATION is missing; set it to: jwt for requests with a token/]],
+      [{ API_AUTHORIZATION: 'no' }, [/API_AUTHORIZATION .*but is .*no/]],
+      [{ API_JWT_ISSUER: '', API_JWT_AUDIENCE: ' , ' }, [/API_JWT_ISSUER is missing/, /API_JWT_AUDIENCE is missing/]],
+      [{ API_JWKS_URL: 'http://keys.example.com/' }, [/API_JWKS_URL is .*with https/]],
+      [{ API_JWKS_URL: '', API_JWT_ISSUER: 'http://login.example.com/' }, [/API_JWT_ISSUER is .*safely/]],
+    ];
+    await Promise.all(cases.map(async ([env, said]) => {
+      const { exit, log } = start(WRITE, { DB_SECRET_ARN: 'command', DB_WRITER_ENDPOINT: '127.0.0.1', ...env });
+      assert.deepEqual(await exit, [1, null]);
+      for (const one of said) assert.match(String(log.at(-1)?.message), one);
+    }));
   });
 
   it('end when both ports are the same', async () => {

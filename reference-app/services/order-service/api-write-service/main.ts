@@ -1,7 +1,7 @@
 import Type from 'typebox';
 import { createWriteApi } from './api.ts';
 import { apiConfig, databaseConfig, processConfig } from '../../shared/config.ts';
-import { withoutAuthorization } from '../../shared/http/caller.ts';
+import { authenticationConfig, createAuthentication } from '../../shared/http/authentication-config.ts';
 import { limitsConfig, ratesOf } from '../../shared/http/limits.ts';
 import { createWriterPool } from '../../shared/pools.ts';
 import { runApi } from '../../shared/service.ts';
@@ -10,6 +10,7 @@ import { registry } from '../../shared/telemetry.ts';
 const config = Type.Object({
   ...processConfig(3000),
   ...apiConfig,
+  ...authenticationConfig,
   ...limitsConfig,
   ...databaseConfig,
   INTAKE_GATHER_MS: Type.Integer({
@@ -20,11 +21,18 @@ const config = Type.Object({
 await runApi('api-write-service', {
   config,
   create({ config: env, logger, name }) {
+    const authentication = createAuthentication(env, { logger, registry });
     // Longer than this, no client waits for its 202.
     const pool = createWriterPool(env, { applicationName: name, logger, statementTimeoutMs: 5_000 });
     const app = createWriteApi({
-      authentication: withoutAuthorization, pool, logger, registry, gatherMs: env.INTAKE_GATHER_MS, rates: ratesOf(env), maxConnections: env.API_MAX_CONNECTIONS,
+      authentication, pool, logger, registry, gatherMs: env.INTAKE_GATHER_MS, rates: ratesOf(env), maxConnections: env.API_MAX_CONNECTIONS,
     });
-    return { app, close: () => pool.end() };
+    return {
+      app,
+      async close() {
+        authentication.stop();
+        await pool.end();
+      },
+    };
   },
 });
