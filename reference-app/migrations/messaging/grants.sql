@@ -13,7 +13,9 @@ GRANT DELETE ON messaging.inbox TO :"inventory-service";
 GRANT EXECUTE ON FUNCTION messaging.publish TO :publishers;
 GRANT INSERT ON messaging.outbox TO :publishers;
 
-GRANT EXECUTE ON FUNCTION messaging.maintain, messaging.withdraw_announced, messaging.prune, messaging.oldest_transaction, messaging.oldest_snapshot TO :"outbox-relay";
+-- The fan-out has no relay.
+GRANT EXECUTE ON FUNCTION messaging.maintain, messaging.withdraw_announced, messaging.prune TO :"outbox-relay", :"order-consumer";
+GRANT EXECUTE ON FUNCTION messaging.oldest_transaction, messaging.oldest_snapshot TO :"outbox-relay";
 GRANT SELECT ON messaging.outbox TO :"outbox-relay";
 GRANT SELECT, INSERT ON messaging.outbox_dead TO :"outbox-relay";
 GRANT SELECT, UPDATE ON messaging.relay_cursor TO :"outbox-relay";

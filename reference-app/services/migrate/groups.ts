@@ -23,7 +23,8 @@ export class Groups {
   constructor(database: string, schemas: readonly Schema[]) {
     this.#database = database;
     this.workloads = schemas.flatMap(({ workloads }) => workloads);
-    const named = schemas.flatMap(({ grants }) => [...withoutComments(grants).matchAll(PLACEHOLDER)].flatMap(({ groups }) => groups?.workload ?? []));
+    const named = schemas.flatMap(({ grants }) => [...withoutComments(grants).matchAll(PLACEHOLDER)])
+      .flatMap(({ groups: found }) => found?.workload ?? []);
     this.names = [...new Set<GroupName>(['command', 'query', ...this.workloads.map(({ name }) => name), ...named])];
   }
 
@@ -55,10 +56,11 @@ export class Groups {
    * which have nothing of their own, and from everybody.
    */
   grantsOf({ name, grants }: Schema, logins: readonly string[]): string {
-    const from = ['PUBLIC', ...this.names.map((group) => this.identifierOf(group)), ...logins.map((login) => pg.escapeIdentifier(login))].join(', ');
+    const groups = this.names.map((group) => this.identifierOf(group));
+    const from = ['PUBLIC', ...groups, ...logins.map((login) => pg.escapeIdentifier(login))].join(', ');
     const schema = pg.escapeIdentifier(name);
-    const all = (condition: (workload: Workload) => boolean) =>
-      ['command', ...this.workloads.filter(condition).map((workload) => workload.name)].map((group) => this.identifierOf(group)).join(', ');
+    const all = (condition: (workload: Workload) => boolean) => ['command', ...this.workloads.filter(condition).map((workload) => workload.name)]
+      .map((group) => this.identifierOf(group)).join(', ');
     const lists: Readonly<Record<string, string>> = {
       command: this.identifierOf('command'),
       query: this.identifierOf('query'),
@@ -68,7 +70,8 @@ export class Groups {
     return [
       `REVOKE ALL ON SCHEMA ${schema} FROM ${from};`,
       ...['TABLES', 'SEQUENCES', 'ROUTINES'].map((kind) => `REVOKE ALL ON ALL ${kind} IN SCHEMA ${schema} FROM ${from};`),
-      withoutComments(grants).replace(PLACEHOLDER, (_, workload: string | undefined, list: string) => (workload === undefined ? lists[list]! : this.identifierOf(workload))),
+      withoutComments(grants).replace(PLACEHOLDER, (_, workload: string | undefined, list: string) =>
+        (workload === undefined ? lists[list]! : this.identifierOf(workload))),
     ].join('\n');
   }
 }
@@ -101,7 +104,9 @@ export async function missingGroups(client: ClientBase, groups: Groups, names: r
  *
  * @param keep leave it in other groups, too: a later version may have put it there
  */
-export async function ensureMembership(client: ClientBase, groups: Groups, login: string, wanted: readonly GroupName[], keep: boolean): Promise<void> {
+export async function ensureMembership(
+  client: ClientBase, groups: Groups, login: string, wanted: readonly GroupName[], keep: boolean,
+): Promise<void> {
   const { rows } = await client.query<{ rolname: string }>(
     'SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member WHERE r.rolname = $1', [login]);
   const isMember = (group: GroupName) => rows.some(({ rolname }) => rolname === groups.roleOf(group));
@@ -123,8 +128,8 @@ export async function otherLogins(client: ClientBase, groups: Groups, logins: re
 }
 
 /**
- * The logins that a version without groups gave their rights, by their side: programs of that version still run, perhaps with logins that this
- * run does not have in its list.
+ * The logins to which a version without groups gave their rights, by their side: programs of that version still run, perhaps with logins
+ * that this run does not have in its list.
  */
 export async function formerLogins(client: ClientBase): Promise<{ username: string; side: Workload['side'] }[]> {
   const { rows } = await client.query<{ username: string; side: Workload['side'] }>(

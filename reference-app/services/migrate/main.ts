@@ -1,21 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ResourceNotFoundException, type SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
-import Type, { type Static, type TOptional, type TString } from 'typebox';
+import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import Type, { type Static } from 'typebox';
 import { MigrationError } from './files.ts';
-import { migrate, type MigrateOptions } from './migrate.ts';
-import type { Login } from './roles.ts';
+import { loginConfig, readLogins } from './logins.ts';
+import { migrate } from './migrate.ts';
 import { databaseConfig, processConfig, readConfig } from '../shared/config.ts';
 import { isUnavailable } from '../shared/database-errors.ts';
-import { createSecretsClient, readDatabaseSecret, secretLogin } from '../shared/database-login.ts';
+import { createSecretsClient, secretLogin } from '../shared/database-login.ts';
 import { createPool, type Pool } from '../shared/database.ts';
 import { createLogger } from '../shared/telemetry.ts';
-
-const loginConfig = <S extends 'COMMAND' | 'QUERY'>(side: S) => ({
-  [`DB_${side}_SECRET_ARN`]: Type.Optional(Type.String({
-    description: `the ARN of the secret with username and password of the login with the rights of all workloads of the ${side.toLowerCase()} side`,
-  })),
-  [`DB_${side}_USER`]: Type.Optional(Type.String({ description: `in place of the secret: the name of this login, which logs in with tokens of AWS IAM` })),
-}) as Record<`DB_${S}_SECRET_ARN` | `DB_${S}_USER`, TOptional<TString>>;
 
 const Config = Type.Object({
   LOG_LEVEL: processConfig(0).LOG_LEVEL,
@@ -25,11 +18,7 @@ const Config = Type.Object({
   DB_WRITER_ENDPOINT: databaseConfig.DB_WRITER_ENDPOINT,
   DB_PORT: databaseConfig.DB_PORT,
   DB_NAME: databaseConfig.DB_NAME,
-  ...loginConfig('COMMAND'),
-  ...loginConfig('QUERY'),
-  DB_LOGINS: Type.Optional(Type.String({
-    description: 'the logins of single workloads, as a JSON list like [{"workload":"inventory-service","secretArn":"arn:…"}], or with "user" in place of "secretArn" for tokens of AWS IAM',
-  })),
+  ...loginConfig,
   SQL_ROOT: Type.String({ default: import.meta.dirname, description: 'the folder of migrations/ and services/, which hold the SQL files' }),
   SEED_FILE: Type.Optional(Type.String({ description: 'a JSON file with the first products, or nothing' })),
   RELAY_SHARDS: Type.Optional(Type.Integer({ minimum: 1, maximum: 32, description: 'in how many shards the relays share the outbox, or nothing to leave it as it is' })),
@@ -101,7 +90,7 @@ async function run(config: Static<typeof Config>, secrets: SecretsManagerClient)
 }
 
 async function attempt(pool: Pool, config: Static<typeof Config>, secrets: SecretsManagerClient): Promise<void> {
-  const logins = await loginsOf(config, secrets);
+  const logins = await readLogins(config, secrets);
   const client = await pool.connect();
   let cancelled: Promise<unknown> | undefined;
   let backend: number | undefined;
@@ -128,61 +117,6 @@ async function attempt(pool: Pool, config: Static<typeof Config>, secrets: Secre
     await cancelled;
     client.release(true);
   }
-}
-
-/** Those of the two sides, those of the workloads, or both. */
-async function loginsOf(config: Static<typeof Config>, secrets: SecretsManagerClient): Promise<Pick<MigrateOptions, 'command' | 'query' | 'logins'>> {
-  const side = async (name: 'COMMAND' | 'QUERY'): Promise<Login | undefined> => {
-    const [secretArn, user] = [config[`DB_${name}_SECRET_ARN`], config[`DB_${name}_USER`]];
-    if (secretArn !== undefined || user !== undefined) return loginOf({ secretArn, user }, secrets);
-    if (config.DB_LOGINS !== undefined) return undefined;
-    throw new MigrationError(`DB_${name}_SECRET_ARN is missing; set it to the secret with username and password of the login, `
-      + `or DB_${name}_USER to the name of one for tokens of AWS IAM; or set DB_LOGINS to the logins of the workloads.`);
-  };
-  const [command, query, ...logins] = await Promise.all([
-    side('COMMAND'),
-    side('QUERY'),
-    ...entriesOf(config.DB_LOGINS).map(async ({ workload, ...entry }) => ({ workload, ...await loginOf(entry, secrets) })),
-  ]);
-  return { command, query, logins };
-}
-
-interface LoginEntry {
-  readonly secretArn?: string | undefined;
-  readonly user?: string | undefined;
-}
-
-function entriesOf(text: string | undefined): (LoginEntry & { readonly workload: string })[] {
-  if (text === undefined) return [];
-  const entries = parse(text);
-  if (!Array.isArray(entries)) throw new MigrationError('DB_LOGINS must be a JSON list of logins, like [{"workload":"inventory-service","secretArn":"arn:…"}].');
-  return entries.map((entry: Readonly<Record<string, unknown>> | null, i) => {
-    const { workload, secretArn, user } = entry ?? {};
-    if (typeof workload !== 'string') throw new MigrationError(`DB_LOGINS.${i}.workload is missing; set it to the name of the program that logs in.`);
-    if (typeof secretArn === 'string' && user === undefined) return { workload, secretArn };
-    if (typeof user === 'string' && secretArn === undefined) return { workload, user };
-    throw new MigrationError(`DB_LOGINS.${i} (${workload}) needs either secretArn, a secret with username and password, or user, the name of a login for tokens of AWS IAM.`);
-  });
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** A login has a password, or none and logs in with tokens. */
-async function loginOf({ secretArn, user }: LoginEntry, secrets: SecretsManagerClient): Promise<Login> {
-  if (secretArn === undefined) return { username: user! };
-  return {
-    ...await readDatabaseSecret(secretArn, secrets),
-    read: (stage) => readDatabaseSecret(secretArn, secrets, stage).catch((error: unknown) => {
-      if (stage === 'AWSPENDING' && (error as Error).cause instanceof ResourceNotFoundException) return undefined;
-      throw error;
-    }),
-  };
 }
 
 /** A missing table or privilege is a fault of a migration, not a reason to wait. */

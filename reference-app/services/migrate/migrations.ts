@@ -77,8 +77,9 @@ export async function applyTables(client: ClientBase, schemas: readonly Schema[]
 
 /**
  * Applies the functions that are new or have changed, drops those that have no file any more, and brings privileges and row policies to
- * `grants.sql` and `schema.json`, which are applied whole so that drift ends. All of a schema is one transaction: nobody sees a function without its privileges, with those
- * that PostgreSQL gives to everybody at first, or without another function that it calls. With it the release of the schema is finished.
+ * `grants.sql` and `schema.json`, which are applied whole so that drift ends. All of a schema is one transaction: nobody sees a function
+ * without its privileges, with those that PostgreSQL gives to everybody at first, or without another function that it calls. With it the
+ * release of the schema is finished.
  *
  * @param roles @default - privileges stay as they are
  */

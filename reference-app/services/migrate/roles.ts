@@ -34,15 +34,15 @@ const LIMITS: Readonly<Record<string, string>> = {
 const IAM_ROLE = 'rds_iam';
 
 /**
- * Creates the role or brings it up to date: may log in, owns nothing, and is a member of `rds_iam` only if it has no password. Its rights are
- * those of groups, see `groups.ts`.
+ * Creates the role or brings it up to date: may log in, owns nothing, and is a member of `rds_iam` only if it has no password. Its rights
+ * are those of groups, see `groups.ts`.
  */
 export async function ensureLogin(client: ClientBase, login: Login, logger: Logger): Promise<void> {
   const { username, password } = login;
   const role = pg.escapeIdentifier(username);
   const find = async () => (await client.query<{ me: boolean; super: boolean; right: boolean }>(
-    `SELECT rolname = current_user AS me, rolsuper AS super, rolcanlogin AND NOT rolcreatedb AND NOT rolcreaterole AS right FROM pg_roles WHERE rolname = $1`,
-    [username],
+    'SELECT rolname = current_user AS me, rolsuper AS super, rolcanlogin AND NOT rolcreatedb AND NOT rolcreaterole AS right '
+      + 'FROM pg_roles WHERE rolname = $1', [username],
   )).rows[0];
   let current = await find();
   if (current?.me || current?.super) {
@@ -87,10 +87,13 @@ const PASSWORD_TRIES = 5;
 
 /**
  * Sets the password of the secret, but only if neither it nor the one of a rotation that is going on can log in. A rotation first makes a
- * pending password, then sets it in the database, and makes it the current one of the secret at last: who sets the password that he has read
- * sets an old one back, if the rotation is faster. Only a SCRAM verifier goes to the server, so that no password can end up in a statement log.
+ * pending password, then sets it in the database, and makes it the current one of the secret at last: a password that was read before would
+ * set an old one back, if the rotation is faster. Only a SCRAM verifier goes to the server, so that no password can end up in a statement
+ * log.
  */
-async function ensurePassword(client: ClientBase, login: Login & { readonly password: string }, isNew: boolean, logger: Logger): Promise<void> {
+async function ensurePassword(
+  client: ClientBase, login: Login & { readonly password: string }, isNew: boolean, logger: Logger,
+): Promise<void> {
   const { username } = login;
   const read = async (stage: 'AWSCURRENT' | 'AWSPENDING') => {
     if (!login.read) return stage === 'AWSCURRENT' ? login.password : undefined;

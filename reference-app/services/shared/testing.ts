@@ -97,7 +97,11 @@ export async function startTestServer(options: { replica?: boolean } = {}): Prom
       const client = await admin.connect();
       try {
         await migrate(client, {
-          root: SQL_ROOT, schemas, query, logger: silentLogger(), ...(workload === undefined ? { command } : { logins: [{ workload, ...command }] }),
+          root: SQL_ROOT,
+          schemas,
+          query,
+          logger: silentLogger(),
+          ...(workload === undefined ? { command } : { logins: [{ workload, ...command }] }),
         });
       } finally {
         client.release();
@@ -144,6 +148,54 @@ export async function eventually<T>(read: () => Promise<T> | T, holds: (value: T
     if (Date.now() > deadline) throw new Error(`Still not so after ${deadlineMs} ms: ${JSON.stringify(value).slice(0, 500)}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
+}
+
+/** The status before and after each event of an order. */
+const STEPS: Partial<Record<EventEnvelope['type'], readonly [from: string | null, to: string]>> = {
+  'order.created': [null, 'PENDING'],
+  'inventory.validated': [null, 'PENDING'],
+  'order.confirmed': ['PENDING', 'CONFIRMED'],
+  'order.update-requested': ['CONFIRMED', 'UPDATE_PENDING'],
+  'order.updated': ['UPDATE_PENDING', 'CONFIRMED'],
+  'order.update-rejected': ['UPDATE_PENDING', 'CONFIRMED'],
+  'order.update-expired': ['UPDATE_PENDING', 'CONFIRMED'],
+  'order.cancel-requested': ['CONFIRMED', 'CANCEL_PENDING'],
+  'order.expired': ['CANCEL_PENDING', 'EXPIRED'],
+};
+
+/**
+ * Makes the orders that these events tell of, for a test that begins with the events: what an order has not said is refused. The items are
+ * those of the first event.
+ */
+export async function tellOrders(database: Pick<pg.ClientBase, 'query'>, events: readonly EventEnvelope[]): Promise<void> {
+  const told = events.filter(({ type }) => STEPS[type]);
+  const first = told.filter(({ data }) => 'items' in data || 'lines' in data);
+  await database.query(
+    `INSERT INTO orders.orders (order_id, customer_id, status, version, items)
+     SELECT o, 'c', 'PENDING', 1, (SELECT jsonb_agg(jsonb_build_object('sku', sku, 'quantity', quantity) ORDER BY sku COLLATE "C")
+       FROM (SELECT l ->> 'sku' AS sku, sum(coalesce(l ->> 'quantity', l ->> 'requested')::int) AS quantity FROM jsonb_array_elements(i::jsonb) AS l GROUP BY 1) AS s)
+     FROM unnest($1::uuid[], $2::text[]) AS t (o, i) ON CONFLICT DO NOTHING`,
+    [first.map(({ subject }) => subject), first.map(({ data }) => JSON.stringify('items' in data ? data.items : (data as { lines: unknown }).lines))],
+  );
+  await database.query(
+    `INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id)
+     SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::uuid[]) ON CONFLICT DO NOTHING`,
+    [told.map(({ subject }) => subject), told.map(({ sequence }) => sequence), told.map(({ type }) => STEPS[type]![0]),
+      told.map(({ type }) => STEPS[type]![1]), told.map(({ id }) => id)],
+  );
+}
+
+/** Makes the ledger say these answers, for a test that begins with them. */
+export async function tellLedger(database: Pick<pg.ClientBase, 'query'>, events: readonly EventEnvelope[]): Promise<void> {
+  const told = events.flatMap((event) => (event.type === 'inventory.updated' ? event : []));
+  const types = { RESERVED: 'RESERVE', REJECTED: 'REJECT', DEDUCTED: 'COMMIT', RELEASED: 'RELEASE', RETURNED: 'RETURN' };
+  await database.query(
+    `INSERT INTO inventory.ledger (document_id, version, line, type, sku, location, delta_on_hand, delta_reserved, event_id)
+     SELECT o, v, 1 + floor(random() * 1000000000), t, 'A', CASE t WHEN 'COMMIT' THEN 'MAIN' END, d, d, e
+     FROM (SELECT o, v, t, e, CASE t WHEN 'COMMIT' THEN -1 ELSE 0 END AS d FROM unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[]) AS u (o, v, t, e)) AS said
+     WHERE NOT EXISTS (SELECT FROM inventory.ledger l WHERE l.document_id = o AND l.event_id = e)`,
+    [told.map(({ subject }) => subject), told.map(({ sequence }) => sequence), told.map(({ data }) => types[data.outcome]), told.map(({ id }) => id)],
+  );
 }
 
 const APPEND = { name: 'outbox-append', text: `SELECT messaging.publish(${publishParameters(1)})` };
