@@ -42,6 +42,8 @@ export interface TestDatabase {
   /** As the query role. */
   readonly query: Pool;
   readonly name: string;
+  /** A connection as the login of a workload that `logins` names, and not as the one of its side. */
+  as(workload: string): Pool;
   drop(): Promise<void>;
 }
 
@@ -49,8 +51,11 @@ export interface TestServer {
   readonly postgres: Postgres;
   readonly logFile: string;
   pool(options: { database: string; host?: string; port?: number; user?: string; password?: string; max?: number }): Pool;
-  /** A database of its own with the schemas (by default all), roles and no data. With `workload`, `command` may do what this one may. */
-  database(options?: { schemas?: readonly string[]; workload?: string }): Promise<TestDatabase>;
+  /**
+   * A database of its own with the schemas (by default all), roles and no data. With `workload`, `command` may do what this one may; the
+   * workloads of `logins` have a login each.
+   */
+  database(options?: { schemas?: readonly string[]; workload?: string; logins?: readonly string[] }): Promise<TestDatabase>;
   stop(): Promise<void>;
 }
 
@@ -87,13 +92,14 @@ export async function startTestServer(options: { replica?: boolean } = {}): Prom
     postgres,
     logFile: join(dataDir, 'postgres-primary.log'),
     pool,
-    async database({ schemas, workload } = {}) {
+    async database({ schemas, workload, logins: names = [] } = {}) {
       const name = `test_${++databases}`;
       const server = pool({ database: 'postgres', max: 1 });
       await server.query(`CREATE DATABASE ${name}`);
       const admin = pool({ database: name });
       const command = { username: `${name}_command`, password: `pass'word "of" ${name}` };
       const query = { username: `${name}_query`, password: 'query-password' };
+      const logins = names.map((one) => ({ workload: one, username: `${name}_${one}`, password: 'workload-password' }));
       const client = await admin.connect();
       try {
         await migrate(client, {
@@ -101,7 +107,7 @@ export async function startTestServer(options: { replica?: boolean } = {}): Prom
           schemas,
           query,
           logger: silentLogger(),
-          ...(workload === undefined ? { command } : { logins: [{ workload, ...command }] }),
+          ...(workload === undefined ? { command, logins } : { logins: [{ workload, ...command }, ...logins] }),
         });
       } finally {
         client.release();
@@ -116,13 +122,21 @@ export async function startTestServer(options: { replica?: boolean } = {}): Prom
       });
       watch(commandPool);
       const queryPool = pool({ database: name, user: query.username, password: query.password });
+      const others: Pool[] = [];
       return {
         name,
         admin,
         command: commandPool,
         query: queryPool,
+        as(one) {
+          const login = logins.find((candidate) => candidate.workload === one);
+          if (!login) throw new Error(`The test database has no login for ${one}: add it to "logins".`);
+          const made = pool({ database: name, user: login.username, password: login.password, max: 1 });
+          others.push(made);
+          return made;
+        },
         async drop() {
-          await end(admin, commandPool, queryPool);
+          await end(admin, commandPool, queryPool, ...others);
           await server.query(`DROP DATABASE ${name} WITH (FORCE)`);
           await end(server);
         },
