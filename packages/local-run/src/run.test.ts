@@ -12,7 +12,7 @@ import { ReceiveMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { LocalRunError } from './errors.ts';
 import type { LocalRun, LocalRunOptions } from './local-run.ts';
 import { processStart } from './processes/identity.ts';
-import { query } from './rds/client.ts';
+import { connect, query } from './rds/client.ts';
 import { startLocal } from './run.ts';
 import { synthesizeShop } from '../test/shop/app.ts';
 import type { ShopOptions } from '../test/shop/app.ts';
@@ -128,6 +128,8 @@ test('a stack that nobody here wrote: its function, its container, its queue, it
     assert.notEqual(env.PORT, '3000');
     const each = await Promise.all(service.processUrls().map(async (url) => (await (await fetch(url)).json() as Answer).pid));
     assert.deepEqual(each, service.pids(), 'every process has an address of its own');
+    const health = [...service.processUrls(), `http://127.0.0.1:${env.PORT}`].map(async (url) => (await fetch(`${url}/health`)).status);
+    assert.deepEqual(await Promise.all(health), [200, 200, 404], 'that of its probes');
     assert.equal(env.CDK_VALIDATION, undefined, 'the environment of the run itself stays out');
   });
 
@@ -193,6 +195,21 @@ test('a stack that nobody here wrote: its function, its container, its queue, it
     await assert.rejects(async () => run.kill('nobody'), /There is no workload nobody; there is /);
   });
 
+  await context.test('the timeouts of the database are those of its parameters', async () => {
+    const { writer, reader } = run.database ?? assert.fail('no database');
+    for (const server of [writer, reader!]) {
+      const settings = await query(server, `select name, setting from pg_settings
+        where name in ('idle_in_transaction_session_timeout', 'log_lock_waits', 'max_connections') order by name`);
+      assert.deepEqual(settings.map((row) => row.setting), ['2000', 'on', '200']);
+    }
+    await query(writer, 'create table notes (text text)');
+    const idle = await connect(writer);
+    await idle.query('begin; insert into notes values (\'and then forgotten\')');
+    // It would wait forever.
+    await query(writer, 'set lock_timeout = \'20s\'; lock table notes; drop table notes');
+    await assert.rejects(idle.query('commit'), 'the server has ended its session');
+  });
+
   await context.test('the replica can be paused', async () => {
     const { writer, reader } = run.database ?? assert.fail('no database');
     assert.ok(reader);
@@ -212,8 +229,10 @@ test('a stack that nobody here wrote: its function, its container, its queue, it
   });
 
   await context.test('stopping leaves no process', async () => {
-    const pids = run.workloads.flatMap((service) => service.pids());
-    assert.ok(pids.length >= 4);
+    const pids = await eventually(() => {
+      const all = run.workloads.flatMap((service) => service.pids());
+      return all.length >= 4 && all;
+    }, 'all processes, after the last restart');
     await run.stop();
     assert.deepEqual(alive(pids), []);
     const logs = readFileSync(join(run.logDir, 'web-1.log'), 'utf8');

@@ -37,10 +37,26 @@ export async function startDatabases(model: Model, options: RunContext, started:
       replica: members.length > 1 || sources.length > 0 ? { port: await options.port(reader) } : false,
       tokens: acceptsTokens(resource),
       synchronous: options.replication === 'synchronous',
+      settings: parametersOf(model, resource),
       portNames: { writer, reader },
     });
     started.push({ resource, server, name: resource.text('DatabaseName') ?? resource.text('DBName') ?? 'postgres' });
   }
+}
+
+/**
+ * The parameters of a database that mean the same on this machine: those about sessions, transactions and locks, and none about memory,
+ * disks, replication or RDS itself.
+ */
+const PARAMETERS: readonly string[] = [
+  'deadlock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'lock_timeout', 'log_lock_waits', 'statement_timeout', 'transaction_timeout',
+];
+
+function parametersOf(model: Model, database: Resource): Record<string, string> {
+  const names = [database.get('DBClusterParameterGroupName'), database.get('DBParameterGroupName')];
+  const group = model.ofType('AWS::RDS::DBClusterParameterGroup', 'AWS::RDS::DBParameterGroup').find((one) => names.includes(one.ref()));
+  const parameters = Object.entries((group?.get('Parameters') ?? {}) as Record<string, unknown>);
+  return Object.fromEntries(parameters.filter(([name]) => PARAMETERS.includes(name)).map(([name, value]) => [name, String(value)]));
 }
 
 /** Roles of the database may log in with tokens of IAM. */

@@ -64,7 +64,7 @@ export class LocalRds implements LocalService {
   };
   readonly withoutMeaning = {
     'network: everything listens on 127.0.0.1': ['AWS::RDS::DBSubnetGroup'],
-    'database settings: the local server has its own': [
+    'database settings: except for timeouts and the log of locks, the local server has its own': [
       'AWS::RDS::DBClusterParameterGroup', 'AWS::RDS::DBParameterGroup', 'AWS::RDS::OptionGroup', 'AWS::RDS::EventSubscription',
     ],
   };

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
@@ -35,6 +35,8 @@ export interface PostgresOptions {
   readonly superuser?: string;
   /** The folder of the servers' logs. @default - the data folder */
   readonly logDir?: string;
+  /** Settings of the servers. One that this version of PostgreSQL does not know is left out. @default - those of PostgreSQL */
+  readonly settings?: Readonly<Record<string, string>>;
   /** The names of the ports in errors. */
   readonly portNames?: { readonly writer: string; readonly reader: string };
 }
@@ -67,7 +69,7 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
       account,
       binary: binaries.postgres,
       login: { user, password },
-      settings: { ...primarySettings, ...encryption(home, certificateFile, account), hba_file: accessRules(home, tokens, account) },
+      settings: { ...knownSettings(binaries.postgres, options.settings ?? {}), ...primarySettings, ...encryption(home, certificateFile, account), hba_file: accessRules(home, tokens, account) },
       writer: { name: portNames?.writer ?? 'postgres', port },
       ...(replica !== false && { reader: { name: portNames?.reader ?? 'postgres-replica', port: replica === true ? 0 : replica.port ?? 0 } }),
       synchronous,
@@ -88,6 +90,13 @@ const primarySettings = {
   log_timezone: 'UTC',
   timezone: 'UTC',
 };
+
+/** A server does not start with a setting that it does not know. */
+function knownSettings(binary: string, settings: Readonly<Record<string, string>>): Record<string, string> {
+  if (Object.keys(settings).length === 0) return {};
+  const known = new Set(execFileSync(binary, ['--describe-config'], { encoding: 'utf8', env: bareEnvironment() }).split('\n').map((line) => line.split('\t', 1)[0]));
+  return Object.fromEntries(Object.entries(settings).filter(([name]) => known.has(name)));
+}
 
 /** Lets clients encrypt, which Aurora and RDS demand since PostgreSQL 15. Those that do not are let in, too. */
 function encryption(home: string, certificate: string, account: Account | undefined): Record<string, string> {

@@ -80,6 +80,7 @@ export function synthesizeShop(options: ShopOptions): string {
       vpc,
       vpcSubnets: { subnetType: ec2.SubnetType.PRIVATE_ISOLATED },
       defaultDatabaseName: 'shop',
+      parameters: { idle_in_transaction_session_timeout: '2000', log_lock_waits: '1', max_connections: '17', not_of_this_version: '1' },
       port: 5433,
     });
     proxy = database.addProxy('Proxy', { vpc, secrets: [database.secret!] });
@@ -107,14 +108,15 @@ export function synthesizeShop(options: ShopOptions): string {
     ...options.environment,
   };
   const labels = { app: 'web' };
-  const probe = (path: string) => ({ httpGet: { path, port: 'http' }, periodSeconds: 1, failureThreshold: 2 });
+  const probe = (path: string) => ({ httpGet: { path, port: 'management' }, periodSeconds: 1, failureThreshold: 2 });
   const container = {
     name: 'web',
     image,
-    ports: [{ name: 'http', containerPort: 3000 }],
+    ports: [{ name: 'http', containerPort: 3000 }, { name: 'management', containerPort: 9000 }],
     ...(options.command && { command: options.command }),
     env: [
       { name: 'PORT', value: '3000' },
+      { name: 'MANAGEMENT_PORT', value: '9000' },
       { name: 'POD', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
       { name: 'FLAVOUR', valueFrom: { configMapKeyRef: { name: 'settings', key: 'flavour' } } },
       { name: 'SELF', value: 'http://web.shop.svc.cluster.local:8080/x' },

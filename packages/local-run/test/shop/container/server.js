@@ -5,13 +5,27 @@ import { spawn } from 'node:child_process';
 const child = process.env.WITH_CHILD ? spawn('sleep', ['600'], { stdio: 'ignore' }) : undefined;
 let alive = true;
 let ready = true;
-const server = createServer((request, response) => {
+const answer = (response) => {
+  response.setHeader('content-type', 'application/json');
+  response.end(JSON.stringify({ pid: process.pid, child: child?.pid, args: process.argv.slice(2), env: process.env, node: process.version }));
+};
+const management = createServer((request, response) => {
   switch (request.url) {
     case '/health':
       response.statusCode = ready ? 200 : 503;
       return response.end();
     case '/alive':
       response.statusCode = alive ? 200 : 500;
+      return response.end();
+    default:
+      return answer(response);
+  }
+});
+const server = createServer((request, response) => {
+  switch (request.url) {
+    case '/health':
+    case '/alive':
+      response.statusCode = 404;
       return response.end();
     case '/sicken':
       alive = false;
@@ -20,10 +34,10 @@ const server = createServer((request, response) => {
       ready = false;
       return response.end();
     default:
-      response.setHeader('content-type', 'application/json');
-      return response.end(JSON.stringify({ pid: process.pid, child: child?.pid, args: process.argv.slice(2), env: process.env, node: process.version }));
+      return answer(response);
   }
 });
+management.listen(Number(process.env.MANAGEMENT_PORT), process.env.HOST);
 server.listen(Number(process.env.PORT), process.env.HOST, () => console.log(`listening on ${process.env.PORT}`));
 process.on('SIGTERM', () => {
   console.log('draining');
