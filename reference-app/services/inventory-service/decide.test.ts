@@ -68,6 +68,7 @@ function entriesOf({ version, eventId, data: { orderId }, movements }: Change): 
 /** What is known once the decision is written, as the database would have it. */
 function apply(known: Known, { outcomes, changes, stock }: Decision): Known {
   return {
+    unfounded: known.unfounded,
     handled: new Set([...known.handled, ...outcomes.filter(({ result }) => result !== 'retry' && result !== 'parked').map(({ eventId }) => eventId)]),
     entries: [...known.entries, ...changes.flatMap(entriesOf)],
     stock: known.stock.map((level): Level => {
@@ -87,7 +88,7 @@ const told = (decisions: readonly Decision[]) => decisions.flatMap(({ changes })
 test('a batch is decided as its events would be one by one, wherever it is cut', () => {
   fc.assert(fc.property(stockArbitrary, eventsArbitrary, fc.array(fc.nat(24)), (levels, specs, cuts) => {
     const events = historyOf(specs);
-    const start: Known = { handled: new Set(), entries: [], stock: sorted(levels) };
+    const start: Known = { handled: new Set(), unfounded: new Map(), entries: [], stock: sorted(levels) };
     const run = (borders: ReadonlySet<number>) => {
       const decisions: Decision[] = [];
       let known = start;
@@ -153,7 +154,7 @@ test('all lines or none, greedy in the order of arrival', () => {
     eventOf({ kind: 'validated', order: 4, lines: [line('A', 2)] }),
   ];
   const before = [{ sku: 'A', location: 'EAST', onHand: 1, reserved: 0 }, { sku: 'A', location: 'MAIN', onHand: 5, reserved: 1 }];
-  const { changes, stock, isShort } = decide(events, { handled: new Set(), entries: [], stock: before });
+  const { changes, stock, isShort } = decide(events, { handled: new Set(), unfounded: new Map(), entries: [], stock: before });
   assert.deepEqual(changes.map(({ data: { outcome, shortages } }) => [outcome, shortages]), [
     ['REJECTED', [{ sku: 'A', requested: 6, available: 5 }, { sku: 'B', requested: 1, available: 0 }]],
     ['RESERVED', []],

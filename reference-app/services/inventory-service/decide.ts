@@ -7,9 +7,20 @@ import type { Outcome } from '../shared/messaging/handler.ts';
 export type Caused = 'inventory.validated' | 'order.created' | 'order.confirmed' | 'order.update-requested' | 'order.updated' | 'order.update-rejected'
   | 'order.update-expired' | 'order.cancel-requested' | 'order.expired';
 
+/** The order is not there or not yet in this version; it came to the version by another event; it asked for other items than the event says. */
+export type Unfounded = 'absent' | 'other-change' | 'other-items';
+
+const WRONG: Readonly<Record<Unfounded, string>> = {
+  'absent': 'there is no such order, or not in this version',
+  'other-change': 'the order came to this version by another event',
+  'other-items': 'the order asked for other items',
+};
+
 /** The facts that a decision rests on. */
 export interface Known {
   readonly handled: ReadonlySet<string>;
+  /** What the orders do not say: events by their ids. */
+  readonly unfounded: ReadonlyMap<string, Unfounded>;
   readonly entries: readonly Entry[];
   /** Locations of a SKU are used up in the order in which they stand here. */
   readonly stock: readonly Level[];
@@ -37,12 +48,21 @@ export interface Decision {
 /**
  * Decides about the events one after the other, each knowing what those before it took: all lines of an order or none (greedy in the
  * order of arrival is exact; a running sum per SKU would refuse orders that fit). A reservation has a version for each of the order, so its
- * highest says what was applied: the next one is applied, a higher one is parked and a lower one dropped.
+ * highest says what was applied: the next one is applied, a higher one is parked and a lower one dropped. What no order has said is refused.
  */
 export function decide(events: readonly EventEnvelope<Caused>[], known: Known, id: () => string = newId): Decision {
   const ledger = new Ledger(known);
   const changes: Change[] = [];
-  const outcomes = applyInTurn(events, known.handled, afterVersion(({ subject }) => ledger.versionOf(subject)), (event): Outcome => {
+  const gate = afterVersion<EventEnvelope<Caused>>(({ subject }) => ledger.versionOf(subject));
+  const turn: typeof gate = {
+    refuse(event) {
+      const wrong = known.unfounded.get(event.id);
+      // Items may have changed since, if it is not the turn of the event.
+      return wrong === undefined || wrong === 'other-items' ? gate.refuse(event) : { result: 'refused', reason: WRONG[wrong] };
+    },
+  };
+  const outcomes = applyInTurn(events, known.handled, turn, (event): Outcome => {
+    if (known.unfounded.has(event.id)) return { eventId: event.id, result: 'refused', reason: WRONG[known.unfounded.get(event.id)!] };
     const answer = answerTo(event, ledger, id);
     if ('ignored' in answer) return { eventId: event.id, result: 'ignored', reason: answer.ignored };
     changes.push(answer);
@@ -123,7 +143,7 @@ function change(
 }
 
 /** Quantities added up per SKU, since two lines that fit one by one may not fit together; in sorted order. */
-function wantedBy(lines: readonly Wanted[]): readonly Wanted[] {
+export function wantedBy(lines: readonly Wanted[]): readonly Wanted[] {
   // As stock-service sends them.
   if (lines.every(({ sku }, i) => i === 0 || lines[i - 1]!.sku < sku)) return lines;
   const wanted = new Map<string, number>();

@@ -2,4 +2,4 @@ import Type from 'typebox';
 import { inventoryHandler } from './handler.ts';
 import { runConsumerWorker } from '../shared/worker.ts';
 
-await runConsumerWorker('inventory-service', ['messaging', 'inventory'], Type.Object({}), () => ({ handler: inventoryHandler }));
+await runConsumerWorker('inventory-service', ['messaging', 'inventory', 'orders'], Type.Object({}), () => ({ handler: inventoryHandler }));

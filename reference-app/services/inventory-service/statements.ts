@@ -1,4 +1,4 @@
-import { isFirst, linesOf, type Caused, type Decision, type Known } from './decide.ts';
+import { isFirst, linesOf, wantedBy, type Caused, type Decision, type Known, type Unfounded } from './decide.ts';
 import type { Entry, Level } from './ledger.ts';
 import type { Queryable } from '../shared/database.ts';
 import { newEvent, type EventEnvelope } from '../shared/events/index.ts';
@@ -9,8 +9,10 @@ import { arrayOf, lines, numberArray, textArray, uuidArray } from '../shared/sql
 const READ = {
   name: 'inventory-read',
   text: `SELECT handled::text, entry_order_id::text, entry_version::text, entry_sku::text, entry_location::text, entry_on_hand::text, entry_reserved::text,
-           entry_event_id::text, stock_sku::text, stock_location::text, stock_on_hand::text, stock_reserved::text
-         FROM inventory.read($1, $2::text::uuid[], $3::text::uuid[], $4::text::text[])`,
+           entry_event_id::text, stock_sku::text, stock_location::text, stock_on_hand::text, stock_reserved::text,
+           unfounded.events::text AS unfounded, unfounded.causes::text AS causes
+         FROM inventory.read($1, $2::text::uuid[], $3::text::uuid[], $4::text::text[]),
+           orders.unfounded($5::text::uuid[], $6::text::bigint[], $7::text::uuid[], $8::text::text[], $9) AS unfounded`,
 };
 const CLAIM = {
   name: 'inventory-claim',
@@ -32,22 +34,25 @@ const NOWHERE = '-';
 
 type Column = `entry_${'order_id' | 'version' | 'sku' | 'location' | 'on_hand' | 'reserved' | 'event_id'}`
   | `stock_${'sku' | 'location' | 'on_hand' | 'reserved'}`;
-type Row = Record<Column, string | null> & { handled: string };
+type Row = Record<Column | 'unfounded' | 'causes', string | null> & { handled: string };
 type Events = readonly EventEnvelope<Caused>[];
 
 /** The facts for a first try. The key of the ledger shows whether an order was decided before, by another event. */
 export async function read(database: Queryable, consumer: string, events: Events): Promise<Known> {
   const known = events.filter((event) => !isFirst(event));
-  return ask(database, [consumer, uuidArray(events.map(({ id }) => id)), orderIds(known), skus(events)]);
+  return ask(database, events, [consumer, uuidArray(events.map(({ id }) => id)), orderIds(known), skus(events)]);
 }
 
 /** All facts except the inbox, which is known from `claim`. */
 export async function readClaimed(tx: Queryable, consumer: string, events: Events, handled: ReadonlySet<string>): Promise<Known> {
-  return { ...await ask(tx, [consumer, '{}', orderIds(events), skus(events)]), handled };
+  return { ...await ask(tx, events, [consumer, '{}', orderIds(events), skus(events)]), handled };
 }
 
-async function ask(database: Queryable, values: [consumer: string, eventIds: string, orderIds: string, skus: string]): Promise<Known> {
-  const { rows: [row] } = await database.query<Row>({ ...READ, values });
+async function ask(
+  database: Queryable, events: Events, values: [consumer: string, eventIds: string, orderIds: string, skus: string],
+): Promise<Known> {
+  const { rows: [row] } = await database.query<Row>({ ...READ, values: [...values, ...foundations(events)] });
+  const causes = arrayOf(row!.causes) as Unfounded[];
   const {
     handled, entry_order_id, entry_version, entry_sku, entry_location, entry_on_hand, entry_reserved, entry_event_id, stock_sku,
     stock_location, stock_on_hand, stock_reserved,
@@ -58,6 +63,7 @@ async function ask(database: Queryable, values: [consumer: string, eventIds: str
   const [place, onHand, reserved] = [stock_location, stock_on_hand, stock_reserved].map(arrayOf) as Columns<3>;
   return {
     handled: new Set(arrayOf(handled)),
+    unfounded: new Map(arrayOf(row!.unfounded).map((event, i) => [events[Number(event) - 1]!.id, causes[i]!])),
     entries: arrayOf(entry_order_id).map((orderId, i): Entry => ({
       orderId,
       version: Number(version[i]),
@@ -71,6 +77,38 @@ async function ask(database: Queryable, values: [consumer: string, eventIds: str
       sku: one, location: place[i]!, onHand: Number(onHand[i]), reserved: Number(reserved[i]),
     })),
   };
+}
+
+/** The status that an order gets with the event, or has while the advice about it is under way. */
+const STATUS: Readonly<Record<Caused, string>> = {
+  'inventory.validated': 'PENDING',
+  'order.created': 'PENDING',
+  'order.confirmed': 'CONFIRMED',
+  'order.update-requested': 'UPDATE_PENDING',
+  'order.updated': 'CONFIRMED',
+  'order.update-rejected': 'CONFIRMED',
+  'order.update-expired': 'CONFIRMED',
+  'order.cancel-requested': 'CANCEL_PENDING',
+  'order.expired': 'EXPIRED',
+};
+
+/** What the orders must say for these events to count, as the values of orders.unfounded. */
+function foundations(events: Events): [string, string, string, string, string] {
+  return [
+    orderIds(events),
+    numberArray(events.map(({ sequence }) => Math.min(Number(sequence), Number.MAX_SAFE_INTEGER))),
+    uuidArray(events.map(({ id, type }) => (type === 'inventory.validated' ? 'NULL' : id))),
+    textArray(events.map(({ type }) => STATUS[type])),
+    lines(events.map(itemsOf)),
+  ];
+}
+
+/** The items that the order has by the event, as the order keeps them; empty if the event names none. */
+function itemsOf(event: EventEnvelope<Caused>): string {
+  if (isFirst(event)) return JSON.stringify(wantedBy(linesOf(event)).map(({ sku, requested }) => ({ sku, quantity: requested })));
+  if (event.type !== 'order.update-requested' && event.type !== 'order.updated') return '';
+  const items = [...event.data.new].sort((a, b) => (a.sku < b.sku ? -1 : 1));
+  return JSON.stringify(items.map(({ sku, quantity }) => ({ sku, quantity })));
 }
 
 type Columns<N extends number, A extends string[][] = []> = A['length'] extends N ? A : Columns<N, [...A, string[]]>;

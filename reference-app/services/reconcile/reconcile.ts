@@ -82,5 +82,6 @@ async function clear(tx: Queryable, orderIds: readonly string[]): Promise<Decisi
   const known = await readClaimed(tx, '', orderIds.map((orderId) => ended(orderId, 1)), new Set());
   const last = new Map<string, number>();
   for (const { orderId, version } of known.entries) last.set(orderId, Math.max(version, last.get(orderId) ?? 0));
-  return decide(orderIds.map((orderId) => ended(orderId, (last.get(orderId) ?? 0) + 1)), known, newId);
+  // No order says so: that is the reason to give the stock back.
+  return decide(orderIds.map((orderId) => ended(orderId, (last.get(orderId) ?? 0) + 1)), { ...known, unfounded: new Map() }, newId);
 }

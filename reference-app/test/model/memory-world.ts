@@ -212,7 +212,7 @@ export class MemoryWorld implements World {
     // Without the gate, each is taken for the next.
     const last = (order: string) => Math.max(0, ...this.#ledger.filter(({ orderId }) => orderId === order).map(({ version }) => version));
     const seen = this.#plant.gate === false ? events.map((event) => ({ ...event, sequence: String(1 + last(event.subject)) })) : events;
-    const decision = decideStock(seen, { handled, entries: this.#ledger, stock: this.#stock });
+    const decision = decideStock(seen, { handled, unfounded: new Map(), entries: this.#ledger, stock: this.#stock });
     for (const { cause, eventId, version, movements, data } of decision.changes) {
       this.#note('inventory-service', events.find(({ id }) => id === cause.id)!);
       for (const { sku, location, onHand, reserved, type } of movements) {
@@ -230,7 +230,7 @@ export class MemoryWorld implements World {
   #answer(events: readonly EventEnvelope<'inventory.updated'>[], handled: ReadonlySet<string>): Outcome[] {
     const at = new Date();
     if (this.#plant.guard !== false) {
-      const { outcomes, changes } = decideAnswers(events, { handled, orders: this.#orders }, at);
+      const { outcomes, changes } = decideAnswers(events, { handled, unfounded: new Set(), orders: this.#orders }, at);
       changes.forEach((change) => this.#change(change));
       return outcomes;
     }

@@ -11,7 +11,8 @@ import { arrayOf, lines, numberArray, textArray, uuidArray } from '../../shared/
 const STATES = {
   name: 'orders-states',
   text: `SELECT handled::text, order_ids::text, statuses::text, versions::text, customer_ids::text, created_ms::text, last_event_ids::text,
-           changing_ids::text, changing_items, changing_requested, changing_reasons::text
+           changing_ids::text, changing_items, changing_requested, changing_reasons::text,
+           inventory.unfounded($2::text::uuid[], $3::text::uuid[], $4::text::bigint[], $5::text::text[])::text AS unfounded
          FROM orders.states($1, $2::text::uuid[], $3::text::uuid[])`,
 };
 const changes = (first: number) => [
@@ -26,14 +27,26 @@ const COUNT_OVERDUE = { name: 'orders-count-overdue', text: 'SELECT status, coun
 
 export interface Known {
   readonly handled: ReadonlySet<string>;
+  /** Those that are not what the ledger says. */
+  readonly unfounded: ReadonlySet<string>;
   readonly orders: ReadonlyMap<string, Order>;
 }
 
-export async function readStates(database: Queryable, consumer: string, events: readonly EventEnvelope[]): Promise<Known> {
+/** The kind of a line of the ledger that makes an outcome. */
+const LEDGER: Readonly<Record<EventEnvelope<'inventory.updated'>['data']['outcome'], string>> = {
+  RESERVED: 'RESERVE', REJECTED: 'REJECT', DEDUCTED: 'COMMIT', RELEASED: 'RELEASE', RETURNED: 'RETURN',
+};
+
+export async function readStates(database: Queryable, consumer: string, events: readonly EventEnvelope<'inventory.updated'>[]): Promise<Known> {
   const { rows: [row] } = await database.query<Record<
-    'handled' | 'order_ids' | 'statuses' | 'versions' | 'customer_ids' | 'created_ms' | 'last_event_ids'
+    'handled' | 'unfounded' | 'order_ids' | 'statuses' | 'versions' | 'customer_ids' | 'created_ms' | 'last_event_ids'
     | `changing_${'ids' | 'items' | 'requested' | 'reasons'}`, string | null>>({
-    ...STATES, values: [consumer, uuidArray(events.map(({ id }) => id)), uuidArray(events.map(({ data }) => data.orderId))],
+    ...STATES,
+    values: [
+      consumer, uuidArray(events.map(({ id }) => id)), uuidArray(events.map(({ data }) => data.orderId)),
+      numberArray(events.map(({ sequence }) => Math.min(Number(sequence), Number.MAX_SAFE_INTEGER))),
+      textArray(events.map(({ data }) => LEDGER[data.outcome])),
+    ],
   });
   const { statuses, versions, customer_ids, created_ms, last_event_ids } = row!;
   const [status, version, customerId, created, lastEvent] = [
@@ -53,7 +66,7 @@ export async function readStates(database: Queryable, consumer: string, events: 
       ...orders.get(orderId)!, items: JSON.parse(items[i]!) as Items, requested: JSON.parse(requested[i]!) as Items, reason: reasons[i]!,
     });
   });
-  return { handled: new Set(arrayOf(row!.handled)), orders };
+  return { handled: new Set(arrayOf(row!.handled)), unfounded: new Set(arrayOf(row!.unfounded)), orders };
 }
 
 /** `handled` are the ids to be remembered. All changes are made at the same time. */

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { orderStatusHandler } from './handler.ts';
+import type { Pool } from '../../shared/database.ts';
 import { newEvent, newId, type EventData, type EventEnvelope } from '../../shared/events/index.ts';
 import { handleOnce } from '../../shared/messaging/inbox.ts';
-import { startTestServer, type TestDatabase, type TestServer } from '../../shared/testing.ts';
+import { startTestServer, tellLedger, type TestDatabase, type TestServer } from '../../shared/testing.ts';
 
 let server: TestServer;
 let db: TestDatabase;
@@ -40,6 +41,12 @@ function updated(orderId: string, outcome: Outcome): EventEnvelope<'inventory.up
   });
 }
 
+/** Handles answers that the ledger has. */
+async function handle(events: readonly EventEnvelope<'inventory.updated'>[], pool: Pool) {
+  await tellLedger(db.admin, events);
+  return handleOnce(orderStatusHandler, events, pool);
+}
+
 async function history(orderId: string) {
   const [{ rows: [row] }, { rows: changes }, { rows: events }] = await Promise.all([
     db.admin.query('SELECT status, version, reason, shortages FROM orders.orders WHERE order_id = $1', [orderId]),
@@ -52,7 +59,7 @@ async function history(orderId: string) {
 test('a reservation confirms the order, with the change and the event in the same transaction', async () => {
   const orderId = await order();
   const cause = updated(orderId, 'RESERVED');
-  const [outcome] = await handleOnce(orderStatusHandler, [cause], db.command);
+  const [outcome] = await handle([cause], db.command);
   assert.equal(outcome?.result, 'ok');
   const { row, changes, events } = await history(orderId);
   assert.deepEqual(row, { status: 'CONFIRMED', version: 2, reason: null, shortages: null });
@@ -67,7 +74,7 @@ test('a reservation confirms the order, with the change and the event in the sam
 
 test('a shortage rejects the order and says what was missing', async () => {
   const orderId = await order();
-  await handleOnce(orderStatusHandler, [updated(orderId, 'REJECTED')], db.command);
+  await handle([updated(orderId, 'REJECTED')], db.command);
   const { row, events: [event] } = await history(orderId);
   assert.deepEqual(row, { status: 'REJECTED', version: 2, reason: 'INSUFFICIENT_STOCK', shortages: SHORTAGES });
   assert.ok(event?.type === 'order.rejected');
@@ -77,7 +84,7 @@ test('a shortage rejects the order and says what was missing', async () => {
 test('only a pending order is settled: every other state absorbs what comes later', async () => {
   for (const status of ['CONFIRMED', 'FULFILLING', 'SHIPPED', 'DELIVERED', 'COMPLETED', 'REJECTED', 'CANCELLED', 'EXPIRED', 'FAILED']) {
     const orderId = await order(status);
-    const outcomes = await handleOnce(orderStatusHandler, [updated(orderId, 'RESERVED'), updated(orderId, 'REJECTED')], db.command);
+    const outcomes = await handle([updated(orderId, 'RESERVED'), updated(orderId, 'REJECTED')], db.command);
     assert.deepEqual(outcomes.map(({ result }) => result), ['ignored', 'ignored'], status);
     const { row, changes, events } = await history(orderId);
     assert.deepEqual([row.status, row.version, changes, events], [status, 1, [], []]);
@@ -86,7 +93,7 @@ test('only a pending order is settled: every other state absorbs what comes late
 
 test('a deduction changes nothing, and an event that overtakes its order is tried again', async () => {
   const orderId = await order();
-  const outcomes = await handleOnce(orderStatusHandler, [updated(orderId, 'DEDUCTED'), updated(newId(), 'RESERVED')], db.command);
+  const outcomes = await handle([updated(orderId, 'DEDUCTED'), updated(newId(), 'RESERVED')], db.command);
   assert.deepEqual(outcomes.map(({ result }) => result), ['ignored', 'retry']);
   assert.equal((await history(orderId)).row.status, 'PENDING');
 });
@@ -107,7 +114,7 @@ test('an order that changes between the read and the write is decided again', as
       };
     },
   });
-  const [outcome] = await handleOnce(orderStatusHandler, [updated(orderId, 'RESERVED')], cancelling);
+  const [outcome] = await handle([updated(orderId, 'RESERVED')], cancelling);
   assert.equal(hasChanged, true);
   assert.equal(outcome?.result, 'ignored');
   const { row, changes, events } = await history(orderId);
@@ -123,7 +130,7 @@ test('workers that race with duplicates and contradictions settle each order exa
   const batch = (from: number) => [
     ...new Map([...events.slice(from), ...events.slice(0, from)].slice(0, 120).map((event) => [event.id, event])).values(),
   ];
-  await Promise.all([0, 40, 80, 120].map((from) => handleOnce(orderStatusHandler, batch(from), db.command)));
+  await Promise.all([0, 40, 80, 120].map((from) => handle(batch(from), db.command)));
   for (const orderId of orders) {
     const { row, changes, events: said } = await history(orderId);
     assert.equal(row.version, 2);

@@ -1,5 +1,5 @@
 import type { EventEnvelope } from '../../shared/events/index.ts';
-import { applyInTurn, atVersion } from '../../shared/messaging/gate.ts';
+import { applyInTurn, atVersion, type Refusal } from '../../shared/messaging/gate.ts';
 import type { Handler, Outcome } from '../../shared/messaging/handler.ts';
 import { decideAnswer, type Change } from '../lifecycle/decide.ts';
 import { countChanges } from '../lifecycle/metrics.ts';
@@ -24,12 +24,16 @@ export const orderStatusHandler: Handler<'inventory.updated'> = {
   },
 };
 
+const UNFOUNDED: Refusal = { result: 'refused', reason: 'the ledger has no such answer to the order' };
+
 /** The order's version is the gate, and each change is a new one. */
-export function decide(events: readonly Updated[], { handled, orders }: Known, at: Date): { outcomes: Outcome[]; changes: Change[] } {
+export function decide(events: readonly Updated[], { handled, unfounded, orders }: Known, at: Date): { outcomes: Outcome[]; changes: Change[] } {
   const changes: Change[] = [];
   const versions = new Map<string, number>();
   const versionOf = ({ subject }: Updated) => versions.get(subject) ?? orders.get(subject)?.version;
-  const outcomes = applyInTurn(events, handled, atVersion(versionOf), (event): Outcome => {
+  const turn = atVersion(versionOf);
+  const founded: typeof turn = { refuse: (event) => (unfounded.has(event.id) ? UNFOUNDED : turn.refuse(event)) };
+  const outcomes = applyInTurn(events, handled, founded, (event): Outcome => {
     const order = orders.get(event.subject)!;
     const change = decideAnswer(order, event, at);
     if (!change) return { eventId: event.id, result: 'ignored', reason: `an order that is ${order.status} does not wait for stock that is ${event.data.outcome}` };

@@ -8,7 +8,7 @@ const config = Type.Object({
   SWEEP_SECONDS: Type.Integer({ minimum: 1, default: 10, description: 'how often to look for orders past their deadline, in seconds' }),
 });
 
-await runConsumerWorker('order-status', ['messaging', 'orders'], config, ({ config: env, writer, logger }) => ({
+await runConsumerWorker('order-status', ['messaging', 'orders', 'inventory'], config, ({ config: env, writer, logger }) => ({
   handler: orderStatusHandler,
   beside: runSweeper({ pool: writer, logger, deadlineSeconds: env.ORDER_DEADLINE_SECONDS, everyMs: env.SWEEP_SECONDS * 1_000 }),
 }));

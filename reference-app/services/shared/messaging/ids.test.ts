@@ -9,7 +9,7 @@ import { createNotificationHandler } from '../../notification-service/handler.ts
 import { orderStatusHandler } from '../../order-service/order-status/handler.ts';
 import { createStockHandler } from '../../stock-service/handler.ts';
 import { newEvent, newId, parseEnvelope, type EventEnvelope } from '../events/index.ts';
-import { silentLogger, startTestServer, type TestDatabase, type TestServer } from '../testing.ts';
+import { silentLogger, startTestServer, tellLedger, tellOrders, type TestDatabase, type TestServer } from '../testing.ts';
 import type { Handler } from './handler.ts';
 import { handleOnce } from './inbox.ts';
 
@@ -28,7 +28,8 @@ function history() {
   const at = new Date().toISOString();
   const said = { orderId, customerId: 'c' };
   const items = [{ sku: 'A', quantity: 1 }];
-  const change = { old: items, new: [{ sku: 'A', quantity: 2 }], changed: [{ sku: 'A', from: 1, to: 2 }] };
+  // All is said at once here, so the items stay.
+  const change = { old: items, new: items, changed: [{ sku: 'A', from: 1, to: 2 }] };
   const common = { source: '/test', subject: orderId, cause: { id: newId() } };
   const created = newEvent({ ...common, type: 'order.created', sequence: 1, data: { ...said, items, createdAt: at } });
   const stock = { orderId, lines: [{ sku: 'A', requested: 1, available: 9 }], sufficient: true, asOf: at };
@@ -58,7 +59,8 @@ const cases: [name: string, handler: () => unknown, eventsOf: (all: ReturnType<t
 for (const [name, handler, eventsOf] of cases) {
   test(`${name}: an id in capitals is the same event of the same order`, async () => {
     const all = history();
-    await db.admin.query('INSERT INTO orders.orders (order_id, customer_id, status, version) VALUES ($1, \'c\', \'PENDING\', 1)', [all.orderId]);
+    await tellOrders(db.admin, name === 'order-status' ? [all.created] : [all.created, all.confirmed, all.requested, all.updated]);
+    await tellLedger(db.admin, name === 'order-status' ? [all.reserved] : []);
     const events = eventsOf(all);
     const handle = async (batch: EventEnvelope[]) => {
       const outcomes = await handleOnce(handler() as Handler, batch, db.command);
