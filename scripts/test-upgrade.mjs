@@ -61,8 +61,8 @@ function makeNextVersion(assembly, folder) {
 }
 
 /** Reads accepted orders until it is stopped. */
-function keepReading(url, newest) {
-  const client = httpClient(url);
+function keepReading({ readUrl: url, token }, newest) {
+  const client = httpClient(url, { token });
   const failures = [];
   let reads = 0;
   let stopped = false;
@@ -101,8 +101,8 @@ async function upgrade(folder) {
   const stop = new AbortController();
   let accepted = 0;
   let newest;
-  const stopReading = keepReading(pipeline.readUrl, () => newest);
-  const client = httpClient(pipeline.writeUrl);
+  const stopReading = keepReading(pipeline, () => newest);
+  const client = httpClient(pipeline.writeUrl, { token: pipeline.token });
   const fed = feed({
     orders: randomOrders(ORDERS, 1), rate: RATE, client, signal: stop.signal, onAccepted: ({ orderId }) => { accepted++; newest = orderId; },
   });

@@ -7,6 +7,8 @@ import { randomOrders, readSampleOrders } from './orders.ts';
 /** Feeds in a thread of its own, because this one serves the queues and the bus: its work would count as the API's latency. */
 export interface ThreadedFeed {
   readonly url: string;
+  /** @default - none */
+  readonly token?: string | undefined;
   readonly rate: number;
   /** Random orders; the sample orders of the data file without it. */
   readonly random?: { readonly count: number; readonly seed: number };
@@ -35,10 +37,10 @@ export async function feedApart(plan: ThreadedFeed, signal: AbortSignal, onAccep
 
 if (!isMainThread && parentPort && (workerData as Partial<ThreadedFeed> | null)?.url !== undefined) {
   const port = parentPort;
-  const { url, rate, random } = workerData as ThreadedFeed;
+  const { url, token, rate, random } = workerData as ThreadedFeed;
   const stop = new AbortController();
   port.on('message', () => stop.abort());
-  const client = httpClient(url);
+  const client = httpClient(url, { token });
   const orders = random ? randomOrders(random.count, random.seed) : readSampleOrders();
   const send = (message: Message) => port.postMessage(message);
   // A message for each would cost the other thread more than the news is worth.

@@ -19,18 +19,27 @@ export interface HttpClient {
   close(): void;
 }
 
+export interface HttpClientOptions {
+  /** Sent with every request as a bearer token. @default - none */
+  readonly token?: string | undefined;
+  /** @default 256 */
+  readonly maxConnections?: number;
+}
+
 /** HTTP over kept-alive connections. Plain node:http, since a load generator must cost less than its target. */
-export function httpClient(baseUrl: string, maxConnections = 256): HttpClient {
+export function httpClient(baseUrl: string, { token, maxConnections = 256 }: HttpClientOptions = {}): HttpClient {
   const { protocol, hostname, port, pathname } = new URL(baseUrl);
   const tls = protocol === 'https:';
   const options = { keepAlive: true, maxSockets: maxConnections, scheduling: 'lifo' } as const;
   const agent = tls ? new AgentTls(options) : new Agent(options);
+  const always = token === undefined ? {} : { authorization: `Bearer ${token}` };
   const prefix = pathname.replace(/\/$/, '');
   return {
     send(method, path, { body, headers = {}, timeoutMs = 10_000 } = {}) {
       return new Promise((resolve, reject) => {
         const content = body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
-        const target: RequestOptions = { hostname, port, method, path: prefix + path, agent, headers: { ...content, ...headers } };
+        const all = { ...always, ...content, ...headers };
+        const target: RequestOptions = { hostname, port, method, path: prefix + path, agent, headers: all };
         const sent = (tls ? requestTls : request)(target, (answer) => {
           const chunks: Buffer[] = [];
           answer.on('data', (chunk: Buffer) => chunks.push(chunk));

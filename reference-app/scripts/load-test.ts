@@ -25,7 +25,8 @@ Usage: API_URL=http://… npx node reference-app/scripts/load-test.ts [options]
 
 Environment
   API_URL              base address of the write API, such as that of the load balancer
-  API_TOKEN            sent as a bearer token if set
+  API_TOKEN            sent as a bearer token if set; it needs the scope orders.operate, as the orders are of many customers.
+                       npm start prints one for the local run
 
 Orders are sent on time whatever the answers take (open loop), and latency counts from the intended send time, so a system
 that falls behind can't hide it. Nothing is sent twice. The exit code is 0 if every answer was 202, 1 if not, 2 for wrong usage.
@@ -111,7 +112,7 @@ async function load(options: LoadOptions, client: HttpClient, signal: AbortSigna
   const latencies: number[] = [];
   const started = performance.now();
   await openLoop(randomOrders(options.count, options.seed, catalog), options.rate, async ({ body }, intended, index) => {
-    const headers = { 'idempotency-key': `load-${run}-${index}`, ...(options.token && { authorization: `Bearer ${options.token}` }) };
+    const headers = { 'idempotency-key': `load-${run}-${index}` };
     const answer = await client
       .send('POST', options.path, { body: JSON.stringify(body), headers, timeoutMs: options.timeoutMs })
       .then(({ status }) => String(status), (error: Error & { code?: string }) => error.code ?? error.message);
@@ -141,7 +142,7 @@ async function main(): Promise<number> {
   }
   const stop = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
-  const client = httpClient(options.url, options.connections);
+  const client = httpClient(options.url, { token: options.token, maxConnections: options.connections });
   const report = await load(options, client, stop.signal).finally(() => client.close());
   if (options.json) {
     console.log(JSON.stringify(report));

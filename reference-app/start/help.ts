@@ -26,6 +26,7 @@ What runs
                        one for each. With --failover, with more replicas and on a stack of your own they are separate
                                                                                    [shared with fewer than 4 cores]
   --endpoint NAME=URL  the address of a service that runs elsewhere, such as dynamodb=http://127.0.0.1:8000; may be repeated
+  --open               the APIs take every request; without it they take those with a token of the local issuer
   --data DIR           folder of databases, queues, archives and logs              [.local; .local/NAME for other profiles]
   --fresh              delete the data of earlier runs in that folder first; without it their data is kept
 
@@ -40,7 +41,7 @@ Orders
 
 Addresses (all on 127.0.0.1)
 ${named.flatMap(portLines).join('\n')}
-  --port NAME=PORT     port of a workload by name, or of sqs, eventbridge, secretsmanager, writer, reader; may be repeated
+  --port NAME=PORT     port of a workload by name, or of sqs, eventbridge, secretsmanager, issuer, writer, reader; may be repeated
 
 Output
   --json               the summary as one JSON object on standard output; progress goes to standard error

@@ -87,6 +87,7 @@ async function startRun(
     signal,
     dataDir: options.dataDir,
     fresh: options.fresh,
+    open: options.open,
     without: options.without,
     ports: options.ports,
     otherEndpoints: options.endpoints,

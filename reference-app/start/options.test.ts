@@ -7,7 +7,7 @@ import { loadProfiles } from '../profiles/index.ts';
 
 const profiles = await loadProfiles();
 const parse = (...args: string[]) => parseCommand(args, profiles, '/repo', '/home/me');
-const DEFAULTS = { seed: 1, exit: false, fresh: false, json: false, without: [], ports: {}, endpoints: {} };
+const DEFAULTS = { seed: 1, exit: false, fresh: false, json: false, open: false, without: [], ports: {}, endpoints: {} };
 
 function options(...args: string[]) {
   const command = parse(...args);
@@ -25,7 +25,7 @@ test('each profile keeps its data in a folder of its own', () => {
 
 test('every option arrives, paths from where the command was typed', () => {
   assert.deepEqual(
-    options('--orders', '1000', '--rate=200.5', '--seed', '7', '--exit', '--fresh', '--json', '--data', 'd', '--app', '../cdk.out',
+    options('--orders', '1000', '--rate=200.5', '--seed', '7', '--exit', '--fresh', '--json', '--open', '--data', 'd', '--app', '../cdk.out',
       '--stack', 'A', '--stack', 'B', '--replicas', '3', '--processes', 'separate', '--cpu-profile', 'p', '--port', 'writer=5432', '--write-port', '3000', '--read-port', '0',
       '--without', 'a', '--without', 'b', '--endpoint', 'dynamodb=http://127.0.0.1:8000', '--endpoint', 'kinesis=http://127.0.0.1:8001', '--failover', 'asynchronous'),
     {
@@ -37,6 +37,7 @@ test('every option arrives, paths from where the command was typed', () => {
       exit: true,
       fresh: true,
       json: true,
+      open: true,
       dataDir: '/home/me/d',
       assemblyDir: '/home/cdk.out',
       stacks: ['A', 'B'],
@@ -102,7 +103,7 @@ test('workloads share a process with fewer than four cores, unless something els
 
 test('the help has every option, every profile and no line that is too long', () => {
   const help = helpText(profiles);
-  const names = 'profile cpu-profile orders rate seed failover exit fresh json data app stack without endpoint replicas processes port write-port read-port help version';
+  const names = 'profile cpu-profile orders rate seed failover exit fresh json open data app stack without endpoint replicas processes port write-port read-port help version';
   for (const name of names.split(' ')) assert.match(help, new RegExp(`--${name}\\b`));
   for (const [name, profile] of profiles) {
     assert.ok(help.includes(`The profile ${name}`) && help.includes(profile.description) && help.includes(profile.defaults.orders), name);

@@ -16,6 +16,8 @@ const LEAST_FOR_FAILOVER = 100;
 /** One process for all workloads that can share one, or one for each. */
 export type Processes = 'shared' | 'separate';
 
+type Flags = Pick<StartOptions, 'exit' | 'fresh' | 'json' | 'open'>;
+
 /** Options of `npm start`. */
 export interface StartOptions {
   /** The name of the profile. */
@@ -30,6 +32,8 @@ export interface StartOptions {
   readonly exit: boolean;
   readonly fresh: boolean;
   readonly json: boolean;
+  /** The APIs take every request, with or without a token. */
+  readonly open: boolean;
   readonly dataDir: string;
   /** The folder for CPU profiles. @default - no CPU profiles */
   readonly cpuProfileDir?: string;
@@ -60,6 +64,7 @@ export function parseCommand(args: readonly string[], profiles: Profiles, root: 
       'exit': { type: 'boolean' },
       'fresh': { type: 'boolean' },
       'json': { type: 'boolean' },
+      'open': { type: 'boolean' },
       'data': { type: 'string' },
       'app': { type: 'string' },
       'stack': { type: 'string', multiple: true },
@@ -88,9 +93,7 @@ export function parseCommand(args: readonly string[], profiles: Profiles, root: 
       ...(values.rate !== undefined && { rate: positive('rate', values.rate, HIGHEST_RATE) }),
       seed: integer('seed', values.seed ?? '1', 0, 2 ** 32 - 1),
       ...failoverOf(values, name, profile),
-      exit: values.exit ?? false,
-      fresh: values.fresh ?? false,
-      json: values.json ?? false,
+      ...flagsOf(values),
       dataDir: values.data === undefined ? join(root, '.local', ...(name === DEFAULT_PROFILE ? [] : [name])) : resolve(cwd, values.data),
       ...(values.app !== undefined && { assemblyDir: resolve(cwd, values.app) }),
       ...(values.stack !== undefined && { stacks: values.stack }),
@@ -108,6 +111,10 @@ export function parseCommand(args: readonly string[], profiles: Profiles, root: 
 export function sharesProcess({ processes, replicas = 1, failover }: Pick<StartOptions, 'processes' | 'replicas' | 'failover'>, cores: number): boolean {
   if (processes !== undefined) return processes === 'shared';
   return cores < CORES_FOR_PROCESSES && replicas === 1 && failover === undefined;
+}
+
+function flagsOf({ exit = false, fresh = false, json = false, open = false }: Partial<Flags>): Flags {
+  return { exit, fresh, json, open };
 }
 
 function processesOf({ processes, replicas }: { readonly processes?: string; readonly replicas?: string }): Pick<StartOptions, 'processes'> {

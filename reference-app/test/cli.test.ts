@@ -76,13 +76,13 @@ describe('npm start', { timeout: 300_000 }, () => {
   };
 
   test('unattended: feeds, checks, ends with 0, and its JSON is all that stands on standard output', async () => {
-    const run = cli('--data', data('unattended'), '--orders', '60', '--rate', '60', '--seed', '9', '--exit', '--json');
+    const run = cli('--data', data('unattended'), '--orders', '60', '--rate', '60', '--seed', '9', '--exit', '--json', '--open');
     assert.equal(await run.exited, 0, run.err());
     const summary = JSON.parse(run.out()) as Summary;
     assert.equal(summary.ok, true);
     assert.equal(summary.orders.accepted, 60);
     assert.deepEqual(summary.invariants.map(({ id, ok }) => [id, ok]), ['I1', 'I3', 'I4', 'I5', 'I6', 'I7', 'I8', 'I9', 'I10', 'I11'].map((id) => [id, true]));
-    for (const words of ['synthesize the reference app', 'Start PostgreSQL', 'Start the workloads', 'confirmed', '✓ I11', 'Stop the workloads', 'Stop PostgreSQL']) {
+    for (const words of ['synthesize the reference app', 'Start PostgreSQL', 'Start the workloads', 'confirmed', '✓ I11', 'The APIs are open (--open)', 'Stop the workloads', 'Stop PostgreSQL']) {
       assert.ok(run.err().includes(words), `${words} in\n${run.err()}`);
     }
     // eslint-disable-next-line no-control-regex
@@ -116,13 +116,16 @@ describe('npm start', { timeout: 300_000 }, () => {
 
     // Every line that it gives to paste works; by fetch, since not every machine has curl.
     const lines = run.out().split('\n').filter((line) => line.trimStart().startsWith('curl '));
-    assert.equal(lines.length, 8);
+    assert.equal(lines.length, 9);
+    const authorization = `Bearer ${/^ {2}TOKEN=(\S+)$/m.exec(run.out())![1]}`;
     const statuses = await Promise.all(lines.map(async (line) => {
       const [, url] = /'?(http:\/\/[^' ]+)/.exec(line)!;
       const body = /-d '([^']+)'/.exec(line)?.[1];
-      return (body === undefined ? await get(url!) : await post(url!, body)).status;
+      const headers: Record<string, string> = line.includes('"Authorization: Bearer $TOKEN"') ? { authorization } : {};
+      return (body === undefined ? await get(url!, headers) : await post(url!, body, headers)).status;
     }));
-    assert.deepEqual(statuses, [202, 202, 202, 400, 200, 200, 200, 200]);
+    // The last line gets a token of its own.
+    assert.deepEqual(statuses, [202, 202, 202, 400, 200, 200, 200, 200, 401]);
     assert.ok(lines[0]!.includes(`127.0.0.1:${writePort}/api/orders`) && lines[4]!.includes(`127.0.0.1:${readPort}/orders`));
 
     run.child.kill('SIGINT');

@@ -7,10 +7,9 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { isAlive } from 'cdk-local-run/processes/identity';
 import { synthesizeReferenceApp } from './assembly.ts';
-import { assertAllTrue, deadLettersOf, failedIds, failedReceives, get, post, putEvent, scratch, startSystem, until } from './system.ts';
+import { assertAllTrue, deadLettersOf, failedIds, failedReceives, putEvent, scratch, startSystem, until } from './system.ts';
 import type { System } from './system.ts';
 import { feed } from '../load/feed.ts';
-import { httpClient } from '../load/http-client.ts';
 import { randomOrders, readSampleOrders } from '../load/orders.ts';
 import { deadLetters } from '../profiles/queues.ts';
 
@@ -36,6 +35,8 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
 
   const write = (path: string) => system.pipeline.writeUrl + path;
   const read = (path: string) => system.pipeline.readUrl + path;
+  const get: System['get'] = (...request) => system.get(...request);
+  const post: System['post'] = (...request) => system.post(...request);
   const terminal = async (orderId: string) =>
     until(`order ${orderId} is decided`, () => get(read(`/orders/${orderId}`)), ({ json }) => json.status !== 'PENDING');
 
@@ -44,7 +45,7 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
   });
 
   test('the sample orders end as their file says', async () => {
-    const client = httpClient(system.pipeline.writeUrl);
+    const client = system.client();
     const samples = readSampleOrders();
     const fed = await feed({ orders: samples, rate: 100, client });
     client.close();
@@ -92,7 +93,7 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
   });
 
   test('updates and cancels an order; its timeline shows each step with its cause, and its stock goes out and comes back', async () => {
-    const client = httpClient(system.pipeline.writeUrl);
+    const client = system.client();
     const stock = async (sku: string) => (await get(read(`/inventory/${sku}`))).json;
     const before = await stock('SKU-124');
     const { json: { orderId } } = await post(write('/orders'), { customerId: 'seed-3', items: [{ sku: 'SKU-124', quantity: 1 }] });
@@ -202,10 +203,25 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
     assert.ok(summary.endToEndMs.p50! > 0 && summary.endToEndMs.p99! >= summary.endToEndMs.p50!);
   });
 
+  test('nobody comes in without a token, a customer sees their own orders only, and the issuer can take another key', async () => {
+    assert.deepEqual([(await fetch(read('/orders'))).status, (await fetch(write('/orders'), { method: 'POST', body: 'x' })).status], [401, 401]);
+    const { issuer } = system.run;
+    await issuer.rotate();
+    const scope = 'orders.read orders.write';
+    const [mine, theirs] = await Promise.all(['jane', 'john'].map(async (subject) => ({ authorization: `Bearer ${await issuer.token({ subject, scope })}` })));
+    const placed = await post(write('/api/orders'), { items: [{ sku: 'SKU-128', quantity: 1 }] }, mine);
+    assert.equal(placed.status, 202, 'the customer is that of the token');
+    const shown = read(`/orders/${placed.json.orderId}`);
+    assert.deepEqual([(await get(shown, mine)).json.customerId, (await get(shown, theirs)).status, (await get(shown)).status], ['jane', 404, 200]);
+    assert.deepEqual((await get(read('/orders'), theirs)).json.orders, []);
+    const readOnly = { authorization: `Bearer ${await issuer.token({ subject: 'jane', scope: 'orders.read' })}` };
+    assert.equal((await post(write('/orders'), SEED_4, readOnly)).status, 403);
+  });
+
   test('the load test runs against it', async () => {
     const script = fileURLToPath(new URL('../scripts/load-test.ts', import.meta.url));
     const { stdout } = await promisify(execFile)(process.execPath, [script, '--orders', '50', '--rate', '100', '--json'], {
-      env: { PATH: process.env.PATH, API_URL: system.pipeline.writeUrl },
+      env: { PATH: process.env.PATH, API_URL: system.pipeline.writeUrl, API_TOKEN: system.pipeline.token },
     });
     assert.deepEqual((JSON.parse(stdout) as { answers: object }).answers, { 202: 50 });
   });
@@ -247,7 +263,7 @@ describe('the reference app, synthesized and run', { timeout: 300_000 }, () => {
     const restarts = new Map(system.run.workloads.map((service) => [service.name, service.restarts()]));
     // As many orders as the killings take, and a few more.
     const stop = new AbortController();
-    const client = httpClient(system.pipeline.writeUrl);
+    const client = system.client();
     const feeding = feed({ orders: randomOrders(100_000, 3), rate: 40, client, signal: stop.signal });
     for (const { name, replica } of targets) {
       const pid = system.run.kill(name, 'SIGKILL', replica);

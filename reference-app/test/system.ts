@@ -11,6 +11,7 @@ import type { InvariantResult } from '../invariants/invariants.ts';
 import { feed } from '../load/feed.ts';
 import type { FeedResult } from '../load/feed.ts';
 import { httpClient } from '../load/http-client.ts';
+import type { HttpClient } from '../load/http-client.ts';
 import { randomOrders } from '../load/orders.ts';
 import { openPipeline } from '../profiles/order-pipeline/pipeline.ts';
 import type { Pipeline } from '../profiles/order-pipeline/pipeline.ts';
@@ -20,6 +21,11 @@ export interface System {
   readonly pipeline: Pipeline;
   /** To the replica. */
   readonly reader: pg.Pool;
+  /** Both as an operator. */
+  readonly get: typeof get;
+  readonly post: typeof post;
+  /** Of the write API, as an operator. */
+  client(): HttpClient;
   feed(count: number, rate: number, seed?: number): Promise<FeedResult>;
   stop(): Promise<void>;
 }
@@ -36,12 +42,17 @@ export async function startSystem(assemblyDir: string, dataDir: string): Promise
   assert.ok(pipeline && run.database?.reader, 'the reference app has APIs, a database and a replica');
   const reader = new pg.Pool({ ...run.database.reader, max: 2 });
   reader.on('error', () => undefined);
+  const { writeUrl, token } = pipeline;
+  const authorized = (headers: Record<string, string> = {}) => ({ authorization: `Bearer ${token}`, ...headers });
   return {
     run,
     pipeline,
     reader,
+    client: () => httpClient(writeUrl, { token }),
+    get: (url, headers) => get(url, authorized(headers)),
+    post: (url, body, headers) => post(url, body, authorized(headers)),
     async feed(count, rate, seed = 1) {
-      const client = httpClient(pipeline.writeUrl);
+      const client = httpClient(writeUrl, { token });
       try {
         return await feed({ orders: randomOrders(count, seed), rate, client });
       } finally {

@@ -17,12 +17,15 @@ import type { Summary } from './summary.ts';
 /** The names of the APIs, as in `--port NAME=PORT`. */
 const WRITE_API = 'api-write-service';
 const READ_API = 'api-read-service';
+const TOKEN_SECONDS = 30 * 24 * 60 * 60;
 
 /** A local run of the order pipeline. */
 export interface Pipeline {
   readonly run: LocalRun;
   readonly writeUrl: string;
   readonly readUrl: string;
+  /** Of an operator, for 30 days. Undefined when the APIs are open. */
+  readonly token: string | undefined;
   /** Connections to the writer, as its superuser. */
   readonly database: pg.Pool;
   readonly subscriptions: readonly Subscription[];
@@ -36,6 +39,7 @@ export interface Pipeline {
 
 /** Returns undefined when the run is one of other stacks: with other APIs, or with another database schema. */
 export async function openPipeline(run: LocalRun, fresh: boolean): Promise<Pipeline | undefined> {
+  const { issuer } = run;
   const writeUrl = run.workloads.find(({ name }) => name === WRITE_API)?.urls[0];
   const readUrl = run.workloads.find(({ name }) => name === READ_API)?.urls[0];
   if (!run.database || writeUrl === undefined || readUrl === undefined) return undefined;
@@ -48,6 +52,8 @@ export async function openPipeline(run: LocalRun, fresh: boolean): Promise<Pipel
     await database.end();
     return undefined;
   }
+  const token = issuer.url === undefined ? undefined
+    : await issuer.token({ subject: 'operator', scope: 'orders.operate', expiresInSeconds: TOKEN_SECONDS });
   const cursor = (await database.query<Position>(RELAY_CURSOR)).rows[0] ?? { xid: '0', id: '0' };
   const subscriptions = rememberBeginnings(run.dataDir, routesOf(run), cursor, fresh);
 
@@ -63,6 +69,7 @@ export async function openPipeline(run: LocalRun, fresh: boolean): Promise<Pipel
     run,
     writeUrl,
     readUrl,
+    token,
     database,
     subscriptions,
     checkInvariants: check,

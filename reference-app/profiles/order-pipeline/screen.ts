@@ -1,3 +1,4 @@
+import { tokenCommand } from 'cdk-local-run/cli/report';
 import type { Screen } from 'cdk-local-run/cli/screen';
 import type { InvariantResult } from '../../invariants/invariants.ts';
 import type { FeedResult } from '../../load/feed.ts';
@@ -101,22 +102,31 @@ function printInvariants(out: Screen, invariants: readonly InvariantResult[]): v
   }
 }
 
-/** Lines to paste; each works as it stands. */
-export function examplesOf({ writeUrl, readUrl }: Pipeline, orderId?: string): Example[] {
-  const post = (path: string, body: object) => `curl -i ${writeUrl}${path} -H 'Content-Type: application/json' -d '${JSON.stringify(body)}'`;
+/** Lines to paste. The first one sets a token, if the APIs ask for one; the others work as they stand. */
+export function examplesOf({ run, writeUrl, readUrl, token }: Pipeline, orderId?: string): Example[] {
+  const operator = token === undefined ? '' : ' -H "Authorization: Bearer $TOKEN"';
+  const post = (path: string, body: object) =>
+    `curl -i ${writeUrl}${path}${operator} -H 'Content-Type: application/json' -d '${JSON.stringify(body)}'`;
   const twice = post('/orders', { customerId: 'cust-123', items: [{ sku: 'SKU-111', quantity: 1 }] });
-  const examples: Example[] = [
+  const { url: issuerUrl } = run.issuer;
+  return [
+    ...token === undefined ? [] : [{ title: 'a token of an operator, for 30 days, for the lines below', line: `TOKEN=${token}` }],
     { title: 'place an order', line: post('/api/orders', { customerId: 'cust-123', items: [{ sku: 'SKU-123', quantity: 2 }] }) },
     { title: 'in snake case', line: post('/api/orders', { customer_id: 'cust-101', items: [{ product_id: 'prod-1', quantity: 2 }] }) },
     { title: 'the same order twice is one order', line: `${twice} -H 'Idempotency-Key: tea-time'` },
     { title: 'bad input is reported by field', line: post('/orders', { customerId: 'cust-123', items: [{ sku: 'SKU-123', quantity: 0 }] }) },
-    { title: 'orders of a customer', line: `curl '${readUrl}/orders?customerId=cust-123&limit=5'` },
-    { title: 'stock of a product', line: `curl ${readUrl}/api/inventory/SKU-123` },
+    { title: 'orders of a customer', line: `curl '${readUrl}/orders?customerId=cust-123&limit=5'${operator}` },
+    { title: 'stock of a product', line: `curl ${readUrl}/api/inventory/SKU-123${operator}` },
+    ...orderId === undefined ? [] : [
+      { title: 'an order', line: `curl -i ${readUrl}/orders/${orderId}${operator}` },
+      { title: 'and how it came there', line: `curl ${readUrl}/orders/${orderId}/timeline${operator}` },
+    ],
+    ...issuerUrl === undefined ? [] : [
+      { title: 'as a customer, with a token of its own: no order of another one is there', line: asCustomer(`${readUrl}/orders`, issuerUrl) },
+    ],
   ];
-  if (orderId === undefined) return examples;
-  return [
-    ...examples,
-    { title: 'an order', line: `curl -i ${readUrl}/orders/${orderId}` },
-    { title: 'and how it came there', line: `curl ${readUrl}/orders/${orderId}/timeline` },
-  ];
+}
+
+function asCustomer(url: string, issuerUrl: string): string {
+  return `curl ${url} -H "Authorization: Bearer $(${tokenCommand(issuerUrl, 'cust-123', 'orders.read orders.write')})"`;
 }

@@ -46,11 +46,13 @@ export async function openSystem(run: LocalRun, { fresh }: OpenOptions): Promise
   };
 }
 
-async function feedSamples({ writeUrl, database }: Pipeline, { rate }: FeedPlan, out: Screen, signal: AbortSignal): Promise<FeedResult> {
+async function feedSamples(
+  { writeUrl, token, database }: Pipeline, { rate }: FeedPlan, out: Screen, signal: AbortSignal,
+): Promise<FeedResult> {
   const samples = readSampleOrders();
   out.line(`${out.paint('bold', `${samples.length} sample orders`)} (times of the steps count from acceptance)`);
   const journeys = new Journeys(out, database);
-  const fed = await feedApart({ url: writeUrl, rate }, signal, (order) => journeys.add(order));
+  const fed = await feedApart({ url: writeUrl, token, rate }, signal, (order) => journeys.add(order));
   await journeys.settled(signal.aborted ? 0 : JOURNEYS_MS);
   for (const { reason, planned } of [...fed.refused, ...fed.unanswered]) {
     out.line(out.paint('red', `not accepted: ${JSON.stringify(planned.body)}: ${reason}`));
@@ -59,7 +61,7 @@ async function feedSamples({ writeUrl, database }: Pipeline, { rate }: FeedPlan,
 }
 
 async function feedRandom(
-  { writeUrl }: Pipeline, plan: FeedPlan, out: Screen, signal: AbortSignal, drill: FailoverDrill | undefined,
+  { writeUrl, token }: Pipeline, plan: FeedPlan, out: Screen, signal: AbortSignal, drill: FailoverDrill | undefined,
 ): Promise<FeedResult> {
   const { orders: count = 0, rate, seed, onOrder } = plan;
   out.line(`${out.paint('bold', `${count} random orders`)} at ${rate} per second, seed ${seed}`);
@@ -67,7 +69,7 @@ async function feedRandom(
   let accepted = 0;
   const end = periodically(out, () => `  ${accepted} of ${count} accepted, ${seconds(performance.now() - started)}`);
   try {
-    return await feedApart({ url: writeUrl, rate, random: { count, seed } }, signal, () => {
+    return await feedApart({ url: writeUrl, token, rate, random: { count, seed } }, signal, () => {
       accepted++;
       onOrder?.();
       drill?.accepted();
