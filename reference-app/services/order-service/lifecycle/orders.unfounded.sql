@@ -2,7 +2,7 @@
 -- order became p_statuses[i], by the event p_event_ids[i] (NULL: this one only answers it), and its items are p_items[i], a line each as JSON, sorted
 -- (empty: it names none). For consumers, who may not look into these tables: an order was written in the transaction that published its event.
 -- Items can be compared as long as the event was not handled: an update becomes the items of an order only when the inventory has answered it, and
--- what an update asks for is forgotten when it is over; then nothing is said about them.
+-- what an update asks for is forgotten when it is over, and then nothing is said about them.
 CREATE OR REPLACE FUNCTION orders.unfounded(
   p_order_ids uuid[], p_versions bigint[], p_event_ids uuid[], p_statuses text[], p_items text, OUT events int[], OUT causes text[])
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -13,7 +13,7 @@ BEGIN
     SELECT e.event, CASE
              WHEN c.order_id IS NULL THEN 'absent'
              WHEN c.event_id <> e.event_id OR c.to_status <> e.status THEN 'other-change'
-             WHEN e.items <> '' AND e.items::jsonb <> CASE WHEN e.status = 'UPDATE_PENDING' THEN o.requested ELSE o.items END THEN 'other-items'
+             WHEN e.items <> '' AND e.items::jsonb <> CASE WHEN e.status <> 'UPDATE_PENDING' THEN o.items WHEN o.version = e.version THEN o.requested END THEN 'other-items'
            END AS cause
     FROM (SELECT generate_subscripts(p_order_ids, 1), unnest(p_order_ids), unnest(p_versions), unnest(p_event_ids), unnest(p_statuses),
                  unnest(string_to_array(p_items, E'\n'))) AS e (event, order_id, version, event_id, status, items)
