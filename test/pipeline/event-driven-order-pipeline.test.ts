@@ -101,16 +101,28 @@ const commandSide = {
   EVENT_SOURCE: 'com.example.orders',
   AWS_REGION: '${AWS::Region}',
 };
+const signing = { EVENT_SIGNING_SECRET_ARN: '${PipelineEventSigningKey2CBC1D88}' };
+const readKey = {
+  Effect: 'Allow',
+  Action: ['secretsmanager:GetSecretValue', 'secretsmanager:DescribeSecret'],
+  Resource: { Ref: 'PipelineEventSigningKey2CBC1D88' },
+};
 const querySide = { ...commandSide, DB_SECRET_ARN: expect.stringMatching(/^\$\{PipelineDatabaseQuerySecret/) };
 
 describe('services', () => {
   test('find the database, the bus and their own name in the environment', () => {
     pipelineOf();
     const template = Template.fromStack(stack);
-    expect(environmentOf(manifestOf(template, 'Deployment', 'command-api'))).toEqual({ ...commandSide, SERVICE_NAME: 'command-api', PORT: '3000' });
-    expect(environmentOf(manifestOf(template, 'Deployment', 'query-api'))).toEqual({ ...querySide, SERVICE_NAME: 'query-api', PORT: '3001' });
-    expect(environmentOf(manifestOf(template, 'Deployment', 'outbox-relay'))).toEqual({
-      ...commandSide, SERVICE_NAME: 'outbox-relay', PORT: '8080', METRICS_NAMESPACE: 'OrderPipeline', METRICS_PIPELINE: expect.stringMatching(/^ShopPipeline/),
+    const environment = (name: string) => environmentOf(manifestOf(template, 'Deployment', name));
+    expect(environment('command-api')).toEqual({ ...commandSide, SERVICE_NAME: 'command-api', PORT: '3000', MANAGEMENT_PORT: '8080' });
+    expect(environment('query-api')).toEqual({ ...querySide, SERVICE_NAME: 'query-api', PORT: '3001', MANAGEMENT_PORT: '8080' });
+    expect(environment('outbox-relay')).toEqual({
+      ...commandSide,
+      ...signing,
+      SERVICE_NAME: 'outbox-relay',
+      PORT: '8080',
+      METRICS_NAMESPACE: 'OrderPipeline',
+      METRICS_PIPELINE: expect.stringMatching(/^ShopPipeline/),
     });
   });
 
@@ -132,6 +144,7 @@ describe('services', () => {
     expect(statementsOf(template, /OutboxRelayRole/)).toEqual([
       readSecret(/CommandSecret/),
       { Effect: 'Allow', Action: 'events:PutEvents', Resource: { 'Fn::GetAtt': [expect.stringMatching(/^PipelineTransportBusEventBus/), 'Arn'] } },
+      readKey,
       expect.objectContaining({ Action: 'cloudwatch:PutMetricData' }),
     ]);
   });
@@ -365,7 +378,11 @@ describe('consumers', () => {
     const { EVENT_BUS_NAME: _bus, EVENT_SOURCE: _source, ...command } = commandSide;
     const query = { ...command, DB_SECRET_ARN: querySide.DB_SECRET_ARN };
     const own = (name: string) => ({
-      SERVICE_NAME: name, PORT: '8080', LOG_LEVEL: 'debug', QUEUE_URL: expect.stringMatching(new RegExp(`^\\$\\{PipelineConsumers${name}Queue`, 'i')),
+      ...signing,
+      SERVICE_NAME: name,
+      PORT: '8080',
+      LOG_LEVEL: 'debug',
+      QUEUE_URL: expect.stringMatching(new RegExp(`^\\$\\{PipelineConsumers${name}Queue`, 'i')),
     });
     expect(environmentOf(manifestOf(template, 'Deployment', 'stock'))).toEqual({ ...command, ...own('stock') });
     expect(environmentOf(manifestOf(template, 'Deployment', 'report'))).toEqual({ ...query, ...own('report') });
@@ -375,8 +392,9 @@ describe('consumers', () => {
 
     const actions = (role: RegExp) => statementsOf(template, role).flatMap(s => (s as { Action: string | string[] }).Action).sort();
     const consuming = ['sqs:ChangeMessageVisibility', 'sqs:DeleteMessage', 'sqs:GetQueueAttributes', 'sqs:ReceiveMessage'];
-    expect(actions(/StockWorkloadRole/)).toEqual(['secretsmanager:GetSecretValue', ...consuming]);
-    expect(actions(/MailWorkloadRole/)).toEqual(consuming);
+    const verifying = ['secretsmanager:DescribeSecret', 'secretsmanager:GetSecretValue'];
+    expect(actions(/StockWorkloadRole/)).toEqual([...verifying, 'secretsmanager:GetSecretValue', ...consuming]);
+    expect(actions(/MailWorkloadRole/)).toEqual([...verifying, ...consuming]);
     expect(pipeline.consumers.map(c => (c as BufferedEventConsumer).node.path)).toEqual(['Stock', 'Report', 'Mail'].map(id => `Shop/Pipeline/Consumers/${id}`));
   });
 
@@ -524,14 +542,14 @@ describe('every service is optional', () => {
           egressPorts: [9098],
           allowPublish: (publisher) => subscribed.push((publisher as KubernetesWorkload).serviceName),
           addSubscription: (consumers, id, options) => {
-            subscribed.push(`${id} ${options.events} ${options.environment}`);
+            subscribed.push(`${id} ${options.events} ${Object.keys(options.environment ?? {})}`);
             return new BufferedEventConsumer(consumers, id, { eventPattern: { source: ['x'] }, target: options.target });
           },
         }),
       },
     });
     pipeline.addConsumer('Mail', { events: ['order.confirmed'], target: consume() });
-    expect(subscribed).toEqual(['outbox-relay', 'Mail order.confirmed undefined']);
+    expect(subscribed).toEqual(['outbox-relay', 'Mail order.confirmed EVENT_SIGNING_SECRET_ARN']);
     expect(pipeline.eventBus).toBeUndefined();
     const template = Template.fromStack(stack);
     expect(manifestOf(template, 'NetworkPolicy', 'outbox-relay').spec.egress[1].ports.map(({ port }: { port: number }) => port)).toEqual([443, 5433, 9098]);

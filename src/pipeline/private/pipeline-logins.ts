@@ -22,7 +22,7 @@ export class PipelineLogins {
    * @param given the logins that exist, by workload
    */
   constructor(
-    private readonly scope: Construct,
+    public readonly scope: Construct,
     private readonly database: ICqrsDatabase,
     private readonly given: { [workload: string]: DatabaseLogin },
   ) {
