@@ -7,7 +7,7 @@ import { assertInvariants, InvariantError } from './measure/assert-invariants.ts
 import { processorMeter } from './measure/processor.ts';
 import { StageCosts, type StageCost } from './measure/stage-costs.ts';
 import { NO_BUNDLES, type Bundles } from './pipeline/bundles.ts';
-import { UNIFORM, randomOrder, validatedEvent } from './pipeline/orders.ts';
+import { UNIFORM, randomOrder, storeOrders, validatedEvent } from './pipeline/orders.ts';
 import type { ConsumerSettings } from './pipeline/service-host.ts';
 import { inventoryHandler } from '../services/inventory-service/handler.ts';
 
@@ -29,6 +29,7 @@ describe('gates', () => {
     try {
       const random = seeded(1);
       const events = Array.from({ length: ORDERS }, () => validatedEvent(randomOrder(UNIFORM, random)));
+      await storeOrders(database.admin, events);
       const cost = await costs.consume(STAGE, handler, events, settings, bundles);
       await assertInvariants(database.admin, { orders: 'none', published: false }, {
         decisions: { sql: 'SELECT count(*) FROM inventory.ledger WHERE event_id IS NOT NULL AND line = 1', value: ORDERS },

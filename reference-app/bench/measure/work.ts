@@ -48,6 +48,9 @@ export async function handleBatch<T extends EventType>(
     throw new Error(`${handler.name} failed at ${failures.length} of ${events.length} events`, { cause: failures[0]!.error });
   }
   let done = 0;
-  for (const { result } of outcomes) if (result === 'ok') done++;
+  for (const { result, reason } of outcomes) {
+    if (result === 'refused') throw new Error(`${handler.name} refused an event: ${reason}`);
+    if (result === 'ok') done++;
+  }
   return done;
 }

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import * as naive from './naive.ts';
-import { batches, randomOrder, validatedEvent, type Shape } from './orders.ts';
+import { batches, randomOrder, storeOrders, validatedEvent, type Shape } from './orders.ts';
 import type { ReserveThreadAnswer, ReserveThreadData, ReserveThreadRequest } from './reserve-thread.ts';
 import { inventoryHandler } from '../../services/inventory-service/handler.ts';
 import type { Pool } from '../../services/shared/database.ts';
@@ -42,7 +42,9 @@ export function reserveVariant(
     taken: () => taken,
     async prepare(ms) {
       const needed = Math.ceil(perMs * ms) + (how.batch ?? 1) * how.workers * 2;
-      while (events.length < needed) events.push(validatedEvent(randomOrder(shape, random)));
+      const made = Array.from({ length: Math.max(0, needed - events.length) }, () => validatedEvent(randomOrder(shape, random)));
+      await storeOrders(pool, made);
+      events.push(...made);
     },
     async run(ms) {
       const options = { workers: how.workers, ms, ...(times && { times }) };

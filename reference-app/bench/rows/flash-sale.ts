@@ -5,7 +5,7 @@ import type { Context, Row } from '../context.ts';
 import { commandPool, warm } from '../database/server.ts';
 import { assertInvariants, InvariantError } from '../measure/assert-invariants.ts';
 import { handleBatch, work } from '../measure/work.ts';
-import { batches, confirmedEvent, skuName, stockUp, validatedEvent, type Order } from '../pipeline/orders.ts';
+import { batches, confirmedEvent, skuName, stockUp, storeOrders, validatedEvent, type Order } from '../pipeline/orders.ts';
 import { BATCH } from '../pipeline/reserve-variant.ts';
 import { number } from '../report/results.ts';
 
@@ -28,6 +28,7 @@ async function flashSale(context: Context, run: number): Promise<{ sold: number;
     await warm(pool, WORKERS);
     const orders = Array.from({ length: ORDERS }, (): Order => ({ orderId: newId(), customerId: 'customer', items: [{ sku: skuName(0), quantity: 1 }] }));
     const events = orders.map(validatedEvent);
+    await storeOrders(pool, events);
     const messages = events.flatMap((event) => (context.random() < DUPLICATES ? [event, event] : [event]))
       .map((event, at) => ({ event, at: at + context.random() * REORDERED })).sort((a, b) => a.at - b.at).map(({ event }) => event);
     // A batch holds a message once; the consumer ensures that.
@@ -35,6 +36,7 @@ async function flashSale(context: Context, run: number): Promise<{ sold: number;
     const { seconds } = await work(pieces, { workers: WORKERS }, (batch) => handleBatch(inventoryHandler, batch, pool));
     const { rows } = await database.admin.query<{ order_id: string }>('SELECT document_id AS order_id FROM inventory.ledger WHERE type = \'RESERVE\'');
     const confirmations = rows.map(({ order_id }) => confirmedEvent({ orderId: order_id, customerId: 'customer', items: [] }));
+    await storeOrders(pool, confirmations);
     await work(batches(confirmations, BATCH), { workers: WORKERS }, (batch) => handleBatch(inventoryHandler, batch, pool));
     await assertInvariants(database.admin, { orders: 'none', published: false }, {
       'decisions': { sql: 'SELECT count(*) FROM inventory.ledger WHERE event_id IS NOT NULL AND version = 1 AND line = 1', value: ORDERS },

@@ -5,7 +5,7 @@ import { assertReserved } from '../measure/assert-invariants.ts';
 import type { Variant } from '../measure/slices.ts';
 import { handleBatch, work } from '../measure/work.ts';
 import * as naive from '../pipeline/naive.ts';
-import { batches, PLENTY, randomOrder, stockUp, UNIFORM, validatedEvent } from '../pipeline/orders.ts';
+import { batches, PLENTY, randomOrder, stockUp, storeOrders, UNIFORM, validatedEvent } from '../pipeline/orders.ts';
 import { BATCH } from '../pipeline/reserve-variant.ts';
 import { compare, plural } from '../report/results.ts';
 
@@ -25,6 +25,7 @@ export const redriveRow: Row = {
       await warm(pool, MOST);
       context.progress('redrive  reserving the orders that are redriven later');
       const events = Array.from({ length: ORDERS }, () => validatedEvent(randomOrder(UNIFORM, context.random)));
+      await storeOrders(pool, events);
       const pieces = batches(events, BATCH);
       for (const batch of pieces) await handleBatch(inventoryHandler, batch, pool);
       await database.admin.query('VACUUM (ANALYZE) messaging.inbox');

@@ -2,17 +2,20 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { median } from '../../load/statistics.ts';
 import { inventoryHandler } from '../../services/inventory-service/handler.ts';
+import type { EventEnvelope } from '../../services/shared/events/index.ts';
 import type { Row } from '../context.ts';
 import type { DatabaseLocation } from '../database/server.ts';
 import { assertReserved } from '../measure/assert-invariants.ts';
 import { serveQueues, type Channel } from '../pipeline/broker-clients.ts';
 import { MemoryBroker } from '../pipeline/broker.ts';
-import { PLENTY, randomOrder, stockUp, UNIFORM, validatedEvent } from '../pipeline/orders.ts';
+import { PLENTY, randomOrder, stockUp, storeOrders, UNIFORM, validatedEvent } from '../pipeline/orders.ts';
 import { clock, type ConsumerData, type HostMessage } from '../pipeline/service-host.ts';
 import { number, type Figure } from '../report/results.ts';
 
 /** Orders per second that the stage is fed. */
 const RATE = 5_000;
+/** More than a round takes. */
+const ROUND_SECONDS = 30;
 
 /** Workers of the reserve stage as processes; one that dies is started again at once, as Kubernetes does at its first restart. */
 class Workers {
@@ -116,9 +119,12 @@ export const stallRow: Row = {
         const workers = new Workers(database.location);
         // One worker for the kill: with two, the other goes on and there is nothing to see.
         await workers.start(kind === 'worker' ? 1 : 2);
+        // Stored before, since the database is away at times.
+        const stored: EventEnvelope<'inventory.validated'>[] = [];
         const feed = () => {
-          for (let i = 0; i < RATE / 100; i++, fed++) {
-            workers.broker.enqueue(inventoryHandler.name, JSON.stringify(validatedEvent(randomOrder(UNIFORM, context.random))));
+          for (const event of stored.splice(0, RATE / 100)) {
+            workers.broker.enqueue(inventoryHandler.name, JSON.stringify(event));
+            fed++;
           }
         };
         const harm = () => {
@@ -128,6 +134,9 @@ export const stallRow: Row = {
         };
         for (let round = 1; round <= rounds; round++) {
           context.progress(`stall after a ${kind === 'worker' ? 'killed worker' : 'crashed database'}: ${round} of ${rounds}`);
+          const made = Array.from({ length: ROUND_SECONDS * RATE - stored.length }, () => validatedEvent(randomOrder(UNIFORM, context.random)));
+          await storeOrders(database.admin, made);
+          stored.push(...made);
           stalls[kind].push(await stallAfter(workers, harm, feed));
         }
         await until(() => workers.broker.depth === 0);
