@@ -143,8 +143,8 @@ export interface ApiOptions<T extends TObject> extends Omit<ServiceOptions<T>, '
 }
 
 /**
- * A service with an API. The health endpoints have a port of their own, which the clients of the API cannot reach: they answer from the first
- * moment to the last, also when the API takes no more connections.
+ * A service with an API. The health endpoints have a port of their own, which the clients of the API cannot reach: they answer from the
+ * first moment to the last, also when the API takes no more connections.
  */
 export function runApi<T extends TObject>(name: string, { create, ...options }: ApiOptions<T>): Promise<void> {
   return runService(name, {

@@ -69,7 +69,12 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
       account,
       binary: binaries.postgres,
       login: { user, password },
-      settings: { ...knownSettings(binaries.postgres, options.settings ?? {}), ...primarySettings, ...encryption(home, certificateFile, account), hba_file: accessRules(home, tokens, account) },
+      settings: {
+        ...knownSettings(binaries.postgres, options.settings ?? {}),
+        ...primarySettings,
+        ...encryption(home, certificateFile, account),
+        hba_file: accessRules(home, tokens, account),
+      },
       writer: { name: portNames?.writer ?? 'postgres', port },
       ...(replica !== false && { reader: { name: portNames?.reader ?? 'postgres-replica', port: replica === true ? 0 : replica.port ?? 0 } }),
       synchronous,
@@ -94,7 +99,8 @@ const primarySettings = {
 /** A server does not start with a setting that it does not know. */
 function knownSettings(binary: string, settings: Readonly<Record<string, string>>): Record<string, string> {
   if (Object.keys(settings).length === 0) return {};
-  const known = new Set(execFileSync(binary, ['--describe-config'], { encoding: 'utf8', env: bareEnvironment() }).split('\n').map((line) => line.split('\t', 1)[0]));
+  const described = execFileSync(binary, ['--describe-config'], { encoding: 'utf8', env: bareEnvironment() });
+  const known = new Set(described.split('\n').map((line) => line.split('\t', 1)[0]));
   return Object.fromEntries(Object.entries(settings).filter(([name]) => known.has(name)));
 }
 

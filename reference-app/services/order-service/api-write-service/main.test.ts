@@ -77,7 +77,8 @@ describe('API processes', () => {
     t.after(() => {
       for (const { child } of [write, read]) child.kill('SIGKILL');
     });
-    const said = ({ log }: typeof write) => eventually(() => log.find((l) => l.url), (line) => line !== undefined) as Promise<Record<string, string>>;
+    const said = async ({ log }: typeof write) => (
+      await eventually(() => log.find((line) => line.url), (line) => line !== undefined) as Record<'url' | 'managementUrl', string>);
     const [writeApi, readApi] = [await said(write), await said(read)];
     for (const { url, managementUrl } of [writeApi, readApi]) {
       await eventually(async () => (await fetch(`${managementUrl}/readyz`)).status, (status) => status === 200);

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { promisify } from 'node:util';
-import rateLimit from '@fastify/rate-limit';
+import rateLimit, { type CreateRateLimitOptions } from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { Counter, Gauge, type Registry } from 'prom-client';
 import Type, { type Static } from 'typebox';
@@ -31,7 +31,15 @@ export function ratesOf(config: Static<typeof Config>): RequestRates {
   return { perAddress: config.API_ADDRESS_REQUESTS_PER_SECOND, perSubject: config.API_SUBJECT_REQUESTS_PER_SECOND };
 }
 
+/** Throws a `Problem` "too-many-requests" beyond the limit. */
 export type RateLimit = (request: FastifyRequest) => Promise<void>;
+
+export interface RateLimits {
+  /** For the time before the sender is known. */
+  readonly ofAddress: RateLimit;
+  /** For the time after. Operators, and everybody without authorization, are free. */
+  readonly ofSubject: RateLimit;
+}
 
 const WINDOW_MS = 1_000;
 /** The address of a proxy in the pod, or of a local run: it says nothing about the client. */
@@ -39,11 +47,8 @@ const LOOPBACK = /^(?:::ffff:)?127\.|^::1$/;
 /** Longer keys would let the few that are kept take any amount of memory. */
 const MAX_KEY = 64;
 
-/**
- * Two checks that throw a `Problem` "too-many-requests": of the address, for the time before the sender is known, and of the subject, for the
- * time after. Both keep the last 5,000 keys, more than a process answers within their window.
- */
-export function limitRates(app: FastifyInstance, registry: Registry, { perAddress, perSubject }: RequestRates): { ofAddress: RateLimit; ofSubject: RateLimit } {
+/** Counts requests per address and per subject. Each keeps the last 5,000 keys, more than a process answers within the window. */
+export function limitRates(app: FastifyInstance, registry: Registry, { perAddress, perSubject }: RequestRates): RateLimits {
   const refused = new Counter({
     name: 'http_requests_limited_total',
     help: 'Requests that were refused since their address, or their subject, sends too many.',
@@ -52,14 +57,13 @@ export function limitRates(app: FastifyInstance, registry: Registry, { perAddres
   });
   void app.register(rateLimit, { global: false, timeWindow: WINDOW_MS });
 
-  function limit(max: number, name: 'address' | 'subject', isFree: (request: FastifyRequest) => boolean, keyOf?: (request: FastifyRequest) => string): RateLimit {
+  function limit(max: number, name: 'address' | 'subject', options: CreateRateLimitOptions): RateLimit {
     if (max === 0) return async () => {};
     let check: ReturnType<FastifyInstance['createRateLimit']>;
     app.after(() => {
-      check = app.createRateLimit({ max, timeWindow: WINDOW_MS, ...(keyOf && { keyGenerator: keyOf }) });
+      check = app.createRateLimit({ ...options, max, timeWindow: WINDOW_MS });
     });
     return async (request) => {
-      if (isFree(request)) return;
       const result = await check(request);
       if (result.isAllowed || !result.isExceeded) return;
       refused.inc({ limit: name });
@@ -70,10 +74,11 @@ export function limitRates(app: FastifyInstance, registry: Registry, { perAddres
   }
 
   return {
-    ofAddress: limit(perAddress, 'address', ({ ip }) => LOOPBACK.test(ip)),
-    // Operators, and everybody without authorization, have no customer.
-    ofSubject: limit(perSubject, 'subject', ({ caller }) => caller.customerId === undefined, ({ caller: { subject } }) => (
-      subject.length <= MAX_KEY ? subject : createHash('sha256').update(subject).digest('base64'))),
+    ofAddress: limit(perAddress, 'address', { allowList: ({ ip }) => LOOPBACK.test(ip) }),
+    ofSubject: limit(perSubject, 'subject', {
+      allowList: ({ caller }) => caller.customerId === undefined,
+      keyGenerator: ({ caller: { subject } }) => (subject.length <= MAX_KEY ? subject : createHash('sha256').update(subject).digest('base64')),
+    }),
   };
 }
 

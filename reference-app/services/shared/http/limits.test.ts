@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { test, type TestContext } from 'node:test';
+import fc from 'fast-check';
+import { Registry } from 'prom-client';
+import { createApp, type ApiLimits } from './app.ts';
+import type { Authentication, Caller } from './caller.ts';
+import { memoryBudget } from '../memory.ts';
+import { silentLogger } from '../testing.ts';
+import type { ProblemBody } from './problem.ts';
+import { serve } from './route.ts';
+
+const MIB = 1024 * 1024;
+
+/** An API whose callers say themselves who they are: a customer by its name, an operator with a star. */
+function api(t: TestContext, limits: ApiLimits) {
+  let authenticated = 0;
+  const authentication: Authentication = {
+    ready: () => true,
+    authenticate(header = ''): Caller {
+      authenticated++;
+      return { subject: header, customerId: header.startsWith('*') ? undefined : header };
+    },
+  };
+  const registry = new Registry();
+  const app = createApp({ logger: silentLogger(), registry, ready: () => true, authentication, ...limits });
+  serve(app, { method: 'GET', path: '/thing', summary: 'A thing', scope: 'orders.read', answers: { 200: { description: 'It.' } } }, async () => ({}));
+  t.after(() => app.close());
+  const get = (remoteAddress: string, authorization = 'somebody', url = '/thing') => app.inject({ url, remoteAddress, headers: { authorization } });
+  const statuses = async (times: number, ...request: Parameters<typeof get>) => {
+    const all: number[] = [];
+    for (let n = 0; n < times; n++) all.push((await get(...request)).statusCode);
+    return all;
+  };
+  return { app, registry, get, statuses, authenticated: () => authenticated };
+}
+
+test('an address that sends too many requests is refused before anybody asks who it is, and others are not', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'] });
+  const { get, statuses, authenticated, registry } = api(t, { rates: { perAddress: 3, perSubject: 0 } });
+  assert.deepEqual(await statuses(5, '10.0.0.1'), [200, 200, 200, 429, 429]);
+  assert.equal(authenticated(), 3);
+  const refused = await get('10.0.0.1', 'somebody', '/nowhere');
+  assert.equal(refused.statusCode, 429, 'also where there is nothing');
+  assert.equal(refused.headers['retry-after'], '1');
+  const { type, detail } = refused.json<ProblemBody>();
+  assert.deepEqual([type, detail], [
+    'urn:cdk-order-pipeline:problem:too-many-requests', 'More than 3 requests per second come from this address; send fewer, and this one again later.',
+  ]);
+  assert.deepEqual(await statuses(4, '::ffff:10.0.0.2'), [200, 200, 200, 429]);
+  assert.deepEqual(await statuses(1, '10.0.0.2'), [429], 'the same address, written otherwise');
+  assert.deepEqual([...await statuses(3, '2001:db8::1'), ...await statuses(1, '2001:db8::ffff:2')], [200, 200, 200, 429], 'a network of IPv6 is one address');
+  assert.deepEqual(await statuses(1, '2001:db8:0:1::1'), [200]);
+  // Behind a proxy in the pod, everybody has this address.
+  for (const loopback of ['127.0.0.1', '::1', '::ffff:127.0.0.1']) assert.deepEqual(new Set(await statuses(10, loopback)), new Set([200]));
+  t.mock.timers.tick(1_000);
+  assert.deepEqual(await statuses(1, '10.0.0.1'), [200]);
+  assert.match(await registry.metrics(), /^http_requests_limited_total\{limit="address"\} 6$/m);
+});
+
+test('a subject that sends too many requests is refused, wherever it sends them from; operators and other subjects are not', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'] });
+  const { get, statuses, registry } = api(t, { rates: { perAddress: 0, perSubject: 2 } });
+  assert.deepEqual([...await statuses(1, '10.0.0.1', 'anna'), ...await statuses(2, '10.0.0.2', 'anna')], [200, 200, 429]);
+  assert.deepEqual(await statuses(2, '10.0.0.1', 'bert'), [200, 200]);
+  assert.deepEqual(new Set(await statuses(20, '10.0.0.1', '*operator')), new Set([200]));
+  const long = 'x'.repeat(5_000);
+  assert.deepEqual(await statuses(3, '10.0.0.1', `${long}1`), [200, 200, 429]);
+  assert.deepEqual(await statuses(1, '10.0.0.1', `${long}2`), [200]);
+  assert.match((await get('10.0.0.3', 'anna')).json<ProblemBody>().detail, /come from this subject/);
+  t.mock.timers.tick(1_000);
+  assert.deepEqual(await statuses(1, '10.0.0.1', 'anna'), [200]);
+  assert.match(await registry.metrics(), /^http_requests_limited_total\{limit="subject"\} 3$/m);
+});
+
+test('0 is no limit, and the memory of the limits has one', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'] });
+  const free = api(t, { rates: { perAddress: 0, perSubject: 0 } });
+  assert.deepEqual(new Set(await free.statuses(100, '10.0.0.1', 'anna')), new Set([200]));
+  const { statuses } = api(t, { rates: { perAddress: 1, perSubject: 0 } });
+  assert.deepEqual(await statuses(2, '10.0.0.1'), [200, 429]);
+  for (let n = 0; n < 5_000; n++) await statuses(1, `10.1.${n >> 8}.${n & 255}`, 'x', '/nowhere');
+  assert.deepEqual(await statuses(1, '10.0.0.1'), [200], 'the oldest of 5,001 is forgotten');
+});
+
+test('connections beyond the limit are closed at once, and those that are open go on', async (t) => {
+  const { app, registry } = api(t, { maxConnections: 2 });
+  const { port } = new URL(await app.listen({ host: '127.0.0.1', port: 0 }));
+  const open = async () => {
+    const socket = connect(Number(port), '127.0.0.1').on('error', () => undefined).setEncoding('utf8');
+    t.after(() => socket.destroy());
+    const end = new Promise<string>((resolve) => {
+      socket.once('data', (text: string) => resolve(text)).once('close', () => resolve('closed'));
+    });
+    socket.write('GET /thing HTTP/1.1\r\nHost: x\r\nAuthorization: anna\r\n\r\n');
+    return end;
+  };
+  for (let n = 0; n < 2; n++) assert.match(await open(), /^HTTP\/1\.1 200 /);
+  assert.equal(await open(), 'closed');
+  const metrics = await registry.metrics();
+  assert.match(metrics, /^http_connections 2$/m);
+  assert.match(metrics, /^http_connections_refused_total 1$/m);
+});
+
+test('what requests may hold fits into the pod, whatever its size', () => {
+  fc.assert(fc.property(fc.integer({ min: 64, max: 16 * 1024 }), (mib) => {
+    const pod = mib * MIB;
+    const { bytesInFlight, waitingOrders, connections } = memoryBudget(pod);
+    const most = bytesInFlight + waitingOrders * 5 * 1024 + connections * 12 * 1024;
+    // Beside 90 MiB of the idle program; a pod that is hardly larger serves a little.
+    assert.ok(most <= Math.max(0.7 * pod - 90 * MIB, 0.1 * pod) && most > 0.09 * pod, `${most} of ${pod}`);
+  }));
+  const { bytesInFlight, waitingOrders, connections } = memoryBudget(256 * MIB);
+  assert.deepEqual([Math.round(bytesInFlight / MIB), waitingOrders, connections], [45, 3_653, 2_283], 'as the documents say');
+});
