@@ -1,6 +1,8 @@
 GRANT USAGE ON SCHEMA orders TO :"api-write-service", :"api-read-service", :"order-status", :"notification-service", :"outbox-relay", :"inventory-service";
 
-GRANT EXECUTE ON FUNCTION orders.accept, orders.for_command, orders.request, orders.settle, orders.is_transition TO :"api-write-service";
+GRANT EXECUTE ON FUNCTION orders.intake, orders.command_state, orders.command, orders.settle, orders.is_transition TO :"api-write-service";
+-- For the version before.
+GRANT EXECUTE ON FUNCTION orders.accept, orders.for_command, orders.request TO :"api-write-service";
 GRANT EXECUTE ON FUNCTION orders.states, orders.settle, orders.overdue, orders.count_overdue, orders.is_transition TO :"order-status";
 GRANT INSERT ON orders.orders TO :"api-write-service";
 GRANT SELECT, UPDATE (status, version, updated_at, items, requested, reason, shortages) ON orders.orders TO :"api-write-service", :"order-status";

@@ -3,6 +3,7 @@ import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import type { QueryConfig } from 'pg';
 import { readSchemas } from './files.ts';
 import { FORMER_LAYOUT } from './former-layout.ts';
 import { migrate, type MigrateOptions } from './migrate.ts';
@@ -106,9 +107,9 @@ test('a numbered file before one that is applied is refused, whatever other sche
 
 const answers = (value: number) => `CREATE OR REPLACE FUNCTION fan_out.answer() RETURNS int LANGUAGE sql AS $$ SELECT ${value} $$;`;
 /** The schema.json of a later release than that of the repository. */
-const release = async (later: number, workloads: object = {}) => {
-  const schema = JSON.parse(await readFile(join(SQL_ROOT, 'migrations/fan_out/schema.json'), 'utf8')) as { release: number; workloads: object };
-  return JSON.stringify({ ...schema, release: schema.release + later, workloads: { ...schema.workloads, ...workloads } });
+const release = async (later: number) => {
+  const schema = JSON.parse(await readFile(join(SQL_ROOT, 'migrations/fan_out/schema.json'), 'utf8')) as { release: number };
+  return JSON.stringify({ ...schema, release: schema.release + later });
 };
 
 /** Two versions of the files; the later one has a further table, another function for one and none for another. */
@@ -153,7 +154,7 @@ test('an older job leaves a later release as it is, whose roles get their passwo
   // A new login gets the rights that the later release gives to its workload; a workload that it does not have can't get any.
   await run(pool, { root: older.root, logins: [{ workload: 'order-consumer', username: 'late_consumer', password: 'l' }] });
   assert.equal(await count(pool, "has_function_privilege('late_consumer', 'fan_out.save(uuid[], text[], bigint[], text[], text[])', 'EXECUTE')"), true);
-  await older.write('migrations/fan_out/schema.json', await release(0, { 'mail-consumer': { side: 'command' } }));
+  await older.write('migrations/fan_out/workloads.json', JSON.stringify({ workloads: { 'mail-consumer': { side: 'command' } } }));
   await assert.rejects(run(pool, { root: older.root, logins: [{ workload: 'mail-consumer', username: 'mail', password: 'm' }] }), {
     name: 'MigrationError', message: /^This database has a later release of fan_out than this version, which has no rights for mail-consumer: deploy the newer/,
   });
@@ -307,6 +308,36 @@ test('a file that does not get its locks lets others pass, is tried again, and a
   } finally {
     reader.release(true);
   }
+});
+
+test('an index is built while others write, from the start again after an error, and names the sessions that it waits for', async () => {
+  const pool = await emptyDatabase('while_writing');
+  const { root, write } = await copyOfFiles('while-writing');
+  await run(pool, { root });
+  const file = 'migrations/fan_out/002-index.sql';
+  const build = (column: string) => write(file, '-- no transaction\n-- Again and again.\nDROP INDEX CONCURRENTLY IF EXISTS fan_out.one;\n'
+    + `CREATE INDEX CONCURRENTLY one ON fan_out.progress (${column});\n`);
+  await build('consumer,');
+  await assert.rejects(run(pool, { root }), /^error: migrations\/fan_out\/002-index\.sql:4: syntax error/);
+  await build('consumer');
+  const insert = (by: Pick<Pool, 'query'>) => by.query({
+    text: 'INSERT INTO fan_out.progress (consumer, order_id) VALUES (\'c\', gen_random_uuid())', query_timeout: 5_000,
+  } as QueryConfig);
+  const writer = await pool.connect();
+  try {
+    await writer.query('BEGIN; SET LOCAL application_name = \'a long report\'');
+    await insert(writer);
+    const givenUp = /002-index\.sql: .*lock timeout: given up at try 1, because .* \(pid \d+ a long report idle/;
+    await assert.rejects(run(pool, { root, lockWaitMs: 1_000, watch: pool }), givenUp);
+    const patient = run(pool, { root });
+    await eventually(() => count(pool, '(SELECT count(*)::int FROM pg_locks WHERE NOT granted)'), (waiting) => waiting === 1);
+    await insert(pool);
+    await writer.query('COMMIT');
+    await patient;
+  } finally {
+    writer.release(true);
+  }
+  assert.equal(await count(pool, '(SELECT indisvalid FROM pg_index WHERE indexrelid = \'fan_out.one\'::regclass)'), true);
 });
 
 test('a function and its privileges change at once, also those of roles of another run', async () => {

@@ -77,7 +77,7 @@ export async function applyTables(client: ClientBase, schemas: readonly Schema[]
 
 /**
  * Applies the functions that are new or have changed, drops those that have no file any more, and brings privileges and row policies to
- * `grants.sql` and `schema.json`, which are applied whole so that drift ends. All of a schema is one transaction: nobody sees a function
+ * `grants.sql` and `workloads.json`, which are applied whole so that drift ends. All of a schema is one transaction: nobody sees a function
  * without its privileges, with those that PostgreSQL gives to everybody at first, or without another function that it calls. With it the
  * release of the schema is finished.
  *
@@ -187,8 +187,8 @@ async function refuseFormerLayout(client: ClientBase): Promise<void> {
 const NO_TRANSACTION = /^-- no transaction\r?\n/;
 
 /**
- * Applies the statements of a file one by one, each of which waits for others, but nobody for it. The record comes last: after an error in the
- * middle all of them are done again.
+ * Applies the statements of a file one by one, each of which waits for others, but nobody for it. The record comes last: after an error in
+ * the middle all of them are done again.
  */
 async function withoutTransaction(client: ClientBase, work: Work, file: SqlFile): Promise<void> {
   const { lockWaitMs = LOCK_WAIT_MS } = work;

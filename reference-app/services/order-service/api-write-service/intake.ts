@@ -31,9 +31,9 @@ export type IntakeOutcome =
   | { readonly result: 'unknown-sku'; readonly skus: readonly string[] };
 
 const ACCEPT = {
-  name: 'accept-orders',
+  name: 'orders-intake',
   text: `SELECT accepted, unknown_skus, taken_keys, taken_subjects, taken_by, taken_hashes, stored
-    FROM orders.accept($1::text::uuid[], $2::text::text[], $3::text::timestamptz[], $4::text::text[], $5::text::text[], $6, $7::text::uuid[], $8,
+    FROM orders.intake($1::text::uuid[], $2::text::text[], $3::text::timestamptz[], $4::text::text[], $5::text::text[], $6, $7::text::uuid[], $8,
       $9::text::text[], $10::text::int[], $11::text::text[], $12::text::bytea[], $13::text::text[])`,
   /** Above the statement timeout of the server: this one is for a server that says nothing any more. */
   query_timeout: 6_000,

@@ -19,8 +19,8 @@ const changes = (first: number) => [
   '', '::text::int[]', '::text::text[]', '::text::text[]', '', '', '::text::text[]', '', '', '::text::text[]', '::text::uuid[]', '::text::text[]', '',
 ].map((cast, i) => `$${first + i}${cast}`).join(', ');
 const SETTLE = { name: 'orders-settle', text: `SELECT orders.settle($1, $2::text::uuid[], ${changes(3)})` };
-const REQUEST = { name: 'orders-request', text: `SELECT orders.request($1, $2, ${changes(3)}, $16)` };
-const FOR_COMMAND = { name: 'orders-for-command', text: 'SELECT * FROM orders.for_command($1, $2, $3::text::text[], $4, $5)' };
+const COMMAND = { name: 'orders-command', text: `SELECT orders.command($1, $2, ${changes(3)}, $16)` };
+const COMMAND_STATE = { name: 'orders-command-state', text: 'SELECT * FROM orders.command_state($1, $2, $3::text::text[], $4, $5)' };
 const OVERDUE = { name: 'orders-overdue', text: 'SELECT * FROM orders.overdue($1, make_interval(secs => $2), $3)' };
 
 const COUNT_OVERDUE = { name: 'orders-count-overdue', text: 'SELECT status, count::int AS count FROM orders.count_overdue($1, make_interval(secs => $2))' };
@@ -81,7 +81,7 @@ export async function settle(
 export async function request(
   database: Queryable, key: { subject: string; key: string; fingerprint: Buffer } | undefined, change: Change, at: Date,
 ): Promise<void> {
-  await database.query({ ...REQUEST, values: [key?.key ?? null, key?.fingerprint ?? null, ...valuesOf([change], at), key?.subject ?? ''] });
+  await database.query({ ...COMMAND, values: [key?.key ?? null, key?.fingerprint ?? null, ...valuesOf([change], at), key?.subject ?? ''] });
 }
 
 function valuesOf(made: readonly Change[], at: Date): unknown[] {
@@ -128,7 +128,7 @@ export async function readForCommand(
   { orderId, caller, key, skus }: { orderId: string; caller: Caller; key: string | undefined; skus: readonly string[] },
 ): Promise<CommandState> {
   const { rows: [row] } = await database.query<CommandRow>({
-    ...FOR_COMMAND, values: [orderId, key ?? null, textArray(skus), caller.customerId ?? null, caller.subject],
+    ...COMMAND_STATE, values: [orderId, key ?? null, textArray(skus), caller.customerId ?? null, caller.subject],
   });
   const { status, version, customer_id, created_at, items, last_event_id, key_order_id, key_version, key_hash, unknown_skus } = row!;
   return {
