@@ -2,13 +2,16 @@ import * as cdk from 'aws-cdk-lib';
 import type * as eks from 'aws-cdk-lib/aws-eks-v2';
 import {
   Autoscaling,
+  DatabaseLogins,
   DatabaseSide,
   EventDrivenOrderPipeline,
+  EventSigning,
   EventTransport,
   QueueScaling,
 } from 'cdk-order-pipeline';
 import type { Construct } from 'constructs';
 import { acknowledgeFindings } from '../../lib/acknowledgements.ts';
+import { apiAccess } from '../../lib/api-access.ts';
 import { makePlatform, program, type ServicesStackProps } from '../../lib/platform.ts';
 import { settingsFrom, type QueueReplicas } from '../../lib/settings.ts';
 
@@ -23,17 +26,30 @@ export class OrderPipelineStack extends cdk.Stack {
     super(scope, id, props);
     const { cluster, database, services, migration, alarms, watch } = makePlatform(this, images, settings);
     this.cluster = cluster;
+    const { authorizer, exposure, environment } = apiAccess(this, settings);
 
     this.pipeline = new EventDrivenOrderPipeline(this, 'Pipeline', {
       database,
       transport: EventTransport.eventBridge(),
       eventSource: settings.eventSource,
+      eventSigning: EventSigning.generated(),
+      databaseLogins: DatabaseLogins.perWorkload(),
+      authorizer,
       migration: migration.job(['node', 'migrate.js'], { serviceName: 'migration', environment: { SEED_FILE: 'data/catalog.json' } }),
       commandApi: services.run(...program('api-write-service', {
-        scaling: Autoscaling.cpu(settings.commandApi), environment: { INTAKE_GATHER_MS: '20' },
+        exposure, scaling: Autoscaling.cpu(settings.commandApi), environment: { ...environment, INTAKE_GATHER_MS: '33' },
       })),
-      queryApi: services.run(...program('api-read-service', { scaling: Autoscaling.cpu(settings.queryApi) })),
-      outboxRelay: services.run(...program(RELAY, { scaling: Autoscaling.cpu(settings.outboxRelay), environment: { RELAY_BUNDLE_KB: '60' } })),
+      queryApi: services.run(...program('api-read-service', { exposure, scaling: Autoscaling.cpu(settings.queryApi), environment })),
+      outboxRelay: services.run(...program(RELAY, {
+        scaling: Autoscaling.cpu(settings.outboxRelay),
+        environment: {
+          RELAY_BUNDLE_KB: '60',
+          // Orders gather before the first step of their way. What follows from them comes together, and goes on soon.
+          RELAY_BUNDLE_LINGER_MS: '8',
+          // No decision waits for the last three.
+          RELAY_GATHER_MS: 'OrderCreated=70,OrderConfirmed=250,OrderRejected=250,InventoryUpdated:DEDUCTED=250',
+        },
+      })),
     });
     for (const [serviceName, { events, replicas, maxReceiveCount, processingSeconds }] of Object.entries(settings.consumers)) {
       this.pipeline.addConsumer(constructId(serviceName), {

@@ -1,5 +1,6 @@
 import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import Type from 'typebox';
+import { gatheringConfig, parseGathering } from './gathering.ts';
 import { MAX_SHARDS, runRelay } from './relay.ts';
 import { metricsConfig, reportRelay } from './reported-metrics.ts';
 import { databaseConfig, inboxConfig, processConfig, signingConfig } from '../shared/config.ts';
@@ -27,6 +28,7 @@ await runWorker('outbox-relay', {
       minimum: 0, maximum: 240, default: 0, description: 'how many KB of events one message may have; with 0 each message is one event, as a plain listener expects',
     }),
     RELAY_BUNDLE_LINGER_MS: Type.Integer({ minimum: 0, maximum: 40, default: 40, description: 'how many milliseconds events may wait to share a message' }),
+    ...gatheringConfig,
     RELAY_CONCURRENCY: Type.Integer({ minimum: 1, maximum: 100, default: 16, description: 'how many PutEvents calls to run at once' }),
     ...metricsConfig,
   }),
@@ -56,6 +58,7 @@ await runWorker('outbox-relay', {
       concurrency: config.RELAY_CONCURRENCY,
       bundleBytes: config.RELAY_BUNDLE_KB * 1024,
       lingerMs: config.RELAY_BUNDLE_LINGER_MS,
+      gathering: parseGathering(config.RELAY_GATHER_MS),
       logger,
       retention: {
         outboxHours: config.OUTBOX_RETENTION_HOURS,

@@ -1,3 +1,4 @@
+import type { Gathering } from './gathering.ts';
 import type { Retention } from './maintenance.ts';
 import type { PublisherOptions } from './publisher.ts';
 import type { Pool } from '../shared/database.ts';
@@ -21,6 +22,8 @@ export interface RelayOptions extends PublisherOptions {
   readonly bundleBytes?: number;
   /** The longest time for which events gather with bundles, from one sending to the next; half of it if many come. @default 40 ms */
   readonly lingerMs?: number;
+  /** The kinds of events whose bundles gather for longer, and go together. @default - none */
+  readonly gathering?: readonly Gathering[];
   /** The key that signs entries now. @default - nothing is signed */
   readonly signingKey?: () => SigningKey;
   /** The longest wait before an empty outbox is read again. @default 25 ms */

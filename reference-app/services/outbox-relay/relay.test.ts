@@ -135,7 +135,11 @@ function event(orderId: string, sequence: number, customerId = 'c'): EventEnvelo
 }
 
 /** Every property holds for both. */
-const FORMS: readonly [string, Partial<RelayOptions>][] = [['entries', {}], ['bundles', { bundleBytes: 4_096, lingerMs: 5 }]];
+const FORMS: readonly [string, Partial<RelayOptions>][] = [
+  ['entries', {}],
+  ['bundles', { bundleBytes: 4_096, lingerMs: 5 }],
+  ['gathered bundles', { bundleBytes: 4_096, lingerMs: 5, gathering: [{ detailType: 'OrderCreated', ms: 30 }] }],
+];
 
 async function begin(pool: Pool, isolation = ''): Promise<pg.PoolClient> {
   const transaction = await pool.connect();
@@ -324,6 +328,30 @@ test('with bundles, an event after a quiet time goes at once, and those of a whi
   assert.deepEqual(ids(bus.accepted.slice(1)).sort(), ids(events).sort());
   assert.ok(bus.calls <= 2 + (performance.now() - began) / 200, `${bus.calls} calls`);
   assert.equal(bus.details.length, bus.calls, 'an entry each');
+});
+
+test('events that gather for longer wait for one another, and others of their aggregate do not wait for that', async () => {
+  const confirmed = (orderId: string, sequence: number) => newEvent({
+    type: 'order.confirmed',
+    source: '/order-service',
+    subject: orderId,
+    sequence,
+    cause: { id: newId() },
+    data: { orderId, customerId: 'c', version: sequence, confirmedAt: new Date().toISOString() },
+  });
+  start({ bundleBytes: 60 * 1024, lingerMs: 5, gathering: [{ detailType: 'OrderConfirmed', ms: 1_500 }] });
+  const orders = Array.from({ length: 10 }, () => newId());
+  await withTransaction(db.command, (tx) => appendToOutbox(tx, [confirmed(newId(), 1)]));
+  await eventually(() => bus.accepted.length, (n) => n === 1);
+  const began = performance.now();
+  for (const orderId of orders) await withTransaction(db.command, (tx) => appendToOutbox(tx, [confirmed(orderId, 1)]));
+  const [hurried] = orders;
+  await withTransaction(db.command, (tx) => appendToOutbox(tx, [event(hurried!, 2)]));
+  await eventually(() => bus.accepted.length, (n) => n === 3);
+  assert.ok(performance.now() - began < 1_400);
+  assert.deepEqual(bus.accepted.slice(1).map(({ subject, sequence }) => [subject, Number(sequence)]), [[hurried, 1], [hurried, 2]]);
+  await settled();
+  assert.deepEqual([bus.details.length, bus.accepted.length], [4, 12]);
 });
 
 test('one relay leads; when its connection is lost, another goes on where it was, and a stop leaves nothing to repeat', async () => {

@@ -48,6 +48,7 @@ class OutboxRelay implements Relay {
       concurrency: 16,
       bundleBytes: 0,
       lingerMs: 40,
+      gathering: [],
       idleMs: 25,
       standbyMs: 500,
       firstBackOffMs: 50,

@@ -19,6 +19,10 @@ const MAX_WINDOW_BYTES = 32 * 2 ** 20;
 const ENOUGH_EVENTS = 25;
 /** The cursor is written down so often, and when there is nothing to do: what a killed relay has not written is published again. */
 const WRITE_DOWN_MS = 200;
+/** With bundles, the outbox is read again after so long while events come. */
+const LOOK_MS = 8;
+/** An outbox in which nothing came for so long is looked at less and less often. */
+const QUIET_MS = 100;
 /** A gauge that could not be measured is tried again after this: its statement may have taken seconds, in which nothing was published. */
 const MEASURE_AGAIN_MS = 60_000;
 /** A position takes about a hundredth of an event. */
@@ -87,6 +91,7 @@ export class Term {
   #loop: Loop | undefined;
   /** Milliseconds until an empty outbox is read again. */
   #idle = 1;
+  #rowsAt = -Infinity;
   #sentAt = -Infinity;
   /** Nothing is sent before this time, so that events gather. */
   #sendAt = 0;
@@ -102,7 +107,7 @@ export class Term {
     this.#options = options;
     this.#host = host;
     this.#log = log;
-    this.#window = new Window(options.source, options.bundleBytes);
+    this.#window = new Window(options.source, options.bundleBytes, options.gathering);
   }
 
   async run(): Promise<void> {
@@ -124,12 +129,20 @@ export class Term {
   async #round(): Promise<number | 'end'> {
     if (this.#ended()) return 'end';
     const rows = this.#hasRoom() ? await this.#readPage() : 0;
-    this.#idle = rows > 0 ? 1 : Math.min(this.#idle * 2, this.#options.idleMs);
+    this.#idle = this.#restAfter(rows);
     this.#send();
     if (rows === 0 || this.#refused.length > 0 || performance.now() - this.#writtenAt >= WRITE_DOWN_MS) await this.#writeDown();
     await this.#measure();
     // A full page says that there is more; otherwise the loop waits for new rows, an answer, or the time of a retry.
     return rows < this.#options.pageSize ? this.#rest() : 0;
+  }
+
+  /** With bundles, a look for events that gather anyway would cost more than the time that it saves. */
+  #restAfter(rows: number): number {
+    const { bundleBytes, idleMs } = this.#options;
+    if (rows > 0) this.#rowsAt = performance.now();
+    if (bundleBytes > 0 && performance.now() - this.#rowsAt < QUIET_MS) return Math.min(LOOK_MS, idleMs);
+    return rows > 0 ? 1 : Math.min(this.#idle * 2, idleMs);
   }
 
   #ended(): boolean {
@@ -167,6 +180,7 @@ export class Term {
   #send(): void {
     const now = performance.now();
     if (now < this.#sendAt) return;
+    this.#window.release(now);
     let [events, bytes] = [0, 0];
     while (this.#calls.size < this.#options.concurrency && !this.#ended()) {
       const parcels = this.#window.take(now);

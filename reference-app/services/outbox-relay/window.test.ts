@@ -36,18 +36,23 @@ function row(n: number, aggregate: number, outcome: number, bytes: number): Outb
   };
 }
 
+const GATHERING = [{ detailType: 'OrderConfirmed', ms: 7 }, { detailType: 'InventoryUpdated', outcome: 'DEDUCTED', ms: 3 }];
+
 const padding = fc.oneof({ weight: 9, arbitrary: fc.nat(600) }, fc.integer({ min: 5_000, max: 60_000 }));
 const rowsOf = fc.array(fc.tuple(fc.nat(30), fc.nat(OUTCOMES.length), padding), { maxLength: 120 });
 
 test('whatever the bus answers, nothing is lost, each aggregate keeps its order, and bundles are pure and within the limits', () => {
-  fc.assert(fc.property(rowsOf, fc.constantFrom(0, 2_000, 20_000), fc.infiniteStream(fc.nat(9)), (values, bundleBytes, answers) => {
+  const bundles = fc.constantFrom(0, 2_000, 20_000);
+  const kinds = fc.constantFrom([], GATHERING);
+  fc.assert(fc.property(rowsOf, bundles, kinds, fc.infiniteStream(fc.nat(9)), (values, bundleBytes, gathering, answers) => {
     const rows = values.map(([aggregate, outcome, bytes], n) => row(n, aggregate, outcome, bytes));
-    const window = new Window(SOURCE, bundleBytes);
+    const window = new Window(SOURCE, bundleBytes, gathering);
     window.add(rows);
     const answer = () => answers.next().value as number;
     const published: EventEnvelope[] = [];
     const inFlight: Parcel[] = [];
     for (let now = 0; window.pending > 0; now++) {
+      window.release(now);
       const call = window.take(now);
       check(call, bundleBytes);
       inFlight.push(...call);
@@ -98,6 +103,54 @@ test('a bundle is filled before another is begun, up to the bytes of the limit',
   const window = new Window(SOURCE, size + 9 * (bytes + 1));
   window.add(rows);
   assert.deepEqual(window.take(0).map(({ events }) => events), [10, 10, 10, 10]);
+});
+
+/** The numbers of the rows that go at this time. */
+function goes(window: Window, now: number): string[] {
+  window.release(now);
+  const items = window.take(now).flatMap((parcel) => parcel.items);
+  items.forEach((item) => window.settle(item));
+  return items.map((item) => item.row.id);
+}
+const [RESERVED, , DEDUCTED, CONFIRMED] = [0, 1, 2, 3];
+
+test('events that gather go at most once in their time, the first at once, and each kind by itself', () => {
+  const window = new Window(SOURCE, 20_000, GATHERING);
+  window.add([row(1, 1, CONFIRMED, 0), row(2, 2, DEDUCTED, 0), row(3, 3, RESERVED, 0)]);
+  assert.deepEqual(goes(window, 100).sort(), ['1', '2', '3']);
+  window.add([row(4, 4, CONFIRMED, 0), row(5, 5, DEDUCTED, 0), row(6, 6, RESERVED, 0)]);
+  assert.deepEqual(goes(window, 101), ['6']);
+  assert.deepEqual([window.nextAt(), window.waits(102)], [103, false]);
+  assert.deepEqual(goes(window, 102), []);
+  assert.deepEqual(goes(window, 103), ['5']);
+  assert.deepEqual([window.nextAt(), goes(window, 107)], [107, ['4']]);
+  assert.deepEqual([window.nextAt(), window.pending], [undefined, 0]);
+});
+
+test('an event that need not gather is not held up by one before it', () => {
+  const window = new Window(SOURCE, 20_000, GATHERING);
+  window.add([row(1, 1, CONFIRMED, 0)]);
+  assert.deepEqual(goes(window, 0), ['1']);
+  window.add([row(2, 2, CONFIRMED, 0), row(3, 3, CONFIRMED, 0), row(4, 4, CONFIRMED, 0)]);
+  window.add([row(5, 2, RESERVED, 0), row(6, 3, DEDUCTED, 0)]);
+  // One would wait for less time than the event before it, the other not at all.
+  assert.deepEqual([goes(window, 1).sort(), goes(window, 2).sort()], [['2', '3'], ['5', '6']]);
+  assert.deepEqual(goes(window, 7), ['4']);
+});
+
+test('what fills a call gathers no longer, and without bundles nothing gathers', () => {
+  const window = new Window(SOURCE, 60_000, GATHERING);
+  window.add([row(1, 1, CONFIRMED, 0)]);
+  goes(window, 0);
+  window.add(Array.from({ length: 3 }, (_, n) => row(n + 2, n + 2, CONFIRMED, 40_000)));
+  assert.deepEqual(goes(window, 1), []);
+  window.add([row(5, 5, CONFIRMED, 40_000)]);
+  assert.equal(goes(window, 1).length, 3, 'up to 256 KB');
+  const plain = new Window(SOURCE, 0, GATHERING);
+  plain.add([row(1, 1, CONFIRMED, 0)]);
+  assert.deepEqual(goes(plain, 0), ['1']);
+  plain.add([row(2, 2, CONFIRMED, 0)]);
+  assert.deepEqual(goes(plain, 1), ['2']);
 });
 
 test('a text that is no event goes as it is', () => {

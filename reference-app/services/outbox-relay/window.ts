@@ -1,5 +1,6 @@
+import type { Gathering } from './gathering.ts';
 import { entrySize, MAX_BYTES, MAX_ENTRIES, type Entry } from './publisher.ts';
-import { bundleHead, bundleOf, bundleOverhead } from '../shared/events/index.ts';
+import { bundleHead, bundleOf, bundleOverhead, routingOf } from '../shared/events/index.ts';
 
 export interface OutboxRow {
   readonly xid: string;
@@ -20,6 +21,8 @@ export interface Item {
   readonly size: number;
   /** The beginning of its bundle; without one, it goes as it is. */
   readonly head: string | undefined;
+  /** The others with which it gathers; undefined if it goes with the next call. */
+  readonly group: Group | undefined;
   readonly position: Position;
   /** Failures, for the time until the next try. */
   attempts: number;
@@ -36,6 +39,16 @@ export interface Parcel extends Entry {
   readonly items: readonly Item[];
 }
 
+/** Events that gather for the same time; so their consumers get them together. */
+interface Group {
+  readonly ms: number;
+  /** First of their lines, and neither ready nor in flight. */
+  readonly items: Set<Item>;
+  bytes: number;
+  /** They wait until this time, unless a call is full of them before. */
+  until: number;
+}
+
 /** All that is left of an event that was published before an earlier one. */
 interface Position {
   readonly xid: string;
@@ -50,6 +63,11 @@ interface Position {
 export class Window {
   readonly #source: string;
   readonly #bundleBytes: number;
+  readonly #gathering: readonly Gathering[];
+  /** By milliseconds. */
+  readonly #groups = new Map<number, Group>();
+  /** By detail type and head, of which there are few. */
+  readonly #groupOf = new Map<string, Group | undefined>();
   /** In cursor order; the settled ones at its front are behind the cursor. */
   #positions: Position[] = [];
   #settled = 0;
@@ -61,8 +79,10 @@ export class Window {
   /**
    * @param source of the entries
    * @param bundleBytes to which an entry is filled with events; 0 for entries that are one event
+   * @param gathering events that wait for `release`, if they can share an entry
    */
-  constructor(source: string, bundleBytes = 0) {
+  constructor(source: string, bundleBytes = 0, gathering: readonly Gathering[] = []) {
+    this.#gathering = gathering;
     this.#source = source;
     this.#bundleBytes = bundleBytes;
   }
@@ -94,10 +114,36 @@ export class Window {
       const line = this.#lines.get(rest.aggregateId);
       if (line) {
         line.push(item);
+        // Whoever waits for it must not wait for the gathering before it.
+        if (line[0]!.group?.items.has(line[0]!)) this.#queue(line);
       } else {
         this.#lines.set(rest.aggregateId, [item]);
-        this.#ready.add(item);
+        this.#queue([item]);
       }
+    }
+  }
+
+  /** The first of a line waits as long as the least patient of the line. */
+  #queue(line: readonly Item[]): void {
+    const [first] = line as [Item];
+    const { group } = line.reduce((least, item) => ((item.group?.ms ?? 0) < (least.group?.ms ?? 0) ? item : least));
+    if (first.group?.items.delete(first)) first.group.bytes -= first.size;
+    if (group && group === first.group) {
+      group.items.add(first);
+      group.bytes += first.size;
+    } else {
+      this.#ready.add(first);
+    }
+  }
+
+  /** Lets those go that have gathered for long enough, or fill a call. */
+  release(now: number): void {
+    for (const group of this.#groups.values()) {
+      if (group.items.size === 0 || (now < group.until && group.bytes < MAX_BYTES)) continue;
+      for (const item of group.items) this.#ready.add(item);
+      group.items.clear();
+      group.bytes = 0;
+      group.until = now + group.ms;
     }
   }
 
@@ -105,7 +151,25 @@ export class Window {
     const head = this.#bundleBytes > 0 ? bundleHead(row.envelope) : undefined;
     const bytes = Buffer.byteLength(row.envelope);
     const size = entrySize(row.detailType, bytes + (head === undefined ? 0 : bundleOverhead(head)), this.#source);
-    return { row, bytes, size, head, position, attempts: 0, suspicions: 0, notBefore: 0, alone: false };
+    const group = head === undefined ? undefined : this.#groupFor(row.detailType, head);
+    return { row, bytes, size, head, group, position, attempts: 0, suspicions: 0, notBefore: 0, alone: false };
+  }
+
+  #groupFor(detailType: string, head: string): Group | undefined {
+    if (this.#gathering.length === 0) return undefined;
+    const kind = detailType + head;
+    if (!this.#groupOf.has(kind)) {
+      const found = this.#gathering.find(({ detailType: type, outcome }) =>
+        type === detailType && (outcome === undefined || outcome === routingOf(head).outcome));
+      this.#groupOf.set(kind, found && this.#groupWith(found.ms));
+    }
+    return this.#groupOf.get(kind);
+  }
+
+  #groupWith(ms: number): Group {
+    const group = this.#groups.get(ms) ?? { ms, items: new Set(), bytes: 0, until: -Infinity };
+    this.#groups.set(ms, group);
+    return group;
   }
 
   /** The next call: at most ten entries, each event of another aggregate, within the size limit. Empty when all have to wait. */
@@ -149,7 +213,7 @@ export class Window {
     line.shift();
     const next = line[0];
     if (next) {
-      this.#ready.add(next);
+      this.#queue(line);
     } else {
       this.#lines.delete(item.row.aggregateId);
     }
@@ -179,6 +243,7 @@ export class Window {
   nextAt(): number | undefined {
     let earliest: number | undefined;
     for (const { notBefore } of this.#ready) earliest = Math.min(earliest ?? notBefore, notBefore);
+    for (const { items, until } of this.#groups.values()) if (items.size > 0) earliest = Math.min(earliest ?? until, until);
     return earliest;
   }
 

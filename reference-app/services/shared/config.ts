@@ -91,7 +91,7 @@ const lingerMs = (byDefault: number) => Type.Integer({
 });
 
 /** Consumers for which no order waits: fewer and larger batches. */
-export const patientConsumerConfig = { CONSUMER_LINGER_MS: lingerMs(100) };
+export const patientConsumerConfig = { CONSUMER_LINGER_MS: lingerMs(250) };
 
 /** Who publishes events signs them, and who consumes them verifies that. */
 export const signingConfig = {

@@ -81,6 +81,11 @@ export function plainText(envelope: string): string {
   }
 }
 
+/** The fields of the data that a head repeats. */
+export function routingOf(head: string): Readonly<Record<string, unknown>> {
+  return (JSON.parse(head + TAIL) as { data: Record<string, unknown> }).data;
+}
+
 /** The text of a bundle with these events, all of which have this head. */
 export function bundleOf(head: string, envelopes: readonly string[]): string {
   return head + envelopes.join(',') + TAIL;
