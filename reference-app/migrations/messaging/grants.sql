@@ -1,4 +1,4 @@
--- Every consumer: its own rows of the inbox, of the events that wait, and of the dead letters ("rows" in schema.json).
+-- Every consumer: its own rows of the inbox, of the events that wait, and of the dead letters ("rows" in workloads.json).
 GRANT USAGE ON SCHEMA messaging TO :consumers, :publishers, :"outbox-relay", :"api-read-service";
 GRANT EXECUTE ON FUNCTION messaging.handled, messaging.unremembered, messaging.first_id, messaging.remember, messaging.begin_consumer,
   messaging.park, messaging.waiting, messaging.waiting_since, messaging.unpark, messaging.parked_state, messaging.give_up_parked,

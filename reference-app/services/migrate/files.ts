@@ -69,10 +69,8 @@ export async function readSchemas(root: string, names?: readonly string[]): Prom
   const repeatable = await readRepeatable(root, known);
   return inOrder(await Promise.all((names ?? known).map(async (name): Promise<Schema> => {
     const folder = join(root, 'migrations', name);
-    const text = await readFile(join(folder, 'schema.json'), 'utf8');
-    const { needs, release, workloads = {}, rows = {} } = JSON.parse(text) as Pick<Schema, 'needs' | 'release'> & Partial<Pick<Schema, 'rows'>> & {
-      readonly workloads?: Readonly<Record<string, Pick<Workload, 'side'> & Partial<Workload>>>;
-    };
+    const { needs, release } = JSON.parse(await readFile(join(folder, 'schema.json'), 'utf8')) as Pick<Schema, 'needs' | 'release'>;
+    const { workloads = {}, rows = {} } = await readWorkloads(folder);
     if (!Number.isInteger(release) || release < 1) throw new MigrationError(`migrations/${name}/schema.json needs a "release", a whole number from 1.`);
     return {
       name,
@@ -90,15 +88,30 @@ export async function readSchemas(root: string, names?: readonly string[]): Prom
   })));
 }
 
+interface Workloads {
+  readonly workloads?: Readonly<Record<string, Pick<Workload, 'side'> & Partial<Workload>>>;
+  readonly rows?: Schema['rows'];
+}
+
+/** A schema of shared tables may have none. */
+async function readWorkloads(folder: string): Promise<Workloads> {
+  try {
+    return JSON.parse(await readFile(join(folder, 'workloads.json'), 'utf8')) as Workloads;
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ENOENT') throw error;
+    return {};
+  }
+}
+
 /** Names that mean something else in `grants.sql`. */
 const RESERVED = ['command', 'query', 'consumers', 'publishers'];
 
 function checkWorkload(schema: string, name: string, side: unknown): void {
   if (!/^[a-z][a-z0-9-]*$/.test(name) || RESERVED.includes(name)) {
-    throw new MigrationError(`migrations/${schema}/schema.json has the workload ${JSON.stringify(name)}: give it a name of small letters, digits and hyphens`
+    throw new MigrationError(`migrations/${schema}/workloads.json has the workload ${JSON.stringify(name)}: give it a name of small letters, digits and hyphens`
       + `, other than ${RESERVED.join(', ')}.`);
   }
-  if (side !== 'command' && side !== 'query') throw new MigrationError(`migrations/${schema}/schema.json needs "side" of the workload ${name}: "command" or "query".`);
+  if (side !== 'command' && side !== 'query') throw new MigrationError(`migrations/${schema}/workloads.json needs "side" of the workload ${name}: "command" or "query".`);
 }
 
 /** SHA-256 of all files of the schema. */

@@ -45,7 +45,7 @@ export class Groups {
     if ('side' in login) return [login.side, ...this.workloads.filter(({ side }) => side === login.side).map(({ name }) => name)];
     if (!this.workloads.some(({ name }) => name === login.workload)) {
       throw new MigrationError(`DB_LOGINS has a login for the workload ${login.workload}, which the schemas of this image do not know: `
-        + `choose from ${this.workloads.map(({ name }) => name).sort().join(', ')}, or add it to the schema.json of its schema.`);
+        + `choose from ${this.workloads.map(({ name }) => name).sort().join(', ')}, or add it to the workloads.json of its schema.`);
     }
     return [login.workload];
   }
