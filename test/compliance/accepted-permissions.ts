@@ -13,6 +13,7 @@ const CONSUME = 'sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibil
 const ONLY_TLS = 'Deny sqs:*';
 const OVER_HTTP = 'for {AWS: *} if {Bool: {aws:SecureTransport: false}}';
 const BY_SECRETS_MANAGER = 'if {StringEquals: {kms:ViaService: secretsmanager.eu-west-1.amazonaws.com}}';
+const READ_VERSIONS = 'secretsmanager:GetSecretValue, secretsmanager:DescribeSecret';
 const EVENTS = 'for {Service: events.amazonaws.com} if';
 const ROOT = 'for {AWS: arn:<AWS::Partition>:iam::111122223333:root}';
 const busArn = (name: string) => `arn:<AWS::Partition>:events:eu-west-1:111122223333:event-bus/${name}`;
@@ -177,16 +178,22 @@ export const acceptedStatements: AcceptedPermission[] = [
     of: ['Operated/Cluster/MonitoringRole'],
   },
   // The pipeline.
-  {
-    line: '$/Role/DefaultPolicy: secretsmanager:GetSecretValue on <Pipeline/Database/CommandSecret>',
-    reason: 'They write to the database; the migration gives the role its password.',
-    of: ['Pipeline/CommandApi', 'Pipeline/OutboxRelay', 'Pipeline/Services/Report', 'Pipeline/Migration', 'Pipeline/Consumers/Stock/Workload'],
-  },
-  {
-    line: '$/Role/DefaultPolicy: secretsmanager:GetSecretValue on <Pipeline/Database/QuerySecret>',
-    reason: 'It reads the database; the migration gives the role its password.',
-    of: ['Pipeline/QueryApi', 'Pipeline/Migration'],
-  },
+  ...Object.entries({
+    'command-api': 'Pipeline/CommandApi',
+    'query-api': 'Pipeline/QueryApi',
+    'outbox-relay': 'Pipeline/OutboxRelay',
+    'report': 'Pipeline/Services/Report',
+    'stock': 'Pipeline/Consumers/Stock/Workload',
+  }).map(([workload, path]) => ({
+    line: `$/Role/DefaultPolicy: secretsmanager:GetSecretValue on <Pipeline/Logins/${workload}>`,
+    reason: 'It logs in to the database as itself; the migration gives the login its password.',
+    of: [path, 'Pipeline/Migration'],
+  })),
+  ...['Command', 'Query'].map((side) => ({
+    line: `$/Role/DefaultPolicy: secretsmanager:GetSecretValue on <Pipeline/Database/${side}Secret>`,
+    reason: 'The migration makes the logins of the sides, too.',
+    of: ['Pipeline/Migration'],
+  })),
   {
     line: '$/Role/DefaultPolicy: secretsmanager:GetSecretValue on <Pipeline/Database/Cluster.MasterUserSecret.SecretArn>',
     reason: 'The migration makes the roles as the administrator.',
@@ -201,6 +208,32 @@ export const acceptedStatements: AcceptedPermission[] = [
     line: '$/Role/DefaultPolicy: events:PutEvents on <Pipeline/Transport/Bus/EventBus>',
     reason: 'They publish events.',
     of: ['Pipeline/OutboxRelay', 'Pipeline/Services/Report'],
+  },
+  {
+    line: `$/Role/DefaultPolicy: ${READ_VERSIONS} on <Pipeline/EventSigningKey>`,
+    reason: 'They sign the events that they publish, or verify those that they consume.',
+    of: ['Pipeline/OutboxRelay', 'Pipeline/Services/Report', 'Pipeline/Consumers/Stock/Workload'],
+  },
+  {
+    line: '$: Deny events:PutEvents on <Pipeline/Transport/Bus/EventBus> for * if {ArnNotEquals: {aws:PrincipalArn: '
+      + '<Pipeline/OutboxRelay/Role>, <Brought/Publisher>, <Pipeline/Services/Report/Role>}, Bool: {aws:PrincipalIsAWSService: false}}',
+    reason: 'Who may put events could forge them; a replay comes from EventBridge itself.',
+    of: ['Pipeline/Transport/OnlyPublishers'],
+  },
+  {
+    line: '$/DefaultPolicy: events:PutEvents on <Pipeline/Transport/Bus/EventBus>',
+    reason: 'It was allowed to publish.',
+    of: ['Brought/Publisher'],
+  },
+  {
+    line: `$/DefaultPolicy: ${READ_VERSIONS} on <Pipeline/EventSigningKey>`,
+    reason: 'It signs what it publishes.',
+    of: ['Brought/Publisher'],
+  },
+  {
+    line: `$/DefaultPolicy: kms:Decrypt on <Brought/PipelineKey> ${BY_SECRETS_MANAGER}`,
+    reason: 'The secret has the key; it is decrypted by Secrets Manager only.',
+    of: ['Brought/Publisher'],
   },
   {
     line: '$/MetricsPolicy: cloudwatch:PutMetricData on * if {StringEquals: {cloudwatch:namespace: OrderPipeline}}',

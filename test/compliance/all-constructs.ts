@@ -10,7 +10,7 @@ import * as sns from 'aws-cdk-lib/aws-sns';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import {
-  BufferedEventConsumer, ConsumerTarget, CqrsAuroraCluster, CqrsCredentials, CqrsInstances, DatabaseAccess, DatabaseSide,
+  BufferedEventConsumer, ConsumerTarget, CqrsAuroraCluster, CqrsCredentials, CqrsInstances, DatabaseAccess, DatabaseLogins, DatabaseSide,
   EventArchive, EventDrivenOrderPipeline, EventTransport, IConsumerTarget, KubernetesAccess, KubernetesJob, KubernetesManifestFiles,
   KubernetesPrerequisites, KubernetesWorkload, OrderEventBus, PipelineAlarmsOptions, QueueScaling, QueueType, ServiceHost, WorkloadImage,
 } from '../../src';
@@ -103,7 +103,9 @@ function addPipeline(stack: Stack, kubernetes: KubernetesAccess, vpc: ec2.IVpc, 
     commandApi: services.run(['node', 'write.js']),
     queryApi: services.run(['node', 'read.js']),
     outboxRelay: ServiceHost.kubernetes(kubernetes, { image, command: ['node', 'relay.js'] }),
+    databaseLogins: DatabaseLogins.perWorkload(),
   });
+  pipeline.allowPublish(new iam.Role(stack.node.findChild('Brought') as Construct, 'Publisher', { assumedBy: new iam.ServicePrincipal('ec2.amazonaws.com') }));
   pipeline.addService('Report', services.run(['node', 'report.js']), { database: DatabaseSide.COMMAND, publishes: true });
   pipeline.addConsumer('Stock', {
     events: ['order.created'],

@@ -56,6 +56,8 @@ export function permissionsOf(stack: Stack): Permissions {
     const documents = [
       ...['PolicyDocument', 'AssumeRolePolicyDocument', 'KeyPolicy', 'Policy', 'ResourcePolicy'].map((name) => properties[name]),
       ...(properties.Policies ?? []).map((policy: { PolicyDocument: unknown }) => policy.PolicyDocument),
+      // The policy of a bus has one.
+      ...properties.Statement ? [{ Statement: [properties.Statement] }] : [],
     ].filter((document) => Array.isArray(document?.Statement));
     return [
       ...documents.flatMap((document) => document.Statement.map((statement: Statement) => line(pathOf(resource), statement))),
