@@ -68,10 +68,10 @@ describe('Secrets Manager', () => {
 
   it('rotates: a pending version becomes current, and the current one the previous', async () => {
     const one = secrets.put({ name: 'a', secretString: 'one' }).VersionId;
-    const current: string[][] = [];
-    secrets.onCurrent((name, secretString) => current.push([name, secretString]));
+    const heard: string[] = [];
+    secrets.onChange((name, versions) => heard.push([name, ...versions.map(({ secretString, stages }) => `${secretString} ${stages.join('+')}`)].join(', ')));
     const { VersionId: two } = await client.send(new PutSecretValueCommand({ SecretId: 'a', SecretString: 'two', VersionStages: ['AWSPENDING'] }));
-    assert.deepEqual(current, [], 'a pending value is nobody\'s yet');
+    assert.deepEqual(heard, ['a, one AWSCURRENT, two AWSPENDING']);
     const move = (stage: string, to?: string, from?: string) => client.send(new UpdateSecretVersionStageCommand({
       SecretId: 'a', VersionStage: stage, MoveToVersionId: to, RemoveFromVersionId: from,
     }));
@@ -80,7 +80,7 @@ describe('Secrets Manager', () => {
     await assert.rejects(move('AWSCURRENT', 'none', one), { name: 'ResourceNotFoundException' });
     await move('AWSCURRENT', two, one);
     await move('AWSPENDING', undefined, two);
-    assert.deepEqual([await value('a'), await value('a', 'AWSPREVIOUS'), current], ['two', 'one', [['a', 'two']]]);
+    assert.deepEqual([await value('a'), await value('a', 'AWSPREVIOUS'), heard.at(-1)], ['two', 'one', 'a, one AWSPREVIOUS, two AWSCURRENT']);
     await assert.rejects(value('a', 'AWSPENDING'), { name: 'ResourceNotFoundException' });
     const { VersionIdsToStages } = await client.send(new DescribeSecretCommand({ SecretId: 'a' }));
     assert.deepEqual(VersionIdsToStages, { [one]: ['AWSPREVIOUS'], [two!]: ['AWSCURRENT'] });

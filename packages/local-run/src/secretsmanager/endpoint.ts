@@ -22,6 +22,15 @@ export interface SecretInput {
   readonly description?: string;
 }
 
+/** A version of a secret, as it is kept over restarts. */
+export interface KeptVersion {
+  readonly id: string;
+  readonly secretString?: string;
+  readonly secretBinary?: string;
+  readonly createdAt: number;
+  readonly stages: readonly string[];
+}
+
 interface Version {
   readonly id: string;
   readonly secretString?: string;
@@ -50,7 +59,7 @@ export class SecretsManager {
   readonly #log: Log;
   readonly #clock: () => number;
   readonly #secrets = new Map<string, Secret>();
-  #listener: ((name: string, secretString: string) => void) | undefined;
+  #listener: ((name: string, versions: readonly KeptVersion[]) => void) | undefined;
   #server: AwsJsonServer | undefined;
 
   constructor({ log = () => {}, clock = Date.now, region = 'us-east-1', accountId = '000000000000' }: SecretsManagerOptions = {}) {
@@ -60,9 +69,16 @@ export class SecretsManager {
     this.#accountId = accountId;
   }
 
-  /** Calls the listener with every text that becomes the current value of a secret. */
-  onCurrent(listener: (name: string, secretString: string) => void): void {
+  /** Calls the listener with the versions of a secret whenever one of them, or a label, has changed. */
+  onChange(listener: (name: string, versions: readonly KeptVersion[]) => void): void {
     this.#listener = listener;
+  }
+
+  /** Brings back a secret of an earlier run with its versions, whose ids programs may remember; one that is there already stays. */
+  restore(name: string, versions: readonly KeptVersion[]): void {
+    if (this.#secrets.has(name)) return;
+    const secret = this.#create(name, undefined);
+    for (const version of versions) secret.versions.set(version.id, { ...version, stages: new Set(version.stages) });
   }
 
   /** The ARN a secret of this name has or will have, the same in every run: AWS ends it with six characters, and so does this. */
@@ -131,7 +147,7 @@ export class SecretsManager {
     // A version without a stage is one that AWS would soon delete.
     for (const [id, { stages: held }] of secret.versions) if (held.size === 0) secret.versions.delete(id);
     secret.changedAt = this.#clock();
-    if (stage === CURRENT && to?.secretString !== undefined) this.#listener?.(secret.name, to.secretString);
+    this.#listener?.(secret.name, [...secret.versions.values()].map((version) => ({ ...version, stages: [...version.stages] })));
   }
 
   /** Adds a version, or takes a repeated request for the one that it made. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -43,6 +44,30 @@ test('a value that a program has rotated is there at the next start', async (con
   new SecretFile(file, endpoint).put('database', 'one');
   endpoint.put({ name: 'database', secretString: 'two' });
   assert.equal(new SecretFile(file, new SecretsManager()).value('database'), 'two');
+});
+
+test('versions, their ids and labels are there at the next start', (context) => {
+  const file = join(temporaryFolder(context), 'secrets.json');
+  const endpoint = new SecretsManager();
+  new SecretFile(file, endpoint).put('signing', 'one');
+  const { VersionId: two } = endpoint.put({ name: 'signing', secretString: 'two' });
+  const kept: unknown[] = [];
+  for (let start = 0; start < 2; start++) {
+    const next = new SecretsManager();
+    const secrets = new SecretFile(file, next);
+    assert.equal(secrets.value('signing'), 'two');
+    assert.equal(next.put({ name: 'signing', secretString: 'two' }).VersionId, two);
+    kept.push(JSON.parse(readFileSync(file, 'utf8')));
+  }
+  assert.deepEqual(kept[0], kept[1]);
+  const { signing } = kept[0] as { signing: { secretString: string; stages: string[] }[] };
+  assert.deepEqual(signing.map(({ secretString, stages }) => [secretString, ...stages]), [['one', 'AWSPREVIOUS'], ['two', 'AWSCURRENT']]);
+});
+
+test('a file of a run that kept only values is read', (context) => {
+  const file = join(temporaryFolder(context), 'secrets.json');
+  writeFileSync(file, JSON.stringify({ database: 'password' }));
+  assert.equal(new SecretFile(file, new SecretsManager()).value('database'), 'password');
 });
 
 test('a secret of a template gets a password at the first start only', () => {
