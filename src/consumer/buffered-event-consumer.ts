@@ -308,6 +308,7 @@ export class BufferedEventConsumer extends Construct implements IEventSubscripti
       deadLetterQueue: this.deadLetterQueue,
       environment: this.environment,
       egressPorts: [...databaseAccess?.egressPorts ?? [], ...props.egressPorts ?? []],
+      egressRules: databaseAccess?.egressRules,
     });
     const principal = this.targetConfig.grantee?.grantPrincipal;
     this.grantPrincipal = principal && !(principal instanceof iam.UnknownPrincipal) ? principal : new UnknownTarget(this);

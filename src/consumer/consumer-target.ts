@@ -7,7 +7,7 @@ import type { Construct, IDependable } from 'constructs';
 import { ExternalConsumerOptions, ExternalConsumerTarget } from './external-consumer-target';
 import { KubernetesConsumerOptions, KubernetesConsumerTarget } from './kubernetes-consumer-target';
 import { LambdaConsumerOptions, LambdaConsumerTarget } from './lambda-consumer-target';
-import type { KubernetesAccess, KubernetesWorkload } from '../workload';
+import type { EgressRule, KubernetesAccess, KubernetesWorkload } from '../workload';
 
 /**
  * The options with which a consumer target is bound.
@@ -28,6 +28,14 @@ export interface ConsumerTargetBindOptions {
    * @default - none
    */
   readonly egressPorts?: number[];
+
+  /**
+   * The addresses of some of the `egressPorts`, where they are known; a port without a rule is one at any address. A target that can't
+   * limit addresses ignores the rules.
+   *
+   * @default - none
+   */
+  readonly egressRules?: EgressRule[];
 }
 
 /**

@@ -4,6 +4,7 @@ import type { ConsumerTargetBindOptions, ConsumerTargetConfig, IConsumerTarget }
 import { attachedPolicy } from './private/attached-policy';
 import { ownQueueUrl } from './private/consumer-validation';
 import { QueueScaling } from './queue-scaling';
+import { limitedEgress } from '../private/egress';
 import { grantConsume } from '../private/permissions';
 import { invalid } from '../private/validation';
 import { KubernetesAccess, KubernetesWorkload, KubernetesWorkloadOptions, WorkloadImage } from '../workload';
@@ -54,9 +55,9 @@ export class KubernetesConsumerTarget implements IConsumerTarget {
     const scaling = this.options.scaling ?? this.defaultScaling(scope);
     const workload = new KubernetesWorkload(scope, 'Workload', {
       ...this.options,
+      ...limitedEgress(options, this.options),
       kubernetes,
       environment: { ...options.environment, ...this.options.environment },
-      egressPorts: [...options.egressPorts ?? [], ...this.options.egressPorts ?? []],
       terminationGracePeriod: this.options.terminationGracePeriod ?? this.timeToFinish(),
       scaling: scaling.bind(scope, { queue: options.queue, kubernetes }),
     });

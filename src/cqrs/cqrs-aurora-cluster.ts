@@ -17,6 +17,7 @@ import { CqrsEngine } from './cqrs-engine';
 import { CqrsInstances } from './cqrs-instances';
 import { CqrsProxy } from './cqrs-proxy';
 import { DatabaseLogin } from './database-login';
+import { blocksOf } from './private/database-network';
 import { grantEvents } from './private/events';
 import type { ClusterInstances } from './private/instance-plans';
 import { PasswordRotation } from './private/password-rotation';
@@ -94,6 +95,9 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
   /** The database through the proxy. It is undefined without the property `proxy`. */
   public readonly proxy?: ICqrsDatabase;
 
+  /** The blocks of addresses of its subnets, or of its VPC; undefined for an imported VPC of which neither is known. */
+  public readonly networkCidrs?: string[];
+
   public readonly engineName: string;
   public readonly writerEndpoint: rds.Endpoint;
   public readonly readerEndpoint: rds.Endpoint;
@@ -143,6 +147,7 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
       throw invalid(this, 'minCapacity 0 pauses the cluster, and the connections of proxy prevent that: give at least 0.5, or leave proxy out');
     }
     const vpcSubnets = this.selectSubnets(props.vpc, props.vpcSubnets);
+    this.networkCidrs = blocksOf(props.vpc, vpcSubnets);
     const dataOnly = removalOfParts(removalPolicy);
     this.securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', {
       vpc: props.vpc,

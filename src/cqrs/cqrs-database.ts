@@ -61,6 +61,13 @@ export interface ICqrsDatabase extends ec2.IConnectable, IDependable {
    */
   readonly workloadLogins?: IWorkloadLogins;
 
+  /**
+   * The blocks of addresses in which the database is. Workloads on Kubernetes reach its ports there, and nowhere else.
+   *
+   * @default - unknown: network policies open the ports to any address
+   */
+  readonly networkCidrs?: string[];
+
   /** Grants permission to log in as the role of a side. */
   readonly grants: CqrsDatabaseGrants;
 }
@@ -124,6 +131,13 @@ export interface CqrsDatabaseAttributes {
   readonly proxy?: ICqrsDatabase;
 
   /**
+   * The blocks of addresses in which the database is. Workloads on Kubernetes reach its ports there, and nowhere else.
+   *
+   * @default - unknown: network policies open the ports to any address
+   */
+  readonly networkCidrs?: string[];
+
+  /**
    * Constructs that must be deployed before the database can be used, such as a cluster that is made in the same app.
    *
    * @default - none: the database exists
@@ -157,6 +171,13 @@ export interface CqrsClusterAttributes {
    * @default - the port of the cluster's endpoint
    */
   readonly port?: number;
+
+  /**
+   * The blocks of addresses in which the database is. Workloads on Kubernetes reach its ports there, and nowhere else.
+   *
+   * @default - unknown: network policies open the ports to any address
+   */
+  readonly networkCidrs?: string[];
 }
 
 /**
@@ -218,6 +239,7 @@ export class CqrsDatabase implements ICqrsDatabase {
   public readonly queryLogin: DatabaseLogin;
   public readonly adminSecret?: secretsmanager.ISecret;
   public readonly proxy?: ICqrsDatabase;
+  public readonly networkCidrs?: string[];
   public readonly connections: ec2.Connections;
   public readonly grants: CqrsDatabaseGrants;
 
@@ -233,6 +255,7 @@ export class CqrsDatabase implements ICqrsDatabase {
     this.queryLogin = attributes.queryLogin;
     this.adminSecret = attributes.adminSecret;
     this.proxy = attributes.proxy;
+    this.networkCidrs = attributes.networkCidrs;
     this.connections = new ec2.Connections({ securityGroups: attributes.securityGroups, defaultPort: ec2.Port.tcp(port) });
     this.grants = CqrsDatabaseGrants.fromDatabase(this);
     // The security groups are the scope of the rules that open them.

@@ -10,7 +10,7 @@ import { Construct } from 'constructs';
 import type { ICqrsDatabase } from './cqrs-database';
 import { CqrsDatabaseGrants } from './cqrs-database-grants';
 import { DatabaseLogin } from './database-login';
-import { allowInStackOf } from './private/database-network';
+import { allowInStackOf, blocksOf } from './private/database-network';
 import { invalid, requireDuration, requireInteger, requireSeconds } from '../private/validation';
 
 /** The port of a proxy for PostgreSQL, whatever the port of its cluster is. */
@@ -127,6 +127,9 @@ export class CqrsProxy extends Construct implements ICqrsDatabase {
   public readonly databaseName: string;
   public readonly commandLogin: DatabaseLogin;
   public readonly queryLogin: DatabaseLogin;
+  /** The blocks of addresses of its subnets, or of its VPC; undefined for an imported VPC of which neither is known. */
+  public readonly networkCidrs?: string[];
+
   public readonly connections: ec2.Connections;
   public readonly grants: CqrsDatabaseGrants;
 
@@ -163,6 +166,7 @@ export class CqrsProxy extends Construct implements ICqrsDatabase {
       retention: props.logRetention ?? logs.RetentionDays.ONE_MONTH,
       removalPolicy: RemovalPolicy.DESTROY,
     });
+    this.networkCidrs = blocksOf(props.vpc, props.vpcSubnets);
     const vpcSubnetIds = props.vpc.selectSubnets(props.vpcSubnets).subnetIds;
     const vpcSecurityGroupIds = [this.securityGroup.securityGroupId];
     const resource = new rds.CfnDBProxy(this, 'Resource', {

@@ -2,6 +2,7 @@ import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import type * as iam from 'aws-cdk-lib/aws-iam';
 import type { ICqrsDatabase } from './cqrs-database';
 import { DatabaseLogin } from './database-login';
+import type { EgressRule } from '../workload';
 import { environmentOf, roleEnvironment } from './private/database-environment';
 import { openDatabase, portsOf } from './private/database-network';
 
@@ -95,6 +96,12 @@ export class DatabaseAccess {
   /** The ports that the workload connects to: one, or two if the readers have another port than the writer. */
   public get egressPorts(): number[] {
     return portsOf(this.database);
+  }
+
+  /** The addresses of the ports, if it is known where the database is; otherwise it is empty. */
+  public get egressRules(): EgressRule[] {
+    const { networkCidrs: cidrs } = this.database;
+    return cidrs ? [{ ports: this.egressPorts, cidrs }] : [];
   }
 
   /**

@@ -418,7 +418,8 @@ export class EventDrivenOrderPipeline extends Construct {
       kind: ServiceKind.MIGRATION,
       environment: { ...access.environment, ...logins?.environment },
       egressPorts: access.egressPorts,
-      dependencies: [database],
+      egressRules: access.egressRules,
+      dependencies: [database, ...logins ? [logins.scope] : []],
     });
     access.connect(migration, migration);
     logins?.allow(migration);
@@ -464,6 +465,7 @@ export class EventDrivenOrderPipeline extends Construct {
       ...rest,
       environment: { ...this.channel.environment, ...access?.environment, ...publishes ? this.signingEnvironment : {}, ...environment },
       egressPorts: [...access?.egressPorts ?? [], ...publishes ? this.channel.egressPorts ?? [] : []],
+      egressRules: access?.egressRules,
       dependencies: [...access ? [access.database] : [], ...this.migrationOf(access), ...dependencies ?? []],
     });
     access?.connect(service, service);

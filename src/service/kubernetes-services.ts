@@ -39,9 +39,16 @@ export interface SharedServiceOptions {
   /**
    * The collectors that may read the metrics.
    *
-   * @default - those that can reach the service anyway
+   * @default - none; of services with one port for all, those that can reach it anyway
    */
   readonly metricsAccess?: MetricsAccess[];
+
+  /**
+   * Blocks of addresses that all services, jobs and consumers may connect to by HTTPS.
+   *
+   * @default - any address
+   */
+  readonly httpsCidrs?: string[];
 }
 
 /**
@@ -114,6 +121,7 @@ export class KubernetesServices {
     if (options.command) {
       throw new Error(`command is given twice, as ${JSON.stringify(program)} and in the options: leave it out of the options`);
     }
-    return { ...options, image: this.image, command: program, environment: { ...this.options.environment, ...options.environment } };
+    const environment = { ...this.options.environment, ...options.environment };
+    return { ...options, image: this.image, command: program, environment, httpsCidrs: options.httpsCidrs ?? this.options.httpsCidrs };
   }
 }

@@ -3,7 +3,7 @@ import { Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { CqrsDatabase, CqrsDatabaseAttributes, DatabaseAccess, DatabaseLogin, ICqrsDatabase } from '../../src/cqrs';
+import { CqrsAuroraCluster, CqrsDatabase, CqrsDatabaseAttributes, DatabaseAccess, DatabaseLogin, ICqrsDatabase } from '../../src/cqrs';
 
 let stack: Stack;
 let role: iam.Role;
@@ -138,4 +138,37 @@ test('connecting twice is connecting once', () => {
 
 test.each(['port', 'readerPort'])('refuses a %s that can\'t be', (name) => {
   expect(() => databaseOf({ [name]: 65536 })).toThrow(`${name} must be a whole number between 1 and 65535, got 65536`);
+});
+
+describe('the addresses of the ports', () => {
+  const rulesOf = (database: ICqrsDatabase) => stack.resolve(DatabaseAccess.command(database).egressRules);
+  const imported = (props: Partial<ec2.VpcAttributes> = {}) => ec2.Vpc.fromVpcAttributes(stack, 'Imported', {
+    vpcId: 'vpc-1', availabilityZones: ['a', 'b'], isolatedSubnetIds: ['subnet-1', 'subnet-2'], ...props,
+  });
+
+  test('are those that are given for an existing database, or unknown', () => {
+    expect(rulesOf(databaseOf({ port: 6432, networkCidrs: ['10.9.0.0/16'] }))).toEqual([{ ports: [6432], cidrs: ['10.9.0.0/16'] }]);
+    stack = new Stack();
+    expect(rulesOf(databaseOf({ securityGroups: [] }))).toEqual([]);
+  });
+
+  test.each<[string, () => ec2.IVpc, string[] | undefined]>([
+    ['the isolated subnets of a VPC that is made here', () => new ec2.Vpc(stack, 'Made', {
+      ipAddresses: ec2.IpAddresses.cidr('10.0.0.0/16'),
+      maxAzs: 2,
+      subnetConfiguration: [
+        { name: 'Services', subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS, cidrMask: 24 },
+        { name: 'Public', subnetType: ec2.SubnetType.PUBLIC, cidrMask: 24 },
+        { name: 'Database', subnetType: ec2.SubnetType.PRIVATE_ISOLATED, cidrMask: 24 },
+      ],
+    }), ['10.0.4.0/24', '10.0.5.0/24']],
+    ['imported subnets', () => imported({ isolatedSubnetIpv4CidrBlocks: ['10.1.1.0/24', '10.1.2.0/24'] }), ['10.1.1.0/24', '10.1.2.0/24']],
+    ['the VPC of imported subnets', () => imported({ vpcCidrBlock: '10.1.0.0/16' }), ['10.1.0.0/16']],
+    ['nothing that is known', () => imported(), undefined],
+  ])('are the blocks of %s', (_, vpc, cidrs) => {
+    const database = new CqrsAuroraCluster(stack, 'Database', { vpc: vpc(), proxy: {} });
+    expect(database.networkCidrs).toEqual(cidrs);
+    expect(rulesOf(database)).toEqual(cidrs ? [{ ports: [5433], cidrs }] : []);
+    expect(rulesOf(database.proxy!)).toEqual(cidrs ? [{ ports: [5432], cidrs }] : []);
+  });
 });

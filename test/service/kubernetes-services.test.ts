@@ -2,10 +2,12 @@ import { join } from 'node:path';
 import { App, CfnParameter, CfnResource, Duration, Stack } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import * as acm from 'aws-cdk-lib/aws-certificatemanager';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import {
-  ApiAuthorizer, Autoscaling, BufferedEventConsumer, ConsumerTarget, IServiceHost, KubernetesAccess, KubernetesServices,
-  KubernetesWorkload, MetricsAccess, QueueScaling, ServiceBindOptions, ServiceExposure, ServiceHost, ServiceKind, WorkloadImage,
+  ApiAuthorizer, Autoscaling, BufferedEventConsumer, ConsumerTarget, DatabaseSide, EventDrivenOrderPipeline, IServiceHost, KubernetesAccess,
+  KubernetesServices, KubernetesWorkload, MetricsAccess, QueueScaling, ServiceBindOptions, ServiceExposure, ServiceHost, ServiceKind,
+  WorkloadImage,
 } from '../../src';
 import { testKubernetes } from '../cluster';
 import { Manifest, manifestOf, manifestsOf } from '../kubernetes-manifests';
@@ -158,6 +160,17 @@ describe('the services of one image', () => {
       expect(manifest.metadata.namespace).toBe('orders');
     });
 
+    test('reaches HTTPS where all do, or at addresses of its own', () => {
+      const https = [{}, { httpsCidrs: ['10.1.0.0/16'] }].map((own) => {
+        stack = new Stack(new App(), 'Test');
+        kubernetes = testKubernetes(stack, { namespace: 'orders' });
+        make(services({ httpsCidrs: ['10.0.0.0/16'] }), ['node', 'a.js'], own);
+        const rules: { to?: object[]; ports: { port: number }[] }[] = manifestOf(template(), 'NetworkPolicy').spec.egress;
+        return rules.find(({ ports }) => ports.some(({ port }) => port === 443))!.to;
+      });
+      expect(https).toEqual([[{ ipBlock: { cidr: '10.0.0.0/16' } }], [{ ipBlock: { cidr: '10.1.0.0/16' } }]]);
+    });
+
     test('refuses a second command', () => {
       expect(() => make(services(), ['node', 'a.js'], { command: ['node', 'b.js'] }))
         .toThrow('command is given twice, as ["node","a.js"] and in the options: leave it out of the options');
@@ -278,6 +291,29 @@ test.each<[string, () => void]>([
   expect(open).toEqual([[undefined, [443, 9094, 6379]], [['10.0.2.0/24'], [5432]]]);
 });
 const known = { egressPorts: [5432, 9094], egressRules: [{ ports: [5432], cidrs: ['10.0.2.0/24'] }] };
+
+test('whoever a pipeline gives its database reaches it at its addresses, and nobody else reaches its port', () => {
+  const vpc = new ec2.Vpc(stack, 'Vpc', { maxAzs: 2 });
+  const services = ServiceHost.kubernetesServices(kubernetes, image);
+  const program = ['node', 'x.js'];
+  const pipeline = new EventDrivenOrderPipeline(stack, 'Pipeline', {
+    vpc,
+    migration: services.job(program, { serviceName: 'migration' }),
+    commandApi: services.run(program, { serviceName: 'command' }),
+    outboxRelay: services.run(program, { serviceName: 'relay' }),
+  });
+  const events = ['order.created'];
+  const scaling = QueueScaling.fixed(1);
+  pipeline.addConsumer('Stock', { events, database: DatabaseSide.COMMAND, target: services.consume(program, { serviceName: 'stock', scaling }) });
+  pipeline.addConsumer('Mail', { events, target: services.consume(program, { serviceName: 'mail', scaling }) });
+
+  const cidrs = vpc.privateSubnets.map(({ ipv4CidrBlock }) => ipv4CidrBlock);
+  const reached = manifestsOf(template()).filter(({ kind }) => kind === 'NetworkPolicy').map(({ metadata, spec }) => {
+    const rules = spec.egress.filter(({ ports }: any) => ports.some(({ port }: any) => port === 5433));
+    return [metadata.name, rules.flatMap(({ to }: any) => to?.map(({ ipBlock }: any) => ipBlock.cidr) ?? ['anywhere'])];
+  });
+  expect(Object.fromEntries(reached)).toEqual({ migration: cidrs, command: cidrs, relay: cidrs, stock: cidrs, mail: [] });
+});
 
 test.each<[() => ApiAuthorizer, string]>([
   [() => ApiAuthorizer.jwt('http://login.example.com', ['orders']), 'issuer of ApiAuthorizer.jwt() must be an address with https, such as '

@@ -9,6 +9,21 @@ export function portsOf(database: ICqrsDatabase): number[] {
   return [...new Set([database.writerEndpoint.port, database.readerEndpoint.port])];
 }
 
+/** Returns the blocks of addresses of these subnets, or of their VPC; undefined for an imported VPC of which neither is known. */
+export function blocksOf(vpc: ec2.IVpc, selection: ec2.SubnetSelection): string[] | undefined {
+  return orUndefined(() => [...new Set(vpc.selectSubnets(selection).subnets.map(({ ipv4CidrBlock }) => ipv4CidrBlock))])
+    ?? orUndefined(() => [vpc.vpcCidrBlock]);
+}
+
+/** Imported subnets and networks throw an error for an address that they were not given. */
+function orUndefined<T>(get: () => T): T | undefined {
+  try {
+    return get();
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * Opens the ports of a database to a client.
  *
