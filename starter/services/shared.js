@@ -167,11 +167,11 @@ export const problem = (status, message) => Object.assign(new Error(message), { 
 
 /**
  * The process around a service: /livez, /readyz and /metrics for Kubernetes, `answer(method, path, body)` for an API, `work` for a
- * loop. SIGTERM ends it: it accepts no new work, and finishes the current work.
+ * loop. An API has the first three on MANAGEMENT_PORT, which its clients do not reach; other programs have one port. SIGTERM ends it:
+ * it accepts no new work, and finishes the current work.
  */
 export async function run({ pool, answer, work, gauges = async () => ({}) }) {
-  const respond = async (request) => {
-    const [path] = request.url.split('?');
+  const watch = async (path) => {
     if (path === '/livez') return [200, 'ok\n'];
     if (path === '/readyz') {
       // Ready means: not stopping, and the schema exists.
@@ -179,13 +179,12 @@ export async function run({ pool, answer, work, gauges = async () => ({}) }) {
       return ready ? [200, 'ready\n'] : [503, 'not ready\n'];
     }
     if (path === '/metrics') return [200, [...metrics, ...Object.entries(await gauges())].map((series) => `${series.join(' ')}\n`).join('')];
-    const body = await readJson(request);
-    const answered = await answer?.(request.method, path, body);
-    if (!answered) throw problem(404, `There is no ${request.method} ${path} here.`);
-    return answered;
+    return undefined;
   };
-  const server = createServer(async (request, response) => {
-    const [status, body] = await respond(request).catch((error) => {
+  const serve = (port, respond) => createServer(async (request, response) => {
+    const [path] = request.url.split('?');
+    const answered = respond(path, request).then((found) => found ?? Promise.reject(problem(404, `There is no ${request.method} ${path} here.`)));
+    const [status, body] = await answered.catch((error) => {
       if (!error.status) log('error', 'a request failed', { error });
       return error.status ? [error.status, { error: error.message }] : [500, { error: 'An internal error; the log has the details.' }];
     });
@@ -194,14 +193,18 @@ export async function run({ pool, answer, work, gauges = async () => ({}) }) {
     response.setHeader('content-type', isText ? 'text/plain' : 'application/json');
     if (stopping.signal.aborted) response.setHeader('connection', 'close');
     response.writeHead(status).end(isText ? body : JSON.stringify(body));
-  });
-  server.listen(Number(env('PORT')), process.env.HOST);
+  }).listen(Number(port), process.env.HOST);
+  const { MANAGEMENT_PORT } = process.env;
+  const servers = [
+    serve(env('PORT'), async (path, request) => (!MANAGEMENT_PORT && await watch(path)) || answer?.(request.method, path, await readJson(request))),
+    ...MANAGEMENT_PORT ? [serve(MANAGEMENT_PORT, watch)] : [],
+  ];
   process.once('SIGTERM', () => stopping.abort());
   log('info', 'started', { port: env('PORT') });
 
   await (work ? work() : new Promise((resolve) => stopping.signal.addEventListener('abort', resolve)));
   log('info', 'stopping');
-  await new Promise((resolve) => server.close(resolve));
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
   await pool.end();
   log('info', 'stopped');
   process.exit(0);
