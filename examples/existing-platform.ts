@@ -1,6 +1,7 @@
 import { join } from 'path';
 import { KubectlV35Layer } from '@aws-cdk/lambda-layer-kubectl-v35';
 import { App, Duration, Stack } from 'aws-cdk-lib';
+import * as acm from 'aws-cdk-lib/aws-certificatemanager';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as eks from 'aws-cdk-lib/aws-eks';
 import * as events from 'aws-cdk-lib/aws-events';
@@ -8,7 +9,7 @@ import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import {
-  ConsumerTarget, CqrsDatabase, DatabaseLogin, EventDrivenOrderPipeline, EventTransport, KubernetesAccess, ServiceHost, WorkloadImage,
+  ApiAuthorizer, ConsumerTarget, CqrsDatabase, DatabaseLogin, EventDrivenOrderPipeline, EventTransport, KubernetesAccess, ServiceHost, WorkloadImage,
 } from 'cdk-order-pipeline';
 
 export const app = new App();
@@ -44,6 +45,8 @@ const services = ServiceHost.kubernetesServices(
 const pipeline = new EventDrivenOrderPipeline(stack, 'Pipeline', {
   transport: EventTransport.eventBridge({ eventBus: events.EventBus.fromEventBusName(stack, 'Bus', 'shop') }),
   database,
+  authorizer: ApiAuthorizer.jwt('https://login.example.com/', ['orders']),
+  certificate: acm.Certificate.fromCertificateArn(stack, 'Certificate', 'arn:aws:acm:eu-west-1:111111111111:certificate/12345678'),
   encryptionKey: new kms.Key(stack, 'Key', { enableKeyRotation: true }),
   commandApi: services.run(['node', 'api-write-service.js'], { serviceName: 'order-intake' }),
   queryApi: services.run(['node', 'api-read-service.js'], { serviceName: 'order-view' }),
