@@ -25,10 +25,14 @@ const TOKEN_MS = 10 * 60_000;
 
 /**
  * A source that reads a secret with `{username, password, dbname?, port?}`, and again when the server refuses the login, so that a rotation
- * needs no restart.
+ * needs no restart. If the secret still has the refused password, the rotation has not come to its last step: then it is the pending one.
  */
 export function secretLogin(secretArn: string, secrets = createSecretsClient()): LoginSource {
-  return new CachedLogin(() => readDatabaseSecret(secretArn, secrets), Infinity);
+  return new CachedLogin(async (refused) => {
+    const current = await readDatabaseSecret(secretArn, secrets);
+    if (refused?.password !== current.password || refused.username !== current.username) return current;
+    return await readDatabaseSecret(secretArn, secrets, 'AWSPENDING').catch(() => current);
+  }, Infinity);
 }
 
 export interface IamLogin {
@@ -51,21 +55,21 @@ export function iamLogin({ username, hostname, port }: IamLogin): LoginSource {
 }
 
 class CachedLogin implements LoginSource {
-  readonly #read: () => Promise<Login>;
+  readonly #read: (refused?: Login) => Promise<Login>;
   readonly #maxAgeMs: number;
   #cached: Promise<Login> | undefined;
   #readAt = -Infinity;
   #renewal: Promise<Login> | undefined;
 
-  constructor(read: () => Promise<Login>, maxAgeMs: number) {
+  constructor(read: (refused?: Login) => Promise<Login>, maxAgeMs: number) {
     this.#read = read;
     this.#maxAgeMs = maxAgeMs;
   }
 
-  current(): Promise<Login> {
+  current(refused?: Login): Promise<Login> {
     if (!this.#cached || performance.now() - this.#readAt > this.#maxAgeMs) {
       this.#readAt = performance.now();
-      const read = this.#read();
+      const read = this.#read(refused);
       this.#cached = read;
       read.catch(() => {
         if (this.#cached === read) this.#cached = undefined;
@@ -77,16 +81,16 @@ class CachedLogin implements LoginSource {
   async after(refused: Login): Promise<Login> {
     // Somebody else was refused before, and has another already.
     if (!this.#renewal && await this.current() !== refused) return this.current();
-    this.#renewal ??= this.#renew().finally(() => {
+    this.#renewal ??= this.#renew(refused).finally(() => {
       this.#renewal = undefined;
     });
     return this.#renewal;
   }
 
-  async #renew(): Promise<Login> {
+  async #renew(refused: Login): Promise<Login> {
     await sleep(Math.max(0, this.#readAt + RENEW_MS - performance.now()));
     this.#cached = undefined;
-    return this.current();
+    return this.current(refused);
   }
 }
 

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { PutSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
 import { isUnavailable } from './database-errors.ts';
 import { iamLogin, secretLogin } from './database-login.ts';
@@ -87,6 +88,27 @@ test('a rotation under load fails no query, although the secret shows the passwo
   await load;
   await Promise.all(sides.map(({ pool }) => pool.end()));
   assert.deepEqual(failures, []);
+});
+
+test('a rotation that has set its password and not ended yet refuses nobody', async () => {
+  await admin.query('CREATE ROLE halfway LOGIN PASSWORD \'one\'');
+  const arn = secrets.put({ name: 'halfway', secretString: JSON.stringify({ username: 'halfway', password: 'one', dbname: 'postgres' }) }).ARN;
+  const pool = createPool({ endpoint: endpoint(), login: secretLogin(arn, client), applicationName: 'test', max: 2 });
+  pool.options.maxUses = 1;
+  const id = randomUUID();
+  const change = async (password: string, stages: string[]) => {
+    await client.send(new PutSecretValueCommand({
+      SecretId: arn, ClientRequestToken: id + password, SecretString: JSON.stringify({ username: 'halfway', password, dbname: 'postgres' }), VersionStages: stages,
+    }));
+    await admin.query(`ALTER ROLE halfway PASSWORD '${password}'`);
+    await pool.query('SELECT 1');
+  };
+  await pool.query('SELECT 1');
+  // The secret still has the first one as its current value; the second attempt makes another.
+  await change('two', ['AWSPENDING']);
+  await change('three', ['AWSPENDING']);
+  await change('four', ['AWSCURRENT']);
+  await pool.end();
 });
 
 test('a role of IAM logs in with a token as its password, over TLS only', async (t) => {
