@@ -163,9 +163,12 @@ library.package.setScript('bench:compare', 'node reference-app/bench/compare.ts'
 library.package.setScript('prebench:synth', 'node scripts/setup.mjs');
 library.package.setScript('bench:synth', 'node --expose-gc --disable-warning=MODULE_TYPELESS_PACKAGE_JSON scripts/benchmark-synth.mjs');
 // What users get, tried as they would: the packed tarball, the packages of the other languages, the manifests before a real API server, the
-// image, the database behind a pooler and in a failover, and the judges of others. And the tests themselves, by mistakes that they must
-// find.
-for (const what of ['package', 'local-run', 'languages', 'kubernetes', 'image', 'pooler', 'failover', 'judges', 'mutations', 'model']) {
+// image, the database behind a pooler and in a failover, other versions and passwords while orders come, a browser, requests of a fuzzer,
+// and the judges of others. And the tests themselves, by mistakes that they must find.
+for (const what of [
+  'package', 'local-run', 'languages', 'kubernetes', 'image', 'pooler', 'failover', 'upgrade', 'rotation', 'browser', 'fuzz', 'judges',
+  'mutations', 'model',
+]) {
   library.package.setScript(`pretest:${what}`, 'node scripts/setup.mjs');
   library.package.setScript(`test:${what}`, `node scripts/test-${what}.mjs`);
 }
@@ -249,6 +252,10 @@ library.buildWorkflow!.addPostBuildJobCommands('test-servers', [
   'npm run test:kubernetes',
   'npm run test:judges',
   'npm run test:failover',
+  'npm run test:upgrade',
+  'npm run test:rotation',
+  'npm run test:browser',
+  'npm run test:fuzz',
   'sudo apt-get install --yes --no-install-recommends pgbouncer',
   'npm run test:pooler',
   // Containers of other users need root.
