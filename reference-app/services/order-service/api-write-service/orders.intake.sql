@@ -15,7 +15,8 @@ LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable
 BEGIN
   unknown_skus := ARRAY(SELECT s FROM unnest(p_skus) AS s WHERE NOT EXISTS (SELECT FROM inventory.product p WHERE p.sku = s));
   stored := ARRAY(SELECT o.order_id FROM orders.orders o WHERE o.order_id = ANY (p_order_ids));
-  IF cardinality(p_keys) > 0 THEN
+  -- Hardly ever is a key there, of whatever subject.
+  IF cardinality(p_keys) > 0 AND EXISTS (SELECT FROM orders.idempotency_key k WHERE k.key = ANY (p_keys)) THEN
     -- The subject's own comes last, which is the one that counts.
     SELECT array_agg(w.key ORDER BY w.own), array_agg(w.subject ORDER BY w.own), array_agg(w.order_id ORDER BY w.own), array_agg(w.body_hash ORDER BY w.own)
     INTO taken_keys, taken_subjects, taken_by, taken_hashes
