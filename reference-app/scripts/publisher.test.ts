@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
+import { createSecretKey } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { EventBridge } from 'cdk-local-run/eventbridge/event-bridge';
+import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
 import type { PublisherReport } from '../profiles/fan-out/publisher/publish.ts';
-import { parseEnvelope, type EventEnvelope } from '../services/shared/events/index.ts';
+import { keyIdOf, parseEnvelope, parseMessage, type EventEnvelope } from '../services/shared/events/index.ts';
 
 const SCRIPT = fileURLToPath(new URL('publisher.ts', import.meta.url));
 const QUEUE = 'arn:aws:sqs:us-east-1:000000000000:orders';
@@ -22,9 +24,11 @@ function run(...args: string[]): Promise<{ code: number; out: string; err: strin
 
 /** The bus of a local run, with all that it delivers. */
 async function localBus() {
+  const bodies: string[] = [];
   const delivered: { source: string; detailType: string; event: EventEnvelope }[] = [];
   const bus = new EventBridge({
     deliver: async (_arn, body) => {
+      bodies.push(body);
       const { source, 'detail-type': detailType } = JSON.parse(body) as { 'source': string; 'detail-type': string };
       delivered.push({ source, detailType, event: parseEnvelope(body) });
     },
@@ -33,7 +37,7 @@ async function localBus() {
   bus.putRule({ Name: 'all', EventBusName: 'orders', EventPattern: JSON.stringify({ source: [{ prefix: '' }] }) });
   bus.putTargets('all', 'orders', [{ Id: 'queue', Arn: QUEUE }]);
   const { url } = await bus.start();
-  return { url, delivered, stop: () => bus.stop() };
+  return { url, bodies, delivered, stop: () => bus.stop() };
 }
 
 interface Entry { readonly EventBusName: string; readonly Source: string; readonly DetailType: string; readonly Detail: string }
@@ -59,6 +63,22 @@ async function badBus(answer: (entries: readonly Entry[], call: number) => Answe
 
 const ok = (entries: readonly Entry[]): Answer[] => entries.map((_, i) => ({ EventId: String(i) }));
 const orderOf = ({ Detail }: Entry) => (JSON.parse(Detail) as EventEnvelope).subject;
+
+test('signs with the key of a secret; without the secret nothing is published', async () => {
+  const secrets = new SecretsManager();
+  const secretString = 'a generated string of at least 32 characters';
+  const { ARN, VersionId } = secrets.put({ name: 'signing', secretString });
+  const bus = await localBus();
+  const { url } = await secrets.start();
+  const publish = (arn: string) => run('--bus', 'orders', '--endpoint', bus.url, '--pause', '0', '--signing-secret', arn, '--secrets-endpoint', url);
+  const [signed, without] = [await publish(ARN), await publish(`${ARN}x`)];
+  await Promise.all([bus.stop(), secrets.stop()]);
+  assert.deepEqual([signed.code, signed.err], [0, '']);
+  const keys = new Map([[keyIdOf(VersionId), [createSecretKey(Buffer.from(secretString))]]]);
+  assert.deepEqual(bus.bodies.map((body) => parseMessage(body, keys)[0] instanceof Error), [false, false, false]);
+  assert.equal(without.code, 1);
+  assert.match(without.err, /^publisher: The signing secret .*x can't be read: Secrets Manager can't find/);
+});
 
 test('creates, updates and cancels every order, in this order, by events of our contracts', async () => {
   const bus = await localBus();

@@ -2,10 +2,13 @@
 // Order events on an event bus, local or deployed: npm run publisher -- --help
 import { parseArgs } from 'node:util';
 import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
+import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { publishOrders, type PublisherOptions, type PublisherReport } from '../profiles/fan-out/publisher/publish.ts';
 import { PublisherError } from '../profiles/fan-out/publisher/put.ts';
 import { isLoopback } from '../services/shared/database.ts';
+import { EventKeys } from '../services/shared/event-keys.ts';
 import { detailTypeOf } from '../services/shared/events/index.ts';
+import type { Logger } from '../services/shared/telemetry.ts';
 
 const HELP = `Creates, updates and cancels orders: publishes their events to an event bus of Amazon EventBridge.
 
@@ -16,6 +19,8 @@ Usage: npm run publisher -- --bus NAME [options]
   --rate R             orders created per second                                       [10]
   --pause SECONDS      between the events of an order                                  [2]
   --endpoint URL       of EventBridge, such as the one that the local run prints       [AWS_ENDPOINT_URL_EVENTBRIDGE, or AWS]
+  --signing-secret ARN of the secret that signs the events                             [EVENT_SIGNING_SECRET_ARN; else they are not signed]
+  --secrets-endpoint URL  of Secrets Manager, such as the one that the local run prints [AWS_ENDPOINT_URL_SECRETS_MANAGER, or AWS]
   --region REGION      of the bus                                                      [AWS_REGION; us-east-1 with --endpoint]
   --source NAME        source of the events, which rules look at                       [com.example.orders]
   --seed S             the same seed gives the same customers, products and quantities [1]
@@ -28,6 +33,8 @@ The events of one order are published one after the other: OrderCreated, OrderUp
 are those of reference-app/services/shared/events. Entries that EventBridge does not take are tried again, each alone; an event
 that is lost for good ends its order. Credentials are those of the AWS SDK; a local endpoint gets none of them.
 
+Consumers that verify signatures refuse events without one. The publisher needs secretsmanager:GetSecretValue and DescribeSecret of the secret.
+
 Exit codes: 0 every event is published; 1 some are not, or none could be; 2 wrong usage; 130 interrupted.
 
 Examples
@@ -39,8 +46,10 @@ const INTERRUPTED = 130;
 
 class UsageError extends Error {}
 
-interface Options extends Omit<PublisherOptions, 'client'> {
+interface Options extends Omit<PublisherOptions, 'client' | 'signingKey'> {
   readonly endpoint: string | undefined;
+  readonly signingSecret: string | undefined;
+  readonly secretsEndpoint: string | undefined;
   readonly region: string;
   readonly json: boolean;
 }
@@ -56,6 +65,8 @@ function readOptions(args: string[], env: NodeJS.ProcessEnv): Options | undefine
         rate: { type: 'string' },
         pause: { type: 'string' },
         endpoint: { type: 'string' },
+        'signing-secret': { type: 'string' },
+        'secrets-endpoint': { type: 'string' },
         region: { type: 'string' },
         source: { type: 'string' },
         seed: { type: 'string' },
@@ -80,14 +91,18 @@ function readOptions(args: string[], env: NodeJS.ProcessEnv): Options | undefine
   const busName = values.bus || env.EVENT_BUS_NAME;
   if (!busName) throw new UsageError('There is no bus to publish to: name it with --bus or EVENT_BUS_NAME.');
   const endpoint = values.endpoint || env.AWS_ENDPOINT_URL_EVENTBRIDGE || env.AWS_ENDPOINT_URL || undefined;
-  if (endpoint !== undefined && !/^https?:$/.test(URL.parse(endpoint)?.protocol ?? '')) {
-    throw new UsageError(`--endpoint expects an http or https address, not '${endpoint}'.`);
+  const secretsEndpoint = values['secrets-endpoint'] || env.AWS_ENDPOINT_URL_SECRETS_MANAGER || env.AWS_ENDPOINT_URL || undefined;
+  for (const [option, url] of [['endpoint', endpoint], ['secrets-endpoint', secretsEndpoint]] as const) {
+    if (url === undefined || /^https?:$/.test(URL.parse(url)?.protocol ?? '')) continue;
+    throw new UsageError(`--${option} expects an http or https address, not '${url}'.`);
   }
   const region = values.region || env.AWS_REGION || env.AWS_DEFAULT_REGION || (endpoint === undefined ? undefined : 'us-east-1');
   if (region === undefined) throw new UsageError('The region is not known: give --region or AWS_REGION, or the --endpoint of a local run.');
   return {
     busName,
     endpoint,
+    signingSecret: values['signing-secret'] || env.EVENT_SIGNING_SECRET_ARN || undefined,
+    secretsEndpoint,
     region,
     orders: number('orders', 1, 1, 100_000_000, true),
     rate: number('rate', 10, 0.001, 10_000),
@@ -101,14 +116,29 @@ function readOptions(args: string[], env: NodeJS.ProcessEnv): Options | undefine
 }
 
 /** A local run knows no accounts, and real keys are not for it. */
-function clientOf({ endpoint, region }: Options): EventBridgeClient {
+function settingsOf(region: string, endpoint: string | undefined) {
   const local = endpoint !== undefined && isLoopback(new URL(endpoint).hostname);
-  return new EventBridgeClient({
+  return {
     region,
     ...(endpoint !== undefined && { endpoint }),
     ...(local && { credentials: { accessKeyId: 'local', secretAccessKey: 'local' } }),
     requestHandler: { connectionTimeout: 3_000, requestTimeout: 10_000 },
-  });
+  };
+}
+
+/** Nothing is published without a signature that consumers ask for. */
+async function keysOf({ signingSecret, secretsEndpoint, region }: Options): Promise<EventKeys | undefined> {
+  if (signingSecret === undefined) return undefined;
+  const failed = Promise.withResolvers<never>();
+  const logger = { info: () => undefined, warn: ({ err }: { err: Error }) => failed.reject(new PublisherError(`The signing secret ${signingSecret} can't be read: ${err.message}`)) };
+  const keys = new EventKeys(signingSecret, { secrets: new SecretsManagerClient(settingsOf(region, secretsEndpoint)), logger: logger as unknown as Logger });
+  try {
+    await Promise.race([keys.known(new AbortController().signal), failed.promise]);
+    return keys;
+  } catch (error) {
+    await keys.stop();
+    throw error;
+  }
 }
 
 const PROGRESS_MS = 5_000;
@@ -121,14 +151,16 @@ async function run(options: Options, signal: AbortSignal): Promise<PublisherRepo
   let published = 0;
   let failures = 0;
   let retry: string | undefined;
+  const client = new EventBridgeClient(settingsOf(options.region, options.endpoint));
+  const keys = await keysOf(options);
   const progress = setInterval(() => {
     report(`${published} of ${3 * orders} events published${failures > 0 ? `, ${failures} failed` : ''}${retry === undefined ? '' : `, trying again after ${retry}`}`);
     retry = undefined;
   }, PROGRESS_MS);
-  const client = clientOf(options);
   try {
     return await publishOrders({
       ...options,
+      ...(keys && { signingKey: () => keys.current! }),
       client,
       signal,
       onPublished: (event) => {
@@ -143,6 +175,7 @@ async function run(options: Options, signal: AbortSignal): Promise<PublisherRepo
   } finally {
     clearInterval(progress);
     client.destroy();
+    await keys?.stop();
   }
 }
 

@@ -1,7 +1,10 @@
 import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
+import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import type { LocalRun } from 'cdk-local-run';
 import pg from 'pg';
 import { defaultSettings } from '../../lib/settings.ts';
+import { EventKeys } from '../../services/shared/event-keys.ts';
+import { createLogger } from '../../services/shared/telemetry.ts';
 import { deadLetters, messagesWaiting, routesOf } from '../queues.ts';
 import type { Route } from '../queues.ts';
 import { settle } from '../settle.ts';
@@ -45,6 +48,8 @@ export interface FanOutProgress {
 /** A local run of the fan-out stack. */
 export interface FanOut {
   readonly busName: string;
+  /** The ARN of the secret that signs events. */
+  readonly signingSecret: string | undefined;
   feed(options: FanOutFeedOptions): Promise<FanOutFeed>;
   /** Waits until nothing is on its way any more. Returns false when nothing has moved for a while. */
   settle(options?: SettleOptions<FanOutProgress>): Promise<boolean>;
@@ -70,9 +75,11 @@ export async function openFanOut(run: LocalRun): Promise<FanOut | undefined> {
     return undefined;
   }
   const before = { analytics: await countAnalytics(database), dead: new Set(deadLetters(run)) };
+  const signingSecret = run.workloads.map(({ environment }) => environment.EVENT_SIGNING_SECRET_ARN).find((arn) => arn !== undefined);
   return {
     busName: bus.name,
-    feed: async (options) => publish(run, bus.name, options),
+    signingSecret,
+    feed: async (options) => publish(run, bus.name, signingSecret, options),
     // Events that wait from earlier runs are not this one's fault.
     settle: (options = {}) => settle(() => look(run, database, schema.now), options),
     summarize: (feed, settled) => summarize({ run, database, routes, before, feed, settled }),
@@ -85,15 +92,21 @@ function busOf(run: LocalRun, routes: readonly Route[]) {
   return run.buses.find(({ name }) => name === rule?.busName);
 }
 
-async function publish(run: LocalRun, busName: string, feedOptions: FanOutFeedOptions): Promise<FanOutFeed> {
+async function publish(
+  run: LocalRun, busName: string, signingSecret: string | undefined, feedOptions: FanOutFeedOptions,
+): Promise<FanOutFeed> {
   const { onPublished, pauseMs = PAUSE_MS, ...options } = feedOptions;
   const events: LifeEvent[] = [];
-  const client = new EventBridgeClient({
-    endpoint: run.endpoints.eventbridge, region: run.region, credentials: { accessKeyId: 'local', secretAccessKey: 'local' },
+  const local = { region: run.region, credentials: { accessKeyId: 'local', secretAccessKey: 'local' } };
+  const client = new EventBridgeClient({ ...local, endpoint: run.endpoints.eventbridge });
+  const keys = signingSecret === undefined ? undefined : new EventKeys(signingSecret, {
+    secrets: new SecretsManagerClient({ ...local, endpoint: run.endpoints.secretsmanager }), logger: createLogger({ service: 'publisher', level: 'silent' }),
   });
   try {
+    await keys?.known(options.signal ?? new AbortController().signal);
     const report = await publishOrders({
       ...options,
+      ...(keys && { signingKey: () => keys.current! }),
       client,
       busName,
       pauseMs,
@@ -108,6 +121,7 @@ async function publish(run: LocalRun, busName: string, feedOptions: FanOutFeedOp
     return { events, report };
   } finally {
     client.destroy();
+    await keys?.stop();
   }
 }
 

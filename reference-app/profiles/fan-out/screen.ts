@@ -46,8 +46,9 @@ function printCheck(out: Screen, { id, title, ok, checked, violations }: FanOutC
 }
 
 /** Lines to paste, in another terminal. */
-export function examplesOf({ busName }: FanOut, run: LocalRun): Example[] {
-  const publisher = `npm run publisher -- --bus ${busName} --endpoint ${run.endpoints.eventbridge}`;
+export function examplesOf({ busName, signingSecret }: FanOut, run: LocalRun): Example[] {
+  const signing = signingSecret === undefined ? '' : ` --signing-secret ${signingSecret} --secrets-endpoint ${run.endpoints.secretsmanager}`;
+  const publisher = `npm run publisher -- --bus ${busName} --endpoint ${run.endpoints.eventbridge}${signing}`;
   return [
     { title: 'one more order', line: publisher },
     { title: 'many, with every event twice', line: `${publisher} --orders 200 --rate 50 --duplicates 1` },

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DescribeEventBusCommand, type EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import type { LifeEvent } from './life.ts';
 import { MAX_ENTRIES, publish, type PublishResult } from '../../../services/outbox-relay/publisher.ts';
-import { detailTypeOf } from '../../../services/shared/events/index.ts';
+import { detailTypeOf, withSignature, type SigningKey } from '../../../services/shared/events/index.ts';
 
 /** Nothing can be published. The message has the reason and the way out. */
 export class PublisherError extends Error {
@@ -42,6 +42,8 @@ export interface PutOptions {
   /** PutEvents calls at once. @default 4 */
   readonly concurrency?: number;
   readonly onRetry?: (error: string) => void;
+  /** The key that signs events now. @default - they are not signed */
+  readonly signingKey?: () => SigningKey;
 }
 
 interface Waiting {
@@ -85,9 +87,11 @@ export class Putter {
     if (this.#waiting.length === 0 || this.#calls >= (this.#options.concurrency ?? 4)) return;
     const batch = this.#waiting.splice(0, MAX_ENTRIES);
     this.#calls++;
-    const results = await publish(batch.map(({ event }) => ({
-      detailType: detailTypeOf(event), detail: JSON.stringify(event), time: new Date(event.time), events: 1,
-    })), this.#options);
+    const key = this.#options.signingKey?.();
+    const results = await publish(batch.map(({ event }) => {
+      const text = JSON.stringify(event);
+      return { detailType: detailTypeOf(event), detail: key ? withSignature(text, text, key) : text, time: new Date(event.time), events: 1 };
+    }), this.#options);
     this.#calls--;
     batch.forEach(({ done }, i) => done(results[i]!));
     void this.#send();
