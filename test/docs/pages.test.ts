@@ -104,7 +104,9 @@ function statements(resources: { [id: string]: { Type: string; Properties: { [na
   return Object.entries(resources).flatMap(([id, { Type, Properties }]) => {
     if (id.startsWith('Brought') && Type !== 'AWS::KMS::Key' && Type !== 'AWS::IAM::Policy') { return []; }
     const documents = ['PolicyDocument', 'KeyPolicy', 'AssumeRolePolicyDocument'].map((name) => Properties[name]).filter(Boolean);
-    return documents.flatMap((document) => document.Statement as Statement[]).filter(({ Action }) => Action !== 'kms:*');
+    // The policy of a bus is a statement alone.
+    const bus: Statement[] = Type === 'AWS::Events::EventBusPolicy' ? [Properties.Statement] : [];
+    return [...documents.flatMap((document) => document.Statement as Statement[]), ...bus].filter(({ Action }) => Action !== 'kms:*');
   });
 }
 

@@ -9,7 +9,7 @@ import * as sns from 'aws-cdk-lib/aws-sns';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import {
-  ClusterPrerequisite, ConsumerTarget, CqrsAuroraCluster, CqrsAuroraClusterProps, CqrsCredentials, CqrsInstances, DatabaseSide,
+  ClusterPrerequisite, ConsumerTarget, CqrsAuroraCluster, CqrsAuroraClusterProps, CqrsCredentials, CqrsInstances, DatabaseLogins, DatabaseSide,
   EventArchive, EventDrivenOrderPipeline, EventTransport, KubernetesAccess, KubernetesAccessOptions, KubernetesJob,
   KubernetesManifestFiles, KubernetesPrerequisites, KubernetesServices, KubernetesWorkload, OrderEventBus, ServiceExposure, ServiceHost,
   WorkloadImage,
@@ -52,11 +52,12 @@ export class System {
     return new KubernetesPrerequisites(scope, 'Prerequisites', { kubernetes: this.kubernetes });
   }
 
-  public pipeline(encryptionKey?: kms.IKey): EventDrivenOrderPipeline {
+  public pipeline(encryptionKey?: kms.IKey, databaseLogins?: DatabaseLogins): EventDrivenOrderPipeline {
     const { services, vpc } = this;
     return new EventDrivenOrderPipeline(this.stack, 'Pipeline', {
       vpc,
       encryptionKey,
+      databaseLogins,
       migration: services.job(['node', 'migrate.js']),
       commandApi: services.run(['node', 'api-write-service.js']),
       queryApi: services.run(['node', 'api-read-service.js']),
@@ -139,6 +140,9 @@ export const COUNTS: { [page: string]: { [row: string]: Counted } } = {
       pipeline.addService('Catalog', system.services.run(['node', 'y.js']), { database: DatabaseSide.COMMAND })),
     '`addAlarms()`, without those of consumers': beside((pipeline) => pipeline.addAlarms()),
     '`addDashboard()`': beside((pipeline) => pipeline.addDashboard()),
+    '`DatabaseLogins.perWorkload()`, for the APIs and the relay': [
+      (system) => system.pipeline(), (system) => system.pipeline(undefined, DatabaseLogins.perWorkload()),
+    ],
   },
   'docs/cqrs-aurora-cluster.md': {
     'by default, with one reader': database(),
