@@ -54,26 +54,31 @@ interface Options extends Omit<PublisherOptions, 'client' | 'signingKey'> {
   readonly json: boolean;
 }
 
+function checkUrl(option: string, url: string | undefined): void {
+  if (url === undefined || /^https?:$/.test(URL.parse(url)?.protocol ?? '')) return;
+  throw new UsageError(`--${option} expects an http or https address, not '${url}'.`);
+}
+
 function readOptions(args: string[], env: NodeJS.ProcessEnv): Options | undefined {
   let values;
   try {
     ({ values } = parseArgs({
       args,
       options: {
-        bus: { type: 'string' },
-        orders: { type: 'string' },
-        rate: { type: 'string' },
-        pause: { type: 'string' },
-        endpoint: { type: 'string' },
+        'bus': { type: 'string' },
+        'orders': { type: 'string' },
+        'rate': { type: 'string' },
+        'pause': { type: 'string' },
+        'endpoint': { type: 'string' },
         'signing-secret': { type: 'string' },
         'secrets-endpoint': { type: 'string' },
-        region: { type: 'string' },
-        source: { type: 'string' },
-        seed: { type: 'string' },
-        duplicates: { type: 'string' },
-        patience: { type: 'string' },
-        json: { type: 'boolean' },
-        help: { type: 'boolean', short: 'h' },
+        'region': { type: 'string' },
+        'source': { type: 'string' },
+        'seed': { type: 'string' },
+        'duplicates': { type: 'string' },
+        'patience': { type: 'string' },
+        'json': { type: 'boolean' },
+        'help': { type: 'boolean', short: 'h' },
       },
     }));
   } catch (error) {
@@ -92,10 +97,8 @@ function readOptions(args: string[], env: NodeJS.ProcessEnv): Options | undefine
   if (!busName) throw new UsageError('There is no bus to publish to: name it with --bus or EVENT_BUS_NAME.');
   const endpoint = values.endpoint || env.AWS_ENDPOINT_URL_EVENTBRIDGE || env.AWS_ENDPOINT_URL || undefined;
   const secretsEndpoint = values['secrets-endpoint'] || env.AWS_ENDPOINT_URL_SECRETS_MANAGER || env.AWS_ENDPOINT_URL || undefined;
-  for (const [option, url] of [['endpoint', endpoint], ['secrets-endpoint', secretsEndpoint]] as const) {
-    if (url === undefined || /^https?:$/.test(URL.parse(url)?.protocol ?? '')) continue;
-    throw new UsageError(`--${option} expects an http or https address, not '${url}'.`);
-  }
+  checkUrl('endpoint', endpoint);
+  checkUrl('secrets-endpoint', secretsEndpoint);
   const region = values.region || env.AWS_REGION || env.AWS_DEFAULT_REGION || (endpoint === undefined ? undefined : 'us-east-1');
   if (region === undefined) throw new UsageError('The region is not known: give --region or AWS_REGION, or the --endpoint of a local run.');
   return {
@@ -130,8 +133,11 @@ function settingsOf(region: string, endpoint: string | undefined) {
 async function keysOf({ signingSecret, secretsEndpoint, region }: Options): Promise<EventKeys | undefined> {
   if (signingSecret === undefined) return undefined;
   const failed = Promise.withResolvers<never>();
-  const logger = { info: () => undefined, warn: ({ err }: { err: Error }) => failed.reject(new PublisherError(`The signing secret ${signingSecret} can't be read: ${err.message}`)) };
-  const keys = new EventKeys(signingSecret, { secrets: new SecretsManagerClient(settingsOf(region, secretsEndpoint)), logger: logger as unknown as Logger });
+  const warn = ({ err }: { err: Error }) => {
+    failed.reject(new PublisherError(`The signing secret ${signingSecret} can't be read: ${err.message}`));
+  };
+  const logger = { info: () => undefined, warn } as unknown as Logger;
+  const keys = new EventKeys(signingSecret, { secrets: new SecretsManagerClient(settingsOf(region, secretsEndpoint)), logger });
   try {
     await Promise.race([keys.known(new AbortController().signal), failed.promise]);
     return keys;

@@ -77,13 +77,6 @@ const UNASKED = `
 
 /** A bus of its own, with the way of an order to its decision. */
 class Pipeline {
-  readonly db: TestDatabase;
-  readonly busName: string;
-  readonly #keys: EventKeys | undefined;
-  readonly #api: ReturnType<typeof createWriteApi>;
-  readonly #consumers: ReturnType<typeof runConsumer>[] = [];
-  #relay: Relay | undefined;
-
   static async start(name: string, { signatures, foundations }: Protection): Promise<Pipeline> {
     const db = await server.database();
     await db.admin.query(`INSERT INTO inventory.product VALUES ('A', 'A');
@@ -98,6 +91,13 @@ class Pipeline {
     await pipeline.publish();
     return pipeline;
   }
+
+  readonly db: TestDatabase;
+  readonly busName: string;
+  readonly #keys: EventKeys | undefined;
+  readonly #api: ReturnType<typeof createWriteApi>;
+  readonly #consumers: ReturnType<typeof runConsumer>[] = [];
+  #relay: Relay | undefined;
 
   private constructor(busName: string, db: TestDatabase, signatures: boolean) {
     this.busName = busName;
@@ -114,7 +114,8 @@ class Pipeline {
     const make = (name: string, Attributes: Record<string, string>) => sqs.send(new CreateQueueCommand({ QueueName: name, Attributes }));
     await make(`${queue}-dead`, {});
     await make(queue, { RedrivePolicy: JSON.stringify({ deadLetterTargetArn: arnOf(`${queue}-dead`), maxReceiveCount: 2 }) });
-    queues.addPolicy([queue], [{ Effect: 'Allow', Principal: { Service: 'events.amazonaws.com' }, Action: 'sqs:SendMessage', Resource: arnOf(queue) }]);
+    const rules = { Effect: 'Allow', Principal: { Service: 'events.amazonaws.com' }, Action: 'sqs:SendMessage', Resource: arnOf(queue) };
+    queues.addPolicy([queue], [rules]);
     const pattern = { 'source': [SOURCE], 'detail-type': detailTypes };
     await events.send(new PutRuleCommand({ Name: queue, EventBusName: this.busName, EventPattern: JSON.stringify(pattern) }));
     await events.send(new PutTargetsCommand({ Rule: queue, EventBusName: this.busName, Targets: [{ Id: 'queue', Arn: arnOf(queue) }] }));

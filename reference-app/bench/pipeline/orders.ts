@@ -110,8 +110,10 @@ export function confirmedEvent(order: Order): EventEnvelope<'order.confirmed'> {
  */
 export async function storeOrders(pool: pg.Pool, events: readonly EventEnvelope<'inventory.validated' | 'order.confirmed'>[]): Promise<void> {
   for (const some of batches(events, 5_000)) {
-    const items = some.map(({ data }) => ('lines' in data
-      ? JSON.stringify(data.lines.map(({ sku, requested }) => ({ sku, quantity: requested })).sort((a, b) => (a.sku < b.sku ? -1 : 1))) : null));
+    const items = some.map(({ data }) => {
+      if (!('lines' in data)) return null;
+      return JSON.stringify(data.lines.map(({ sku, requested }) => ({ sku, quantity: requested })).sort((a, b) => (a.sku < b.sku ? -1 : 1)));
+    });
     await pool.query(
       `WITH e AS (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS t (order_id, event_id, items)),
             o AS (INSERT INTO orders.orders (order_id, customer_id, status, version, items) SELECT order_id, 'c', 'PENDING', 1, items::jsonb FROM e WHERE items IS NOT NULL)

@@ -134,7 +134,8 @@ export const stallRow: Row = {
         };
         for (let round = 1; round <= rounds; round++) {
           context.progress(`stall after a ${kind === 'worker' ? 'killed worker' : 'crashed database'}: ${round} of ${rounds}`);
-          const made = Array.from({ length: ROUND_SECONDS * RATE - stored.length }, () => validatedEvent(randomOrder(UNIFORM, context.random)));
+          const missing = ROUND_SECONDS * RATE - stored.length;
+          const made = Array.from({ length: missing }, () => validatedEvent(randomOrder(UNIFORM, context.random)));
           await storeOrders(database.admin, made);
           stored.push(...made);
           stalls[kind].push(await stallAfter(workers, harm, feed));

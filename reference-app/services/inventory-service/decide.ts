@@ -7,7 +7,7 @@ import type { Outcome } from '../shared/messaging/handler.ts';
 export type Caused = 'inventory.validated' | 'order.created' | 'order.confirmed' | 'order.update-requested' | 'order.updated' | 'order.update-rejected'
   | 'order.update-expired' | 'order.cancel-requested' | 'order.expired';
 
-/** The order is not there or not yet in this version; it came to the version by another event; it asked for other items than the event says. */
+/** There is no such order, or not in this version; it came to it by another event; it asked for other items than the event says. */
 export type Unfounded = 'absent' | 'other-change' | 'other-items';
 
 const WRONG: Readonly<Record<Unfounded, string>> = {
@@ -48,7 +48,8 @@ export interface Decision {
 /**
  * Decides about the events one after the other, each knowing what those before it took: all lines of an order or none (greedy in the
  * order of arrival is exact; a running sum per SKU would refuse orders that fit). A reservation has a version for each of the order, so its
- * highest says what was applied: the next one is applied, a higher one is parked and a lower one dropped. What no order has said is refused.
+ * highest says what was applied: the next one is applied, a higher one is parked and a lower one dropped. What no order has said is
+ * refused.
  */
 export function decide(events: readonly EventEnvelope<Caused>[], known: Known, id: () => string = newId): Decision {
   const ledger = new Ledger(known);

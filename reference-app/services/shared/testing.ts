@@ -208,7 +208,10 @@ export async function tellLedger(database: Pick<pg.ClientBase, 'query'>, events:
      SELECT o, v, 1 + floor(random() * 1000000000), t, 'A', CASE t WHEN 'COMMIT' THEN 'MAIN' END, d, d, e
      FROM (SELECT o, v, t, e, CASE t WHEN 'COMMIT' THEN -1 ELSE 0 END AS d FROM unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[]) AS u (o, v, t, e)) AS said
      WHERE NOT EXISTS (SELECT FROM inventory.ledger l WHERE l.document_id = o AND l.event_id = e)`,
-    [told.map(({ subject }) => subject), told.map(({ sequence }) => sequence), told.map(({ data }) => types[data.outcome]), told.map(({ id }) => id)],
+    [
+      told.map(({ subject }) => subject), told.map(({ sequence }) => sequence), told.map(({ data }) => types[data.outcome]),
+      told.map(({ id }) => id),
+    ],
   );
 }
 

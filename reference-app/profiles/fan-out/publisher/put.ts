@@ -90,7 +90,8 @@ export class Putter {
     const key = this.#options.signingKey?.();
     const results = await publish(batch.map(({ event }) => {
       const text = JSON.stringify(event);
-      return { detailType: detailTypeOf(event), detail: key ? withSignature(text, text, key) : text, time: new Date(event.time), events: 1 };
+      const detail = key ? withSignature(text, text, key) : text;
+      return { detailType: detailTypeOf(event), detail, time: new Date(event.time), events: 1 };
     }), this.#options);
     this.#calls--;
     batch.forEach(({ done }, i) => done(results[i]!));

@@ -27,7 +27,9 @@ export const orderStatusHandler: Handler<'inventory.updated'> = {
 const UNFOUNDED: Refusal = { result: 'refused', reason: 'the ledger has no such answer to the order' };
 
 /** The order's version is the gate, and each change is a new one. */
-export function decide(events: readonly Updated[], { handled, unfounded, orders }: Known, at: Date): { outcomes: Outcome[]; changes: Change[] } {
+export function decide(
+  events: readonly Updated[], { handled, unfounded, orders }: Known, at: Date,
+): { outcomes: Outcome[]; changes: Change[] } {
   const changes: Change[] = [];
   const versions = new Map<string, number>();
   const versionOf = ({ subject }: Updated) => versions.get(subject) ?? orders.get(subject)?.version;

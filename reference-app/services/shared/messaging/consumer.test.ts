@@ -276,7 +276,8 @@ test('a bundle is refused as a whole, and a new key is found by the message that
   await consuming({ handler: handlerFor('signed-bundle-test'), queueUrl: url, keys }, async (consumer) => {
     await eventually(() => consumer.ready(), (ready) => ready === true);
     const key = rotate();
-    await send(url, [bundle(good.slice(0, 3), key), bundle([stolen, forged], key, [stolen]), signed(good[3]!, key), bundle(good.slice(4), key)]);
+    const wrong = bundle([stolen, forged], key, [stolen]);
+    await send(url, [bundle(good.slice(0, 3), key), wrong, signed(good[3]!, key), bundle(good.slice(4), key)]);
     await eventually(() => effects(good), allOnce);
     await eventually(() => depth(deadLetterUrl), ({ visible }) => visible === 1, 10_000);
   });
