@@ -11,8 +11,8 @@ export const libraryMutations = [
   {
     name: 'a secret can be read and written',
     file: 'src/private/permissions.ts',
-    replace: "actions: ['secretsmanager:GetSecretValue'],",
-    by: "actions: ['secretsmanager:GetSecretValue', 'secretsmanager:PutSecretValue'],",
+    replace: "actions = ['secretsmanager:GetSecretValue']",
+    by: "actions = ['secretsmanager:GetSecretValue', 'secretsmanager:PutSecretValue']",
     test: 'test/cqrs/database-permissions.test.ts',
   },
   {
@@ -42,6 +42,48 @@ export const libraryMutations = [
     replace: 'return this.database.queryLogin.grant(grantee);',
     by: 'return this.database.commandLogin.grant(grantee);',
     test: 'test/cqrs/database-permissions.test.ts',
+  },
+  {
+    name: 'everybody in the account may put events on the bus of a pipeline',
+    file: 'src/transport/private/publishers-only.ts',
+    replace: 'if (this.arns.length === 0) { this.close(); }',
+    by: '',
+    test: 'test/pipeline/event-signing.test.ts',
+  },
+  {
+    name: 'the bus denies its replays, too',
+    file: 'src/transport/private/publishers-only.ts',
+    replace: "        Bool: { 'aws:PrincipalIsAWSService': 'false' },\n",
+    by: '',
+    test: 'test/pipeline/event-signing.test.ts',
+  },
+  {
+    name: 'every service may read the key of the signatures',
+    file: 'src/pipeline/event-driven-order-pipeline.ts',
+    replace: '    if (publishes) {\n',
+    by: '    if (!publishes) { this.allowSigning(service); }\n    if (publishes) {\n',
+    test: 'test/pipeline/event-signing.test.ts',
+  },
+  {
+    name: 'consumers find no key of the signatures, so they verify nothing',
+    file: 'src/pipeline/event-driven-order-pipeline.ts',
+    replace: 'environment: { ...this.signingEnvironment, ...options.environment },',
+    by: 'environment: options.environment,',
+    test: 'test/pipeline/event-signing.test.ts',
+  },
+  {
+    name: 'workloads with logins of their own use that of their side',
+    file: 'src/pipeline/event-driven-order-pipeline.ts',
+    replace: 'if (this.logins) { return',
+    by: 'if (this.logins && this.logins.add(workload, what) === undefined) { return',
+    test: 'test/pipeline/database-logins.test.ts',
+  },
+  {
+    name: 'a migration cannot read the passwords of logins that are added later',
+    file: 'src/pipeline/private/pipeline-logins.ts',
+    replace: '    this.migrations.forEach((migration) => grantPassword(login, migration));\n',
+    by: '',
+    test: 'test/pipeline/database-logins.test.ts',
   },
   // --- queues and alarms ---
   {
