@@ -21,12 +21,15 @@ import { latencyRow } from './rows/latency.ts';
 import { redriveRow } from './rows/redrive.ts';
 import { relayRow } from './rows/relay.ts';
 import { hotRow, reserveRow } from './rows/reserve.ts';
+import { signaturesRow } from './rows/signatures.ts';
 import { soak, type SoakSample } from './rows/soak.ts';
 import { measureStages, stagesRow } from './rows/stages.ts';
 import { stallRow } from './rows/stall.ts';
+import { tokensRow } from './rows/tokens.ts';
 
 const ROWS: readonly Row[] = [
-  intakeRow, httpRow, relayRow, reserveRow, hotRow, cloudRow, chainRow, redriveRow, latencyRow, stallRow, flashSaleRow, stagesRow,
+  intakeRow, httpRow, tokensRow, relayRow, reserveRow, hotRow, cloudRow, chainRow, redriveRow, latencyRow, stallRow, flashSaleRow,
+  signaturesRow, stagesRow,
 ];
 const QUICK_ORDERS = 10_000;
 

@@ -120,7 +120,7 @@ describe('npm start', { timeout: 300_000 }, () => {
     const authorization = `Bearer ${/^ {2}TOKEN=(\S+)$/m.exec(run.out())![1]}`;
     const statuses = await Promise.all(lines.map(async (line) => {
       const [, url] = /'?(http:\/\/[^' ]+)/.exec(line)!;
-      const body = /-d '([^']+)'/.exec(line)?.[1];
+      const body = /-d '(\{[^']+)'/.exec(line)?.[1];
       const headers: Record<string, string> = line.includes('"Authorization: Bearer $TOKEN"') ? { authorization } : {};
       return (body === undefined ? await get(url!, headers) : await post(url!, body, headers)).status;
     }));

@@ -8,7 +8,13 @@ import { randomOrder, UNIFORM } from './orders.ts';
 import { seeded } from '../../load/random.ts';
 import { latencies } from '../../load/statistics.ts';
 
-export interface ClientsData { readonly port: number; readonly connections: number; readonly seed: number }
+export interface ClientsData {
+  readonly port: number;
+  readonly connections: number;
+  readonly seed: number;
+  /** Tokens of operators, which the requests carry in turn. @default - none */
+  readonly tokens?: readonly string[];
+}
 /** Sends requests for a number of milliseconds. */
 export interface ClientsRequest { readonly ms: number }
 export interface ClientsResult {
@@ -24,13 +30,15 @@ export interface ClientsResult {
 
 const HEADER_END = Buffer.from('\r\n\r\n');
 
-function main(port: number, connections: number, seed: number): void {
+function main({ port, connections, seed, tokens = [] }: ClientsData): void {
   const random = seeded(seed);
-  const requests = Array.from({ length: 5_000 }, () => {
+  const requests = Array.from({ length: 5_000 }, (_, n) => {
     const { customerId, items } = randomOrder(UNIFORM, random);
     const body = JSON.stringify({ customerId, items });
     const length = Buffer.byteLength(body);
-    return Buffer.from(`POST /orders HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\n\r\n${body}`);
+    const authorization = tokens.length === 0 ? '' : `authorization: Bearer ${tokens[n % tokens.length]}\r\n`;
+    const headers = `host: 127.0.0.1\r\n${authorization}content-type: application/json\r\ncontent-length: ${length}\r\n`;
+    return Buffer.from(`POST /orders HTTP/1.1\r\n${headers}\r\n${body}`);
   });
   let next = 0;
   let until = 0;
@@ -87,5 +95,4 @@ function main(port: number, connections: number, seed: number): void {
   });
 }
 
-const { port, connections, seed } = workerData as ClientsData;
-main(port, connections, seed);
+main(workerData as ClientsData);

@@ -1,19 +1,27 @@
 /** A write API in a process of its own: the service's, the same without a database, or a naive one. Started by rows/http.ts. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import * as naive from './naive.ts';
 import { createWriteApi } from '../../services/order-service/api-write-service/api.ts';
 import { fingerprint, parseIdempotencyKey, parseOrderRequest } from '../../services/order-service/api-write-service/order-request.ts';
 import type { Pool } from '../../services/shared/database.ts';
 import { newEvent, newId } from '../../services/shared/events/index.ts';
 import { createApp } from '../../services/shared/http/app.ts';
+import { TokenAuthentication, type TokenOptions } from '../../services/shared/http/authentication.ts';
 import { withoutAuthorization } from '../../services/shared/http/caller.ts';
 import { createLogger, registry } from '../../services/shared/telemetry.ts';
 import { commandPool, warm, type DatabaseLocation } from '../database/server.ts';
 
 export type Kind = 'service' | 'no database' | 'naive';
-export interface WriteApiData { readonly kind: Kind; readonly location: DatabaseLocation; readonly connections: number }
+export interface WriteApiData {
+  readonly kind: Kind;
+  readonly location: DatabaseLocation;
+  readonly connections: number;
+  /** The issuer whose tokens it asks for. @default - it is open */
+  readonly issuer?: Pick<TokenOptions, 'issuer' | 'audiences' | 'jwksUrl'>;
+}
 
 const data = JSON.parse(process.argv[2]!) as WriteApiData;
-const { kind, location, connections } = data;
+const { kind, location, connections, issuer } = data;
 // One line per order as in production, but it is written nowhere.
 const logger = createLogger({ service: 'api-write-service', level: 'info' }, { write: () => undefined });
 
@@ -29,8 +37,11 @@ function noDatabase(): Pool {
   } as unknown as Pool;
 }
 
+const authentication = issuer ? new TokenAuthentication({ ...issuer, logger, registry }) : withoutAuthorization;
+while (await authentication.ready() !== true) await sleep(10);
+
 function naiveApi(pool: Pool) {
-  const app = createApp({ logger, registry, ready: () => true, authentication: withoutAuthorization });
+  const app = createApp({ logger, registry, ready: () => true, authentication });
   app.post('/orders', async (request, reply) => {
     const key = parseIdempotencyKey(request.headers['idempotency-key']);
     const order = parseOrderRequest(request.body, { customerId: undefined });
@@ -63,7 +74,7 @@ function naiveApi(pool: Pool) {
 
 const pool = kind === 'no database' ? noDatabase() : commandPool(location, connections, 'api-write-service');
 if (kind !== 'no database') await warm(pool, connections);
-const app = kind === 'naive' ? naiveApi(pool) : createWriteApi({ authentication: withoutAuthorization, pool, logger, registry });
+const app = kind === 'naive' ? naiveApi(pool) : createWriteApi({ authentication, pool, logger, registry });
 const url = await app.listen({ host: '127.0.0.1', port: 0 });
 process.send?.({ url });
 process.on('disconnect', () => process.exit(0));
