@@ -6,7 +6,7 @@ const POD_BY_DEFAULT = 256 * MIB;
 /** A pod beyond this share of its memory is close to its end: what the runtime gives back late must fit into the rest. */
 const SHARE_OF_POD = 0.7;
 /** An API without requests. */
-const IDLE = 90 * MIB;
+const IDLE = 100 * MIB;
 /** The least that requests get, in a pod that is hardly larger than the idle program. */
 const LEAST_SHARE = 0.1;
 

@@ -60,6 +60,8 @@ export const BODY_LIMIT = 64 * 1024;
 
 /** The common part of every HTTP API of the system: limits, authentication, problems, trace context, log line, metrics. */
 export function createApp({ logger, registry, ready, authentication, rates = NO_RATES, maxConnections }: AppOptions): FastifyInstance {
+  /** Connections whose last request had its answer before it was there completely. */
+  const answered = new WeakSet<Socket>();
   const app = Fastify({
     logger: false,
     bodyLimit: BODY_LIMIT,
@@ -81,7 +83,7 @@ export function createApp({ logger, registry, ready, authentication, rates = NO_
       startTrace(request);
       sendProblem(problemOf(error, request), request, reply);
     },
-    clientErrorHandler: answerBrokenConnection,
+    clientErrorHandler: (error, socket) => (answered.has(socket) ? void socket.destroy() : answerBrokenConnection(error, socket)),
   });
 
   let draining = false;
@@ -119,6 +121,7 @@ export function createApp({ logger, registry, ready, authentication, rates = NO_
 
   // All before the body is looked at, in the order of their cost.
   app.addHook('onRequest', async (request, reply) => {
+    answered.delete(request.raw.socket);
     startTrace(request);
     reply.headers({
       'traceparent': request.traceparent,
@@ -145,6 +148,7 @@ export function createApp({ logger, registry, ready, authentication, rates = NO_
   });
 
   app.addHook('onResponse', async (request, reply) => {
+    if (!request.raw.complete) answered.add(request.raw.socket);
     const route = request.is404 ? 'none' : request.routeOptions.url ?? 'none';
     const seconds = reply.elapsedTime / 1_000;
     duration.observe({ method: request.method, route, status: reply.statusCode }, seconds);

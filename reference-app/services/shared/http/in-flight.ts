@@ -1,6 +1,6 @@
 import { Transform } from 'node:stream';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { Gauge, type Registry } from 'prom-client';
+import { Counter, Gauge, type Registry } from 'prom-client';
 import { unavailable } from './problem.ts';
 
 /** A request with its connection and its answer, as measured with thousands of waiting ones. */
@@ -11,20 +11,29 @@ const COPIES = 8;
 const SMALL = 16 * 1024;
 /** The most that large bodies may take together, so that single orders still get through. */
 const SHARE_OF_LARGE = 0.5;
+/** A body that is not there after this time makes room for others, if there is no other room. */
+const PATIENCE_MS = 1_000;
 
 interface Charge {
   bytes: number;
   readonly large: boolean;
+  readonly since: number;
   released: boolean;
+  /** Ends the request, while its body still arrives. */
+  cut?: () => void;
 }
 
 /**
  * Bounds the memory of the requests that are in work, from their head to the end of their answer. What would exceed it is refused with 503
- * and `Retry-After`, before its body is read.
+ * and `Retry-After`: first requests whose body has been on its way for more than a second, since half-sent ones could keep everybody else
+ * out, then the new one, before its body is read. The server reads on and keeps nothing, as a client that still sends when its connection
+ * is closed never sees its answer.
  */
 export function limitBytesInFlight(app: FastifyInstance, registry: Registry, maxBytes: number): void {
   const charges = new WeakMap<FastifyRequest, Charge>();
   const inFlight = { small: 0, large: 0 };
+  /** Those whose body still arrives, from the oldest on. */
+  const arriving = new Set<Charge>();
   new Gauge({
     name: 'http_request_bytes_in_flight',
     help: 'Memory that the requests in work may take, estimated from the size of their bodies',
@@ -33,19 +42,36 @@ export function limitBytesInFlight(app: FastifyInstance, registry: Registry, max
       this.set(inFlight.small + inFlight.large);
     },
   });
+  const cut = new Counter({
+    name: 'http_requests_cut_total', help: 'Requests whose body arrived so slowly that others got their memory.', registers: [registry],
+  });
 
   function add(charge: Charge, bytes: number): void {
-    const kind = charge.large ? 'large' : 'small';
-    const isTooMuch = inFlight.small + inFlight.large + bytes > maxBytes;
-    const isTooLarge = charge.large && inFlight.large + bytes > maxBytes * SHARE_OF_LARGE;
-    if (isTooMuch || isTooLarge) throw unavailable('More requests arrive than this service has memory for; send this one again in a moment.');
+    const isTooLarge = () => charge.large && inFlight.large + bytes > maxBytes * SHARE_OF_LARGE;
+    const isTooMuch = () => inFlight.small + inFlight.large + bytes > maxBytes;
+    while (isTooLarge() || isTooMuch()) {
+      const slow = oldest(isTooLarge());
+      if (!slow || slow === charge) throw unavailable('More requests arrive than this service has memory for; send this one again in a moment.');
+      release(slow);
+      cut.inc();
+      slow.cut?.();
+    }
     charge.bytes += bytes;
-    inFlight[kind] += bytes;
+    inFlight[charge.large ? 'large' : 'small'] += bytes;
   }
 
-  function release(request: FastifyRequest): void {
-    const charge = charges.get(request);
-    if (!charge || charge.released) return;
+  function oldest(isLarge: boolean): Charge | undefined {
+    const latest = performance.now() - PATIENCE_MS;
+    for (const charge of arriving) {
+      if (charge.since > latest) return undefined;
+      if (charge.large || !isLarge) return charge;
+    }
+    return undefined;
+  }
+
+  function release(charge: Charge): void {
+    arriving.delete(charge);
+    if (charge.released) return;
     charge.released = true;
     inFlight[charge.large ? 'large' : 'small'] -= charge.bytes;
   }
@@ -53,34 +79,40 @@ export function limitBytesInFlight(app: FastifyInstance, registry: Registry, max
   app.addHook('onRequest', (request, reply, done) => {
     const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
     const declared = encoding === undefined ? Number(length ?? 0) : Infinity;
-    const charge: Charge = { bytes: 0, large: declared > SMALL, released: false };
+    const charge: Charge = { bytes: 0, large: declared > SMALL, since: performance.now(), released: false };
     try {
       add(charge, BYTES_OF_REQUEST + (charge.large ? 0 : declared * COPIES));
     } catch (error) {
-      reply.header('connection', 'close');
       return done(error as Error);
     }
     charges.set(request, charge);
     // Also when the client has left and there is nothing to answer.
-    reply.raw.once('close', () => release(request));
+    reply.raw.once('close', () => release(charge));
     done();
   });
 
-  app.addHook('preParsing', (request, reply, payload, done) => {
+  app.addHook('preParsing', (request, _reply, payload, done) => {
     const charge = charges.get(request);
-    if (!charge?.large) return done(null, payload);
+    // Most requests come in one piece.
+    if (!charge || (!charge.large && request.raw.complete)) return done(null, payload);
     const counted = new Transform({
       transform(chunk: Buffer, _encoding, next) {
         try {
           // Late chunks of a request that is answered already are dropped.
-          if (!charge.released) add(charge, chunk.length * COPIES);
+          if (charge.large && !charge.released) add(charge, chunk.length * COPIES);
           next(null, chunk);
         } catch (error) {
-          reply.header('connection', 'close');
           next(error as Error);
         }
       },
+      destroy(error, next) {
+        payload.unpipe(counted).resume();
+        next(error);
+      },
     });
+    charge.cut = () => counted.destroy(unavailable('More requests arrive than this service has memory for, and this one arrives slowly; send it again.'));
+    arriving.add(charge);
+    counted.once('close', () => arriving.delete(charge));
     payload.on('error', (error) => counted.destroy(error));
     // A client that leaves in the middle of a body.
     payload.on('close', () => counted.end());
@@ -88,7 +120,8 @@ export function limitBytesInFlight(app: FastifyInstance, registry: Registry, max
   });
 
   app.addHook('onResponse', (request, _reply, done) => {
-    release(request);
+    const charge = charges.get(request);
+    if (charge) release(charge);
     done();
   });
 }
