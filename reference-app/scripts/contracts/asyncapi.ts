@@ -30,6 +30,7 @@ export function asyncApi(
         + `as the \`detail\` of an EventBridge event with \`source\` \`${eventSource}\` and the name of the message as \`detail-type\`. `
         + 'A rule for each consumer puts it in the queue of that consumer. Delivery is at least once and in any order: `id` tells repetitions, `sequence` the order. '
         + 'Instead of one event, the `detail` can have several of them in an array `events`; a listener handles each like an event of its own. '
+        + 'The `signature` of a message says that the relay has sent it; who knows the key refuses a message without a right one. '
         + 'Within a major version an event only gets optional fields; ignore what you do not know. A new major version is a new message beside the old one.',
       license: { name: 'Apache-2.0' },
     },
