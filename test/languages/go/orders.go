@@ -27,9 +27,15 @@ func main() {
 	archive := orders.EventArchive_Retain(awscdk.Duration_Days(jsii.Number(90)))
 	inCluster := &orders.KubernetesServiceSettings{Exposure: orders.ServiceExposure_ClusterInternal()}
 	pipeline := orders.NewEventDrivenOrderPipeline(stack, jsii.String("Pipeline"), &orders.EventDrivenOrderPipelineProps{
-		Database:      database,
-		Transport:     orders.EventTransport_EventBridge(&orders.EventBridgeTransportOptions{Archive: archive}),
-		EventSource:   jsii.String("com.example.shop"),
+		Database:    database,
+		Transport:   orders.EventTransport_EventBridge(&orders.EventBridgeTransportOptions{Archive: archive}),
+		EventSource: jsii.String("com.example.shop"),
+		EventSigning: orders.EventSigning_Generated(&orders.GeneratedSigningKeyOptions{
+			RemovalPolicy: awscdk.RemovalPolicy_RETAIN,
+		}),
+		DatabaseLogins: orders.DatabaseLogins_PerWorkload(nil),
+		Authorizer: orders.ApiAuthorizer_Jwt(jsii.String("https://login.example.com/"), jsii.Strings("orders"),
+			&orders.JwtAuthorizerOptions{CustomerClaim: jsii.String("customer")}),
 		EncryptionKey: awskms.NewKey(stack, jsii.String("Key"), nil),
 		Migration:     services.Job(jsii.Strings("node", "migrate.js"), nil),
 		CommandApi:    services.Run(jsii.Strings("node", "api-write-service.js"), nil),
@@ -43,12 +49,14 @@ func main() {
 	pipeline.AddConsumer(jsii.String("Inventory"), &orders.PipelineConsumerOptions{
 		Events:   jsii.Strings("order.created"),
 		Database: orders.DatabaseSide_COMMAND,
+		Workload: jsii.String("inventory-service"),
 		Target:   services.Consume(jsii.Strings("node", "inventory-service.js"), two),
 	})
 
 	fn := awslambda.NewFunction(stack, jsii.String("Invoices"), &awslambda.FunctionProps{
 		Runtime: awslambda.Runtime_NODEJS_24_X(), Handler: jsii.String("index.handler"),
 		Code: awslambda.Code_FromInline(jsii.String("exports.handler = async () => ({})"))})
+	pipeline.AllowPublish(fn)
 	consumer := orders.NewBufferedEventConsumer(stack, jsii.String("InvoiceEvents"), &orders.BufferedEventConsumerProps{
 		EventBus:     pipeline.EventBus(),
 		EventPattern: &awsevents.EventPattern{Source: &[]*string{pipeline.EventSource()}, DetailType: jsii.Strings("OrderConfirmed")},

@@ -26,6 +26,10 @@ public class Orders {
             .database(database)
             .transport(EventTransport.eventBridge(EventBridgeTransportOptions.builder().archive(archive).build()))
             .eventSource("com.example.shop")
+            .eventSigning(EventSigning.generated(GeneratedSigningKeyOptions.builder().removalPolicy(RemovalPolicy.RETAIN).build()))
+            .databaseLogins(DatabaseLogins.perWorkload())
+            .authorizer(ApiAuthorizer.jwt("https://login.example.com/", List.of("orders"),
+                JwtAuthorizerOptions.builder().customerClaim("customer").build()))
             .encryptionKey(new Key(stack, "Key"))
             .migration(services.job(List.of("node", "migrate.js")))
             .commandApi(services.run(List.of("node", "api-write-service.js")))
@@ -37,10 +41,11 @@ public class Orders {
         pipeline.addService("Reports", services.run(List.of("node", "reports.js")), reports);
         var two = KubernetesConsumerSettings.builder().scaling(QueueScaling.fixed(2)).build();
         pipeline.addConsumer("Inventory", PipelineConsumerOptions.builder().events(List.of("order.created"))
-            .database(DatabaseSide.COMMAND).target(services.consume(List.of("node", "inventory-service.js"), two)).build());
+            .database(DatabaseSide.COMMAND).workload("inventory-service").target(services.consume(List.of("node", "inventory-service.js"), two)).build());
 
         var fn = Function.Builder.create(stack, "Invoices").runtime(Runtime.NODEJS_24_X).handler("index.handler")
             .code(Code.fromInline("exports.handler = async () => ({})")).build();
+        pipeline.allowPublish(fn);
         var consumer = BufferedEventConsumer.Builder.create(stack, "InvoiceEvents")
             .eventBus(pipeline.getEventBus())
             .eventPattern(EventPattern.builder().source(List.of(pipeline.getEventSource())).detailType(List.of("OrderConfirmed")).build())

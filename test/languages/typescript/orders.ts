@@ -1,4 +1,4 @@
-import { App, CfnOutput, Duration, Stack, aws_ec2 as ec2, aws_kms as kms, aws_lambda as lambda, aws_s3 as s3 } from 'aws-cdk-lib';
+import { App, CfnOutput, Duration, RemovalPolicy, Stack, aws_ec2 as ec2, aws_kms as kms, aws_lambda as lambda, aws_s3 as s3 } from 'aws-cdk-lib';
 import * as orders from 'cdk-order-pipeline';
 
 const app = new App();
@@ -13,6 +13,9 @@ const pipeline = new orders.EventDrivenOrderPipeline(stack, 'Pipeline', {
   database,
   transport: orders.EventTransport.eventBridge({ archive: orders.EventArchive.retain(Duration.days(90)) }),
   eventSource: 'com.example.shop',
+  eventSigning: orders.EventSigning.generated({ removalPolicy: RemovalPolicy.RETAIN }),
+  databaseLogins: orders.DatabaseLogins.perWorkload(),
+  authorizer: orders.ApiAuthorizer.jwt('https://login.example.com/', ['orders'], { customerClaim: 'customer' }),
   encryptionKey: new kms.Key(stack, 'Key'),
   migration: services.job(['node', 'migrate.js']),
   commandApi: services.run(['node', 'api-write-service.js']),
@@ -21,10 +24,13 @@ const pipeline = new orders.EventDrivenOrderPipeline(stack, 'Pipeline', {
 });
 pipeline.addService('Reports', services.run(['node', 'reports.js']), { database: orders.DatabaseSide.QUERY });
 const inventory = services.consume(['node', 'inventory-service.js'], { scaling: orders.QueueScaling.fixed(2) });
-pipeline.addConsumer('Inventory', { events: ['order.created'], database: orders.DatabaseSide.COMMAND, target: inventory });
+pipeline.addConsumer('Inventory', {
+  events: ['order.created'], database: orders.DatabaseSide.COMMAND, workload: 'inventory-service', target: inventory,
+});
 
 const code = lambda.Code.fromInline('exports.handler = async () => ({})');
 const fn = new lambda.Function(stack, 'Invoices', { runtime: lambda.Runtime.NODEJS_24_X, handler: 'index.handler', code });
+pipeline.allowPublish(fn);
 const consumer = new orders.BufferedEventConsumer(stack, 'InvoiceEvents', {
   eventBus: pipeline.eventBus,
   eventPattern: { source: [pipeline.eventSource], detailType: ['OrderConfirmed'] },
