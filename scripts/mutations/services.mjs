@@ -4,10 +4,84 @@ const write = `${services}/order-service/api-write-service`;
 const read = `${services}/order-service/api-read-service`;
 const lifecycle = `${services}/order-service/lifecycle`;
 const inventory = `${services}/inventory-service`;
+const http = `${services}/shared/http`;
 const messaging = `${services}/shared/messaging`;
 const relay = `${services}/outbox-relay`;
 
 export const serviceMutations = [
+  // --- who may call ---
+  {
+    name: 'a token is remembered beyond its end',
+    file: `${http}/authentication.ts`,
+    replace: 'if (Date.now() >= until) throw expired();',
+    by: 'if (Date.now() >= Infinity) throw expired();',
+    test: `${http}/authentication.test.ts`,
+    filter: 'remembered still expires',
+  },
+  {
+    name: 'tokens of a key that the issuer has dropped are remembered',
+    file: `${http}/authentication.ts`,
+    replace: 'return this.#known?.keys === keys ? this.#known',
+    by: 'return this.#known ? this.#known',
+    test: `${http}/authentication.test.ts`,
+    filter: 'dropped is forgotten',
+  },
+  {
+    name: 'a token without an end counts for ever',
+    file: `${http}/authentication.ts`,
+    replace: "requiredClaims: ['exp', 'sub']",
+    by: "requiredClaims: ['sub']",
+    test: `${http}/authentication.test.ts`,
+    filter: 'kinds of bad ones',
+  },
+  {
+    name: 'a token for another API counts',
+    file: `${http}/authentication.ts`,
+    replace: "(audience) => typeof audience === 'string' && audiences.includes(audience)",
+    by: "(audience) => typeof audience === 'string' && audience !== audiences.join()",
+    test: `${http}/authentication.test.ts`,
+    filter: 'kinds of bad ones',
+  },
+  {
+    name: 'a good token may do everything',
+    file: `${http}/authentication.ts`,
+    replace: 'ROUTE_SCOPES.filter((scope) => names.includes(scope))',
+    by: 'ROUTE_SCOPES.filter(() => names.length > 0)',
+    test: `${http}/authentication.test.ts`,
+    filter: 'without the scope of the route',
+  },
+  {
+    name: 'a logout token is an access token',
+    file: `${http}/authentication.ts`,
+    replace: "if (!TOKEN_TYPES.includes(typ?.toLowerCase())) throw",
+    by: 'if (TOKEN_TYPES.length === 0) throw',
+    test: `${http}/authentication.test.ts`,
+    filter: 'kinds of bad ones',
+  },
+  {
+    name: 'known keys are lost when the issuer is away',
+    file: `${http}/authentication-keys.ts`,
+    replace: "      this.#refreshes.inc({ result: 'failed' });\n",
+    by: "      this.#refreshes.inc({ result: 'failed' });\n      this.#current = undefined;\n",
+    test: `${http}/authentication.test.ts`,
+    filter: 'go on when the issuer is away',
+  },
+  {
+    name: 'a key that is rotated in is not looked for',
+    file: `${http}/authentication-keys.ts`,
+    replace: 'performance.now() - this.#askedAt >= this.#times.coolDown',
+    by: 'performance.now() - this.#askedAt >= Infinity',
+    test: `${http}/authentication.test.ts`,
+    filter: 'rotated in is found',
+  },
+  {
+    name: 'every unknown key is a request to the issuer',
+    file: `${http}/authentication-keys.ts`,
+    replace: 'performance.now() - this.#askedAt >= this.#times.coolDown',
+    by: 'performance.now() - this.#askedAt >= 0',
+    test: `${http}/authentication.test.ts`,
+    filter: 'asked once in a cool-down',
+  },
   // --- orders come in ---
   {
     name: 'the fingerprint of an idempotency key ignores the items',
@@ -392,5 +466,53 @@ export const serviceMutations = [
     replace: "  'inventory.updated': ['outcome'],\n",
     by: '',
     test: `${services}/outbox-relay/window.test.ts`,
+  },
+  // --- who is believed ---
+  {
+    name: 'any signature of a known key is believed',
+    file: `${services}/shared/events/signature.ts`,
+    replace: "timingSafeEqual(given, createHmac('sha256', secret).update(text).digest())",
+    by: 'given.length === 32 && secret.type.length > 0',
+    test: `${services}/shared/events/events.test.ts`,
+    filter: 'whatever is changed',
+  },
+  {
+    name: 'a message without a signature is believed',
+    file: `${services}/shared/events/signature.ts`,
+    replace: "if (signature === undefined) return new EventRefusedError('unsigned', 'the message has no signature');",
+    by: 'if (signature === undefined) return undefined;',
+    test: `${services}/shared/events/events.test.ts`,
+    filter: 'whatever is changed',
+  },
+  {
+    name: 'a message of a new key is refused at once',
+    file: `${messaging}/consumer.ts`,
+    replace: '    await this.#keys!.renewed(this.#stopping.signal);\n',
+    by: '',
+    test: `${messaging}/consumer.test.ts`,
+    filter: 'a new key is found',
+  },
+  {
+    name: 'a refused event is noted under the order that it names',
+    file: `${messaging}/consumer.ts`,
+    replace: 'event && !(error instanceof EventRefusedError) ?',
+    by: 'event ?',
+    test: 'reference-app/test/forged-events.test.ts',
+  },
+  {
+    name: 'stock is reserved for other items than the order has',
+    file: `${inventory}/decide.ts`,
+    replace: 'if (known.unfounded.has(event.id)) return',
+    by: 'if (known.unfounded.has(event.id) && false as boolean) return',
+    test: `${inventory}/handler.test.ts`,
+    filter: 'what the order has not said',
+  },
+  {
+    name: 'an order is confirmed by whatever answer',
+    file: `${services}/order-service/order-status/handler.ts`,
+    replace: '(unfounded.has(event.id) ? UNFOUNDED : turn.refuse(event))',
+    by: '(unfounded.has(event.id) && false as boolean ? UNFOUNDED : turn.refuse(event))',
+    test: `${services}/order-service/order-status/handler.test.ts`,
+    filter: 'the ledger does not have',
   },
 ];

@@ -13,7 +13,7 @@ let server: TestServer;
 let db: TestDatabase;
 before(async () => {
   server = await startTestServer();
-  db = await server.database();
+  db = await server.database({ workload: 'inventory-service' });
 });
 after(() => server.stop());
 
@@ -236,6 +236,43 @@ test('the event says what it follows from and stays in its trace', async () => {
   assert.equal(event!.correlationid, cause.subject);
   assert.equal(event!.traceparent!.split('-')[1], cause.traceparent!.split('-')[1]);
   assert.notEqual(event!.traceparent!.split('-')[2], cause.traceparent!.split('-')[2]);
+});
+
+test('what the order has not said is refused and changes nothing: no order, other items, another event of this version, a version to come', async () => {
+  await reset();
+  await receive([['A', 'MAIN', 100], ['B', 'MAIN', 100]]);
+  const orderId = newId();
+  const right = validated(orderId, [{ sku: 'A', requested: 2 }, { sku: 'B', requested: 1 }]);
+  const confirmation = confirmed(orderId);
+  await tellOrders(db.admin, [right, confirmation]);
+  const tell = async (...events: EventEnvelope<Caused>[]) => (await handleOnce(inventoryHandler, events, db.command)).map(({ result, reason }) => `${result} ${reason ?? ''}`.trim());
+  const absent = 'refused there is no such order, or not in this version';
+  const other = 'refused the order asked for other items';
+  const at = new Date().toISOString();
+  const request = (items: { sku: string; quantity: number }[]) => newEvent({
+    type: 'order.update-requested',
+    source: '/order-service',
+    subject: orderId,
+    sequence: 3,
+    cause: { id: newId() },
+    data: { orderId, customerId: 'c', version: 3, old: items, new: items, changed: [{ sku: 'A', from: 2, to: 3 }], requestedAt: at },
+  });
+  assert.deepEqual(await tell(validated(newId(), [{ sku: 'A', requested: 2 }]), cancelled(orderId, 3), { ...confirmed(orderId), sequence: '9007199254740993000' }), [absent, absent, absent]);
+  assert.deepEqual(await tell(
+    validated(orderId, [{ sku: 'A', requested: 3 }, { sku: 'B', requested: 1 }]), validated(orderId, [{ sku: 'A', requested: 2 }]),
+    { ...right, id: newId(), sequence: '2' },
+  ), [other, other, 'refused the order came to this version by another event']);
+  assert.deepEqual([await db.admin.query('SELECT FROM messaging.outbox'), await db.admin.query('SELECT FROM messaging.inbox')].map(({ rowCount }) => rowCount), [0, 0]);
+  // In a batch with the right ones; lines in any order and in parts are the same items.
+  const parts = { ...right, data: { ...right.data, lines: [{ sku: 'B', requested: 1, available: 0 }, { sku: 'A', requested: 1, available: 0 }, { sku: 'A', requested: 1, available: 0 }] } };
+  assert.deepEqual(await tell(confirmed(orderId), parts, confirmation), ['refused the order came to this version by another event', 'ok', 'ok']);
+  await db.admin.query('UPDATE orders.orders SET status = \'CONFIRMED\', version = 2 WHERE order_id = $1', [orderId]);
+  await db.admin.query('UPDATE orders.orders SET status = \'UPDATE_PENDING\', version = 3, requested = \'[{"sku": "A", "quantity": 3}]\' WHERE order_id = $1', [orderId]);
+  const [more, asked] = [request([{ sku: 'A', quantity: 99 }]), request([{ sku: 'A', quantity: 3 }])];
+  await tellOrders(db.admin, [more]);
+  assert.deepEqual(await tell(more), [other]);
+  assert.deepEqual(await tell({ ...asked, id: more.id }), ['ok']);
+  assert.deepEqual((await db.admin.query('SELECT on_hand, reserved FROM inventory.stock_level ORDER BY sku')).rows, [{ on_hand: 98, reserved: 1 }, { on_hand: 99, reserved: 0 }]);
 });
 
 test('many workers with overlapping, duplicated and mixed batches: nothing oversold, nothing deadlocked, every order decided', async () => {

@@ -10,7 +10,7 @@ let server: TestServer;
 let db: TestDatabase;
 before(async () => {
   server = await startTestServer();
-  db = await server.database();
+  db = await server.database({ workload: 'order-status' });
 });
 after(() => server.stop());
 
@@ -79,6 +79,18 @@ test('a shortage rejects the order and says what was missing', async () => {
   assert.deepEqual(row, { status: 'REJECTED', version: 2, reason: 'INSUFFICIENT_STOCK', shortages: SHORTAGES });
   assert.ok(event?.type === 'order.rejected');
   assert.deepEqual(event.data.shortages, SHORTAGES);
+});
+
+test('an answer that the ledger does not have, or has otherwise, is refused', async () => {
+  const orderId = await order();
+  const rejected = updated(orderId, 'REJECTED');
+  await tellLedger(db.admin, [rejected]);
+  const said = [updated(orderId, 'RESERVED'), { ...rejected, data: { ...rejected.data, outcome: 'RESERVED' as const } }, { ...rejected, sequence: '2' }];
+  for (const event of said) {
+    assert.deepEqual((await handleOnce(orderStatusHandler, [event], db.command)).map(({ result, reason }) => [result, reason]), [['refused', 'the ledger has no such answer to the order']]);
+  }
+  assert.deepEqual((await history(orderId)).row, { status: 'PENDING', version: 1, reason: null, shortages: null });
+  assert.equal((await handleOnce(orderStatusHandler, [rejected], db.command))[0]?.result, 'ok');
 });
 
 test('only a pending order is settled: every other state absorbs what comes later', async () => {
