@@ -37,7 +37,10 @@ function order(): NewOrder {
 
 test('a session that has written and stays idle is ended by the server, and orders go on', { timeout: 60_000 }, async (t) => {
   const server = await startTestServer();
-  t.after(() => server.stop());
+  const ends = [() => server.stop()];
+  t.after(async () => {
+    for (const end of ends.reverse()) await end();
+  });
   const db = await server.database({ workload: 'outbox-relay', logins: ['api-write-service'] });
   await db.admin.query('INSERT INTO inventory.product (sku, name) VALUES (\'A\', \'A thing\')');
   const role = `${db.name}_api-write-service`;
@@ -59,7 +62,7 @@ test('a session that has written and stays idle is ended by the server, and orde
     endpoint: `http://127.0.0.1:${(bus.address() as AddressInfo).port}`, region: 'eu-central-1', credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
   });
   const relay = runRelay({ pool: db.command, client, busName: 'orders', source: 'com.example.orders', logger: silentLogger() });
-  t.after(async () => {
+  ends.push(async () => {
     await relay.stop();
     client.destroy();
     bus.closeAllConnections();
@@ -70,7 +73,6 @@ test('a session that has written and stays idle is ended by the server, and orde
   const [forgotten, later] = [order(), order()];
   const session = await pool.connect();
   const ended = new Promise<{ code?: string }>((resolve) => session.on('error', resolve));
-  t.after(() => session.release(true));
   await session.query('BEGIN');
   assert.deepEqual(await acceptOrders([forgotten], session), [{ result: 'accepted', orderId: forgotten.orderId }]);
   assert.deepEqual(await acceptOrders([later], pool), [{ result: 'accepted', orderId: later.orderId }]);
