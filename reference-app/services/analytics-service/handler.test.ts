@@ -10,7 +10,7 @@ let server: TestServer;
 let db: TestDatabase;
 before(async () => {
   server = await startTestServer();
-  db = await server.database();
+  db = await server.database({ workload: 'analytics-service' });
 });
 after(() => server.stop());
 

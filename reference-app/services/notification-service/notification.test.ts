@@ -15,7 +15,7 @@ let server: TestServer;
 let db: TestDatabase;
 before(async () => {
   server = await startTestServer();
-  db = await server.database();
+  db = await server.database({ workload: 'notification-service' });
 });
 after(() => server.stop());
 

@@ -95,7 +95,7 @@ before(async () => {
 });
 after(() => server.stop());
 beforeEach(async () => {
-  db = await server.database();
+  db = await server.database({ workload: 'outbox-relay' });
   bus = new Bus();
   client = clientFor(await bus.listen());
 });
@@ -116,7 +116,7 @@ function clientFor(port: number): EventBridgeClient {
 
 function start(options: Partial<RelayOptions> = {}): Relay {
   const relay = runRelay({
-    // As the least privileged role, which must be enough.
+    // As its own login, which must be enough.
     pool: db.command, client, busName: 'orders', source: 'com.example.orders', logger: silentLogger(), standbyMs: 20, firstBackOffMs: 5, maxBackOffMs: 40, ...options,
   });
   relays.push(relay);
@@ -181,7 +181,7 @@ for (const [form, bundles] of FORMS) {
     const orders = Array.from({ length: 40 }, () => newId());
     const events = orders.flatMap((orderId) => [1, 2, 3, 4, 5, 6].map((sequence) => event(orderId, sequence)))
       .sort((a, b) => Number(a.sequence) - Number(b.sequence));
-    for (let at = 0; at < events.length; at += 30) await withTransaction(db.command, (tx) => appendToOutbox(tx, events.slice(at, at + 30)));
+    for (let at = 0; at < events.length; at += 30) await withTransaction(db.admin, (tx) => appendToOutbox(tx, events.slice(at, at + 30)));
     start(bundles);
     await settled();
     assert.deepEqual(ids(bus.accepted).sort(), ids(events).sort());
@@ -225,7 +225,7 @@ test('an aggregate whose entry fails does not hold up the others', async () => {
   let stuckTries = 0;
   bus.answer = ({ subject }) => (subject === stuck && ++stuckTries < 1_000 ? { ErrorCode: 'InternalFailure' } : { EventId: newId() });
   const others = Array.from({ length: 50 }, () => event(newId(), 1));
-  await withTransaction(db.command, (tx) => appendToOutbox(tx, [event(stuck, 1), event(stuck, 2), ...others]));
+  await withTransaction(db.admin, (tx) => appendToOutbox(tx, [event(stuck, 1), event(stuck, 2), ...others]));
   start();
   await eventually(() => bus.accepted.length, (n) => n === 50);
   assert.deepEqual(ids(bus.accepted).sort(), ids(others).sort());
@@ -239,7 +239,7 @@ test('concurrent transactions and a long one lose no event, and order within an 
   const orders = Array.from({ length: 20 }, () => newId());
   const locks = new Map(orders.map((orderId) => [orderId, Promise.resolve()]));
   const sent: EventEnvelope[] = [];
-  const long = await begin(db.command);
+  const long = await begin(db.admin);
   const early = event(newId(), 1);
   await appendToOutbox(long, [early]);
   const random = randomFrom(7);
@@ -247,7 +247,7 @@ test('concurrent transactions and a long one lose no event, and order within an 
     for (let i = 0; i < 40; i++) {
       const orderId = orders[Math.floor(random() * orders.length)]!;
       // Writers of one order wait for each other, as row locks make them do.
-      const turn = locks.get(orderId)!.then(() => withTransaction(db.command, async (tx) => {
+      const turn = locks.get(orderId)!.then(() => withTransaction(db.admin, async (tx) => {
         const mine = event(orderId, sent.filter(({ subject }) => subject === orderId).length + 1);
         await appendToOutbox(tx, [mine]);
         if (i % 5 === writer % 5) await tx.query('SELECT pg_sleep(0.01)');
@@ -275,7 +275,7 @@ for (const [form, bundles] of FORMS) {
     const next = event(orderId, 2);
     const neighbours = Array.from({ length: 5 }, () => event(newId(), 1));
     bus.answer = ({ id }) => (id === bad.id ? { ErrorCode: 'MalformedDetail', ErrorMessage: 'Detail is malformed.' } : { EventId: newId() });
-    await withTransaction(db.command, (tx) => appendToOutbox(tx, [bad, next, ...neighbours]));
+    await withTransaction(db.admin, (tx) => appendToOutbox(tx, [bad, next, ...neighbours]));
     start(bundles);
     await settled();
     assert.deepEqual(ids(bus.accepted).sort(), ids([next, ...neighbours]).sort());
@@ -296,7 +296,7 @@ for (const [form, bundles] of FORMS) {
     let wholeCalls = 0;
     bus.fail = () => (++wholeCalls <= 12 ? { status: 403, body: { __type: 'AccessDeniedException', message: 'no' } } : undefined);
     bus.answer = () => ({ ErrorCode: 'SomethingNew', ErrorMessage: '?' });
-    await withTransaction(db.command, (tx) => appendToOutbox(tx, [odd]));
+    await withTransaction(db.admin, (tx) => appendToOutbox(tx, [odd]));
     start({ ...bundles, maxAttempts: 20 });
     await settled();
     assert.equal(bus.calls, 12 + 20, 'failures of a known cause do not count');
@@ -308,7 +308,7 @@ for (const [form, bundles] of FORMS) {
 test('a call has at most 256 KB, and an event that is larger by itself is kept aside', async () => {
   const large = (bytes: number) => ({ ...event(newId(), 1), extension: 'x'.repeat(bytes) });
   const events = [...Array.from({ length: 12 }, () => large(60_000)), large(300_000), ...Array.from({ length: 12 }, () => large(100_000))];
-  await withTransaction(db.command, (tx) => appendToOutbox(tx, events));
+  await withTransaction(db.admin, (tx) => appendToOutbox(tx, events));
   start();
   await settled();
   assert.equal(bus.accepted.length, 24);
@@ -319,11 +319,11 @@ test('a call has at most 256 KB, and an event that is larger by itself is kept a
 
 test('with bundles, an event after a quiet time goes at once, and those of a while share a call', async () => {
   start({ bundleBytes: 60 * 1024, lingerMs: 400 });
-  await withTransaction(db.command, (tx) => appendToOutbox(tx, [event(newId(), 1)]));
+  await withTransaction(db.admin, (tx) => appendToOutbox(tx, [event(newId(), 1)]));
   await eventually(() => bus.accepted.length, (n) => n === 1);
   const began = performance.now();
   const events = Array.from({ length: 40 }, () => event(newId(), 1));
-  for (const one of events) await withTransaction(db.command, (tx) => appendToOutbox(tx, [one]));
+  for (const one of events) await withTransaction(db.admin, (tx) => appendToOutbox(tx, [one]));
   await settled();
   assert.deepEqual(ids(bus.accepted.slice(1)).sort(), ids(events).sort());
   assert.ok(bus.calls <= 2 + (performance.now() - began) / 200, `${bus.calls} calls`);
@@ -341,12 +341,12 @@ test('events that gather for longer wait for one another, and others of their ag
   });
   start({ bundleBytes: 60 * 1024, lingerMs: 5, gathering: [{ detailType: 'OrderConfirmed', ms: 1_500 }] });
   const orders = Array.from({ length: 10 }, () => newId());
-  await withTransaction(db.command, (tx) => appendToOutbox(tx, [confirmed(newId(), 1)]));
+  await withTransaction(db.admin, (tx) => appendToOutbox(tx, [confirmed(newId(), 1)]));
   await eventually(() => bus.accepted.length, (n) => n === 1);
   const began = performance.now();
-  for (const orderId of orders) await withTransaction(db.command, (tx) => appendToOutbox(tx, [confirmed(orderId, 1)]));
+  for (const orderId of orders) await withTransaction(db.admin, (tx) => appendToOutbox(tx, [confirmed(orderId, 1)]));
   const [hurried] = orders;
-  await withTransaction(db.command, (tx) => appendToOutbox(tx, [event(hurried!, 2)]));
+  await withTransaction(db.admin, (tx) => appendToOutbox(tx, [event(hurried!, 2)]));
   await eventually(() => bus.accepted.length, (n) => n === 3);
   assert.ok(performance.now() - began < 1_400);
   assert.deepEqual(bus.accepted.slice(1).map(({ subject, sequence }) => [subject, Number(sequence)]), [[hurried, 1], [hurried, 2]]);
@@ -368,7 +368,7 @@ test('one relay leads; when its connection is lost, another goes on where it was
     assert.equal(Number(first.leads()) + Number(second.leads()), 1);
     const events = Array.from({ length: 40 }, () => event(newId(), 1));
     rounds.push(...events);
-    await withTransaction(db.command, (tx) => appendToOutbox(tx, events));
+    await withTransaction(db.admin, (tx) => appendToOutbox(tx, events));
     // In the middle of its work: some are out, some have failed.
     await eventually(() => bus.accepted.length, (n) => n > rounds.length - 30);
     const { rows: [leader] } = await db.admin.query<{ pid: number }>(relayBackends);
@@ -385,7 +385,7 @@ test('one relay leads; when its connection is lost, another goes on where it was
   const third = start();
   await eventually(() => third.leads(), Boolean);
   const last = event(newId(), 1);
-  await withTransaction(db.command, (tx) => appendToOutbox(tx, [last]));
+  await withTransaction(db.admin, (tx) => appendToOutbox(tx, [last]));
   await settled();
   assert.deepEqual(ids(bus.accepted.slice(before)), [last.id]);
 });
@@ -400,7 +400,7 @@ test('while the bus is away the age of the oldest event grows; when it is back, 
   const away = clientFor(port);
   start({ client: away });
   const events = Array.from({ length: 30 }, () => event(newId(), 1));
-  await withTransaction(db.command, (tx) => appendToOutbox(tx, events));
+  await withTransaction(db.admin, (tx) => appendToOutbox(tx, events));
   const age = () => gauge('outbox_oldest_pending_age_seconds');
   await eventually(age, (seconds) => seconds > 1);
   const back = new Bus();
@@ -435,7 +435,7 @@ test('several relays share the shards fairly, an order stays in one, and a relay
   const events = [1, 2, 3].flatMap((sequence) => orders.map((orderId) => event(orderId, sequence)));
   const random = randomFrom(5);
   bus.answer = () => (random() < 0.2 ? { ErrorCode: 'ThrottlingException' } : { EventId: newId() });
-  for (let at = 0; at < events.length; at += 20) await withTransaction(db.command, (tx) => appendToOutbox(tx, events.slice(at, at + 20)));
+  for (let at = 0; at < events.length; at += 20) await withTransaction(db.admin, (tx) => appendToOutbox(tx, events.slice(at, at + 20)));
   await settled();
   assert.deepEqual(ids(bus.accepted).sort(), ids(events).sort());
   for (const orderId of orders) {
@@ -445,7 +445,7 @@ test('several relays share the shards fairly, an order stays in one, and a relay
   await first.stop();
   await eventually(() => second.shards().length, (n) => n === 4);
   const last = orders.map((orderId) => event(orderId, 4));
-  await withTransaction(db.command, (tx) => appendToOutbox(tx, last));
+  await withTransaction(db.admin, (tx) => appendToOutbox(tx, last));
   await settled();
   assert.deepEqual(ids(bus.accepted.slice(events.length)).sort(), ids(last).sort());
 });
@@ -458,7 +458,7 @@ test('the number of shards can change while events flow: nothing is lost, and or
   for (const [round, shards] of [3, 1, 5, 2].entries()) {
     const events = orders.map((orderId) => event(orderId, round + 1));
     sent.push(...events);
-    await withTransaction(db.command, (tx) => appendToOutbox(tx, events));
+    await withTransaction(db.admin, (tx) => appendToOutbox(tx, events));
     await db.admin.query('SELECT messaging.set_relay_shards($1)', [shards]);
   }
   await settled();
@@ -475,7 +475,7 @@ test('one event that keeps failing does not stop the others, also when they are 
   const bad = event(newId(), 1);
   const others = Array.from({ length: 150 }, () => event(newId(), 1));
   bus.answer = (detail) => (detail.id === bad.id ? { ErrorCode: 'InternalFailure', ErrorMessage: 'always' } : { EventId: newId() });
-  await withTransaction(db.command, (tx) => appendToOutbox(tx, [bad, ...others]));
+  await withTransaction(db.admin, (tx) => appendToOutbox(tx, [bad, ...others]));
   start({ windowSize: 20, pageSize: 10 });
   await eventually(() => bus.accepted.length, (n) => n === others.length);
 });
@@ -485,7 +485,7 @@ test('events that wait for an older transaction are published however long that 
   const long = await begin(db.admin);
   await long.query('SELECT pg_current_xact_id()');
   const meanwhile = Array.from({ length: 20 }, () => event(newId(), 1));
-  await withTransaction(db.command, (tx) => appendToOutbox(tx, meanwhile));
+  await withTransaction(db.admin, (tx) => appendToOutbox(tx, meanwhile));
   const late = event(newId(), 1);
   // As if the commit came two hours later.
   await appendToOutbox(long, [late]);
@@ -499,7 +499,7 @@ test('where reads begin follows what is published', async () => {
   start();
   const since = () => db.admin.query<{ since: string }>('SELECT since::text FROM messaging.relay_cursor').then(({ rows }) => rows[0]!.since);
   const moved = async (from: string) => eventually(async () => {
-    await withTransaction(db.command, (tx) => appendToOutbox(tx, [event(newId(), 1)]));
+    await withTransaction(db.admin, (tx) => appendToOutbox(tx, [event(newId(), 1)]));
     return since();
   }, (now) => now !== from && now !== '-infinity');
   await moved(await moved('-infinity'));
@@ -508,18 +508,18 @@ test('where reads begin follows what is published', async () => {
 test('a relay in a restored database says what to do, and then publishes what was not published', async () => {
   const relay = start();
   const before = [event(newId(), 1), event(newId(), 1)];
-  await withTransaction(db.command, (tx) => appendToOutbox(tx, before));
+  await withTransaction(db.admin, (tx) => appendToOutbox(tx, before));
   await settled();
   await relay.stop();
   // A cluster whose transaction ids have not come that far.
   await db.admin.query('UPDATE messaging.outbox SET xid = (xid::text::bigint + 1000000)::text::xid8');
   await db.admin.query('UPDATE messaging.relay_cursor SET xid = (xid::text::bigint + 1000000)::text::xid8');
   const unpublished = [event(newId(), 1), event(newId(), 1)];
-  await withTransaction(db.command, (tx) => appendToOutbox(tx, unpublished));
+  await withTransaction(db.admin, (tx) => appendToOutbox(tx, unpublished));
   await db.admin.query('UPDATE messaging.outbox SET xid = (xid::text::bigint + 2000000)::text::xid8 WHERE event_id = ANY ($1)', [ids(unpublished)]);
   // The services don't wait for the relay.
   const since = [event(newId(), 1), event(newId(), 1)];
-  await withTransaction(db.command, (tx) => appendToOutbox(tx, since));
+  await withTransaction(db.admin, (tx) => appendToOutbox(tx, since));
   const lines: string[] = [];
   const restored = start({ logger: createLogger({ service: 'test', level: 'warn' }, { write: (line: string) => void lines.push(line) }) });
   await eventually(() => lines.join(''), (log) => log.includes('SELECT messaging.adopt_outbox()'));
@@ -548,7 +548,7 @@ test('a transaction that is open for long shows in the age of the oldest event a
   await other.query('SET application_name = \'somebody\'');
   await other.query('SELECT pg_current_xact_id()');
   const waiting = event(newId(), 1);
-  await withTransaction(db.command, (tx) => appendToOutbox(tx, [waiting]));
+  await withTransaction(db.admin, (tx) => appendToOutbox(tx, [waiting]));
   await eventually(() => gauge('outbox_oldest_pending_age_seconds'), (seconds) => seconds > 1);
   await eventually(() => gauge('outbox_held_back_seconds'), (seconds) => seconds > 1);
   assert.equal(bus.accepted.length, 0);
@@ -573,7 +573,7 @@ async function startClock(by: string): Promise<(by: string) => Promise<unknown>>
 
 test('a clock that was hours ahead and is corrected loses nothing, and what waits meanwhile shows', async () => {
   const setClock = await startClock('2 hours');
-  const append = (some: readonly EventEnvelope[], by: string) => withTransaction(db.command, async (tx) => {
+  const append = (some: readonly EventEnvelope[], by: string) => withTransaction(db.admin, async (tx) => {
     await appendToOutbox(tx, some);
     await tx.query(`UPDATE messaging.outbox SET created_at = created_at + interval '${by}' WHERE event_id = ANY ($1)`, [ids(some)]);
   });
@@ -623,7 +623,7 @@ test('a clock that was ahead while nothing could be published is not believed la
   const append = async () => {
     const one = event(newId(), 1);
     events.push(one);
-    await appendToOutbox(db.command, [one]);
+    await appendToOutbox(db.admin, [one]);
   };
   // Each age is measured after the time was observed.
   const observed = async () => {
@@ -649,7 +649,7 @@ test('a step of the host\'s clock changes nothing, and a stop needs no patience'
   const relay = start({ bundleBytes: 4_096 });
   const publishOne = async () => {
     const one = event(newId(), 1);
-    await appendToOutbox(db.command, [one]);
+    await appendToOutbox(db.admin, [one]);
     await eventually(() => ids(bus.accepted), (published) => published.includes(one.id));
   };
   await publishOne();
@@ -672,11 +672,11 @@ test('a relay that stands by reports that it does not lead', async () => {
 
 test('a gauge that cannot be measured does not end the leadership', async () => {
   await db.admin.query('REVOKE EXECUTE ON FUNCTION messaging.oldest_snapshot FROM PUBLIC, CURRENT_USER; REVOKE EXECUTE ON FUNCTION messaging.oldest_snapshot FROM '
-    + `"${db.name}_command"`);
+    + `"${db.name}:outbox-relay"`);
   const lines: string[] = [];
   start({ logger: createLogger({ service: 'test', level: 'info' }, { write: (line: string) => void lines.push(line) }) });
   await eventually(() => lines.join(''), (log) => log.includes('a gauge could not be measured'));
-  await appendToOutbox(db.command, [event(newId(), 1)]);
+  await appendToOutbox(db.admin, [event(newId(), 1)]);
   await settled();
   await eventually(() => gauge('outbox_oldest_pending_age_seconds'), (age) => age === 0);
   assert.equal(lines.filter((line) => line.includes('"leading"')).length, 1);
@@ -688,7 +688,7 @@ test('the age of a shard that nobody leads shows', async () => {
   await leader.query('SELECT pg_advisory_xact_lock($1, 1)', [LOCK]);
   start();
   const events = Array.from({ length: 20 }, () => event(newId(), 1));
-  await withTransaction(db.command, (tx) => appendToOutbox(tx, events));
+  await withTransaction(db.admin, (tx) => appendToOutbox(tx, events));
   await eventually(() => gauge('outbox_oldest_pending_of_all_age_seconds'), (age) => age > 1);
   assert.equal(await gauge('outbox_oldest_pending_age_seconds'), 0);
   await commit(leader);
@@ -735,8 +735,8 @@ test('open snapshots, parked and dead events show, and the relay is none of them
   bus.answer = ({ id }) => (id === bad.id ? { ErrorCode: 'MalformedDetail' } : { EventId: newId() });
   const relay = start();
   await eventually(() => relay.leads(), Boolean);
-  await withTransaction(db.command, (tx) => appendToOutbox(tx, [bad]));
-  await db.command.query('SELECT messaging.park($1, $2, $3, $4, $5, $6)', ['test', [parked.id], [parked.subject], [2], JSON.stringify(parked), ['early']]);
+  await withTransaction(db.admin, (tx) => appendToOutbox(tx, [bad]));
+  await db.admin.query('SELECT messaging.park($1, $2, $3, $4, $5, $6)', ['test', [parked.id], [parked.subject], [2], JSON.stringify(parked), ['early']]);
   await eventually(() => gauge('outbox_dead_events'), (n) => n === 1);
   await eventually(() => gauge('outbox_parked_oldest_age_seconds'), (seconds) => seconds > 1);
   // A reader that writes nothing holds up no event.
@@ -746,7 +746,7 @@ test('open snapshots, parked and dead events show, and the relay is none of them
   assert.equal(await gauge('outbox_held_back_seconds'), 0);
   await commit(reader);
   await eventually(() => gauge('oldest_snapshot_age_seconds'), (seconds) => seconds < 1);
-  await db.command.query('SELECT messaging.unpark($1, $2)', ['test', [parked.id]]);
+  await db.admin.query('SELECT messaging.unpark($1, $2)', ['test', [parked.id]]);
   await eventually(() => gauge('outbox_parked_oldest_age_seconds'), (seconds) => seconds === 0);
   await relay.stop();
   assert.equal(await gauge('outbox_dead_events'), 0, 'another may lead');

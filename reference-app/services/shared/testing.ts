@@ -42,8 +42,8 @@ export interface TestDatabase {
   /** As the query role. */
   readonly query: Pool;
   readonly name: string;
-  /** A connection as the login of a workload that `logins` names, and not as the one of its side. */
-  as(workload: string): Pool;
+  /** Connections as the login of a workload that `logins` names, by default one. */
+  as(workload: string, max?: number): Pool;
   drop(): Promise<void>;
 }
 
@@ -128,10 +128,10 @@ export async function startTestServer(options: { replica?: boolean } = {}): Prom
         admin,
         command: commandPool,
         query: queryPool,
-        as(one) {
+        as(one, max = 1) {
           const login = logins.find((candidate) => candidate.workload === one);
           if (!login) throw new Error(`The test database has no login for ${one}: add it to "logins".`);
-          const made = pool({ database: name, user: login.username, password: login.password, max: 1 });
+          const made = pool({ database: name, user: login.username, password: login.password, max });
           others.push(made);
           return made;
         },

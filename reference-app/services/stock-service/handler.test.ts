@@ -14,7 +14,7 @@ let db: TestDatabase;
 let replica: Pool;
 before(async () => {
   server = await startTestServer({ replica: true });
-  db = await server.database();
+  db = await server.database({ workload: 'stock-service' });
   await db.admin.query(`INSERT INTO inventory.product VALUES ('A', 'A'), ('B', 'B');
     INSERT INTO inventory.stock_level (sku, location, on_hand, reserved) VALUES ('A', 'MAIN', 5, 2), ('A', 'WEST', 4, 0), ('B', 'MAIN', 1, 1)`);
   const { port, user, password } = server.postgres.reader!;

@@ -37,7 +37,7 @@ describe('api-write-service', () => {
 
   before(async () => {
     server = await startTestServer();
-    db = await server.database();
+    db = await server.database({ workload: 'api-write-service' });
     await db.admin.query('INSERT INTO inventory.product (sku, name) SELECT sku, sku FROM unnest($1::text[]) AS s (sku)', [SKUS]);
     app = createWriteApi({ authentication, pool: db.command, logger: silentLogger(), registry });
     watch = watchAnswers(app, (await documents()).openapi);

@@ -9,6 +9,7 @@ import { analyticsHandler } from '../../analytics-service/handler.ts';
 import { inventoryHandler } from '../../inventory-service/handler.ts';
 import { createNotificationHandler } from '../../notification-service/handler.ts';
 import { READ } from '../../outbox-relay/statements.ts';
+import type { Pool } from '../../shared/database.ts';
 import { newId, type EventEnvelope, type EventType } from '../../shared/events/index.ts';
 import { withoutAuthorization } from '../../shared/http/caller.ts';
 import type { Handler } from '../../shared/messaging/handler.ts';
@@ -19,15 +20,20 @@ import { orderStatusHandler } from '../order-status/handler.ts';
 
 type Answer = { status: number; etag: string | null; body: Record<string, unknown> };
 
+const CONSUMERS = ['stock-service', 'inventory-service', 'order-status', 'notification-service', 'analytics-service'];
+
 describe('commands about orders', () => {
   let server: TestServer;
   let db: TestDatabase;
+  /** Each program has its own login. */
+  const pools = new Map<string, Pool>();
   let app: ReturnType<typeof createWriteApi>;
   let watch: Watch;
   let seen = { xid: '0', id: '0' };
   before(async () => {
     server = await startTestServer();
-    db = await server.database();
+    db = await server.database({ workload: 'api-write-service', logins: CONSUMERS });
+    for (const name of CONSUMERS) pools.set(name, db.as(name, 8));
     await db.admin.query(`INSERT INTO inventory.product VALUES ('A', 'A'), ('B', 'B'), ('C', 'C');
       INSERT INTO inventory.stock_level (sku, on_hand) VALUES ('A', 1000), ('B', 1000), ('C', 3);
       INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) SELECT sku, location, 'RECEIPT', on_hand, 0 FROM inventory.stock_level`);
@@ -52,7 +58,7 @@ describe('commands about orders', () => {
   const cancel = (id: string, etag: string, body?: unknown, headers: Record<string, string> = {}) => send('POST', `/orders/${id}/cancel`, body, { 'if-match': etag, ...headers });
 
   const handlers = () => [
-    createStockHandler({ reader: db.command, writer: db.command, logger: silentLogger() }), inventoryHandler, orderStatusHandler,
+    createStockHandler({ reader: pools.get('stock-service')!, writer: pools.get('stock-service')!, logger: silentLogger() }), inventoryHandler, orderStatusHandler,
     analyticsHandler, createNotificationHandler(() => undefined),
   ] as unknown as Handler[];
   /** As the relay reads it: by the identity alone, events of commits that overlap would be passed by. */
@@ -63,7 +69,7 @@ describe('commands about orders', () => {
   }
   async function deliver(handler: Handler, events: readonly EventEnvelope[]): Promise<void> {
     const wanted = events.filter(({ type }) => (handler.types as readonly EventType[]).includes(type));
-    if (wanted.length > 0) await handleOnce(handler, wanted, db.command);
+    if (wanted.length > 0) await handleOnce(handler, wanted, pools.get(handler.name)!);
   }
   /** All events to all consumers until nothing comes any more. */
   async function settle(): Promise<EventEnvelope[]> {

@@ -12,7 +12,7 @@ let server: TestServer;
 let db: TestDatabase;
 before(async () => {
   server = await startTestServer();
-  db = await server.database();
+  db = await server.database({ workload: 'api-write-service' });
   await db.admin.query('INSERT INTO inventory.product (sku, name) VALUES (\'A\', \'a\'), (\'B\', \'b\')');
 });
 after(() => server.stop());

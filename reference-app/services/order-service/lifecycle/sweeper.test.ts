@@ -6,6 +6,7 @@ import { readForCommand, settle } from './statements.ts';
 import { measureOverdue, runSweeper, sweep } from './sweeper.ts';
 import { EXPIRING, type Status } from './transitions.ts';
 import { inventoryHandler } from '../../inventory-service/handler.ts';
+import type { Pool } from '../../shared/database.ts';
 import { newEvent, newId, type EventEnvelope, type EventType } from '../../shared/events/index.ts';
 import { withoutAuthorization } from '../../shared/http/caller.ts';
 import type { Handler } from '../../shared/messaging/handler.ts';
@@ -18,9 +19,12 @@ import { orderStatusHandler } from '../order-status/handler.ts';
 
 let server: TestServer;
 let db: TestDatabase;
+/** As the sweeper's own login. */
+let own: Pool;
 before(async () => {
   server = await startTestServer();
-  db = await server.database();
+  db = await server.database({ logins: ['order-status'] });
+  own = db.as('order-status', 8);
   await db.admin.query(`INSERT INTO inventory.product VALUES ('A', 'A');
     INSERT INTO inventory.stock_level (sku, on_hand) VALUES ('A', 1000);
     INSERT INTO inventory.ledger (sku, location, type, delta_on_hand, delta_reserved) VALUES ('A', 'MAIN', 'RECEIPT', 1000, 0)`);
@@ -90,8 +94,8 @@ test('what waits for longer than it may ends, whatever it waits for; what rests 
   // An old order that has just been changed.
   const fresh = await order('UPDATE_PENDING', 9 * HOUR, 3);
   await db.admin.query('UPDATE orders.orders SET updated_at = now() WHERE order_id = $1', [fresh]);
-  assert.equal(await sweep(db.command, 3_600), late.length);
-  assert.equal(await sweep(db.command, 3_600), 0);
+  assert.equal(await sweep(own, 3_600), late.length);
+  assert.equal(await sweep(own, 3_600), 0);
   const { rows } = await db.admin.query<{ order_id: string; status: string; reason: string | null }>('SELECT order_id, status, reason FROM orders.orders ORDER BY 1');
   const of = (id: string) => rows.find(({ order_id }) => order_id === id)!;
   // An update without an answer leaves the order as it was before.
@@ -115,12 +119,12 @@ test('an expired order gives its stock back, and an answer that comes too late c
   });
   await handleOnce(inventoryHandler, [validated], db.command);
   const { rows: [answer] } = await db.admin.query<{ envelope: string }>('SELECT envelope FROM messaging.outbox WHERE aggregate_id = $1', [orderId]);
-  assert.equal(await sweep(db.command, 3_600), 0, 'its answer may be on its way');
+  assert.equal(await sweep(own, 3_600), 0, 'its answer may be on its way');
   const [other] = await accepted(1, 0);
   await decideOn([other!]);
   await timePasses();
   await db.admin.query('UPDATE messaging.outbox SET created_at = now() - interval \'2 hours\' WHERE aggregate_id = $1', [orderId]);
-  assert.equal(await sweep(db.command, 3_600), 1);
+  assert.equal(await sweep(own, 3_600), 1);
   const late = await handleOnce(orderStatusHandler, [JSON.parse(answer!.envelope) as EventEnvelope<'inventory.updated'>], db.command);
   assert.deepEqual(late.map(({ result }) => result), ['ignored']);
   const expired = (await expiredEvents()).find(({ subject }) => subject === orderId)!;
@@ -135,17 +139,17 @@ test('an outage ends no order: neither one of the relay, nor one of a consumer',
   await relayed();
   await db.admin.query('DELETE FROM messaging.inbox');
   const ids = await accepted(200, 2 * HOUR);
-  assert.equal(await sweep(db.command, 3_600), 0, 'the relay is away');
+  assert.equal(await sweep(own, 3_600), 0, 'the relay is away');
   await relayed();
-  assert.equal(await sweep(db.command, 3_600), 0, 'the relay is back, and the events are in queues');
+  assert.equal(await sweep(own, 3_600), 0, 'the relay is back, and the events are in queues');
   const young = await accepted(1, 0);
   await deliver(createStockHandler({ reader: db.command, writer: db.command, logger: silentLogger() }), 'OrderCreated', [...ids, ...young]);
   await relayed();
-  assert.equal(await sweep(db.command, 3_600), 0, 'the next consumer is away');
+  assert.equal(await sweep(own, 3_600), 0, 'the next consumer is away');
   await deliver(inventoryHandler, 'StockValidated', [...ids, ...young]);
   await deliver(orderStatusHandler, 'InventoryUpdated', [...ids, ...young]);
   await relayed();
-  assert.deepEqual([await sweep(db.command, 3_600), await statuses([...ids, ...young])], [0, ['CONFIRMED']]);
+  assert.deepEqual([await sweep(own, 3_600), await statuses([...ids, ...young])], [0, ['CONFIRMED']]);
 });
 
 test('queues have no order: after an outage, a new event that comes before the others ends none of them', async () => {
@@ -153,7 +157,7 @@ test('queues have no order: after an outage, a new event that comes before the o
   await relayed();
   await db.admin.query('DELETE FROM messaging.inbox');
   await decideOn(await accepted(1, 0));
-  assert.equal(await sweep(db.command, 3_600), 0, 'the others may come next');
+  assert.equal(await sweep(own, 3_600), 0, 'the others may come next');
   const [lost, ...waited] = ids;
   await decideOn(waited);
   assert.deepEqual([await statuses(waited), await statuses([lost!])], [['CONFIRMED'], ['PENDING']]);
@@ -164,7 +168,7 @@ test('queues have no order: after an outage, a new event that comes before the o
     FROM unnest(ARRAY['stock-service', 'inventory-service', 'order-status']) AS c, generate_series(1, 500) AS n`);
   await db.admin.query(`UPDATE messaging.inbox SET event_id = (left(messaging.first_id(now() - interval '15 minutes')::text, 24) || right(event_id::text, 12))::uuid
     WHERE processed_at < now() - interval '5 minutes'`);
-  assert.equal(await sweep(db.command, 3_600), 1);
+  assert.equal(await sweep(own, 3_600), 1);
   assert.deepEqual(await statuses([lost!]), ['EXPIRED']);
   await db.admin.query('DELETE FROM messaging.inbox');
 });
@@ -179,9 +183,9 @@ test('one of two relays that stands still is an outage, though the other one wor
   await decideOn(await accepted(1, 0));
   await timePasses();
   await db.admin.query('UPDATE messaging.relay_cursor c SET (xid, id) = (SELECT o.xid, o.id - 1 FROM messaging.outbox o WHERE o.aggregate_id = $1) WHERE shard = 1', [ids[0]]);
-  assert.equal(await sweep(db.command, 3_600), 0);
+  assert.equal(await sweep(own, 3_600), 0);
   await Promise.all([0, 1].map(pass));
-  assert.equal(await sweep(db.command, 3_600), 20);
+  assert.equal(await sweep(own, 3_600), 20);
   await db.admin.query('SELECT messaging.set_relay_shards(1)');
   await relayed();
 });
@@ -190,22 +194,22 @@ test('an order whose event was lost ends when younger ones were decided, or when
   const [lost, dead, refused] = await accepted(3, 2 * HOUR);
   await relayed();
   await db.admin.query('DELETE FROM messaging.inbox');
-  assert.equal(await sweep(db.command, 3_600), 0, 'it may still come');
+  assert.equal(await sweep(own, 3_600), 0, 'it may still come');
   const note = (consumer: string) => db.admin.query(
     'INSERT INTO messaging.dead_letter (consumer, event_id, order_id, type, error) VALUES ($1, $2, $3, \'order.created\', \'broken\')', [consumer, newId(), dead]);
   await note('analytics-service');
-  assert.equal(await sweep(db.command, 3_600), 0, 'no decision needs analytics');
+  assert.equal(await sweep(own, 3_600), 0, 'no decision needs analytics');
   await note('stock-service');
   await db.admin.query(
     'INSERT INTO messaging.outbox_dead SELECT xid, id, event_id, aggregate_id, detail_type, envelope, \'too large\' FROM messaging.outbox WHERE aggregate_id = $1', [refused]);
-  assert.equal(await sweep(db.command, 3_600), 2);
+  assert.equal(await sweep(own, 3_600), 2);
   assert.deepEqual([await statuses([dead!, refused!]), await statuses([lost!])], [['EXPIRED'], ['PENDING']]);
   await relayed();
   await decideOn(await accepted(1, 1.95 * HOUR));
   assert.deepEqual(await statuses([lost!]), ['PENDING']);
   await decideOn(await accepted(1, 0));
   await timePasses();
-  assert.equal(await sweep(db.command, 3_600), 1);
+  assert.equal(await sweep(own, 3_600), 1);
   assert.deepEqual(await statuses([lost!]), ['EXPIRED']);
 });
 
@@ -245,7 +249,7 @@ test('sweepers share the work: each order expires once, while others answer', as
   }));
   await tellLedger(db.admin, answers);
   const sweepers = Array.from(
-    { length: 4 }, () => runSweeper({ pool: db.command, logger: silentLogger(), deadlineSeconds: 3_600, everyMs: 5 }),
+    { length: 4 }, () => runSweeper({ pool: own, logger: silentLogger(), deadlineSeconds: 3_600, everyMs: 5 }),
   );
   const answered = (async () => {
     for (let at = 0; at < answers.length; at += 20) await handleOnce(orderStatusHandler, answers.slice(at, at + 20), db.command);
@@ -266,7 +270,7 @@ test('a sweeper does not wait for an order that somebody else works on, or for a
   try {
     await client.query('BEGIN');
     await client.query('SELECT FROM orders.orders WHERE order_id = $1 FOR UPDATE', [busy]);
-    const swept = await Promise.race([sweep(db.command, 3_600), new Promise<string>((resolve) => setTimeout(() => resolve('it waits'), 5_000).unref())]);
+    const swept = await Promise.race([sweep(own, 3_600), new Promise<string>((resolve) => setTimeout(() => resolve('it waits'), 5_000).unref())]);
     assert.equal(swept, 1);
   } finally {
     await client.query('ROLLBACK');
@@ -278,20 +282,20 @@ test('a sweeper does not wait for an order that somebody else works on, or for a
   const other = await db.admin.connect();
   try {
     await other.query('BEGIN; SELECT FROM orders.overdue(ARRAY[\'PENDING\'], interval \'1 hour\', 1)');
-    assert.equal(await sweep(db.command, 3_600), 0);
+    assert.equal(await sweep(own, 3_600), 0);
   } finally {
     await other.query('ROLLBACK');
     other.release();
   }
-  assert.equal(await sweep(db.command, 3_600), 2);
+  assert.equal(await sweep(own, 3_600), 2);
 });
 
 test('what is past its deadline shows in the metrics until it is swept', async () => {
   await Promise.all([order('PENDING', 2 * HOUR), order('CANCEL_PENDING', 2 * HOUR)]);
   const overdue = async () => [...(await registry.metrics()).matchAll(/^orders_overdue\{status="(\w+)"\} (\d+)$/gm)].map(([, status, count]) => `${status} ${count}`).sort();
-  await measureOverdue(db.command, 3_600);
+  await measureOverdue(own, 3_600);
   assert.deepEqual(await overdue(), ['CANCEL_PENDING 1', 'PENDING 1', 'UPDATE_PENDING 0']);
-  assert.equal(await sweep(db.command, 3_600), 2);
-  await measureOverdue(db.command, 3_600);
+  assert.equal(await sweep(own, 3_600), 2);
+  await measureOverdue(own, 3_600);
   assert.deepEqual(await overdue(), ['CANCEL_PENDING 0', 'PENDING 0', 'UPDATE_PENDING 0']);
 });
