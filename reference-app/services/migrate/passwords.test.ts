@@ -97,30 +97,27 @@ async function ensure(arn: string, before: (step: number) => Promise<void> = asy
 
 test('whatever a rotation does between the steps of a migration, its new password counts in the end', async () => {
   const STEPS = 4;
-  let cases = 0;
   let interfered = 0;
-  for (let begun = 0; begun <= STEPS; begun++) {
-    for (let at = 0; at < 4; at++) {
-      for (let meanwhile = 1; meanwhile <= STEPS - begun; meanwhile++) {
-        const username = `rotated_${++cases}`;
-        const arn = secrets.put({ name: username, secretString: JSON.stringify({ username, password: 'first' }) }).ARN;
-        await ensure(arn);
-        const steps = rotationOf(arn);
-        const go = async (count: number) => { for (const step of steps.splice(0, count)) await step(); };
-        await go(begun);
-        await ensure(arn, async (step) => {
-          if (step !== at) return;
-          interfered++;
-          await go(meanwhile);
-        });
-        await go(STEPS);
-        const { password } = (await secretOf(arn, 'AWSCURRENT'))!;
-        assert.notEqual(password, 'first');
-        assert.ok(await canLogIn(username, password), `begun ${begun}, ${meanwhile} more steps before step ${at} of the migration`);
-      }
-    }
+  const cases = Array.from({ length: STEPS }, (_, begun) => [0, 1, 2].flatMap((at) =>
+    Array.from({ length: STEPS - begun }, (_none, i) => ({ begun, at, meanwhile: i + 1 })))).flat();
+  for (const { begun, at, meanwhile } of cases) {
+    const username = `rotated_${begun}_${at}_${meanwhile}`;
+    const arn = secrets.put({ name: username, secretString: JSON.stringify({ username, password: 'first' }) }).ARN;
+    await ensure(arn);
+    const steps = rotationOf(arn);
+    const go = async (count: number) => { for (const step of steps.splice(0, count)) await step(); };
+    await go(begun);
+    await ensure(arn, async (step) => {
+      if (step !== at) return;
+      interfered++;
+      await go(meanwhile);
+    });
+    await go(STEPS);
+    const { password } = (await secretOf(arn, 'AWSCURRENT'))!;
+    assert.notEqual(password, 'first');
+    assert.ok(await canLogIn(username, password), `begun ${begun}, ${meanwhile} more steps before step ${at} of the migration`);
   }
-  assert.ok(interfered >= 10, `${interfered} of ${cases}`);
+  assert.ok(interfered >= 10, `${interfered} of ${cases.length}`);
 });
 
 test('a password that was changed in the secret alone is set, and one that is right is not touched', async () => {
