@@ -102,7 +102,8 @@ class Pipeline {
   private constructor(busName: string, db: TestDatabase, signatures: boolean) {
     this.busName = busName;
     this.db = db;
-    this.#api = createWriteApi({ authentication: withoutAuthorization, pool: db.command, logger: silentLogger(), registry: new Registry() });
+    const registry = new Registry();
+    this.#api = createWriteApi({ authentication: withoutAuthorization, pool: db.command, logger: silentLogger(), registry });
     if (!signatures) return;
     const { ARN } = secrets.put({ name: busName, secretString: newId() + newId() });
     const client = new SecretsManagerClient({ endpoint: secretsUrl, region: REGION, credentials });

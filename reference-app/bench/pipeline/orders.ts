@@ -112,7 +112,8 @@ export async function storeOrders(pool: pg.Pool, events: readonly EventEnvelope<
   for (const some of batches(events, 5_000)) {
     const items = some.map(({ data }) => {
       if (!('lines' in data)) return null;
-      return JSON.stringify(data.lines.map(({ sku, requested }) => ({ sku, quantity: requested })).sort((a, b) => (a.sku < b.sku ? -1 : 1)));
+      const lines = data.lines.map(({ sku, requested }) => ({ sku, quantity: requested }));
+      return JSON.stringify(lines.sort((a, b) => (a.sku < b.sku ? -1 : 1)));
     });
     await pool.query(
       `WITH e AS (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS t (order_id, event_id, items)),

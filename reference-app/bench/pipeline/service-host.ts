@@ -2,6 +2,7 @@
  * One service of the chain in a thread or process of its own, as it runs in a pod: its consumer, its handler, its pool. Only
  * the queue belongs to the bench. Started by start-services.ts and rows/stall.ts.
  */
+import { createSecretKey } from 'node:crypto';
 import { isMainThread, parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { eventBridgeOf, remoteQueues, serveQueues, sqsOf, type Channel } from './broker-clients.ts';
 import { MemoryBroker } from './broker.ts';
@@ -11,9 +12,10 @@ import { orderStatusHandler } from '../../services/order-service/order-status/ha
 import type { Retention } from '../../services/outbox-relay/maintenance.ts';
 import { runRelay } from '../../services/outbox-relay/relay.ts';
 import type { Pool } from '../../services/shared/database.ts';
-import type { EventEnvelope } from '../../services/shared/events/index.ts';
+import { keyIdOf, type EventEnvelope, type SigningKey } from '../../services/shared/events/index.ts';
 import { runConsumer } from '../../services/shared/messaging/consumer.ts';
 import type { Handler } from '../../services/shared/messaging/handler.ts';
+import type { KeySource } from '../../services/shared/messaging/options.ts';
 import { createStockHandler } from '../../services/stock-service/handler.ts';
 import { commandPool, silent, type DatabaseLocation } from '../database/server.ts';
 
@@ -25,8 +27,13 @@ export interface ConsumerSettings {
   readonly concurrency?: number;
 }
 
+/** The key of all runs. */
+const KEY: SigningKey = { id: keyIdOf('benchmark'), secret: createSecretKey(Buffer.alloc(64, 'key')) };
+const KEYS: KeySource = { accepted: new Map([[KEY.id, [KEY.secret]]]), ready: () => true, known: async () => {}, renewed: async () => {} };
+
 export interface RelayData {
   readonly role: 'relay';
+  readonly signed: boolean;
   readonly location: DatabaseLocation;
   /** Ports to the consumers, which receive from the queues of this thread. */
   readonly ports: readonly MessagePort[];
@@ -37,6 +44,7 @@ export interface RelayData {
 
 export interface ConsumerData {
   readonly role: 'consumer';
+  readonly signed: boolean;
   readonly service: ServiceName;
   readonly location: DatabaseLocation;
   readonly settings: ConsumerSettings;
@@ -124,12 +132,19 @@ interface Host {
   stop(): Promise<void>;
 }
 
-function startRelay({ location, ports, bundles, retention }: RelayData, report: (message: HostMessage) => void): Host {
+function startRelay({ location, signed, ports, bundles, retention }: RelayData, report: (message: HostMessage) => void): Host {
   const broker = new MemoryBroker();
   for (const port of ports) serveQueues(broker, portChannel(port));
   const pool = commandPool(location, 2, 'outbox-relay');
   const relay = runRelay({
-    pool, client: eventBridgeOf(broker), busName: 'bench', source: 'com.example.orders', logger: silent, ...bundles, ...(retention && { retention }),
+    pool,
+    client: eventBridgeOf(broker),
+    busName: 'bench',
+    source: 'com.example.orders',
+    logger: silent,
+    ...bundles,
+    ...(retention && { retention }),
+    ...(signed && { signingKey: () => KEY }),
   });
   void reportReady(() => relay.leads(), report);
   return {
@@ -142,7 +157,9 @@ function startRelay({ location, ports, bundles, retention }: RelayData, report: 
   };
 }
 
-function startConsumer({ service, location, settings }: ConsumerData, channel: Channel, report: (message: HostMessage) => void): Host {
+function startConsumer(
+  { service, location, signed, settings }: ConsumerData, channel: Channel, report: (message: HostMessage) => void,
+): Host {
   const pool = commandPool(location, 8, service);
   const consumer = runConsumer({
     handler: reporting(handlerOf(service, pool), report),
@@ -150,6 +167,7 @@ function startConsumer({ service, location, settings }: ConsumerData, channel: C
     pool,
     sqs: sqsOf(remoteQueues(channel)),
     logger: silent,
+    ...(signed && { keys: KEYS }),
     ...settings,
   });
   void reportReady(() => consumer.ready() === true, report);

@@ -21,6 +21,8 @@ export interface ChainOptions {
   readonly retention?: Retention;
   /** The bundles of the relay. @default - those of the reference app */
   readonly bundles?: Bundles;
+  /** The relay signs, and consumers verify. @default true, as in the reference app */
+  readonly signed?: boolean;
 }
 
 /** One batch at a time: the processor is the limit here, so a second batch would only make both smaller. */
@@ -34,7 +36,9 @@ const INTAKE_CONNECTIONS = 2;
  * Starts the services' own code in threads, as they run in pods: the intake in this one, the relay with bus and queues in memory in
  * another, and each consumer in one more.
  */
-export async function startChain(location: DatabaseLocation, { retention, bundles = BUNDLES }: ChainOptions = {}): Promise<Chain> {
+export async function startChain(
+  location: DatabaseLocation, { retention, bundles = BUNDLES, signed = true }: ChainOptions = {},
+): Promise<Chain> {
   const listeners: DoneListener[] = [];
   const threads: { worker: Worker; stopped: Promise<HostMessage & { kind: 'stopped' }> }[] = [];
   const start = async (data: HostData, transfer: MessagePort[]) => {
@@ -63,10 +67,10 @@ export async function startChain(location: DatabaseLocation, { retention, bundle
   };
   const channels = SERVICES.map(() => new MessageChannel());
   const ports = channels.map(({ port1 }) => port1);
-  await start({ role: 'relay', location, ports, bundles, ...(retention && { retention }) }, ports);
+  await start({ role: 'relay', signed, location, ports, bundles, ...(retention && { retention }) }, ports);
   for (const [i, service] of SERVICES.entries()) {
     const port = channels[i]!.port2;
-    await start({ role: 'consumer', service, location, settings: SETTINGS, port }, [port]);
+    await start({ role: 'consumer', signed, service, location, settings: SETTINGS, port }, [port]);
   }
   const pool = commandPool(location, INTAKE_CONNECTIONS, 'intake');
   await warm(pool, INTAKE_CONNECTIONS);

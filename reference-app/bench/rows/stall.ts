@@ -36,7 +36,7 @@ class Workers {
   }
 
   #startOne(): Promise<void> {
-    const data: ConsumerData = { role: 'consumer', service: 'inventory-service', location: this.#location, settings: {} };
+    const data: ConsumerData = { role: 'consumer', signed: false, service: 'inventory-service', location: this.#location, settings: {} };
     const child = fork(fileURLToPath(new URL('../pipeline/service-host.ts', import.meta.url)), [JSON.stringify(data)], { serialization: 'advanced' });
     this.#children.add(child);
     const channel: Channel = {

@@ -1,7 +1,6 @@
 import type { Message } from '@aws-sdk/client-sqs';
 import { isTimeout, isUnavailable } from '../database-errors.ts';
 import type { Pool } from '../database.ts';
-import type { EventKeys } from '../event-keys.ts';
 import { EventRefusedError, parseMessage, type EventEnvelope, type EventType } from '../events/index.ts';
 import { Gather } from '../gather.ts';
 import type { Readiness } from '../http/health.ts';
@@ -15,7 +14,7 @@ import { handleIsolating } from './inbox.ts';
 import { createQueueClient, InputQueue, MAX_BATCH, type Held } from './input-queue.ts';
 import { keepParked } from './keep-parked.ts';
 import { batchSize, endToEndLatency, eventsConsumed, eventsRefused, inHand, messagesConsumed, overLimit } from './metrics.ts';
-import type { ConsumerOptions } from './options.ts';
+import type { ConsumerOptions, KeySource } from './options.ts';
 import { claimsOf, noteRefusals, type Refusal } from './refusals.ts';
 
 export interface Consumer {
@@ -51,7 +50,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
   readonly #handler: Handler<T>;
   readonly #queue: InputQueue;
   readonly #pool: Pool;
-  readonly #keys: EventKeys | undefined;
+  readonly #keys: KeySource | undefined;
   readonly #log: Logger;
   readonly #mostReceivers: number;
   readonly #lingerMs: number;

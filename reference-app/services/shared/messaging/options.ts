@@ -5,6 +5,9 @@ import type { EventType } from '../events/index.ts';
 import type { Logger } from '../telemetry.ts';
 import type { Handler } from './handler.ts';
 
+/** The keys whose signatures are believed. */
+export type KeySource = Pick<EventKeys, 'ready' | 'accepted' | 'known' | 'renewed'>;
+
 export interface ConsumerOptions<T extends EventType> {
   readonly handler: Handler<T>;
   readonly queueUrl: string;
@@ -12,7 +15,7 @@ export interface ConsumerOptions<T extends EventType> {
   readonly logger: Logger;
   readonly sqs?: SQSClient;
   /** Only messages that one of them has signed are believed. @default - all are */
-  readonly keys?: EventKeys;
+  readonly keys?: KeySource;
   /** The most receive calls at once, of at most ten messages. One is always open, further ones while more is waiting. @default 4 */
   readonly receivers?: number;
   /** The milliseconds that a receive call waits after one that brought few events, and in which others gather. @default 10 */
