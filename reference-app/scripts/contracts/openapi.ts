@@ -15,8 +15,13 @@ export interface Api {
 
 type Json = Record<string, unknown>;
 
+const TOKEN = 'accessToken';
+const Challenge = Type.String({ pattern: '^Bearer ', description: 'what is missing or wrong, as RFC 6750 has it' });
+
 /** The problems that the server itself may answer to any request. */
-const ALWAYS: readonly ProblemName[] = ['malformed-request', 'request-timeout', 'too-many-requests', 'headers-too-large', 'internal', 'unavailable'];
+const ALWAYS: readonly ProblemName[] = [
+  'malformed-request', 'unauthenticated', 'insufficient-scope', 'request-timeout', 'too-many-requests', 'headers-too-large', 'internal', 'unavailable',
+];
 const WITH_BODY: readonly ProblemName[] = ['malformed-json', 'payload-too-large', 'unsupported-media-type'];
 /** May be answered before there is a request to speak of, and then without the headers that every other answer has. */
 const BEFORE_REQUEST = [400, 408, 431];
@@ -52,12 +57,21 @@ export function openApi(apis: readonly Api[]): Json {
       schemas: Object.fromEntries(Object.entries(schemas).sort(([a], [b]) => (a < b ? -1 : 1))),
       headers: components.headers(COMMON_HEADERS),
       parameters: Object.fromEntries(components.parameters('header', COMMON_REQUEST_HEADERS).map((parameter) => [parameter.name, parameter])),
+      securitySchemes: {
+        [TOKEN]: {
+          type: 'http',
+          scheme: 'bearer',
+          bearerFormat: 'JWT',
+          description: 'An access token of the issuer that the services know. With the scope of the operation it is about the orders of its customer, '
+            + 'and with `orders.operate` about those of all customers. Services without authorization ask for none.',
+        },
+      },
     },
   };
 }
 
 function operation(api: Api, operationId: string, route: Route, components: Components): Json {
-  const { summary, description, params, query, headers, body, bodyTypes = ['application/json'], bodyIsOptional = false, bodyLimit = BODY_LIMIT } = route;
+  const { summary, description, params, query, headers, scope, body, bodyTypes = ['application/json'], bodyIsOptional = false, bodyLimit = BODY_LIMIT } = route;
   const parameters = [
     ...components.parameters('path', params),
     ...components.parameters('query', query),
@@ -78,6 +92,7 @@ function operation(api: Api, operationId: string, route: Route, components: Comp
         content: Object.fromEntries(bodyTypes.map((mediaType) => [mediaType, { schema: components.hoist(jsonSchema(body)) }])),
       },
     }),
+    security: [{ [TOKEN]: [scope] }],
     responses: {
       ...Object.fromEntries(Object.entries(route.answers).map(([status, answer]) => [status, components.response(answer)])),
       ...Object.fromEntries([...problemsByStatus(route)].map(([status, names]) => [status, components.problem(status, names)])),
@@ -157,11 +172,14 @@ class Components {
     return Object.fromEntries(Object.keys(COMMON_HEADERS.properties).map((name) => [name, { $ref: `#/components/headers/${name}` }]));
   }
 
-  response({ description, headers, body }: Answer): Json {
+  response({ description, headers, body, links }: Answer): Json {
     return {
       description,
       headers: { ...(headers ? this.headers(headers) : {}), ...this.commonHeaders() },
       ...(body && { content: { 'application/json': { schema: this.hoist(jsonSchema(body)) } } }),
+      ...(links && {
+        links: Object.fromEntries(Object.entries(links).map(([operationId, parameters]) => [operationId, { operationId, parameters }])),
+      }),
     };
   }
 
@@ -170,7 +188,11 @@ class Components {
     return {
       description: names.map((name) => `${PROBLEMS[name].title} (\`${name}\`).`).join(' '),
       ...(BEFORE_REQUEST.includes(status) ? {} : {
-        headers: { ...([429, 503].includes(status) ? this.headers(Type.Object({ 'Retry-After': RetryAfter })) : {}), ...this.commonHeaders() },
+        headers: {
+          ...([429, 503].includes(status) ? this.headers(Type.Object({ 'Retry-After': RetryAfter })) : {}),
+          ...([401, 403].includes(status) ? this.headers(Type.Object({ 'WWW-Authenticate': Challenge })) : {}),
+          ...this.commonHeaders(),
+        },
       }),
       content: {
         'application/problem+json': {

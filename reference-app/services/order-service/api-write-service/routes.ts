@@ -30,6 +30,10 @@ const changed = (description: string, status: 'UPDATE_PENDING' | 'CANCEL_PENDING
 };
 const commandProblems = ['order-not-found', 'illegal-transition', 'precondition-failed', 'precondition-required', 'idempotency-mismatch', 'unavailable'] as const;
 
+const id = '$response.body#/orderId';
+const command = { id, 'If-Match': '$response.header.ETag' };
+const links = { getOrder: { id }, getTimeline: { id }, updateOrder: command, cancelOrder: command };
+
 export const routes = {
   createOrder: {
     method: 'POST',
@@ -47,6 +51,7 @@ export const routes = {
           Type.Object({ orderId: Uuid, status: Pending }, { title: 'OrderAccepted' }),
           Type.Object({ order_id: Uuid, status: Pending }, { title: 'OrderAcceptedSnake' }),
         ]),
+        links,
       },
     },
     problems: ['unknown-sku', 'idempotency-mismatch', 'unavailable'],

@@ -16,6 +16,8 @@ export interface Answer {
   readonly headers?: TObject;
   /** None for an answer without a body. */
   readonly body?: TSchema;
+  /** Operations for which the answer has parameters, by their names, as runtime expressions of OpenAPI. */
+  readonly links?: Readonly<Record<string, Readonly<Record<string, string>>>>;
 }
 
 /**
