@@ -238,8 +238,9 @@ const signed = (event: object, key: SigningKey) => withSignature(JSON.stringify(
 const refusals = async (consumer: string) => Object.fromEntries((await eventsRefused.get()).values
   .filter(({ labels }) => labels.consumer === consumer).map(({ labels, value }) => [labels.cause, value]));
 
-test('what the relay has not signed is a dead letter that says why, and says nothing of the event that it names; others take effect', async () => {
+test('what the relay has not signed is a dead letter that says why, and says nothing of the event that it names; others take effect', async (t) => {
   const { keys, keyOf, rotate, stop } = await signing();
+  t.after(stop);
   const { url, deadLetterUrl } = await createQueue({ maxReceiveCount: 2 });
   const [before, now] = [rotate(), rotate()];
   const good = [created(), created(), created()];
@@ -254,7 +255,6 @@ test('what the relay has not signed is a dead letter that says why, and says not
     await eventually(() => effects(good), allOnce);
     await eventually(() => depth(deadLetterUrl), ({ visible }) => visible === wrong.length, 10_000);
   });
-  await stop();
   assert.deepEqual((await receiveAll(deadLetterUrl)).sort(), [...wrong].sort());
   assert.deepEqual(await refusals('signature-test'), { 'unsigned': 1, 'wrong-signature': 1, 'unknown-key': 1 });
   assert.deepEqual((await db.admin.query('SELECT FROM messaging.dead_letter WHERE consumer = \'signature-test\'')).rows, [], 'nothing of the event and the order that it names');
@@ -265,8 +265,9 @@ test('what the relay has not signed is a dead letter that says why, and says not
   assert.deepEqual(JSON.parse(rows[1]!.claims), { type: 'order.created', id: real.id, subject: victim.subject, source: '/order-service', events: 1 });
 });
 
-test('a bundle is refused as a whole, and a new key is found by the message that it has signed', async () => {
+test('a bundle is refused as a whole, and a new key is found by the message that it has signed', async (t) => {
   const { keys, rotate, stop } = await signing();
+  t.after(stop);
   const { url, deadLetterUrl } = await createQueue({ maxReceiveCount: 2 });
   const texts = (events: readonly object[]) => events.map((event) => JSON.stringify(event));
   const bundle = (events: readonly object[], key: SigningKey, of = events) =>
@@ -278,16 +279,16 @@ test('a bundle is refused as a whole, and a new key is found by the message that
     const key = rotate();
     const wrong = bundle([stolen, forged], key, [stolen]);
     await send(url, [bundle(good.slice(0, 3), key), wrong, signed(good[3]!, key), bundle(good.slice(4), key)]);
-    await eventually(() => effects(good), allOnce);
+    await eventually(() => effects(good), allOnce, 10_000);
     await eventually(() => depth(deadLetterUrl), ({ visible }) => visible === 1, 10_000);
   });
-  await stop();
   assert.deepEqual(await effects([stolen, forged]), [0, 0]);
   assert.deepEqual(await refusals('signed-bundle-test'), { 'wrong-signature': 1 });
 });
 
-test('while the signing secret can\'t be read no message is taken, and none of a key that is new is refused', async () => {
+test('while the signing secret can\'t be read no message is taken, and none of a key that is new is refused', async (t) => {
   const { keys, state, rotate, stop } = await signing(false);
+  t.after(stop);
   const { url, deadLetterUrl } = await createQueue({ maxReceiveCount: 1 });
   const key = rotate();
   const [first, second, third] = [created(), created(), created()];
@@ -306,7 +307,6 @@ test('while the signing secret can\'t be read no message is taken, and none of a
     state.there = true;
     await eventually(() => effects([second]), allOnce);
   });
-  await stop();
 });
 
 test('a failed message comes again later, with each failure twice as late', async () => {
