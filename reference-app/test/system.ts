@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
+import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { startLocal } from 'cdk-local-run';
 import type { LocalRun } from 'cdk-local-run';
 import pg from 'pg';
@@ -15,6 +16,9 @@ import type { HttpClient } from '../load/http-client.ts';
 import { randomOrders } from '../load/orders.ts';
 import { openPipeline } from '../profiles/order-pipeline/pipeline.ts';
 import type { Pipeline } from '../profiles/order-pipeline/pipeline.ts';
+import { EventKeys } from '../services/shared/event-keys.ts';
+import { withSignature } from '../services/shared/events/index.ts';
+import { createLogger } from '../services/shared/telemetry.ts';
 
 export interface System {
   readonly run: LocalRun;
@@ -113,17 +117,23 @@ export function failedReceives(system: System, service: string): number[] {
     .sort();
 }
 
-/** Puts one event on the run's bus, as any program with the AWS SDK would. */
+/** Puts one event on the run's bus, as the relay would. */
 export async function putEvent({ run }: System, event: { source: string; detailType: string; detail: string }): Promise<void> {
-  const client = new EventBridgeClient({ endpoint: run.endpoints.eventbridge, region: run.region, credentials: { accessKeyId: 'local', secretAccessKey: 'local' } });
-  const { EVENT_BUS_NAME: bus } = run.workloads.find(({ name }) => name === 'outbox-relay')!.environment;
+  const local = { region: run.region, credentials: { accessKeyId: 'local', secretAccessKey: 'local' } };
+  const client = new EventBridgeClient({ ...local, endpoint: run.endpoints.eventbridge });
+  const { EVENT_BUS_NAME: bus, EVENT_SIGNING_SECRET_ARN: secretArn } = run.workloads.find(({ name }) => name === 'outbox-relay')!.environment;
+  const secrets = new SecretsManagerClient({ ...local, endpoint: run.endpoints.secretsmanager });
+  const keys = new EventKeys(secretArn!, { secrets, logger: createLogger({ service: 'test', level: 'silent' }) });
   try {
+    await keys.known(AbortSignal.timeout(10_000));
+    const detail = withSignature(event.detail, event.detail, keys.current!);
     const { FailedEntryCount } = await client.send(new PutEventsCommand({
-      Entries: [{ EventBusName: bus, Source: event.source, DetailType: event.detailType, Detail: event.detail }],
+      Entries: [{ EventBusName: bus, Source: event.source, DetailType: event.detailType, Detail: detail }],
     }));
     assert.equal(FailedEntryCount, 0);
   } finally {
     client.destroy();
+    await keys.stop();
   }
 }
 
