@@ -9,6 +9,7 @@ import * as logs from 'aws-cdk-lib/aws-logs';
 import {
   CqrsAuroraCluster,
   CqrsInstances,
+  type EventDrivenOrderPipeline,
   KubernetesAccess,
   KubernetesPrerequisites,
   type KubernetesServices,
@@ -165,6 +166,16 @@ function orderDatabase(stack: cdk.Stack, vpc: ec2.IVpc, { database, logRetention
     snapshotIdentifier,
     logRetention: retentionOf(logRetentionDays),
   });
+}
+
+/** Makes a role for a publisher outside of the cluster, which people of the account assume. The bus refuses everybody else. */
+export function letPublish(stack: cdk.Stack, pipeline: EventDrivenOrderPipeline): void {
+  const role = new iam.Role(stack, 'PublisherRole', { assumedBy: new iam.AccountRootPrincipal(), description: 'Publishes the events of orders' });
+  pipeline.allowPublish(role);
+  const output = (id: string, value: string, description: string) => new cdk.CfnOutput(stack, id, { value, description });
+  output('PublisherRoleArn', role.roleArn, 'The role that the publisher has to have');
+  output('EventBusName', pipeline.eventBus!.eventBusName, 'EVENT_BUS_NAME of the publisher');
+  output('EventSigningSecretArn', pipeline.eventSigningSecret!.secretArn, 'EVENT_SIGNING_SECRET_ARN of the publisher');
 }
 
 /** A service is named like its program in the image. */

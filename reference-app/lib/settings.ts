@@ -65,8 +65,8 @@ export interface Settings {
   /** The claim of the tokens with the id of the customer. */
   readonly customerClaim: string;
   /**
-   * A certificate of AWS Certificate Manager in the region of the stack, with which the APIs take TLS on port 443. Without one, they take plain
-   * HTTP, and everybody on the way can read tokens and orders.
+   * A certificate of AWS Certificate Manager in the region of the stack, with which the APIs take TLS on port 443. Without one, they take
+   * plain HTTP, and everybody on the way can read tokens and orders.
    */
   readonly certificateArn?: string;
   readonly limits: ApiLimits;
@@ -252,11 +252,24 @@ export function retentionOf(days: number): RetentionDays {
   return days;
 }
 
+/** JSON has no NaN, which stands for a text that is no number. */
+const wrong = (name: string, rule: string, value: unknown) => new Error(
+  `The setting ${name} must be ${rule}, not ${typeof value === 'number' ? value : JSON.stringify(value)}.`);
+
+/** Refuses what the APIs can't ask of their callers. */
+function checkCallers({ issuer, audience, customerClaim, limits }: Settings): void {
+  if (!/^https:\/\/[^\s/]/.test(issuer)) throw wrong('issuer', `an address with https, such as ${EXAMPLE_ISSUER}`, issuer);
+  if (audience.length === 0 || audience.some((one) => one === '' || one.includes(','))) {
+    throw wrong('audience', 'at least one name, each without a comma', audience);
+  }
+  if (customerClaim === '') throw wrong('customerClaim', 'the name of a claim, such as sub', customerClaim);
+  for (const [name, limit] of Object.entries(limits)) {
+    if (!(Number.isInteger(limit) && limit >= 0)) throw wrong(`limits.${name}`, 'a whole number, or 0 for no limit', limit);
+  }
+}
+
 /** Refuses settings that the deployment would refuse, or that would do harm, with the name of the setting and the fix. */
 export function checkSettings(settings: Settings): Settings {
-  // JSON has no NaN, which stands for a text that is no number.
-  const wrong = (name: string, rule: string, value: unknown) => new Error(
-    `The setting ${name} must be ${rule}, not ${typeof value === 'number' ? value : JSON.stringify(value)}.`);
   const { eventSource, namespace, publicAccessCidrs = [], natGateways, interfaceEndpoints, consumers } = settings;
   retentionOf(settings.logRetentionDays);
   if (!/^[\w.-]{1,256}$/.test(eventSource) || eventSource.startsWith('aws.')) {
@@ -264,14 +277,7 @@ export function checkSettings(settings: Settings): Settings {
   }
   if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(namespace)) throw wrong('namespace', 'a name of Kubernetes, such as orders', namespace);
   if (namespace === 'default' || namespace.startsWith('kube-')) throw wrong('namespace', 'one of your own, such as orders', namespace);
-  if (!/^https:\/\/[^\s/]/.test(settings.issuer)) throw wrong('issuer', `an address with https, such as ${EXAMPLE_ISSUER}`, settings.issuer);
-  if (settings.audience.length === 0 || settings.audience.some((one) => one === '' || one.includes(','))) {
-    throw wrong('audience', 'at least one name, each without a comma', settings.audience);
-  }
-  if (settings.customerClaim === '') throw wrong('customerClaim', 'the name of a claim, such as sub', settings.customerClaim);
-  for (const [name, limit] of Object.entries(settings.limits)) {
-    if (!(Number.isInteger(limit) && limit >= 0)) throw wrong(`limits.${name}`, 'a whole number, or 0 for no limit', limit);
-  }
+  checkCallers(settings);
   requireArn('certificateArn', settings.certificateArn, /^arn:[\w-]+:acm:[\w-]+:\d{12}:certificate\/.+$/,
     'arn:aws:acm:eu-west-1:111122223333:certificate/12345678');
   requireArn('operatorRoleArn', settings.operatorRoleArn, /^arn:[\w-]+:iam::\d{12}:role\/.+$/, 'arn:aws:iam::111122223333:role/on-call');

@@ -99,8 +99,19 @@ describe('the fan-out stack', () => {
 
   test('says in its outputs what goes into an .env file', () => {
     const variables = Object.values<any>(outputs).map(({ Description }) => Description.split(' ')[0]).filter((word) => /^[A-Z_]+$/.test(word));
-    assert.deepEqual(variables, ['EVENT_BUS_NAME', ...Object.values(VARIABLES)]);
+    assert.deepEqual(variables, ['EVENT_BUS_NAME', 'EVENT_SIGNING_SECRET_ARN', ...Object.values(VARIABLES)]);
     assert.deepEqual(named.map(({ QueueName }) => outputs[`${QueueName}Url`].Value), named.map(({ id }) => ({ Ref: id })));
+  });
+
+  test('takes events of its publisher and of nobody else, and lets only consumers and publisher read the key of their signatures', () => {
+    const [publisher] = ofType('AWS::IAM::Role').filter(({ id }) => id.startsWith('PublisherRole'));
+    const [bus] = ofType('AWS::Events::EventBusPolicy').map(({ Statement }) => Statement);
+    assert.deepEqual([bus.Effect, bus.Action], ['Deny', 'events:PutEvents']);
+    assert.match(JSON.stringify(bus.Condition), new RegExp(publisher!.id));
+    const [, secret] = outputs.EventSigningSecretArn.Value.Ref.match(/(.*)/);
+    const readers = ofType('AWS::IAM::Policy').filter(({ PolicyDocument }) => JSON.stringify(PolicyDocument).includes(`"${secret}"`)).map(({ Roles }) => Roles[0].Ref);
+    assert.deepEqual(readers.filter((role) => role === publisher!.id).length, 1);
+    assert.equal(readers.length, 4);
   });
 
   test('watches every consumer', () => {

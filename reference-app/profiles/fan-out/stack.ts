@@ -1,10 +1,10 @@
 import * as cdk from 'aws-cdk-lib';
 import type * as eks from 'aws-cdk-lib/aws-eks-v2';
 import type * as sqs from 'aws-cdk-lib/aws-sqs';
-import { type BufferedEventConsumer, DatabaseSide, EventDrivenOrderPipeline } from 'cdk-order-pipeline';
+import { type BufferedEventConsumer, DatabaseLogins, DatabaseSide, EventDrivenOrderPipeline, EventSigning } from 'cdk-order-pipeline';
 import type { Construct } from 'constructs';
 import { acknowledgeFindings } from '../../lib/acknowledgements.ts';
-import { makePlatform, program, type ServicesStackProps } from '../../lib/platform.ts';
+import { letPublish, makePlatform, program, type ServicesStackProps } from '../../lib/platform.ts';
 import { settingsFrom } from '../../lib/settings.ts';
 
 /** The consumers by the name of the queue: the program, and the variable by which it finds the queue. */
@@ -23,9 +23,13 @@ export class FanOutStack extends cdk.Stack {
     const { cluster, database, services, migration, alarms, watch } = makePlatform(this, images, settings);
     this.cluster = cluster;
     const pipeline = new EventDrivenOrderPipeline(this, 'Pipeline', {
-      database, eventSource: settings.eventSource, migration: migration.job(...program('migrate')),
+      database,
+      eventSource: settings.eventSource,
+      eventSigning: EventSigning.generated(),
+      databaseLogins: DatabaseLogins.perWorkload(),
+      migration: migration.job(...program('migrate')),
     });
-    new cdk.CfnOutput(this, 'EventBusName', { value: pipeline.eventBus!.eventBusName, description: 'EVENT_BUS_NAME of the publisher' });
+    letPublish(this, pipeline);
     for (const [name, { serviceName, variable }] of Object.entries(CONSUMERS)) {
       // Kubernetes puts in the variable that the library gives every consumer.
       const environment = { [variable]: '$(QUEUE_URL)' };

@@ -76,7 +76,8 @@ describe('the stack', () => {
     assert.deepEqual(names('ScaledObject'), consumers);
     assert.deepEqual(names('HorizontalPodAutoscaler'), PROGRAMS.filter(program => !consumers.includes(program)));
     assert.deepEqual(names('PodDisruptionBudget'), PROGRAMS);
-    assert.deepEqual(names('NetworkPolicy'), [...PROGRAMS, 'migration'].sort());
+    // The last is for pods of others.
+    assert.deepEqual(names('NetworkPolicy'), [...PROGRAMS, 'migration', 'default-deny'].sort());
     for (const { metadata, spec } of ofKind('Deployment')) {
       assert.deepEqual(spec.template.spec.containers[0].command, ['node', `${metadata.name}.js`]);
     }
@@ -121,6 +122,37 @@ describe('the stack', () => {
     assert.ok(JSON.stringify(ofKind('Service')).includes('"service.beta.kubernetes.io/aws-load-balancer-scheme":"internal"'));
   });
 
+  test('opens probes and metrics of the APIs to nobody, and every other port to those who need it', () => {
+    const policies = new Map(ofKind('NetworkPolicy').map(({ metadata, spec }) => [metadata.name, spec]));
+    const opened = ['api-write-service', 'api-read-service', 'outbox-relay'].map((name) => policies.get(name).ingress);
+    assert.deepEqual(opened, [[{ ports: [{ protocol: 'TCP', port: 3000 }] }], [{ ports: [{ protocol: 'TCP', port: 3001 }] }], undefined]);
+    const isolated = ofType('AWS::EC2::Subnet').filter(({ Tags }) => JSON.stringify(Tags).includes('"Isolated"'));
+    const blocks = isolated.map(({ CidrBlock }) => CidrBlock);
+    assert.equal(blocks.length, 2);
+    for (const name of [...PROGRAMS, 'migration']) {
+      const rules = policies.get(name).egress.filter(({ ports }: any) => ports.some(({ port }: any) => port === 5433));
+      assert.deepEqual(rules.map(({ to }: any) => to?.map(({ ipBlock }: any) => ipBlock.cidr)), [blocks], name);
+    }
+  });
+
+  test('tells the APIs, and nobody else, who may call them; a load balancer lets them see the address of a client', () => {
+    for (const { metadata: { name }, spec } of ofKind('Deployment')) {
+      const variables: { name: string; value: string }[] = spec.template.spec.containers[0].env;
+      const aboutCallers = variables.filter((one) => /^(API_|MANAGEMENT_PORT)/.test(one.name));
+      const told = Object.fromEntries(aboutCallers.map((one) => [one.name, one.value]));
+      assert.deepEqual(told, !name.startsWith('api-') ? {} : {
+        API_AUTHORIZATION: 'jwt',
+        API_JWT_ISSUER: 'https://login.example.com/',
+        API_JWT_AUDIENCE: 'orders',
+        API_CUSTOMER_CLAIM: 'sub',
+        MANAGEMENT_PORT: '8080',
+      }, name);
+    }
+    for (const { metadata } of ofKind('Service')) {
+      assert.equal((metadata as any).annotations['service.beta.kubernetes.io/aws-load-balancer-target-group-attributes'], 'preserve_client_ip.enabled=true');
+    }
+  });
+
   test('makes what the services need of the cluster, before any of them', () => {
     const [namespace, keda, ...others] = ofKind('Namespace').sort((one, other) => (one.metadata.name === 'orders' ? -1 : other.metadata.name === 'orders' ? 1 : 0));
     assert.deepEqual([namespace?.metadata.name, keda?.metadata.name, others], ['orders', 'keda', []]);
@@ -138,7 +170,7 @@ describe('the stack', () => {
 
     const objects = idsOf('Custom::AWSCDK-EKS-KubernetesResource').filter(id => id.startsWith('PrerequisitesN'));
     const first = [...idsOf('AWS::EKS::Addon'), ...idsOf('Custom::AWSCDK-EKS-HelmChart')].filter(id => id.startsWith('Prerequisites')).concat(objects);
-    assert.equal(first.length, 4);
+    assert.equal(first.length, 5);
     for (const id of services) assert.deepEqual(first.filter(other => !resources[id]!.DependsOn!.includes(other)), [], id);
   });
 
@@ -151,24 +183,26 @@ describe('the stack', () => {
     for (const id of programs) assert.equal(resources[id]!.DependsOn!.includes(migration!), id !== migration, id);
   });
 
-  test('gives every service both endpoints of the database with their ports, and the credentials of one side', () => {
-    const secrets = idsOf('AWS::SecretsManager::Secret');
+  test('gives every program both endpoints of the database with their ports, and a login of its own that no other can read', () => {
     for (const { metadata: { name }, spec } of ofKind('Deployment')) {
       const variables: { name: string; value: string }[] = spec.template.spec.containers[0].env;
       const environment = Object.fromEntries(variables.map(({ name: key, value }) => [key, value]));
       assert.deepEqual([environment.DB_ENGINE, environment.DB_PORT, environment.DB_READER_PORT], ['postgres', '5433', '5433'], name);
     }
-    const readable = ofType('AWS::IAM::Policy').flatMap(({ PolicyName, PolicyDocument }) => PolicyDocument.Statement
-      .filter(({ Action }: { Action: string | string[] }) => [Action].flat().includes('secretsmanager:GetSecretValue'))
-      .flatMap(({ Resource }: { Resource: { Ref: string } | { Ref: string }[] }) => [Resource].flat().map(({ Ref }) => [
-        PolicyName.replace(/^Pipeline(Consumers)?|(Workload)?RoleDefaultPolicy.*$/g, ''), secrets.find(id => id === Ref)?.replace(/Secret.*/, ''),
-      ])));
-    const sides = Object.groupBy(readable, ([, secret]) => secret ?? 'admin');
-    assert.deepEqual(sides.DatabaseQuery?.map(([service]) => service).sort(), ['Migration', 'QueryApi']);
-    assert.deepEqual(sides.DatabaseCommand?.map(([service]) => service).sort(), [
-      'Analytics', 'CommandApi', 'Inventory', 'Migration', 'Notification', 'OrderStatus', 'OutboxRelay', 'Stock',
-    ]);
-    assert.deepEqual(sides.admin?.map(([service]) => service), ['Migration']);
+    const secrets = new Map(idsOf('AWS::SecretsManager::Secret').map((id) => [id, resources[id]!.Properties.GenerateSecretString.SecretStringTemplate]));
+    const users = [...secrets].flatMap(([id, template]): [string, string][] => (template ? [[id, JSON.parse(template).username]] : []));
+    assert.deepEqual(users.map(([, user]) => user).sort(), ['command', 'query', ...PROGRAMS.map((name) => name.replaceAll('-', '_'))].map((name) => `orders_${name}`).sort());
+    const readers = (secret: string) => ofType('AWS::IAM::Policy').filter(({ PolicyDocument }) => PolicyDocument.Statement
+      .some(({ Action, Resource }: any) => [Action].flat().includes('secretsmanager:GetSecretValue') && JSON.stringify(Resource).includes(`"${secret}"`)))
+      .map(({ PolicyName }) => PolicyName.replace(/^Pipeline(Consumers)?|(Workload)?RoleDefaultPolicy.*$/g, '').toLowerCase()).sort();
+    for (const [id, user] of users) {
+      const program = user.replace('orders_', '').replace('api_write_service', 'commandapi').replace('api_read_service', 'queryapi').replace(/_service$/, '').replaceAll('_', '');
+      assert.deepEqual(readers(id), /^(command|query)$/.test(program) ? ['migration'] : [program, 'migration'].sort(), user);
+    }
+    // The relay signs what the consumers verify; the APIs publish nothing.
+    const [signing, ...others] = [...secrets].filter(([, template]) => !template).map(([id]) => id);
+    assert.deepEqual(others, []);
+    assert.deepEqual(readers(signing!), ['analytics', 'inventory', 'notification', 'orderstatus', 'outboxrelay', 'stock']);
   });
 
   test('prints the addresses of the two APIs, of the bus and of the database, and the ways in', () => {
@@ -340,6 +374,35 @@ test('gives an operator the namespace and nothing else of the cluster, and nobod
   assert.match(JSON.stringify(entry.AccessPolicies[0].PolicyArn), /cluster-access-policy\/AmazonEKSAdminPolicy/);
 });
 
+/** As for an account: tokens of a real issuer, and TLS. */
+const deployed: Settings = {
+  ...defaultSettings,
+  issuer: 'https://login.shop.example/',
+  certificateArn: 'arn:aws:acm:eu-west-1:111111111111:certificate/12345678',
+  limits: { subjectRequestsPerSecond: 20, maxConnections: 0 },
+};
+
+test('a certificate makes the addresses https, and limits reach both APIs', () => {
+  const { outputs, ofKind } = synthesize(deployed);
+  assert.deepEqual(ofKind('Service').map(({ spec }) => [spec.ports[0].port, spec.ports[0].targetPort]), [[443, 'http'], [443, 'http']]);
+  for (const [name, { Value }] of Object.entries(outputs).filter(([id]) => /ApiUrl/.test(id))) {
+    const [, parts] = (Value as { 'Fn::Join': [string, any[]] })['Fn::Join'];
+    assert.deepEqual(parts.map((part) => (typeof part === 'string' ? part : '?')), ['https://', '?'], name);
+  }
+  for (const { spec } of ofKind('Deployment').filter(({ metadata }) => metadata.name.startsWith('api-'))) {
+    const { env }: { env: { name: string; value: string }[] } = spec.template.spec.containers[0];
+    const variables = new Map(env.map(({ name, value }) => [name, value]));
+    assert.deepEqual([variables.get('API_SUBJECT_REQUESTS_PER_SECOND'), variables.get('API_MAX_CONNECTIONS')], ['20', '0']);
+    assert.ok(!variables.has('API_ADDRESS_REQUESTS_PER_SECOND'));
+  }
+});
+
+test('the example issuer is a warning, since nobody can get a token of it', () => {
+  const warnings = (settings: Settings) => synthesize(settings).stack.node.metadata.filter(({ type }) => type === 'aws:cdk:warning').map(({ data }) => String(data));
+  assert.match(warnings(defaultSettings).join(), /reference-app:exampleIssuer/);
+  assert.deepEqual(warnings(deployed), []);
+});
+
 test('the topic that the settings name gets the alarms', () => {
   const alarmTopicArn = 'arn:aws:sns:eu-west-1:111111111111:on-call';
   const alarms = synthesize({ ...defaultSettings, alarmTopicArn }).ofType('AWS::CloudWatch::Alarm');
@@ -385,7 +448,7 @@ test('the settings decide about events, retries, replicas, readers and capacity'
 });
 
 test('the checks find nothing, and what was accepted stands in the report with its reason', () => {
-  const { directory, stack } = synthesize(undefined, true);
+  const { directory, stack } = synthesize(deployed, true);
   const report = JSON.parse(readFileSync(join(directory, 'validation-report.json'), 'utf8'));
   const reports: {
     pluginName: string;
