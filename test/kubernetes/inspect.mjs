@@ -92,7 +92,8 @@ export async function inspect(api, stack) {
   for (const [object, server] of found) {
     if (server === undefined) { problems.push(`${idOf(object)} does not exist`); continue; }
     problems.push(...differences(object, server).map((difference) => `${idOf(object)} differs: ${difference}`));
-    if (!GROUP_KINDS.has(object.kind) && server.metadata.labels?.[NAME_LABEL] === undefined) { problems.push(`${idOf(object)} has no label ${NAME_LABEL}`); }
+    const ofGroup = GROUP_KINDS.has(object.kind) || isForAllPods(object);
+    if (!ofGroup && server.metadata.labels?.[NAME_LABEL] === undefined) { problems.push(`${idOf(object)} has no label ${NAME_LABEL}`); }
   }
   const own = (kind) => found.filter(([object, server]) => object.kind === kind && server).map(([, server]) => server);
   const pods = (await api.list(`/api/v1/namespaces/${stack.namespace}/pods`)).filter(({ metadata }) => metadata.deletionTimestamp === undefined);
@@ -102,7 +103,8 @@ export async function inspect(api, stack) {
     // A workload that is stopped has no pods for the others.
     for (const object of programs.length === 0 ? [] : own(kind)) { problems.push(...(await look(object, context)).map((problem) => `${idOf(object)}: ${problem}`)); }
   }
-  for (const pod of pods.filter((one) => !own('NetworkPolicy').some(({ spec }) => selects(spec.podSelector.matchLabels, one)))) {
+  const ownPolicies = own('NetworkPolicy').filter((policy) => !isForAllPods(policy));
+  for (const pod of pods.filter((one) => !ownPolicies.some(({ spec }) => selects(spec.podSelector.matchLabels, one)))) {
     problems.push(`no NetworkPolicy selects the pod ${pod.metadata.name}`);
   }
   return problems;
@@ -111,7 +113,10 @@ export async function inspect(api, stack) {
 /** Objects that belong to no program. */
 const GROUP_KINDS = new Set(['Namespace', 'ConfigMap']);
 
-const selects = (labels, { metadata }) => Object.entries(labels).every(([key, value]) => metadata.labels?.[key] === value);
+/** The policy of a namespace, which denies what no other allows. */
+const isForAllPods = ({ kind, spec }) => kind === 'NetworkPolicy' && spec.podSelector.matchLabels === undefined;
+
+const selects = (labels, { metadata }) => Object.entries(labels ?? {}).every(([key, value]) => metadata.labels?.[key] === value);
 
 /** What each kind has to be for the others. */
 const LOOKS = {

@@ -1,6 +1,7 @@
 // Programs on the library, as stacks that are synthesized: one workload, job or consumer each.
 import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json' with { type: 'json' };
 import cdk from 'aws-cdk-lib';
+import acm from 'aws-cdk-lib/aws-certificatemanager';
 import ecr from 'aws-cdk-lib/aws-ecr';
 import ecrAssets from 'aws-cdk-lib/aws-ecr-assets';
 import ec2 from 'aws-cdk-lib/aws-ec2';
@@ -94,6 +95,13 @@ export const EXPOSURES = {
   }),
 };
 
+/** With TLS, and the probes on a port that no client reaches. */
+const certificate = (stack) => acm.Certificate.fromCertificateArn(stack, 'Certificate', 'arn:aws:acm:eu-west-1:111122223333:certificate/12345678');
+const API = { port: 3000, exposure: ServiceExposure.internalNetworkLoadBalancer({ plaintext: true }) };
+const WITH_MANAGEMENT = workload({ ...API, managementPort: 8080, metricsAccess: [MetricsAccess.namespace('monitoring')] });
+const WITH_TLS = workload((stack) => ({ ...API, managementPort: 8080, exposure: ServiceExposure.internalNetworkLoadBalancer({ certificate: certificate(stack) }) }));
+const AT_ADDRESSES = { egressRules: [{ ports: [5432, 5433], cidrs: ['10.0.1.0/24', '10.0.2.0/24'] }], httpsCidrs: ['10.0.0.0/16'] };
+
 /** Another class of the same load balancer, which Kubernetes does not let a Service change to. */
 const otherClass = ServiceExposure.internalNetworkLoadBalancer({ loadBalancerClass: 'service.k8s.aws/nlb' });
 export const OTHER_CLASS = workload({ exposure: otherClass });
@@ -123,6 +131,9 @@ export const CHANGES = {
   'environment': [workload({}), workload({ environment: { LEVEL: 'debug' } })],
   'probes': [workload({}), workload({ probes: WorkloadProbes.none() })],
   'open ports': [workload({}), workload({ egressPorts: [5432, 6379] })],
+  'addresses of open ports': [workload({ egressPorts: [5432] }), workload(AT_ADDRESSES)],
+  'management port': [workload(API), WITH_MANAGEMENT],
+  'TLS at the load balancer': [WITH_MANAGEMENT, WITH_TLS],
   'size': [workload({}), workload({ cpu: 0.5, memory: Size.mebibytes(512) })],
   'architecture': [workload({}), workload(() => ({ image: arm64() }))],
   'node pool': [workload({}), workload({ nodePool: 'orders' })],
@@ -223,6 +234,8 @@ export function matrix() {
   add('workload, values that look like other types', workload({ environment: { YES: 'yes', NULL: 'null', NUMBER: '007', QUOTED: '"x"', LINES: 'a\nb', EMPTY: '', UMLAUT: 'ä→' } }));
   add('workload, environment names with dots', workload({ environment: { 'spring.profile': 'x', '2ND': 'x' } }));
   add('workload, open ports', workload({ egressPorts: [5432, 6379, 9098] }));
+  add('workload, TLS and management port', WITH_TLS);
+  add('workload, addresses of open ports', workload({ ...AT_ADDRESSES, egressPorts: [6379] }));
   add('workload, long grace period', workload({ terminationGracePeriod: Duration.minutes(10) }));
   add('workload, long name', workload({ serviceName: 'a'.repeat(63), exposure: load }));
   add('workload, derived name', workload({ serviceName: undefined, exposure: internal }));
