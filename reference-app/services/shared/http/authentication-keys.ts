@@ -45,7 +45,7 @@ export class IssuerKeys {
   #current: KeySet | undefined;
   #text = '';
   #refreshing: Promise<void> | undefined;
-  #askedAt = -Infinity;
+  #lookedAt = -Infinity;
   #loadedAt = -Infinity;
   #failing = false;
   #timer: NodeJS.Timeout | undefined;
@@ -75,9 +75,17 @@ export class IssuerKeys {
     return this.#current;
   }
 
-  /** The keys after those that did not have the key of a token; the same ones if the issuer has no others, or was asked just now. */
+  /**
+   * The keys after those that did not have the key of a token; the same ones if the issuer has no others, or was asked because of another
+   * unknown key just now.
+   */
   async after(keys: KeySet): Promise<KeySet> {
-    if (this.#current === keys && (this.#refreshing || performance.now() - this.#askedAt >= this.#times.coolDown)) await this.#refresh();
+    const now = performance.now();
+    if (this.#current === keys && (this.#refreshing || now - this.#lookedAt >= this.#times.coolDown)) {
+      // Refreshes of other reasons do not count: a key may be new since then.
+      if (!this.#refreshing) this.#lookedAt = now;
+      await this.#refresh();
+    }
     return this.#current ?? keys;
   }
 
@@ -94,7 +102,6 @@ export class IssuerKeys {
 
   async #load(): Promise<void> {
     clearTimeout(this.#timer);
-    this.#askedAt = performance.now();
     try {
       this.#take(await this.#read());
       this.#loadedAt = performance.now();
