@@ -52,8 +52,8 @@ export class Groups {
 
   /**
    * The SQL of `grants.sql`: `:"inventory-service"` is the role of a workload, `:command` that of a side; `:consumers` and `:publishers`
-   * are all workloads that consume or publish events, and the command side. What is not in it is taken away from the groups, from the logins,
-   * which have nothing of their own, and from everybody.
+   * are all workloads that consume or publish events, and the command side. What is not in it is taken away from the groups, from the
+   * logins, which have nothing of their own, and from everybody.
    */
   grantsOf({ name, grants }: Schema, logins: readonly string[]): string {
     const groups = this.names.map((group) => this.identifierOf(group));

@@ -47,7 +47,7 @@ export async function migrate(
   const catalog = seedFile ? parseCatalog(JSON.parse(await readFile(seedFile, 'utf8'))) : [];
   const { logger, signal } = work;
   await prepareSession(client);
-  await withMigrationLock(client, logger, async () => {
+  await withMigrationLock(client, work, async () => {
     const newer = await applyTables(client, schemas, work);
     if (newer.size > 0) await explainNewer(client, newer, groups, logins, logger);
     signal?.throwIfAborted();

@@ -10,12 +10,14 @@ const LOCK = 4_715_330_219;
 const LOCK_POLL_MS = 100;
 
 /** Runs one after another what several processes started at once. The lock ends with the connection. */
-export async function withMigrationLock<T>(client: ClientBase, logger: Logger, work: () => Promise<T>): Promise<T> {
+export async function withMigrationLock<T>(
+  client: ClientBase, { logger, signal }: Pick<Work, 'logger' | 'signal'>, work: () => Promise<T>,
+): Promise<T> {
   const isTaken = async () => (await client.query<{ taken: boolean }>('SELECT pg_try_advisory_lock($1) AS taken', [LOCK])).rows[0]!.taken;
   if (!await isTaken()) {
     logger.info('another migration is running; waiting');
     // Not in a statement that waits: CREATE INDEX CONCURRENTLY of the other one would wait for this one.
-    do await sleep(LOCK_POLL_MS * (1 + Math.random())); while (!await isTaken());
+    do await sleep(LOCK_POLL_MS * (1 + Math.random()), undefined, { signal }); while (!await isTaken());
   }
   try {
     return await work();

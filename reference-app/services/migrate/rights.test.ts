@@ -120,7 +120,8 @@ test('each workload may use the functions and tables that its own code uses, and
   assert.ok(routines.length > 40 && tables.length > 40, 'everything is there');
   const entries: Readonly<Record<string, string>> = { ...ORDER_PIPELINE_IMAGE.entries, ...FAN_OUT_IMAGE.entries };
   // Its programs run during a deployment and after a rollback.
-  const former = new Set(schemas.flatMap(({ grants }) => [...grants.matchAll(/^-- For the version before\.\nGRANT EXECUTE ON FUNCTION ([^;]*) TO /gm)])
+  const formerGrants = /^-- For the version before\.\nGRANT EXECUTE ON FUNCTION ([^;]*) TO /gm;
+  const former = new Set(schemas.flatMap(({ grants }) => [...grants.matchAll(formerGrants)])
     .flatMap(([, names]) => names!.split(/,\s*/)));
   const matrix: Record<'given' | 'needed', Record<string, unknown>> = { given: {}, needed: {} };
   for (const { name: workload } of workloads) {

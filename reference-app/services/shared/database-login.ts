@@ -31,7 +31,7 @@ export function secretLogin(secretArn: string, secrets = createSecretsClient()):
   return new CachedLogin(async (refused) => {
     const current = await readDatabaseSecret(secretArn, secrets);
     if (refused?.password !== current.password || refused.username !== current.username) return current;
-    return await readDatabaseSecret(secretArn, secrets, 'AWSPENDING').catch(() => current);
+    return readDatabaseSecret(secretArn, secrets, 'AWSPENDING').catch(() => current);
   }, Infinity);
 }
 
