@@ -77,7 +77,7 @@ test('a session that has written and stays idle is ended by the server, and orde
   assert.deepEqual(await acceptOrders([forgotten], session), [{ result: 'accepted', orderId: forgotten.orderId }]);
   assert.deepEqual(await acceptOrders([later], pool), [{ result: 'accepted', orderId: later.orderId }]);
   assert.deepEqual(published, [], 'the order of events would be lost without the one that may still come');
-  await eventually(() => published.length, (count) => count > 0, 15_000);
+  await eventually(() => published.length, (count) => count > 0, 10_000);
   assert.equal((await ended).code, '25P03');
   assert.deepEqual(published, [later.orderId]);
   assert.deepEqual((await db.admin.query('SELECT order_id FROM orders.orders')).rows, [{ order_id: later.orderId }]);

@@ -19,6 +19,8 @@ interface Charge {
   readonly large: boolean;
   readonly since: number;
   released: boolean;
+  /** The rest of its body is read, and not kept. */
+  isDropped?: boolean;
   /** Ends the request, while its body still arrives. */
   cut?: () => void;
 }
@@ -106,7 +108,10 @@ export function limitBytesInFlight(app: FastifyInstance, registry: Registry, max
         }
       },
       destroy(error, next) {
-        payload.unpipe(counted).resume();
+        if (error) {
+          charge.isDropped = true;
+          payload.unpipe(counted).resume();
+        }
         next(error);
       },
     });
@@ -117,6 +122,12 @@ export function limitBytesInFlight(app: FastifyInstance, registry: Registry, max
     // A client that leaves in the middle of a body.
     payload.on('close', () => counted.end());
     done(null, payload.pipe(counted));
+  });
+
+  app.addHook('onSend', (request, reply, sent, done) => {
+    // Fastify closes the connection of a body that has failed.
+    if (charges.get(request)?.isDropped) reply.removeHeader('connection');
+    done(null, sent);
   });
 
   app.addHook('onResponse', (request, _reply, done) => {

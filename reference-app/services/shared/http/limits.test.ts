@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { Registry } from 'prom-client';
 import { createApp, type ApiLimits } from './app.ts';
 import type { Authentication, Caller } from './caller.ts';
-import { memoryBudget } from '../memory.ts';
+import { memoryBudget, memoryOfPod } from '../memory.ts';
 import { silentLogger } from '../testing.ts';
 import type { ProblemBody } from './problem.ts';
 import { serve } from './route.ts';
@@ -100,6 +100,15 @@ test('connections beyond the limit are closed at once, and those that are open g
   const metrics = await registry.metrics();
   assert.match(metrics, /^http_connections 2$/m);
   assert.match(metrics, /^http_connections_refused_total 1$/m);
+});
+
+test('the pod is as large as the limit of its container, or 256 MiB', (t) => {
+  // Node.js gives 2^44 MiB, or 0, where there is no limit.
+  for (const [limit, pod] of [[512 * MIB, 512 * MIB], [2 ** 64, 256 * MIB], [0, 256 * MIB]] as const) {
+    t.mock.method(process, 'constrainedMemory', () => limit);
+    assert.equal(memoryOfPod(), pod);
+    assert.deepEqual(memoryBudget(), memoryBudget(pod));
+  }
 });
 
 test('what requests may hold fits into the pod, whatever its size', () => {

@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import { connect, type Socket } from 'node:net';
+import { test, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import Fastify from 'fastify';
+import { Registry } from 'prom-client';
+import { limitBytesInFlight } from './in-flight.ts';
+import type { Problem } from './problem.ts';
+import { eventually } from '../testing.ts';
+
+const KIB = 1024;
+
+/** A server that has room for three small requests. */
+async function start(t: TestContext) {
+  const app = Fastify({ forceCloseConnections: true });
+  const registry = new Registry();
+  limitBytesInFlight(app, registry, 110 * KIB);
+  app.setErrorHandler((error: Problem, _request, reply) => reply.code(error.status).headers(error.headers).send({ detail: error.message }));
+  app.post('/', async () => 'done');
+  app.get('/', async () => 'done');
+  const { port } = new URL(await app.listen({ host: '127.0.0.1', port: 0 }));
+  const clients: Socket[] = [];
+  t.after(async () => {
+    for (const client of clients) client.destroy();
+    await app.close();
+  });
+  const inFlight = async () => Number(/^http_request_bytes_in_flight (\d+)$/m.exec(await registry.metrics())?.[1]);
+  return {
+    registry,
+    inFlight,
+    /** Sends the head and a part of the body, and collects the answers. */
+    send(length: number, part: number) {
+      const client = connect(Number(port), '127.0.0.1').setEncoding('utf8').on('error', () => undefined);
+      clients.push(client);
+      const got = { text: '', client };
+      client.on('data', (text: string) => {
+        got.text += text;
+      });
+      client.write(`POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n\r\n`);
+      client.write(`"${'x'.repeat(length - 2)}"`.slice(0, part));
+      return got;
+    },
+  };
+}
+
+test('a request that arrives slowly makes room for another, the oldest first; one that is young does not', { timeout: 30_000 }, async (t) => {
+  const { send, inFlight, registry } = await start(t);
+  const slow = [];
+  for (const length of [200, 300, 400]) {
+    slow.push(send(length, 100));
+    await eventually(inFlight, (bytes) => bytes > slow.length * 32 * KIB);
+  }
+  const early = send(100, 100);
+  await eventually(() => early.text, (text) => text.includes('detail'));
+  assert.match(early.text, /^HTTP\/1\.1 503 [^]*retry-after: 1\r\n[^]*more requests arrive/i);
+  await sleep(1_050);
+  const late = send(100, 100);
+  await eventually(() => late.text, (text) => text.endsWith('done'));
+  assert.match(late.text, /^HTTP\/1\.1 200 /);
+  await eventually(() => slow[0]!.text, (text) => /^HTTP\/1\.1 503 [^]*retry-after: 1\r\n[^]*this one arrives slowly/i.test(text));
+  assert.deepEqual([slow[1]!.text, slow[2]!.text], ['', ''], 'there is room enough');
+  slow[2]!.client.write(`${'x'.repeat(299)}"`);
+  await eventually(() => slow[2]!.text, (text) => text.endsWith('done'));
+  // Its connection is not lost: when the rest has come, it takes the next request.
+  slow[0]!.client.write(`${'x'.repeat(99)}"GET / HTTP/1.1\r\nHost: x\r\n\r\n`);
+  await eventually(() => slow[0]!.text, (text) => text.endsWith('done'));
+  slow[1]!.client.destroy();
+  await eventually(inFlight, (bytes) => bytes === 0);
+  assert.match(await registry.metrics(), /^http_requests_cut_total 1$/m);
+});
