@@ -44,8 +44,9 @@ async function withApis(hole, use) {
   child.stderr.setEncoding('utf8').on('data', (text) => { errors += text; });
   const ended = new Promise((resolve) => child.once('exit', resolve));
   try {
-    const apis = await Promise.race([new Promise((resolve) => child.once('message', resolve)), ended.then((code) => { throw new Error(`the APIs ended with ${code}\n${errors.slice(-2000)}`); })]);
-    return await use(apis);
+    const started = new Promise((resolve) => child.once('message', resolve));
+    const failed = ended.then((code) => { throw new Error(`the APIs ended with ${code}\n${errors.slice(-2000)}`); });
+    return await use(await Promise.race([started, failed]));
   } finally {
     if (child.connected) { child.disconnect(); }
     await ended;

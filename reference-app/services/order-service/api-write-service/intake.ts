@@ -16,7 +16,7 @@ export interface NewOrder {
 }
 
 export interface Idempotency {
-  /** Whose key it is: the same key of another subject is another one. */
+  /** The owner of the key. The same key of another one is another key. */
   readonly subject: string;
   readonly key: string;
   readonly fingerprint: Buffer;

@@ -39,7 +39,7 @@ const CompleteSnakeOrder = Type.Object({
     Type.Object({ product_id: sku, quantity }, { ...closed, description: 'an object with product_id and quantity' }), items),
 }, { ...closed, description: 'a JSON object with customer_id and items' });
 
-/** As clients send it: the token of a customer says who it is. */
+/** The field as clients send it, since the token of a customer has it. */
 const ownCustomerId = Type.Optional(Type.String({
   ...customerId, description: `${CUSTOMER_RULE}; a customer can leave it out, and can give no other than the one of its token`,
 }));

@@ -9,5 +9,6 @@ BEGIN
   IF p_key IS NOT NULL THEN
     INSERT INTO orders.idempotency_key (key, subject, body_hash, order_id, version) VALUES (p_key, p_subject, p_hash, (p_order_ids::uuid[])[1], p_versions[1] + 1);
   END IF;
-  PERFORM orders.settle('', '{}', p_order_ids, p_versions, p_from, p_statuses, p_items, p_requested, p_reasons, p_shortages, p_at, p_cause_ids, p_event_ids, p_detail_types, p_envelopes);
+  PERFORM orders.settle('', '{}', p_order_ids, p_versions, p_from, p_statuses, p_items, p_requested, p_reasons, p_shortages,
+    p_at, p_cause_ids, p_event_ids, p_detail_types, p_envelopes);
 END $$;

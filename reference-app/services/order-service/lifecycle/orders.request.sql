@@ -6,5 +6,6 @@ CREATE OR REPLACE FUNCTION orders.request(
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM orders.command(
-    p_key, p_hash, p_order_ids, p_versions, p_from, p_statuses, p_items, p_requested, p_reasons, p_shortages, p_at, p_cause_ids, p_event_ids, p_detail_types, p_envelopes, '');
+    p_key, p_hash, p_order_ids, p_versions, p_from, p_statuses, p_items, p_requested, p_reasons, p_shortages,
+    p_at, p_cause_ids, p_event_ids, p_detail_types, p_envelopes, '');
 END $$;
