@@ -13,8 +13,8 @@ const UNASKED = `
     LANGUAGE sql AS $$ SELECT '{}'::uuid[] $$;`;
 
 /**
- * The same chain in pairs: one that believes every event, one that verifies signatures, and one whose handlers ask, too. The one that believes
- * is there twice: the first has more slices than the others and is warmer, so they are compared with the second.
+ * The same chain in pairs: one that believes every event, one that verifies signatures, and one whose handlers ask, too. The one that
+ * believes is there twice: the first has more slices than the others and is warmer, so they are compared with the second.
  */
 export const signaturesRow: Row = {
   name: 'signatures',
