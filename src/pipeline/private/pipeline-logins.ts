@@ -11,7 +11,7 @@ const MAX_NAME_LENGTH = 32;
 
 /** The logins of workloads at a database: one each. */
 export class PipelineLogins {
-  /** What the migration needs to make the logins. */
+  /** The environment variables with which the migration makes the logins. */
   public readonly environment: { [name: string]: string };
 
   private readonly logins = new Map<string, DatabaseLogin>();
