@@ -19,8 +19,6 @@ interface Charge {
   readonly large: boolean;
   readonly since: number;
   released: boolean;
-  /** The rest of its body is read, and not kept. */
-  isDropped?: boolean;
   /** Ends the request, while its body still arrives. */
   cut?: () => void;
 }
@@ -28,8 +26,8 @@ interface Charge {
 /**
  * Bounds the memory of the requests that are in work, from their head to the end of their answer. What would exceed it is refused with 503
  * and `Retry-After`: first requests whose body has been on its way for more than a second, since half-sent ones could keep everybody else
- * out, then the new one, before its body is read. The server reads on and keeps nothing, as a client that still sends when its connection
- * is closed never sees its answer.
+ * out, then the new one. The rest of a small body is read and not kept, as a client that still sends when its connection is closed may not
+ * see its answer. To read on a large one would take the memory that is missing, so its connection is closed.
  */
 export function limitBytesInFlight(app: FastifyInstance, registry: Registry, maxBytes: number): void {
   const charges = new WeakMap<FastifyRequest, Charge>();
@@ -85,6 +83,7 @@ export function limitBytesInFlight(app: FastifyInstance, registry: Registry, max
     try {
       add(charge, BYTES_OF_REQUEST + (charge.large ? 0 : declared * COPIES));
     } catch (error) {
+      if (charge.large) reply.header('connection', 'close');
       return done(error as Error);
     }
     charges.set(request, charge);
@@ -107,13 +106,6 @@ export function limitBytesInFlight(app: FastifyInstance, registry: Registry, max
           next(error as Error);
         }
       },
-      destroy(error, next) {
-        if (error) {
-          charge.isDropped = true;
-          payload.unpipe(counted).resume();
-        }
-        next(error);
-      },
     });
     charge.cut = () => counted.destroy(unavailable('More requests arrive than this service has memory for, and this one arrives slowly; send it again.'));
     arriving.add(charge);
@@ -122,12 +114,6 @@ export function limitBytesInFlight(app: FastifyInstance, registry: Registry, max
     // A client that leaves in the middle of a body.
     payload.on('close', () => counted.end());
     done(null, payload.pipe(counted));
-  });
-
-  app.addHook('onSend', (request, reply, sent, done) => {
-    // Fastify closes the connection of a body that has failed.
-    if (charges.get(request)?.isDropped) reply.removeHeader('connection');
-    done(null, sent);
   });
 
   app.addHook('onResponse', (request, _reply, done) => {
