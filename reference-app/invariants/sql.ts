@@ -72,7 +72,9 @@ export const CHECKS: readonly Check[] = [
     parameters: ['acceptedOrders', 'acceptedKeys'],
     sql: `SELECT a.order_id::text AS id, a.key || ' leads to ' || coalesce(k.order_id::text, 'nothing') AS detail
             FROM unnest($1::uuid[], $2::text[]) AS a(order_id, key) LEFT JOIN orders.idempotency_key k USING (key)
-           WHERE k.order_id IS DISTINCT FROM a.order_id`,
+           WHERE k.order_id IS DISTINCT FROM a.order_id
+             -- Another subject may have the same key.
+             AND NOT EXISTS (SELECT FROM orders.idempotency_key own WHERE own.key = a.key AND own.order_id = a.order_id)`,
   },
   {
     invariant: 'I1',
