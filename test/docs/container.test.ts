@@ -2,7 +2,9 @@ import { readFileSync } from 'fs';
 import { join } from 'path';
 import { App, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
-import { CqrsAuroraCluster, DatabaseSide, EventDrivenOrderPipeline, QueueScaling, ServiceExposure, ServiceHost, WorkloadImage } from '../../src';
+import {
+  ApiAuthorizer, CqrsAuroraCluster, DatabaseSide, EventDrivenOrderPipeline, QueueScaling, ServiceExposure, ServiceHost, WorkloadImage,
+} from '../../src';
 import { testKubernetes } from '../cluster';
 
 const page = readFileSync(join(__dirname, '../../docs/container.md'), 'utf8');
@@ -17,6 +19,7 @@ const vpc = ec2.Vpc.fromVpcAttributes(stack, 'Vpc', { vpcId: 'vpc-1', availabili
 const database = new CqrsAuroraCluster(stack, 'Database', { vpc });
 const pipeline = new EventDrivenOrderPipeline(stack, 'Pipeline', {
   database,
+  authorizer: ApiAuthorizer.jwt('https://login.example.com/', ['orders'], { jwksUri: 'https://login.example.com/keys', customerClaim: 'customer' }),
   migration: services.job(['migration']),
   commandApi: services.run(['command']),
   queryApi: services.run(['query']),
@@ -36,20 +39,26 @@ const container = (program: string) => pods[program].containers[0];
 const variables = (program: string): string[] => container(program).env.map(({ name }: { name: string }) => name);
 
 test('the variables are those that programs get, and each says who gets it', () => {
-  const documented = rows('Environment').filter(([name]) => /^`[A-Z_]+`$/.test(name!)).map(([name, , who]) => [name!.replaceAll('`', ''), who!] as const);
+  const named = (heading: string) => rows(heading).filter(([name]) => /^`[A-Z_]+`$/.test(name!))
+    .map(([name, , who = 'APIs']) => [name!.replaceAll('`', ''), who] as const);
+  // Those of APIs have a section of their own. Logins of workloads are an option.
+  const documented = [...named('Environment'), ...named('Authorization of an API')].filter(([name]) => name !== 'DB_LOGINS');
   const all = Object.keys(pods);
   const withDatabase = all.filter((program) => !['alone', 'internal'].includes(program));
   const groups: { [who: string]: string[] } = {
     'all': all,
+    'APIs': ['command', 'query'],
     'all but the migration': all.filter((program) => program !== 'migration'),
     'services': all.filter((program) => !['migration', 'writes', 'reads', 'alone'].includes(program)),
     'consumers': ['writes', 'reads', 'alone'],
     'users of the database': withDatabase,
     'the migration': ['migration'],
     'the relay': ['relay'],
+    'the relay, services with `publishes`, consumers': ['relay', 'writes', 'reads', 'alone'],
   };
   for (const [name, who] of documented) {
-    expect([name, all.filter((program) => variables(program).includes(name))]).toEqual([name, groups[who.split('.')[0]!]]);
+    const programs = all.filter((program) => variables(program).includes(name));
+    expect([name, programs.sort()]).toEqual([name, [...groups[who.split('.')[0]!]!].sort()]);
   }
   expect(new Set(all.flatMap(variables))).toEqual(new Set(documented.map(([name]) => name)));
 });
@@ -63,7 +72,8 @@ test('each side has the secret that the page says', () => {
 });
 
 test('the ports, probes and times are those of the manifests', () => {
-  const port = (program: string) => container(program).env.find(({ name }: { name: string }) => name === 'PORT').value;
+  const port = (program: string, variable = 'PORT') => container(program).env.find(({ name }: { name: string }) => name === variable).value;
+  expect(rows('Environment').find(([name]) => name === '`MANAGEMENT_PORT`')![1]).toContain(`: ${port('command', 'MANAGEMENT_PORT')}`);
   expect(section('Environment')).toContain(`${port('command')} for the command API, ${port('query')} for the query API, ${port('alone')} for others`);
   for (const probe of ['startup', 'liveness', 'readiness']) {
     const { httpGet, periodSeconds, failureThreshold, timeoutSeconds } = container('command')[`${probe}Probe`];

@@ -5,11 +5,14 @@ import { CfnQueue } from 'aws-cdk-lib/aws-sqs';
 
 // #region stack
 import { App, Stack } from 'aws-cdk-lib';
+import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
 import { Vpc } from 'aws-cdk-lib/aws-ec2';
 import { Cluster, KubectlProvider } from 'aws-cdk-lib/aws-eks-v2';
 import { Role } from 'aws-cdk-lib/aws-iam';
 import type { Construct } from 'constructs';
-import { DatabaseSide, EventDrivenOrderPipeline, KubernetesAccess, QueueScaling, ServiceHost, WorkloadImage } from 'cdk-order-pipeline';
+import {
+  ApiAuthorizer, DatabaseSide, EventDrivenOrderPipeline, KubernetesAccess, QueueScaling, ServiceHost, WorkloadImage,
+} from 'cdk-order-pipeline';
 
 class ShopStack extends Stack {
   public readonly kubernetes: KubernetesAccess;
@@ -36,6 +39,8 @@ class ShopStack extends Stack {
     const services = ServiceHost.kubernetesServices(this.kubernetes, image);
     const pipeline = new EventDrivenOrderPipeline(this, 'Pipeline', {
       vpc,
+      authorizer: ApiAuthorizer.jwt('https://login.example.com/', ['orders']),
+      certificate: Certificate.fromCertificateArn(this, 'Certificate', 'arn:aws:acm:eu-west-1:111122223333:certificate/12345678'),
       migration: services.job(['node', 'migrate.js']),
       commandApi: services.run(['node', 'api-write-service.js']),
       outboxRelay: services.run(['node', 'outbox-relay.js']),
@@ -103,6 +108,7 @@ test('resources with data keep their logical ids', () => {
     'PipelineDatabaseCluster3558BEE6',
     'PipelineDatabaseCommandSecretEDDA039D',
     'PipelineDatabaseQuerySecretF0CE7E93',
+    'PipelineEventSigningKey2CBC1D88',
     'PipelineTransportBusArchive06A9F35A',
     'PipelineTransportBusEventBus18FF6D5F',
   ]);
