@@ -291,6 +291,14 @@ describe('tokens', () => {
     }), { numRuns: 150, examples: [...'ABgwQZ'].map((one): [number, string] => [good.length - 1, one]) });
   });
 
+  it('a remembered token lets in nothing that only ends like it', async () => {
+    const good = await token({ claims: { sub: 'cust-1' } });
+    assert.equal((await ask(api.app, `Bearer ${good}`)).status, 200);
+    const forged = replaced(good, 1, () => encode({ ...claims(), scope: 'orders.operate' }));
+    assert.equal((await ask(api.app, `Bearer ${forged}`)).status, 401);
+    assert.equal((await ask(api.app, `Bearer ${good}`)).body.subject, 'cust-1');
+  });
+
   it('a token that is remembered still expires', async (t) => {
     const authorization = `Bearer ${await token()}`;
     assert.equal((await ask(api.app, authorization)).status, 200);
@@ -301,12 +309,14 @@ describe('tokens', () => {
   });
 
   it('remembers no more tokens than it says, those that are in use before others', () => {
-    const recent = new Recent<number>(100);
+    const recent = new Recent<number>(1_000, () => 10);
     for (let n = 0; n < 1_000; n++) {
       recent.set(`token ${n}`, n);
+      recent.set('token 0', 0);
       assert.equal(recent.get('token 0'), 0);
+      assert.ok(recent.size <= 100, `${recent.size}`);
     }
-    assert.ok(recent.size <= 100, `${recent.size}`);
+    assert.ok(recent.size >= 50, 'and not fewer than it has room for');
     assert.equal(recent.get('token 500'), undefined);
   });
 });

@@ -1,11 +1,16 @@
-/** A map that forgets what was not asked for since many others were: it holds at most `capacity` entries, in two generations. */
+/** A map that forgets what was not asked for since much else was: it holds at most `capacity`, in two generations. */
 export class Recent<V> {
   readonly #half: number;
+  readonly #weightOf: (value: V) => number;
   #young = new Map<string, V>();
   #old = new Map<string, V>();
+  /** Of the young ones. */
+  #weight = 0;
 
-  constructor(capacity: number) {
-    this.#half = Math.max(1, Math.floor(capacity / 2));
+  /** @param weightOf the share of an entry in the capacity, at most half of it */
+  constructor(capacity: number, weightOf: (value: V) => number) {
+    this.#half = capacity / 2;
+    this.#weightOf = weightOf;
   }
 
   get size(): number {
@@ -21,11 +26,16 @@ export class Recent<V> {
   }
 
   set(key: string, value: V): void {
-    if (this.#young.size >= this.#half) {
-      this.#old = this.#young;
-      this.#young = new Map();
-    }
     this.#old.delete(key);
+    const known = this.#young.get(key);
+    if (known !== undefined) this.#weight -= this.#weightOf(known);
+    this.#weight += this.#weightOf(value);
+    if (this.#weight > this.#half) {
+      this.#old = this.#young;
+      this.#old.delete(key);
+      this.#young = new Map();
+      this.#weight = this.#weightOf(value);
+    }
     this.#young.set(key, value);
   }
 }
