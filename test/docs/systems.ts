@@ -9,8 +9,8 @@ import * as sns from 'aws-cdk-lib/aws-sns';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import {
-  ClusterPrerequisite, ConsumerTarget, CqrsAuroraCluster, CqrsAuroraClusterProps, CqrsCredentials, CqrsInstances, DatabaseLogins, DatabaseSide,
-  EventArchive, EventDrivenOrderPipeline, EventTransport, KubernetesAccess, KubernetesAccessOptions, KubernetesJob,
+  ClusterPrerequisite, ConsumerTarget, CqrsAuroraCluster, CqrsAuroraClusterProps, CqrsCredentials, CqrsInstances, DatabaseLogins,
+  DatabaseSide, EventArchive, EventDrivenOrderPipeline, EventTransport, KubernetesAccess, KubernetesAccessOptions, KubernetesJob,
   KubernetesManifestFiles, KubernetesPrerequisites, KubernetesServices, KubernetesWorkload, OrderEventBus, ServiceExposure, ServiceHost,
   WorkloadImage,
 } from '../../src';
