@@ -189,4 +189,20 @@ export const localRunMutations = [
     by: "else if (name !== '') store.put(name, generate(",
     test: `${source}/secretsmanager/secrets.test.ts`,
   },
+  {
+    name: 'the database has other timeouts than its template says',
+    file: `${source}/rds/databases.ts`,
+    replace: '      settings: parametersOf(model, resource),\n',
+    by: '      ...(resource === undefined && { settings: parametersOf(model, resource) }),\n',
+    test: `${source}/run.test.ts`,
+    filter: 'nobody here wrote',
+  },
+  {
+    name: 'the addresses of processes are not those of their probes',
+    file: `${source}/describe.ts`,
+    replace: 'container.port(probe?.port ?? first?.port ?? 0)',
+    by: 'container.port(first?.port ?? probe?.port ?? 0)',
+    test: `${source}/run.test.ts`,
+    filter: 'nobody here wrote',
+  },
 ];

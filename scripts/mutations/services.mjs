@@ -21,8 +21,8 @@ export const serviceMutations = [
   {
     name: 'tokens of a key that the issuer has dropped are remembered',
     file: `${http}/authentication.ts`,
-    replace: 'return this.#known?.keys === keys ? this.#known',
-    by: 'return this.#known ? this.#known',
+    replace: 'if (this.#known?.keys !== keys) {',
+    by: 'if (!this.#known) {',
     test: `${http}/authentication.test.ts`,
     filter: 'dropped is forgotten',
   },
