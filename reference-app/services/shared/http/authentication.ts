@@ -110,7 +110,10 @@ export class TokenAuthentication implements Authentication {
   #currentlyKnown(): Known {
     const keys = this.#keys.current;
     if (!keys) throw unavailable('Tokens cannot be checked yet, since the issuer has not given its keys; try again later.');
-    return this.#known?.keys === keys ? this.#known : this.#known = { keys, tokens: new Recent(REMEMBERED_CHARACTERS, ({ token }) => token.length) };
+    if (this.#known?.keys !== keys) {
+      this.#known = { keys, tokens: new Recent(REMEMBERED_CHARACTERS, ({ token }) => token.length) };
+    }
+    return this.#known;
   }
 
   async #verify(token: string, known: Known, scope: RouteScope): Promise<Caller> {
