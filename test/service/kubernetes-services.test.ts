@@ -230,7 +230,7 @@ describe('an API on Kubernetes', () => {
     [jwt({ jwksUri: 'https://login.example.com/keys', customerClaim: 'customer' }),
       { ...JWT, API_JWKS_URL: 'https://login.example.com/keys', API_CUSTOMER_CLAIM: 'customer' }],
     [ApiAuthorizer.publicAccess(), { API_AUTHORIZATION: 'none' }],
-  ])('is told who may call it: %#', (authorizer, expected) => {
+  ])('gets who may call it: %#', (authorizer, expected) => {
     api({ authorizer });
     const variables = Object.entries(environmentOf(manifestOf(template(), 'Deployment'))).filter(([name]) => name.startsWith('API_'));
     expect(Object.fromEntries(variables)).toEqual(expected);
@@ -292,7 +292,7 @@ test.each<[string, () => void]>([
 });
 const known = { egressPorts: [5432, 9094], egressRules: [{ ports: [5432], cidrs: ['10.0.2.0/24'] }] };
 
-test('whoever a pipeline gives its database reaches it at its addresses, and nobody else reaches its port', () => {
+test('a workload with the database of a pipeline reaches it at its addresses, and nobody else reaches its port', () => {
   const vpc = new ec2.Vpc(stack, 'Vpc', { maxAzs: 2 });
   const services = ServiceHost.kubernetesServices(kubernetes, image);
   const program = ['node', 'x.js'];
