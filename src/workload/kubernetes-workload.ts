@@ -136,7 +136,7 @@ export interface KubernetesWorkloadProps extends KubernetesWorkloadOptions {
  *   kubernetes,
  *   image: WorkloadImage.fromDirectory('reports'),
  *   command: ['node', 'reports.js'],
- *   exposure: ServiceExposure.internalNetworkLoadBalancer(),
+ *   exposure: ServiceExposure.internalNetworkLoadBalancer({ plaintext: true }),
  * });
  * bucket.grantRead(reports);
  */
