@@ -72,7 +72,7 @@ test('a session that has written and stays idle is ended by the server, and orde
   const pool = db.as('api-write-service', 2);
   const [forgotten, later] = [order(), order()];
   const session = await pool.connect();
-  const ended = new Promise<{ code?: string }>((resolve) => session.on('error', resolve));
+  const ended = new Promise<Error & { code?: string }>((resolve) => session.on('error', resolve));
   await session.query('BEGIN');
   assert.deepEqual(await acceptOrders([forgotten], session), [{ result: 'accepted', orderId: forgotten.orderId }]);
   assert.deepEqual(await acceptOrders([later], pool), [{ result: 'accepted', orderId: later.orderId }]);

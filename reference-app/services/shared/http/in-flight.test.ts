@@ -45,7 +45,7 @@ async function start(t: TestContext) {
 
 test('a request that arrives slowly makes room for another, the oldest first; one that is young does not', { timeout: 30_000 }, async (t) => {
   const { send, inFlight, registry } = await start(t);
-  const slow = [];
+  const slow: ReturnType<typeof send>[] = [];
   for (const length of [200, 300, 400]) {
     slow.push(send(length, 100));
     await eventually(inFlight, (bytes) => bytes > slow.length * 32 * KIB);
