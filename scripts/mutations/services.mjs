@@ -35,7 +35,7 @@ export const serviceMutations = [
     filter: 'only ends like it',
   },
   {
-    name: 'a token without an end counts for ever',
+    name: 'a token without an end counts forever',
     file: `${http}/authentication.ts`,
     replace: "requiredClaims: ['exp', 'sub']",
     by: "requiredClaims: ['sub']",
@@ -502,7 +502,7 @@ export const serviceMutations = [
   },
   {
     name: 'a refused event is noted under the order that it names',
-    file: `${messaging}/consumer.ts`,
+    file: `${messaging}/failure-reports.ts`,
     replace: 'event && !(error instanceof EventRefusedError) ?',
     by: 'event ?',
     test: 'reference-app/test/forged-events.test.ts',

@@ -6,16 +6,15 @@ import { Gather } from '../gather.ts';
 import type { Readiness } from '../http/health.ts';
 import { backOffOf, pause, runLoop, type Loop } from '../run-loop.ts';
 import { Slots } from '../slots.ts';
-import { traceIdOf, type Logger } from '../telemetry.ts';
-import { Batch, countEvents, hold, isHopeless, takeEvents, type FailedEvent, type FailedMessage } from './batch.ts';
-import { noteDeadLetters } from './dead-letters.ts';
+import type { Logger } from '../telemetry.ts';
+import { Batch, countEvents, hold, isHopeless, takeEvents, type FailedMessage } from './batch.ts';
+import { FailureReports } from './failure-reports.ts';
 import type { Handler } from './handler.ts';
 import { handleIsolating } from './inbox.ts';
 import { createQueueClient, InputQueue, MAX_BATCH, type Held } from './input-queue.ts';
 import { keepParked } from './keep-parked.ts';
-import { batchSize, endToEndLatency, eventsConsumed, eventsRefused, inHand, messagesConsumed, overLimit } from './metrics.ts';
+import { batchSize, endToEndLatency, eventsConsumed, inHand, messagesConsumed, overLimit } from './metrics.ts';
 import type { ConsumerOptions, KeySource } from './options.ts';
-import { claimsOf, noteRefusals, type Refusal } from './refusals.ts';
 
 export interface Consumer {
   /** The queue and the database answer, and the consumer is not stopping. */
@@ -52,6 +51,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
   readonly #pool: Pool;
   readonly #keys: KeySource | undefined;
   readonly #log: Logger;
+  readonly #failures: FailureReports;
   readonly #mostReceivers: number;
   readonly #lingerMs: number;
   readonly #batchSize: number;
@@ -93,6 +93,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
     this.#pool = options.pool;
     this.#keys = options.keys;
     this.#log = options.logger.child({ consumer: options.handler.name });
+    this.#failures = new FailureReports(this.#handler.name, this.#pool, this.#log);
     this.#queue = new InputQueue(options.queueUrl, options.sqs ?? createQueueClient(), this.#log);
     this.#mostReceivers = options.receivers ?? 4;
     this.#lingerMs = options.lingerMs ?? 10;
@@ -293,7 +294,7 @@ class QueueConsumer<T extends EventType> implements Consumer {
     for (const one of failed) {
       const { held, events } = one;
       const last = this.#maxReceiveCount !== undefined && held.receiveCount >= this.#maxReceiveCount;
-      for (const event of events) this.#report(held, event, last);
+      for (const event of events) this.#failures.report(held, event, { last, repeats: this.#maxReceiveCount === undefined });
       if (last) dead.push(one);
       messagesConsumed.inc({ consumer: this.#handler.name, result: last ? 'dead' : 'returned' });
       // Without a dead-letter queue even a hopeless message must not spin.
@@ -302,45 +303,8 @@ class QueueConsumer<T extends EventType> implements Consumer {
       seconds.set(held, last ? 0 : Math.min(this.#backOff.first * 2 ** doublings, this.#backOff.max));
     }
     const held = [...seconds.keys()];
-    const noted = this.#noteDead(dead);
+    const noted = this.#failures.noteDead(dead);
     this.#settle(Promise.all([noted, this.#queue.changeVisibility(held, (one) => seconds.get(one)!)]).then(() => undefined), held);
-  }
-
-  #report({ message, receiveCount }: Held, { event, error }: FailedEvent, last: boolean): void {
-    const refused = error instanceof EventRefusedError;
-    this.#count(event?.type ?? 'invalid', last ? 'dead' : 'retry');
-    // Once for each message, as a rule; without a dead-letter queue it is refused again and again.
-    if (refused && (last || this.#maxReceiveCount === undefined)) eventsRefused.inc({ consumer: this.#handler.name, cause: error.cause });
-    const fields = {
-      err: error instanceof Error ? error : undefined,
-      reason: error instanceof Error ? undefined : error,
-      messageId: message.MessageId,
-      receiveCount,
-      ...(event ? { eventId: event.id, type: event.type, orderId: event.subject, traceId: traceIdOf(event.traceparent) } : {}),
-      ...(refused ? { refused: error.cause, claims: claimsOf(message.Body) } : {}),
-    };
-    const problem = refused ? 'the message is not believed' : last ? 'the event failed for the last time' : 'the event failed';
-    this.#log[last ? 'error' : 'warn'](fields, `${problem}; it ${last ? 'goes to the dead-letter queue' : 'will come again'}`);
-  }
-
-  /** Notes dead letters for the timeline of the order; the message itself goes to the dead-letter queue, whether this works or not. */
-  async #noteDead(failed: readonly FailedMessage[]): Promise<void> {
-    if (failed.length === 0) return;
-    const textOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
-    const dead = failed.flatMap(({ events }) => events).flatMap(({ event, error }) => (
-      event && !(error instanceof EventRefusedError) ? { event, error: textOf(error) } : []));
-    const refused = failed.flatMap(({ held: { message }, events }): Refusal[] => {
-      const errors = events.flatMap(({ error }) => (error instanceof EventRefusedError ? error : []));
-      const [first] = errors;
-      if (!first) return [];
-      return [{ messageId: message.MessageId ?? '', cause: first.cause, error: errors.map((error) => error.message).join('; '), claims: claimsOf(message.Body) }];
-    });
-    await Promise.all([
-      dead.length > 0 && noteDeadLetters(this.#handler.name, dead, this.#pool),
-      refused.length > 0 && noteRefusals(this.#handler.name, refused, this.#pool),
-    ]).catch((error: unknown) => {
-      this.#log.warn({ err: error }, 'dead letters could not be noted in the database');
-    });
   }
 
   #count(type: string, result: string, count = 1): void {
