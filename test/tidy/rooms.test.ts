@@ -23,9 +23,10 @@ describe('packages/local-run', () => {
     ['count.ts', 'errors.ts', 'log.ts', 'sibling.ts', 'node-version.ts'],
     ['assembly/', 'processes/'],
     ['http/', 'schedules/', 'service.ts'],
-    ['cloudwatch/', 'eventbridge/', 'kubernetes/', 'lambda/', 'other-services/', 'rds/', 'scheduler/', 'secretsmanager/', 'sns/', 'sqs/'],
+    ['cloudwatch/', 'eventbridge/', 'issuer/', 'kubernetes/', 'lambda/', 'other-services/', 'rds/', 'scheduler/', 'secretsmanager/', 'sns/',
+      'sqs/'],
     ['services.ts', 'local-run.ts', 'dead-letters.ts'],
-    ['prepare.ts', 'steps.ts'], ['describe.ts'], ['run.ts'], ['index.ts'], ['cli/'], ['bin.ts'],
+    ['deploy.ts', 'prepare.ts', 'steps.ts'], ['describe.ts'], ['run.ts'], ['index.ts'], ['cli/'], ['bin.ts'],
   ];
   const ROOMS = 3;
 
