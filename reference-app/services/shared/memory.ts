@@ -36,7 +36,7 @@ export function memoryBudget(pod = memoryOfPod()): MemoryBudget {
 }
 
 /** The memory limit of the container, in bytes. */
-export function memoryOfPod(): number {
+function memoryOfPod(): number {
   // Without a limit it is 0, or more than any machine has.
   const limit = process.constrainedMemory();
   return limit > 0 && limit <= totalmem() ? limit : POD_BY_DEFAULT;

@@ -31,7 +31,7 @@ export interface ServiceOptions<T extends TObject> {
 let services = 0;
 
 /** The process around one service: configuration, log, signals, and an end that leaves nothing half done. */
-export async function runService<T extends TObject>(name: string, options: ServiceOptions<T>): Promise<void> {
+async function runService<T extends TObject>(name: string, options: ServiceOptions<T>): Promise<void> {
   const env = options.env ?? process.env;
   const service = env.SERVICE_NAME || name;
   let logger = createLogger({ service });

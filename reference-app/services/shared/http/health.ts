@@ -19,13 +19,13 @@ export interface HealthAnswer {
   readonly body: string;
 }
 
-export const HEALTH_PATHS = ['/livez', '/readyz', '/metrics'] as const;
+const HEALTH_PATHS = ['/livez', '/readyz', '/metrics'] as const;
 
 /** A check that hangs is answered before the prober gives up (our pods give it 2 s). */
 const READY_TIMEOUT_MS = 1_500;
 
 /** Answers the three operational addresses, for workers and APIs alike. */
-export async function healthAnswer(path: string, { ready, registry }: HealthOptions): Promise<HealthAnswer | undefined> {
+async function healthAnswer(path: string, { ready, registry }: HealthOptions): Promise<HealthAnswer | undefined> {
   switch (path) {
     case '/livez':
       return text(200, 'ok\n');
