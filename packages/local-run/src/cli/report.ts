@@ -48,7 +48,7 @@ export function printAddresses(out: Screen, run: LocalRun): void {
   out.line();
 }
 
-/** How to get a token that the programs of the run take. */
+/** Prints the command that gets a token which the programs of the run accept. */
 export function printTokenHelp(out: Screen, { issuer: { url } }: LocalRun): void {
   if (url !== undefined) out.line(`A token: ${tokenCommand(url, 'cust-42', 'orders.read orders.write')}`);
 }
@@ -58,7 +58,9 @@ export function tokenCommand(issuerUrl: string, subject: string, scope: string):
   return `curl -s ${issuerUrl}/token -H 'Accept: text/plain' -d sub=${quote(subject)} -d ${quote(`scope=${scope}`)}`;
 }
 
-const TITLES: Readonly<Record<string, string>> = { sqs: 'SQS', eventbridge: 'EventBridge', secretsmanager: 'Secrets Manager', sns: 'SNS', cloudwatch: 'CloudWatch', issuer: 'tokens' };
+const TITLES: Readonly<Record<string, string>> = {
+  sqs: 'SQS', eventbridge: 'EventBridge', secretsmanager: 'Secrets Manager', sns: 'SNS', cloudwatch: 'CloudWatch', issuer: 'tokens',
+};
 
 /** A word of a shell command. */
 export function quote(text: string): string {

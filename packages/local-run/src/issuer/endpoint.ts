@@ -10,7 +10,7 @@ type Handler = (request: LocalRequest) => LocalAnswer | Promise<LocalAnswer>;
 
 const EXAMPLE = 'sub=cust-42&scope=orders.read%20orders.write';
 
-/** The addresses of an issuer (OpenID Connect Discovery, RFC 7517, RFC 6749). It gives a token to whoever asks on this machine. */
+/** The addresses of an issuer (OpenID Connect Discovery, RFC 7517, RFC 6749). Every program of this machine that asks gets a token. */
 export async function serveIssuer(issuer: TokenIssuer, { port = 0, log }: { port?: number; log: Log }): Promise<LocalServer> {
   const server: LocalServer = await serveLocally({
     service: 'The issuer of tokens',
@@ -59,7 +59,7 @@ async function answer(request: LocalRequest, routes: Readonly<Record<string, Han
   }
 }
 
-/** Of a form, as OAuth has it, or of a JSON object, whose values may be of any type. */
+/** Reads the fields of a form, as OAuth sends them, or of a JSON object, whose values may be of any type. */
 function fieldsOf({ headers, body }: LocalRequest): Record<string, unknown> {
   if (!/^application\/json\b/i.test(headers['content-type'] ?? '')) return Object.fromEntries(new URLSearchParams(body));
   let value: unknown;
@@ -98,7 +98,7 @@ function json(status: number, value: object): LocalAnswer {
   return { status, headers: { ...NO_STORE, 'content-type': 'application/json' }, body: JSON.stringify(value) };
 }
 
-/** RFC 6749, 5.2 */
+/** An error response of OAuth (RFC 6749, 5.2). */
 function refused(status: number, message: string): LocalAnswer {
   return json(status, { error: 'invalid_request', error_description: message });
 }

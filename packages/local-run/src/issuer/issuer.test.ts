@@ -29,7 +29,7 @@ function ofPrograms(file?: string): TokenIssuer {
   return issuer;
 }
 
-test('gives tokens to whoever asks, in the name of the issuer of the programs', async (context) => {
+test('gives a token to every client that asks, in the name of the issuer of the programs', async (context) => {
   const { url, post, verify } = await start(context, ofPrograms());
   const discovered = await (await fetch(`${url}/.well-known/openid-configuration`)).json() as Record<string, unknown>;
   assert.deepEqual([discovered.issuer, discovered.jwks_uri, discovered.token_endpoint], [ISSUER, `${url}/jwks.json`, `${url}/token`]);

@@ -8,7 +8,7 @@ export interface SigningKey {
   readonly key: CryptoKey;
 }
 
-/** As Amazon Cognito; an authorizer of API Gateway takes no other kind. */
+/** The algorithm of Amazon Cognito; an authorizer of API Gateway accepts no other. */
 export const ALGORITHM = 'RS256';
 /** Former keys, with which tokens are still checked. */
 const FORMER_KEYS = 4;

@@ -26,7 +26,7 @@ export interface TokenAudience {
 }
 
 export const DEFAULT_LIFETIME_SECONDS = 8 * 60 * 60;
-export const LONGEST_LIFETIME_SECONDS = 30 * 24 * 60 * 60;
+const LONGEST_LIFETIME_SECONDS = 30 * 24 * 60 * 60;
 const SUBJECT = /^[\x20-\x7e]{1,255}$/;
 
 /** Signs access tokens (RFC 9068) in the name of any issuer. */

@@ -69,7 +69,7 @@ function read(file: string): Record<string, readonly KeptVersion[]> {
   }
 }
 
-/** Of a run that kept only the current value of each secret. */
+/** The version for a secret of a run that kept only the current value of each. */
 function former(secretString: string): KeptVersion {
   return { id: randomUUID(), secretString, createdAt: Date.now(), stages: [CURRENT] };
 }
