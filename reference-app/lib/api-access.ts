@@ -3,7 +3,7 @@ import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
 import { ApiAuthorizer, ServiceExposure } from 'cdk-order-pipeline';
 import { EXAMPLE_ISSUER, type ApiLimits, type Settings } from './settings.ts';
 
-/** Who may call the APIs, how, and how often. */
+/** The settings of access to the APIs: the accepted callers, the way to the APIs, and the limits of requests. */
 export interface ApiAccess {
   readonly authorizer: ApiAuthorizer;
   readonly exposure: ServiceExposure;

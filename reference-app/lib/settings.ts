@@ -42,7 +42,7 @@ export interface ConsumerSettings {
   readonly processingSeconds: number;
 }
 
-/** Of one process of an API; 0 is no limit. Without a number, the services have one of their own. */
+/** The limits of one process of an API; 0 is no limit. Without a number, the services have one of their own. */
 export interface ApiLimits {
   /** Requests per second of one subject that is no operator. */
   readonly subjectRequestsPerSecond?: number;
@@ -58,7 +58,7 @@ export const EXAMPLE_ISSUER = 'https://login.example.com/';
 export interface Settings {
   readonly eventSource: string;
   readonly namespace: string;
-  /** Who makes the tokens of callers: the `iss` of its tokens to the letter, whose discovery document names its keys. */
+  /** The issuer of the tokens of callers: their `iss` to the letter. Its discovery document names its keys. */
   readonly issuer: string;
   /** The accepted `aud` of the tokens. */
   readonly audience: readonly string[];

@@ -82,7 +82,10 @@ describe('npm start', { timeout: 300_000 }, () => {
     assert.equal(summary.ok, true);
     assert.equal(summary.orders.accepted, 60);
     assert.deepEqual(summary.invariants.map(({ id, ok }) => [id, ok]), ['I1', 'I3', 'I4', 'I5', 'I6', 'I7', 'I8', 'I9', 'I10', 'I11'].map((id) => [id, true]));
-    for (const words of ['synthesize the reference app', 'Start PostgreSQL', 'Start the workloads', 'confirmed', '✓ I11', 'The APIs are open (--open)', 'Stop the workloads', 'Stop PostgreSQL']) {
+    for (const words of [
+      'synthesize the reference app', 'Start PostgreSQL', 'Start the workloads', 'confirmed', '✓ I11', 'The APIs are open (--open)',
+      'Stop the workloads', 'Stop PostgreSQL',
+    ]) {
       assert.ok(run.err().includes(words), `${words} in\n${run.err()}`);
     }
     // eslint-disable-next-line no-control-regex

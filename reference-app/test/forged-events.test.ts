@@ -234,7 +234,8 @@ async function attack(name: string, protection: Protection, cause: string) {
   try {
     const confirmed = await pipeline.order(2);
     await eventually(() => pipeline.status(confirmed), (status) => status === 'CONFIRMED');
-    await eventually(async () => (await pipeline.db.admin.query('SELECT FROM inventory.ledger WHERE document_id = $1 AND type = \'COMMIT\'', [confirmed])).rowCount, (count) => count === 1);
+    const commits = 'SELECT FROM inventory.ledger WHERE document_id = $1 AND type = \'COMMIT\'';
+    await eventually(async () => (await pipeline.db.admin.query(commits, [confirmed])).rowCount, (count) => count === 1);
     await pipeline.atRest();
     // The order for 10,000 pieces waits: nothing is published.
     await pipeline.pause();

@@ -38,7 +38,9 @@ export const signaturesRow: Row = {
       const figures = [verifying, asking].map(({ name }) => {
         const [before, after] = [processorPerOrder(slices, believing.name), processorPerOrder(slices, name)];
         const more = before && after
-          ? `; ${number(after.all)} µs of processor time for an order, ${number(before.all)} without (PostgreSQL ${number(after.all - after.node)} and ${number(before.all - before.node)})` : '';
+          ? `; ${number(after.all)} µs of processor time for an order, ${number(before.all)} without `
+            + `(PostgreSQL ${number(after.all - after.node)} and ${number(before.all - before.node)})`
+          : '';
         return { name, measured: `${times(summarize(ratios(slices, name, believing.name)))} of the throughput without${more}` };
       });
       return { figures, raw: {}, slices };

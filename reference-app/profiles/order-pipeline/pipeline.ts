@@ -24,7 +24,7 @@ export interface Pipeline {
   readonly run: LocalRun;
   readonly writeUrl: string;
   readonly readUrl: string;
-  /** Of an operator, for 30 days. Undefined when the APIs are open. */
+  /** A token of an operator, for 30 days. Undefined when the APIs are open. */
   readonly token: string | undefined;
   /** Connections to the writer, as its superuser. */
   readonly database: pg.Pool;

@@ -19,7 +19,7 @@ const WRONG: Readonly<Record<Unfounded, string>> = {
 /** The facts that a decision rests on. */
 export interface Known {
   readonly handled: ReadonlySet<string>;
-  /** What the orders do not say: events by their ids. */
+  /** Events that the orders do not support, by their ids, each with the reason. */
   readonly unfounded: ReadonlyMap<string, Unfounded>;
   readonly entries: readonly Entry[];
   /** Locations of a SKU are used up in the order in which they stand here. */

@@ -256,7 +256,8 @@ test('what the order has not said is refused and changes nothing: no order, othe
   const right = validated(orderId, [{ sku: 'A', requested: 2 }, { sku: 'B', requested: 1 }]);
   const confirmation = confirmed(orderId);
   await tellOrders(db.admin, [right, confirmation]);
-  const hears = async (...events: EventEnvelope<Caused>[]) => (await handleOnce(inventoryHandler, events, db.command)).map(({ result, reason }) => `${result} ${reason ?? ''}`.trim());
+  const hears = async (...events: EventEnvelope<Caused>[]) => (
+    (await handleOnce(inventoryHandler, events, db.command)).map(({ result, reason }) => `${result} ${reason ?? ''}`.trim()));
   const absent = 'refused there is no such order, or not in this version';
   const other = 'refused the order asked for other items';
   const at = new Date().toISOString();
@@ -268,14 +269,16 @@ test('what the order has not said is refused and changes nothing: no order, othe
     cause: { id: newId() },
     data: { orderId, customerId: 'c', version: 3, old: items, new: items, changed: [{ sku: 'A', from: 2, to: 3 }], requestedAt: at },
   });
-  assert.deepEqual(await hears(validated(newId(), [{ sku: 'A', requested: 2 }]), cancelled(orderId, 3), { ...confirmed(orderId), sequence: '9007199254740993000' }), [absent, absent, absent]);
+  const late = { ...confirmed(orderId), sequence: '9007199254740993000' };
+  assert.deepEqual(await hears(validated(newId(), [{ sku: 'A', requested: 2 }]), cancelled(orderId, 3), late), [absent, absent, absent]);
   assert.deepEqual(await hears(
     validated(orderId, [{ sku: 'A', requested: 3 }, { sku: 'B', requested: 1 }]), validated(orderId, [{ sku: 'A', requested: 2 }]),
     { ...right, id: newId(), sequence: '2' },
   ), [other, other, 'refused the order came to this version by another event']);
   assert.deepEqual([await db.admin.query('SELECT FROM messaging.outbox'), await db.admin.query('SELECT FROM messaging.inbox')].map(({ rowCount }) => rowCount), [0, 0]);
   // In a batch with the right ones; lines in any order and in parts are the same items.
-  const parts = { ...right, data: { ...right.data, lines: [{ sku: 'B', requested: 1, available: 0 }, { sku: 'A', requested: 1, available: 0 }, { sku: 'A', requested: 1, available: 0 }] } };
+  const lines = ['B', 'A', 'A'].map((sku) => ({ sku, requested: 1, available: 0 }));
+  const parts = { ...right, data: { ...right.data, lines } };
   assert.deepEqual(await hears(confirmed(orderId), parts, confirmation), ['refused the order came to this version by another event', 'ok', 'ok']);
   await db.admin.query('UPDATE orders.orders SET status = \'CONFIRMED\', version = 2 WHERE order_id = $1', [orderId]);
   await db.admin.query('UPDATE orders.orders SET status = \'UPDATE_PENDING\', version = 3, requested = \'[{"sku": "A", "quantity": 3}]\' WHERE order_id = $1', [orderId]);

@@ -92,7 +92,7 @@ const STATUS: Readonly<Record<Caused, string>> = {
   'order.expired': 'EXPIRED',
 };
 
-/** What the orders must say for these events to count, as the values of orders.unfounded. */
+/** The facts that must be in the orders for these events to count, as the values of orders.unfounded. */
 function foundations(events: Events): [string, string, string, string, string] {
   return [
     orderIds(events),

@@ -76,7 +76,7 @@ export class Groups {
   }
 }
 
-/** As in psql; a cast has two colons. */
+/** A placeholder has one colon before it, as in psql; a cast has two. */
 const PLACEHOLDER = /(?<!:):(?:"(?<workload>[^"]+)"|(?<list>command|query|consumers|publishers)\b)/g;
 
 function withoutComments(sql: string): string {

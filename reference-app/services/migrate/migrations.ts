@@ -47,7 +47,7 @@ export interface Work {
   readonly watch?: Pick<ClientBase, 'query'> | undefined;
 }
 
-/** Whose privileges are brought to `grants.sql`. */
+/** The roles whose privileges are brought to `grants.sql`. */
 export interface Roles {
   readonly groups: Groups;
   /** The logins, which have no privilege but those of their groups. */

@@ -184,7 +184,9 @@ test('a consumer sees and writes its own rows only, in partitions that were made
   for (const { name, on } of restricted) assert.ok(on, `${name} has rows of consumers and no row security`);
   await run(admin, { logins: workloads.map(({ name }) => login(name)) });
   const last = (await admin.query<{ name: string; lower: Date }>(
-    'DELETE FROM messaging.partition WHERE (parent, upper) = (SELECT parent, max(upper) FROM messaging.partition WHERE parent = \'inbox\' GROUP BY 1) RETURNING name, lower')).rows[0]!;
+    `DELETE FROM messaging.partition
+     WHERE (parent, upper) = (SELECT parent, max(upper) FROM messaging.partition WHERE parent = 'inbox' GROUP BY 1)
+     RETURNING name, lower`)).rows[0]!;
   await admin.query(`DROP TABLE messaging."${last.name}"`);
   await as('outbox-relay').query('SELECT messaging.maintain(NULL, NULL, interval \'1 day\')');
 
@@ -281,7 +283,9 @@ test('the logins of a version without groups go on, whether they are in the list
   const pool = await emptyDatabase('former_rights');
   await createSchemas(pool, ['messaging', 'fan_out']);
   // As that version gave them.
-  for (const role of ['former_command', 'former_query', 'former_person']) await pool.query(`CREATE ROLE ${role} LOGIN PASSWORD 'p'; GRANT USAGE ON SCHEMA messaging, fan_out TO ${role}`);
+  for (const role of ['former_command', 'former_query', 'former_person']) {
+    await pool.query(`CREATE ROLE ${role} LOGIN PASSWORD 'p'; GRANT USAGE ON SCHEMA messaging, fan_out TO ${role}`);
+  }
   await pool.query(`REVOKE ALL ON ALL FUNCTIONS IN SCHEMA messaging, fan_out FROM PUBLIC;
     GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA messaging TO former_command; GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA messaging, fan_out TO former_command;
     GRANT SELECT ON messaging.parked TO former_query, former_person; GRANT EXECUTE ON FUNCTION messaging.dead_letters TO former_query`);

@@ -21,7 +21,7 @@ export interface Entry {
 /** Limits of one PutEvents call. */
 export const MAX_ENTRIES = 10;
 const LIMIT = 256 * 1024;
-/** Of the entries before they are signed. */
+/** The most bytes of the entries of a call before they are signed. */
 export const MAX_BYTES = LIMIT - MAX_ENTRIES * SIGNATURE_BYTES;
 
 /** The size as EventBridge counts it: 14 bytes for the time, and the UTF-8 bytes of source, detail type and detail. */

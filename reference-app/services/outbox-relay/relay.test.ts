@@ -194,7 +194,7 @@ for (const [form, bundles] of FORMS) {
 }
 
 for (const [form, bundles] of FORMS) {
-  test(`signed ${form}: a consumer believes each, whatever failed on its way and whoever wrote it, before and after a rotation`, async () => {
+  test(`signed ${form}: a consumer believes each, whatever failed on its way and whichever program wrote it, before and after a rotation`, async () => {
     const keyOf = (version: string) => ({ id: keyIdOf(version), secret: createSecretKey(Buffer.from(`the generated string of version ${version}`)) });
     const [before, now] = [keyOf('version-1'), keyOf('another-1')];
     let current = before;

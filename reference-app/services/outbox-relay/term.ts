@@ -19,7 +19,7 @@ const MAX_WINDOW_BYTES = 32 * 2 ** 20;
 const ENOUGH_EVENTS = 25;
 /** The cursor is written down so often, and when there is nothing to do: what a killed relay has not written is published again. */
 const WRITE_DOWN_MS = 200;
-/** With bundles, the outbox is read again after so long while events come. */
+/** The pause before the outbox is read again, with bundles and while events come. */
 const LOOK_MS = 8;
 /** An outbox in which nothing came for so long is looked at less and less often. */
 const QUIET_MS = 100;
@@ -137,7 +137,7 @@ export class Term {
     return rows < this.#options.pageSize ? this.#rest() : 0;
   }
 
-  /** With bundles, a look for events that gather anyway would cost more than the time that it saves. */
+  /** The pause before the next look. With bundles, a look for events that gather anyway would cost more than the time that it saves. */
   #restAfter(rows: number): number {
     const { bundleBytes, idleMs } = this.#options;
     if (rows > 0) this.#rowsAt = performance.now();

@@ -64,9 +64,9 @@ export class Window {
   readonly #source: string;
   readonly #bundleBytes: number;
   readonly #gathering: readonly Gathering[];
-  /** By milliseconds. */
+  /** The groups by their milliseconds. */
   readonly #groups = new Map<number, Group>();
-  /** By detail type and head, of which there are few. */
+  /** The group of a detail type and head, of which there are few. */
   readonly #groupOf = new Map<string, Group | undefined>();
   /** In cursor order; the settled ones at its front are behind the cursor. */
   #positions: Position[] = [];
@@ -114,7 +114,7 @@ export class Window {
       const line = this.#lines.get(rest.aggregateId);
       if (line) {
         line.push(item);
-        // Whoever waits for it must not wait for the gathering before it.
+        // A client that waits for it must not wait for the gathering before it.
         if (line[0]!.group?.items.has(line[0]!)) this.#queue(line);
       } else {
         this.#lines.set(rest.aggregateId, [item]);

@@ -93,7 +93,7 @@ const lingerMs = (byDefault: number) => Type.Integer({
 /** Consumers for which no order waits: fewer and larger batches. */
 export const patientConsumerConfig = { CONSUMER_LINGER_MS: lingerMs(250) };
 
-/** Who publishes events signs them, and who consumes them verifies that. */
+/** The settings of signatures: a publisher signs its events, and a consumer verifies them. */
 export const signingConfig = {
   EVENT_SIGNING_SECRET_ARN: Type.Optional(Type.String({
     description: 'the ARN of the secret that signs events, a text of at least 32 characters, or nothing if events are not signed',

@@ -12,7 +12,7 @@ const CURRENT = 'AWSCURRENT';
 const RENEW_MS = 300_000;
 /** The secret is read at most once in this time, whatever messages come. */
 const PAUSE_MS = 5_000;
-/** Of HMAC-SHA-256: a shorter key is a weaker one (RFC 2104, 3). */
+/** The length of a key of HMAC-SHA-256: a shorter key is a weaker one (RFC 2104, 3). */
 const MIN_BYTES = 32;
 
 export interface EventKeysOptions {
@@ -39,7 +39,7 @@ export class EventKeys {
   readonly #secrets: SecretsManagerClient;
   readonly #log: Logger;
   readonly #loop: Loop;
-  /** By version; a version never changes. */
+  /** The keys by version; a version never changes. */
   #versions = new Map<string, SigningKey>();
   #known: Known | undefined;
   #readAt = -Infinity;
@@ -121,7 +121,10 @@ export class EventKeys {
         if (stages.includes(CURRENT)) current = key;
       }
       if (!current) throw new Error(`The signing secret ${this.#secretArn} has no version AWSCURRENT.`);
-      if (current.id !== this.#known?.current.id) this.#log.info({ keyId: current.id, accepted: [...versions.values()].map(({ id }) => id) }, 'the signing key of the events is known');
+      if (current.id !== this.#known?.current.id) {
+        const accepted = [...versions.values()].map(({ id }) => id);
+        this.#log.info({ keyId: current.id, accepted }, 'the signing key of the events is known');
+      }
       this.#versions = versions;
       const byId = Map.groupBy(versions.values(), ({ id }) => id);
       this.#known = { current, accepted: new Map([...byId].map(([id, keys]) => [id, keys.map(({ secret }) => secret)])) };

@@ -173,7 +173,8 @@ test('thousands of requests while the database is locked: the pod keeps its memo
   const count = (of: (answer: Answer) => number) => [last, ...answers].reduce((sum, answer) => sum + of(answer), 1);
   const accepted = count(({ status, body }) => (status === 202 ? 1 : body.accepted ?? 0));
   const slowest = (all: readonly { readonly ms: number }[]) => Math.max(...all.map(({ ms }) => ms));
-  t.diagnostic(`${Math.round(rss / MIB)} MiB at most; ${accepted} orders accepted; slowest answer ${Math.round(slowest(answers))} ms, to half-sent ${Math.round(slowest(slow))} ms`);
+  t.diagnostic(`${Math.round(rss / MIB)} MiB at most; ${accepted} orders accepted; `
+    + `slowest answer ${Math.round(slowest(answers))} ms, to half-sent ${Math.round(slowest(slow))} ms`);
 
   assert.ok(rss < SHARE_OF_POD * POD, `${Math.round(rss / MIB)} MiB`);
   assert.deepEqual(answers.filter(({ status, retryAfter }) => ![200, 202].includes(status) && !(status === 503 && retryAfter === '1')), []);

@@ -87,7 +87,8 @@ test('an answer that the ledger does not have, or has otherwise, is refused', as
   await tellLedger(db.admin, [rejected]);
   const said = [updated(orderId, 'RESERVED'), { ...rejected, data: { ...rejected.data, outcome: 'RESERVED' as const } }, { ...rejected, sequence: '2' }];
   for (const event of said) {
-    assert.deepEqual((await handleOnce(orderStatusHandler, [event], db.command)).map(({ result, reason }) => [result, reason]), [['refused', 'the ledger has no such answer to the order']]);
+    const outcomes = await handleOnce(orderStatusHandler, [event], db.command);
+    assert.deepEqual(outcomes.map(({ result, reason }) => [result, reason]), [['refused', 'the ledger has no such answer to the order']]);
   }
   assert.deepEqual((await history(orderId)).row, { status: 'PENDING', version: 1, reason: null, shortages: null });
   assert.equal((await handleOnce(orderStatusHandler, [rejected], db.command))[0]?.result, 'ok');

@@ -10,9 +10,9 @@ export interface SigningKey {
 /** The keys that count, by their ids. Two may share one, since versions can be named by hand. */
 export type SigningKeys = ReadonlyMap<string, readonly KeyObject[]>;
 
-/** Why a message is not believed: its signature is missing, has another form, is by a key that nobody knows, or of another text. */
+/** The reason not to believe a message: its signature is missing, has another form, is by an unknown key, or of another text. */
 export type SignatureProblem = 'unsigned' | 'malformed-signature' | 'unknown-key' | 'wrong-signature';
-/** And of an event alone: what it rests on is not so. */
+/** The reason not to believe a message or an event. `unfounded` is of an event alone: the facts that it rests on do not hold. */
 export type RefusalCause = SignatureProblem | 'unfounded';
 
 /** The error of what is not believed. Trying again won't help. */
@@ -32,7 +32,7 @@ const SIGNATURE = /^([\w-]{8})\.([\w-]{43})$/;
 /** The bytes that a signature adds to a message. */
 export const SIGNATURE_BYTES = FIELD.length + KEY_ID + '.'.length + 43 + '"'.length;
 
-/** Of a version of the secret. */
+/** The id of the key in a version of the secret. */
 export function keyIdOf(version: string): string {
   return version.slice(0, KEY_ID).replace(/[^\w-]/g, '_').padEnd(KEY_ID, '_');
 }
@@ -71,7 +71,7 @@ export function readVerified(body: string, keys: SigningKeys): { received: Recor
 const EVENTS = '"events":[';
 const DETAIL = '"detail":{';
 
-/** Why the message, an event or a bundle, is not believed; undefined if it is. Its text is that of `JSON.stringify`. */
+/** The reason not to believe the message, an event or a bundle; undefined if it is believed. Its text is that of `JSON.stringify`. */
 export function refusalOf(received: Record<string, unknown>, keys: SigningKeys): EventRefusedError | undefined {
   const { signature, ...event } = received;
   if (signature === undefined) return new EventRefusedError('unsigned', 'the message has no signature');

@@ -29,7 +29,7 @@ declare module 'fastify' {
     traceparent: string;
     /** Shown in the log line of the request. */
     orderId: string | undefined;
-    /** Who sent the request, on every route that needs a scope. */
+    /** The sender of the request, on every route that needs a scope. */
     caller: Caller;
   }
 }

@@ -34,7 +34,7 @@ const TIMES = {
 };
 
 const MAX_ANSWER_BYTES = 256 * 1024;
-/** No shared secrets, with which whoever can check a token can make one. */
+/** The accepted types of keys. Shared secrets are not among them: a program that can check a token with one can also make one. */
 const KEY_TYPES: readonly unknown[] = ['RSA', 'EC', 'OKP'];
 
 /** Keeps the public keys of an issuer. When the issuer is away, the known keys go on. */
@@ -150,7 +150,7 @@ export class IssuerKeys {
 
 const LOOPBACK = ['127.0.0.1', 'localhost', '[::1]'];
 
-/** Keys may come over TLS only, or from this machine: whoever can change them on the way can make tokens. */
+/** Keys may come over TLS only, or from this machine: an attacker who can change them on the way can make tokens. */
 export function isSafeUrl(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const { protocol, hostname } = new URL(text);

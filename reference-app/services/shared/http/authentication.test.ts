@@ -381,7 +381,7 @@ describe('keys of the issuer', () => {
     assert.equal((await ask(app, `Bearer ${await token()}`)).status, 200, 'the former key counts as long as the issuer gives it');
   });
 
-  it('unknown names make the issuer be asked once in a cool-down, whoever sends them', async (t) => {
+  it('unknown names make the issuer be asked once in a cool-down, from any number of senders', async (t) => {
     const { app, authentication, issuer } = await start(t);
     await eventually(() => authentication.ready() === true);
     const before = issuer.asked();

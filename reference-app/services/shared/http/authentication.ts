@@ -26,7 +26,7 @@ export interface TokenOptions {
   readonly times?: IssuerKeysOptions['times'];
 }
 
-/** What the token of a request was found to be. */
+/** A token that was verified, and the result. */
 interface Verified {
   readonly token: string;
   readonly caller: Caller;
@@ -42,9 +42,9 @@ interface Known {
 }
 
 /** Those of which the issuer alone has the private key. `none` and HMAC are not among them. */
-export const ALGORITHMS = ['RS256', 'PS256', 'ES256', 'EdDSA'];
+const ALGORITHMS = ['RS256', 'PS256', 'ES256', 'EdDSA'];
 const MAX_TOKEN_BYTES = 8 * 1024;
-/** For clocks that differ. */
+/** The tolerated difference of clocks. */
 const TOLERANCE_SECONDS = 5;
 /** The characters of all remembered tokens together. */
 const REMEMBERED_CHARACTERS = 4 * 1024 * 1024;
@@ -54,7 +54,7 @@ const TAIL = 32;
 const TOKEN_TYPES: readonly unknown[] = [undefined, 'jwt', 'at+jwt', 'application/jwt', 'application/at+jwt'];
 const ROUTE_SCOPES: readonly RouteScope[] = ['orders.read', 'orders.write'];
 const OPERATOR = 'orders.operate';
-/** As OpenID Connect has it; it is part of keys in the database. */
+/** The form of a `sub` in OpenID Connect; it is part of keys in the database. */
 const SUBJECT = /^[\x20-\x7e]{1,255}$/;
 const CUSTOMER = new RegExp(textPattern(64), 'u');
 const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
@@ -173,7 +173,7 @@ export class TokenAuthentication implements Authentication {
   }
 }
 
-/** Why a request is not let in; a word for the metric, and a sentence for the sender. */
+/** The reason not to let a request in: a word for the metric, and a sentence for the sender. */
 class Refusal extends Problem {
   readonly reason: string;
 

@@ -1,14 +1,14 @@
 import type { ReadyCheck } from './health.ts';
 
-/** Who sent a request, and whose orders it may be about. */
+/** The sender of a request, and the customer whose orders it may be about. */
 export interface Caller {
-  /** Who it is, by the token; empty without authorization. */
+  /** The `sub` of the token; empty without authorization. */
   readonly subject: string;
   /** Undefined: orders of all customers (an operator, or an API without authorization). */
   readonly customerId: string | undefined;
 }
 
-/** What a route may need. Operators (`orders.operate`) have both, for all customers. */
+/** A scope that a route may need. Operators (`orders.operate`) have both, for all customers. */
 export type RouteScope = 'orders.read' | 'orders.write';
 
 /** Finds out who sends a request. */

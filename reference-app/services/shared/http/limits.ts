@@ -35,9 +35,9 @@ export function ratesOf(config: Static<typeof Config>): RequestRates {
 export type RateLimit = (request: FastifyRequest) => Promise<void>;
 
 export interface RateLimits {
-  /** For the time before the sender is known. */
+  /** The limit per address, before the sender is known. */
   readonly ofAddress: RateLimit;
-  /** For the time after. Operators, and everybody without authorization, are free. */
+  /** The limit per subject, once the sender is known. Operators, and everybody without authorization, are free. */
   readonly ofSubject: RateLimit;
 }
 

@@ -4,7 +4,7 @@ export class Recent<V> {
   readonly #weightOf: (value: V) => number;
   #young = new Map<string, V>();
   #old = new Map<string, V>();
-  /** Of the young ones. */
+  /** The weight of the young ones. */
   #weight = 0;
 
   /** @param weightOf the share of an entry in the capacity, at most half of it */

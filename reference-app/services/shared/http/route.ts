@@ -30,7 +30,7 @@ export interface Route {
   readonly path: string;
   readonly summary: string;
   readonly description?: string;
-  /** What a token must allow; the handler finds its owner in `request.caller`. */
+  /** The scope that a token needs; the handler finds the owner of the token in `request.caller`. */
   readonly scope: RouteScope;
   readonly params?: TObject;
   readonly query?: TObject;

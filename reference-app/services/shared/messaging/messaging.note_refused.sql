@@ -1,5 +1,5 @@
--- Notes messages that a consumer refused, for as long as a dead-letter queue holds them, and not more than 10,000 of a consumer: whoever can put
--- messages into its queue must not be able to fill the disk.
+-- Notes messages that a consumer refused, for as long as a dead-letter queue holds them, and not more than 10,000 of a consumer: a sender
+-- of messages to its queue must not be able to fill the disk.
 CREATE OR REPLACE FUNCTION messaging.note_refused(p_consumer text, p_message_ids text[], p_causes text[], p_errors text[], p_claims text[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 BEGIN

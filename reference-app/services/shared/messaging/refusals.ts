@@ -16,7 +16,7 @@ export interface Refusal {
 }
 
 /**
- * Notes what a consumer did not believe, apart from the dead letters: whoever wrote the message chose its ids, and a dead letter ends an
+ * Notes what a consumer did not believe, apart from the dead letters: the author of the message chose its ids, and a dead letter ends an
  * order and holds back the events after it.
  */
 export async function noteRefusals(consumer: string, refusals: readonly Refusal[], pool: Pool): Promise<void> {
@@ -26,7 +26,7 @@ export async function noteRefusals(consumer: string, refusals: readonly Refusal[
 
 const MOST = 64;
 
-/** What a message that is not believed says of itself: printable ASCII, however it is written. */
+/** The claims of a message that is not believed, as printable ASCII, however it is written. */
 export function claimsOf(body: string | undefined): string {
   let claims: Record<string, unknown> = {};
   try {
