@@ -8,7 +8,6 @@ import { formatCursor, ORDER_STATUSES } from './api-read-service/list-request.ts
 import { routes as readRoutes } from './api-read-service/routes.ts';
 import { createWriteApi } from './api-write-service/api.ts';
 import { routes as writeRoutes } from './api-write-service/routes.ts';
-import { newId } from '../shared/events/index.ts';
 import type { Authentication, Caller } from '../shared/http/caller.ts';
 import { formatConsistencyToken } from '../shared/http/consistency-token.ts';
 import { silentLogger, startTestServer, type TestDatabase, type TestServer } from '../shared/testing.ts';
@@ -202,11 +201,13 @@ describe('orders of other customers', () => {
   });
 
   it('are in no page of a list, whatever is asked for', async () => {
+    interface Page { readonly orders: readonly { readonly customerId: string }[]; readonly next: string | null }
     const all = async (caller: Caller, query: Record<string, string>) => {
       const ids: string[] = [];
       for (let cursor: string | null = ''; cursor !== null;) {
-        const search = new URLSearchParams({ ...query, limit: '2', ...(cursor === '' ? {} : { cursor }) });
-        const page = (await send('listOrders', { method: 'GET', url: `/orders?${search}` }, caller)).json<{ orders: { customerId: string }[]; next: string | null }>();
+        const search: URLSearchParams = new URLSearchParams({ ...query, limit: '2', ...(cursor === '' ? {} : { cursor }) });
+        const answer = await send('listOrders', { method: 'GET', url: `/orders?${search}` }, caller);
+        const page: Page = answer.json<Page>();
         ids.push(...page.orders.map(({ customerId }) => customerId));
         cursor = page.next;
       }
