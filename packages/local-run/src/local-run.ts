@@ -114,8 +114,8 @@ export interface LocalWorkload {
   /** The variables of its containers in the template. */
   readonly environment: Readonly<Record<string, string>>;
   /**
-   * The addresses of its processes where they answer their probes, and usually show their metrics, without the Service before them. Restarted
-   * processes get others.
+   * The addresses of its processes where they answer their probes, and usually show their metrics, without the Service before them.
+   * Restarted processes get others.
    */
   processUrls(): string[];
   pids(): number[];

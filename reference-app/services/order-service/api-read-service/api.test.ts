@@ -41,7 +41,7 @@ describe('api-read-service', () => {
   let watch: Watch;
   let writeUrl: string;
   let url: string;
-  const registry = new Registry();
+  const readRegistry = new Registry();
 
   before(async () => {
     server = await startTestServer({ replica: true });
@@ -54,7 +54,7 @@ describe('api-read-service', () => {
     await eventually(() => reader.query('SELECT FROM inventory.stock_level').then((r) => r.rowCount, () => 0), (n) => n === 2);
     writeApp = createWriteApi({ authentication, pool: db.command, logger: silentLogger(), registry: new Registry() });
     writeUrl = await writeApp.listen({ host: '127.0.0.1', port: 0 });
-    readApp = createReadApi({ authentication, reader, writer: db.query, logger: silentLogger(), registry });
+    readApp = createReadApi({ authentication, reader, writer: db.query, logger: silentLogger(), registry: readRegistry });
     watch = watchAnswers(readApp, (await documents()).openapi);
     url = await readApp.listen({ host: '127.0.0.1', port: 0 });
   });
@@ -85,7 +85,7 @@ describe('api-read-service', () => {
   const get = (path: string, headers: Record<string, string> = {}) => fetch(`${url}${path}`, { headers });
   const onReplica = (orderId: string) => eventually(
     async () => (await reader.query('SELECT FROM orders.orders WHERE order_id = $1', [orderId])).rowCount, (n) => n === 1);
-  const metric = async (line: RegExp) => Number(line.exec(await registry.metrics())?.[1]);
+  const metric = async (line: RegExp) => Number(line.exec(await readRegistry.metrics())?.[1]);
 
   /** Replay stands still while the work runs; the replica answers, only with what it had before. */
   async function whilePaused(work: () => Promise<void>): Promise<void> {

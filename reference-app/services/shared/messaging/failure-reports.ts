@@ -19,7 +19,7 @@ export class FailureReports {
     this.#log = log;
   }
 
-  /** Logs and counts a failed event. `last`: it goes to the dead-letter queue. `repeats`: there is none, and the event comes again and again. */
+  /** Logs and counts a failed event. `last`: it goes to the dead-letter queue. `repeats`: there is none, and it comes again and again. */
   report({ message, receiveCount }: Held, { event, error }: FailedEvent, { last, repeats }: { last: boolean; repeats: boolean }): void {
     const refused = error instanceof EventRefusedError;
     eventsConsumed.inc({ type: event?.type ?? 'invalid', consumer: this.#consumer, result: last ? 'dead' : 'retry' });
