@@ -134,11 +134,23 @@ export function createApp({ logger, registry, ready, authentication, rates = NO_
     if (request.is404) throw nothingHere(request, routes);
   });
   limitBytesInFlight(app, registry, budget.bytesInFlight);
-  app.addHook('onRequest', async (request) => {
+  // Without a promise for a token that is known already, as nearly all are.
+  app.addHook('onRequest', (request, _reply, done) => {
     const scope = request.routeOptions.config.route?.scope;
-    if (scope === undefined) return;
-    request.caller = await authentication.authenticate(request.headers.authorization, scope);
-    await limit.ofSubject(request);
+    if (scope === undefined) return done();
+    const admit = (caller: Caller) => {
+      request.caller = caller;
+      return limit.ofSubject(request);
+    };
+    let waiting: Promise<void> | undefined;
+    try {
+      const caller = authentication.authenticate(request.headers.authorization, scope);
+      waiting = caller instanceof Promise ? caller.then(admit) : admit(caller);
+    } catch (error) {
+      return done(error as Error);
+    }
+    if (waiting) waiting.then(() => done(), done);
+    else done();
   });
 
   // When the answer is sent, not when the request came: the server waits for connections that stay open.

@@ -31,8 +31,8 @@ export function ratesOf(config: Static<typeof Config>): RequestRates {
   return { perAddress: config.API_ADDRESS_REQUESTS_PER_SECOND, perSubject: config.API_SUBJECT_REQUESTS_PER_SECOND };
 }
 
-/** Throws a `Problem` "too-many-requests" beyond the limit. */
-export type RateLimit = (request: FastifyRequest) => Promise<void>;
+/** Throws a `Problem` "too-many-requests" beyond the limit. Undefined for a request that is not counted. */
+export type RateLimit = (request: FastifyRequest) => Promise<void> | undefined;
 
 export interface RateLimits {
   /** The limit per address, before the sender is known. */
@@ -57,13 +57,16 @@ export function limitRates(app: FastifyInstance, registry: Registry, { perAddres
   });
   void app.register(rateLimit, { global: false, timeWindow: WINDOW_MS });
 
-  function limit(max: number, name: 'address' | 'subject', options: CreateRateLimitOptions): RateLimit {
-    if (max === 0) return async () => {};
+  // Who is free is asked here: the counting of a request costs more than the check of its token.
+  function limit(
+    max: number, name: 'address' | 'subject', isFree: (request: FastifyRequest) => boolean, options: CreateRateLimitOptions = {},
+  ): RateLimit {
+    if (max === 0) return () => undefined;
     let check: ReturnType<FastifyInstance['createRateLimit']>;
     app.after(() => {
       check = app.createRateLimit({ ...options, max, timeWindow: WINDOW_MS });
     });
-    return async (request) => {
+    const count = async (request: FastifyRequest): Promise<void> => {
       const result = await check(request);
       if (result.isAllowed || !result.isExceeded) return;
       refused.inc({ limit: name });
@@ -71,12 +74,12 @@ export function limitRates(app: FastifyInstance, registry: Registry, { perAddres
         headers: { 'retry-after': String(Math.max(1, result.ttlInSeconds)) },
       });
     };
+    return (request) => (isFree(request) ? undefined : count(request));
   }
 
   return {
-    ofAddress: limit(perAddress, 'address', { allowList: ({ ip }) => LOOPBACK.test(ip) }),
-    ofSubject: limit(perSubject, 'subject', {
-      allowList: ({ caller }) => caller.customerId === undefined,
+    ofAddress: limit(perAddress, 'address', ({ ip }) => LOOPBACK.test(ip)),
+    ofSubject: limit(perSubject, 'subject', ({ caller }) => caller.customerId === undefined, {
       keyGenerator: ({ caller: { subject } }) => (subject.length <= MAX_KEY ? subject : createHash('sha256').update(subject).digest('base64')),
     }),
   };
