@@ -183,6 +183,15 @@ describe('the stack', () => {
     for (const id of programs) assert.equal(resources[id]!.DependsOn!.includes(migration!), id !== migration, id);
   });
 
+  test('lets orders and events gather for as long as the measurements say', () => {
+    const variables = ofKind('Deployment').flatMap(({ spec }) => spec.template.spec.containers[0].env as { name: string; value: string }[]);
+    const gathering = variables.filter(({ name }) => /^(INTAKE_GATHER|RELAY_)/.test(name)).map(({ name, value }) => [name, value] as const);
+    assert.deepEqual(new Map(gathering), new Map([
+      ['INTAKE_GATHER_MS', '33'], ['RELAY_BUNDLE_KB', '60'], ['RELAY_BUNDLE_LINGER_MS', '8'],
+      ['RELAY_GATHER_MS', 'OrderCreated=70,OrderConfirmed=250,OrderRejected=250,InventoryUpdated:DEDUCTED=250'],
+    ]));
+  });
+
   test('gives every program both endpoints of the database with their ports, and a login of its own that no other can read', () => {
     for (const { metadata: { name }, spec } of ofKind('Deployment')) {
       const variables: { name: string; value: string }[] = spec.template.spec.containers[0].env;

@@ -37,10 +37,19 @@ export class OrderPipelineStack extends cdk.Stack {
       authorizer,
       migration: migration.job(['node', 'migrate.js'], { serviceName: 'migration', environment: { SEED_FILE: 'data/catalog.json' } }),
       commandApi: services.run(...program('api-write-service', {
-        exposure, scaling: Autoscaling.cpu(settings.commandApi), environment: { ...environment, INTAKE_GATHER_MS: '20' },
+        exposure, scaling: Autoscaling.cpu(settings.commandApi), environment: { ...environment, INTAKE_GATHER_MS: '33' },
       })),
       queryApi: services.run(...program('api-read-service', { exposure, scaling: Autoscaling.cpu(settings.queryApi), environment })),
-      outboxRelay: services.run(...program(RELAY, { scaling: Autoscaling.cpu(settings.outboxRelay), environment: { RELAY_BUNDLE_KB: '60' } })),
+      outboxRelay: services.run(...program(RELAY, {
+        scaling: Autoscaling.cpu(settings.outboxRelay),
+        environment: {
+          RELAY_BUNDLE_KB: '60',
+          // Orders gather before the first step of their way. What follows from them comes together, and goes on soon.
+          RELAY_BUNDLE_LINGER_MS: '8',
+          // No decision waits for the last three.
+          RELAY_GATHER_MS: 'OrderCreated=70,OrderConfirmed=250,OrderRejected=250,InventoryUpdated:DEDUCTED=250',
+        },
+      })),
     });
     for (const [serviceName, { events, replicas, maxReceiveCount, processingSeconds }] of Object.entries(settings.consumers)) {
       this.pipeline.addConsumer(constructId(serviceName), {
