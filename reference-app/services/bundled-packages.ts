@@ -31,12 +31,19 @@ const LICENSE_FILE = /^(licen[cs]e|copying|notice)([-.].*)?$/i;
 export async function bundledPackages({ inputs, outputs }: Metafile, root: string): Promise<BundledPackage[]> {
   const lock = JSON.parse(await readFile(join(root, '..', 'package-lock.json'), 'utf8')) as Lock;
   const used = new Set(Object.values(outputs).flatMap((output) => Object.keys(output.inputs)));
+  /** A file that only passes on what others export is not in the bundle: it leads to those. */
+  const usedImportsOf = (path: string, seen = new Set<string>()): string[] => (inputs[path]?.imports ?? []).flatMap(({ path: imported }) => {
+    if (used.has(imported)) return [imported];
+    if (seen.has(imported)) return [];
+    seen.add(imported);
+    return usedImportsOf(imported, seen);
+  });
   const imports = new Map<string, Set<string>>();
   for (const path of used) {
     const folder = folderOf(path);
     const needs = imports.get(folder) ?? new Set();
     imports.set(folder, needs);
-    for (const { path: imported } of inputs[path]?.imports ?? []) if (used.has(imported)) needs.add(folderOf(imported));
+    for (const imported of usedImportsOf(path)) needs.add(folderOf(imported));
     needs.delete(folder);
   }
   const direct = imports.get(OWN) ?? new Set();
