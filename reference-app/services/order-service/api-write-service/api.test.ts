@@ -15,7 +15,7 @@ import { fingerprint } from './order-request.ts';
 import { watchAnswers, type Watch } from '../../../scripts/contracts/answers.ts';
 import { documents } from '../../../scripts/contracts/documents.ts';
 import { parseEnvelope, newEvent, newId } from '../../shared/events/index.ts';
-import { withoutAuthorization as authentication } from '../../shared/http/caller.ts';
+import { withoutAuthorization as authentication, type Authentication } from '../../shared/http/caller.ts';
 import { parseConsistencyToken } from '../../shared/http/consistency-token.ts';
 import type { ProblemBody } from '../../shared/http/problem.ts';
 import { NO_ANSWER } from '../../shared/releases.ts';
@@ -481,6 +481,20 @@ describe('api-write-service', () => {
       const again = await resultsOf(await batch([{ ...camel, idempotencyKey: 'batch-key' }]));
       assert.deepEqual(again.results, [results[4]]);
       assert.deepEqual(await counts(), after);
+    });
+
+    it('is as many requests of a customer as it has orders', async () => {
+      const customers: Authentication = { ready: () => true, authenticate: (name = '') => ({ subject: name, customerId: name === 'operator' ? undefined : name }) };
+      const limited = createWriteApi({
+        authentication: customers, pool: db.command, logger: silentLogger(), registry: new Registry(), rates: { perAddress: 0, perSubject: 50 },
+      });
+      const send = async (authorization: string) => {
+        const orders = Array.from({ length: 100 }, () => ({ customerId: 'anna', items: camel.items }));
+        return (await limited.inject({ method: 'POST', url: '/orders/batch', headers: { authorization }, payload: { orders } })).statusCode;
+      };
+      assert.deepEqual([await send('anna'), await send('anna')], [200, 429]);
+      assert.deepEqual([await send('operator'), await send('operator')], [200, 200]);
+      await limited.close();
     });
 
     it('takes 500 orders and not more, and refuses what is no batch', async () => {

@@ -55,8 +55,9 @@ export function createWriteApi({ pool, logger, registry, authentication, gatherM
    * given.
    */
   async function accept(order: OrderRequest, key: string | undefined, keyField: string, request: FastifyRequest): Promise<string> {
-    const { socket } = request.raw;
-    const outcome = await intake.accept(newOrder(order, key, request), () => socket.destroyed);
+    const { raw: { socket }, caller: { subject, customerId } } = request;
+    const sender = customerId === undefined ? undefined : subject;
+    const outcome = await intake.accept(newOrder(order, key, request), () => socket.destroyed, sender);
     switch (outcome.result) {
       case 'accepted':
         created.inc();
@@ -87,6 +88,7 @@ export function createWriteApi({ pool, logger, registry, authentication, gatherM
       throw invalid('Idempotency-Key', 'is for a single order; give each order of a batch an idempotencyKey of its own');
     }
     const entries = parseBatch(request.body);
+    request.countOrders(entries.length);
     const results = await Promise.all(entries.map(async (entry, n): Promise<BatchResult> => {
       try {
         const { order, key, keyField } = parseEntry(entry, request.caller);

@@ -251,6 +251,28 @@ test('under twice the load that it can store, it goes on answering in time', asy
   assert.ok(inTime >= 5 * ROUNDS, `${inTime} of ${10 * ROUNDS} got their answer in time`);
 });
 
+test('one sender can take a fifth of the waiting line, again and again, and operators all of it', async () => {
+  const { seen, pool } = watched(db.command);
+  const intake = new GroupCommit(pool, { connections: 1, maxWaiting: 10 });
+  for (let round = 0; round < 2; round++) {
+    const gate = Promise.withResolvers<void>();
+    seen.gate = gate.promise;
+    const first = intake.accept(order());
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    let hasLeft = false;
+    const of = (sender?: string) => intake.accept(order(), () => hasLeft && sender === 'anna', sender);
+    const waiting = [of('anna'), of('anna'), of('bert')];
+    await assert.rejects(of('anna'), (error) => error instanceof Problem && error.problem === 'unavailable' && error.headers['retry-after'] === '1');
+    waiting.push(of('bert'), ...Array.from({ length: 6 }, () => of()));
+    await assert.rejects(of(), { problem: 'unavailable' }, 'it is full');
+    // Those that leave give their places back, too.
+    hasLeft = round === 0;
+    gate.resolve();
+    const answers = await Promise.allSettled([first, ...waiting]);
+    assert.equal(answers.filter(({ status }) => status === 'rejected').length, round === 0 ? 2 : 0);
+  }
+});
+
 test('beyond what may wait, orders are refused at once and nothing is lost', async () => {
   const { seen, pool } = watched(db.command);
   const gate = Promise.withResolvers<void>();

@@ -28,12 +28,15 @@ export interface GroupCommitOptions {
 interface Waiting {
   readonly order: NewOrder;
   readonly isGone: () => boolean;
+  readonly sender: string | undefined;
   /** The end of its patience, by the clock of `performance`. */
   readonly until: number;
   readonly resolve: (outcome: IntakeOutcome) => void;
   readonly reject: (error: unknown) => void;
 }
 
+/** The share of the waiting line that one sender may take, so that the others find a place. */
+const SHARE_OF_SENDER = 0.2;
 /** Fewer orders are not worth a commit at the same time as another. */
 const MIN_SHARE = 50;
 const RETRY_DELAYS_MS = [20, 200];
@@ -55,6 +58,8 @@ export class GroupCommit {
   readonly #maxWaitMs: number;
   readonly #gatherMs: number;
   #waiting: Waiting[] = [];
+  /** The number of waiting orders of each sender. */
+  readonly #waitingOf = new Map<string, number>();
   #scheduled = false;
   /** When the next commit of few orders may begin, by the clock of `performance`. */
   #gathered = 0;
@@ -75,17 +80,30 @@ export class GroupCommit {
 
   /**
    * Rejects with a `Problem` "unavailable" if too many wait, this one has waited for too long, or the database is away for longer than a
-   * moment. An order whose client is gone before its commit begins is not stored, and is a "request-timeout".
+   * moment. An order whose client is gone before its commit begins is not stored, and is a "request-timeout". Of one `sender`, a fifth of
+   * the waiting line is too many.
    */
-  accept(order: NewOrder, isGone: () => boolean = () => false): Promise<IntakeOutcome> {
+  accept(order: NewOrder, isGone: () => boolean = () => false, sender?: string): Promise<IntakeOutcome> {
     if (this.#waiting.length >= this.#maxWaiting) {
       return Promise.reject(unavailable('More orders arrive than can be stored; send this one again in a moment.'));
     }
+    if (sender !== undefined && (this.#waitingOf.get(sender) ?? 0) >= Math.max(1, this.#maxWaiting * SHARE_OF_SENDER)) {
+      return Promise.reject(unavailable('Too many orders of this sender wait already; send this one again in a moment.'));
+    }
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ order, isGone, until: performance.now() + this.#maxWaitMs, resolve, reject });
+      this.#count(sender, 1);
+      this.#waiting.push({ order, isGone, sender, until: performance.now() + this.#maxWaitMs, resolve, reject });
       this.#patience ??= setTimeout(() => this.#refuseLate(), this.#maxWaitMs).unref();
       this.#schedule();
     });
+  }
+
+  /** Notes that an order of a sender waits (1), or no longer does (-1). */
+  #count(sender: string | undefined, change: 1 | -1): void {
+    if (sender === undefined) return;
+    const waiting = (this.#waitingOf.get(sender) ?? 0) + change;
+    if (waiting > 0) this.#waitingOf.set(sender, waiting);
+    else this.#waitingOf.delete(sender);
   }
 
   /** At the end of this turn of the event loop, so that requests that arrived together go together. */
@@ -97,6 +115,7 @@ export class GroupCommit {
       this.#dropUseless();
       if (!this.#isWorthACommit()) return;
       const group = this.#waiting.splice(0, this.#nextSize());
+      for (const { sender } of group) this.#count(sender, -1);
       clearTimeout(this.#gathering);
       this.#gathering = undefined;
       this.#gathered = performance.now() + this.#gatherMs;
@@ -126,9 +145,10 @@ export class GroupCommit {
   /** Work for nobody would hold up those who still wait. */
   #dropUseless(): void {
     const now = performance.now();
-    this.#waiting = this.#waiting.filter(({ until, isGone, reject }) => {
+    this.#waiting = this.#waiting.filter(({ until, isGone, sender, reject }) => {
       const hasLeft = isGone();
       if (until > now && !hasLeft) return true;
+      this.#count(sender, -1);
       // Nobody reads it, but logs and metrics should not show too many orders.
       reject(hasLeft ? new Problem('request-timeout', 'The client left before its order was stored.') : unavailable(TOO_LATE));
       return false;

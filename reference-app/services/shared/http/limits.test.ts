@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
-import { test, type TestContext } from 'node:test';
+import { mock, test, type TestContext } from 'node:test';
 import fc from 'fast-check';
 import { Registry } from 'prom-client';
+import { Allowances } from './allowances.ts';
 import { createApp, type ApiLimits } from './app.ts';
 import type { Authentication, Caller } from './caller.ts';
 import { memoryBudget } from '../memory.ts';
@@ -59,7 +60,8 @@ test('an address that sends too many requests is refused before anybody asks who
 });
 
 test('a subject that sends too many requests is refused, wherever it sends them from; operators and other subjects are not', async (t) => {
-  t.mock.timers.enable({ apis: ['Date'] });
+  let now = 0;
+  t.mock.method(performance, 'now', () => now);
   const { get, statuses, registry } = api(t, { rates: { perAddress: 0, perSubject: 2 } });
   assert.deepEqual([...await statuses(1, '10.0.0.1', 'anna'), ...await statuses(2, '10.0.0.2', 'anna')], [200, 200, 429]);
   assert.deepEqual(await statuses(2, '10.0.0.1', 'bert'), [200, 200]);
@@ -68,9 +70,54 @@ test('a subject that sends too many requests is refused, wherever it sends them 
   assert.deepEqual(await statuses(3, '10.0.0.1', `${long}1`), [200, 200, 429]);
   assert.deepEqual(await statuses(1, '10.0.0.1', `${long}2`), [200]);
   assert.match((await get('10.0.0.3', 'anna')).json<ProblemBody>().detail, /come from this subject/);
-  t.mock.timers.tick(1_000);
-  assert.deepEqual(await statuses(1, '10.0.0.1', 'anna'), [200]);
-  assert.match(await registry.metrics(), /^http_requests_limited_total\{limit="subject"\} 3$/m);
+  now += 500;
+  assert.deepEqual(await statuses(2, '10.0.0.1', 'anna'), [200, 429], 'evenly over the second');
+  assert.match(await registry.metrics(), /^http_requests_limited_total\{limit="subject"\} 4$/m);
+});
+
+test('a batch counts as its orders: it goes through as a whole, and its subject waits until it has made up for it', async (t) => {
+  let now = 0;
+  t.mock.method(performance, 'now', () => now);
+  const { app, get } = api(t, { rates: { perAddress: 0, perSubject: 50 } });
+  const answers = { 200: { description: 'Them.' } };
+  serve(app, { method: 'GET', path: '/batch', summary: 'Many things', scope: 'orders.read', answers }, async (request) => {
+    request.countOrders(500);
+    return {};
+  });
+  const ask = async (subject: string, url: string) => {
+    const { statusCode, headers } = await get('10.0.0.1', subject, url);
+    return [statusCode, headers['retry-after']];
+  };
+  const atOnce = await Promise.all(Array.from({ length: 20 }, () => ask('anna', '/batch')));
+  assert.equal(atOnce.filter(([status]) => status === 200).length, 1, 'of many that come at once, one');
+  assert.deepEqual(await ask('bert', '/thing'), [200, undefined], 'and nobody else waits for it');
+  assert.deepEqual(await ask('*operator', '/batch'), [200, undefined]);
+  assert.deepEqual(await ask('*operator', '/batch'), [200, undefined]);
+  assert.deepEqual(await ask('anna', '/thing'), [429, '10']);
+  now += 8_000;
+  assert.deepEqual(await ask('anna', '/batch'), [429, '2']);
+  now += 2_000;
+  assert.deepEqual(await ask('anna', '/batch'), [200, undefined]);
+});
+
+test('of whatever mixture of requests and batches, a subject gets its rate in the long run, and at most one batch more', () => {
+  fc.assert(fc.property(
+    fc.integer({ min: 1, max: 100 }), fc.array(fc.tuple(fc.nat(2_000), fc.integer({ min: 1, max: 500 })), { minLength: 1, maxLength: 200 }),
+    (perSecond, requests) => {
+      const clock = mock.method(performance, 'now', () => now);
+      let now = 0;
+      let done = 0;
+      const allowances = new Allowances(perSecond, 10);
+      for (const [pause, orders] of requests) {
+        now += pause;
+        if (allowances.take('anna') !== undefined) continue;
+        done += 1;
+        if (orders > 1 && allowances.take('anna', orders - 1) === undefined) done += orders - 1;
+      }
+      clock.mock.restore();
+      assert.ok(done <= perSecond * (now / 1_000 + 1) + 499 + 1e-6, `${done} in ${now} ms`);
+    },
+  ));
 });
 
 test('0 is no limit, and the memory of the limits has one', async (t) => {
