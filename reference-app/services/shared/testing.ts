@@ -182,7 +182,9 @@ const STEPS: Partial<Record<EventEnvelope['type'], readonly [from: string | null
  * those of the first event.
  */
 export async function tellOrders(database: Pick<pg.ClientBase, 'query'>, events: readonly EventEnvelope[]): Promise<void> {
-  const told = events.filter(({ type }) => STEPS[type]);
+  // In one order: callers at the same time must not wait for each other's rows in a circle.
+  const told = events.filter(({ type }) => STEPS[type])
+    .sort((a, b) => (a.subject === b.subject ? Number(a.sequence) - Number(b.sequence) : a.subject < b.subject ? -1 : 1));
   const first = told.filter(({ data }) => 'items' in data || 'lines' in data);
   await database.query(
     `INSERT INTO orders.orders (order_id, customer_id, status, version, items)
