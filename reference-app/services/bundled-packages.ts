@@ -32,7 +32,8 @@ export async function bundledPackages({ inputs, outputs }: Metafile, root: strin
   const lock = JSON.parse(await readFile(join(root, '..', 'package-lock.json'), 'utf8')) as Lock;
   const used = new Set(Object.values(outputs).flatMap((output) => Object.keys(output.inputs)));
   /** A file that only passes on what others export is not in the bundle: it leads to those. */
-  const usedImportsOf = (path: string, seen = new Set<string>()): string[] => (inputs[path]?.imports ?? []).flatMap(({ path: imported }) => {
+  const usedImportsOf = (path: string, seen = new Set<string>()): string[] => (inputs[path]?.imports ?? []).flatMap((one) => {
+    const imported = one.path;
     if (used.has(imported)) return [imported];
     if (seen.has(imported)) return [];
     seen.add(imported);
