@@ -207,6 +207,10 @@ for (const [form, bundles] of FORMS) {
     const foreign = event(newId(), 1);
     await db.admin.query('INSERT INTO messaging.outbox (event_id, aggregate_id, detail_type, envelope) VALUES ($1, $2, \'OrderCreated\', $3)',
       [foreign.id, foreign.subject, JSON.stringify(foreign, undefined, 1).replace('"c"', '"\\u0063"')]);
+    // A publisher of one type says another one in the text.
+    const lie = event(newId(), 1);
+    await db.admin.query('INSERT INTO messaging.outbox (event_id, aggregate_id, detail_type, envelope) VALUES ($1, $2, \'OrderCreated\', $3)',
+      [lie.id, lie.subject, `${JSON.stringify(lie).slice(0, -1)},"type":"order.cancelled"}`]);
     await settled();
     current = now;
     await appendToOutbox(db.admin, second!);
@@ -217,6 +221,8 @@ for (const [form, bundles] of FORMS) {
     assert.deepEqual(new Set(ids(read as EventEnvelope[])), new Set(ids([...first!, foreign, ...second!])));
     const keyIds = new Set(bus.details.map((detail) => (JSON.parse(detail) as { signature: string }).signature.slice(0, 8)));
     assert.deepEqual(keyIds, new Set([before.id, now.id]));
+    assert.deepEqual((await db.admin.query('SELECT event_id, error FROM messaging.outbox_dead')).rows,
+      [{ event_id: lie.id, error: 'The envelope is of the type order.cancelled, whose detail type is OrderCancelled, not OrderCreated.' }]);
   });
 }
 

@@ -6,7 +6,7 @@ import type { Settings } from './options.ts';
 import { publish, type PublishResult } from './publisher.ts';
 import { BURY, LOOK_AROUND, MOVE_CURSOR, OBSERVE, OLDEST_PENDING, OLDEST_TRANSACTION, READ, READ_SHARD, READ_SHARES } from './statements.ts';
 import { Window, type Item, type Parcel } from './window.ts';
-import { plainText, withSignature } from '../shared/events/index.ts';
+import { soundText, withSignature } from '../shared/events/index.ts';
 import { runLoop, type Loop } from '../shared/run-loop.ts';
 import type { Logger } from '../shared/telemetry.ts';
 
@@ -164,15 +164,19 @@ export class Term {
     }>(shards === 1 ? { ...READ, values } : { ...READ_SHARD, values: [...values, shard, shards] });
     const last = rows.at(-1);
     if (last) this.#read = { xid: last.xid, id: last.id };
-    this.#window.add(rows.map((row) => ({
-      xid: row.xid,
-      id: row.id,
-      eventId: row.event_id,
-      aggregateId: row.aggregate_id,
-      detailType: row.detail_type,
-      envelope: row.envelope !== null && this.#options.signingKey ? plainText(row.envelope) : row.envelope,
-      time: new Date(row.ms),
-    })));
+    this.#window.add(rows.map((row) => {
+      const sound = row.envelope === null ? undefined : soundText(row.envelope, row.detail_type);
+      return {
+        xid: row.xid,
+        id: row.id,
+        eventId: row.event_id,
+        aggregateId: row.aggregate_id,
+        detailType: row.detail_type,
+        envelope: this.#options.signingKey && sound ? sound.text : row.envelope,
+        problem: sound?.problem,
+        time: new Date(row.ms),
+      };
+    }));
     return rows.length;
   }
 
@@ -210,8 +214,15 @@ export class Term {
   }
 
   async #publish(parcels: readonly Parcel[]): Promise<void> {
-    const results = await publish(this.#signed(parcels), this.#options);
-    results.forEach((result, i) => this.#settle(parcels[i]!.items, result));
+    const sound: Parcel[] = [];
+    for (const parcel of parcels) {
+      const error = parcel.items[0]!.row.problem;
+      if (error === undefined) sound.push(parcel);
+      else this.#settle(parcel.items, { result: 'refused', error });
+    }
+    if (sound.length === 0) return;
+    const results = await publish(this.#signed(sound), this.#options);
+    results.forEach((result, i) => this.#settle(sound[i]!.items, result));
   }
 
   /** Each time anew: what is sent again later is signed by the key of then. */
@@ -237,7 +248,7 @@ export class Term {
       items.forEach((item) => this.#window.isolate(item));
     } else if (result.result === 'refused' || (suspected && first.suspicions + 1 >= this.#options.maxAttempts)) {
       entriesPublished.inc({ result: 'dead' });
-      this.#log.error({ eventId, orderId: aggregateId, detailType, error: result.error }, 'the bus refused the event for good; it is in messaging.outbox_dead');
+      this.#log.error({ eventId, orderId: aggregateId, detailType, error: result.error }, 'the event is refused for good; it is in messaging.outbox_dead');
       this.#refused.push({ item: first, error: result.error });
     } else {
       entriesPublished.inc({ result: 'retry' });

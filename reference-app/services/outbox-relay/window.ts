@@ -10,6 +10,8 @@ export interface OutboxRow {
   readonly detailType: string;
   /** Null for a row of another shard. */
   readonly envelope: string | null;
+  /** Why it must not be sent. */
+  readonly problem?: string | undefined;
   readonly time: Date;
 }
 
@@ -148,7 +150,7 @@ export class Window {
   }
 
   #itemOf(row: Item['row'], position: Position): Item {
-    const head = this.#bundleBytes > 0 ? bundleHead(row.envelope) : undefined;
+    const head = this.#bundleBytes > 0 && row.problem === undefined ? bundleHead(row.envelope) : undefined;
     const bytes = Buffer.byteLength(row.envelope);
     const size = entrySize(row.detailType, bytes + (head === undefined ? 0 : bundleOverhead(head)), this.#source);
     const group = head === undefined ? undefined : this.#groupFor(row.detailType, head);

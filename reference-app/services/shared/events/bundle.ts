@@ -1,6 +1,6 @@
 import Type from 'typebox';
 import { Signature } from './envelope.ts';
-import type { EventType } from './schemas.ts';
+import { DETAIL_TYPES, type EventType } from './schemas.ts';
 
 /**
  * The fields of `data` by which rules of the bus choose events, by the type of the event. A bundle repeats them, so a rule can't use
@@ -69,16 +69,29 @@ const TAIL = ']}';
 
 /**
  * The text of an event as `JSON.stringify` writes it, which is signed: somebody else's may be otherwise, and is written anew on its way.
- * Reading each would cost the relay more than all else, so one that begins as `newEvent` writes it and has no escapes is taken for such.
+ * With the reason if it must not be sent: who may publish some types only could say another one in the text of such a row. Reading each
+ * would cost the relay more than all else, so one that begins as `newEvent` writes it is not read, if it can have only one type: no
+ * other field of this name, no list of events, and no escapes.
  */
-export function plainText(envelope: string): string {
-  if (USUAL.test(envelope) && !envelope.includes('\\')) return envelope;
-  try {
-    return JSON.stringify(JSON.parse(envelope));
-  } catch {
-    // The bus refuses it.
-    return envelope;
+export function soundText(envelope: string, detailType: string): { text: string; problem?: string } {
+  const usual = USUAL.exec(envelope)?.[2];
+  if (usual !== undefined && !envelope.includes('\\') && !envelope.includes('"events"') && envelope.indexOf('"type"') === envelope.lastIndexOf('"type"')) {
+    return withProblem(envelope, usual, detailType);
   }
+  let event: Partial<Record<string, unknown>> | null;
+  try {
+    event = JSON.parse(envelope) as typeof event;
+  } catch {
+    return { text: envelope, problem: 'The envelope is not JSON.' };
+  }
+  const text = JSON.stringify(event);
+  return Array.isArray(event?.events) ? { text, problem: 'The envelope is a bundle of events.' } : withProblem(text, event?.type, detailType);
+}
+
+/** A type that nobody knows is for consumers of others: ours refuse it. */
+function withProblem(text: string, type: unknown, detailType: string): { text: string; problem?: string } {
+  const right = typeof type === 'string' && Object.hasOwn(DETAIL_TYPES, type) ? DETAIL_TYPES[type as EventType] : detailType;
+  return right === detailType ? { text } : { text, problem: `The envelope is of the type ${type as string}, whose detail type is ${right}, not ${detailType}.` };
 }
 
 /** The fields of the data that a head repeats. */

@@ -7,7 +7,8 @@ import { readVerified, refusalOf, type EventRefusedError, type SigningKeys } fro
 
 /** In an event that is a message of its own; the events of a bundle share its signature. */
 export const Signature = Type.String({
-  description: 'key id and HMAC-SHA-256 (base64url) of the event without this field, or of the events of a bundle: `JSON.stringify` of each, with commas between them',
+  description: 'key id and HMAC-SHA-256 (base64url): of `event:` and the event without this field, or of `bundle:` and the events of a bundle; '
+    + '`JSON.stringify` of each, with commas between them',
 });
 
 /** The context attributes of a CloudEvent 1.0, with the extensions that every event of ours carries. */
@@ -169,8 +170,8 @@ function orFormatError<R>(read: () => R): R | EventFormatError {
   try {
     return read();
   } catch (error) {
-    if (error instanceof EventFormatError) return error;
-    throw error;
+    // Whatever its author did: no other message may suffer from it.
+    return error instanceof EventFormatError ? error : new EventFormatError('body', `can't be read: ${(error as Error).name}`);
   }
 }
 

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import Format from 'typebox/format';
 import {
   bundleHead, bundleOf, DETAIL_TYPES, EventFormatError, EventRefusedError, keyIdOf, newEvent, newId, parseEnvelope, parseMessage,
-  plainText, SIGNATURE_BYTES, versionOf, withSignature,
+  SIGNATURE_BYTES, soundText, versionOf, withSignature,
   type EventEnvelope, type EventType, type NewEvent,
 } from './index.ts';
 
@@ -243,12 +243,32 @@ test('a text that others wrote into the outbox is signed as consumers write it',
   const written = JSON.stringify({ ...created, customer: 'Ä"ö' }, undefined, 1).replaceAll('Ä', '\\u00c4');
   const compact = JSON.stringify({ ...created, customer: 'Ä' }).replaceAll('Ä', '\\u00C4');
   for (const text of [written, compact]) {
-    const plain = plainText(text);
-    assert.equal(plain, JSON.stringify(JSON.parse(text)));
+    const { text: plain, problem } = soundText(text, 'OrderCreated');
+    assert.deepEqual([plain, problem], [JSON.stringify(JSON.parse(text)), undefined]);
     const signed = withSignature(plain, plain, KEY);
     for (const [name, form] of FORMS) assert.equal(parseMessage(form(signed), KEYS)[0] instanceof Error, false, name);
   }
-  assert.equal(plainText(JSON.stringify(created)), JSON.stringify(created));
+  assert.deepEqual(soundText(JSON.stringify(created), 'OrderCreated'), { text: JSON.stringify(created) });
+});
+
+test('a text of the outbox says nothing that its detail type does not', () => {
+  const text = JSON.stringify(created);
+  const confirmed = text.replace('order.created', 'order.confirmed');
+  const wrong: [string, RegExp][] = [
+    [confirmed, /of the type order.confirmed, whose detail type is OrderConfirmed, not OrderCreated/],
+    [`${text.slice(0, -1)},"type":"order.confirmed"}`, /of the type order.confirmed/],
+    [`${text.slice(0, -1)},"t\\u0079pe":"order.confirmed"}`, /of the type order.confirmed/],
+    [`${text.slice(0, -1)}, "type" : "order.confirmed"}`, /of the type order.confirmed/],
+    [`${text.slice(0, -1)},"events":[${confirmed}]}`, /is a bundle/],
+    [`${text},${confirmed}`, /is not JSON/],
+  ];
+  for (const [envelope, problem] of wrong) {
+    // As a program whose JSON has its fields in another order, too.
+    for (const one of [envelope, `{ ${envelope.slice(1)}`]) assert.match(soundText(one, 'OrderCreated').problem ?? '', problem, one);
+  }
+  for (const right of [text, JSON.stringify({ ...created, name: 'type', type: 'order.created' }), text.replace('order.created', 'ours.alone')]) {
+    assert.deepEqual(soundText(right, 'OrderCreated'), { text: right });
+  }
 });
 
 test('whatever is changed in a signed message, nothing of it is read', () => {
@@ -264,6 +284,11 @@ test('whatever is changed in a signed message, nothing of it is read', () => {
     ['one event less', JSON.stringify({ ...JSON.parse(message) as object, events: others.slice(1), signature }), 'wrong-signature'],
     ['another order of the events', JSON.stringify({ ...JSON.parse(message) as object, events: [...others].reverse(), signature }), 'wrong-signature'],
     ['no events', JSON.stringify({ ...JSON.parse(message) as object, events: [], signature }), 'wrong-signature'],
+    ['the events of a bundle as one', `${others.map((event) => JSON.stringify(event)).join().slice(0, -1)},"signature":"${signature}"}`, 'body'],
+    ['a bundle of one, as an event', JSON.stringify({ ...created, signature: (JSON.parse(bundled([created])) as typeof created).signature }), 'wrong-signature'],
+    ['an event, as a bundle of one', JSON.stringify({ ...bundle([created]), signature: (JSON.parse(single(created)) as typeof created).signature }), 'wrong-signature'],
+    ['an event that has events', single({ ...created, events: [forged] }), 'wrong-signature'],
+    ['no JSON, by the right key', withSignature('{"specversion":}', '{"specversion":}', KEY), 'body'],
     ['a second list of events', `${message.slice(0, -1)},"events":[${JSON.stringify(forged)}]}`, ''],
     ['a list before', `{"events":[${JSON.stringify(forged)}],${message.slice(1)}`, ''],
     ['a second list of events, written anew', JSON.stringify(JSON.parse(`${message.slice(0, -1)},"events":[${JSON.stringify(forged)}]}`)), 'wrong-signature'],

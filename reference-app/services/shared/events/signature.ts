@@ -37,14 +37,21 @@ export function keyIdOf(version: string): string {
   return version.slice(0, KEY_ID).replace(/[^\w-]/g, '_').padEnd(KEY_ID, '_');
 }
 
+/** The form of a message. It is signed too: what was signed in one form must not be read in the other. */
+type Form = 'event' | 'bundle';
+
 /**
- * The message with the signature of `text`: that of the event, or those of a bundle's events with commas between them. So a message says
- * the same of its events in both forms, and the rest of it is only for the bus.
+ * The message with the signature of `text`: the message itself for one event, for a bundle the texts of its events with commas between
+ * them. The rest of a bundle is only for the bus.
  */
 export function withSignature(message: string, text: string, { id, secret }: SigningKey): string {
   // No event, and nothing that could have a field: the bus refuses it.
   if (!/^\{\s*"/.test(message)) return message;
-  return `${message.slice(0, -1)}${FIELD}${id}.${createHmac('sha256', secret).update(text).digest('base64url')}"}`;
+  return `${message.slice(0, -1)}${FIELD}${id}.${macOf(message === text ? 'event' : 'bundle', text, secret).toString('base64url')}"}`;
+}
+
+function macOf(form: Form, text: string, secret: KeyObject): Buffer {
+  return createHmac('sha256', secret).update(`${form}:${text}`).digest();
 }
 
 /**
@@ -61,11 +68,14 @@ export function readVerified(body: string, keys: SigningKeys): { received: Recor
   if (body[end - 1] === ']') {
     const start = body.indexOf(EVENTS);
     const events = start < 0 ? '' : body.slice(start + EVENTS.length, end - 1);
-    return isSigned(events, signature, keys) ? { received: { events: JSON.parse(`[${events}]`) as unknown }, path } : undefined;
+    return isSigned('bundle', events, signature, keys) ? { received: { events: JSON.parse(`[${events}]`) as unknown }, path } : undefined;
   }
   const start = bare ? 0 : body.indexOf(DETAIL) + DETAIL.length - 1;
   const event = `${body.slice(start, end)}}`;
-  return isSigned(event, signature, keys) ? { received: JSON.parse(event) as Record<string, unknown>, path } : undefined;
+  if (!isSigned('event', event, signature, keys)) return undefined;
+  const received = JSON.parse(event) as Record<string, unknown>;
+  // It would be read as a bundle.
+  return Array.isArray(received.events) ? undefined : { received, path };
 }
 
 const EVENTS = '"events":[';
@@ -78,7 +88,8 @@ export function refusalOf(received: Record<string, unknown>, keys: SigningKeys):
   const [, keyId] = (typeof signature === 'string' && SIGNATURE.exec(signature)) || [];
   if (keyId === undefined) return new EventRefusedError('malformed-signature', 'the signature is not a key id, a dot, and 32 bytes as base64url');
   if (!keys.has(keyId)) return new EventRefusedError('unknown-key', `no version of the signing secret with a staging label begins with ${keyId}`);
-  return isSigned(textOf(event), signature as string, keys) ? undefined : new EventRefusedError('wrong-signature', `the key ${keyId} has not signed this text`);
+  const form = Array.isArray(event.events) ? 'bundle' : 'event';
+  return isSigned(form, textOf(event), signature as string, keys) ? undefined : new EventRefusedError('wrong-signature', `the key ${keyId} has not signed this text`);
 }
 
 function textOf(received: Record<string, unknown>): string | undefined {
@@ -90,9 +101,9 @@ function textOf(received: Record<string, unknown>): string | undefined {
   }
 }
 
-function isSigned(text: string | undefined, signature: string, keys: SigningKeys): boolean {
+function isSigned(form: Form, text: string | undefined, signature: string, keys: SigningKeys): boolean {
   const [, keyId, mac] = SIGNATURE.exec(signature) ?? [];
   if (keyId === undefined || text === undefined) return false;
   const given = Buffer.from(mac!, 'base64url');
-  return (keys.get(keyId) ?? []).some((secret) => timingSafeEqual(given, createHmac('sha256', secret).update(text).digest()));
+  return (keys.get(keyId) ?? []).some((secret) => timingSafeEqual(given, macOf(form, text, secret)));
 }
