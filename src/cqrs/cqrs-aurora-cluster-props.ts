@@ -23,6 +23,14 @@ export interface CqrsAuroraClusterProps {
   readonly vpcSubnets?: ec2.SubnetSelection;
 
   /**
+   * The blocks of addresses of the subnets, such as `10.0.4.0/24`. Workloads on Kubernetes reach the port of the database there, and
+   * nowhere else.
+   *
+   * @default - those of the subnets; unknown, which is any address, for imported subnets whose blocks are not known
+   */
+  readonly networkCidrs?: string[];
+
+  /**
    * The name of the database: a lowercase letter, then lowercase letters, digits and underscores, at most 55 characters.
    * The roles are named after it: `orders_command` and `orders_query`. Changing it replaces the cluster.
    *

@@ -25,7 +25,7 @@ import { roleSecret } from './private/role-secret';
 import { validateWindows } from './private/windows';
 import type { IWorkloadLogins } from './workload-logins';
 import { acknowledge } from '../private/acknowledge';
-import { invalid, refuseSecondCall, requireDuration, requireInteger } from '../private/validation';
+import { invalid, refuseSecondCall, requireBlocks, requireDuration, requireInteger } from '../private/validation';
 
 /**
  * An Aurora cluster for CQRS: one writer for commands, readers for queries, and a database role for each. It is serverless, unless
@@ -95,7 +95,7 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
   /** The database through the proxy. It is undefined without the property `proxy`. */
   public readonly proxy?: ICqrsDatabase;
 
-  /** The blocks of addresses of its subnets, or of its VPC; undefined for an imported VPC of which neither is known. */
+  /** The blocks of addresses in which it is; undefined for imported subnets whose blocks are not known. */
   public readonly networkCidrs?: string[];
 
   public readonly engineName: string;
@@ -147,7 +147,7 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
       throw invalid(this, 'minCapacity 0 pauses the cluster, and the connections of proxy prevent that: give at least 0.5, or leave proxy out');
     }
     const vpcSubnets = this.selectSubnets(props.vpc, props.vpcSubnets);
-    this.networkCidrs = blocksOf(props.vpc, vpcSubnets);
+    this.networkCidrs = props.networkCidrs ?? blocksOf(props.vpc, vpcSubnets);
     const dataOnly = removalOfParts(removalPolicy);
     this.securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', {
       vpc: props.vpc,
@@ -233,6 +233,7 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
         cluster: this.cluster,
         vpc: props.vpc,
         vpcSubnets,
+        networkCidrs: props.networkCidrs,
         readers: readers.length > 0,
         logRetention: props.logRetention,
       });
@@ -382,6 +383,7 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
     }
     requireInteger(this, 'port', props.port, 1150, 65535);
     requireDuration(this, 'backupRetention', props.backupRetention, Duration.days(1), Duration.days(35));
+    requireBlocks(this, 'networkCidrs', props.networkCidrs);
     validateWindows(this, props.backupWindow, props.maintenanceWindow);
   }
 

@@ -63,6 +63,13 @@ export interface CqrsProxyProps extends CqrsProxyOptions {
   readonly vpcSubnets: ec2.SubnetSelection;
 
   /**
+   * The blocks of addresses of the subnets, in which workloads on Kubernetes reach the proxy.
+   *
+   * @default - those of the subnets; unknown, which is any address, for imported subnets whose blocks are not known
+   */
+  readonly networkCidrs?: string[];
+
+  /**
    * True if the cluster has readers. Without any, an endpoint for reading would accept no connection, so queries go to the writer.
    *
    * @default true
@@ -127,7 +134,7 @@ export class CqrsProxy extends Construct implements ICqrsDatabase {
   public readonly databaseName: string;
   public readonly commandLogin: DatabaseLogin;
   public readonly queryLogin: DatabaseLogin;
-  /** The blocks of addresses of its subnets, or of its VPC; undefined for an imported VPC of which neither is known. */
+  /** The blocks of addresses in which it is; undefined for imported subnets whose blocks are not known. */
   public readonly networkCidrs?: string[];
 
   public readonly connections: ec2.Connections;
@@ -166,7 +173,7 @@ export class CqrsProxy extends Construct implements ICqrsDatabase {
       retention: props.logRetention ?? logs.RetentionDays.ONE_MONTH,
       removalPolicy: RemovalPolicy.DESTROY,
     });
-    this.networkCidrs = blocksOf(props.vpc, props.vpcSubnets);
+    this.networkCidrs = props.networkCidrs ?? blocksOf(props.vpc, props.vpcSubnets);
     const vpcSubnetIds = props.vpc.selectSubnets(props.vpcSubnets).subnetIds;
     const vpcSecurityGroupIds = [this.securityGroup.securityGroupId];
     const resource = new rds.CfnDBProxy(this, 'Resource', {

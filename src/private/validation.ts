@@ -24,6 +24,15 @@ export function requireInteger(scope: IConstruct, name: string, value: number | 
   }
 }
 
+/** Refuses anything but blocks of addresses, and an empty list, too: for Kubernetes, no destination means every destination. */
+export function requireBlocks(scope: IConstruct, name: string, cidrs: string[] | undefined): void {
+  if (cidrs === undefined || Token.isUnresolved(cidrs)) { return; }
+  const wrong = cidrs.find((cidr) => !Token.isUnresolved(cidr) && !/^[0-9a-f.:]+\/\d{1,3}$/i.test(cidr));
+  if (cidrs.length === 0 || wrong !== undefined) {
+    throw invalid(scope, `${name} must have at least one block of addresses such as '10.0.0.0/16', and nothing else, got ${JSON.stringify(cidrs)}`);
+  }
+}
+
 /** Refuses a duration outside of its limits; a token passes. */
 export function requireDuration(scope: IConstruct, name: string, value: Duration | undefined, min: Duration, max: Duration): void {
   if (value === undefined || value.isUnresolved()) { return; }

@@ -145,6 +145,14 @@ describe('the addresses of the ports', () => {
   const imported = (props: Partial<ec2.VpcAttributes> = {}) => ec2.Vpc.fromVpcAttributes(stack, 'Imported', {
     vpcId: 'vpc-1', availabilityZones: ['a', 'b'], isolatedSubnetIds: ['subnet-1', 'subnet-2'], ...props,
   });
+  const withSecondBlock = () => {
+    const vpc = new ec2.Vpc(stack, 'Two', { ipAddresses: ec2.IpAddresses.cidr('10.0.0.0/16'), subnetConfiguration: [] });
+    new ec2.CfnVPCCidrBlock(stack, 'Second', { vpcId: vpc.vpcId, cidrBlock: '10.128.0.0/16' });
+    vpc.isolatedSubnets.push(...['a', 'b'].map((zone, index) => new ec2.PrivateSubnet(stack, zone, {
+      vpcId: vpc.vpcId, availabilityZone: zone, cidrBlock: `10.128.${index}.0/24`,
+    })));
+    return vpc;
+  };
 
   test('are those that are given for an existing database, or unknown', () => {
     expect(rulesOf(databaseOf({ port: 6432, networkCidrs: ['10.9.0.0/16'] }))).toEqual([{ ports: [6432], cidrs: ['10.9.0.0/16'] }]);
@@ -163,12 +171,24 @@ describe('the addresses of the ports', () => {
       ],
     }), ['10.0.4.0/24', '10.0.5.0/24']],
     ['imported subnets', () => imported({ isolatedSubnetIpv4CidrBlocks: ['10.1.1.0/24', '10.1.2.0/24'] }), ['10.1.1.0/24', '10.1.2.0/24']],
-    ['the VPC of imported subnets', () => imported({ vpcCidrBlock: '10.1.0.0/16' }), ['10.1.0.0/16']],
-    ['nothing that is known', () => imported(), undefined],
+    ['subnets in a second block of the VPC', () => withSecondBlock(), ['10.128.0.0/24', '10.128.1.0/24']],
+    // They can be in another block of the VPC.
+    ['nothing, for imported subnets of a VPC whose first block is known', () => imported({ vpcCidrBlock: '10.1.0.0/16' }), undefined],
+    ['nothing, for imported subnets', () => imported(), undefined],
   ])('are the blocks of %s', (_, vpc, cidrs) => {
     const database = new CqrsAuroraCluster(stack, 'Database', { vpc: vpc(), proxy: {} });
     expect(database.networkCidrs).toEqual(cidrs);
     expect(rulesOf(database)).toEqual(cidrs ? [{ ports: [5433], cidrs }] : []);
     expect(rulesOf(database.proxy!)).toEqual(cidrs ? [{ ports: [5432], cidrs }] : []);
+  });
+
+  test('are those that are given for the cluster, which are those of its proxy, too', () => {
+    const database = new CqrsAuroraCluster(stack, 'Database', { vpc: imported(), proxy: {}, networkCidrs: ['10.128.0.0/24'] });
+    expect([rulesOf(database), rulesOf(database.proxy!)]).toEqual([5433, 5432].map((port) => [{ ports: [port], cidrs: ['10.128.0.0/24'] }]));
+  });
+
+  test('are blocks', () => {
+    expect(() => new CqrsAuroraCluster(stack, 'Database', { vpc: imported(), networkCidrs: ['10.128.0.1'] }))
+      .toThrow("networkCidrs must have at least one block of addresses such as '10.0.0.0/16', and nothing else, got [\"10.128.0.1\"] (in 'Test/Database')");
   });
 });

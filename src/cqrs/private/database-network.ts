@@ -9,17 +9,12 @@ export function portsOf(database: ICqrsDatabase): number[] {
   return [...new Set([database.writerEndpoint.port, database.readerEndpoint.port])];
 }
 
-/** Returns the blocks of addresses of these subnets, or of their VPC; undefined for an imported VPC of which neither is known. */
+/** Returns the blocks of addresses of these subnets; undefined if one is unknown. A VPC can have more blocks than the known one. */
 export function blocksOf(vpc: ec2.IVpc, selection: ec2.SubnetSelection): string[] | undefined {
-  return orUndefined(() => [...new Set(vpc.selectSubnets(selection).subnets.map(({ ipv4CidrBlock }) => ipv4CidrBlock))])
-    ?? orUndefined(() => [vpc.vpcCidrBlock]);
-}
-
-/** Imported subnets and networks throw an error for an address that they were not given. */
-function orUndefined<T>(get: () => T): T | undefined {
   try {
-    return get();
+    return [...new Set(vpc.selectSubnets(selection).subnets.map(({ ipv4CidrBlock }) => ipv4CidrBlock))];
   } catch {
+    // An imported subnet throws an error for a block that it was not given.
     return undefined;
   }
 }

@@ -5,7 +5,7 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import { Construct, IDependable } from 'constructs';
 import type { Manifest } from './manifest';
 import { podPrincipal } from './pod-identity';
-import { invalid, requireInteger } from '../../private/validation';
+import { invalid, requireBlocks, requireInteger } from '../../private/validation';
 import type { KubernetesAccess } from '../kubernetes-access';
 import type { KubernetesContainerOptions } from '../kubernetes-container-options';
 import type { WorkloadImage } from '../workload-image';
@@ -40,7 +40,7 @@ export class KubernetesPod {
       ports.forEach(port => requireInteger(scope, 'ports of egressRules', port, 1, 65535));
       requireBlocks(scope, 'cidrs of egressRules', cidrs);
     }
-    if (options.httpsCidrs) { requireBlocks(scope, 'httpsCidrs', options.httpsCidrs); }
+    requireBlocks(scope, 'httpsCidrs', options.httpsCidrs);
     if (options.cpu !== undefined && (Token.isUnresolved(options.cpu) || !(options.cpu >= 0.001))) {
       throw invalid(scope, `cpu is in vCPUs and must be at least 0.001 and no token, got ${Tokenization.stringifyNumber(options.cpu)}`);
     }
@@ -240,15 +240,6 @@ function validateEnvironment(scope: Construct, { environment = {}, port }: PodOp
   }
   if (port !== undefined && 'MANAGEMENT_PORT' in environment) {
     throw invalid(scope, 'environment.MANAGEMENT_PORT can\'t be given, as probes would use another port: set managementPort instead');
-  }
-}
-
-/** Refuses an empty list, too: for Kubernetes, no destination means every destination. */
-function requireBlocks(scope: Construct, name: string, cidrs: string[]) {
-  if (Token.isUnresolved(cidrs)) { return; }
-  const wrong = cidrs.find((cidr) => !Token.isUnresolved(cidr) && !/^[0-9a-f.:]+\/\d{1,3}$/i.test(cidr));
-  if (cidrs.length === 0 || wrong !== undefined) {
-    throw invalid(scope, `${name} must have at least one block of addresses such as '10.0.0.0/16', and nothing else, got ${JSON.stringify(cidrs)}`);
   }
 }
 
