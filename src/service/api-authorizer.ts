@@ -35,7 +35,8 @@ export class ApiAuthorizer {
   /**
    * Allows callers with a token of an issuer.
    *
-   * On Kubernetes, the program of the API checks the tokens: it gets issuer and audience in its environment.
+   * On Kubernetes, the program of the API checks the tokens: it gets issuer and audience in its environment. It reads the keys at
+   * `jwksUri`, or at the issuer, and may connect to their port.
    *
    * @param issuer the issuer's URL, which is the `iss` claim of its tokens
    * @param audience the accepted `aud` claims
@@ -77,6 +78,16 @@ export class ApiAuthorizer {
     public readonly audience?: string[],
     private readonly options: JwtAuthorizerOptions = {},
   ) {
+  }
+
+  /**
+   * The TCP port of the address where a program reads the keys; undefined without one, or if only the deployment knows the address.
+   *
+   * @internal
+   */
+  public get _keysPort(): number | undefined {
+    const [, host, port] = /^https:\/\/([^/?#]*?)(?::(\d+))?(?:[/?#]|$)/.exec(this.options.jwksUri ?? this.issuer ?? '') ?? [];
+    return host === undefined ? undefined : Number(port ?? 443);
   }
 
   /**

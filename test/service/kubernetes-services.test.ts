@@ -315,6 +315,47 @@ test('a workload with the database of a pipeline reaches it at its addresses, an
   expect(Object.fromEntries(reached)).toEqual({ migration: cidrs, command: cidrs, relay: cidrs, stock: cidrs, mail: [] });
 });
 
+describe('the keys of an issuer', () => {
+  const api = { kind: ServiceKind.API, port: 3000 };
+  const host = (options = {}) => ServiceHost.kubernetes(kubernetes, { image, exposure: ServiceExposure.clusterInternal(), ...options });
+  const warned = () => Annotations.fromStack(stack).findWarning('/Test/Service', Match.stringLikeRegexp('cdk-order-pipeline:issuerBehindHttpsCidrs')).length;
+  const token = () => new CfnParameter(stack, 'Host').valueAsString;
+
+  test.each<[string, number[], () => ApiAuthorizer]>([
+    ['of an issuer with a port', [8443], () => ApiAuthorizer.jwt('https://login.example.com:8443/realms/shop', ['orders'])],
+    ['of an issuer with the port of HTTPS', [], () => ApiAuthorizer.jwt('https://login.example.com:443', ['orders'])],
+    ['of an issuer without a port', [], () => ApiAuthorizer.jwt('https://login.example.com/a:9/', ['orders'])],
+    ['with an address of their own', [9443], () => ApiAuthorizer.jwt('https://login.example.com:8443', ['orders'], { jwksUri: 'https://keys.example.com:9443?a' })],
+    ['with an address of their own, without a port', [], () => ApiAuthorizer.jwt('https://a.example.com:8443', ['orders'], { jwksUri: 'https://b.example.com' })],
+    ['of a host that only the deployment knows', [8443], () => ApiAuthorizer.jwt(`https://${token()}:8443/`, ['orders'])],
+    ['of an address that only the deployment knows', [], () => ApiAuthorizer.jwt(token(), ['orders'])],
+    ['that nobody reads', [], () => ApiAuthorizer.publicAccess()],
+  ])('%s are reached at %j', (_, ports, authorizer) => {
+    bind(host(), { ...api, authorizer: authorizer() });
+    expect(portsOf()).toEqual([443, ...ports]);
+  });
+
+  test('are at a port that is open to any address, although the database has the same at its own', () => {
+    const authorizer = ApiAuthorizer.jwt('https://login.example.com:5432', ['orders']);
+    bind(host(), { ...api, ...known, authorizer });
+    expect(portsOf()).toEqual([443, 9094, 5432]);
+  });
+
+  const limited = ['10.0.0.0/16'];
+
+  test.each<[number, string[] | undefined, () => ApiAuthorizer | undefined]>([
+    [1, limited, () => ApiAuthorizer.jwt('https://login.example.com', ['orders'])],
+    [1, limited, () => ApiAuthorizer.jwt(token(), ['orders'])],
+    [0, limited, () => ApiAuthorizer.jwt('https://login.example.com:8443', ['orders'])],
+    [0, undefined, () => ApiAuthorizer.jwt('https://login.example.com', ['orders'])],
+    [0, limited, () => ApiAuthorizer.publicAccess()],
+    [0, limited, () => undefined],
+  ])('have to be in httpsCidrs if they are reached there, which %d warnings say', (warnings, httpsCidrs, authorizer) => {
+    bind(host({ httpsCidrs }), { ...api, authorizer: authorizer() });
+    expect(warned()).toBe(warnings);
+  });
+});
+
 test.each<[() => ApiAuthorizer, string]>([
   [() => ApiAuthorizer.jwt('http://login.example.com', ['orders']), 'issuer of ApiAuthorizer.jwt() must be an address with https, such as '
     + "https://login.example.com, got 'http://login.example.com'"],

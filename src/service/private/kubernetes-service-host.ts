@@ -1,7 +1,9 @@
+import { Annotations } from 'aws-cdk-lib';
 import type { Construct } from 'constructs';
 import { limitedEgress } from '../../private/egress';
 import { invalid } from '../../private/validation';
 import { Autoscaling, IHostedService, KubernetesAccess, KubernetesJob, KubernetesWorkload, ServiceExposure } from '../../workload';
+import type { ApiAuthorizer } from '../api-authorizer';
 import type { IServiceHost, KubernetesJobHostOptions, KubernetesServiceOptions, ServiceBindOptions } from '../service-host';
 import { ServiceKind } from '../service-kind';
 
@@ -25,9 +27,11 @@ export class KubernetesServiceHost implements IServiceHost {
     }
     const port = this.options.port ?? options.port;
     const isApi = kind === ServiceKind.API;
+    const egress = limitedEgress(options, this.options);
     const workload = new KubernetesWorkload(scope, id, {
       ...this.options,
-      ...limitedEgress(options, this.options),
+      ...egress,
+      egressPorts: [...egress.egressPorts, ...portsOfKeys(authorizer)],
       kubernetes: this.kubernetes,
       port,
       managementPort: this.options.managementPort ?? (isApi ? defaultManagementPort(scope, id, port) : undefined),
@@ -36,8 +40,22 @@ export class KubernetesServiceHost implements IServiceHost {
       environment: { ...authorizer?.environment, ...options.environment, ...this.options.environment },
     });
     workload.manifest.node.addDependency(...dependencies ?? []);
+    if (this.options.httpsCidrs) { this.warnOfLimits(workload, authorizer); }
     return workload;
   }
+
+  private warnOfLimits(workload: KubernetesWorkload, authorizer?: ApiAuthorizer): void {
+    if (authorizer?._kind !== 'JWT' || portsOfKeys(authorizer).length > 0) { return; }
+    Annotations.of(workload).addWarningV2('cdk-order-pipeline:issuerBehindHttpsCidrs',
+      'httpsCidrs limits the addresses that the API reaches by HTTPS, and it reads the keys of the issuer there: give httpsCidrs the addresses of the '
+      + 'issuer, too, and acknowledge this; otherwise the API never becomes ready');
+  }
+}
+
+/** HTTPS is open anyway. */
+function portsOfKeys(authorizer?: ApiAuthorizer): number[] {
+  const port = authorizer?._keysPort;
+  return port === undefined || port === 443 ? [] : [port];
 }
 
 /** The port of probes and metrics of an API, which is not the one that its clients reach. */
