@@ -13,11 +13,11 @@ import { PipelineDashboard, PipelineDashboardOptions } from './pipeline-dashboar
 import { PipelineConsumerOptions, PipelineServiceOptions } from './pipeline-options';
 import { IEventSubscription } from '../consumer';
 import { CqrsAuroraCluster, DatabaseAccess, DatabaseLogins, DatabaseSide, ICqrsDatabase } from '../cqrs';
-import { grantSecretVersions } from '../private/permissions';
 import { invalid, refuseSecondCall, refuseWith, refuseWithout } from '../private/validation';
 import { ApiAuthorizer, IServiceHost, ServiceKind } from '../service';
 import { EventSigning, EventTransport, IEventChannel, IEventTransport } from '../transport';
 import { IHostedService } from '../workload';
+import { EventSignatures } from './private/event-signatures';
 import { outsidePublisher } from './private/outside-publisher';
 import { PipelineLogins, workloadOf } from './private/pipeline-logins';
 import { PipelineMetrics } from './private/pipeline-metrics';
@@ -101,7 +101,8 @@ export interface EventDrivenOrderPipelineProps {
   /**
    * The signatures of the events, with which consumers recognize what the pipeline has published.
    *
-   * The relay, services that publish, and all consumers get the ARN of the secret in `EVENT_SIGNING_SECRET_ARN` and may read it.
+   * The relay, services that publish, and the consumers get the ARN of the secret in `EVENT_SIGNING_SECRET_ARN` and may read it. Consumers
+   * that can't verify don't: with `verify: false`, with a `ruleInput` other than the detail, or with events of other sources only.
    *
    * @default - `EventSigning.generated()`; without an `outboxRelay` it is `EventSigning.none()`, since others publish then
    */
@@ -188,6 +189,7 @@ export class EventDrivenOrderPipeline extends Construct {
   private readonly metrics: PipelineMetrics;
   private dashboard?: PipelineDashboard;
   private alarmOptions?: PipelineAlarmsOptions;
+  private readonly signatures: EventSignatures;
   private readonly logins?: PipelineLogins;
   private readonly migrations = new Map<ICqrsDatabase, IHostedService>();
   /** The first service or consumer that was added for each database. */
@@ -202,8 +204,13 @@ export class EventDrivenOrderPipeline extends Construct {
     });
     this.eventBus = this.channel.eventBus;
     this.archive = this.channel.archive;
-    const signing = props.eventSigning ?? (props.outboxRelay ? EventSigning.generated() : EventSigning.none());
-    this.eventSigningSecret = signing._bind(this, 'EventSigningKey', props.encryptionKey);
+    this.signatures = new EventSignatures(this, {
+      signing: props.eventSigning,
+      hasRelay: props.outboxRelay !== undefined,
+      eventSource: this.eventSource,
+      encryptionKey: props.encryptionKey,
+    });
+    this.eventSigningSecret = this.signatures.secret;
     this.database = this.databaseOf(props);
     this.logins = this.loginsOf(props.databaseLogins);
     this.consumerScope = new Construct(this, 'Consumers');
@@ -241,13 +248,14 @@ export class EventDrivenOrderPipeline extends Construct {
   public addConsumer(id: string, options: PipelineConsumerOptions): IEventSubscription {
     const { database: _database, workload: _workload, ...subscription } = options;
     const access = this.accessOf(`the consumer '${id}'`, options, nameOf(id, options.target));
+    const verifies = this.signatures.verifiedBy(id, subscription);
     const consumer = this.channel.addSubscription(this.consumerScope, id, {
       ...subscription,
-      environment: { ...this.signingEnvironment, ...options.environment },
+      environment: { ...verifies ? this.signatures.environment : {}, ...options.environment },
       databaseAccess: access,
       dependencies: [...this.migrationOf(access), ...options.dependencies ?? []],
     });
-    this.allowSigning(consumer);
+    if (verifies) { this.signatures.allow(consumer); }
     this._consumers.set(id, consumer);
     this.watchConsumer(consumer);
     this.dashboard?.addConsumer(id, consumer);
@@ -273,8 +281,7 @@ export class EventDrivenOrderPipeline extends Construct {
    * It needs the variables of `channel.environment`, and the ARN of `eventSigningSecret` in `EVENT_SIGNING_SECRET_ARN`.
    */
   public allowPublish(publisher: iam.IGrantable): void {
-    this.channel.allowPublish(outsidePublisher(publisher));
-    this.allowSigning(publisher);
+    this.allowSigned(outsidePublisher(publisher));
   }
 
   /**
@@ -463,25 +470,20 @@ export class EventDrivenOrderPipeline extends Construct {
     const { access, publishes, environment, dependencies, ...rest } = options;
     const service = host.bindService(scope, id, {
       ...rest,
-      environment: { ...this.channel.environment, ...access?.environment, ...publishes ? this.signingEnvironment : {}, ...environment },
+      environment: { ...this.channel.environment, ...access?.environment, ...publishes ? this.signatures.environment : {}, ...environment },
       egressPorts: [...access?.egressPorts ?? [], ...publishes ? this.channel.egressPorts ?? [] : []],
       egressRules: access?.egressRules,
       dependencies: [...access ? [access.database] : [], ...this.migrationOf(access), ...dependencies ?? []],
     });
     access?.connect(service, service);
-    if (publishes) {
-      this.channel.allowPublish(service);
-      this.allowSigning(service);
-    }
+    if (publishes) { this.allowSigned(service); }
     return service;
   }
 
-  private get signingEnvironment(): { [name: string]: string } {
-    return this.eventSigningSecret ? { EVENT_SIGNING_SECRET_ARN: this.eventSigningSecret.secretArn } : {};
-  }
-
-  private allowSigning(grantee: iam.IGrantable): void {
-    if (this.eventSigningSecret) { grantSecretVersions(this.eventSigningSecret, grantee); }
+  private allowSigned(publisher: IHostedService): void {
+    this.channel.allowPublish(publisher);
+    this.signatures.allow(publisher);
+    this.signatures.warnOfPublisher();
   }
 
   /** Services and consumers of a database wait for its schema. */

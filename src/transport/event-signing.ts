@@ -5,9 +5,22 @@ import type { Construct } from 'constructs';
 import { acknowledge } from '../private/acknowledge';
 
 /**
+ * Options of the signatures of events.
+ */
+export interface EventSigningOptions {
+  /**
+   * False if consumers don't verify yet: publishers sign, and consumers get no key. It is for the deployment with which signatures begin,
+   * and for the one before they end: the events that are on their way then are not signed.
+   *
+   * @default true
+   */
+  readonly verify?: boolean;
+}
+
+/**
  * Options of a generated key for the signatures of events.
  */
-export interface GeneratedSigningKeyOptions {
+export interface GeneratedSigningKeyOptions extends EventSigningOptions {
   /**
    * The removal policy of the secret when the stack is deleted. Keep it with an archive that stays: events that nobody can verify are
    * refused when they are replayed.
@@ -24,6 +37,9 @@ export interface GeneratedSigningKeyOptions {
  * `EVENT_SIGNING_SECRET_ARN`, and the permission to read exactly this secret and its versions. Programs sign with the current version. They
  * accept every version that has a label: the current, the previous and the pending one.
  *
+ * Begin in two deployments: with `verify: false`, and without it when all events on their way are signed. Otherwise consumers refuse what
+ * the former publishers have sent.
+ *
  * Rotate the key by a new version of the secret. A replayed event has its old signature, and it may wait for 28 days in a queue and in its
  * dead-letter queue. So the time between two rotations has to be longer than the retention of the archive plus 28 days.
  *
@@ -31,6 +47,7 @@ export interface GeneratedSigningKeyOptions {
  * declare const secret: secretsmanager.ISecret;
  *
  * EventSigning.generated();
+ * EventSigning.generated({ verify: false });
  * EventSigning.secret(secret);
  */
 export class EventSigning {
@@ -38,7 +55,7 @@ export class EventSigning {
    * Signs with a generated key, in a secret that the pipeline makes.
    */
   public static generated(options: GeneratedSigningKeyOptions = {}): EventSigning {
-    return new EventSigning((scope, id, encryptionKey) => signingKey(scope, id, options, encryptionKey));
+    return new EventSigning(true, options.verify ?? true, (scope, id, encryptionKey) => signingKey(scope, id, options, encryptionKey));
   }
 
   /**
@@ -46,18 +63,26 @@ export class EventSigning {
    *
    * @param secret its value is the key: a text of at least 32 characters
    */
-  public static secret(secret: secretsmanager.ISecret): EventSigning {
-    return new EventSigning(() => secret);
+  public static secret(secret: secretsmanager.ISecret, options: EventSigningOptions = {}): EventSigning {
+    return new EventSigning(false, options.verify ?? true, () => secret);
   }
 
   /**
    * Signs nothing: a consumer believes everybody who may publish.
    */
   public static none(): EventSigning {
-    return new EventSigning(() => undefined);
+    return new EventSigning(true, false, () => undefined);
   }
 
   private constructor(
+    /**
+     * Whether no other pipeline has the key.
+     *
+     * @internal
+     */
+    public readonly _isOwn: boolean,
+    /** @internal */
+    public readonly _verify: boolean,
     private readonly key: (scope: Construct, id: string, encryptionKey?: kms.IKey) => secretsmanager.ISecret | undefined,
   ) {
   }

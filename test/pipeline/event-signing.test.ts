@@ -1,13 +1,15 @@
 import { App, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import {
-  ConsumerTarget, EventDrivenOrderPipeline, EventDrivenOrderPipelineProps, EventSigning, IConsumerTarget, IServiceHost, QueueScaling,
-  ServiceBindOptions, ServiceHost, WorkloadImage,
+  ConsumerTarget, EventDrivenOrderPipeline, EventDrivenOrderPipelineProps, EventSigning, IConsumerTarget, IServiceHost,
+  PipelineConsumerOptions, QueueScaling, ServiceBindOptions, ServiceHost, WorkloadImage,
 } from '../../src';
 import { testKubernetes } from '../cluster';
 import { externalTarget, functionOf, ownTarget, roleOf } from '../consumer/targets';
@@ -154,6 +156,73 @@ describe('a consumer finds the secret in its environment and may read it', () =>
   });
 });
 
+test.each<[string, () => EventSigning]>([
+  ['a generated key', () => EventSigning.generated({ verify: false })],
+  ['an existing key', () => EventSigning.secret(new secretsmanager.Secret(stack, 'Signing'), { verify: false })],
+])('consumers have nothing to verify with while signatures begin, with %s, and the relay signs', (_, signing) => {
+  const relay = new Host();
+  const pipeline = pipelineOf({ outboxRelay: relay, eventSigning: signing() });
+  const consumer = pipeline.addConsumer('Stock', { events: ['order.created'], target: externalTarget(roleOf(stack)) });
+  expect(relay.bound!.environment.EVENT_SIGNING_SECRET_ARN).toBe(pipeline.eventSigningSecret!.secretArn);
+  expect(consumer.environment).not.toHaveProperty('EVENT_SIGNING_SECRET_ARN');
+  expect(Object.keys(secretStatements())).toEqual(['PipelineOutboxRelayRole']);
+});
+
+describe('a consumer gets the key if it can verify', () => {
+  const OTHER = { source: ['com.example.billing'] };
+  const BOTH = { source: ['com.example.billing', 'com.example.orders'] };
+  const PREFIX = { source: [{ prefix: 'com.example' }] as unknown as string[] };
+  const shared = () => EventSigning.secret(new secretsmanager.Secret(stack, 'Signing'));
+  type Options = Omit<PipelineConsumerOptions, 'target'>;
+
+  test.each<[string, boolean, Options, (() => EventSigning)?]>([
+    ['the whole detail', true, { eventPattern: {}, ruleInput: events.RuleTargetInput.fromEventPath('$.detail') }],
+    ['a part of the detail', false, { eventPattern: {}, ruleInput: events.RuleTargetInput.fromEventPath('$.detail.data') }],
+    ['some fields', false, { eventPattern: {}, ruleInput: events.RuleTargetInput.fromObject({ id: events.EventField.eventId }) }],
+    ['the source of the pipeline', true, { eventPatterns: [{ detailType: ['A'] }, { source: ['com.example.orders'] }] }],
+    ['another source', false, { eventPattern: OTHER }],
+    ['another source of the same key', true, { eventPattern: OTHER }, shared],
+    ['sources that are not known', true, { eventPattern: PREFIX }],
+    ['an existing queue', true, { get queue() { return new sqs.Queue(stack, 'Queue'); } }],
+  ])('%s: %s', (_, verifies, options, eventSigning) => {
+    const consumer = pipelineOf({ eventSigning: eventSigning?.() }).addConsumer('Stock', { ...options, target: externalTarget(roleOf(stack, 'Elsewhere')) });
+    expect(['EVENT_SIGNING_SECRET_ARN' in consumer.environment, 'Elsewhere' in secretStatements()]).toEqual([verifies, verifies]);
+    expect(warned('foreignEventsRefused')).toEqual([]);
+  });
+
+  test.each<[string, Options, RegExp]>([
+    ['in one pattern', { eventPattern: BOTH }, /events of com\.example\.billing unless/],
+    ['in two patterns', { eventPatterns: [{ detailType: ['A'] }, OTHER] }, /the consumer 'Stock' verifies/],
+  ])('events of the pipeline with those of others, which is a warning: %s', (_, options, message) => {
+    const consumer = pipelineOf().addConsumer('Stock', { ...options, target: externalTarget(roleOf(stack)) });
+    expect(consumer.environment).toHaveProperty('EVENT_SIGNING_SECRET_ARN');
+    Annotations.fromStack(stack).hasWarning('/Shop/Pipeline', Match.stringLikeRegexp(message.source));
+  });
+});
+
+describe('a publisher of a pipeline without a relay', () => {
+  const publish: [string, (pipeline: EventDrivenOrderPipeline) => unknown][] = [
+    ['that is a service', (pipeline) => pipeline.addService('Relay', new Host(), { publishes: true })],
+    ['that is outside', (pipeline) => pipeline.allowPublish(roleOf(stack, 'Outside'))],
+  ];
+
+  test.each(publish)('%s signs nothing, which is a warning', (_, add) => {
+    const pipeline = pipelineOf({ outboxRelay: undefined });
+    pipeline.addService('Timers', new Host());
+    expect(warned('eventsNotSigned')).toEqual([]);
+    add(pipeline);
+    expect(warned('eventsNotSigned')).toHaveLength(1);
+  });
+
+  test.each(publish)('%s signs or not, as it is said', (_, add) => {
+    for (const eventSigning of [EventSigning.generated(), EventSigning.none()]) {
+      stack = new Stack(new App(), 'Shop', { env });
+      add(pipelineOf({ outboxRelay: undefined, eventSigning }));
+      expect(warned('eventsNotSigned')).toEqual([]);
+    }
+  });
+});
+
 describe('the bus that the pipeline makes', () => {
   const policies = () => Object.values(Template.fromStack(stack).findResources('AWS::Events::EventBusPolicy')).map(({ Properties }) => evaluate(Properties));
 
@@ -200,6 +269,13 @@ describe('the bus that the pipeline makes', () => {
   test.each<[string, () => iam.IGrantable]>([
     ['an unknown identity', () => ({ grantPrincipal: new iam.UnknownPrincipal({ resource: stack }) })],
     ['an account', () => ({ grantPrincipal: new iam.AccountPrincipal('111122223333') })],
+    ['an account by its number', () => ({ grantPrincipal: new iam.ArnPrincipal('111122223333') })],
+    ['an account with a condition', () => ({ grantPrincipal: new iam.AccountPrincipal('111122223333').withConditions({ Bool: { 'aws:MFA': 'true' } }) })],
+    ['an organization', () => ({ grantPrincipal: new iam.OrganizationPrincipal('o-1234567890') })],
+    ['everybody', () => ({ grantPrincipal: new iam.AnyPrincipal() })],
+    ['a group', () => new iam.Group(stack, 'Group')],
+    ['an imported group', () => iam.Group.fromGroupName(stack, 'Group', 'publishers')],
+    ['a session', () => ({ grantPrincipal: new iam.ArnPrincipal('arn:aws:sts::111122223333:assumed-role/publisher/session') })],
     ['a service', () => ({ grantPrincipal: new iam.ServicePrincipal('scheduler.amazonaws.com') })],
     ['a role in another stack, which needs the bus', () => roleOf(new Stack(stack.node.root as App, 'Other', { env }))],
   ])('denies nobody with a publisher that is %s, before and after the others, which is a warning', (_, publisher) => {

@@ -7,6 +7,9 @@ import { refersTo } from '../../private/references';
 /** The id of the policy in its scope, and of its statement. */
 const ID = 'OnlyPublishers';
 
+/** All of AWS, all of an account, or a session, whose caller has the ARN of its role. */
+const MANY = /^"(\*|\d{12})"$|:root"|:assumed-role\//;
+
 /** Denies all but the publishers to put events on a bus, from the first publisher on. */
 export class PublishersOnly {
   private readonly arns: string[] = [];
@@ -45,14 +48,17 @@ export class PublishersOnly {
     this.isOpen = true;
     this.scope.node.tryRemoveChild(ID);
     Annotations.of(this.scope).addWarningV2('cdk-order-pipeline:eventBusOpenToAccount',
-      'a publisher has an unknown identity, or a role in another stack, which the policy of the bus can\'t name, so the bus denies nobody of this '
-      + 'account to publish: make the role in this stack, or bring the bus with a policy of its own (EventTransport.eventBridge({ eventBus }))');
+      'the policy of the bus can\'t name a publisher: its identity is unknown, it is a role in another stack, or it is many at once, such as a group '
+      + 'or an account. So the bus denies nobody of this account to publish: publish with a role in this stack, or bring the bus with a policy of its '
+      + 'own (EventTransport.eventBridge({ eventBus }))');
   }
 
   private arnOf(principal: iam.IPrincipal): string | undefined {
-    if (principal instanceof iam.UnknownPrincipal || principal instanceof iam.AccountPrincipal) { return undefined; }
+    // The identity of a caller is never that of its group.
+    if (principal instanceof iam.UnknownPrincipal || 'groupArn' in principal) { return undefined; }
     const names = [principal.policyFragment.principalJson.AWS ?? []].flat();
-    const arn: string | undefined = names.length === 1 ? names[0] : undefined;
+    if (names.length !== 1 || MANY.test(JSON.stringify(Stack.of(this.scope).resolve(names[0])))) { return undefined; }
+    const arn: string = names[0];
     // The stack of such a role needs this one for the bus, so this one can't need it.
     const elsewhere = Construct.isConstruct(principal) && Stack.of(principal) !== Stack.of(this.scope) && refersTo(arn, principal);
     return elsewhere ? undefined : arn;
