@@ -83,6 +83,22 @@ export const serviceMutations = [
     filter: 'rotated in is found',
   },
   {
+    name: 'any number of requests wait for an issuer that hangs',
+    file: `${http}/authentication-keys.ts`,
+    replace: 'this.#waiting >= MAX_WAITING',
+    by: 'this.#waiting >= Infinity',
+    test: `${http}/authentication.test.ts`,
+    filter: 'while the issuer hangs',
+  },
+  {
+    name: 'an issuer that hangs is asked without a pause',
+    file: `${http}/authentication-keys.ts`,
+    replace: '      this.#lookedAt = performance.now();\n    }\n',
+    by: '    }\n',
+    test: `${http}/authentication.test.ts`,
+    filter: 'while the issuer hangs',
+  },
+  {
     name: 'every unknown key is a request to the issuer',
     file: `${http}/authentication-keys.ts`,
     replace: 'now - this.#lookedAt >= this.#times.coolDown',

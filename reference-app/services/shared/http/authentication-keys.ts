@@ -2,6 +2,7 @@ import { createLocalJWKSet } from 'jose';
 import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose';
 import { Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
+import { unavailable, type Problem } from './problem.ts';
 import type { Logger } from '../telemetry.ts';
 
 /** The keys of an issuer at one time. Another object stands for other keys. */
@@ -28,12 +29,14 @@ const TIMES = {
   retry: 30_000,
   /** After a failure, when no keys are known yet. */
   firstRetry: 1_000,
-  /** Unknown keys, which anybody can name in a token, make the issuer be asked this often at most. */
+  /** Unknown keys, which anybody can name in a token, make the issuer be asked this often at most, and so long after a failure. */
   coolDown: 5_000,
   timeout: 5_000,
 };
 
 const MAX_ANSWER_BYTES = 256 * 1024;
+/** Requests that may wait for an answer of the issuer; more would take the memory of those whose keys are known. */
+const MAX_WAITING = 100;
 /** The accepted types of keys. Shared secrets are not among them: a program that can check a token with one can also make one. */
 const KEY_TYPES: readonly unknown[] = ['RSA', 'EC', 'OKP'];
 
@@ -46,6 +49,7 @@ export class IssuerKeys {
   #text = '';
   #refreshing: Promise<void> | undefined;
   #lookedAt = -Infinity;
+  #waiting = 0;
   #loadedAt = -Infinity;
   #failing = false;
   #timer: NodeJS.Timeout | undefined;
@@ -77,15 +81,19 @@ export class IssuerKeys {
 
   /**
    * The keys after those that did not have the key of a token; the same ones if the issuer has no others, or was asked because of another
-   * unknown key just now.
+   * unknown key just now. Throws a `Problem` "unavailable" if the issuer does not answer: nobody knows then whether it has the key.
    */
   async after(keys: KeySet): Promise<KeySet> {
     const now = performance.now();
     if (this.#current === keys && (this.#refreshing || now - this.#lookedAt >= this.#times.coolDown)) {
       // Refreshes of other reasons do not count: a key may be new since then.
       if (!this.#refreshing) this.#lookedAt = now;
+      if (this.#waiting >= MAX_WAITING) throw isAway();
+      this.#waiting++;
       await this.#refresh();
+      this.#waiting--;
     }
+    if (this.#current === keys && this.#failing) throw isAway();
     return this.#current ?? keys;
   }
 
@@ -113,6 +121,8 @@ export class IssuerKeys {
       const consequence = this.#current ? 'the known ones go on' : 'no request can be let in yet';
       if (!this.#failing) this.#options.logger.warn({ err: error, issuer: this.#options.issuer }, `the keys of the issuer can't be read; ${consequence}`);
       this.#failing = true;
+      // An issuer that hangs is asked for half of the time at most.
+      this.#lookedAt = performance.now();
     }
     if (this.#stopped) return;
     const pause = !this.#failing ? this.#times.refresh : this.#current ? this.#times.retry : this.#times.firstRetry;
@@ -146,6 +156,10 @@ export class IssuerKeys {
     if (typeof jwksUri !== 'string' || !isSafeUrl(jwksUri)) throw new Error(`${url} has no jwks_uri with https: give API_JWKS_URL.`);
     return jwksUri;
   }
+}
+
+function isAway(): Problem {
+  return unavailable('The token is signed with an unknown key, and the issuer does not say whether it is new; try again later.');
 }
 
 const LOOPBACK = ['127.0.0.1', 'localhost', '[::1]'];

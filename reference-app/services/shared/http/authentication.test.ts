@@ -36,10 +36,12 @@ async function jwkOf(kid: string, { publicKey }: Pair, more: Partial<JWK> = {}):
 async function startIssuer(context?: TestContext) {
   let keys: unknown = { keys: [] };
   let away = false;
+  let hangs = false;
   let asked = 0;
   const server = createServer((request, response) => {
     asked++;
     if (away) return void request.socket.destroy();
+    if (hangs) return;
     const { port } = server.address() as AddressInfo;
     const discovery = { issuer: `http://127.0.0.1:${port}`, jwks_uri: `http://127.0.0.1:${port}/keys` };
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(request.url === '/keys' ? keys : discovery));
@@ -58,6 +60,7 @@ async function startIssuer(context?: TestContext) {
     asked: () => asked,
     give: (set: unknown) => void (keys = set),
     goAway: (gone: boolean) => void (away = gone),
+    hang: (silent: boolean) => void (hangs = silent),
   };
 }
 
@@ -366,7 +369,36 @@ describe('keys of the issuer', () => {
     await eventually(async () => await failures() >= 3);
     assert.equal(await app.readiness(), true);
     assert.equal((await ask(app, `Bearer ${await token()}`)).status, 200);
-    assert.equal((await ask(app, `Bearer ${await next()}`)).status, 401);
+    assert.equal((await ask(app, `Bearer ${await next()}`)).status, 503, 'nobody knows whether this key is a new one');
+  });
+
+  it('made-up names take little memory while the issuer hangs: a hundred wait for it, then none for a while, and those with known keys get in', async (t) => {
+    const clock = performance.now.bind(performance);
+    let later = 0;
+    t.mock.method(performance, 'now', () => clock() + later);
+    const { app, authentication, issuer } = await start(t, { times: { ...times, timeout: 600 } });
+    await eventually(() => authentication.ready() === true);
+    issuer.hang(true);
+    const before = issuer.asked();
+    const madeUp = `Bearer ${await token({ kid: 'made up' })}`;
+    const begun = Date.now();
+    const waits = Array.from({ length: 150 }, async () => {
+      const { status, headers } = await ask(app, madeUp);
+      assert.deepEqual([status, headers['retry-after']], [503, '1']);
+      return Date.now() - begun;
+    });
+    await Promise.race(waits);
+    later += 40_000;
+    assert.equal((await Promise.all(waits)).filter((ms) => ms >= 550).length, 100);
+    // The pause of a minute begins at the end of the question.
+    later += 40_000;
+    assert.equal((await ask(app, madeUp)).status, 503);
+    assert.equal((await ask(app, `Bearer ${await token()}`)).status, 200);
+    assert.equal(issuer.asked(), before + 1);
+    issuer.hang(false);
+    later += 40_000;
+    assert.equal((await ask(app, madeUp)).status, 401);
+    assert.equal(issuer.asked(), before + 2);
   });
 
   it('one that is rotated in is found by the first token that names it, by one question for a hundred of them', async (t) => {
