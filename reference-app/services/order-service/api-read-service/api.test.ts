@@ -10,8 +10,8 @@ import { createReadApi } from './api.ts';
 import { STATEMENT_TIMEOUT_MS, orderList } from './statements.ts';
 import { watchAnswers, type Watch } from '../../../scripts/contracts/answers.ts';
 import { documents } from '../../../scripts/contracts/documents.ts';
-import { newEvent, newId } from '../../shared/events/index.ts';
-import { withoutAuthorization as authentication } from '../../shared/http/caller.ts';
+import { newEvent, newId, parseEnvelope } from '../../shared/events/index.ts';
+import { withoutAuthorization as authentication, type Authentication } from '../../shared/http/caller.ts';
 import { formatConsistencyToken } from '../../shared/http/consistency-token.ts';
 import type { ProblemBody } from '../../shared/http/problem.ts';
 import { noteDeadLetters } from '../../shared/messaging/dead-letters.ts';
@@ -643,10 +643,10 @@ describe('api-read-service', () => {
       const fetchTimeline = async () => {
         const newest = formatConsistencyToken({ orderId, version: 2 });
         const answer = await get(`/api/orders/${orderId}/timeline`, { 'consistency-token': newest });
-        return await answer.json() as { orderId: string; status: string; version: number; entries: Entry[] };
+        return await answer.json() as { orderId: string; status: string; version: number; entries: Entry[]; complete: boolean };
       };
       const timeline = await fetchTimeline();
-      assert.deepEqual([timeline.orderId, timeline.status, timeline.version], [orderId, 'CONFIRMED', 2]);
+      assert.deepEqual([timeline.orderId, timeline.status, timeline.version, timeline.complete], [orderId, 'CONFIRMED', 2, true]);
       assert.deepEqual(timeline.entries.map((e) => e.type), ['order.created', 'inventory.validated', 'order.confirmed']);
       assert.deepEqual(timeline.entries.map((e) => e.status),
         [{ from: null, to: 'PENDING', version: 1 }, undefined, { from: 'PENDING', to: 'CONFIRMED', version: 2 }]);
@@ -708,6 +708,55 @@ describe('api-read-service', () => {
       await db.command.query('SELECT messaging.unpark($1, $2)', ['inventory-service', [requested.id]]);
       await db.command.query('SELECT messaging.remember($1, $2)', ['order-status', [requested.id]]);
       await eventually(entries, (all) => all.every(({ parked, deadLetter }) => parked?.appliedAt !== null && (deadLetter?.consumer === 'bus' || deadLetter?.handledAt !== null)));
+    });
+
+    it('tells a customer that an event was parked or given up, and neither where nor the error', async (t) => {
+      const { orderId } = await order('curious');
+      const { rows: [{ event_id: id, envelope }] } = await db.admin.query<{ event_id: string; envelope: string }>(
+        'SELECT event_id, envelope FROM messaging.outbox WHERE aggregate_id = $1', [orderId]);
+      const event = parseEnvelope(envelope);
+      await park({ name: 'order-status' }, [event], [{ eventId: id, result: 'parked', reason: 'an internal reason' }], db.command);
+      await noteDeadLetters('order-status', [{ event, error: 'relation "orders.secret" does not exist' }], db.command);
+      await db.admin.query(`INSERT INTO messaging.outbox_dead (xid, id, event_id, aggregate_id, detail_type, envelope, error)
+        SELECT xid, id, event_id, aggregate_id, detail_type, envelope, 'arn:aws:events:eu-west-1:111122223333:event-bus/b' FROM messaging.outbox WHERE event_id = $1`, [id]);
+      const customers: Authentication = { ready: () => true, authenticate: (name = '') => ({ subject: name, customerId: name }) };
+      const api = createReadApi({ authentication: customers, reader: db.query, writer: db.query, logger: silentLogger(), registry: new Registry() });
+      const contract = watchAnswers(api, (await documents()).openapi);
+      t.after(() => api.close());
+      for (const [style, deadLetter] of [['camel', 'deadLetter'], ['snake', 'dead_letter']] as const) {
+        const { body } = await api.inject({ url: `/orders/${orderId}/timeline?style=${style}`, headers: { authorization: 'curious' } });
+        const entries = (JSON.parse(body) as { entries: { [name: string]: { error?: string } }[] }).entries;
+        assert.deepEqual([entries.length, entries.filter(({ parked }) => parked).length], [4, 1]);
+        assert.deepEqual(entries.flatMap((entry) => entry[deadLetter]?.error ?? []), Array(2).fill('The event could not be handled; the operators see why.'));
+        for (const part of ['order-status', 'internal', 'relation', 'arn:', '"bus"', 'consumer']) assert.ok(!body.includes(part), `${part} in ${body}`);
+      }
+      assert.deepEqual(contract.violations, []);
+    });
+
+    it('has the last 500 entries, and says that there were others', async () => {
+      const { orderId } = await order('restless');
+      const { rows: [{ envelope }] } = await db.admin.query<{ envelope: string }>('SELECT envelope FROM messaging.outbox WHERE aggregate_id = $1', [orderId]);
+      const { time } = JSON.parse(envelope) as { time: string };
+      const add = (count: number, from: number) => db.admin.query(`
+        WITH event AS (
+          SELECT n, gen_random_uuid() AS id, to_char(($4::timestamptz + n * interval '1 s') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS at
+          FROM generate_series($2::int, $2::int + $3::int - 1) n
+        ), change AS (
+          INSERT INTO orders.status_change (order_id, version, from_status, to_status, event_id, at)
+          SELECT $1, n, 'CONFIRMED', 'UPDATE_PENDING', id, at::timestamptz FROM event
+        ) INSERT INTO messaging.outbox (event_id, aggregate_id, detail_type, envelope)
+        SELECT id, $1::text, 'OrderUpdateRequested', $5::jsonb || jsonb_build_object('id', id, 'time', at) FROM event ORDER BY n`, [orderId, from, count, time, envelope]);
+      const timeline = async () => (await (await get(`/orders/${orderId}/timeline`)).json()) as {
+        complete: boolean; entries: { at: string; eventId?: string; status: { version: number } }[];
+      };
+      await add(499, 2);
+      const whole = await eventually(timeline, ({ entries }) => entries.length === 500);
+      assert.equal(whole.complete, true);
+      await add(600, 501);
+      const { complete, entries } = await eventually(timeline, (later) => later.entries.at(-1)?.status.version === 1_100);
+      assert.equal(complete, false);
+      assert.deepEqual(entries.map(({ status }) => status.version), Array.from({ length: 500 }, (_, n) => 601 + n));
+      assert.ok(entries.every(({ eventId }) => eventId !== undefined));
     });
 
     it('is 404 for no order', async () => {

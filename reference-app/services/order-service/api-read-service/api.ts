@@ -58,7 +58,7 @@ export function createReadApi({ reader, writer, logger, registry, authentication
     const order = orderOf(request);
     const { value, source } = await read(tokenOf(request), async (db) => (await db.query<TimelineRow>(timeline(order))).rows[0]);
     if (!value) throw noSuchOrder(order);
-    return answer(request, reply, source, timelineView(order.orderId, value));
+    return answer(request, reply, source, timelineView(order, value));
   });
 
   serve(app, routes.listOrders, async (request, reply) => {

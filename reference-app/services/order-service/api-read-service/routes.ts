@@ -1,5 +1,6 @@
 import Type, { type TObject, type TSchema } from 'typebox';
 import { ListQuery, style } from './list-request.ts';
+import { TIMELINE_LIMIT } from './statements.ts';
 import { OrderPage, OrderView, StockView, TimelineView, snakeSchema } from './views.ts';
 import { Sku, Uuid } from '../../shared/events/index.ts';
 import { ConsistencyToken, ETag, type Answer, type Routes } from '../../shared/http/route.ts';
@@ -36,7 +37,7 @@ export const routes = {
     path: '/orders/:id/timeline',
     scope: 'orders.read',
     summary: 'Show what happened to an order',
-    description: 'Every event with its cause, and the status changes.',
+    description: `The last ${TIMELINE_LIMIT} events with their causes, and the status changes.`,
     params: Type.Object({ id: Uuid }),
     query,
     headers: Type.Object(token),

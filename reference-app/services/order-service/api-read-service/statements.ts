@@ -106,25 +106,33 @@ export interface StatusChange {
   readonly at: string;
 }
 
+/** The most entries of a timeline. Nothing else bounds how often an order is updated. */
+export const TIMELINE_LIMIT = 500;
+/** One more than is shown says that there are others. */
+const SOME = TIMELINE_LIMIT + 1;
+
 /**
- * The events in the order of the outbox, which is the order in which they were published: an effect is written after its
+ * The last events in the order of the outbox, which is the order in which they were published: an effect is written after its
  * cause was committed. One statement, so that events and status changes come from one snapshot.
  */
 export const timeline = (order: OrderOf) => ofOrder('order-timeline', `
 SELECT o.status, o.version,
-       (SELECT coalesce(json_agg(b.envelope::json ORDER BY b.xid, b.id), '[]') FROM messaging.outbox b
-        WHERE b.aggregate_id = o.order_id::text) AS events,
+       (SELECT coalesce(json_agg(b.envelope::json ORDER BY b.xid, b.id), '[]')
+        FROM (SELECT xid, id, envelope FROM messaging.outbox WHERE aggregate_id = o.order_id::text ORDER BY xid DESC, id DESC LIMIT ${SOME}) b) AS events,
        (SELECT coalesce(json_agg(json_build_object('version', c.version, 'from', c.from_status, 'to', c.to_status,
                  'eventId', c.event_id, 'causeId', c.cause_id, 'at', c.at) ORDER BY c.version), '[]')
-        FROM orders.status_change c WHERE c.order_id = o.order_id) AS changes,
+        FROM (SELECT version, from_status, to_status, event_id, cause_id, at FROM orders.status_change WHERE order_id = o.order_id
+              ORDER BY version DESC LIMIT ${SOME}) c) AS changes,
        (SELECT coalesce(json_agg(json_build_object('consumer', p.consumer, 'eventId', p.event_id, 'type', p.envelope::json ->> 'type', 'version', p.version,
                  'reason', p.reason, 'at', p.parked_at, 'appliedAt', p.applied_at)), '[]')
-        FROM messaging.parked p WHERE p.order_id = o.order_id) AS parked,
+        FROM (SELECT consumer, event_id, envelope, version, reason, parked_at, applied_at FROM messaging.parked WHERE order_id = o.order_id
+              ORDER BY parked_at DESC LIMIT ${SOME}) p) AS parked,
        (SELECT coalesce(json_agg(json_build_object('consumer', d.consumer, 'eventId', d.event_id, 'type', d.type, 'error', d.error, 'at', d.at, 'handledAt', d.handled_at)), '[]')
         FROM (SELECT l.consumer, l.event_id, l.type, l.error, l.at, l.handled_at FROM messaging.dead_letters(o.order_id) l
               UNION ALL
               SELECT 'bus', u.event_id, u.envelope::json ->> 'type', u.error, u.failed_at, NULL
-              FROM messaging.outbox_dead u WHERE u.aggregate_id = o.order_id::text) d) AS "deadLetters"
+              FROM messaging.outbox_dead u WHERE u.aggregate_id = o.order_id::text
+              ORDER BY at DESC LIMIT ${SOME}) d) AS "deadLetters"
 FROM orders.orders o`, order);
 
 export interface StockRow {

@@ -1,6 +1,6 @@
 import Type, { type Static, type TSchema } from 'typebox';
 import { ORDER_STATUSES } from './list-request.ts';
-import type { OrderRow, StockRow, TimelineRow } from './statements.ts';
+import { TIMELINE_LIMIT, type OrderOf, type OrderRow, type StockRow, type TimelineRow } from './statements.ts';
 import { OrderItem, StockLine, Timestamp, Uuid } from '../../shared/events/index.ts';
 
 // The answers of the API; rows stay free to change.
@@ -37,6 +37,10 @@ export const StockView = Type.Object({
   available: Pieces,
 }, { title: 'Stock', description: 'sums over all locations' });
 
+const Consumer = Type.Optional(Type.String({ description: 'for operators: whose turn it was; `bus` if the event was never published' }));
+/** The errors themselves name parts of the system, and nothing that a customer can do. */
+const ERROR_FOR_CUSTOMERS = 'The event could not be handled; the operators see why.';
+
 const TimelineEntry = Type.Object({
   at: Timestamp,
   type: Type.Optional(Type.String({ description: 'type of the event' })),
@@ -48,10 +52,10 @@ const TimelineEntry = Type.Object({
   })),
   command: Type.Optional(Type.Enum(['create', 'update', 'cancel'], { description: 'set where a client asked for it; the cause is the id of the request' })),
   parked: Type.Optional(Type.Object({
-    consumer: Type.String(), version: Version, reason: orNull(Type.String()), appliedAt: orNull(Timestamp),
+    consumer: Consumer, version: Version, reason: Type.Optional(orNull(Type.String({ description: 'for operators' }))), appliedAt: orNull(Timestamp),
   }, { description: 'the event came to a consumer before an earlier version of the order; it was applied when that had come, or waits still' })),
   deadLetter: Type.Optional(Type.Object({
-    consumer: Type.String({ description: 'who gave the event up; `bus` if it was never published' }), error: Type.String(), handledAt: orNull(Timestamp),
+    consumer: Consumer, error: Type.String({ description: 'for customers always the same sentence' }), handledAt: orNull(Timestamp),
   }, { description: 'the event is in a dead-letter queue, or was until it was handled' })),
   data: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'of the event, without the order id' })),
 }, { title: 'TimelineEntry' });
@@ -64,7 +68,9 @@ export const TimelineView = Type.Object({
   entries: Type.Array(TimelineEntry, {
     description: 'one per event, with the command that it records or the status change that it announces, '
       + 'and one for each time that an event was parked or given up',
+    maxItems: TIMELINE_LIMIT,
   }),
+  complete: Type.Boolean({ description: `false if there are earlier entries, too: an answer has the last ${TIMELINE_LIMIT}` }),
 }, { title: 'Timeline' });
 
 export function orderView(row: OrderRow): OrderView {
@@ -89,8 +95,12 @@ export function stockView({ sku, name, onHand, reserved }: StockRow): Static<typ
 /** Events that record what a client asked for. */
 const COMMANDS: Readonly<Record<string, TimelineEntry['command']>> = { 'order.created': 'create', 'order.update-requested': 'update', 'order.cancel-requested': 'cancel' };
 
-/** One entry per event, with the status change that it announces; a change whose event is no longer kept stands alone. */
-export function timelineView(orderId: string, row: TimelineRow): Static<typeof TimelineView> {
+/**
+ * One entry per event, with the status change that it announces; a change whose event is no longer kept stands alone. The names of the
+ * parts that did not get on, and their errors, are for operators.
+ */
+export function timelineView({ orderId, customerId }: OrderOf, row: TimelineRow): Static<typeof TimelineView> {
+  const isOperator = customerId === undefined;
   const open = new Map(row.changes.map((change) => [change.eventId ?? `version ${change.version}`, change]));
   const entries: TimelineEntry[] = row.events.map((event) => {
     const change = open.get(event.id);
@@ -114,17 +124,18 @@ export function timelineView(orderId: string, row: TimelineRow): Static<typeof T
       at: time(at), causationId: causeId, status: { from, to, version },
     })),
     ...row.parked.map(({ at, type, eventId, consumer, version, reason, appliedAt }) => ({
-      at: time(at), type, eventId, causationId: eventId, parked: { consumer, version, reason, appliedAt: appliedAt && time(appliedAt) },
+      at: time(at), type, eventId, causationId: eventId, parked: { ...(isOperator && { consumer, reason }), version, appliedAt: appliedAt && time(appliedAt) },
     })),
     ...row.deadLetters.map(({ at, type, eventId, consumer, error, handledAt }) => ({
-      at: time(at), type, eventId, causationId: eventId, deadLetter: { consumer, error, handledAt: handledAt && time(handledAt) },
+      at: time(at), type, eventId, causationId: eventId, deadLetter: { ...(isOperator && { consumer }), error: isOperator ? error : ERROR_FOR_CUSTOMERS, handledAt: handledAt && time(handledAt) },
     })),
   ];
   if (others.length > 0) {
     entries.push(...others);
     entries.sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
   }
-  return { orderId, status: row.status, version: row.version, entries };
+  const last = entries.slice(-TIMELINE_LIMIT);
+  return { orderId, status: row.status, version: row.version, entries: last, complete: last.length === entries.length };
 }
 
 /** The same answer for clients that speak snake_case; what we call a SKU they call a product id. */
