@@ -10,9 +10,10 @@ import { UUID, newId, normalId } from '../events/ids.ts';
 import { memoryBudget } from '../memory.ts';
 import { continueTrace, traceIdOf } from '../trace-context.ts';
 import type { Authentication, Caller } from './caller.ts';
+import { limitConnections } from './connections.ts';
 import type { Readiness, ReadyCheck } from './health.ts';
 import { limitBytesInFlight } from './in-flight.ts';
-import { limitConnections, limitRates, type RequestRates } from './limits.ts';
+import { limitRates, type RequestRates } from './limits.ts';
 import { PROBLEM_MEDIA_TYPE, Problem, invalid } from './problem.ts';
 
 declare module 'fastify' {
@@ -66,6 +67,8 @@ export function createApp({ logger, registry, ready, authentication, rates = NO_
     logger: false,
     bodyLimit: BODY_LIMIT,
     requestTimeout: 15_000,
+    // A client that does not read its answer. No answer takes that long, so nothing else stands still for this time.
+    connectionTimeout: 20_000,
     // Longer than the idle time of the usual clients, shorter than the 350 s after which an NLB forgets a connection.
     keepAliveTimeout: 75_000,
     // The server looks for slow clients this often, by default every 30 s.
@@ -109,7 +112,8 @@ export function createApp({ logger, registry, ready, authentication, rates = NO_
   app.decorateRequest('orderId', undefined);
   app.decorateRequest('caller');
   app.addHook('preClose', async () => app.drain());
-  app.addHook('onRoute', ({ url, method }) => {
+  app.addHook('onRoute', ({ url, method, config }) => {
+    if (!config?.route) throw new Error(`The route ${url} says nothing of the scope that it needs; register it with serve().`);
     const methods = routes.get(url) ?? new Set();
     for (const m of [method].flat()) methods.add(m);
     routes.set(url, methods);
@@ -122,6 +126,11 @@ export function createApp({ logger, registry, ready, authentication, rates = NO_
   // All before the body is looked at, in the order of their cost.
   app.addHook('onRequest', async (request, reply) => {
     answered.delete(request.raw.socket);
+    // A client that resets its connection at once has no address any more, and gets no answer.
+    if ((request.ip as string | undefined) === undefined) {
+      reply.hijack();
+      return void request.raw.destroy();
+    }
     startTrace(request);
     reply.headers({
       'traceparent': request.traceparent,

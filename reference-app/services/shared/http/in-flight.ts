@@ -11,29 +11,34 @@ const COPIES = 8;
 const SMALL = 16 * 1024;
 /** The most that large bodies may take together, so that single orders still get through. */
 const SHARE_OF_LARGE = 0.5;
-/** A body that is not there after this time makes room for others, if there is no other room. */
+/** An answer is there as text, and as the bytes that its client has not read. */
+const COPIES_OF_ANSWER = 2;
+/** A body that is not there after this time, or an answer that is not read, makes room for others, if there is no other room. */
 const PATIENCE_MS = 1_000;
 
 interface Charge {
   bytes: number;
-  readonly large: boolean;
-  readonly since: number;
+  large: boolean;
+  /** When its body began to arrive, or its answer to leave. */
+  since: number;
+  /** Its answer is under way. */
+  leaves: boolean;
   released: boolean;
-  /** Ends the request, while its body still arrives. */
+  /** Ends the request, while its body arrives or its answer leaves. */
   cut?: () => void;
 }
 
 /**
  * Bounds the memory of the requests that are in work, from their head to the end of their answer. What would exceed it is refused with 503
- * and `Retry-After`: first requests whose body has been on its way for more than a second, since half-sent ones could keep everybody else
- * out, then the new one. The rest of a small body is read and not kept, as a client that still sends when its connection is closed may not
+ * and `Retry-After`: first requests whose body or answer has been on its way for more than a second, since clients that send or read slowly
+ * could keep everybody else out, then the new one, or the large answer of a read. The rest of a small body is read and not kept, as a client that still sends when its connection is closed may not
  * see its answer. To read on a large one would take the memory that is missing, so its connection is closed.
  */
 export function limitBytesInFlight(app: FastifyInstance, registry: Registry, maxBytes: number): void {
   const charges = new WeakMap<FastifyRequest, Charge>();
   const inFlight = { small: 0, large: 0 };
-  /** Those whose body still arrives, from the oldest on. */
-  const arriving = new Set<Charge>();
+  /** Those whose body still arrives or whose answer still leaves, from the oldest on. */
+  const moving = new Set<Charge>();
   new Gauge({
     name: 'http_request_bytes_in_flight',
     help: 'Memory that the requests in work may take, estimated from the size of their bodies',
@@ -43,7 +48,9 @@ export function limitBytesInFlight(app: FastifyInstance, registry: Registry, max
     },
   });
   const cut = new Counter({
-    name: 'http_requests_cut_total', help: 'Requests whose body arrived so slowly that others got their memory.', registers: [registry],
+    name: 'http_requests_cut_total',
+    help: 'Requests whose body arrived, or whose answer was read, so slowly that others got their memory.',
+    registers: [registry],
   });
 
   function add(charge: Charge, bytes: number): void {
@@ -56,21 +63,40 @@ export function limitBytesInFlight(app: FastifyInstance, registry: Registry, max
       cut.inc();
       slow.cut?.();
     }
+    count(charge, bytes);
+  }
+
+  function count(charge: Charge, bytes: number): void {
     charge.bytes += bytes;
     inFlight[charge.large ? 'large' : 'small'] += bytes;
   }
 
   function oldest(isLarge: boolean): Charge | undefined {
     const latest = performance.now() - PATIENCE_MS;
-    for (const charge of arriving) {
+    for (const charge of moving) {
       if (charge.since > latest) return undefined;
       if (charge.large || !isLarge) return charge;
     }
     return undefined;
   }
 
+  function move(charge: Charge, end: () => void): void {
+    moving.delete(charge);
+    charge.since = performance.now();
+    charge.cut = end;
+    moving.add(charge);
+  }
+
+  /** So that small answers still get through. */
+  function becomeLarge(charge: Charge): void {
+    if (charge.large) return;
+    inFlight.small -= charge.bytes;
+    inFlight.large += charge.bytes;
+    charge.large = true;
+  }
+
   function release(charge: Charge): void {
-    arriving.delete(charge);
+    moving.delete(charge);
     if (charge.released) return;
     charge.released = true;
     inFlight[charge.large ? 'large' : 'small'] -= charge.bytes;
@@ -79,7 +105,7 @@ export function limitBytesInFlight(app: FastifyInstance, registry: Registry, max
   app.addHook('onRequest', (request, reply, done) => {
     const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
     const declared = encoding === undefined ? Number(length ?? 0) : Infinity;
-    const charge: Charge = { bytes: 0, large: declared > SMALL, since: performance.now(), released: false };
+    const charge: Charge = { bytes: 0, large: declared > SMALL, since: 0, leaves: false, released: false };
     try {
       add(charge, BYTES_OF_REQUEST + (charge.large ? 0 : declared * COPIES));
     } catch (error) {
@@ -107,13 +133,35 @@ export function limitBytesInFlight(app: FastifyInstance, registry: Registry, max
         }
       },
     });
-    charge.cut = () => counted.destroy(unavailable('More requests arrive than this service has memory for, and this one arrives slowly; send it again.'));
-    arriving.add(charge);
-    counted.once('close', () => arriving.delete(charge));
+    move(charge, () => counted.destroy(unavailable('More requests arrive than this service has memory for, and this one arrives slowly; send it again.')));
+    counted.once('close', () => {
+      if (!charge.leaves) moving.delete(charge);
+    });
     payload.on('error', (error) => counted.destroy(error));
     // A client that leaves in the middle of a body.
     payload.on('close', () => counted.end());
     done(null, payload.pipe(counted));
+  });
+
+  app.addHook('onSend', (request, reply, payload, done) => {
+    const charge = charges.get(request);
+    if (!charge || charge.released) return done(null, payload);
+    const length = typeof payload === 'string' ? Buffer.byteLength(payload) : 0;
+    // The body is gone by now.
+    const more = length * COPIES_OF_ANSWER - charge.bytes;
+    try {
+      if (more > 0) {
+        if (length > SMALL) becomeLarge(charge);
+        // What has been written already has to be answered.
+        if (request.method === 'GET') add(charge, more);
+        else count(charge, more);
+      }
+    } catch (error) {
+      return done(error as Error);
+    }
+    charge.leaves = true;
+    move(charge, () => request.raw.socket.destroy());
+    done(null, payload);
   });
 
   app.addHook('onResponse', (request, _reply, done) => {

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { connect } from 'node:net';
 import { mock, test, type TestContext } from 'node:test';
 import fc from 'fast-check';
 import { Registry } from 'prom-client';
@@ -128,25 +127,6 @@ test('0 is no limit, and the memory of the limits has one', async (t) => {
   assert.deepEqual(await statuses(2, '10.0.0.1'), [200, 429]);
   for (let n = 0; n < 5_000; n++) await statuses(1, `10.1.${n >> 8}.${n & 255}`, 'x', '/nowhere');
   assert.deepEqual(await statuses(1, '10.0.0.1'), [200], 'the oldest of 5,001 is forgotten');
-});
-
-test('connections beyond the limit are closed at once, and those that are open go on', async (t) => {
-  const { app, registry } = api(t, { maxConnections: 2 });
-  const { port } = new URL(await app.listen({ host: '127.0.0.1', port: 0 }));
-  const open = async () => {
-    const socket = connect(Number(port), '127.0.0.1').on('error', () => undefined).setEncoding('utf8');
-    t.after(() => socket.destroy());
-    const end = new Promise<string>((resolve) => {
-      socket.once('data', (text: string) => resolve(text)).once('close', () => resolve('closed'));
-    });
-    socket.write('GET /thing HTTP/1.1\r\nHost: x\r\nAuthorization: anna\r\n\r\n');
-    return end;
-  };
-  for (let n = 0; n < 2; n++) assert.match(await open(), /^HTTP\/1\.1 200 /);
-  assert.equal(await open(), 'closed');
-  const metrics = await registry.metrics();
-  assert.match(metrics, /^http_connections 2$/m);
-  assert.match(metrics, /^http_connections_refused_total 1$/m);
 });
 
 test('the pod is as large as the limit of its container, or 256 MiB', (t) => {

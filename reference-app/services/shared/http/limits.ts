@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
-import { promisify } from 'node:util';
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { Counter, Gauge, type Registry } from 'prom-client';
+import { Counter, type Registry } from 'prom-client';
 import Type, { type Static } from 'typebox';
 import { Allowances } from './allowances.ts';
 import { Problem } from './problem.ts';
@@ -102,21 +101,4 @@ export function limitRates(app: FastifyInstance, registry: Registry, { perAddres
 
 function keyOf(subject: string): string {
   return subject.length <= MAX_KEY ? subject : createHash('sha256').update(subject).digest('base64');
-}
-
-/** Closes connections beyond the limit unread; 0 is no limit. */
-export function limitConnections(app: FastifyInstance, registry: Registry, max: number): void {
-  const dropped = new Counter({
-    name: 'http_connections_refused_total', help: 'Connections that were closed at once since too many were open.', registers: [registry],
-  });
-  if (max > 0) app.server.maxConnections = max;
-  app.server.on('drop', () => dropped.inc());
-  new Gauge({
-    name: 'http_connections',
-    help: 'Open connections.',
-    registers: [registry],
-    async collect() {
-      this.set(await promisify(app.server.getConnections.bind(app.server))());
-    },
-  });
 }
