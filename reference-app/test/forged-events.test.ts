@@ -248,7 +248,12 @@ async function attack(name: string, protection: Protection, cause: string) {
     await pipeline.atRest();
     const after = await pipeline.state();
     const counts = await refused(cause);
-    const { rows: notes } = await pipeline.db.admin.query<{ consumer: string; cause: string }>('SELECT consumer, cause FROM messaging.refused ORDER BY 1, 2');
+    // A message can be a dead letter before its note is there.
+    const refusals = Object.values(counts as Record<string, number>).reduce((sum, count) => sum + count, 0);
+    const { rows: notes } = await eventually(
+      () => pipeline.db.admin.query<{ consumer: string; cause: string }>('SELECT consumer, cause FROM messaging.refused ORDER BY 1, 2'),
+      ({ rowCount }) => (rowCount ?? 0) >= refusals,
+    );
     const dead = { inventory: await pipeline.deadLetters('inventory-service'), status: await pipeline.deadLetters('order-status') };
     const [{ rows: [stock] }, statuses] = [
       await pipeline.db.admin.query('SELECT on_hand, reserved FROM inventory.stock_level'), await Promise.all([confirmed, waiting].map((id) => pipeline.status(id))),
