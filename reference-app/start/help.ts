@@ -20,7 +20,8 @@ What runs
   --app DIR            run this cloud assembly (the output folder of \`cdk synth\`) instead of the reference app;
                        orders are fed only if it has the stacks of the profile
   --stack NAME         only this stack of the assembly; may be repeated            [all stacks]
-  --without NAME       leave this workload or job out; may be repeated
+  --without NAME       leave this workload or job out; may be repeated. issuer: the APIs take tokens of the issuer in the settings, and no
+                       orders are fed (--orders 0)
   --replicas N         the most processes of each workload                         [1 with fewer than 8 cores, else as the template says]
   --processes MODE     shared: workloads without an API have one process together, and an order needs a fifth less processor; separate:
                        one for each. With --failover, with more replicas and on a stack of your own they are separate

@@ -17,6 +17,14 @@ export const localRunMutations = [
     by: 'if (!protocols.includes(\'plain\') && origin !== undefined || headers[',
     test: `${source}/issuer/issuer.test.ts`,
   },
+  {
+    name: 'the run stands in for the issuer of somebody who has one',
+    file: `${source}/issuer/local-issuer.ts`,
+    replace: "    if (this.#context.without.includes(ISSUER)) return {};\n",
+    by: '',
+    test: `${source}/issuer/issuer.test.ts`,
+    filter: 'issuer of their own',
+  },
   // --- SQS ---
   {
     name: 'a received message is visible to others at once',

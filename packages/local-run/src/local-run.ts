@@ -49,7 +49,10 @@ export interface LocalRunOptions {
    * @default false
    */
   readonly open?: boolean;
-  /** The names of workloads and jobs that do not run. @default - all run */
+  /**
+   * The names of workloads and jobs that do not run. With `issuer`, programs take tokens of the issuer that their template names.
+   * @default - all run
+   */
   readonly without?: readonly string[];
   /** The variables of every workload whose template does not give them. @default - none */
   readonly environment?: Readonly<Record<string, string>>;

@@ -77,6 +77,7 @@ export function prepareRun(assembly: Assembly, options: Omit<LocalRunOptions, 'a
     warn,
     fresh: options.fresh ?? false,
     open: options.open ?? false,
+    without: options.without ?? [],
     replication: options.replication ?? 'asynchronous',
     otherEndpoints,
     report: (sentence) => {

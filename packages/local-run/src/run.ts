@@ -7,6 +7,7 @@ import { count } from './count.ts';
 import { deploy } from './deploy.ts';
 import { describeRun } from './describe.ts';
 import { LocalRunError, messageOf } from './errors.ts';
+import { ISSUER } from './issuer/local-issuer.ts';
 import type { LocalRun, LocalRunOptions } from './local-run.ts';
 import type { Log } from './log.ts';
 import { unsupportedNode } from './node-version.ts';
@@ -85,9 +86,9 @@ async function startWorkloads(
 
 /** The names in the options must be names of the run. */
 function checkNames({ context: { workloads }, portNames }: PreparedRun, { ports = {}, without = [] }: LocalRunOptions): void {
-  const known = workloads.names();
+  const known = [...workloads.names(), ISSUER];
   for (const name of without) {
-    if (!known.includes(name)) throw new LocalRunError(`--without ${name}: nothing in this run is called so; there is ${known.join(', ') || 'no workload'}.`);
+    if (!known.includes(name)) throw new LocalRunError(`--without ${name}: nothing in this run is called so; there is ${known.join(', ')}.`);
   }
   for (const name of Object.keys(ports)) {
     if (!portNames.has(name)) throw new LocalRunError(`--port ${name}: nothing in this run is called so; there is ${[...portNames].join(', ')}.`);

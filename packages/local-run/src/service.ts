@@ -100,6 +100,8 @@ export interface RunContext {
   readonly fresh: boolean;
   /** Programs that ask for tokens let everybody in. */
   readonly open: boolean;
+  /** The names of workloads, jobs and services that the user leaves out. */
+  readonly without: readonly string[];
   readonly replication: Replication;
   readonly log: Log;
   /** The programs of the run. A service adds those of its resources in `make`. */

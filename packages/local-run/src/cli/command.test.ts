@@ -54,7 +54,7 @@ test('a function is left out by its path in the app', async (context) => {
   const { code, screen } = await command(context, given.folder, assembly, '--exit', '--without', 'Test/Bad').ended;
   assert.equal(code, 0, screen);
   const wrong = await command(context, given.folder, assembly, '--exit', '--without', 'Test/Good').ended;
-  assert.match(wrong.screen, /--without Test\/Good: nothing in this run is called so; there is Test\/Bad\.\n/);
+  assert.match(wrong.screen, /--without Test\/Good: nothing in this run is called so; there is Test\/Bad, issuer\.\n/);
   assert.equal(wrong.code, 1);
 });
 

@@ -25,7 +25,8 @@ What runs
   --stack NAME         only this stack, with those it depends on; may be repeated  [all stacks]
   --parameter [STACK:]NAME=VALUE
                        the value of a parameter of the templates; may be repeated  [its default value]
-  --without NAME       leave this workload or job out; may be repeated
+  --without NAME       leave this workload or job out; issuer is for programs that take tokens of the issuer in their template;
+                       may be repeated
   --replicas N         the most processes of each workload                         [as the template says]
   --endpoint NAME=URL  the address of a service that runs elsewhere, such as dynamodb=http://127.0.0.1:8000;
                        may be repeated                                             [calls to other services are refused]

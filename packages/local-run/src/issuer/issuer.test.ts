@@ -119,11 +119,11 @@ test('no web page gets a token: not by its own name, and not by another one for 
   }
 });
 
-test('programs that ask for tokens get the keys, others nothing; an open run says so once', async (context) => {
+test('programs that ask for tokens get the keys, others and those with an issuer of their own nothing; an open run says so once', async (context) => {
   const dataDir = temporaryFolder(context);
   const warnings: string[] = [];
-  const service = (open: boolean, fresh = false) => new LocalIssuer({
-    dataDir, open, fresh, port: async () => 0, log: () => undefined, warn: (sentence: string) => void warnings.push(sentence),
+  const service = (open: boolean, fresh = false, without: readonly string[] = []) => new LocalIssuer({
+    dataDir, open, fresh, without, port: async () => 0, log: () => undefined, warn: (sentence: string) => void warnings.push(sentence),
   } as Partial<RunContext> as RunContext);
   const asks = { API_AUTHORIZATION: 'jwt', API_JWT_ISSUER: ISSUER, API_JWT_AUDIENCE: 'orders, billing' };
   const issuer = service(false);
@@ -140,6 +140,11 @@ test('programs that ask for tokens get the keys, others nothing; an open run say
   const open = service(true);
   assert.deepEqual([open.environment(asks), open.environment(asks)], [{ API_AUTHORIZATION: 'none' }, { API_AUTHORIZATION: 'none' }]);
   assert.deepEqual(warnings, ['The APIs are open (--open): they take every request, with or without a token.']);
+
+  const own = service(false, false, ['issuer']);
+  await own.start();
+  atEnd(context, () => own.stop());
+  assert.deepEqual([own.environment(asks), own.url], [{}, undefined], 'the issuer in the template is the one that counts');
 
   const { kid } = await service(false).tokens.keys.current();
   assert.equal(kid, decodeProtectedHeader(token).kid);

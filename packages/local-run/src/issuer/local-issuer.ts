@@ -5,12 +5,15 @@ import type { LocalService, RunContext } from '../service.ts';
 import { serveIssuer } from './endpoint.ts';
 import { TokenIssuer } from './token-issuer.ts';
 
+/** Its name in the options of a run. */
+export const ISSUER = 'issuer';
+
 /**
  * The issuer of the tokens that programs ask for with API_AUTHORIZATION=jwt: it stands in for the one in API_JWT_ISSUER, whose tokens
- * nobody on this machine has. The programs get the address of its keys.
+ * nobody on this machine has. The programs get the address of its keys, unless the run is without it.
  */
 export class LocalIssuer implements LocalService {
-  readonly name = 'issuer';
+  readonly name = ISSUER;
   readonly title = 'issuer';
   readonly types = {};
   readonly tokens: TokenIssuer;
@@ -25,7 +28,7 @@ export class LocalIssuer implements LocalService {
     this.tokens = new TokenIssuer(file);
   }
 
-  /** Undefined when no program asks for tokens. */
+  /** Undefined when no program asks for its tokens. */
   get url(): string | undefined {
     return this.tokens.standsInFor.length > 0 ? this.#server?.url : undefined;
   }
@@ -42,6 +45,7 @@ export class LocalIssuer implements LocalService {
       this.#saidThatOpen = true;
       return { API_AUTHORIZATION: 'none' };
     }
+    if (this.#context.without.includes(ISSUER)) return {};
     if (issuer !== undefined && audiences !== undefined) {
       this.tokens.standInFor({ issuer, audiences: audiences.split(',').map((one) => one.trim()).filter((one) => one !== '') });
     }
