@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { startLocal } from 'cdk-local-run';
 import type { LocalRun } from 'cdk-local-run';
 import { UsageError } from 'cdk-local-run/cli/arguments';
-import { printAddresses, printWarnings, showStep } from 'cdk-local-run/cli/report';
+import { printAddresses, printTokenHelp, printWarnings, showStep } from 'cdk-local-run/cli/report';
 import { screen } from 'cdk-local-run/cli/screen';
 import type { Screen, Steps } from 'cdk-local-run/cli/screen';
 import { INTERRUPTED, runSession, untilInterrupted } from 'cdk-local-run/cli/session';
@@ -115,6 +115,7 @@ async function operate(run: LocalRun, profile: Profile, options: StartOptions, o
       code = await feedAndCheck(run, system, profile, options, out, signal);
     } else {
       out.line(`No orders are fed: these are not the stacks of the profile ${options.profile}. npx cdk-local-run FOLDER runs any cloud assembly, too.`);
+      printTokenHelp(out, run);
     }
     if (options.exit && signal.aborted) return INTERRUPTED;
     if (!options.exit) await untilInterrupted(out, options.dataDir, signal);

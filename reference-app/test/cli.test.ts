@@ -196,6 +196,7 @@ describe('npm start', { timeout: 300_000 }, () => {
     new events.Rule(stack, 'ToParcels', { eventPattern: { source: ['shop'] }, targets: [new targets.SqsQueue(queue)] });
     const packer = new lambda.Function(stack, 'Packer', {
       functionName: 'packer', runtime: lambda.Runtime.NODEJS_24_X, handler: 'index.handler', code: lambda.Code.fromInline('throw new Error("no tape")'),
+      environment: { API_AUTHORIZATION: 'jwt', API_JWT_ISSUER: 'https://login.example.com/', API_JWT_AUDIENCE: 'shop' },
     });
     packer.addEventSource(new sources.SqsEventSource(queue));
     app.synth();
@@ -203,6 +204,7 @@ describe('npm start', { timeout: 300_000 }, () => {
     assert.equal(await run.exited, 1, run.out());
     assert.match(run.out(), /1 queues?, 1 rules?/);
     assert.match(run.out(), /^No orders are fed: .* npx cdk-local-run FOLDER /m);
+    assert.match(run.out(), /^A token: curl .*\/token /m);
     assert.match(run.out(), /packer.* no tape/);
     const without = cli('--app', data('shop-assembly'), '--data', data('shop'), '--exit', '--without', 'packer');
     assert.equal(await without.exited, 0, without.out());
