@@ -28,6 +28,9 @@ Environment
   API_TOKEN            sent as a bearer token if set; it needs the scope orders.operate, as the orders are of many customers.
                        npm start prints one for the local run
 
+Over the network an API takes API_ADDRESS_REQUESTS_PER_SECOND from one address, 1,000 in each of its pods by default: more load from one
+machine is answered 429 and counts as failed. On the machine itself there is no such limit.
+
 Orders are sent on time whatever the answers take (open loop), and latency counts from the intended send time, so a system
 that falls behind can't hide it. Nothing is sent twice. The exit code is 0 if every answer was 202, 1 if not, 2 for wrong usage.
 `;
