@@ -7,9 +7,8 @@ import { createChanger, type Changed } from './change.ts';
 import { GroupCommit } from './group-commit.ts';
 import type { NewOrder } from './intake.ts';
 import {
-  commandFingerprint, fingerprint, parseBatch, parseCancellation, parseEntry, parseIdempotencyKey, parseIfMatch, parseOrderRequest,
-  parsePatch, skuField,
-  unknownSkuProblem,
+  commandFingerprint, fingerprint, parseBatch, parseCancellation, parseEntries, parseIdempotencyKey, parseIfMatch, parseOrderRequest,
+  parsePatch, skuField, unknownSkuProblem,
 } from './order-request.ts';
 import type { OrderRequest, Style } from './order-request.ts';
 import { routes } from './routes.ts';
@@ -89,9 +88,11 @@ export function createWriteApi({ pool, logger, registry, authentication, gatherM
     }
     const entries = parseBatch(request.body);
     request.countOrders(entries.length);
-    const results = await Promise.all(entries.map(async (entry, n): Promise<BatchResult> => {
+    const parsed = await parseEntries(entries, request.caller);
+    const results = await Promise.all(parsed.map(async (entry, n): Promise<BatchResult> => {
       try {
-        const { order, key, keyField } = parseEntry(entry, request.caller);
+        if (entry instanceof Problem) throw entry;
+        const { order, key, keyField } = entry;
         return { style: order.style, orderId: await accept(order, key, keyField, request) };
       } catch (error) {
         if (!(error instanceof Problem)) throw error;

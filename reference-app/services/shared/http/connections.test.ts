@@ -37,7 +37,11 @@ test('a new connection takes the place of the one that has waited for a request 
   const { registry, answers, open: connection } = await api(t, { maxConnections: 3 });
   const open = (...paths: string[]) => {
     const socket = connection().setEncoding('utf8');
-    const got = { text: '', closed: false, ask: (path: string) => socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`) };
+    const got = {
+      text: '',
+      closed: false,
+      ask: (path: string) => socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`),
+    };
     socket.on('data', (text: string) => {
       got.text += text;
     });
@@ -64,7 +68,9 @@ test('a new connection takes the place of the one that has waited for a request 
   await eventually(() => fifth.closed, (closed) => closed);
   assert.deepEqual([first.closed, third.closed, fourth.closed, fifth.text], [false, false, false, '']);
   answers.forEach((answer) => answer());
-  for (const [client, count] of [[first, 2], [third, 2], [fourth, 1]] as const) await eventually(() => client.text, (text) => times(text) === count);
+  for (const [client, count] of [[first, 2], [third, 2], [fourth, 1]] as const) {
+    await eventually(() => client.text, (text) => times(text) === count);
+  }
   await eventually(() => open('/thing'), ({ closed }) => !closed);
   const metrics = await registry.metrics();
   assert.match(metrics, /^http_connections_refused_total 1$/m);

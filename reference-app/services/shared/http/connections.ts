@@ -5,8 +5,8 @@ import type { FastifyInstance } from 'fastify';
 import { Counter, Gauge, type Registry } from 'prom-client';
 
 /**
- * Bounds the number of open connections; 0 is no limit. A new one takes the place of the one that has waited for a request for longest, since
- * one client that opens many and sends nothing could keep everybody else out. While all have a request in work, a new one is closed unread.
+ * Bounds the number of open connections; 0 is no limit. A new one takes the place of the one that has waited for a request for longest,
+ * since one client that opens many and sends nothing could keep everybody else out. While all have a request in work, it is closed unread.
  */
 export function limitConnections({ server }: Pick<FastifyInstance, 'server'>, registry: Registry, max: number): void {
   const refused = new Counter({

@@ -7,7 +7,11 @@ interface SchemaNode {
   readonly description?: string;
   readonly properties?: Readonly<Record<string, SchemaNode>>;
   readonly items?: SchemaNode;
+  readonly maxItems?: number;
 }
+
+/** As many errors as TypeBox names by default. */
+const NAMED = 8;
 
 /**
  * Compiles a schema into a parser that throws a `validation` problem. The `description` of each part says what is right
@@ -17,10 +21,25 @@ export function parser<S extends TSchema>(schema: S, root: string): (value: unkn
   const compiled = Compile(schema);
   return (value) => {
     if (!compiled.Check(value)) {
-      throw invalidFields(fieldErrors(schema as SchemaNode, root, compiled.Errors(value)));
+      throw invalidFields(fieldErrors(schema as SchemaNode, root, compiled.Errors(excerpt(schema, value))));
     }
     return value as Static<S>;
   };
+}
+
+/**
+ * The part of a wrong value that its errors are about: a list is too long with one item too many, and a few unknown fields are enough. The
+ * search for errors costs a hundred times the check and does not end at the last one that is named, so one body could block the process.
+ */
+function excerpt(schema: SchemaNode, value: unknown): unknown {
+  const { items, maxItems = Infinity, properties } = schema;
+  if (Array.isArray(value)) return items ? value.slice(0, maxItems + 1).map((item: unknown) => excerpt(items, item)) : value;
+  if (!properties || typeof value !== 'object' || value === null) return value;
+  const fields = value as Readonly<Record<string, unknown>>;
+  const node = (name: string) => (Object.hasOwn(properties, name) ? properties[name] : undefined);
+  let unknown = 0;
+  const kept = Object.keys(fields).filter((name) => node(name) !== undefined || ++unknown <= NAMED);
+  return Object.fromEntries(kept.map((name) => [name, excerpt(node(name) ?? {}, fields[name])]));
 }
 
 interface SchemaError {
