@@ -70,6 +70,11 @@ export interface Settings {
    */
   readonly certificateArn?: string;
   readonly limits: ApiLimits;
+  /**
+   * The consumers refuse events without a right signature. Publishers sign anyway. False is for the first of two deployments of a stack
+   * that runs without signatures, and for the way back: see docs/deploy.md.
+   */
+  readonly verifyEvents: boolean;
   /** A topic of Amazon SNS that gets a message when an alarm goes off and when it is over; without one the stack makes one. */
   readonly alarmTopicArn?: string;
   /** A role that may use kubectl in the namespace; without one, only the deployment can. */
@@ -138,6 +143,7 @@ export const defaultSettings: Settings = {
   audience: ['orders'],
   customerClaim: 'sub',
   limits: {},
+  verifyEvents: true,
   observability: true,
   direct: false,
   logRetentionDays: 30,
@@ -207,6 +213,7 @@ const CONTEXT: { readonly [Name in keyof Settings]?: (text: string) => Settings[
   operatorRoleArn: (text) => text,
   alarmTopicArn: (text) => text,
   publicAccessCidrs: list,
+  verifyEvents: yesOrNo('verifyEvents'),
   observability: yesOrNo('observability'),
   direct: yesOrNo('direct'),
   logRetentionDays: Number,

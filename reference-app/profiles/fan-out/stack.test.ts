@@ -123,9 +123,13 @@ describe('the fan-out stack', () => {
   });
 });
 
-test('the topic that the settings name gets the alarms', () => {
+test('the topic that the settings name gets the alarms, and while signatures begin only the publisher reads the key', () => {
   const alarmTopicArn = 'arn:aws:sns:eu-west-1:111111111111:on-call';
-  for (const { AlarmActions } of synthesize({ ...defaultSettings, alarmTopicArn }).ofType('AWS::CloudWatch::Alarm')) assert.deepEqual(AlarmActions, [alarmTopicArn]);
+  const { ofType, outputs } = synthesize({ ...defaultSettings, alarmTopicArn, verifyEvents: false });
+  for (const { AlarmActions } of ofType('AWS::CloudWatch::Alarm')) assert.deepEqual(AlarmActions, [alarmTopicArn]);
+  const secret = JSON.stringify(outputs.EventSigningSecretArn.Value.Ref);
+  const readers = ofType('AWS::IAM::Policy').filter(({ PolicyDocument }) => JSON.stringify(PolicyDocument).includes(secret));
+  assert.deepEqual(readers.map(({ Roles }) => /^PublisherRole/.test(Roles[0].Ref)), [true]);
 });
 
 test('the checks find nothing, and what was accepted stands in the report with its reason', () => {

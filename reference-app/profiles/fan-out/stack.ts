@@ -25,7 +25,7 @@ export class FanOutStack extends cdk.Stack {
     const pipeline = new EventDrivenOrderPipeline(this, 'Pipeline', {
       database,
       eventSource: settings.eventSource,
-      eventSigning: EventSigning.generated(),
+      eventSigning: EventSigning.generated({ verify: settings.verifyEvents }),
       databaseLogins: DatabaseLogins.perWorkload(),
       migration: migration.job(...program('migrate')),
     });

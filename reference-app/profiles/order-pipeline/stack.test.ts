@@ -351,10 +351,18 @@ describe('the stack', () => {
   });
 });
 
-test('one switch leaves logs and metrics in the cluster, and other settings shrink the network', () => {
+test('one switch leaves logs and metrics in the cluster, one lets signatures begin, and other settings shrink the network', () => {
   const { ofType, ofKind, directory } = synthesize({
-    ...defaultSettings, observability: false, natGateways: 1, interfaceEndpoints: [], publicAccessCidrs: ['203.0.113.0/24'], logRetentionDays: 7,
+    ...defaultSettings,
+    observability: false,
+    verifyEvents: false,
+    natGateways: 1,
+    interfaceEndpoints: [],
+    publicAccessCidrs: ['203.0.113.0/24'],
+    logRetentionDays: 7,
   }, true);
+  const withKey = ofKind('Deployment').filter(({ spec }) => JSON.stringify(spec).includes('EVENT_SIGNING_SECRET_ARN'));
+  assert.deepEqual(withKey.map(({ metadata }) => metadata.name), ['outbox-relay']);
   // The checks of the library say so. They would refuse an address for everyone, too.
   const { pluginReports } = JSON.parse(readFileSync(join(directory, 'validation-report.json'), 'utf8'));
   const checks = pluginReports.find(({ pluginName }: { pluginName: string }) => pluginName === 'EksClusterChecks');

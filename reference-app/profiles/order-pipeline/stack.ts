@@ -32,7 +32,7 @@ export class OrderPipelineStack extends cdk.Stack {
       database,
       transport: EventTransport.eventBridge(),
       eventSource: settings.eventSource,
-      eventSigning: EventSigning.generated(),
+      eventSigning: EventSigning.generated({ verify: settings.verifyEvents }),
       databaseLogins: DatabaseLogins.perWorkload(),
       authorizer,
       migration: migration.job(['node', 'migrate.js'], { serviceName: 'migration', environment: { SEED_FILE: 'data/catalog.json' } }),
