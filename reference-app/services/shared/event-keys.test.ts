@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
-import { DescribeSecretCommand, PutSecretValueCommand, SecretsManagerClient, UpdateSecretVersionStageCommand } from '@aws-sdk/client-secrets-manager';
+import { DescribeSecretCommand, GetSecretValueCommand, PutSecretValueCommand, SecretsManagerClient, UpdateSecretVersionStageCommand } from '@aws-sdk/client-secrets-manager';
 import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
 import { EventKeys, startWithKeys } from './event-keys.ts';
 import { EventRefusedError, newId, parseMessage, withSignature, type SigningKey } from './events/index.ts';
@@ -109,12 +109,39 @@ test('without Secrets Manager it waits, then known keys go on; whatever comes, t
   front.close();
 });
 
+/** Its client does not get the value of the version `lost`. */
+function watched(arn: string) {
+  const [errors, state, admin] = [[] as string[], { lost: '' }, client()];
+  const logger = { ...silentLogger(), warn: ({ err }: { err: Error }) => void errors.push(err.message), info: () => undefined } as never;
+  const send = (command: GetSecretValueCommand) => (command.input.VersionId === state.lost ? Promise.reject(new Error('no key of KMS')) : admin.send(command));
+  const from = Object.create(admin, { send: { value: send } }) as SecretsManagerClient;
+  return { errors, state, keys: new EventKeys(arn, { logger, secrets: from, pauseMs: 20 }) };
+}
+
 test('a key that is too short is no key', async () => {
   const { ARN: arn } = secrets.put({ name: 'short', secretString: 'password' });
-  const errors: string[] = [];
-  const logger = { ...silentLogger(), warn: ({ err }: { err: Error }) => void errors.push(err.message), info: () => undefined } as never;
-  const keys = new EventKeys(arn, { logger, secrets: client(), pauseMs: 20 });
+  const { errors, keys } = watched(arn);
   await eventually(() => errors, ({ length }) => length > 0);
   assert.match(errors[0]!, /must have at least 32 characters; its version .* has 8/);
   await keys.stop();
+});
+
+test('a version that can\'t be read, or is too short, leaves the others as they are, is named once, and counts when it can be read', async (t) => {
+  const { ARN: arn } = secrets.put({ name: 'one-of-several', secretString: value() });
+  await rotate(arn);
+  const admin = client();
+  await admin.send(new PutSecretValueCommand({ SecretId: arn, SecretString: 'short', VersionStages: ['AWSPENDING'] }));
+  const { VersionIdsToStages = {} } = await admin.send(new DescribeSecretCommand({ SecretId: arn }));
+  admin.destroy();
+  const { errors, state, keys } = watched(arn);
+  t.after(() => keys.stop());
+  state.lost = Object.keys(VersionIdsToStages).find((version) => VersionIdsToStages[version]!.includes('AWSPREVIOUS'))!;
+  await keys.renewed(AbortSignal.timeout(5_000));
+  await keys.renewed(AbortSignal.timeout(5_000));
+  assert.deepEqual([...keys.accepted!.keys()], [keys.current!.id]);
+  assert.deepEqual(errors.map((error) => /no key of KMS|has 5/.exec(error)?.[0]).sort(), ['has 5', 'no key of KMS']);
+  const before = state.lost;
+  state.lost = '';
+  await keys.renewed(never);
+  assert.deepEqual(new Set(keys.accepted!.keys()), new Set([keys.current!.id, before.slice(0, 8)]));
 });

@@ -32,7 +32,8 @@ interface Known {
 /**
  * The keys by which events are signed: all versions of a secret that have a staging label. The relay signs with AWSCURRENT. Consumers
  * accept AWSPREVIOUS, too, so messages of before a rotation hold, AWSPENDING, and versions with a label that somebody gave them, for
- * replays of an archive. Without Secrets Manager, keys that are known go on.
+ * replays of an archive. Only AWSCURRENT has to be there: another version that can't be read or is too short is left out, and tried
+ * again with the next reading. Without Secrets Manager, keys that are known go on.
  */
 export class EventKeys {
   readonly #secretArn: string;
@@ -42,6 +43,8 @@ export class EventKeys {
   /** The keys by version; a version never changes. */
   #versions = new Map<string, SigningKey>();
   #known: Known | undefined;
+  /** Versions that the log says are left out. */
+  readonly #leftOut = new Set<string>();
   #readAt = -Infinity;
   readonly #first = Promise.withResolvers<void>();
   #wanted: PromiseWithResolvers<void>[] = [];
@@ -136,16 +139,23 @@ export class EventKeys {
     answered.forEach(({ resolve }) => resolve());
   }
 
-  /** Undefined for a version that a rotation has only begun. */
+  /** Undefined for a version that is left out, as one that a rotation has only begun. */
   async #keyOf(version: string, stages: readonly string[]): Promise<SigningKey | undefined> {
     try {
       const request = new GetSecretValueCommand({ SecretId: this.#secretArn, VersionId: version });
       const { SecretString, SecretBinary } = await this.#secrets.send(request);
       const bytes = Buffer.from(SecretString ?? SecretBinary ?? '');
-      if (bytes.length >= MIN_BYTES) return { id: keyIdOf(version), secret: createSecretKey(bytes) };
+      if (bytes.length >= MIN_BYTES) {
+        this.#leftOut.delete(version);
+        return { id: keyIdOf(version), secret: createSecretKey(bytes) };
+      }
       throw new Error(`The signing secret ${this.#secretArn} must have at least ${MIN_BYTES} characters; its version ${version} has ${bytes.length}.`);
     } catch (error) {
-      if (stages.includes(CURRENT) || !isWithoutValue(error)) throw error;
+      if (stages.includes(CURRENT)) throw error;
+      if (!isWithoutValue(error) && !this.#leftOut.has(version)) {
+        this.#leftOut.add(version);
+        this.#log.warn({ err: error, version, stages }, 'a version of the signing secret is left out: events that it has signed are refused');
+      }
       return undefined;
     }
   }
