@@ -215,6 +215,9 @@ test('a consumer sees and writes its own rows only, in partitions that were made
     await insert(pool, consumer, idAt(times[1]!));
     await assert.rejects(pool.query('SELECT messaging.remember($1, ARRAY[$2]::uuid[])', [other, newId()]), denied);
     await assert.rejects(pool.query('SELECT messaging.begin_consumer(\'another\')'), denied);
+    const note = (name: string) => pool.query('SELECT messaging.note_refused($1, \'{m}\', \'{unsigned}\', \'{e}\', \'{c}\')', [name]);
+    await note(consumer);
+    await assert.rejects(note(other), denied);
     assert.equal((await pool.query('UPDATE messaging.parked SET applied_at = now() WHERE consumer = $1', [other])).rowCount, 0);
     await assert.rejects(pool.query('UPDATE messaging.parked SET consumer = $1', [other]), denied);
   }
@@ -293,6 +296,7 @@ test('the logins of a version without groups go on, whether they are in the list
   await run(pool, { schemas: ['messaging', 'fan_out'], logins: [login('order-consumer')] });
   const former = (name: string) => server.pool({ database: 'former_rights', user: `former_${name}`, password: 'p', max: 1 });
   await former('command').query('SELECT messaging.remember(\'any-consumer\', ARRAY[$1]::uuid[])', [newId()]);
+  await former('command').query('SELECT messaging.note_refused(\'any-consumer\', \'{m}\', \'{unsigned}\', \'{e}\', \'{c}\')');
   await former('command').query('SELECT fan_out.save(\'{}\', \'{}\', \'{}\', \'{}\', \'{}\')');
   await former('command').query('SELECT messaging.publish(ARRAY[$1]::uuid[], \'{a}\', \'{Anything}\', \'{}\')', [newId()]);
   assert.equal((await former('query').query('SELECT FROM messaging.parked')).rowCount, 1);
