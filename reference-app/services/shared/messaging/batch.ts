@@ -32,9 +32,9 @@ export interface FailedEvent {
   readonly event?: EventEnvelope;
 }
 
-/** Trying again can't help: it can't be read, or is not believed. */
+/** Trying again can't help: it can't be read, or is not believed. A key that is unknown may be known later. */
 export function isHopeless({ event, error }: FailedEvent): boolean {
-  return !event || error instanceof EventRefusedError;
+  return error instanceof EventRefusedError ? error.cause !== 'unknown-key' : !event;
 }
 
 /** A message that comes again, because of these events. */

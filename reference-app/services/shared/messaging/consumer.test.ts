@@ -311,6 +311,27 @@ test('while the signing secret can\'t be read no message is taken, and none of a
   });
 });
 
+test('keys that nobody knows hold up nobody, however many messages name them, and whether or not the secret can be read', async (t) => {
+  const { keys, state, rotate, keyOf, stop } = await signing();
+  t.after(stop);
+  const { url } = await createQueue({ maxReceiveCount: 5 });
+  const key = rotate();
+  const foreign = keyOf('a-stranger', 'a key that nobody knows, of 32 bytes');
+  const good = Array.from({ length: 10 }, () => created());
+  await consuming({ handler: handlerFor('strange-test'), queueUrl: url, keys, batchSize: 20, firstBackOffSeconds: 60 }, async (consumer) => {
+    await eventually(() => consumer.ready(), (ready) => ready === true);
+    await keys.renewed(AbortSignal.timeout(5_000));
+    state.there = false;
+    await send(url, Array.from({ length: 160 }, () => signed(created(), foreign)));
+    await send(url, good.map((event) => signed(event, key)));
+    await eventually(() => effects(good), allOnce);
+    // The others come again later, each time twice as late: the key may be known then.
+    await eventually(() => depth(url), ({ inFlight }) => inFlight === 160);
+    const returned = (await messagesConsumed.get()).values.find(({ labels }) => labels.consumer === 'strange-test' && labels.result === 'returned');
+    assert.equal(returned?.value, 60);
+  });
+});
+
 test('a failed message comes again later, with each failure twice as late', async () => {
   const { url } = await createQueue({ maxReceiveCount: 100 });
   const [once, often] = [created('poison'), created('poison')];

@@ -34,6 +34,8 @@ const MANY_EVENTS = 50;
 const DELETE_MS = 200;
 const OVER_LIMIT_REPORT_MS = 60_000;
 const MAX_VISIBILITY_SECONDS = 43_200;
+/** The most messages of unknown keys that wait for another reading; more come again later, so that their author can stop nobody. */
+const MOST_STRANGE = 100;
 /** The number of times that an event may take too long before it counts as its own fault: ten minutes, with statements of 30 s. */
 const PATIENCE = 20;
 /** The first start of a consumer is remembered; later ones only probe the database. */
@@ -71,6 +73,8 @@ class QueueConsumer<T extends EventType> implements Consumer {
   #waiting: Held[] = [];
   /** Events of `#waiting` and of the batches in work. */
   #unhandled = 0;
+  /** Messages of unknown keys that wait. */
+  #strange = 0;
   /** Everything whose visibility must be kept. */
   readonly #held = new Set<Held>();
   readonly #batches = new Set<Promise<void>>();
@@ -205,11 +209,12 @@ class QueueConsumer<T extends EventType> implements Consumer {
     const visibleAt = Date.now() + this.#visibilitySeconds * 1000;
     const taken = messages.map((message) => hold(message, visibleAt, this.#keys?.accepted));
     for (const held of taken) this.#held.add(held);
-    const strange = taken.filter(isOfUnknownKey);
+    const strange = taken.filter(isOfUnknownKey).slice(0, Math.max(0, MOST_STRANGE - this.#strange));
     if (strange.length > 0) void this.#takeAgain(strange);
-    this.#waiting.push(...(strange.length > 0 ? taken.filter((held) => !isOfUnknownKey(held)) : taken));
+    const others = strange.length > 0 ? taken.filter((held) => !strange.includes(held)) : taken;
+    this.#waiting.push(...others);
     inHand.set({ consumer: this.#handler.name }, this.#held.size);
-    const events = countEvents(taken);
+    const events = countEvents(others);
     this.#unhandled += events;
     this.#startBatches();
     return events;
@@ -217,12 +222,11 @@ class QueueConsumer<T extends EventType> implements Consumer {
 
   /** A key that is not known may be new: these messages wait until the secret was read once more, and others go on. */
   async #takeAgain(strange: readonly Held[]): Promise<void> {
+    this.#strange += strange.length;
     await this.#keys!.renewed(this.#stopping.signal);
-    for (const held of strange) {
-      this.#unhandled -= held.events.length;
-      held.events = parseMessage(held.message.Body, this.#keys!.accepted);
-      this.#unhandled += held.events.length;
-    }
+    this.#strange -= strange.length;
+    for (const held of strange) held.events = parseMessage(held.message.Body, this.#keys!.accepted);
+    this.#unhandled += countEvents(strange);
     // In the end they are given back with what waits.
     this.#waiting.push(...strange);
     this.#startBatches();
