@@ -195,7 +195,10 @@ describe('npm start', { timeout: 300_000 }, () => {
     const queue = new sqs.Queue(stack, 'Parcels');
     new events.Rule(stack, 'ToParcels', { eventPattern: { source: ['shop'] }, targets: [new targets.SqsQueue(queue)] });
     const packer = new lambda.Function(stack, 'Packer', {
-      functionName: 'packer', runtime: lambda.Runtime.NODEJS_24_X, handler: 'index.handler', code: lambda.Code.fromInline('throw new Error("no tape")'),
+      functionName: 'packer',
+      runtime: lambda.Runtime.NODEJS_24_X,
+      handler: 'index.handler',
+      code: lambda.Code.fromInline('throw new Error("no tape")'),
       environment: { API_AUTHORIZATION: 'jwt', API_JWT_ISSUER: 'https://login.example.com/', API_JWT_AUDIENCE: 'shop' },
     });
     packer.addEventSource(new sources.SqsEventSource(queue));

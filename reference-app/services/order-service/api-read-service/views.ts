@@ -124,10 +124,18 @@ export function timelineView({ orderId, customerId }: OrderOf, row: TimelineRow)
       at: time(at), causationId: causeId, status: { from, to, version },
     })),
     ...row.parked.map(({ at, type, eventId, consumer, version, reason, appliedAt }) => ({
-      at: time(at), type, eventId, causationId: eventId, parked: { ...(isOperator && { consumer, reason }), version, appliedAt: appliedAt && time(appliedAt) },
+      at: time(at),
+      type,
+      eventId,
+      causationId: eventId,
+      parked: { ...(isOperator && { consumer, reason }), version, appliedAt: appliedAt && time(appliedAt) },
     })),
     ...row.deadLetters.map(({ at, type, eventId, consumer, error, handledAt }) => ({
-      at: time(at), type, eventId, causationId: eventId, deadLetter: { ...(isOperator && { consumer }), error: isOperator ? error : ERROR_FOR_CUSTOMERS, handledAt: handledAt && time(handledAt) },
+      at: time(at),
+      type,
+      eventId,
+      causationId: eventId,
+      deadLetter: { ...(isOperator && { consumer }), error: isOperator ? error : ERROR_FOR_CUSTOMERS, handledAt: handledAt && time(handledAt) },
     })),
   ];
   if (others.length > 0) {

@@ -484,7 +484,9 @@ describe('api-write-service', () => {
     });
 
     it('is as many requests of a customer as it has orders', async () => {
-      const customers: Authentication = { ready: () => true, authenticate: (name = '') => ({ subject: name, customerId: name === 'operator' ? undefined : name }) };
+      const customers: Authentication = {
+        ready: () => true, authenticate: (name = '') => ({ subject: name, customerId: name === 'operator' ? undefined : name }),
+      };
       const limited = createWriteApi({
         authentication: customers, pool: db.command, logger: silentLogger(), registry: new Registry(), rates: { perAddress: 0, perSubject: 50 },
       });
