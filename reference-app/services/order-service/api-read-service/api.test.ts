@@ -712,15 +712,18 @@ describe('api-read-service', () => {
 
     it('tells a customer that an event was parked or given up, and neither where nor the error', async (t) => {
       const { orderId } = await order('curious');
-      const { rows: [{ event_id: id, envelope }] } = await db.admin.query<{ event_id: string; envelope: string }>(
-        'SELECT event_id, envelope FROM messaging.outbox WHERE aggregate_id = $1', [orderId]);
-      const event = parseEnvelope(envelope);
+      const { rows: [created] } = await db.admin.query<{ envelope: string }>(
+        'SELECT envelope FROM messaging.outbox WHERE aggregate_id = $1', [orderId]);
+      const event = parseEnvelope(created!.envelope);
+      const { id } = event;
       await park({ name: 'order-status' }, [event], [{ eventId: id, result: 'parked', reason: 'an internal reason' }], db.command);
       await noteDeadLetters('order-status', [{ event, error: 'relation "orders.secret" does not exist' }], db.command);
       await db.admin.query(`INSERT INTO messaging.outbox_dead (xid, id, event_id, aggregate_id, detail_type, envelope, error)
         SELECT xid, id, event_id, aggregate_id, detail_type, envelope, 'arn:aws:events:eu-west-1:111122223333:event-bus/b' FROM messaging.outbox WHERE event_id = $1`, [id]);
       const customers: Authentication = { ready: () => true, authenticate: (name = '') => ({ subject: name, customerId: name }) };
-      const api = createReadApi({ authentication: customers, reader: db.query, writer: db.query, logger: silentLogger(), registry: new Registry() });
+      const api = createReadApi({
+        authentication: customers, reader: db.query, writer: db.query, logger: silentLogger(), registry: new Registry(),
+      });
       const contract = watchAnswers(api, (await documents()).openapi);
       t.after(() => api.close());
       for (const [style, deadLetter] of [['camel', 'deadLetter'], ['snake', 'dead_letter']] as const) {
@@ -736,7 +739,8 @@ describe('api-read-service', () => {
 
     it('has the last 500 entries, and says that there were others', async () => {
       const { orderId } = await order('restless');
-      const { rows: [{ envelope }] } = await db.admin.query<{ envelope: string }>('SELECT envelope FROM messaging.outbox WHERE aggregate_id = $1', [orderId]);
+      const { rows: [created] } = await db.admin.query<{ envelope: string }>('SELECT envelope FROM messaging.outbox WHERE aggregate_id = $1', [orderId]);
+      const { envelope } = created!;
       const { time } = JSON.parse(envelope) as { time: string };
       const add = (count: number, from: number) => db.admin.query(`
         WITH event AS (

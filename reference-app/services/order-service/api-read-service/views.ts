@@ -135,7 +135,9 @@ export function timelineView({ orderId, customerId }: OrderOf, row: TimelineRow)
       type,
       eventId,
       causationId: eventId,
-      deadLetter: { ...(isOperator && { consumer }), error: isOperator ? error : ERROR_FOR_CUSTOMERS, handledAt: handledAt && time(handledAt) },
+      deadLetter: {
+        ...(isOperator && { consumer }), error: isOperator ? error : ERROR_FOR_CUSTOMERS, handledAt: handledAt && time(handledAt),
+      },
     })),
   ];
   if (others.length > 0) {

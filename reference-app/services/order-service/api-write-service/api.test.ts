@@ -488,7 +488,11 @@ describe('api-write-service', () => {
         ready: () => true, authenticate: (name = '') => ({ subject: name, customerId: name === 'operator' ? undefined : name }),
       };
       const limited = createWriteApi({
-        authentication: customers, pool: db.command, logger: silentLogger(), registry: new Registry(), rates: { perAddress: 0, perSubject: 50 },
+        authentication: customers,
+        pool: db.command,
+        logger: silentLogger(),
+        registry: new Registry(),
+        rates: { perAddress: 0, perSubject: 50 },
       });
       const send = async (authorization: string) => {
         const orders = Array.from({ length: 100 }, () => ({ customerId: 'anna', items: camel.items }));
