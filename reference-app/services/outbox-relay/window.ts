@@ -10,7 +10,7 @@ export interface OutboxRow {
   readonly detailType: string;
   /** Null for a row of another shard. */
   readonly envelope: string | null;
-  /** Why it must not be sent. */
+  /** The reason why it must not be sent. */
   readonly problem?: string | undefined;
   readonly time: Date;
 }
