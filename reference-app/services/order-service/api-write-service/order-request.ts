@@ -217,7 +217,7 @@ export async function parseEntries(entries: readonly unknown[], caller: Pick<Cal
 }
 
 /** An order of a batch: as a single one, with its idempotency key beside the other fields. */
-function parseEntry(entry: unknown, caller: Pick<Caller, 'customerId'>): BatchEntry {
+export function parseEntry(entry: unknown, caller: Pick<Caller, 'customerId'>): BatchEntry {
   if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) return { order: parseOrderRequest(entry, caller), key: undefined, keyField: '' };
   const { idempotencyKey, idempotency_key: snakeKey, ...body } = entry as Record<string, unknown>;
   const keyField = snakeKey === undefined ? 'idempotencyKey' : 'idempotency_key';

@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { Agent, request } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import { Agent, createServer, request, type Server } from 'node:http';
+import { connect, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { after, before, test } from 'node:test';
+import { after, before, test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SecretsManager } from 'cdk-local-run/secretsmanager/endpoint';
+import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { bundleImages } from '../../bundle.ts';
-import { startTestServer, type TestDatabase, type TestServer } from '../../shared/testing.ts';
+import { eventually, startTestServer, type TestDatabase, type TestServer } from '../../shared/testing.ts';
 
 const MIB = 1024 * 1024;
 const POD = 256 * MIB;
@@ -30,49 +31,97 @@ const LOCKED_MS = 8_000;
 /** Together with those of the half-sent requests not more than the API takes. */
 const CONNECTIONS = 900;
 
+/** Customers that send single orders; each batch is of another one. */
+const CUSTOMERS = 500;
+
+/** Each on a connection of its own, with so many lists that the buffers of the connection cannot take them. */
+const READERS = 30;
+const LISTS = 12;
+const DEVICES = 20;
+
 let server: TestServer;
 let db: TestDatabase;
 let folder: string;
-let child: ChildProcess;
-let url: URL;
-let managementUrl: string;
+let app: string;
+let issuer: Server;
+let secretsUrl: string;
 const secrets = new SecretsManager();
+const keys = await generateKeyPair('ES256');
 
-/** The API as it runs in its pod: from the files of its image, with the memory of Node.js that a container of this size gets. */
 before(async () => {
   server = await startTestServer();
   db = await server.database();
   await db.admin.query('INSERT INTO inventory.product (sku, name) VALUES (\'SKU-123\', \'A thing\')');
-  await db.command.query('SELECT');
-  const { user, password } = db.command.options;
-  secrets.put({ name: 'command', secretString: JSON.stringify({ username: user, password }) });
-  const { url: secretsUrl } = await secrets.start();
+  for (const [name, pool] of [['command', db.command], ['query', db.query]] as const) {
+    await pool.query('SELECT');
+    secrets.put({ name, secretString: JSON.stringify({ username: pool.options.user, password: pool.options.password }) });
+  }
+  ({ url: secretsUrl } = await secrets.start());
+  const set = JSON.stringify({ keys: [{ ...await exportJWK(keys.publicKey), kid: 'one', alg: 'ES256' }] });
+  issuer = createServer((_request, response) => response.end(set));
+  await new Promise<void>((resolve) => issuer.listen(0, '127.0.0.1', resolve));
   folder = await mkdtemp(join(tmpdir(), 'overload-test-'));
   const { services } = await bundleImages(join(folder, 'images'), {
-    entries: { 'api-write-service': 'order-service/api-write-service/main.ts' }, schemas: [],
+    entries: { 'api-write-service': 'order-service/api-write-service/main.ts', 'api-read-service': 'order-service/api-read-service/main.ts' },
+    schemas: [],
   });
-  child = spawn(process.execPath, [
-    '--max-old-space-size=256', '--max-semi-space-size=1', '--import', `data:text/javascript,process.constrainedMemory=()=>${POD}`, 'api-write-service.js',
+  app = join(services, 'app');
+});
+after(async () => {
+  issuer?.close();
+  await secrets.stop();
+  await server?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const ISSUER = 'https://login.example.com';
+const AUDIENCE = 'orders';
+
+/** The `Authorization` of a customer. */
+async function bearer(customer: string, subject = customer): Promise<string> {
+  const token = new SignJWT({ customer, scope: 'orders.read orders.write' }).setProtectedHeader({ alg: 'ES256', kid: 'one' })
+    .setIssuer(ISSUER).setAudience(AUDIENCE).setSubject(subject).setIssuedAt().setExpirationTime('10 minutes');
+  return `Bearer ${await token.sign(keys.privateKey)}`;
+}
+
+interface Api {
+  readonly url: URL;
+  readonly managementUrl: string;
+  /** The most memory that the process has ever had, in bytes. */
+  peak(): Promise<number>;
+}
+
+/** The API as it runs in its pod: from the files of its image, with the memory of Node.js that a container of this size gets. */
+async function startApi(t: TestContext, name: string, login: string, env: NodeJS.ProcessEnv = {}): Promise<Api> {
+  const endpoint = `127.0.0.1:${server.postgres.writer.port}`;
+  const child = spawn(process.execPath, [
+    '--max-old-space-size=256', '--max-semi-space-size=1', '--import', `data:text/javascript,process.constrainedMemory=()=>${POD}`, `${name}.js`,
   ], {
-    cwd: join(services, 'app'),
+    cwd: app,
     env: {
       PATH: process.env.PATH,
       HOST: '127.0.0.1',
       PORT: '0',
       MANAGEMENT_PORT: '0',
-      API_AUTHORIZATION: 'none',
+      API_AUTHORIZATION: 'jwt',
+      API_JWT_ISSUER: ISSUER,
+      API_JWT_AUDIENCE: AUDIENCE,
+      API_JWKS_URL: `http://127.0.0.1:${(issuer.address() as AddressInfo).port}/keys`,
+      API_CUSTOMER_CLAIM: 'customer',
       LOG_LEVEL: 'info',
       DB_NAME: db.name,
-      DB_SECRET_ARN: 'command',
-      DB_WRITER_ENDPOINT: `127.0.0.1:${server.postgres.writer.port}`,
+      DB_SECRET_ARN: login,
+      DB_WRITER_ENDPOINT: endpoint,
       AWS_REGION: 'us-east-1',
       AWS_ACCESS_KEY_ID: 'test',
       AWS_SECRET_ACCESS_KEY: 'test',
       AWS_ENDPOINT_URL_SECRETS_MANAGER: secretsUrl,
+      ...env,
     },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  const log = createInterface(child.stdout!);
+  t.after(() => child.kill('SIGKILL'));
+  const log = createInterface(child.stdout);
   const line = await new Promise<Record<string, string>>((resolve, reject) => {
     log.on('line', (text) => {
       const entry = JSON.parse(text) as Record<string, string>;
@@ -80,23 +129,19 @@ before(async () => {
     });
     child.once('exit', (code) => reject(new Error(`It ended with ${code}.`)));
   });
-  url = new URL(line.url!);
-  managementUrl = line.managementUrl!;
-});
-after(async () => {
-  child?.kill('SIGKILL');
-  await secrets.stop();
-  await server?.stop();
-  await rm(folder, { recursive: true, force: true });
-});
-
-/** The most memory that the process has ever had, in bytes. */
-async function peak(): Promise<number> {
-  const status = await readFile(`/proc/${child.pid}/status`, 'utf8');
-  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)![1]) * 1024;
+  const managementUrl = line.managementUrl!;
+  await eventually(async () => (await fetch(`${managementUrl}/readyz`)).status, (status) => status === 200);
+  return {
+    url: new URL(line.url!),
+    managementUrl,
+    async peak() {
+      const status = await readFile(`/proc/${child.pid}/status`, 'utf8');
+      return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)![1]) * 1024;
+    },
+  };
 }
 
-const order = (n: number) => ({ customerId: `customer-${n}`, items: [{ sku: 'SKU-123', quantity: 1 }] });
+const ORDER = { items: [{ sku: 'SKU-123', quantity: 1 }] };
 
 interface Answer {
   readonly status: number;
@@ -105,10 +150,10 @@ interface Answer {
   readonly retryAfter: string | undefined;
 }
 
-function post(agent: Agent, path: string, body: object): Promise<Answer> {
+function post(agent: Agent, url: URL, authorization: string, body: object): Promise<Answer> {
   return new Promise((resolve, reject) => {
     let start = 0;
-    const sent = request(new URL(path, url), { agent, method: 'POST', headers: { 'content-type': 'application/json' } }, (response) => {
+    const sent = request(url, { agent, method: 'POST', headers: { 'content-type': 'application/json', authorization } }, (response) => {
       let text = '';
       response.setEncoding('utf8').on('data', (part: string) => {
         text += part;
@@ -127,7 +172,7 @@ function post(agent: Agent, path: string, body: object): Promise<Answer> {
 }
 
 /** Sends a request without its last byte. */
-function sendHalf(n: number, clients: Socket[]): Promise<{ text: string; ms: number }> {
+function sendHalf(url: URL, n: number, authorization: string, clients: Socket[]): Promise<{ text: string; ms: number }> {
   const length = n % 10 > 0 ? 200 : MIB;
   const start = performance.now();
   return new Promise((resolve) => {
@@ -138,7 +183,11 @@ function sendHalf(n: number, clients: Socket[]): Promise<{ text: string; ms: num
       text += part;
     });
     client.on('close', () => resolve({ text, ms: performance.now() - start }));
-    client.write(`POST /orders${n % 10 > 0 ? '' : '/batch'} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n\r\n`);
+    const head = [
+      `POST /orders${n % 10 > 0 ? '' : '/batch'} HTTP/1.1`, 'Host: x', `Authorization: ${authorization}`,
+      'Content-Type: application/json', `Content-Length: ${length}`,
+    ];
+    client.write(`${head.join('\r\n')}\r\n\r\n`);
     client.write(Buffer.alloc(length - 1, ' '));
   });
 }
@@ -150,15 +199,21 @@ test('thousands of requests while the database is locked: the pod keeps its memo
     agent.destroy();
     clients.forEach((client) => client.destroy());
   });
-  assert.equal((await post(agent, '/orders', order(0))).status, 202);
+  const { url, managementUrl, peak } = await startApi(t, 'api-write-service', 'command');
+  const single = new URL('/orders', url);
+  const batch = new URL('/orders/batch', url);
+  const customers = await Promise.all(Array.from({ length: CUSTOMERS }, (_, n) => bearer(`customer-${n}`)));
+  const merchants = await Promise.all(Array.from({ length: WAVES * BATCHES }, (_, n) => bearer(`merchant-${n}`)));
+  const customer = (n: number) => customers[n % CUSTOMERS]!;
+  assert.equal((await post(agent, single, customer(0), ORDER)).status, 202);
   const lock = await db.admin.connect();
   await lock.query('BEGIN; LOCK TABLE orders.orders IN ACCESS EXCLUSIVE MODE');
-  const halves = Array.from({ length: HALF_SENT }, (_, n) => sendHalf(n, clients));
+  const halves = Array.from({ length: HALF_SENT }, (_, n) => sendHalf(url, n, customer(n), clients));
   const asked: Promise<Answer>[] = [];
   for (let wave = 0; wave < WAVES; wave++) {
     // Before the orders of the wave, so that they are not all of the waiting line.
-    for (let n = 0; n < SINGLE; n++) asked.push(post(agent, '/orders', order(n)));
-    for (let n = 0; n < BATCHES; n++) asked.push(post(agent, '/orders/batch', { orders: Array.from({ length: BATCH }, (_one, m) => order(m)) }));
+    for (let n = 0; n < SINGLE; n++) asked.push(post(agent, single, customer(n), ORDER));
+    for (let n = 0; n < BATCHES; n++) asked.push(post(agent, batch, merchants[wave * BATCHES + n]!, { orders: Array(BATCH).fill(ORDER) }));
     await sleep(LOCKED_MS / WAVES);
     assert.equal((await fetch(`${managementUrl}/livez`)).status, 200);
   }
@@ -166,7 +221,7 @@ test('thousands of requests while the database is locked: the pod keeps its memo
   lock.release();
 
   const answers = await Promise.all(asked);
-  const last = await post(agent, '/orders', order(1));
+  const last = await post(agent, single, customer(1), ORDER);
   assert.equal(last.status, 202, 'orders go on');
   const slow = await Promise.all(halves);
   const rss = await peak();
@@ -185,4 +240,33 @@ test('thousands of requests while the database is locked: the pod keeps its memo
   const { rows } = await db.admin.query<{ orders: number }>('SELECT count(*)::int AS orders FROM orders.orders');
   assert.deepEqual(rows, [{ orders: accepted }], 'what was accepted is stored, and nothing else');
   assert.ok(accepted > 1_000, String(accepted));
+});
+
+test('hundreds of lists that nobody reads: the pod keeps its memory, and others get their answers', { timeout: 60_000 }, async (t) => {
+  const clients: Socket[] = [];
+  t.after(() => clients.forEach((client) => client.destroy()));
+  // A list of a megabyte, as one of orders with many items is, which costs the database less.
+  await db.admin.query(`
+    INSERT INTO orders.orders (order_id, customer_id, status, version, items, reason)
+    SELECT gen_random_uuid(), 'reader', 'CANCELLED', 1, '[]', repeat('x', 10000) FROM generate_series(1, 100)`);
+  const { url, managementUrl, peak } = await startApi(t, 'api-read-service', 'query', {
+    DB_READER_ENDPOINT: `127.0.0.1:${server.postgres.writer.port}`,
+  });
+  const devices = await Promise.all(Array.from({ length: DEVICES }, (_, n) => bearer('reader', `device-${n}`)));
+  const headers = { authorization: await bearer('somebody else') };
+  const statuses: number[] = [];
+  for (let n = 0; n < READERS; n++) {
+    const client = connect({ port: Number(url.port), host: url.hostname }).on('error', () => undefined).pause();
+    clients.push(client);
+    client.write(`GET /orders?limit=100 HTTP/1.1\r\nHost: x\r\nAuthorization: ${devices[n % DEVICES]}\r\n\r\n`.repeat(LISTS));
+    await sleep(50);
+    if (n % 3 === 0) statuses.push((await fetch(new URL('/orders?limit=1', url), { headers })).status);
+  }
+  const rss = await peak();
+  const metrics = await (await fetch(`${managementUrl}/metrics`)).text();
+  const [, cut] = /^http_requests_cut_total\S* (\d+)$/m.exec(metrics)!;
+  t.diagnostic(`${Math.round(rss / MIB)} MiB at most; ${cut} readers cut; answers to others ${statuses.join(' ')}`);
+  assert.ok(rss < SHARE_OF_POD * POD, `${Math.round(rss / MIB)} MiB`);
+  assert.ok(Number(cut) > 0);
+  assert.deepEqual(new Set(statuses), new Set([200]));
 });

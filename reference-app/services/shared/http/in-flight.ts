@@ -32,8 +32,8 @@ interface Charge {
  * Bounds the memory of the requests that are in work, from their head to the end of their answer. What would exceed it is refused with 503
  * and `Retry-After`: first requests whose body or answer has been on its way for more than a second, since clients that send or read slowly
  * could keep everybody else out, then the new one, or the large answer of a read. The rest of a small body is read and not kept, as a
- * client that still sends when its connection is closed may not see its answer. To read on a large one would take the memory that is missing, so
- * its connection is closed.
+ * client that still sends when its connection is closed may not see its answer. To read on a large one would take the memory that is
+ * missing, so its connection is closed.
  */
 export function limitBytesInFlight(app: FastifyInstance, registry: Registry, maxBytes: number): void {
   const charges = new WeakMap<FastifyRequest, Charge>();
