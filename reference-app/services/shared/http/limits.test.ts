@@ -80,6 +80,8 @@ test('a batch counts as its orders: it goes through as a whole, and its subject 
   const { app, get } = api(t, { rates: { perAddress: 0, perSubject: 50 } });
   const answers = { 200: { description: 'Them.' } };
   serve(app, { method: 'GET', path: '/batch', summary: 'Many things', scope: 'orders.read', answers }, async (request) => {
+    // Its body arrives later than its head.
+    await new Promise((resolve) => setTimeout(resolve, 20));
     request.countOrders(500);
     return {};
   });
@@ -101,17 +103,18 @@ test('a batch counts as its orders: it goes through as a whole, and its subject 
 
 test('of whatever mixture of requests and batches, a subject gets its rate in the long run, and at most one batch more', () => {
   fc.assert(fc.property(
-    fc.integer({ min: 1, max: 100 }), fc.array(fc.tuple(fc.nat(2_000), fc.integer({ min: 1, max: 500 })), { minLength: 1, maxLength: 200 }),
+    fc.integer({ min: 1, max: 100 }),
+    fc.array(fc.tuple(fc.nat(2_000), fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 500 })), { minLength: 1, maxLength: 200 }),
     (perSecond, requests) => {
       const clock = mock.method(performance, 'now', () => now);
       let now = 0;
       let done = 0;
       const allowances = new Allowances(perSecond, 10);
-      for (const [pause, orders] of requests) {
+      for (const [pause, atOnce, orders] of requests) {
         now += pause;
-        if (allowances.take('anna') !== undefined) continue;
-        done += 1;
-        if (orders > 1 && allowances.take('anna', orders - 1) === undefined) done += orders - 1;
+        const begun = Array.from({ length: atOnce }, () => allowances.take('anna')).filter((seconds) => seconds === undefined).length;
+        done += begun;
+        for (let n = 0; n < begun; n++) if (allowances.take('anna', orders - 1) === undefined) done += orders - 1;
       }
       clock.mock.restore();
       assert.ok(done <= perSecond * (now / 1_000 + 1) + 499 + 1e-6, `${done} in ${now} ms`);
