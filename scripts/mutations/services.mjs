@@ -567,8 +567,8 @@ export const serviceMutations = [
   {
     name: 'a publisher may say another type in the text of its event',
     file: `${services}/shared/events/bundle.ts`,
-    replace: "envelope.indexOf('\"type\"') === envelope.lastIndexOf('\"type\"')",
-    by: 'envelope.length > 0',
+    replace: " && !envelope.includes('ype\"', head.length)",
+    by: '',
     test: `${services}/shared/events/events.test.ts`,
     filter: 'nothing that its detail type',
   },

@@ -25,8 +25,8 @@ export const Bundle = Type.Object({
   description: 'A message with several events of one type. A message is a bundle if it has an array `events`. Handle each of them like the event of a message of its own.',
 });
 
-/** The beginning of an event as `newEvent` writes it. */
-const USUAL = new RegExp('^{"specversion":"1.0","id":"[^"]*","source":"([^"\\\\]*)","type":"([^"\\\\]*)",(?:"[a-z]+":"[^"\\\\]*",)*?"dataschema":"([^"\\\\]*)",');
+/** The beginning of an event as `newEvent` writes it, with one type. */
+const USUAL = new RegExp('^{"specversion":"1.0","id":"[^"]*","source":"([^"\\\\]*)","type":"([^"\\\\]*)",(?:"(?!type")[a-z]+":"[^"\\\\]*",)*?"dataschema":"([^"\\\\]*)",');
 /** A field of the data before any that has an object or a list. */
 const FIELDS = new Map(Object.values(ROUTING_ATTRIBUTES).flat().map((name) => [name, new RegExp(`"data":{[^{}[\\]]*?"${name}":"([^"\\\\]*)"`)]));
 
@@ -74,8 +74,9 @@ const TAIL = ']}';
  * other field of this name, no list of events, and no escapes.
  */
 export function soundText(envelope: string, detailType: string): { text: string; problem?: string } {
-  const usual = USUAL.exec(envelope)?.[2];
-  if (usual !== undefined && !envelope.includes('\\') && !envelope.includes('"events"') && envelope.indexOf('"type"') === envelope.lastIndexOf('"type"')) {
+  const [head, , usual] = USUAL.exec(envelope) ?? [];
+  // To look for the quotation mark before a name takes longer: it is everywhere.
+  if (head !== undefined && !envelope.includes('\\') && !envelope.includes('ype"', head.length) && !envelope.includes('vents"', head.length)) {
     return withProblem(envelope, usual, detailType);
   }
   let event: Partial<Record<string, unknown>> | null;

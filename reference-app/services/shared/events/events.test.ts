@@ -260,6 +260,7 @@ test('a text of the outbox says nothing that its detail type does not', () => {
     [`${text.slice(0, -1)},"t\\u0079pe":"order.confirmed"}`, /of the type order.confirmed/],
     [`${text.slice(0, -1)}, "type" : "order.confirmed"}`, /of the type order.confirmed/],
     [`${text.slice(0, -1)},"events":[${confirmed}]}`, /is a bundle/],
+    [text.replace('"type":"order.created",', '$&"type":"order.confirmed",'), /of the type order.confirmed/],
     [`${text},${confirmed}`, /is not JSON/],
   ];
   for (const [envelope, problem] of wrong) {
