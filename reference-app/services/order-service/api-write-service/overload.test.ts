@@ -35,7 +35,7 @@ const CONNECTIONS = 900;
 const CUSTOMERS = 500;
 
 /** Each on a connection of its own, with so many lists that the buffers of the connection cannot take them. */
-const READERS = 30;
+const READERS = 20;
 const LISTS = 12;
 const DEVICES = 20;
 
