@@ -88,8 +88,8 @@ export const libraryMutations = [
   {
     name: 'the policy of the bus names a whole account or organization as a publisher',
     file: 'src/transport/private/publishers-only.ts',
-    replace: 'if (names.length !== 1 || MANY',
-    by: 'if (names.length !== 1 || !MANY',
+    replace: '|:root"|',
+    by: '|',
     test: 'test/pipeline/event-signing.test.ts',
   },
   {

@@ -132,7 +132,6 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
     const engine = props.engine ?? CqrsEngine.postgres();
     const { clusterEngine, parameters, requiredParameters, log } = engine._bind();
     this.engineName = engine.engineName;
-    const plan = props.instances ?? CqrsInstances.serverless();
     const databaseInsightsMode = props.databaseInsightsMode ?? rds.DatabaseInsightsMode.STANDARD;
     const insights = {
       enablePerformanceInsights: true,
@@ -141,6 +140,7 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
         : rds.PerformanceInsightRetention.DEFAULT,
       performanceInsightEncryptionKey: props.encryptionKey,
     };
+    const plan = props.instances ?? CqrsInstances.serverless();
     this.instances = plan._bind(this, { ...insights, caCertificate, preferredMaintenanceWindow, autoMinorVersionUpgrade });
     const { writer, readers, capacity } = this.instances;
     if (props.proxy && capacity?.min === 0) {
@@ -233,7 +233,7 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
         cluster: this.cluster,
         vpc: props.vpc,
         vpcSubnets,
-        networkCidrs: props.networkCidrs,
+        networkCidrs: this.networkCidrs,
         readers: readers.length > 0,
         logRetention: props.logRetention,
       });
@@ -375,8 +375,7 @@ export class CqrsAuroraCluster extends Construct implements ICqrsDatabase {
 
   private validate(props: CqrsAuroraClusterProps): void {
     if (!Token.isUnresolved(this.databaseName) && !/^[a-z][a-z0-9_]{0,54}$/.test(this.databaseName)) {
-      throw invalid(this, 'databaseName must be a small letter, then at most 54 small letters, digits and underscores, ' +
-        `got '${this.databaseName}'`);
+      throw invalid(this, `databaseName must be a small letter, then up to 54 small letters, digits and underscores, got '${this.databaseName}'`);
     }
     if (props.snapshotIdentifier === '') {
       throw invalid(this, 'snapshotIdentifier must be the name or the ARN of a snapshot of a cluster: leave it out for a new database');

@@ -351,7 +351,7 @@ describe('refuses', () => {
   test.each<[Partial<CqrsAuroraClusterProps>, string]>([
     [{ port: 80 }, 'port must be a whole number between 1150 and 65535, got 80'],
     [{ backupRetention: Duration.days(36) }, 'backupRetention must be between 1 day and 35 days, got 36 days'],
-    [{ databaseName: 'Orders-1' }, "databaseName must be a small letter, then at most 54 small letters, digits and underscores, got 'Orders-1'"],
+    [{ databaseName: 'Orders-1' }, "databaseName must be a small letter, then up to 54 small letters, digits and underscores, got 'Orders-1'"],
   ])('%j', (props, message) => {
     expect(() => database(props)).toThrow(`${message} (in 'Test/Database')`);
   });
