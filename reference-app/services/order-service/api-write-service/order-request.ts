@@ -197,7 +197,7 @@ export interface BatchEntry {
   readonly keyField: string;
 }
 
-/** To find the errors of one takes a hundred times as long as to read it. */
+/** Wrong orders between two turns of others: the search for the errors of one takes a hundred times as long as its reading. */
 const REFUSED_AT_ONCE = 20;
 
 /** The orders of a batch, or their problems. Others have their turn in between, since a batch of wrong ones takes long. */
@@ -217,7 +217,7 @@ export async function parseEntries(entries: readonly unknown[], caller: Pick<Cal
 }
 
 /** An order of a batch: as a single one, with its idempotency key beside the other fields. */
-export function parseEntry(entry: unknown, caller: Pick<Caller, 'customerId'>): BatchEntry {
+function parseEntry(entry: unknown, caller: Pick<Caller, 'customerId'>): BatchEntry {
   if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) return { order: parseOrderRequest(entry, caller), key: undefined, keyField: '' };
   const { idempotencyKey, idempotency_key: snakeKey, ...body } = entry as Record<string, unknown>;
   const keyField = snakeKey === undefined ? 'idempotencyKey' : 'idempotency_key';

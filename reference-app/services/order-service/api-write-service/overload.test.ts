@@ -34,7 +34,7 @@ const CONNECTIONS = 900;
 /** Customers that send single orders; each batch is of another one. */
 const CUSTOMERS = 500;
 
-/** Each on a connection of its own, with so many lists that the buffers of the connection cannot take them. */
+/** Each on a connection of its own, with more lists than the buffers of the connection take. */
 const READERS = 20;
 const LISTS = 12;
 const DEVICES = 20;

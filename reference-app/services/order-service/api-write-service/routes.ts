@@ -61,7 +61,8 @@ export const routes = {
     path: '/orders/batch',
     scope: 'orders.write',
     summary: 'Place many orders',
-    description: `Up to ${BATCH_LIMIT} orders, each with an outcome of its own, in the order of the request. An idempotency key belongs to a single order. For the limit of requests, each order counts as one.`,
+    description: `Up to ${BATCH_LIMIT} orders, each with an outcome of its own, in the order of the request. `
+      + 'An idempotency key belongs to a single order. For the limit of requests, each order counts as one.',
     bodyLimit: BATCH_BODY_LIMIT,
     body: Type.Object({
       orders: Type.Array(Type.Union([CamelEntry, SnakeEntry]), { minItems: 1, maxItems: BATCH_LIMIT, description: `a list of 1 to ${BATCH_LIMIT} orders` }),

@@ -88,7 +88,7 @@ export function limitBytesInFlight(app: FastifyInstance, registry: Registry, max
     moving.add(charge);
   }
 
-  /** So that small answers still get through. */
+  /** Moves a charge to the large ones, which have a part of the room only: small answers still get through. */
   function becomeLarge(charge: Charge): void {
     if (charge.large) return;
     inFlight.small -= charge.bytes;

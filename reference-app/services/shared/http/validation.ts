@@ -10,7 +10,7 @@ interface SchemaNode {
   readonly maxItems?: number;
 }
 
-/** As many errors as TypeBox names by default. */
+/** The most errors that are named, as TypeBox has it by default. */
 const NAMED = 8;
 
 /**
