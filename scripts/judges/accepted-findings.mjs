@@ -40,6 +40,12 @@ export const acceptedFindings = [
   },
   {
     judge: 'checkov',
+    rules: ['CKV_AWS_173'],
+    at: OF_EXAMPLE,
+    reason: 'The variable is the ARN of the secret with the key of signatures, not the key. Lambda encrypts it with a key of its own.',
+  },
+  {
+    judge: 'checkov',
     rules: ['CKV_AWS_158'],
     at: /AWS::Logs::LogGroup\./,
     reason: 'CloudWatch Logs encrypts every group with a key of its own. A key of the customer is an audit and a cost that its owner decides about.',
