@@ -16,6 +16,7 @@ interface Operation {
   requestBody?: { required: boolean; description: string; content: Content };
   responses: Record<string, Response>;
   servers: { url: string; description: string }[];
+  security?: Record<string, string[]>[];
 }
 export interface OpenApiDocument {
   info: { title: string; description: string };
@@ -108,14 +109,15 @@ export function page(openapi: OpenApiDocument, asyncapi: AsyncApiDocument): stri
 }
 
 function operationRows(method: string, path: string, operation: Operation, schemas: Record<string, JsonSchema>): string[] {
-  const { operationId, summary, description, parameters = [], requestBody, responses, servers } = operation;
+  const { operationId, summary, description, parameters = [], requestBody, responses, servers, security = [] } = operation;
   const own = parameters.filter((parameter): parameter is Parameter => !('$ref' in parameter));
   const answers = Object.entries(responses);
   const problems = answers.filter(([, { content }]) => content && PROBLEM in content);
   return [
     `<section id="${operationId}">`,
     `<h4>${verb(method)} <code>${escape(path)}</code> ${escape(summary)}</h4>`,
-    `<p class="note">${[...new Set(servers.map(({ description: name }) => escape(name)))].join(' and ')} service</p>`,
+    `<p class="note">${[...new Set(servers.map(({ description: name }) => escape(name)))].join(' and ')} service`
+      + `${security.flatMap((one) => Object.values(one).flat()).map((scope) => `, scope <code>${escape(scope)}</code>`).join('')}</p>`,
     description ? `<p>${prose(description)}</p>` : '',
     own.length > 0 ? '<h5>Parameters</h5>' : '',
     own.length > 0 ? table(['Name', 'In', 'What'], own.map((parameter) => parameterRow(parameter, schemas))) : '',
@@ -242,6 +244,8 @@ function kind(schema: JsonSchema, schemas: Record<string, JsonSchema>): string {
   return `<span class="kind">${kindText(schema, schemas)}</span>`;
 }
 
+const MAX_PATTERN = 100;
+
 function kindText(schema: JsonSchema, schemas: Record<string, JsonSchema>): string {
   const resolved = resolve(schema, schemas);
   const { type, items, anyOf } = resolved;
@@ -251,7 +255,9 @@ function kindText(schema: JsonSchema, schemas: Record<string, JsonSchema>): stri
   if (items) return `array of ${items.$ref ? escape(last(items as Ref)) : kindText(items, schemas)}${range(resolved, 'minItems', 'maxItems')}`;
   const name = schema.$ref ? `${escape(last(schema as Ref))} ` : '';
   const format = typeof resolved.format === 'string' ? ` (${escape(resolved.format)})` : '';
-  const pattern = typeof resolved.pattern === 'string' ? ` <code>${escape(showInvisible(resolved.pattern))}</code>` : '';
+  // The description says it in words; a longer pattern, with a list of characters, would hide them.
+  const isReadable = typeof resolved.pattern === 'string' && showInvisible(resolved.pattern).length <= MAX_PATTERN;
+  const pattern = isReadable ? ` <code>${escape(showInvisible(resolved.pattern as string))}</code>` : '';
   return `${name}${type ?? 'any'}${format}${range(resolved, 'minimum', 'maximum')}${range(resolved, 'minLength', 'maxLength')}${pattern}`;
 }
 
