@@ -289,6 +289,12 @@ test('what the order has not said is refused and changes nothing: no order, othe
   assert.deepEqual((await db.admin.query('SELECT on_hand, reserved FROM inventory.stock_level ORDER BY sku')).rows, [{ on_hand: 98, reserved: 1 }, { on_hand: 99, reserved: 0 }]);
 });
 
+/** The server's own count. A session reports once a second, so those of the last one may be missing. */
+async function deadlocks(): Promise<number> {
+  const { rows: [row] } = await db.admin.query<{ deadlocks: number }>('SELECT deadlocks::int FROM pg_stat_database WHERE datname = current_database()');
+  return row!.deadlocks;
+}
+
 test('many workers with overlapping, duplicated and mixed batches: nothing oversold, nothing deadlocked, every order decided', async () => {
   await reset();
   const skus = Array.from({ length: 6 }, (_, i) => `S${i}`);
@@ -301,6 +307,9 @@ test('many workers with overlapping, duplicated and mixed batches: nothing overs
   ]);
   const waiting: EventEnvelope<'inventory.validated' | 'order.confirmed'>[][] = [];
   for (let at = 0; at < work.length; at += 17) waiting.push(distinct(work.slice(at, at + 17)));
+  // Before the workers begin: they must not wait for what the orders say.
+  await tell(distinct(work));
+  const before = await deadlocks();
   await Promise.all(Array.from({ length: 6 }, async () => {
     for (let batch = waiting.shift(); batch; batch = waiting.shift()) {
       const outcomes = await handle(batch, db.command);
@@ -313,6 +322,7 @@ test('many workers with overlapping, duplicated and mixed batches: nothing overs
   assert.equal(count.decided, 400);
   const { rows: [stock] } = await db.admin.query('SELECT on_hand - reserved AS free FROM inventory.stock_level WHERE sku = \'S0\' AND location = \'MAIN\'');
   assert.equal(stock.free, 0, 'every order wants S0: all of it is promised');
+  assert.equal(await deadlocks() - before, 0, 'deadlocks');
 });
 
 test('a cancelled order gives back what it holds or has taken, whichever of its events come and in whatever batches', async () => {
