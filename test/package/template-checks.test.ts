@@ -67,5 +67,7 @@ test('a template without the prerequisites of its cluster fails', () => {
 test('a template without the addresses of the APIs fails', () => {
   expect(problemsOfUrls({ Outputs: { CommandApiUrl: url(3000) } })).toEqual(['there is no output QueryApiUrl']);
   expect(problemsOfUrls({ Outputs: { CommandApiUrl: { Value: 'http://:3000' }, QueryApiUrl: url(3001) } })).toEqual([expect.stringContaining('no URL')]);
+  const secure = { Value: { 'Fn::Join': ['', ['https://', { 'Fn::GetAtt': ['Address', 'Value'] }]] } };
+  expect(problemsOfUrls({ Outputs: { CommandApiUrl: secure, QueryApiUrl: secure } })).toEqual([]);
   expect(problemsOfUrls({ Outputs: { CommandApiUrl: { Value: { Ref: 'Address' } }, QueryApiUrl: url(3001) } })).toHaveLength(1);
 });

@@ -53,7 +53,7 @@ export function problemsOfUrls(template: Template): string[] {
   return ['CommandApiUrl', 'QueryApiUrl'].flatMap(name => {
     const [, output] = urls.find(([id]) => id.includes(name)) ?? [];
     if (output === undefined) { return [`there is no output ${name}`]; }
-    return /^http:\/\/\$\{[^}]+\}:300\d$/.test(textOf(output.Value)) ? [] : [`the output ${name} is no URL: ${JSON.stringify(output.Value)}`];
+    return /^(https:\/\/\$\{[^}]+\}|http:\/\/\$\{[^}]+\}:300\d)$/.test(textOf(output.Value)) ? [] : [`the output ${name} is no URL: ${JSON.stringify(output.Value)}`];
   });
 }
 
