@@ -23,7 +23,7 @@ export class Groups {
   constructor(database: string, schemas: readonly Schema[]) {
     this.#database = database;
     this.workloads = schemas.flatMap(({ workloads }) => workloads);
-    const named = schemas.flatMap(({ grants }) => [...withoutComments(grants).matchAll(PLACEHOLDER)])
+    const named = schemas.flatMap(({ grants }) => [...withoutComments(grants).matchAll(VARIABLE)])
       .flatMap(({ groups: found }) => found?.workload ?? []);
     this.names = [...new Set<GroupName>(['command', 'query', ...this.workloads.map(({ name }) => name), ...named])];
   }
@@ -70,14 +70,14 @@ export class Groups {
     return [
       `REVOKE ALL ON SCHEMA ${schema} FROM ${from};`,
       ...['TABLES', 'SEQUENCES', 'ROUTINES'].map((kind) => `REVOKE ALL ON ALL ${kind} IN SCHEMA ${schema} FROM ${from};`),
-      withoutComments(grants).replace(PLACEHOLDER, (_, workload: string | undefined, list: string) =>
+      withoutComments(grants).replace(VARIABLE, (_, workload: string | undefined, list: string) =>
         (workload === undefined ? lists[list]! : this.identifierOf(workload))),
     ].join('\n');
   }
 }
 
-/** A placeholder has one colon before it, as in psql; a cast has two. */
-const PLACEHOLDER = /(?<!:):(?:"(?<workload>[^"]+)"|(?<list>command|query|consumers|publishers)\b)/g;
+/** A variable has one colon before it, as in psql; a cast has two. */
+const VARIABLE = /(?<!:):(?:"(?<workload>[^"]+)"|(?<list>command|query|consumers|publishers)\b)/g;
 
 function withoutComments(sql: string): string {
   return sql.replace(/^\s*--.*$/gm, '');
